@@ -1,0 +1,62 @@
+# relbid: `make help` says what there is. Every target makes the virtual environment that it needs, and reuses it.
+#   PYTHON       the interpreter the environment is made from (3.11 or newer)
+#   CONSTRAINTS  the tested versions; `make run CONSTRAINTS=` takes the newest that pyproject.toml allows
+#   SCENARIO     the scenario of `make run`
+#   ARGS         more arguments, e.g. make run ARGS="--set traffic.queries=20000" or make test ARGS="-k fusion"
+PYTHON ?= python3
+CONSTRAINTS ?= constraints.txt
+SCENARIO ?= scenarios/default.yaml
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CONSTRAIN := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+
+.DEFAULT_GOAL := help
+.PHONY: help run app test check format lock clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+run: $(VENV)/.installed ## Run scenarios/default.yaml: the comparison of scorers and the sweep of the relevance exponent
+	$(BIN)/relbid run $(SCENARIO) $(ARGS)
+
+app: $(VENV)/.installed ## Open the dashboard in a browser
+	$(BIN)/relbid app $(ARGS)
+
+test: $(VENV)/.installed-dev ## Run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev ## Lint, formatting, types and the import chain
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.installed-dev ## Write the installed versions to constraints.txt
+	@sed -n '/^#/p' constraints.txt > constraints.txt.new
+	@$(PIP) freeze --exclude-editable | sed 's/+[a-z0-9]*$$//' >> constraints.txt.new
+	@mv constraints.txt.new constraints.txt
+
+clean: ## Remove the environment and the caches (results stay)
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "relbid needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps say that the environment matches pyproject.toml and the constraints.
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(PIP) install --quiet --editable . $(CONSTRAIN)
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(PIP) install --quiet --editable '.[dev,browser]' $(CONSTRAIN)
+	@touch $(VENV)/.installed $@
