@@ -1,0 +1,161 @@
+"""What a ranking system holds about its queries and its ads: texts and key frames, never the truth.
+
+A corpus travels as a folder, so that a machine with a GPU and nothing else of this project can train on it:
+
+    queries.jsonl   {"text": ...}                        one line a query
+    ads.jsonl       {"title": ..., "ocr": ..., "asr": ...}  one line an ad
+    frames.npy      uint8 [A, F, H, W, 3]
+    labels.npz      query, ad, grade, split              only where somebody graded pairs
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+FrameArray = NDArray[np.uint8]
+
+SPLITS = ("train", "validation", "test", "held_out")
+"""Names of the split codes 0..3 of labelled pairs; `held_out` is the test on products that no training label names."""
+
+
+class CorpusError(ValueError):
+    """A corpus folder is missing, incomplete or inconsistent; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Texts of Q queries, texts and key frames of A ads.
+
+    `frames` is uint8 of shape [A, F, H, W, 3], RGB. Query texts are lower-case words separated by single spaces.
+    """
+
+    query_text: tuple[str, ...]
+    ad_title: tuple[str, ...]
+    ad_ocr: tuple[str, ...]
+    ad_asr: tuple[str, ...]
+    frames: FrameArray
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.ad_title), len(self.ad_ocr), len(self.ad_asr), len(self.frames)}
+        if len(lengths) != 1:
+            raise CorpusError(f"titles, OCR, ASR and frames must be of one length, got {sorted(lengths)}")
+        if self.frames.ndim != 5 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
+            raise CorpusError(f"frames must be uint8 [A, F, H, W, 3], got {self.frames.dtype} {self.frames.shape}")
+
+    @property
+    def n_queries(self) -> int:
+        return len(self.query_text)
+
+    @property
+    def n_ads(self) -> int:
+        return len(self.ad_title)
+
+    def ad_text(self, ad: int) -> str:
+        """Video text of one ad: title, on-screen text (OCR) and speech (ASR), in this order."""
+        return " ".join(part for part in (self.ad_title[ad], self.ad_ocr[ad], self.ad_asr[ad]) if part)
+
+    def ad_texts(self) -> list[str]:
+        return [self.ad_text(ad) for ad in range(self.n_ads)]
+
+    def fingerprint(self) -> str:
+        """Hash of the whole content: equal for equal corpora, wherever they came from."""
+        digest = hashlib.blake2b(digest_size=16)
+        for texts in (self.query_text, self.ad_title, self.ad_ocr, self.ad_asr):
+            digest.update(json.dumps(texts, ensure_ascii=False).encode())
+        digest.update(repr(self.frames.shape).encode())
+        digest.update(np.ascontiguousarray(self.frames).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """P graded pairs: `query` and `ad` index a corpus, `grade` is 0..3, `split` a code of SPLITS."""
+
+    query: IntArray
+    ad: IntArray
+    grade: IntArray
+    split: IntArray
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def of(self, split: str) -> Labels:
+        """The pairs of one split."""
+        chosen = self.split == SPLITS.index(split)
+        return Labels(self.query[chosen], self.ad[chosen], self.grade[chosen], self.split[chosen])
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledCorpus:
+    """A corpus and what people said of some of its pairs: all that training needs."""
+
+    corpus: Corpus
+    labels: Labels
+
+    def save(self, folder: Path) -> None:
+        """Write the four files of a corpus folder.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        corpus, labels = self.corpus, self.labels
+        _write_jsonl(folder / "queries.jsonl", ({"text": text} for text in corpus.query_text))
+        ads = zip(corpus.ad_title, corpus.ad_ocr, corpus.ad_asr, strict=True)
+        _write_jsonl(folder / "ads.jsonl", ({"title": t, "ocr": o, "asr": s} for t, o, s in ads))
+        np.save(folder / "frames.npy", corpus.frames)
+        np.savez_compressed(
+            folder / "labels.npz", query=labels.query, ad=labels.ad, grade=labels.grade, split=labels.split
+        )
+
+    @staticmethod
+    def load(folder: Path) -> LabelledCorpus:
+        """Read a corpus folder; frames stay on disk (memory map).
+
+        Raises:
+            CorpusError: a file is missing or does not fit the others.
+        """
+        for name in ("queries.jsonl", "ads.jsonl", "frames.npy", "labels.npz"):
+            if not (folder / name).is_file():
+                raise CorpusError(f"{folder / name}: not found; a corpus folder holds it (relbid train --export writes one)")
+        ads = _read_jsonl(folder / "ads.jsonl", ("title", "ocr", "asr"))
+        queries = _read_jsonl(folder / "queries.jsonl", ("text",))
+        try:
+            frames = np.load(folder / "frames.npy", mmap_mode="r", allow_pickle=False)
+            with np.load(folder / "labels.npz", allow_pickle=False) as arrays:
+                labels = Labels(*(arrays[name].astype(np.int64) for name in ("query", "ad", "grade", "split")))
+        except (ValueError, KeyError, OSError) as error:
+            raise CorpusError(f"{folder}: unreadable array file ({error}); export the corpus again") from error
+        corpus = Corpus(tuple(queries["text"]), *(tuple(ads[name]) for name in ("title", "ocr", "asr")), frames)
+        for name, index, size in (("query", labels.query, corpus.n_queries), ("ad", labels.ad, corpus.n_ads)):
+            if len(index) and not (0 <= index.min() and index.max() < size):
+                raise CorpusError(f"{folder / 'labels.npz'}: '{name}' must lie in 0..{size - 1}; export the corpus again")
+        return LabelledCorpus(corpus, labels)
+
+
+def _write_jsonl(path: Path, rows: Iterable[dict[str, str]]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _read_jsonl(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
+    table: dict[str, list[str]] = {name: [] for name in columns}
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row: Any = json.loads(line)
+                for name in columns:
+                    table[name].append(str(row[name]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise CorpusError(f"{path}, line {number}: needs an object with {', '.join(columns)} ({error})") from error
+    return table
