@@ -1,0 +1,116 @@
+"""A checkpoint folder: weights (safetensors, never pickle), sizes, vocabulary, keyword weights, and how it was trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerFast
+
+from relevance.errors import CheckpointError
+from relevance.keywords import TfIdfKeywords
+
+from .config import HCMRMConfig
+from .model import HCMRM
+
+WEIGHTS, SIZES, TOKENIZER, KEYWORDS, TRAINING = (
+    "model.safetensors", "config.json", "tokenizer.json", "keywords.json", "training.json",
+)  # fmt: skip
+SHIPPED = Path(__file__).parent / "checkpoint"
+"""The checkpoint that comes with the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model in evaluation mode with its tokenizer, its keyword extractor and the record of its training."""
+
+    model: HCMRM
+    tokenizer: PreTrainedTokenizerFast
+    keywords: TfIdfKeywords
+    training: dict[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write the checkpoint's files, each whole or not at all; other files of the folder stay. Weights become float16.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as name:
+            part = Path(name)
+            half = HCMRM(self.model.config)
+            half.load_state_dict(self.model.state_dict())
+            half.half().save_pretrained(part)
+            self.tokenizer.backend_tokenizer.save(str(part / TOKENIZER))
+            words = {word: round(value, 4) for word, value in self.keywords.idf.items()}
+            limits = {"unseen": self.keywords.unseen, "n_words": self.keywords.n_words, "n_tokens": self.keywords.n_tokens}
+            (part / KEYWORDS).write_text(json.dumps({**limits, "idf": words}, ensure_ascii=False), encoding="utf-8")
+            (part / TRAINING).write_text(json.dumps(self.training, indent=1), encoding="utf-8")
+            for file in (SIZES, TOKENIZER, KEYWORDS, TRAINING, WEIGHTS):
+                os.replace(part / file, folder / file)
+
+    @staticmethod
+    def load(folder: Path = SHIPPED) -> Checkpoint:
+        """Read a checkpoint folder.
+
+        Raises:
+            CheckpointError: a file is missing, damaged or does not fit the others.
+        """
+        for name in (WEIGHTS, SIZES, TOKENIZER, KEYWORDS, TRAINING):
+            if not (folder / name).is_file():
+                raise CheckpointError(f"{folder / name}: not found; train a checkpoint with 'relbid train --out {folder}'")
+        try:
+            config = HCMRMConfig.from_pretrained(folder)
+            model = HCMRM(config)
+            weights = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
+            model.load_state_dict(weights, strict=True)
+            words = json.loads((folder / KEYWORDS).read_text(encoding="utf-8"))
+            keywords = TfIdfKeywords(words["idf"], words["unseen"], words["n_words"], words["n_tokens"])
+            training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
+            tokenizer = PreTrainedTokenizerFast(
+                tokenizer_file=str(folder / TOKENIZER), pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
+                sep_token="[SEP]", mask_token="[MASK]",
+            )  # fmt: skip
+        except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(f"{folder}: damaged checkpoint ({reason}); train it again or restore it from git") from error
+        if len(tokenizer) != config.vocab_size:
+            raise CheckpointError(
+                f"{folder / TOKENIZER}: {len(tokenizer)} tokens, but {SIZES} says {config.vocab_size}; the files belong to "
+                "different checkpoints: train it again or restore it from git"
+            )
+        for parameter in model.parameters():
+            if not torch.isfinite(parameter).all():
+                raise CheckpointError(f"{folder / WEIGHTS}: holds values that are not finite; train it again")
+        return Checkpoint(model.eval(), tokenizer, keywords, training)
+
+
+def fingerprint(folder: Path = SHIPPED) -> str:
+    """Hash of what decides the scores: weights, sizes, vocabulary and keyword weights. Reads files, imports no model.
+
+    Raises:
+        CheckpointError: a file is missing.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name in (WEIGHTS, SIZES, TOKENIZER, KEYWORDS):
+        try:
+            digest.update((folder / name).read_bytes())
+        except OSError as error:
+            raise CheckpointError(f"{folder / name}: cannot be read ({error.strerror}); train it or restore it from git") from error
+    return digest.hexdigest()
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a checkpoint's files."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS, SIZES, TOKENIZER, KEYWORDS, TRAINING):
+        shutil.copyfile(source / name, target / name)

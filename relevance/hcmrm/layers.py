@@ -1,0 +1,99 @@
+"""The parts of the two encoders: attention, the pre-norm block of ViT, the post-norm layer of BERT.
+
+Attention is written out rather than taken from `scaled_dot_product_attention`: for sequences of some thirty tokens its
+backward pass on a CPU is the faster one. d is the hidden size, N and M are numbers of tokens.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class Attention(nn.Module):
+    """Multi-head attention from N tokens to M others; keys and values may be projected once and shared."""
+
+    def __init__(self, size: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.query = nn.Linear(size, size)
+        self.key_value = nn.Linear(size, 2 * size)
+        self.output = nn.Linear(size, size)
+
+    def project(self, source: Tensor) -> Tensor:
+        """Keys and values of `source` [B, M, d]: [2, B, heads, M, d / heads]."""
+        b, m, d = source.shape
+        return self.key_value(source).view(b, m, 2, self.n_heads, d // self.n_heads).permute(2, 0, 3, 1, 4)
+
+    def forward(self, x: Tensor, key_value: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Attend from x [B, N, d] to projected keys and values; `bias` [B, 1, 1, M] is added to the logits."""
+        b, n, d = x.shape
+        key, value = key_value[0], key_value[1]
+        query = self.query(x).view(b, n, self.n_heads, d // self.n_heads).transpose(1, 2)
+        logits = query @ key.transpose(-1, -2) / math.sqrt(d // self.n_heads)
+        if bias is not None:
+            logits = logits + bias
+        mixed = logits.softmax(dim=-1) @ value
+        return self.output(mixed.transpose(1, 2).reshape(b, n, d))
+
+
+class Mlp(nn.Sequential):
+    """Two linear layers with the exact (erf) GELU between them."""
+
+    def __init__(self, size: int, inner: int) -> None:
+        super().__init__(nn.Linear(size, inner), nn.GELU(), nn.Linear(inner, size))
+
+
+class VisualBlock(nn.Module):
+    """Pre-norm transformer block, as in ViT."""
+
+    def __init__(self, size: int, n_heads: int, inner: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(size, eps=1e-6)
+        self.attention = Attention(size, n_heads)
+        self.norm2 = nn.LayerNorm(size, eps=1e-6)
+        self.mlp = Mlp(size, inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, N, d] -> [B, N, d]."""
+        normed = self.norm1(x)
+        x = x + self.attention(normed, self.attention.project(normed))
+        return x + self.mlp(self.norm2(x))
+
+
+class TextLayer(nn.Module):
+    """Post-norm transformer layer, as in BERT; with `cross`, a cross-attention between self-attention and MLP."""
+
+    def __init__(self, size: int, n_heads: int, inner: int, *, cross: bool, dropout: float) -> None:
+        super().__init__()
+        self.attention = Attention(size, n_heads)
+        self.attention_norm = nn.LayerNorm(size, eps=1e-12)
+        self.cross = Attention(size, n_heads) if cross else None
+        self.cross_norm = nn.LayerNorm(size, eps=1e-12) if cross else None
+        self.mlp = Mlp(size, inner)
+        self.mlp_norm = nn.LayerNorm(size, eps=1e-12)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, bias: Tensor, visual: Tensor | None = None, ad_of_pair: Tensor | None = None) -> Tensor:
+        """[P, N, d] -> [P, N, d].
+
+        Args:
+            bias: [P, 1, 1, N], -inf at padding.
+            visual: tokens of the frames [A, V, d] of the A ads of the batch, for a layer with cross-attention.
+            ad_of_pair: [P], which ad each text goes with. Keys and values are projected once an ad, not once a pair.
+        """
+        x = self.attention_norm(x + self.dropout(self.attention(x, self.attention.project(x), bias)))
+        if self.cross is not None and self.cross_norm is not None:
+            if visual is None or ad_of_pair is None:
+                raise ValueError("a fusion layer needs the frames' tokens and the ad of each pair")
+            key_value = self.cross.project(visual)[:, ad_of_pair]
+            x = self.cross_norm(x + self.dropout(self.cross(x, key_value)))
+        return self.mlp_norm(x + self.dropout(self.mlp(x)))
+
+
+def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive form of a padding mask [P, N] (1 = token): [P, 1, 1, N]."""
+    bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+    return bias.masked_fill(mask == 0, torch.finfo(dtype).min)[:, None, None, :]

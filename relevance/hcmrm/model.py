@@ -1,0 +1,172 @@
+"""HCMRM: relevance of a query to a short-video ad, from its key frames and its keywords (arXiv 2502.05822).
+
+    frames  --> visual encoder ------------------------------.
+                                                             v   (cross-attention)
+    [CLS] query [SEP] keywords [SEP] --> text encoder --> fusion encoder --> [CLS] --> three binary softmaxes
+
+The layer plan is ALBEF's. The query shares one sequence with the keywords, in pre-training (where other keywords play the
+query) as in fine-tuning: the paper's "high consistency".
+P pairs, A ads, F frames, V visual tokens an ad, N text tokens, d hidden size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from .config import HCMRMConfig
+from .layers import TextLayer, VisualBlock, attention_bias
+
+
+class TextBatch(NamedTuple):
+    """P token sequences, each int64 [P, N]; `mask` is 1 at tokens and 0 at padding."""
+
+    input_ids: Tensor
+    mask: Tensor
+    token_type: Tensor
+
+
+class VisualEncoder(nn.Module):
+    """A small ViT over each frame; a frame leaves its class token and its pooled patch tokens behind."""
+
+    def __init__(self, config: HCMRMConfig) -> None:
+        super().__init__()
+        size, grid = config.hidden_size, config.image_size // config.patch_size
+        self.patch = nn.Conv2d(3, size, config.patch_size, stride=config.patch_size)
+        channels = (3, *config.conv_stem)
+        convolutions: list[nn.Module] = []
+        for i, (before, after) in enumerate(zip(channels[:-1], channels[1:], strict=True)):
+            last = i == len(config.conv_stem) - 1
+            convolutions.append(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=last))
+            convolutions.extend([] if last else [nn.GroupNorm(4, after), nn.ReLU()])
+        self.stem = nn.Sequential(*convolutions) if convolutions else None
+        self.class_token = nn.Parameter(torch.zeros(1, 1, size))
+        self.position = nn.Parameter(torch.zeros(1, 1 + grid * grid, size))
+        self.frame_position = nn.Parameter(torch.zeros(1, config.n_frames, 1, size))
+        self.blocks = nn.ModuleList(
+            VisualBlock(size, config.num_heads, config.intermediate_size) for _ in range(config.visual_layers)
+        )
+        self.norm = nn.LayerNorm(size, eps=1e-6)
+        self.grid, self.pooled = grid, int(config.frame_tokens**0.5)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """uint8 [A, F, H, W, 3] -> [A, F, 1 + frame_tokens, d], the class token first."""
+        a, f = frames.shape[:2]
+        pixels = frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.class_token.dtype) / 127.5 - 1.0
+        patches = self.patch(pixels)
+        if self.stem is not None:
+            patches = patches + self.stem(pixels)
+        tokens = torch.cat((self.class_token.expand(a * f, -1, -1), patches.flatten(2).transpose(1, 2)), dim=1)
+        tokens = tokens + self.position
+        for block in self.blocks:
+            tokens = block(tokens)
+        tokens = self.norm(tokens)
+        square = tokens[:, 1:].transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        pooled = nn.functional.adaptive_avg_pool2d(square, self.pooled).flatten(2).transpose(1, 2)
+        kept = torch.cat((tokens[:, :1], pooled), dim=1).unflatten(0, (a, f))
+        return kept + self.frame_position[:, :f]
+
+
+class TextEncoder(nn.Module):
+    """BERT's embeddings and its lower layers, which see no frames."""
+
+    def __init__(self, config: HCMRMConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.word = nn.Embedding(config.vocab_size, size, padding_idx=0)
+        self.position = nn.Embedding(config.max_positions, size)
+        self.token_type = nn.Embedding(4, size)
+        self.norm = nn.LayerNorm(size, eps=1e-12)
+        self.layers = _text_layers(config, config.text_layers, cross=False)
+
+    def forward(self, text: TextBatch) -> Tensor:
+        """[P, N] token ids -> [P, N, d]."""
+        position = self.position.weight[: text.input_ids.shape[1]]
+        x = self.norm(self.word(text.input_ids) + self.token_type(text.token_type) + position)
+        bias = attention_bias(text.mask, x.dtype)
+        for layer in self.layers:
+            x = layer(x, bias)
+        return x
+
+
+class HCMRM(PreTrainedModel):
+    """The whole model, with the heads of its pre-training and of its fine-tuning."""
+
+    config_class = HCMRMConfig
+    config: HCMRMConfig
+    _tied_weights_keys: Any = None
+
+    def __init__(self, config: HCMRMConfig) -> None:
+        super().__init__(config)
+        size = config.hidden_size
+        self.visual_encoder = VisualEncoder(config)
+        self.text_encoder = TextEncoder(config)
+        self.fusion_layers = _text_layers(config, config.fusion_layers, cross=True)
+        # A learnt token that stands beside the frames, and alone where there are none to look at.
+        self.no_frame = nn.Parameter(torch.zeros(1, 1, size))
+        self.grade_head = nn.Linear(size, 3)
+        self.frame_projection = nn.Linear(size, config.embed_dim)
+        self.text_projection = nn.Linear(size, config.embed_dim)
+        self.keyword_head = nn.Linear(size, config.vocab_size)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """BERT's and ViT's: normal with standard deviation 0.02; convolutions keep their own."""
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        if isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        if isinstance(module, (VisualEncoder, HCMRM)):
+            for name, parameter in module.named_parameters(recurse=False):
+                nn.init.normal_(parameter, std=0.02)
+                del name
+
+    def visual_tokens(self, frames: Tensor, dropped: Tensor | None = None) -> Tensor:
+        """What the fusion encoder sees of each ad: uint8 [A, F, H, W, 3] -> [A, F * (1 + frame_tokens) + 1, d].
+
+        Args:
+            dropped: bool [A], ads whose frames are to be hidden (modality dropout in training).
+        """
+        a = len(frames)
+        nothing = self.no_frame.expand(a, -1, -1)
+        if not self.config.use_frames:
+            return nothing
+        tokens = self.visual_encoder(frames).flatten(1, 2)
+        if dropped is not None:
+            # Every token of a hidden ad becomes the empty one: shapes stay, and so does the speed.
+            tokens = torch.where(dropped[:, None, None], nothing, tokens)
+        return torch.cat((nothing, tokens), dim=1)
+
+    def fuse(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
+        """[CLS] of the fusion encoder for P pairs: [P, d].
+
+        Args:
+            visual: `visual_tokens` of the A ads of the batch, [A, V, d].
+            ad_of_pair: int64 [P], the ad among those A that each text goes with.
+        """
+        x = self.text_encoder(text)
+        bias = attention_bias(text.mask, x.dtype)
+        for layer in self.fusion_layers:
+            x = layer(x, bias, visual, ad_of_pair)
+        return x[:, 0]
+
+    def forward(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
+        """Grade logits of P pairs, [P, 3]: positive branch, 1 within the negative, 3 within the positive branch."""
+        return self.grade_head(self.fuse(text, visual, ad_of_pair)).float()
+
+
+def _text_layers(config: HCMRMConfig, count: int, *, cross: bool) -> nn.ModuleList:
+    return nn.ModuleList(
+        TextLayer(config.hidden_size, config.num_heads, config.intermediate_size, cross=cross, dropout=config.dropout)
+        for _ in range(count)
+    )

@@ -1,0 +1,104 @@
+"""HCMRM behind the scorer protocol: frames once an ad, texts in batches of like length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from relevance.corpus import Corpus
+
+from .checkpoint import SHIPPED, Checkpoint
+from .losses import log_grade_probabilities, ranking_score
+from .text import TokenTable
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+
+class HcmrmScorer:
+    """Scores query-ad pairs of one corpus with one checkpoint.
+
+    Visual tokens are computed once for each ad that is asked for, then kept. Pairs are scored in the order of their ads and
+    text lengths; that changes speed, and results by rounding (about 1e-6) only.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        corpus: Corpus,
+        *,
+        device: str = "cpu",
+        batch: int = 256,
+        tables: TokenTable | None = None,
+    ) -> None:
+        """`tables`: the corpus tokenised before with this checkpoint's vocabulary, to save doing it again."""
+        self._device = torch.device(device)
+        self._model = checkpoint.model.to(self._device).eval()
+        self._corpus, self._batch = corpus, batch
+        self._extract = checkpoint.keywords
+        self._sequences = [checkpoint.keywords(text) for text in corpus.ad_texts()]
+        self._tables = tables or TokenTable.build(checkpoint.tokenizer, corpus.query_text, self._sequences)
+        self._visual: dict[int, Tensor] = {}
+
+    @staticmethod
+    def load(corpus: Corpus, folder: Path = SHIPPED, *, device: str = "cpu") -> HcmrmScorer:
+        """A scorer from a checkpoint folder.
+
+        Raises:
+            CheckpointError: the folder holds no whole checkpoint.
+        """
+        return HcmrmScorer(Checkpoint.load(folder), corpus, device=device)
+
+    def score(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> FloatArray:
+        """Ranking score of each pair: [P], [P] -> [P] in [0, 1].
+
+        Args:
+            progress: called with (pairs scored, pairs in all).
+        """
+        return ranking_score(torch.from_numpy(self._logits(query, ad, progress))).numpy()
+
+    def grade_probabilities(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> FloatArray:
+        """P(grade) of each pair for the grades 0..3: [P], [P] -> [P, 4]."""
+        logits = torch.from_numpy(self._logits(query, ad, progress)).double()
+        return log_grade_probabilities(logits).exp().numpy()
+
+    def keywords(self, ad: IntArray) -> tuple[tuple[str, ...], ...]:
+        """The keyword sequences that the model reads for these ads."""
+        return tuple(self._sequences[i] for i in ad.tolist())
+
+    @torch.inference_mode()
+    def _logits(self, query: IntArray, ad: IntArray, progress: Progress | None) -> NDArray[np.float32]:
+        """Grade logits [P, 3]."""
+        query, ad = np.asarray(query, dtype=np.int64), np.asarray(ad, dtype=np.int64)
+        self._encode_frames(np.unique(ad))
+        length = (self._tables.query != 0).sum(axis=1)[query] + (self._tables.keywords != 0).sum(axis=1)[ad]
+        order = np.lexsort((ad, length))
+        logits = np.empty((len(query), 3), dtype=np.float32)
+        for start in range(0, len(order), self._batch):
+            rows = order[start : start + self._batch]
+            ads, ad_of_pair = np.unique(ad[rows], return_inverse=True)
+            text = self._tables.pairs(
+                query[rows],
+                ad[rows],
+                markers=self._model.config.match_markers,
+                without_keywords=None if self._model.config.use_keywords else np.ones(len(rows), dtype=bool),
+            )
+            visual = torch.stack([self._visual[i] for i in ads.tolist()])
+            on_device = type(text)(*(part.to(self._device) for part in text))
+            logits[rows] = self._model(on_device, visual, torch.from_numpy(ad_of_pair).to(self._device)).cpu().numpy()
+            if progress is not None:
+                progress(min(start + self._batch, len(order)), len(order))
+        return logits
+
+    def _encode_frames(self, ads: IntArray) -> None:
+        missing = np.array([i for i in ads.tolist() if i not in self._visual], dtype=np.int64)
+        for start in range(0, len(missing), self._batch):
+            chunk = missing[start : start + self._batch]
+            frames = torch.from_numpy(np.ascontiguousarray(self._corpus.frames[chunk])).to(self._device)
+            self._visual.update(zip(chunk.tolist(), self._model.visual_tokens(frames), strict=True))

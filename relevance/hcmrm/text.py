@@ -1,0 +1,96 @@
+"""From words to token sequences: [CLS] query [SEP] keyword sequence [SEP]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from .model import TextBatch
+
+PAD, UNKNOWN, CLS, SEP, MASK = range(5)
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+IntArray = NDArray[np.int64]
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A WordPiece vocabulary learnt from texts; needs no download."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **dict(zip(names, SPECIAL_TOKENS, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTable:
+    """Every text of a corpus, tokenised once: `query` int64 [Q, Lq] and `keywords` int64 [A, Lk], padded with 0."""
+
+    query: IntArray
+    keywords: IntArray
+
+    @staticmethod
+    def build(
+        tokenizer: PreTrainedTokenizerFast,
+        query_text: Sequence[str],
+        keywords: Sequence[tuple[str, ...]],
+        *,
+        max_query: int = 16,
+        max_keywords: int = 32,
+    ) -> TokenTable:
+        """Tokenise queries and keyword sequences; what is longer than the maxima is cut."""
+        return TokenTable(
+            _token_ids(tokenizer, query_text, max_query),
+            _token_ids(tokenizer, [" ".join(words) for words in keywords], max_keywords),
+        )
+
+    def pairs(
+        self,
+        query: IntArray | None,
+        ad: IntArray,
+        *,
+        markers: bool = True,
+        without_keywords: NDArray[np.bool_] | None = None,
+    ) -> TextBatch:
+        """Token sequences of P query-ad pairs, as short as the longest of them allows.
+
+        Args:
+            query: None for keyword sequences that no query goes with.
+            markers: mark tokens that query and keywords share (token types 2 and 3 instead of 0 and 1).
+            without_keywords: bool [P], pairs that are to be read without the ad's text.
+        """
+        second = self.keywords[ad]
+        first = np.full((len(ad), 1), PAD) if query is None else self.query[query]
+        if without_keywords is not None:
+            second = np.where(without_keywords[:, None], PAD, second)
+        p = len(first)
+        cls, sep = np.full((p, 1), CLS), np.full((p, 1), SEP)
+        ids = np.concatenate((cls, first, sep, second, sep), axis=1)
+        token_type = np.concatenate((np.zeros((p, first.shape[1] + 2)), np.ones((p, second.shape[1] + 1))), axis=1)
+        if markers:
+            shared = (first[:, :, None] == second[:, None, :]) & (first[:, :, None] != PAD)
+            token_type[:, 1 : 1 + first.shape[1]] += 2 * shared.any(axis=2)
+            token_type[:, 2 + first.shape[1] : -1] += 2 * shared.any(axis=1)
+        # Close the gaps that shorter queries leave: tokens first, in their order, then padding.
+        order = np.argsort(ids == PAD, axis=1, kind="stable")[:, : int((ids != PAD).sum(axis=1).max(initial=1))]
+        ids = np.take_along_axis(ids, order, axis=1)
+        token_type = np.take_along_axis(token_type, order, axis=1).astype(np.int64)
+        return TextBatch(torch.from_numpy(ids), torch.from_numpy((ids != PAD).astype(np.int64)), torch.from_numpy(token_type))
+
+
+def _token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], limit: int) -> IntArray:
+    """Token ids of each text without special tokens, [len(texts), longest], padded with 0."""
+    ids = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+    longest = min(limit, max((len(row) for row in ids), default=1))
+    table = np.full((len(texts), max(longest, 1)), PAD, dtype=np.int64)
+    for row, tokens in zip(table, ids, strict=True):
+        row[: len(tokens[:longest])] = tokens[:longest]
+    return table

@@ -1,0 +1,353 @@
+"""Training of HCMRM from a labelled corpus: align frames with words, then learn the grades.
+
+Stage 1, align: one random frame against the ad's keywords, in-batch contrastive (ITC) plus a bag of keywords read off the
+frame. It costs minutes and gives the visual encoder its shapes and colours; no label is used.
+Stage 2, fine-tune: some ads and several of their graded queries a step, so that an ad's frames are encoded and its keys and
+values projected once for all of them; hierarchical softmax over the grades; keywords and frames dropped at random so that
+neither modality becomes the only one. Early on the pairs are mostly positive: the order of 3 before 2 takes long to be
+found, and without that phase is not.
+
+Every batch is drawn from a generator keyed by (seed, stage, step): a resumed training goes on as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from relevance.corpus import LabelledCorpus, Labels
+from relevance.keywords import TfIdfKeywords
+from relevance.metrics import RelevanceMetrics, evaluate
+
+from .checkpoint import Checkpoint
+from .config import HCMRMConfig
+from .losses import bag_of_words_loss, contrastive_loss, hierarchical_softmax_loss
+from .model import HCMRM
+from .scorer import HcmrmScorer
+from .text import TokenTable, train_tokenizer
+
+IntArray = NDArray[np.int64]
+
+ALIGN, FINETUNE = "align", "finetune"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Schedule of a training; steps rather than seconds, so that a run can be repeated."""
+
+    seed: int = 0
+
+    align_steps: int = 800
+    align_batch: int = 128
+    align_rate: float = 1.5e-3
+    temperature: float = 0.07
+
+    finetune_steps: int = 4000
+    ads_per_step: int = 20
+    pairs_per_ad: int = 12
+    rate: float = 1e-3
+    positive_first: float = 0.2
+    """Share of the fine-tuning that is spent on `first_mix`."""
+    first_mix: tuple[float, float, float, float] = (0.04, 0.06, 0.45, 0.45)
+    mix: tuple[float, float, float, float] = (0.28, 0.24, 0.24, 0.24)
+    """Shares of the grades 0..3 among the drawn pairs."""
+    keyword_dropout: float = 0.35
+    frame_dropout: float = 0.1
+    word_weight: float = 0.2
+    """Weight of the bag-of-words loss in fine-tuning: the frames of an ad foretell the words of queries it is strong for."""
+
+    warm_up: int = 200
+    weight_decay: float = 0.02
+    average: float = 0.999
+    """Decay of the moving average of the weights, which is what is validated and kept."""
+    validate_every: int = 250
+    validation_pairs: int = 4000
+
+    vocab_size: int = 2000
+    model: dict[str, Any] = field(default_factory=dict)
+    """Differences from the default HCMRMConfig."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainProgress:
+    """Reported after every step; `validation` only where there was one."""
+
+    stage: str
+    step: int
+    steps: int
+    loss: float
+    validation: RelevanceMetrics | None = None
+
+
+class TrainError(ValueError):
+    """The training cannot start or go on; the message says why and what to do."""
+
+
+def train(
+    data: LabelledCorpus,
+    out: Path,
+    config: TrainConfig,
+    *,
+    device: str = "cpu",
+    progress: Callable[[TrainProgress], None] = lambda _: None,
+    save_every_s: float = 60.0,
+) -> Checkpoint:
+    """Train a model and leave its checkpoint in `out`; a training that was stopped there goes on where it was.
+
+    Raises:
+        TrainError: `out` holds the state of a training with other settings, or the labels lack a split.
+    """
+    train_labels, validation_labels = data.labels.of("train"), data.labels.of("validation")
+    if not len(train_labels) or not len(validation_labels):
+        raise TrainError("the corpus needs labelled pairs in both the train and the validation split")
+    started = time.monotonic()
+    trainer = _Trainer(data, train_labels, config, device)
+    state_file = out / "training-state.pt"
+    log: list[dict[str, Any]] = []
+    best = -math.inf
+    spent = 0.0
+    if state_file.is_file():
+        state = torch.load(state_file, weights_only=True, map_location=device)
+        if state["config"] != json.dumps(asdict(config)):
+            raise TrainError(f"{state_file}: belongs to a training with other settings; remove it or choose another folder")
+        trainer.load_state(state)
+        log, best, spent = json.loads(state["log"]), state["best"], state["spent_s"]
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+    saved = time.monotonic()
+
+    chosen = _validation_subset(validation_labels, config)
+    for stage, step, steps, loss in trainer.steps():
+        done = stage == FINETUNE and step == steps
+        validation = None
+        if stage == FINETUNE and (step % config.validate_every == 0 or done):
+            scorer = HcmrmScorer(trainer.checkpoint({}), data.corpus, device=device, tables=trainer.tables)
+            validation = evaluate(chosen.query, chosen.grade, scorer.score(chosen.query, chosen.ad))
+            elapsed = spent + time.monotonic() - started
+            log.append({"step": step, "seconds": round(elapsed), **{k: round(v, 5) for k, v in validation.as_dict().items()}})
+            # One number to choose by: the three AUCs ask for the branch and for the order inside either branch.
+            criterion = (validation.auc + validation.auc_3_2 + validation.auc_1_0) / 3
+            if criterion > best:
+                best = criterion
+                training = {**asdict(config), "chosen_step": step, "seconds": round(elapsed), "log": log}
+                trainer.checkpoint(training).save(out)
+        progress(TrainProgress(stage, step, steps, loss, validation))
+        if validation is not None or time.monotonic() - saved > save_every_s:
+            saved = time.monotonic()
+            state = {
+                **trainer.state(),
+                "config": json.dumps(asdict(config)),
+                "log": json.dumps(log),
+                "best": best,
+                "spent_s": spent + saved - started,
+            }
+            torch.save(state, state_file.with_suffix(".tmp"))
+            os.replace(state_file.with_suffix(".tmp"), state_file)
+    return Checkpoint.load(out)
+
+
+class _Trainer:
+    """Model, optimiser and moving average, and the two stages as one stream of steps."""
+
+    def __init__(self, data: LabelledCorpus, labels: Labels, config: TrainConfig, device: str) -> None:
+        self.config, self.device = config, torch.device(device)
+        self.frames = data.corpus.frames
+        self.train_ads = np.unique(labels.ad)
+        self.groups = _PairsByAd(labels)
+        texts = data.corpus.ad_texts()
+        train_texts = [texts[ad] for ad in self.train_ads]
+        self.keywords = TfIdfKeywords.fit(train_texts)
+        train_queries = [data.corpus.query_text[q] for q in np.unique(labels.query)]
+        self.tokenizer = train_tokenizer([*train_texts, *train_queries], config.vocab_size)
+        sequences = [self.keywords(text) for text in texts]
+        self.tables = TokenTable.build(self.tokenizer, data.corpus.query_text, sequences)
+        self.bags = _bags_of_words(self.tables.keywords, len(self.tokenizer), self.train_ads)
+
+        torch.manual_seed(config.seed)
+        self.model = HCMRM(HCMRMConfig(vocab_size=len(self.tokenizer), **config.model)).to(self.device)
+        self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        self.stage, self.step = ALIGN, 0
+        self.optimizer = self._optimizer(config.align_rate)
+
+    def steps(self) -> Iterator[tuple[str, int, int, float]]:
+        """(stage, step just done, steps of the stage, loss), until both stages are through."""
+        c = self.config
+        plan = ((ALIGN, c.align_steps, c.align_rate, self._align_loss), (FINETUNE, c.finetune_steps, c.rate, self._grade_loss))
+        for number, (stage, steps, rate, loss_of) in enumerate(plan):
+            if stage == ALIGN and (self.stage == FINETUNE or not self.model.config.use_frames):
+                continue  # done before the stop, or nothing to align
+            if self.stage != stage:
+                self.stage, self.step = stage, 0
+                self.optimizer = self._optimizer(rate)
+            while self.step < steps:
+                rng = np.random.default_rng((c.seed, number, self.step))
+                torch.manual_seed(int(rng.integers(2**62)))
+                for group in self.optimizer.param_groups:
+                    group["lr"] = rate * _schedule(self.step, steps, c.warm_up)
+                self.model.train()
+                self.optimizer.zero_grad(set_to_none=True)
+                loss = loss_of(rng)
+                loss.backward()  # type: ignore[no-untyped-call]
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+                self.optimizer.step()
+                self.step += 1
+                self._update_average()
+                yield stage, self.step, steps, float(loss.detach())
+
+    def checkpoint(self, training: dict[str, Any]) -> Checkpoint:
+        """The moving average as a model of its own, with what it needs to read texts."""
+        model = HCMRM(self.model.config)
+        model.load_state_dict({name: value.cpu() for name, value in self.average.items()}, strict=True)
+        return Checkpoint(model.eval(), self.tokenizer, self.keywords, training)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "stage": self.stage,
+            "step": self.step,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.stage, self.step = state["stage"], state["step"]
+        self.optimizer = self._optimizer(self.config.rate if self.stage == FINETUNE else self.config.align_rate)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average = state["average"]
+
+    def _align_loss(self, rng: np.random.Generator) -> Tensor:
+        ads = rng.choice(self.train_ads, self.config.align_batch, replace=False)
+        frame = rng.integers(0, self.frames.shape[1], len(ads))
+        order = np.argsort(ads)  # in the order of the file, which a memory map likes
+        ads, frame = ads[order], frame[order]
+        pictures = torch.from_numpy(np.ascontiguousarray(self.frames[ads, frame])).to(self.device)[:, None]
+        seen = self.model.visual_encoder(pictures)[:, 0, 0]
+        text = self._to_device(self.tables.pairs(None, ads, markers=False))
+        read = self.model.text_encoder(text)[:, 0]
+        bag = self.bags[ads].to(self.device)
+        contrast = contrastive_loss(
+            F.normalize(self.model.frame_projection(seen), dim=-1),
+            F.normalize(self.model.text_projection(read), dim=-1),
+            (bag @ bag.T) > 0,
+            self.config.temperature,
+        )
+        return contrast + bag_of_words_loss(self.model.keyword_head(seen), bag)
+
+    def _grade_loss(self, rng: np.random.Generator) -> Tensor:
+        c = self.config
+        ads = np.sort(rng.choice(self.groups.ads, c.ads_per_step, replace=False))
+        early = self.step < c.positive_first * c.finetune_steps
+        row, pair = self.groups.draw(ads, c.pairs_per_ad, np.array(c.first_mix if early else c.mix), rng)
+        query, grade = self.groups.labels.query[pair], self.groups.labels.grade[pair]
+
+        frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads])).to(self.device)
+        hidden_frames = rng.random(len(ads)) < c.frame_dropout
+        hidden_words = (rng.random(len(pair)) < c.keyword_dropout) & ~hidden_frames[row]
+        if not self.model.config.use_frames:
+            hidden_words[:] = False
+        if not self.model.config.use_keywords:
+            hidden_words[:] = True
+            hidden_frames[:] = False
+        text = self._to_device(
+            self.tables.pairs(query, ads[row], markers=self.model.config.match_markers, without_keywords=hidden_words)
+        )
+        visual = self.model.visual_tokens(frames, torch.from_numpy(hidden_frames).to(self.device))
+        logits = self.model(text, visual, torch.from_numpy(row).to(self.device))
+        loss = hierarchical_softmax_loss(logits, torch.from_numpy(grade).to(self.device))
+        if c.word_weight and self.model.config.use_frames:
+            bag = torch.zeros(len(ads), len(self.tokenizer), device=self.device)
+            strong = grade == 3
+            tokens = torch.from_numpy(self.tables.query[query[strong]]).to(self.device)
+            bag.index_put_((torch.from_numpy(row[strong]).to(self.device)[:, None].expand_as(tokens), tokens), torch.ones(()))
+            bag = bag * self._informative()
+            # The class token of every frame, 1 + frame_tokens apart, after the empty one.
+            classes = visual[:, 1 :: 1 + self.model.config.frame_tokens].mean(dim=1)
+            loss = loss + c.word_weight * bag_of_words_loss(self.model.keyword_head(classes), bag)
+        return loss
+
+    def _informative(self) -> Tensor:
+        """1 for tokens that may be read off a picture, 0 for special ones: float [W]."""
+        mask = torch.ones(len(self.tokenizer), device=self.device)
+        mask[:5] = 0.0
+        return mask
+
+    def _to_device(self, text: Any) -> Any:
+        return type(text)(*(part.to(self.device) for part in text))
+
+    def _optimizer(self, rate: float) -> torch.optim.AdamW:
+        matrices = [p for p in self.model.parameters() if p.ndim >= 2]
+        vectors = [p for p in self.model.parameters() if p.ndim < 2]
+        groups = [
+            {"params": matrices, "weight_decay": self.config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+
+    def _update_average(self) -> None:
+        # Early on the average follows fast, so that it does not remember the random start.
+        decay = min(self.config.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                self.average[name].lerp_(parameter, 1.0 - decay)
+
+
+class _PairsByAd:
+    """Labelled pairs sorted by ad, to draw several pairs of one ad with a wanted mix of grades."""
+
+    def __init__(self, labels: Labels) -> None:
+        order = np.lexsort((labels.grade, labels.ad))
+        self.labels = Labels(labels.query[order], labels.ad[order], labels.grade[order], labels.split[order])
+        self.ads, self.first, self.count = np.unique(self.labels.ad, return_index=True, return_counts=True)
+
+    def draw(
+        self, ads: IntArray, per_ad: int, mix: NDArray[np.float64], rng: np.random.Generator
+    ) -> tuple[IntArray, IntArray]:
+        """Up to `per_ad` different pairs of each ad: (position of the ad in `ads`, index of the pair), each [P]."""
+        rows, pairs = [], []
+        for row, at in enumerate(np.searchsorted(self.ads, ads)):
+            index = np.arange(self.first[at], self.first[at] + self.count[at])
+            grade = self.labels.grade[index]
+            weight = mix[grade] / np.bincount(grade, minlength=4)[grade]
+            # Gumbel top-k: a weighted draw without replacement.
+            key = np.log(np.maximum(weight, 1e-12)) + rng.gumbel(size=len(index))
+            chosen = index[np.argsort(-key)[:per_ad]]
+            rows.append(np.full(len(chosen), row))
+            pairs.append(chosen)
+        return np.concatenate(rows), np.concatenate(pairs)
+
+
+def _bags_of_words(keywords: IntArray, vocab_size: int, ads: IntArray) -> Tensor:
+    """Which informative tokens each ad's keywords have: float [A, W]. Words of more than 3% of the ads are filler."""
+    bag = torch.zeros(len(keywords), vocab_size)
+    bag.scatter_(1, torch.from_numpy(keywords), 1.0)
+    bag[:, :5] = 0.0
+    bag[:, bag[ads].mean(dim=0) > 0.03] = 0.0
+    return bag
+
+
+def _validation_subset(labels: Labels, config: TrainConfig) -> Labels:
+    """The pairs of some whole queries, so that metrics within a query keep their meaning."""
+    queries = np.random.default_rng((config.seed, 99)).permutation(np.unique(labels.query))
+    per_query = len(labels) / len(queries)
+    kept = np.isin(labels.query, queries[: max(1, round(config.validation_pairs / per_query))])
+    return Labels(labels.query[kept], labels.ad[kept], labels.grade[kept], labels.split[kept])
+
+
+def _schedule(step: int, steps: int, warm_up: int) -> float:
+    """Linear warm-up, then a cosine down to a hundredth."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))

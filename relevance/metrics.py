@@ -1,0 +1,149 @@
+"""Offline metrics of a relevance score against graded pairs, with intervals over queries.
+
+Grades are 0..3; 2 and 3 are positive. All metrics but the AUCs and Spearman's rank correlation are averages over queries.
+Pairs may carry weights, which is how the bootstrap over queries resamples without copying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import bootstrap, rankdata
+from sklearn.metrics import roc_auc_score
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RelevanceMetrics:
+    """One scorer on one set of pairs.
+
+    auc: positive (2, 3) against negative (0, 1), all pairs pooled.
+    auc_3_2, auc_1_0: order inside the branches, over the queries that have both grades.
+    spearman: rank correlation of score and grade, all pairs pooled.
+    ndcg_10: with gain 2^grade - 1, mean over queries.
+    pnr: concordant pairs of different grade within a query, per discordant one (a tie is half of each).
+    """
+
+    auc: float
+    auc_3_2: float
+    auc_1_0: float
+    spearman: float
+    ndcg_10: float
+    pnr: float
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value with its bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def evaluate(query: IntArray, grade: IntArray, score: FloatArray) -> RelevanceMetrics:
+    """All metrics of P scored pairs; each argument is [P]."""
+    return RelevanceMetrics(
+        auc=auc(grade >= 2, score),
+        auc_3_2=auc_between(query, grade, score, 3, 2),
+        auc_1_0=auc_between(query, grade, score, 1, 0),
+        spearman=spearman(grade, score),
+        ndcg_10=float(np.mean(ndcg_by_query(query, grade, score)[1])),
+        pnr=pnr(query, grade, score),
+    )
+
+
+def auc(positive: NDArray[np.bool_], score: FloatArray, weight: FloatArray | None = None) -> float:
+    """Area under the ROC curve; NaN where a class is empty."""
+    kept = np.ones(len(positive), dtype=bool) if weight is None else weight > 0
+    if positive[kept].all() or not positive[kept].any():
+        return float("nan")
+    return float(roc_auc_score(positive, score, sample_weight=weight))
+
+
+def auc_between(
+    query: IntArray, grade: IntArray, score: FloatArray, upper: int, lower: int, weight: FloatArray | None = None
+) -> float:
+    """AUC of one grade against another, over the queries that have pairs of both (pooled)."""
+    both = np.isin(query, np.intersect1d(query[grade == upper], query[grade == lower]))
+    kept = both & ((grade == upper) | (grade == lower))
+    return auc(grade[kept] == upper, score[kept], None if weight is None else weight[kept])
+
+
+def spearman(grade: IntArray, score: FloatArray) -> float:
+    """Spearman's rank correlation, ties at their mean rank."""
+    return float(np.corrcoef(rankdata(grade), rankdata(score))[0, 1])
+
+
+def ndcg_by_query(query: IntArray, grade: IntArray, score: FloatArray, k: int = 10) -> tuple[IntArray, FloatArray]:
+    """NDCG@k with gain 2^grade - 1 and discount 1 / log2(1 + rank) (Jaervelin and Kekaelaeinen 2002; Burges et al. 2005).
+
+    Returns:
+        The queries that have any gain, and the NDCG of each. Tied scores count in the order of the pairs.
+    """
+    gain = 2.0 ** grade.astype(np.float64) - 1.0
+
+    def dcg(key: FloatArray) -> FloatArray:
+        order = np.lexsort((-key, query))
+        first = np.searchsorted(query[order], unique)
+        rank = np.arange(len(query)) - first[np.searchsorted(unique, query[order])]
+        discounted = np.where(rank < k, gain[order] / np.log2(rank + 2.0), 0.0)
+        return np.add.reduceat(discounted, first)
+
+    unique = np.unique(query)
+    ideal = dcg(gain)
+    reached = dcg(score)
+    return unique[ideal > 0], reached[ideal > 0] / ideal[ideal > 0]
+
+
+def pnr(query: IntArray, grade: IntArray, score: FloatArray) -> float:
+    """Positive-negative ratio: pairs of one query ordered as their grades are, per pair ordered the other way."""
+    concordant = discordant = 0.0
+    order = np.argsort(query, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(query[order])) + 1):
+        above = grade[rows][:, None] > grade[rows][None, :]
+        difference = score[rows][:, None] - score[rows][None, :]
+        ties = 0.5 * float((above & (difference == 0)).sum())
+        concordant += float((above & (difference > 0)).sum()) + ties
+        discordant += float((above & (difference < 0)).sum()) + ties
+    return concordant / discordant if discordant else float("inf")
+
+
+def difference_interval(
+    query: IntArray,
+    statistic: Callable[[FloatArray], float],
+    *,
+    rng: np.random.Generator,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile bootstrap of a statistic over queries (paired, since every scorer sees the same resample).
+
+    Args:
+        query: [P], the query of each pair.
+        statistic: from weights [P] (how often each pair's query was drawn) to a number, say a difference of two AUCs.
+    """
+    unique, of_pair = np.unique(query, return_inverse=True)
+
+    def resampled(drawn: NDArray[np.int64]) -> float:
+        return statistic(np.bincount(drawn, minlength=len(unique))[of_pair].astype(np.float64))
+
+    result = bootstrap(
+        (np.arange(len(unique)),),
+        resampled,
+        n_resamples=n_resamples,
+        confidence_level=level,
+        method="percentile",
+        vectorized=False,
+        rng=rng,
+    )
+    interval = result.confidence_interval
+    return Interval(statistic(np.ones(len(query))), float(interval.low), float(interval.high))

@@ -1,0 +1,25 @@
+"""The scorer that knows the truth: the upper bound of what relevance can do for a market."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+GRADE_GAIN: tuple[float, float, float, float] = (0.0, 0.2, 0.7, 1.0)
+"""Worth of the grades 0..3 in a ranking score. They rise with the grade, and the step between the branches (weak 0.2,
+relevant 0.7) is wider than those inside, which is what keeps positive and negative apart once a bid multiplies the score."""
+
+
+class OracleScorer:
+    """Scores a pair with the gain of its true grade."""
+
+    def __init__(self, grade: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[Any]]) -> None:
+        """`grade(query, ad)` returns true grades 0..3 of pairs."""
+        self._grade = grade
+
+    def score(self, query: NDArray[np.int64], ad: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Gain of the true grade of each pair: [P], [P] -> [P] in [0, 1]."""
+        return np.asarray(GRADE_GAIN)[self._grade(query, ad)]
