@@ -1,0 +1,23 @@
+"""Array types of the simulator and its unit of account.
+
+Shapes in docstrings: U distinct queries, Q arrivals (or the queries of a batch), K candidates, S slots, A
+ads, N advertisers; "..." is any batch shape. Candidate padding is -1. Time is in seconds.
+"""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+GradeArray: TypeAlias = NDArray[np.int8]
+BoolArray: TypeAlias = NDArray[np.bool_]
+AnyArray: TypeAlias = Any  # a NumPy array or a torch tensor: what array_api_compat.array_namespace accepts
+
+MICROS = 1_000_000  # micros in one unit of currency
+
+
+def to_micros(amount: ArrayLike) -> IntArray:
+    """Currency units [...] -> whole micros I[...]; rounding keeps order, so price <= bid survives it."""
+    return np.rint(np.multiply(amount, MICROS)).astype(np.int64)

@@ -1,0 +1,93 @@
+"""Bidders: what a click is worth to them, what they bid, and how they pace their budgets.
+
+A bidder sees its own spend and the clock, nothing else.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.arrays import BoolArray, FloatArray, IntArray, to_micros
+
+
+@dataclass(frozen=True, slots=True)
+class BidderModel:
+    """Values, bids and budgets of the advertisers; amounts in currency units."""
+
+    value_median: float = 1.0  # of a click
+    category_sigma: float = 0.5  # spread of log values between categories
+    value_sigma: float = 0.4  # spread of log values between the ads of a category
+    shading: float = 0.8  # bid / value; GSP is not truthful, and bidders know
+    budget_multiple: float = 1.5  # median budget over the spend that the traffic would let a bidder have
+    budget_sigma: float = 1.0  # spread of log budgets
+    paced_share: float = 0.5  # of the advertisers; the others bid the same all day
+    pacing_tick_s: float = 900.0
+    pacing_step: float = 0.2  # log change of the multiplier in a tick without any spend
+    pacing_floor: float = 0.1  # least multiplier
+
+    def __post_init__(self) -> None:
+        for name in ("value_median", "shading", "budget_multiple", "pacing_tick_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"bidders.{name} must be positive, got {getattr(self, name)}")
+        for name in ("category_sigma", "value_sigma", "budget_sigma", "pacing_step"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"bidders.{name} must not be negative, got {getattr(self, name)}")
+        if not (0 <= self.paced_share <= 1 and 0 < self.pacing_floor <= 1):
+            raise ValueError("bidders.paced_share must be in [0, 1] and pacing_floor in (0, 1]")
+
+
+def values(model: BidderModel, category_draw: FloatArray, ad_draw: FloatArray) -> FloatArray:
+    """Value per click F[A], lognormal, from standard normals F[A] of the ad's category and of the ad."""
+    return model.value_median * np.exp(model.category_sigma * category_draw + model.value_sigma * ad_draw)
+
+
+def demand(
+    spend_if_shown: FloatArray,
+    traffic: FloatArray,
+    candidate: IntArray,
+    owner: IntArray,
+    n: int,
+    n_slots: int,
+) -> FloatArray:
+    """Spend F[N] of each of `n` advertisers if every candidate were as likely as the others to be shown.
+
+    `spend_if_shown` F[U, K] is an impression's expected cost, `traffic` F[U] the queries in a day,
+    `candidate` and `owner` I[U, K] the ads (-1 padding) and their advertisers.
+    """
+    met = candidate >= 0
+    chance = np.minimum(1.0, n_slots / np.maximum(met.sum(axis=1), 1))
+    expected = (traffic * chance)[:, None] * spend_if_shown
+    return np.bincount(owner[met], weights=expected[met], minlength=n).astype(np.float64)
+
+
+def budgets(model: BidderModel, demand: FloatArray, draw: FloatArray) -> IntArray:
+    """Daily budgets in micros I[N]: lognormal multiples of the demand F[N], from standard normals F[N]."""
+    return to_micros(demand * model.budget_multiple * np.exp(model.budget_sigma * draw))
+
+
+def bids_micros(
+    model: BidderModel, value: FloatArray, multiplier: FloatArray, advertiser: IntArray
+) -> IntArray:
+    """Bids per click I[A] in micros: value F[A] x shading x multiplier F[N] of the ad's advertiser I[A]."""
+    return to_micros(value * model.shading * multiplier[advertiser])
+
+
+def pace(
+    model: BidderModel,
+    multiplier: FloatArray,
+    paced: BoolArray,
+    spent: FloatArray,
+    remaining: FloatArray,
+    ticks_left: float,
+) -> FloatArray:
+    """New bid multipliers F[N] at a tick, of those who pace B[N].
+
+    The plan is to spend what is left evenly over the ticks left. A bidder that `spent` F[N] less than planned
+    in the last tick raises its multiplier, one that spent more lowers it, by up to exp(+-step); `remaining`
+    F[N] is after that spend. Multiplicative control of this kind is that of Balseiro and Gur 2019, "Learning
+    in repeated auctions with budgets", in logs.
+    """
+    plan = (remaining + spent) / (ticks_left + 1.0)
+    error = np.clip(1.0 - np.divide(spent, plan, out=np.ones_like(plan), where=plan > 0), -1.0, 1.0)
+    moved = np.clip(multiplier * np.exp(model.pacing_step * error), model.pacing_floor, 1.0)
+    return np.where(paced, moved, multiplier)

@@ -1,0 +1,233 @@
+"""A market: everything that a run needs, as arrays, worked out before the first query comes.
+
+Nothing in it changes during a run, so that one market serves every point of a sweep; `with_relevance` and
+`with_rule` make cheap variants that share the arrays, the arrivals and the luck.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simulator import arrivals, bidders, pctr, random, retrieval, users
+from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray
+from simulator.auction import MECHANISMS
+from simulator.bidders import BidderModel
+from simulator.fusion import FusionRule, Product
+from simulator.pctr import CtrModel
+from simulator.users import UserModel
+
+if TYPE_CHECKING:
+    from simulator.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficModel:
+    """How many queries come in a day, and when."""
+
+    n_queries: int = 100_000
+    fixed_count: bool = True  # exactly n_queries; otherwise a Poisson number with that mean
+    horizon_s: float = 86_400.0  # one day, for which the budgets are
+    shape: tuple[float, ...] = arrivals.DAY_SHAPE  # relative rate in equal parts of the horizon
+
+    def __post_init__(self) -> None:
+        if self.n_queries < 1 or not self.horizon_s > 0:
+            raise ValueError(
+                f"traffic needs n_queries >= 1 and horizon_s > 0, got {self.n_queries}, {self.horizon_s}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class AuctionModel:
+    """Reserve and mechanism."""
+
+    reserve: float = 0.05  # currency per click, in bid space
+    mechanism: str = "gsp"  # a name in auction.MECHANISMS
+
+    def __post_init__(self) -> None:
+        if self.reserve < 0:
+            raise ValueError(f"auction.reserve must not be negative, got {self.reserve}")
+        if self.mechanism not in MECHANISMS:
+            raise ValueError(
+                f"unknown auction mechanism {self.mechanism!r}: known are {', '.join(MECHANISMS)}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ServingModel:
+    """A micro-batcher in front of servers. With all times 0, queries are answered on arrival."""
+
+    batch_size: int = 1024  # most queries in a micro-batch; at zero latency it changes speed only
+    window_s: float = 0.0  # longest that the first query of a batch waits for company
+    service_s: float = 0.0  # time that a server takes for a batch ...
+    service_per_query_s: float = 0.0  # ... plus this for each query in it
+    servers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.servers < 1:
+            raise ValueError(
+                f"serving needs batch_size >= 1 and servers >= 1, got {self.batch_size}, {self.servers}"
+            )
+        if min(self.window_s, self.service_s, self.service_per_query_s) < 0:
+            raise ValueError("serving times must not be negative")
+
+    @property
+    def instant(self) -> bool:
+        """No latency is modelled."""
+        return self.window_s == self.service_s == self.service_per_query_s == 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """All arrays of a run: U distinct queries, K candidates, A ads, N advertisers, Q arrivals."""
+
+    seed: int
+    # What can meet, [U, K]
+    candidate: IntArray  # ad, -1 padding; at most one ad per advertiser in a row
+    grade: GradeArray  # true grade 0..3 (0 in padding)
+    attraction: FloatArray  # true P(click | examined)
+    pctr: FloatArray  # the platform's estimate of it
+    relevance: FloatArray  # the platform's score in [0, 1]
+    # Who bids
+    advertiser: IntArray  # [A]
+    value: FloatArray  # [A] currency per click
+    budget_micros: IntArray  # [N]
+    paced: BoolArray  # [N]
+    # What comes
+    arrival_s: FloatArray  # [Q] ascending
+    query: IntArray  # [Q] in 0 .. U-1
+    horizon_s: float
+    # How it is run
+    rule: FusionRule = field(default_factory=Product)
+    auction: AuctionModel = field(default_factory=AuctionModel)
+    users: UserModel = field(default_factory=UserModel)
+    bidders: BidderModel = field(default_factory=BidderModel)
+    serving: ServingModel = field(default_factory=ServingModel)
+
+    def __post_init__(self) -> None:
+        for name in ("grade", "attraction", "pctr", "relevance"):
+            if getattr(self, name).shape != self.candidate.shape:
+                shape = getattr(self, name).shape
+                raise ValueError(f"market.{name} is {shape}, the candidates are {self.candidate.shape}")
+        if self.arrival_s.shape != self.query.shape or bool((np.diff(self.arrival_s) < 0).any()):
+            raise ValueError("market.arrival_s must ascend and have one time per query")
+        owner = np.sort(np.where(self.candidate >= 0, self.advertiser[self.candidate], -1), axis=1)
+        if bool(((owner[:, 1:] == owner[:, :-1]) & (owner[:, 1:] >= 0)).any()):
+            raise ValueError("market.candidate holds two ads of one advertiser for the same query")
+
+    @property
+    def n_slots(self) -> int:
+        """Slots on a page: one per examination probability."""
+        return len(self.users.examination)
+
+
+def retrieve_candidates(world: "World", k: int) -> IntArray:
+    """The candidates I[U, k] of every query of a world, padded with -1."""
+    index = retrieval.build_index(
+        world.keyword, world.keyword_ad, world.keyword_match, world.corpus.query_text, world.advertiser
+    )
+    return retrieval.retrieve(index, np.arange(world.corpus.n_queries), k)
+
+
+def build_market(
+    world: "World",
+    candidate: IntArray,
+    relevance: FloatArray,
+    *,
+    seed: int,
+    rule: FusionRule | None = None,
+    traffic: TrafficModel | None = None,
+    auction: AuctionModel | None = None,
+    users_model: UserModel | None = None,
+    bidder_model: BidderModel | None = None,
+    ctr_model: CtrModel | None = None,
+    serving: ServingModel | None = None,
+) -> Market:
+    """Draw the traffic, users, values and budgets of a world; `candidate` I[U, K], `relevance` F[U, K].
+
+    None of the draws looks at the relevance, so two markets that differ in it (or in the rule) share all the
+    rest.
+    """
+    traffic, auction = traffic or TrafficModel(), auction or AuctionModel()
+    users_model, bidder_model = users_model or UserModel(), bidder_model or BidderModel()
+    n_ads, n_advertisers = world.advertiser.size, world.n_advertisers
+    met = candidate >= 0
+    query_row = np.broadcast_to(np.arange(candidate.shape[0])[:, None], candidate.shape)
+    ad = np.where(met, candidate, 0)
+
+    # Users and the platform's view of them.
+    grade = np.where(met, world.truth.grade(query_row, ad), 0).astype(np.int8)
+    appeal = random.normals(seed, "appeal", 0, 1, n_ads)[0]
+    attraction = np.where(met, users.attraction(users_model, grade, appeal[ad]), 0.0)
+    average = pctr.ad_average(attraction, candidate, world.query_popularity, n_ads)
+    noise = random.pair_normals(seed, "pctr", query_row, ad)
+    predicted = np.where(met, pctr.predict(ctr_model or CtrModel(), attraction, average[ad], noise), 0.0)
+
+    # Bidders.
+    n_categories = int(world.ad_category.max()) + 1
+    value = bidders.values(
+        bidder_model,
+        random.normals(seed, "value of a category", 0, 1, n_categories)[0][world.ad_category],
+        random.normals(seed, "value of an ad", 0, 1, n_ads)[0],
+    )
+    examined = float(np.mean(users_model.examination))
+    spend_if_shown = examined * predicted * (bidder_model.shading * value)[ad]
+    demand = bidders.demand(
+        spend_if_shown,
+        traffic.n_queries * world.query_popularity,
+        candidate,
+        world.advertiser[ad],
+        n_advertisers,
+        len(users_model.examination),
+    )
+    budget = bidders.budgets(bidder_model, demand, random.normals(seed, "budget", 0, 1, n_advertisers)[0])
+    paced = random.uniforms(seed, "paced", 0, 1, n_advertisers)[0] < bidder_model.paced_share
+
+    # Traffic.
+    rng = random.generator(seed, "arrivals")
+    rate = np.asarray(traffic.shape) / np.mean(traffic.shape) * (traffic.n_queries / traffic.horizon_s)
+    if traffic.fixed_count:
+        arrival_s = arrivals.arrival_times_given_count(traffic.n_queries, rate, traffic.horizon_s, rng)
+    else:
+        arrival_s = arrivals.arrival_times(rate, traffic.horizon_s, rng)
+    which = random.uniforms(seed, "which query", 0, 1, arrival_s.size)[0]
+
+    return Market(
+        seed=seed,
+        candidate=candidate,
+        grade=grade,
+        attraction=attraction,
+        pctr=predicted,
+        relevance=relevance,
+        advertiser=np.asarray(world.advertiser, dtype=np.int64),
+        value=value,
+        budget_micros=budget,
+        paced=paced,
+        arrival_s=arrival_s,
+        query=arrivals.query_of(which, world.query_popularity),
+        horizon_s=traffic.horizon_s,
+        rule=rule or Product(),
+        auction=auction,
+        users=users_model,
+        bidders=bidder_model,
+        serving=serving or ServingModel(),
+    )
+
+
+def with_relevance(market: Market, relevance: FloatArray) -> Market:
+    """The same market, ranked by another relevance F[U, K]."""
+    return replace(market, relevance=relevance)
+
+
+def with_rule(market: Market, rule: FusionRule) -> Market:
+    """The same market under another fusion rule."""
+    return replace(market, rule=rule)
+
+
+def with_settings(market: Market, **changes: Any) -> Market:
+    """The same market with some fields replaced, such as `auction` or `serving`; its draws stay as they are.
+
+    So replacing `users` or `bidders` changes what they do in the run, not the attraction, values and budgets
+    drawn.
+    """
+    return replace(market, **changes)

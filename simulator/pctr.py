@@ -1,0 +1,51 @@
+"""The platform's click prediction: the true click probability, seen through an estimate.
+
+    log pctr = log m + signal (log p - log m) + bias + sigma z
+
+with p the true P(click | examined) of the pair, m its average over the queries that the ad meets, z noise
+keyed by the pair. At signal 0 the platform knows an ad's average only; at signal 1 and sigma 0 it knows the
+truth.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.arrays import FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class CtrModel:
+    """How good the platform's click prediction is."""
+
+    signal: float = 0.5  # share of the pair's own log click rate that the platform sees
+    bias: float = 0.0  # on the log scale, the same for all
+    sigma: float = 0.3  # noise on the log scale, per pair
+
+    def __post_init__(self) -> None:
+        if self.sigma < 0:
+            raise ValueError(f"pctr.sigma must not be negative, got {self.sigma}")
+
+
+def ad_average(attraction: FloatArray, candidate: IntArray, popularity: FloatArray, n_ads: int) -> FloatArray:
+    """Average attraction of each ad over the traffic that it meets, F[A] (0 if none).
+
+    `attraction` F[U, K] and `candidate` I[U, K] by query, `popularity` F[U] the queries' traffic shares.
+    """
+    met = candidate >= 0
+    traffic = np.broadcast_to(popularity[:, None], candidate.shape)[met]
+    total = np.bincount(candidate[met], weights=traffic * attraction[met], minlength=n_ads)
+    weight = np.bincount(candidate[met], weights=traffic, minlength=n_ads)
+    return np.divide(total, weight, out=np.zeros(n_ads), where=weight > 0)
+
+
+def predict(model: CtrModel, attraction: FloatArray, average: FloatArray, noise: FloatArray) -> FloatArray:
+    """Predicted P(click | examined) F[...] from the truth F[...], the ad's average F[...] and normals F[...].
+
+    Pairs whose attraction or average is 0 get 0.
+    """
+    possible = (attraction > 0) & (average > 0)
+    log_true = np.log(np.where(possible, attraction, 1.0))
+    log_average = np.log(np.where(possible, average, 1.0))
+    log_pctr = log_average + model.signal * (log_true - log_average) + model.bias + model.sigma * noise
+    return np.where(possible, np.minimum(np.exp(log_pctr), 1.0), 0.0)

@@ -1,0 +1,126 @@
+"""Station 2, retrieval: which ads may answer a query, by their bid keywords.
+
+Exact keywords ask for the same words in the same order, phrase keywords for their words side by side in the
+query, broad ones for all their words in any order. A query word that no keyword knows is read as the one
+keyword word at edit distance 1, if there is exactly one. Candidates depend on neither bids nor budgets, so
+that relevance can be scored once for all runs.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+from simulator.arrays import IntArray
+from simulator.random import pair_uniforms, text_key
+
+EXACT, PHRASE, BROAD = 0, 1, 2
+
+_SHORTEST_CORRECTED = 4  # letters; one edit turns nearly any shorter word into another
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordIndex:
+    """Inverted index of the bid keywords (T of them) and the queries that it will be asked."""
+
+    query_words: tuple[Words, ...]  # U queries, spelling corrected
+    query_key: NDArray[np.uint64]  # [U] hash of each query's own text
+    phrases_of_word: dict[str, tuple[Words, ...]]  # every distinct keyword, filed under its rarest word
+    keywords_of_phrase: dict[Words, IntArray]  # rows 0 .. T-1 that bid on it
+    keyword_ad: IntArray  # [T]
+    keyword_match: IntArray  # [T] loosest match allowed: EXACT, PHRASE or BROAD
+    keyword_length: IntArray  # [T] words
+    advertiser: IntArray  # [A]
+
+
+def build_index(
+    keyword: Sequence[str],
+    keyword_ad: NDArray[np.integer],
+    keyword_match: NDArray[np.integer],
+    query_text: Sequence[str],
+    advertiser: NDArray[np.integer],
+) -> KeywordIndex:
+    """Index the keywords that ads I[T] bid on with match types I[T], for U query texts.
+
+    Words are separated by spaces. `advertiser` I[A] owns the ads. Raises ValueError for an empty keyword.
+    """
+    phrases: list[Words] = [tuple(text.split()) for text in keyword]
+    if () in phrases:
+        raise ValueError(f"keyword {phrases.index(())} is empty")
+    rows: defaultdict[Words, list[int]] = defaultdict(list)
+    for row, phrase in enumerate(phrases):
+        rows[phrase].append(row)
+    frequency = Counter(word for phrase in rows for word in set(phrase))
+    filed: defaultdict[str, list[Words]] = defaultdict(list)
+    for phrase in rows:
+        filed[min(phrase, key=lambda word: (frequency[word], word))].append(phrase)
+    corrected: dict[str, str] = {}
+    vocabulary = sorted(frequency)
+    for word in sorted({word for text in query_text for word in text.split()} - set(frequency)):
+        corrected[word] = _correct(word, vocabulary)
+    return KeywordIndex(
+        query_words=tuple(tuple(corrected.get(word, word) for word in text.split()) for text in query_text),
+        query_key=np.array([text_key(text) for text in query_text], dtype=np.uint64),
+        phrases_of_word={word: tuple(found) for word, found in filed.items()},
+        keywords_of_phrase={phrase: np.array(found, dtype=np.int64) for phrase, found in rows.items()},
+        keyword_ad=np.asarray(keyword_ad, dtype=np.int64),
+        keyword_match=np.asarray(keyword_match, dtype=np.int64),
+        keyword_length=np.array([len(phrase) for phrase in phrases], dtype=np.int64),
+        advertiser=np.asarray(advertiser, dtype=np.int64),
+    )
+
+
+def retrieve(index: KeywordIndex, query: NDArray[np.integer], k: int) -> IntArray:
+    """The first `k` candidates of each query I[Q] -> ads I[Q, k], padded with -1; see `matching_keywords`."""
+    candidate = np.full((len(query), k), -1, dtype=np.int64)
+    for row, one in enumerate(query):
+        found = index.keyword_ad[matching_keywords(index, int(one))[:k]]
+        candidate[row, : found.size] = found
+    return candidate
+
+
+def matching_keywords(index: KeywordIndex, query: int) -> IntArray:
+    """The keywords I[...] that bring ads to a query, best first, one per advertiser.
+
+    The closest match comes first, then the longer keyword, then a hash of the query's text and the ad, so
+    that nobody is favoured. How closely a keyword matches is what counts, not how loosely it was allowed to.
+    """
+    words = index.query_words[query]
+    together = set(words)
+    rows, closeness = [], []
+    for word in together:
+        for phrase in index.phrases_of_word.get(word, ()):
+            if together.issuperset(phrase):
+                rows.append(index.keywords_of_phrase[phrase])
+                closeness.append(np.full(rows[-1].size, _closeness(phrase, words)))
+    if not rows:
+        return np.empty(0, dtype=np.int64)
+    keyword, close = np.concatenate(rows), np.concatenate(closeness)
+    allowed = close <= index.keyword_match[keyword]
+    keyword, close = keyword[allowed], close[allowed]
+    ad = index.keyword_ad[keyword]
+    shuffle = pair_uniforms(0, "retrieval", index.query_key[query : query + 1], ad)
+    keyword = keyword[np.lexsort((keyword, shuffle, -index.keyword_length[keyword], close))]
+    _, first = np.unique(index.advertiser[index.keyword_ad[keyword]], return_index=True)
+    return keyword[np.sort(first)]
+
+
+def _closeness(phrase: Words, words: Words) -> int:
+    if phrase == words:
+        return EXACT
+    n = len(phrase)
+    return PHRASE if any(words[i : i + n] == phrase for i in range(len(words) - n + 1)) else BROAD
+
+
+def _correct(word: str, vocabulary: list[str]) -> str:
+    # Optimal string alignment: swapping two neighbouring letters is one edit, as typists make it.
+    if len(word) < _SHORTEST_CORRECTED:
+        return word
+    near = process.extract(word, vocabulary, scorer=OSA.distance, score_cutoff=1, limit=2)
+    return str(near[0][0]) if len(near) == 1 else word
