@@ -18,11 +18,11 @@ class BidderModel:
     category_sigma: float = 0.5  # spread of log values between categories
     value_sigma: float = 0.4  # spread of log values between the ads of a category
     shading: float = 0.8  # bid / value; GSP is not truthful, and bidders know
-    budget_multiple: float = 1.5  # median budget over the spend that the traffic would let a bidder have
+    budget_multiple: float = 3.0  # median budget over the spend that the traffic would let a bidder have
     budget_sigma: float = 1.0  # spread of log budgets
     paced_share: float = 0.5  # of the advertisers; the others bid the same all day
     pacing_tick_s: float = 900.0
-    pacing_step: float = 0.2  # log change of the multiplier in a tick without any spend
+    pacing_step: float = 0.1  # log rise of the multiplier in a tick without any spend
     pacing_floor: float = 0.1  # least multiplier
 
     def __post_init__(self) -> None:
@@ -82,12 +82,12 @@ def pace(
 ) -> FloatArray:
     """New bid multipliers F[N] at a tick, of those who pace B[N].
 
-    The plan is to spend what is left evenly over the ticks left. A bidder that `spent` F[N] less than planned
-    in the last tick raises its multiplier, one that spent more lowers it, by up to exp(+-step); `remaining`
-    F[N] is after that spend. Multiplicative control of this kind is that of Balseiro and Gur 2019, "Learning
-    in repeated auctions with budgets", in logs.
+    The plan is to spend what is left evenly over the ticks left: log multiplier += step (1 - spent / plan), kept
+    in [floor, 1], with `spent` F[N] in the last tick and `remaining` F[N] after it (currency). On average over the
+    ticks it then spends what it planned (multiplicative dual descent: Balseiro, Lu and Mirrokni 2020, "Dual mirror
+    descent for online allocation problems"). The error must not be clipped, or that average would be off.
     """
     plan = (remaining + spent) / (ticks_left + 1.0)
-    error = np.clip(1.0 - np.divide(spent, plan, out=np.ones_like(plan), where=plan > 0), -1.0, 1.0)
+    error = 1.0 - np.divide(spent, plan, out=np.ones_like(plan), where=plan > 0)
     moved = np.clip(multiplier * np.exp(model.pacing_step * error), model.pacing_floor, 1.0)
     return np.where(paced, moved, multiplier)

@@ -1,7 +1,7 @@
 """The clock: when batches are formed and answered, and when bidders look at their spend.
 
-The only file with simpy, which keeps the time of coarse things only: servers and ticks. Arrivals are drawn
-beforehand, and batches are cut out of them by binary search: a process per query would cost more than ranking.
+The only file with simpy, which keeps the time of coarse things only: servers and ticks. A process per query
+would cost more than all the rest, so arrivals are drawn beforehand and batches cut out by binary search.
 """
 
 from collections.abc import Callable, Generator

@@ -52,15 +52,16 @@ def answer(market: Market, accounts: Ledger, bid: FloatArray, start: int, stop: 
     """Answer queries start .. stop-1 at the bids F[A] (currency per click); charge them to `accounts`.
 
     The whole batch is ranked at once. Then whoever cannot pay the price of a slot leaves, and the queries
-    from there on that it had a part in are ranked again, until everybody can pay: the same as one query at a
-    time.
+    from there on that it was a candidate for are ranked again, until everybody can pay: the same as one query
+    at a time.
     """
     batch = gather(market, bid, start, stop)
     outcome = rank(market, batch, accounts.active)
     while (short := _first_shortfall(outcome, accounts)) is not None:
         accounts.active[short.advertisers] = False
-        # An ad beyond the runner-up changes nothing by leaving.
-        stale = np.asarray(np.isin(outcome.advertiser, short.advertisers).any(axis=1))
+        gone = np.zeros_like(accounts.active)
+        gone[short.advertisers] = True
+        stale = gone[batch.advertiser].any(axis=1)
         stale[: short.row] = False
         settled_anew = rank(market, _rows(batch, stale), accounts.active)
         for old, new in zip(outcome, settled_anew, strict=True):
