@@ -1,1 +1,63 @@
-"""Scenarios as validated data, and the runs, comparisons and sweeps made of them."""
+"""Scenarios as validated data, and the runs, comparisons and sweeps made of them.
+
+Names are imported on first use, so that `import scenarios` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scenarios.errors import ScenarioError, StoreError, UserError
+    from scenarios.inspection import inspect_query
+    from scenarios.load import DEFAULT_SCENARIO, dump_scenario, load_scenario, override
+    from scenarios.market import Prepared, Progress, Relevance, Settled, prepare, relevance_of, settle
+    from scenarios.run import RunResult, run_scenario
+    from scenarios.schema import SCORERS, Scenario
+    from scenarios.store import StoredResult, list_results, read_result, write_result
+    from scenarios.sweep import pareto_front, settle_points
+
+__all__ = [
+    "DEFAULT_SCENARIO",
+    "SCORERS",
+    "Prepared",
+    "Progress",
+    "Relevance",
+    "RunResult",
+    "Scenario",
+    "ScenarioError",
+    "Settled",
+    "StoreError",
+    "StoredResult",
+    "UserError",
+    "dump_scenario",
+    "inspect_query",
+    "list_results",
+    "load_scenario",
+    "override",
+    "pareto_front",
+    "prepare",
+    "read_result",
+    "relevance_of",
+    "run_scenario",
+    "settle",
+    "settle_points",
+    "write_result",
+]
+
+_HOMES = {
+    "errors": ("ScenarioError", "StoreError", "UserError"),
+    "inspection": ("inspect_query",),
+    "load": ("DEFAULT_SCENARIO", "dump_scenario", "load_scenario", "override"),
+    "market": ("Prepared", "Progress", "Relevance", "Settled", "prepare", "relevance_of", "settle"),
+    "run": ("RunResult", "run_scenario"),
+    "schema": ("SCORERS", "Scenario"),
+    "store": ("StoredResult", "list_results", "read_result", "write_result"),
+    "sweep": ("pareto_front", "settle_points"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"scenarios.{module}"), name)
+    raise AttributeError(f"module 'scenarios' has no attribute '{name}'")

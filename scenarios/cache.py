@@ -1,0 +1,140 @@
+"""What is computed once and kept on disk: the world's key frames, and the scores of the pairs that can meet.
+
+Files lie under `<results>/.cache`. Their names are hashes of all that decides their content, the code
+included, so a file that is there is right; one that is damaged is made again. Removing the folder only costs
+time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+import relevance
+import simulator.world
+from relevance.cached import ScoreTable
+from relevance.corpus import FrameArray
+from relevance.errors import CheckpointError, ScorerError
+from scenarios.errors import StoreError
+from simulator.world import Split, World, WorldConfig, build_world
+from simulator.world.build import Progress
+
+FOLDER = ".cache"
+
+
+def cached_world(
+    config: WorldConfig, split: Split, root: Path | None, progress: Progress | None = None
+) -> World:
+    """Build a split of the world, with its frames from disk where they were drawn before.
+
+    Args:
+        root: the results folder; None neither reads nor writes a cache.
+
+    Raises:
+        StoreError: the cache cannot be written.
+    """
+    if root is None:
+        return build_world(config, split, progress=progress)
+    key = _hash(
+        asdict(config), split, version("pillow"), version("fontawesomefree"), code_hash(simulator.world)
+    )
+    path = root / FOLDER / f"frames-{key}.npy"
+    frames = _read_frames(path)
+    world = build_world(config, split, frames=frames, progress=progress)
+    if frames is None:
+        _write_frames(path, world.corpus.frames)
+    return world
+
+
+def score_table_path(root: Path, scorer: str, corpus: str, pairs: np.ndarray, checkpoint: str = "") -> Path:
+    """Where the scores of these pairs belong.
+
+    Args:
+        corpus: fingerprint of the corpus.
+        pairs: whatever array says which pairs are scored.
+        checkpoint: fingerprint of the model's files, if the scorer has any.
+    """
+    digest = hashlib.blake2b(np.ascontiguousarray(pairs).data, digest_size=16).hexdigest()
+    return root / FOLDER / f"scores-{scorer}-{_hash(corpus, digest, checkpoint, code_hash(relevance))}.npz"
+
+
+def read_scores(path: Path) -> ScoreTable | None:
+    """A table that was kept; None if there is none, or it is damaged."""
+    with contextlib.suppress(ScorerError):
+        if path.exists():
+            return ScoreTable.load(path)
+    return None
+
+
+def write_scores(path: Path, table: ScoreTable) -> None:
+    """Keep a table.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    try:
+        table.save(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def checkpoint_hash(folder: Path) -> str:
+    """Hash of what decides a checkpoint's scores: weights, sizes, words and their weights. No torch.
+
+    Raises:
+        CheckpointError: the folder holds no checkpoint.
+    """
+    files = sorted(path for path in folder.glob("*.*") if path.suffix in (".json", ".safetensors"))
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise CheckpointError(
+            f"{folder / 'model.safetensors'}: not found; make it with 'relbid train --out {folder}'"
+        )
+    return _hash(
+        *(hashlib.blake2b(path.read_bytes()).hexdigest() for path in files if path.name != "training.json")
+    )
+
+
+def code_hash(package: ModuleType) -> str:
+    """Hash of a package's source files: what older code computed is not what this code would compute."""
+    folder = Path(str(package.__file__)).parent
+    return _hash(*(hashlib.blake2b(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*.py"))))
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _read_frames(path: Path) -> FrameArray | None:
+    try:
+        frames: FrameArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return frames
+
+
+def _write_frames(path: Path, frames: FrameArray) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
+            try:
+                np.save(file, frames)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{path}: cannot be written ({error.strerror or error}); choose another folder with --out"
+    )

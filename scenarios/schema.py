@@ -1,0 +1,194 @@
+"""What a scenario is: one frozen object that, with the code, determines every byte of its result.
+
+Blocks that describe the marketplace are the simulator's own settings classes, so each default stands once,
+where it is used. All are read strictly: unknown keys, texts for numbers and numbers that are not finite are
+refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from scenarios.errors import did_you_mean
+from simulator import fusion
+from simulator.bidders import BidderModel
+from simulator.market import AuctionModel, ServingModel, TrafficModel
+from simulator.pctr import CtrModel
+from simulator.users import UserModel
+from simulator.world.config import Split, WorldConfig
+
+SCORERS = ("none", "bm25", "hcmrm", "oracle")
+"""Built-in scorers: no relevance (1 for every pair), lexical, the neural model, the truth."""
+
+
+def _known_scorer(name: str) -> str:
+    if name in SCORERS or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+        return name
+    raise PydanticCustomError(
+        "scorer",
+        "unknown scorer '{name}'{hint} (there are {known}, and your own as module:attr)",
+        {"name": name, "hint": did_you_mean(name, SCORERS), "known": ", ".join(SCORERS)},
+    )
+
+
+PREPARED = ("world", "split", "retrieval", "hcmrm")
+"""Blocks that decide which pairs there are and how they score; the rest may change from one settling to the
+next."""
+
+ScorerName = Annotated[str, AfterValidator(_known_scorer)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """A block of a scenario."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        validate_default=True,
+    )
+
+
+class ProductRule(Settings):
+    """bid^b * pctr^q * relevance^g."""
+
+    rule: Literal["product"] = "product"
+    bid: Annotated[float, Field(gt=0, le=10)] = 1.0
+    pctr: Annotated[float, Field(ge=0, le=10)] = 1.0
+    relevance: Annotated[float, Field(ge=0, le=20)] = 1.0
+    """0 ignores relevance."""
+
+    def build(self) -> fusion.FusionRule:
+        return fusion.Product(bid=self.bid, pctr=self.pctr, rel=self.relevance)
+
+
+class GateRule(Settings):
+    """Only ads at or above a threshold of relevance; among those bid^b * pctr^q."""
+
+    rule: Literal["gate"]
+    threshold: Share = 0.3
+    within: ProductRule = ProductRule(relevance=0.0)
+
+    def build(self) -> fusion.FusionRule:
+        return fusion.Gate(threshold=self.threshold, within=self.within.build())
+
+
+class LinearRule(Settings):
+    """pctr * (bid - cost * (1 - relevance))."""
+
+    rule: Literal["linear"]
+    cost: Annotated[float, Field(ge=0)] = 0.5
+    """Currency per click of a wholly irrelevant ad."""
+
+    def build(self) -> fusion.FusionRule:
+        return fusion.Linear(cost=self.cost)
+
+
+class TiersRule(Settings):
+    """Relevance in buckets first, then the rule within a bucket."""
+
+    rule: Literal["tiers"]
+    thresholds: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.3, 0.6)
+    within: ProductRule = ProductRule(relevance=0.0)
+
+    @field_validator("thresholds")
+    @classmethod
+    def _rising(cls, thresholds: tuple[float, ...]) -> tuple[float, ...]:
+        if list(thresholds) != sorted(set(thresholds)):
+            raise PydanticCustomError("rising", "must rise from one number to the next")
+        return thresholds
+
+    def build(self) -> fusion.FusionRule:
+        return fusion.Tiers(thresholds=self.thresholds, within=self.within.build())
+
+
+FusionSettings = Annotated[ProductRule | GateRule | LinearRule | TiersRule, Field(discriminator="rule")]
+
+
+class RetrievalSettings(Settings):
+    """Keyword retrieval."""
+
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 32
+    """Ads per query that reach the ranking stage, at most."""
+
+
+class HcmrmSettings(Settings):
+    """Which neural model scores where the scorer is `hcmrm`."""
+
+    checkpoint: str | None = None
+    """A folder made by `relbid train`; none takes the one that is shipped."""
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+class SweepSettings(Settings):
+    """One field over several values, for several scorers, on the same world and the same luck."""
+
+    field: str = "fusion.relevance"
+    """Any number that is not under world, split, retrieval or hcmrm."""
+    values: Annotated[tuple[float, ...], Field(min_length=1)] = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+    scorers: Annotated[tuple[ScorerName, ...], Field(min_length=1)] = ("bm25", "hcmrm", "oracle")
+
+
+class Scenario(Settings):
+    """A marketplace, its traffic, and what to compare."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    """Version of this format."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    """Names the result folder."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    """Of traffic, bidders, clicks and prediction noise; the world has its own."""
+    split: Split = "test"
+    """Part of the world whose queries and ads meet; the model has not seen those of `test`."""
+    world: WorldConfig = WorldConfig()
+    traffic: TrafficModel = TrafficModel()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    scorer: ScorerName = "hcmrm"
+    hcmrm: HcmrmSettings = HcmrmSettings()
+    fusion: FusionSettings = ProductRule()
+    auction: AuctionModel = AuctionModel()
+    users: UserModel = UserModel()
+    pctr: CtrModel = CtrModel()
+    bidders: BidderModel = BidderModel()
+    serving: ServingModel = ServingModel()
+    compare: tuple[ScorerName, ...] = ("none", "bm25", "hcmrm", "oracle")
+    """Scorers to run on the same market and randomness."""
+    sweep: SweepSettings | None = None
+
+    @field_validator("world")
+    @classmethod
+    def _world_in_range(cls, world: WorldConfig) -> WorldConfig:
+        for name, value in dataclasses.asdict(world).items():
+            least = 0 if isinstance(value, float) or name in _MAY_BE_ZERO else 1
+            most = 1.0 if isinstance(value, float) and name != "zipf_exponent" else 1e6
+            if not least <= value <= most:
+                raise _out_of_range(name, f"must be from {least} to {most:g}, got {value}")
+        if world.glyph_min > world.glyph_max or world.glyph_max > world.frame_size:
+            raise _out_of_range("glyph_max", "must be from glyph_min to frame_size")
+        if world.colour_share + world.brand_share + world.both_share > 1 + 1e-9:
+            raise _out_of_range(
+                "both_share", "colour_share, brand_share and both_share must sum to at most 1"
+            )
+        size = max(world.advertisers(split) for split in get_args(Split)) * world.ads_per_advertiser
+        frame_bytes = size * world.frames * world.frame_size**2 * 3
+        if frame_bytes > MAX_FRAME_BYTES:
+            raise _out_of_range(
+                "frame_size", f"all frames would take {frame_bytes / 2**30:.1f} GiB, the limit is 4"
+            )
+        return world
+
+
+MAX_FRAME_BYTES = 4 * 2**30
+_MAY_BE_ZERO = ("seed", "held_out_products", "clutter", "rotation_degrees")
+
+
+def _out_of_range(field: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError("out_of_range", "{message}", {"field": field, "message": message})

@@ -1,0 +1,190 @@
+"""Result folders, written whole or not at all.
+
+    results/<name>-<hash>/
+        scenario.yaml    the scenario with every default; `relbid run` on it gives the same bytes again
+        metrics.json     the metrics of the scenario's own run
+        points.parquet   one row per point of the comparison and the sweep
+        log.parquet      one row per shown impression of the scenario's own run
+ A folder is filled under a temporary name beside its place and renamed when complete, so a reader never sees
+half of it, whenever the writer is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scenarios.errors import StoreError
+from scenarios.load import dump_scenario, load_scenario
+from scenarios.schema import Scenario
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TEMPORARY = ".writing-"
+STALE_AFTER_S = 3600.0
+"""Temporary folders older than this were left by a writer that was killed, and are removed by the next
+one."""
+
+Writer = Callable[[Path], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """What a result folder holds; `log` is read on demand because it is long."""
+
+    folder: Path
+    scenario: Scenario
+    metrics: dict[str, float]
+    points: pl.DataFrame
+
+    def log(self) -> pl.DataFrame:
+        """One row per shown impression."""
+        return _read_parquet(self.folder / "log.parquet")
+
+
+def result_folder(root: Path, scenario: Scenario) -> Path:
+    """Where the result of a scenario belongs: its name and a hash of all its settings."""
+    digest = hashlib.blake2b(dump_scenario(scenario).encode(), digest_size=4).hexdigest()
+    return root / f"{scenario.name}-{digest}"
+
+
+def check_writable(root: Path) -> None:
+    """Fail before the work is done rather than after it.
+
+    Raises:
+        StoreError: results cannot be written under `root`.
+    """
+    with _naming(root):
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=root, prefix=TEMPORARY):
+            pass
+
+
+def write_result(
+    root: Path, scenario: Scenario, metrics: Mapping[str, float], points: pl.DataFrame, log: pl.DataFrame
+) -> Path:
+    """Write a result folder and return it. An earlier result of the same scenario is replaced.
+
+    Raises:
+        StoreError: the folder cannot be written; nothing half-written stays behind.
+    """
+    folder = result_folder(root, scenario)
+    write_folder(
+        folder,
+        {
+            "scenario.yaml": lambda path: _write_text(path, dump_scenario(scenario)),
+            "metrics.json": lambda path: _write_text(path, json.dumps(dict(metrics), indent=2) + "\n"),
+            "points.parquet": lambda path: points.write_parquet(path),
+            "log.parquet": lambda path: log.write_parquet(path),
+        },
+    )
+    return folder
+
+
+def write_folder(folder: Path, writers: Mapping[str, Writer]) -> None:
+    """Fill a folder file by file, whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written; what was there before stays.
+    """
+    root = folder.parent
+    with _naming(root):
+        root.mkdir(parents=True, exist_ok=True)
+        _remove_stale(root)
+        temporary = Path(tempfile.mkdtemp(dir=root, prefix=TEMPORARY))
+        try:
+            temporary.chmod(0o755)  # mkdtemp's 0700 would keep other users from reading results
+            for name, write in writers.items():
+                write(temporary / name)
+                _flush_to_disk(temporary / name)
+            _put_in_place(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def read_result(folder: Path | str) -> StoredResult:
+    """Read a result folder.
+
+    Raises:
+        StoreError: it is missing or incomplete.
+    """
+    folder = Path(folder)
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        points = _read_parquet(folder / "points.parquet")
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{folder}: not a result folder ({error}); run the scenario again") from None
+    return StoredResult(folder, load_scenario(folder / "scenario.yaml"), metrics, points)
+
+
+def list_results(root: Path | str) -> list[Path]:
+    """Result folders under a root, newest first."""
+    found = [
+        path.parent for path in Path(root).glob("*/points.parquet") if not path.parent.name.startswith(".")
+    ]
+    return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    """Rename into place; one writer at a time, so that two runs of one scenario do not collide."""
+    with (folder.parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=TEMPORARY))
+            folder.rename(old / "old")
+            temporary.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            temporary.rename(folder)
+        _flush_to_disk(folder.parent)
+
+
+def _remove_stale(root: Path) -> None:
+    for path in root.glob(f"{TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > STALE_AFTER_S:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _flush_to_disk(path: Path) -> None:
+    """After a rename a crash of the machine must not show a name without its bytes."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    import polars as pl
+
+    try:
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); run the scenario again") from None
+
+
+@contextlib.contextmanager
+def _naming(root: Path) -> Iterator[None]:
+    """Turn what the operating system says into a message with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        reason = re.sub(r"\s+", " ", error.strerror or str(error))
+        raise StoreError(f"{root}: cannot be written ({reason}); choose another folder with --out") from error

@@ -1,0 +1,102 @@
+"""Comparison and sweep: the same market and the same luck, ranked by several scorers and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from scenarios.market import Prepared, Progress, Relevance, settle
+from scenarios.schema import Scenario
+from simulator.arrays import BoolArray, FloatArray
+
+BASELINE = "none"
+"""The scorer that the others are held against: ranking without relevance."""
+
+
+class Point(NamedTuple):
+    """One market to settle; `kind` is "compare" or "sweep"."""
+
+    kind: str
+    scorer: str
+    field: str | None
+    value: float | None
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return {} if self.field is None or self.kind == "compare" else {self.field: self.value}
+
+
+def points_of(scenario: Scenario, *, sweep: bool = True) -> Iterator[Point]:
+    """The points of a scenario: its comparison at its own settings, then its sweep."""
+    swept = scenario.sweep
+    own_value = None if swept is None else field_value(scenario, swept.field)
+    for scorer in dict.fromkeys((*scenario.compare, scenario.scorer)):
+        yield Point("compare", scorer, None if swept is None else swept.field, own_value)
+    if sweep and swept is not None:
+        for scorer in swept.scorers:
+            yield from (Point("sweep", scorer, swept.field, value) for value in swept.values)
+
+
+def settle_points(
+    prepared: Prepared,
+    relevances: Mapping[str, Relevance],
+    *,
+    sweep: bool = True,
+    progress: Progress | None = None,
+) -> pl.DataFrame:
+    """Settle every point of the prepared scenario.
+
+    Returns:
+        One row per point: kind, scorer, field, value; the metrics of `simulator.metrics`; revenue_uplift and
+        irrelevant_change relative to ranking without relevance (null if the comparison lacks it); and pareto,
+        whether no other point has more revenue and a smaller irrelevant share.
+    """
+    points = list(points_of(prepared.scenario, sweep=sweep))
+    settled: dict[tuple[str, float | None], dict[str, float]] = {}
+    rows: list[dict[str, object]] = []
+    for done, point in enumerate(points, start=1):
+        key = point.scorer, point.value
+        if key not in settled:
+            settled[key] = settle(prepared, relevances[point.scorer], point.settings).metrics
+        rows.append({**point._asdict(), **settled[key]})
+        if progress is not None:
+            progress("settling the points of the comparison and the sweep", done, len(points))
+    schema = {"kind": pl.String, "scorer": pl.String, "field": pl.String, "value": pl.Float64}
+    return with_baseline(pl.DataFrame(rows, schema_overrides=schema, infer_schema_length=None))
+
+
+def with_baseline(points: pl.DataFrame) -> pl.DataFrame:
+    """Add revenue_uplift, irrelevant_change and pareto to a table of points."""
+    baseline = points.filter((pl.col("kind") == "compare") & (pl.col("scorer") == BASELINE))
+    changes = [
+        (pl.col(metric) / (float(baseline[metric][0]) if len(baseline) else None) - 1.0)
+        .cast(pl.Float64)
+        .alias(name)
+        for metric, name in (("revenue", "revenue_uplift"), ("irrelevant_share", "irrelevant_change"))
+    ]
+    front = pareto_front(points["revenue"].to_numpy(), points["irrelevant_share"].to_numpy())
+    return points.with_columns(*changes, pl.Series("pareto", front))
+
+
+def pareto_front(gain: FloatArray, harm: FloatArray) -> BoolArray:
+    """Points B[P] that no other one beats.
+
+    One point beats another with as much gain and less harm, or with more gain and no more harm. Points that
+    hold a NaN are never on the front.
+    """
+    gain, harm = np.asarray(gain, dtype=np.float64), np.asarray(harm, dtype=np.float64)
+    no_worse = (gain[:, None] >= gain[None, :]) & (harm[:, None] <= harm[None, :])
+    better = (gain[:, None] > gain[None, :]) | (harm[:, None] < harm[None, :])
+    beaten: BoolArray = np.any(no_worse & better, axis=0)
+    return ~beaten & ~np.isnan(gain) & ~np.isnan(harm)
+
+
+def field_value(scenario: Scenario, field: str) -> float | None:
+    """The number that a dotted field holds; None if it is no number."""
+    value: object = scenario
+    for name in field.split("."):
+        value = getattr(value, name, None)
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,116 @@
+"""Results as tables for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from scenarios.schema import Scenario
+
+NAMES = {"none": "no relevance", "bm25": "BM25", "hcmrm": "HCMRM", "oracle": "oracle"}
+MIN_WIDTH = 110
+"""Columns that the widest table takes."""
+
+Format = Callable[[float], str]
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}%"
+
+
+def _change(value: float) -> str:
+    return f"{100 * value:+.1f}%"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _per_thousand(metric: str) -> pl.Expr:
+    return 1000.0 * pl.col(metric) / pl.col("queries")
+
+
+_COMPARISON: tuple[tuple[str, pl.Expr, Format], ...] = (
+    ("revenue", pl.col("revenue_rpm"), _number),
+    ("uplift", pl.col("revenue_uplift"), _change),
+    ("irrel.", pl.col("irrelevant_share"), _percent),
+    ("by pos.", pl.col("irrelevant_share_weighted"), _percent),
+    ("CTR", pl.col("ctr"), lambda value: f"{100 * value:.2f}%"),
+    ("fill", pl.col("fill"), _percent),
+    ("price", pl.col("mean_price"), _number),
+    ("surplus", _per_thousand("advertiser_surplus"), _number),
+    ("utility", _per_thousand("user_utility"), _number),
+    ("welfare", _per_thousand("welfare"), _number),
+)
+_COMPARISON_NOTE = (
+    "irrel.: share of shown ads of true grade 0; by pos.: weighted by how likely the slot is looked at;\n"
+    "price per click; revenue, advertiser surplus, user utility and welfare in currency per 1000 queries"
+)
+
+
+def comparison_table(scenario: Scenario, points: pl.DataFrame) -> Table:
+    """One row per scorer, on the same market and the same luck."""
+    rows = points.filter(pl.col("kind") == "compare")
+    title = f"{scenario.name}: {int(rows['queries'][0]):,} queries, the same market and luck in every row"
+    table = _table(title, _COMPARISON_NOTE, ["ranked by", *(heading for heading, _, _ in _COMPARISON)])
+    values = rows.select(*(expression.alias(str(i)) for i, (_, expression, _) in enumerate(_COMPARISON)))
+    for scorer, row in zip(rows["scorer"], values.rows(), strict=True):
+        cells = (_cell(value, form) for value, (_, _, form) in zip(row, _COMPARISON, strict=True))
+        table.add_row(NAMES.get(scorer, scorer), *cells)
+    return table
+
+
+def sweep_table(scenario: Scenario, points: pl.DataFrame) -> Table:
+    """One row per value of the swept field: revenue per thousand queries and irrelevant share by scorer."""
+    swept = scenario.sweep
+    if swept is None:
+        raise ValueError("the scenario has no sweep")
+    scorers = list(dict.fromkeys(swept.scorers))
+    headings = [
+        f"{NAMES.get(scorer, scorer)}\n{what}" for scorer in scorers for what in ("revenue", "irrel.")
+    ]
+    title = f"Sweep of {swept.field}: revenue per 1000 queries and share of irrelevant ads"
+    note = "*: no other point has more revenue with fewer irrelevant ads (Pareto front)"
+    table = _table(title, note, [swept.field.rpartition(".")[2], *headings])
+    rows = points.filter(pl.col("kind") == "sweep")
+    for value in dict.fromkeys(swept.values):
+        cells: list[str] = []
+        for scorer in scorers:
+            found = rows.filter((pl.col("scorer") == scorer) & (pl.col("value") == value)).row(0, named=True)
+            star = "*" if found["pareto"] else " "
+            cells += [_cell(found["revenue_rpm"], _number), _cell(found["irrelevant_share"], _percent) + star]
+        table.add_row(f"{value:g}", *cells)
+    return table
+
+
+def print_tables(tables: Sequence[Table]) -> None:
+    """To stdout."""
+    console = Console()
+    if console.width < MIN_WIDTH:  # a narrow terminal wraps lines; cut numbers would be worse
+        console = Console(width=MIN_WIDTH)
+    for table in tables:
+        console.print(table)
+
+
+def _table(title: str, note: str, headings: Sequence[str]) -> Table:
+    table = Table(
+        title=title,
+        caption=note,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for position, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if position == 0 else "right", no_wrap=True)
+    return table
+
+
+def _cell(value: Any, form: Format) -> str:
+    return "-" if value is None or math.isnan(value) else form(value)

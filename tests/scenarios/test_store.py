@@ -1,0 +1,154 @@
+"""Result folders are whole or absent, whenever the writer dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from scenarios import StoreError
+from scenarios.schema import Scenario
+from scenarios.store import (
+    STALE_AFTER_S,
+    check_writable,
+    list_results,
+    read_result,
+    result_folder,
+    write_folder,
+    write_result,
+)
+
+SCENARIO = Scenario(schema=1, name="tiny")
+POINTS = pl.DataFrame({"scorer": ["none", "oracle"], "revenue": [1.0, 0.1 + 0.2]})
+LOG = pl.DataFrame({"query": [0, 1], "price_micros": [5, 7]})
+
+
+def visible(root: Path) -> list[str]:
+    return sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+
+
+def hidden(root: Path) -> list[str]:
+    return sorted(path.name for path in root.glob(".writing-*"))
+
+
+def test_what_was_written_is_read_back(tmp_path):
+    folder = write_result(tmp_path / "new" / "results", SCENARIO, {"revenue": 0.1 + 0.2}, POINTS, LOG)
+    assert folder == result_folder(tmp_path / "new" / "results", SCENARIO)
+    assert folder.name.startswith("tiny-")
+    stored = read_result(folder)
+    assert stored.scenario == SCENARIO
+    assert stored.metrics == {"revenue": 0.1 + 0.2}
+    assert stored.points.equals(POINTS)
+    assert stored.log().equals(LOG)
+    assert list_results(folder.parent) == [folder]
+    assert hidden(folder.parent) == []
+
+
+def test_equal_scenarios_give_equal_bytes_and_one_folder(tmp_path):
+    first = write_result(tmp_path, SCENARIO, {"revenue": 1.0}, POINTS, LOG)
+    before = {path.name: path.read_bytes() for path in first.iterdir()}
+    second = write_result(tmp_path, SCENARIO, {"revenue": 1.0}, POINTS, LOG)
+    assert {path.name: path.read_bytes() for path in second.iterdir()} == before
+    assert visible(tmp_path) == [first.name]
+
+
+def test_other_settings_give_another_folder(tmp_path):
+    assert result_folder(tmp_path, SCENARIO) != result_folder(
+        tmp_path, SCENARIO.model_copy(update={"seed": 2})
+    )
+
+
+def test_a_failing_writer_leaves_nothing_and_spares_what_was_there(tmp_path):
+    def fail(path):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreError, match=r"No space left on device.*--out"):
+        write_folder(tmp_path / "a", {"one": lambda path: path.write_text("1") and None, "two": fail})
+    assert list(tmp_path.iterdir()) == []
+
+    write_folder(tmp_path / "a", {"one": lambda path: path.write_text("old") and None})
+    with pytest.raises(StoreError):
+        write_folder(tmp_path / "a", {"one": fail})
+    assert (tmp_path / "a" / "one").read_text() == "old"
+    assert hidden(tmp_path) == []
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from scenarios.store import write_folder
+
+def slow(path):
+    with path.open("w") as file:
+        file.write("half of it")
+        file.flush()
+        print("writing", flush=True)
+        time.sleep(60)
+
+write_folder(Path(sys.argv[1]), {"whole": lambda path: path.write_text("new") and None, "slow": slow})
+"""
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_kill_while_writing_leaves_the_old_or_nothing(tmp_path, existing):
+    target = tmp_path / "results" / "tiny-1234"
+    if existing:
+        write_folder(target, {"whole": lambda path: path.write_text("old") and None})
+    writer = subprocess.Popen([sys.executable, "-c", KILLED, str(target)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "writing\n"
+    finally:
+        writer.send_signal(signal.SIGKILL)
+        assert writer.wait() == -signal.SIGKILL
+    assert visible(target.parent) == (["tiny-1234"] if existing else [])
+    if existing:
+        assert (target / "whole").read_text() == "old"
+        assert [path.name for path in target.iterdir()] == ["whole"]
+    assert list_results(target.parent) == []
+    assert len(hidden(target.parent)) == 1
+
+    # What the dead writer left goes with the next write, once it is surely dead.
+    write_folder(target, {"whole": lambda path: path.write_text("new") and None})
+    assert len(hidden(target.parent)) == 1
+    long_ago = time.time() - 2 * STALE_AFTER_S
+    os.utime(target.parent / hidden(target.parent)[0], (long_ago, long_ago))
+    write_folder(target, {"whole": lambda path: path.write_text("new") and None})
+    assert hidden(target.parent) == []
+    assert (target / "whole").read_text() == "new"
+
+
+def test_writers_of_one_folder_at_a_time_both_succeed(tmp_path):
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom scenarios.store import write_folder\n"
+        "text = lambda path: path.write_text(sys.argv[2]) and None\n"
+        "for _ in range(50):\n    write_folder(Path(sys.argv[1]), {'a': text, 'b': text})"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "t"), w]) for w in ("1", "2")]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert len({(tmp_path / "t" / name).read_text() for name in "ab"}) == 1
+    assert hidden(tmp_path) == []
+
+
+def test_unwritable_root_is_found_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"file/results: cannot be written \(Not a directory\).*--out"):
+        check_writable(tmp_path / "file" / "results")
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "no metrics"])
+def test_damaged_results_are_named(tmp_path, damage):
+    folder = write_result(tmp_path, SCENARIO, {"revenue": 1.0}, POINTS, LOG)
+    if damage == "missing":
+        (folder / "points.parquet").unlink()
+    elif damage == "truncated":
+        (folder / "points.parquet").write_bytes(b"PAR1")
+    else:
+        (folder / "metrics.json").write_text("{")
+    with pytest.raises(StoreError, match=r"tiny-.*run the scenario again"):
+        read_result(folder)
