@@ -40,8 +40,8 @@ class VisualEncoder(nn.Module):
         convolutions: list[nn.Module] = []
         for i, (before, after) in enumerate(zip(channels[:-1], channels[1:], strict=True)):
             last = i == len(config.conv_stem) - 1
-            convolutions.append(nn.Conv2d(before, after, 3, stride=2, padding=1, bias=last))
-            convolutions.extend([] if last else [nn.GroupNorm(4, after), nn.ReLU()])
+            convolutions += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after)]
+            convolutions += [] if last else [nn.ReLU()]
         self.stem = nn.Sequential(*convolutions) if convolutions else None
         self.class_token = nn.Parameter(torch.zeros(1, 1, size))
         self.position = nn.Parameter(torch.zeros(1, 1 + grid * grid, size))
@@ -50,12 +50,15 @@ class VisualEncoder(nn.Module):
             VisualBlock(size, config.num_heads, config.intermediate_size) for _ in range(config.visual_layers)
         )
         self.norm = nn.LayerNorm(size, eps=1e-6)
+        self.layout = nn.Linear(grid * grid * size, size) if config.layout_token else None
+        self.mean, self.deviation = config.pixel_mean, config.pixel_deviation
         self.grid, self.pooled = grid, int(config.frame_tokens**0.5)
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 [A, F, H, W, 3] -> [A, F, 1 + frame_tokens, d], the class token first."""
         a, f = frames.shape[:2]
-        pixels = frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.class_token.dtype) / 127.5 - 1.0
+        pixels = frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.class_token.dtype)
+        pixels = (pixels / 255.0 - self.mean) / self.deviation
         patches = self.patch(pixels)
         if self.stem is not None:
             patches = patches + self.stem(pixels)
@@ -66,7 +69,10 @@ class VisualEncoder(nn.Module):
         tokens = self.norm(tokens)
         square = tokens[:, 1:].transpose(1, 2).unflatten(2, (self.grid, self.grid))
         pooled = nn.functional.adaptive_avg_pool2d(square, self.pooled).flatten(2).transpose(1, 2)
-        kept = torch.cat((tokens[:, :1], pooled), dim=1).unflatten(0, (a, f))
+        summary = tokens[:, :1]
+        if self.layout is not None:
+            summary = summary + self.layout(tokens[:, 1:].flatten(1))[:, None]
+        kept = torch.cat((summary, pooled), dim=1).unflatten(0, (a, f))
         return kept + self.frame_position[:, :f]
 
 
@@ -123,13 +129,12 @@ class HCMRM(PreTrainedModel):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-        if isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
+        if isinstance(module, (nn.LayerNorm, nn.BatchNorm2d)):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
         if isinstance(module, (VisualEncoder, HCMRM)):
-            for name, parameter in module.named_parameters(recurse=False):
+            for parameter in module.parameters(recurse=False):
                 nn.init.normal_(parameter, std=0.02)
-                del name
 
     def visual_tokens(self, frames: Tensor, dropped: Tensor | None = None) -> Tensor:
         """What the fusion encoder sees of each ad: uint8 [A, F, H, W, 3] -> [A, F * (1 + frame_tokens) + 1, d].

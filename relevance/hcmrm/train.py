@@ -51,7 +51,7 @@ class TrainConfig:
 
     align_steps: int = 800
     align_batch: int = 128
-    align_rate: float = 1.5e-3
+    align_rate: float = 2e-3
     temperature: float = 0.07
 
     finetune_steps: int = 4000
@@ -68,7 +68,7 @@ class TrainConfig:
     word_weight: float = 0.2
     """Weight of the bag-of-words loss in fine-tuning: the frames of an ad foretell the words of queries it is strong for."""
 
-    warm_up: int = 200
+    warm_up: int = 100
     weight_decay: float = 0.02
     average: float = 0.999
     """Decay of the moving average of the weights, which is what is validated and kept."""
@@ -209,7 +209,8 @@ class _Trainer:
     def checkpoint(self, training: dict[str, Any]) -> Checkpoint:
         """The moving average as a model of its own, with what it needs to read texts."""
         model = HCMRM(self.model.config)
-        model.load_state_dict({name: value.cpu() for name, value in self.average.items()}, strict=True)
+        weights = {**self.model.state_dict(), **self.average}
+        model.load_state_dict({name: value.cpu() for name, value in weights.items()}, strict=True)
         return Checkpoint(model.eval(), self.tokenizer, self.keywords, training)
 
     def state(self) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""Scores computed once and kept: relevance does not depend on bids or budgets, so one pass serves every auction."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ScorerError
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTable:
+    """Scores of P pairs, sorted by query, then ad.
+
+    `grade_probabilities` [P, 4] are there only if the scorer has them.
+    """
+
+    query: IntArray
+    ad: IntArray
+    score: FloatArray
+    grade_probabilities: FloatArray | None = None
+
+    @staticmethod
+    def build(
+        query: IntArray, ad: IntArray, score: FloatArray, grade_probabilities: FloatArray | None = None
+    ) -> ScoreTable:
+        """Sort pairs into a table; a pair may come only once.
+
+        Raises:
+            ValueError: a pair comes twice.
+        """
+        order = np.lexsort((ad, query))
+        query, ad = query[order], ad[order]
+        if len(query) > 1 and bool(((query[1:] == query[:-1]) & (ad[1:] == ad[:-1])).any()):
+            raise ValueError("a score table holds every pair once")
+        probabilities = None if grade_probabilities is None else grade_probabilities[order]
+        return ScoreTable(query, ad, score[order], probabilities)
+
+    def rows(self, query: IntArray, ad: IntArray) -> IntArray:
+        """Row of each asked pair, [P]; -1 where the table lacks it."""
+        if not len(self.query):
+            return np.full(len(query), -1, dtype=np.int64)
+        width = np.int64(max(int(self.ad.max()), int(ad.max(initial=0))) + 1)
+        keys, asked = self.query * width + self.ad, query * width + ad
+        row = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
+        return np.where(keys[row] == asked, row, -1)
+
+    def save(self, path: Path) -> None:
+        """Write the table, whole or not at all."""
+        arrays = {"query": self.query, "ad": self.ad, "score": self.score}
+        if self.grade_probabilities is not None:
+            arrays["grade_probabilities"] = self.grade_probabilities
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    @staticmethod
+    def load(path: Path) -> ScoreTable:
+        """Read a table.
+
+        Raises:
+            ScorerError: the file is no whole score table.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                probabilities = arrays["grade_probabilities"] if "grade_probabilities" in arrays else None
+                return ScoreTable(arrays["query"], arrays["ad"], arrays["score"], probabilities)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ScorerError(f"{path}: not a whole score table ({error}); remove it, and it is made again") from error
+
+
+class CachedScorer:
+    """Looks scores up in a table."""
+
+    def __init__(self, table: ScoreTable) -> None:
+        self._table = table
+
+    def score(self, query: IntArray, ad: IntArray) -> FloatArray:
+        """[P], [P] -> [P].
+
+        Raises:
+            ScorerError: the table lacks a pair; names the first one.
+        """
+        row = self._table.rows(query, ad)
+        if (row < 0).any():
+            i = int(np.argmax(row < 0))
+            raise ScorerError(f"score table: no score for query {query[i]} and ad {ad[i]}; score the pairs again")
+        return self._table.score[row]

@@ -1,0 +1,71 @@
+"""Scorers against each other on the same graded pairs, with paired intervals over queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .corpus import Labels
+from .metrics import Interval, RelevanceMetrics, auc, difference_interval, evaluate, ndcg_by_query
+from .protocol import RelevanceScorer, score_pairs
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerEvaluation:
+    """One scorer on one split; `auc_lead` and `ndcg_lead` are the reference's metric minus this scorer's."""
+
+    scorer: str
+    metrics: RelevanceMetrics
+    auc_lead: Interval | None
+    ndcg_lead: Interval | None
+
+
+def evaluate_scorers(
+    labels: Labels,
+    scorers: Mapping[str, RelevanceScorer],
+    *,
+    rng: np.random.Generator,
+    n_resamples: int = 1000,
+) -> list[ScorerEvaluation]:
+    """Evaluate scorers on graded pairs; the first one is the reference that the others are held against."""
+    scores = {name: score_pairs(scorer, labels.query, labels.ad, name) for name, scorer in scorers.items()}
+    reference = next(iter(scores))
+    rows = []
+    for name, score in scores.items():
+        auc_lead = ndcg_lead = None
+        if name != reference:
+            auc_lead = auc_lead_interval(labels, scores[reference], score, rng, n_resamples)
+            ndcg_lead = ndcg_lead_interval(labels, scores[reference], score, rng, n_resamples)
+        rows.append(ScorerEvaluation(name, evaluate(labels.query, labels.grade, score), auc_lead, ndcg_lead))
+    return rows
+
+
+def auc_lead_interval(
+    labels: Labels, reference: FloatArray, other: FloatArray, rng: np.random.Generator, n_resamples: int = 1000
+) -> Interval:
+    """AUC of positive against negative: reference minus other."""
+    positive = labels.grade >= 2
+
+    def lead(weight: FloatArray) -> float:
+        return auc(positive, reference, weight) - auc(positive, other, weight)
+
+    return difference_interval(labels.query, lead, rng=rng, n_resamples=n_resamples)
+
+
+def ndcg_lead_interval(
+    labels: Labels, reference: FloatArray, other: FloatArray, rng: np.random.Generator, n_resamples: int = 1000
+) -> Interval:
+    """Mean NDCG@10: reference minus other."""
+    query, first = ndcg_by_query(labels.query, labels.grade, reference)
+    _, second = ndcg_by_query(labels.query, labels.grade, other)
+    difference = first - second
+
+    def lead(weight: FloatArray) -> float:
+        return float(np.average(difference, weights=weight))
+
+    return difference_interval(query, lead, rng=rng, n_resamples=n_resamples)
