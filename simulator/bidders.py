@@ -82,10 +82,10 @@ def pace(
 ) -> FloatArray:
     """New bid multipliers F[N] at a tick, of those who pace B[N].
 
-    The plan is to spend what is left evenly over the ticks left: log multiplier += step (1 - spent / plan), kept
-    in [floor, 1], with `spent` F[N] in the last tick and `remaining` F[N] after it (currency). On average over the
-    ticks it then spends what it planned (multiplicative dual descent: Balseiro, Lu and Mirrokni 2020, "Dual mirror
-    descent for online allocation problems"). The error must not be clipped, or that average would be off.
+    The plan is to spend what is left evenly over the ticks left: log multiplier += step (1 - spent / plan),
+    kept in [floor, 1], with `spent` F[N] in the last tick and `remaining` F[N] after it (currency). So it
+    spends what it planned on average over the ticks; clipping the error would put that off. Multiplicative
+    dual descent: Balseiro, Lu and Mirrokni 2020, "Dual mirror descent for online allocation problems".
     """
     plan = (remaining + spent) / (ticks_left + 1.0)
     error = 1.0 - np.divide(spent, plan, out=np.ones_like(plan), where=plan > 0)

@@ -1,6 +1,6 @@
 """Station 3, scoring: the relevance of every pair of a query and an ad that can meet.
 
-Relevance depends on neither bids nor budgets, so a scorer is asked once per pair and every auction looks it up.
+Relevance depends on neither bids nor budgets: a scorer is asked once per pair, and auctions look it up.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The same marketplace in plain Python, one query at a time: slow, obvious, and the judge of the vectorised one."""
+"""The same marketplace in plain Python, one query at a time: slow, obvious, and the judge of the other."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Shown:
 
 
 def simulate_one_by_one(market: Market) -> tuple[list[Shown], list[int]]:
-    """What is shown, and what each advertiser spends (micros); for the product rule with exponents 1 and no pacing."""
+    """What is shown and what each advertiser spends (micros), under the plain product rule without pacing."""
     assert market.rule == Product()
     n_queries, k = market.query.size, market.candidate.shape[1]
     bid = (

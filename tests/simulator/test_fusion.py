@@ -1,0 +1,194 @@
+import re
+from math import inf
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simulator.fusion import RULES, FusionRule, Gate, Linear, Product, Tiers, check_rule, rule_type
+
+RULE_EXAMPLES: list[FusionRule] = [
+    Product(),
+    Product(rel=0.0),
+    Product(bid=2.0, pctr=0.5, rel=3.0),
+    Gate(),
+    Gate(0.5, within=Linear(0.3)),
+    Linear(),
+    Linear(0.0),
+    Tiers(),
+    Tiers((0.5,), within=Product(bid=0.5)),
+    Tiers((0.2, 0.4, 0.6, 0.8), within=Linear()),
+    Gate(0.2, within=Tiers()),
+]
+
+positive = st.floats(0.01, 100.0)
+share = st.floats(0.0, 1.0)
+rule_examples = st.sampled_from(RULE_EXAMPLES)
+
+
+def one(x: float) -> Any:
+    return np.array([x])
+
+
+@pytest.mark.parametrize("rule", RULE_EXAMPLES, ids=repr)
+def test_checker_passes_every_rule_of_ours(rule: FusionRule) -> None:
+    assert check_rule(rule) == []
+
+
+def test_every_registered_rule_has_sound_defaults() -> None:
+    for name, kind in RULES.items():
+        assert check_rule(kind()) == [], name
+
+
+@given(rule=rule_examples, bid=positive, pctr=st.floats(0.001, 0.9), rel=share)
+def test_inverse_gives_back_the_bid(rule: FusionRule, bid: float, pctr: float, rel: float) -> None:
+    score = rule.score(one(bid), one(pctr), one(rel))
+    if score[0] > -inf:
+        assert rule.bid_for_score(score, one(pctr), one(rel))[0] == pytest.approx(bid, rel=1e-6)
+
+
+@given(rule=rule_examples, bid=positive, raised=st.floats(1.001, 10.0), pctr=st.floats(0.001, 0.9), rel=share)
+def test_score_rises_with_the_bid(
+    rule: FusionRule, bid: float, raised: float, pctr: float, rel: float
+) -> None:
+    low, high = (rule.score(one(b), one(pctr), one(rel))[0] for b in (bid, bid * raised))
+    assert high > low or high == low == -inf
+
+
+@given(rule=rule_examples, pctr=st.floats(0.001, 0.9), rel=share)
+def test_nobody_to_beat_asks_for_the_least_eligible_bid(rule: FusionRule, pctr: float, rel: float) -> None:
+    least = rule.bid_for_score(one(-inf), one(pctr), one(rel))[0]
+    assert least >= 0
+    if least < inf:
+        assert rule.score(one(least * (1 + 1e-9) + 1e-12), one(pctr), one(rel))[0] > -inf
+        if least > 0.01:
+            assert rule.score(one(least * (1 - 1e-9)), one(pctr), one(rel))[0] == -inf
+
+
+def test_gate_and_zero_relevance_shut_ads_out() -> None:
+    bid, pctr = np.full(3, 2.0), np.full(3, 0.1)
+    rel = np.array([0.0, 0.29, 0.3])
+    assert Product().score(bid, pctr, rel).tolist() == [-inf, pytest.approx(0.058), pytest.approx(0.06)]
+    assert Product(rel=0.0).score(bid, pctr, rel).tolist() == pytest.approx([0.2] * 3)
+    assert Gate(0.3).score(bid, pctr, rel).tolist() == [-inf, -inf, pytest.approx(0.2)]
+
+
+def test_linear_charges_the_hidden_cost() -> None:
+    """Bid 2 at relevance .4 with cost 1 counts as 2 - .6 per click; below its hidden cost an ad is out."""
+    rule = Linear(cost=1.0)
+    assert rule.score(one(2.0), one(0.1), one(0.4))[0] == pytest.approx(0.1 * 1.4)
+    assert rule.bid_for_score(one(0.05), one(0.1), one(0.4))[0] == pytest.approx(0.5 + 0.6)
+    assert rule.score(one(0.59), one(0.1), one(0.4))[0] == -inf
+    assert rule.bid_for_score(one(-inf), one(0.1), one(0.4))[0] == pytest.approx(0.6)
+
+
+def test_tiers_put_relevance_first() -> None:
+    rule = Tiers((0.3, 0.6))
+    poor, fair, good = 0.1, 0.5, 0.9
+    score = rule.score(np.array([1e6, 5.0, 0.01]), np.full(3, 0.1), np.array([poor, fair, good]))
+    assert score[2] > score[1] > score[0]
+    # Against a lower bucket any bid does; against one's own the rival's bid; against a higher none.
+    assert rule.bid_for_score(score[:1], one(0.1), one(good))[0] == 0.0
+    assert rule.bid_for_score(score[1:2], one(0.2), one(fair))[0] == pytest.approx(2.5)
+    assert rule.bid_for_score(score[2:], one(0.1), one(fair))[0] == inf
+
+
+class Rule:
+    """bid x pctr x rel, for a broken rule to override."""
+
+    def score(self, bid: Any, pctr: Any, rel: Any) -> Any:
+        return np.where(rel > 0, bid * pctr * rel, -inf)
+
+    def bid_for_score(self, target: Any, pctr: Any, rel: Any) -> Any:
+        return np.where(rel > 0, np.maximum(target, 0.0) / (pctr * np.where(rel > 0, rel, 1.0)), inf)
+
+
+def mutating(self: Any, bid: Any, pctr: Any, rel: Any) -> Any:
+    bid *= 1.0001
+    return Rule().score(bid, pctr, rel)
+
+
+def inverse(t: Any, q: Any, r: Any) -> Any:
+    return Rule().bid_for_score(t, q, r)
+
+
+BROKEN_SCORES = {
+    "falls": (lambda s, b, q, r: q * r / b, "does not rise strictly"),
+    "flat": (lambda s, b, q, r: np.round(b) * q * r, "does not rise strictly"),
+    "nan": (lambda s, b, q, r: np.where(r > 0, b * q * r, np.nan), "not a number"),
+    "infinite": (lambda s, b, q, r: b * q / (1 - r), r"\+inf"),
+    "relative": (lambda s, b, q, r: b * q * r / np.max(b * q * r), "depends on the other ads"),
+    "mutating": (mutating, "changes the arrays"),
+    "random": (lambda s, b, q, r: b * np.random.random(b.shape), "differently"),  # noqa: NPY002
+    "capped": (lambda s, b, q, r: np.where(b < 50, b * q, -inf), "ineligible by bidding more"),
+    "shut": (lambda s, b, q, r: np.full_like(b, -inf), "no ad is ever eligible"),
+    "scalar": (lambda s, b, q, r: (b * q * r).sum(), "must return floats of the shape"),
+    "raising": (lambda s, b, q, r: b @ q, "raised ValueError"),
+}
+BROKEN_INVERSES = {
+    "relevance forgotten": (lambda s, t, q, r: np.maximum(t, 0.0) / q, "does not give the score's bid"),
+    "dear": (lambda s, t, q, r: 1.01 * inverse(t, q, r), "a lower bid reaches"),
+    "cheap": (lambda s, t, q, r: 0.99 * inverse(t, q, r), "does not reach"),
+    "negative": (lambda s, t, q, r: t / (q * r + 1e-9), "not the least eligible bid"),
+    "nan": (lambda s, t, q, r: np.where(t > -inf, t, np.nan) / (q * r), "never NaN"),
+    "hopeless": (
+        lambda s, t, q, r: np.where(r > 0.5, inverse(t, q, r), inf),
+        r"\+inf though the target is reached",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "case"),
+    [*(("score", case) for case in BROKEN_SCORES), *(("bid_for_score", case) for case in BROKEN_INVERSES)],
+)
+def test_checker_says_what_is_wrong(method: str, case: str) -> None:
+    function, words = (BROKEN_SCORES if method == "score" else BROKEN_INVERSES)[case]
+    faults = check_rule(type("Broken", (Rule,), {method: function})())
+    assert any(re.search(words, fault) for fault in faults), faults
+
+
+def test_checker_names_missing_methods() -> None:
+    assert "methods" in check_rule(object())[0]  # type: ignore[arg-type]
+    assert check_rule(Rule()) == []
+
+
+def test_names_come_with_a_hint() -> None:
+    assert rule_type("tiers") is Tiers
+    with pytest.raises(ValueError, match="did you mean 'product'"):
+        rule_type("prodct")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Product(bid=0.0),
+        lambda: Product(rel=-1.0),
+        lambda: Linear(-1.0),
+        lambda: Tiers(()),
+        lambda: Tiers((0.5, 0.2)),
+    ],
+)
+def test_impossible_settings_are_refused(make: Any) -> None:
+    with pytest.raises(ValueError, match="must"):
+        make()
+
+
+@pytest.mark.parametrize("rule", RULE_EXAMPLES, ids=repr)
+def test_torch_gives_the_same(rule: FusionRule) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    bid, pctr, rel = (
+        rng.uniform(0.1, 3, (5, 8)),
+        rng.uniform(0.01, 0.5, (5, 8)),
+        rng.integers(0, 5, (5, 8)) / 4.0,
+    )
+    score = rule.score(bid, pctr, rel)
+    on_torch = rule.score(*(torch.from_numpy(x) for x in (bid, pctr, rel)))
+    assert isinstance(on_torch, torch.Tensor)
+    np.testing.assert_allclose(on_torch.numpy(), score, rtol=1e-12)
+    target = np.roll(score, 1, axis=-1)
+    inverse = rule.bid_for_score(*(torch.from_numpy(x) for x in (target, pctr, rel)))
+    np.testing.assert_allclose(inverse.numpy(), rule.bid_for_score(target, pctr, rel), rtol=1e-12)

@@ -1,0 +1,97 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulator.retrieval import BROAD, EXACT, PHRASE, build_index, matching_keywords, retrieve
+
+
+def found(keyword: list[str], match: list[int], query: str, advertiser: list[int] | None = None) -> list[int]:
+    """Ads (one per keyword) that answer a query."""
+    n = len(keyword)
+    index = build_index(keyword, np.arange(n), np.array(match), [query], np.array(advertiser or range(n)))
+    candidate = retrieve(index, np.array([0]), 10)[0]
+    return [int(ad) for ad in candidate if ad >= 0]
+
+
+def test_match_types() -> None:
+    for words, allowed in (
+        ("red kettle", {EXACT, PHRASE, BROAD}),
+        ("cheap red kettle", {PHRASE, BROAD}),
+        ("kettle red", {BROAD}),
+        ("red steel kettle", {BROAD}),
+        ("kettle", set()),
+    ):
+        assert set(found(["red kettle"] * 3, [EXACT, PHRASE, BROAD], words)) == allowed, words
+
+
+def test_closest_match_first_then_longer_keyword() -> None:
+    keyword = ["kettle", "red kettle", "steel", "red steel kettle", "kettle red"]
+    ads = found(keyword, [BROAD] * 5, "red steel kettle")
+    assert ads[0] == 3, "the query itself"
+    assert set(ads[1:3]) == {0, 2}, "side by side in the query"
+    assert set(ads[3:]) == {1, 4}, "scattered"
+    assert found(["kettle", "steel kettle"], [BROAD] * 2, "red steel kettle") == [1, 0], "the longer one"
+
+
+def test_one_ad_per_advertiser_its_best() -> None:
+    keyword = ["kettle", "red kettle", "red"]
+    assert found(keyword, [BROAD] * 3, "red kettle", advertiser=[0, 0, 0]) == [1]
+    assert found(keyword, [BROAD] * 3, "red kettle", advertiser=[0, 0, 1]) == [1, 2]
+
+
+def test_misspelt_words_are_read_as_the_one_word_nearby() -> None:
+    assert found(["kettle"], [EXACT], "ketle") == [0], "a letter lost"
+    assert found(["kettle"], [EXACT], "kettel") == [0], "two letters swapped"
+    assert found(["kettle"], [EXACT], "kttel") == [], "two edits"
+    assert found(["kettle", "nettle"], [EXACT] * 2, "bettle") == [], "two words are as near"
+    assert found(["kettle", "kettles"], [EXACT] * 2, "kettle") == [0], "a known word stays as it is"
+    assert found(["cup"], [EXACT], "cap") == [], "short words are one edit from anything"
+
+
+def test_nobody_is_favoured() -> None:
+    """Many ads on one keyword: whom a query sees first varies with the query, evenly."""
+    queries = [f"kettle number{i}" for i in range(3000)]
+    index = build_index(["kettle"] * 5, np.arange(5), np.full(5, BROAD), queries, np.arange(5))
+    first = retrieve(index, np.arange(3000), 1)[:, 0]
+    assert np.abs(np.bincount(first, minlength=5) - 600).max() < 4 * np.sqrt(3000 * 0.2 * 0.8)
+
+
+def test_padding_and_cut() -> None:
+    index = build_index(["kettle"] * 3, np.arange(3), np.full(3, BROAD), ["kettle", "lamp"], np.arange(3))
+    assert (retrieve(index, np.array([1, 0]), 5)[0] == -1).all()
+    assert sorted(retrieve(index, np.array([1, 0]), 5)[1].tolist()) == [-1, -1, 0, 1, 2]
+    longer, shorter = retrieve(index, np.array([0]), 3), retrieve(index, np.array([0]), 2)
+    assert longer[0, :2].tolist() == shorter[0].tolist()
+
+
+words = st.lists(st.sampled_from(["aaaa", "bbbb", "cccc", "dddd"]), min_size=1, max_size=4).map(" ".join)
+
+
+@given(
+    keyword=st.lists(st.tuples(words, st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=30),
+    query=words,
+)
+@settings(max_examples=200)
+def test_agrees_with_reading_every_keyword(keyword: list[tuple[str, int, int]], query: str) -> None:
+    text, match, ad = ([row[i] for row in keyword] for i in range(3))
+    advertiser = np.arange(10) // 2
+    index = build_index(text, np.array(ad), np.array(match), [query], advertiser)
+    rows = matching_keywords(index, 0)
+
+    def closeness(phrase: str) -> int:
+        if phrase == query:
+            return EXACT
+        if f" {phrase} " in f" {query} ":
+            return PHRASE
+        return BROAD if set(phrase.split()) <= set(query.split()) else 9
+
+    fitting = [i for i in range(len(text)) if closeness(text[i]) <= match[i]]
+    assert {advertiser[ad[i]] for i in fitting} == {advertiser[ad[i]] for i in rows}
+    assert set(rows.tolist()) <= set(fitting)
+    owners = [advertiser[ad[i]] for i in rows]
+    assert len(set(owners)) == len(owners), "an advertiser comes once"
+    order = [(closeness(text[i]), -len(text[i].split())) for i in rows]
+    assert order == sorted(order)
+    for i, owner in zip(rows, owners, strict=True):
+        rivals = [(closeness(text[j]), -len(text[j].split())) for j in fitting if advertiser[ad[j]] == owner]
+        assert min(rivals) == (closeness(text[i]), -len(text[i].split())), "with its closest keyword"
