@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from relevance.errors import CheckpointError
@@ -21,6 +22,7 @@ from relevance.keywords import TfIdfKeywords
 
 from .config import HCMRMConfig
 from .model import HCMRM
+from .text import wrap_tokenizer
 
 WEIGHTS, SIZES, TOKENIZER, KEYWORDS, TRAINING = (
     "model.safetensors", "config.json", "tokenizer.json", "keywords.json", "training.json",
@@ -76,10 +78,7 @@ class Checkpoint:
             words = json.loads((folder / KEYWORDS).read_text(encoding="utf-8"))
             keywords = TfIdfKeywords(words["idf"], words["unseen"], words["n_words"], words["n_tokens"])
             training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
-            tokenizer = PreTrainedTokenizerFast(
-                tokenizer_file=str(folder / TOKENIZER), pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
-                sep_token="[SEP]", mask_token="[MASK]",
-            )  # fmt: skip
+            tokenizer = wrap_tokenizer(_read_tokenizer(folder / TOKENIZER))
         except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(f"{folder}: damaged checkpoint ({reason}); train it again or restore it from git") from error
@@ -92,6 +91,13 @@ class Checkpoint:
             if not torch.isfinite(parameter).all():
                 raise CheckpointError(f"{folder / WEIGHTS}: holds values that are not finite; train it again")
         return Checkpoint(model.eval(), tokenizer, keywords, training)
+
+
+def _read_tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizers library raises nothing more specific
+        raise ValueError(f"{path.name}: {error}") from error
 
 
 def fingerprint(folder: Path = SHIPPED) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from .model import TextBatch
@@ -19,13 +20,36 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 IntArray = NDArray[np.int64]
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """A WordPiece vocabulary learnt from texts; needs no download."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
+def train_tokenizer(texts: Iterable[str], vocab_size: int, *, least: int = 3, longest_piece: int = 4) -> PreTrainedTokenizerFast:
+    """A WordPiece vocabulary from texts, the same for the same texts: common words whole, then common pieces of words.
+
+    (The trainer of the tokenizers library breaks ties differently from run to run, and with them every later step.)
+
+    Args:
+        least: how often a word must occur to be kept whole.
+        longest_piece: letters of the longest piece; pieces spell what is rare or misspelt.
+    """
+    pre_tokenizer, normalizer = pre_tokenizers.BertPreTokenizer(), normalizers.BertNormalizer()
+    words = Counter(
+        word for text in texts for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))
+    )
+    pieces: Counter[str] = Counter()
+    for word, count in words.items():
+        for start in range(len(word)):
+            for end in range(start + 1, min(start + longest_piece, len(word)) + 1):
+                pieces[word[start:end] if start == 0 else f"##{word[start:end]}"] += count
+    letters = sorted(piece for piece in pieces if len(piece.removeprefix("##")) == 1)
+    whole = sorted((word for word, count in words.items() if count >= least), key=lambda word: (-words[word], word))
+    rest = sorted(pieces, key=lambda piece: (-pieces[piece], piece))
+    vocabulary = list(dict.fromkeys((*SPECIAL_TOKENS, *letters, *whole, *rest)))[:vocab_size]
+    model = models.WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]")
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    return wrap_tokenizer(tokenizer)
+
+
+def wrap_tokenizer(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    """The tokenizer in transformers' clothes, with its special tokens named."""
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **dict(zip(names, SPECIAL_TOKENS, strict=True)))
 

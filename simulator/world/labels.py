@@ -25,12 +25,14 @@ def label_pairs(world: World, per_grade: int, rng: np.random.Generator) -> tuple
     truth = world.truth
     by_product = [np.flatnonzero(truth.ad_product == p) for p in range(len(truth.category_of_product))]
     by_category = [np.flatnonzero(world.ad_category == c) for c in range(int(truth.category_of_product.max()) + 1)]
-    everything = np.arange(world.corpus.n_ads)
+    elsewhere = [np.flatnonzero(world.ad_category != c) for c in range(len(by_category))]
     stuffed_with = _stuffed_with(world)
     rows: list[NDArray[np.int64]] = []
     for query in range(world.corpus.n_queries):
         product = int(truth.query_product[query])
-        siblings = by_category[int(truth.category_of_product[product])]
+        category = int(truth.category_of_product[product])
+        siblings = by_category[category]
+        siblings = siblings[truth.ad_product[siblings] != product]
         same_product = by_product[product]
         grade = truth.grade(np.int64(query), same_product)
         strong, relevant = same_product[grade == 3], same_product[grade == 2]
@@ -38,14 +40,14 @@ def label_pairs(world: World, per_grade: int, rng: np.random.Generator) -> tuple
         n = min(per_grade, len(strong) // 2 if no_attributes else len(strong))
         n_stuffed_strong = int(world.stuffed[strong].sum())
         n_stuffed = min(max(2 * n // 5, n - (len(strong) - n_stuffed_strong)), n_stuffed_strong)
-        cells = [(0, everything), (1, siblings), (3, strong) if no_attributes else (2, relevant), (3, strong)]
+        cells = [(0, elsewhere[category]), (1, siblings), (3, strong) if no_attributes else (2, relevant), (3, strong)]
         for value, ads in cells:
             stuffed, plain = ads[world.stuffed[ads]], ads[~world.stuffed[ads]]
             if value == 0 and len(stuffed_with[product]) >= n_stuffed:
                 stuffed = stuffed_with[product]
             chosen = np.concatenate((_draw(stuffed, n_stuffed, rng), _draw(plain, n - n_stuffed, rng)))
-            chosen = np.unique(chosen[truth.grade(np.int64(query), chosen) == value])
             rows.append(np.stack((np.full_like(chosen, query), chosen, np.full_like(chosen, value))))
+    # A query without attributes draws its strong ads twice, and may draw one of them twice.
     query_column, ad_column, grade_column = np.unique(np.concatenate(rows, axis=1), axis=1)
     return query_column, ad_column, grade_column
 
@@ -77,17 +79,16 @@ def labelled_corpus(
 
 
 def _stuffed_with(world: World) -> list[NDArray[np.int64]]:
-    """For each product, the stuffed ads of other products whose text carries its name."""
-    stuffed_ads = np.flatnonzero(world.stuffed)
-    texts = [f" {world.corpus.ad_text(ad)} " for ad in stuffed_ads]
+    """For each product, the stuffed ads of other categories whose text carries its name."""
+    ads = np.flatnonzero(world.stuffed)
+    texts = [f" {world.corpus.ad_text(ad)} " for ad in ads]
+    category = world.truth.category_of_product
     return [
-        np.array([ad for ad, text in zip(stuffed_ads, texts, strict=True) if f" {name} " in text], dtype=np.int64)
-        for name in world.catalog.names
+        ads[np.array([f" {name} " in text for text in texts], dtype=bool) & (world.ad_category[ads] != category[product])]
+        for product, name in enumerate(world.catalog.names)
     ]
 
 
 def _draw(ads: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Up to `count` different ads in random order."""
-    if len(ads) > 8 * count:  # collisions are rare and dropped later: far cheaper than a permutation of thousands
-        return ads[rng.integers(0, len(ads), count)]
-    return rng.permutation(ads)[:count]
+    """Up to `count` different ads."""
+    return rng.choice(ads, min(count, len(ads)), replace=False, shuffle=False)

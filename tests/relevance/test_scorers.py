@@ -1,0 +1,127 @@
+"""The scorers, and the checker that scorers of one's own have to pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from relevance.cached import CachedScorer, ScoreTable
+from relevance.corpus import Corpus, CorpusError, LabelledCorpus, Labels
+from relevance.errors import PluginError, ScorerError
+from relevance.keywords import TfIdfKeywords
+from relevance.lexical import Bm25Scorer
+from relevance.oracle import GRADE_GAIN, OracleScorer
+from relevance.protocol import check_scorer, load_object, score_pairs
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    return Corpus(
+        query_text=("red coffee mug", "wine", "unheard of"),
+        ad_title=("coffee mug today only", "zelan wine", "best seller"),
+        ad_ocr=("tap to shop", "red wine", ""),
+        ad_asr=("let me show you", "", "sofa"),
+        frames=np.zeros((3, 2, 8, 8, 3), dtype=np.uint8),
+    )
+
+
+def test_bm25_knows_words_and_nothing_else(corpus: Corpus) -> None:
+    score = Bm25Scorer(corpus, floor=0.1).score(np.array([0, 0, 0, 1, 2]), np.array([0, 1, 2, 1, 0]))
+    assert score[0] == 1.0 and 0.1 < score[1] < 1.0 and score[2] == 0.1  # best of all; one word; none
+    assert score[3] == 1.0 and score[4] == 0.1
+
+
+def test_own_scorers_pass_the_checker(corpus: Corpus) -> None:
+    rng = np.random.default_rng(0)
+    assert check_scorer(Bm25Scorer(corpus), corpus, rng) == []
+    assert check_scorer(OracleScorer(lambda query, ad: (query + ad) % 4), corpus, rng) == []
+    every = np.divmod(np.arange(9), 3)
+    table = ScoreTable.build(*every, np.linspace(0, 1, 9))
+    assert check_scorer(CachedScorer(table), corpus, rng) == []
+
+
+class _Scorer:
+    def __init__(self, score: Any) -> None:
+        self._score, self._calls = score, 0
+
+    def score(self, query: Any, ad: Any) -> Any:
+        self._calls += 1
+        return self._score(query, ad, self._calls)
+
+
+@pytest.mark.parametrize(
+    ("broken", "verdict"),
+    [
+        (lambda q, a, n: np.full(len(q), np.nan), "numbers in [0, 1]"),
+        (lambda q, a, n: np.full(len(q), 1.5), "numbers in [0, 1]"),
+        (lambda q, a, n: np.zeros(len(q) + 1), "one score a pair"),
+        (lambda q, a, n: 1 / 0, "ZeroDivisionError"),
+        (lambda q, a, n: np.arange(len(q)) / max(len(q), 1), "order of the pairs"),
+        (lambda q, a, n: a / max(a.max(initial=0), 1), "which other pairs"),
+        (lambda q, a, n: np.full(len(q), min(n, 10) / 10), "second time"),
+        (lambda q, a, n: np.zeros(max(len(q), 1)), "no pairs must give no scores"),
+    ],
+)
+def test_checker_says_in_words_what_is_wrong(corpus: Corpus, broken: Any, verdict: str) -> None:
+    problems = check_scorer(_Scorer(broken), corpus, np.random.default_rng(1))
+    assert any(verdict in problem for problem in problems), problems
+
+
+def test_refused_score_names_scorer_and_first_pair() -> None:
+    scorer = _Scorer(lambda q, a, n: np.where(a == 7, -0.1, 0.5))
+    with pytest.raises(ScorerError, match=r"scorer 'mine': score -0.1 for query 4 and ad 7"):
+        score_pairs(scorer, np.array([3, 4, 5]), np.array([6, 7, 7]), "mine")
+
+
+def test_plugins_by_name() -> None:
+    assert load_object("relevance.oracle:GRADE_GAIN", "scorer") is GRADE_GAIN
+    for name, part in (("nothing", "module:attr"), ("no_such_module:x", "no_such_module"), ("relevance.oracle:Nope", "Nope")):
+        with pytest.raises(PluginError, match=part):
+            load_object(name, "scorer")
+
+
+def test_score_table_round_trip(tmp_path: Path) -> None:
+    query, ad = np.array([2, 0, 2]), np.array([1, 5, 0])
+    table = ScoreTable.build(query, ad, np.array([0.3, 0.1, 0.2]), np.eye(4)[:3])
+    table.save(tmp_path / "deep" / "scores.npz")
+    read = ScoreTable.load(tmp_path / "deep" / "scores.npz")
+    assert CachedScorer(read).score(query, ad).tolist() == [0.3, 0.1, 0.2]
+    assert read.grade_probabilities is not None
+    assert read.grade_probabilities[read.rows(query, ad)].tolist() == np.eye(4)[:3].tolist()
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["scores.npz"]
+    with pytest.raises(ScorerError, match="query 0 and ad 4"):
+        CachedScorer(read).score(np.array([0]), np.array([4]))
+
+
+def test_score_table_refuses_doubles_and_damage(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="once"):
+        ScoreTable.build(np.array([1, 1]), np.array([2, 2]), np.zeros(2))
+    path = tmp_path / "scores.npz"
+    ScoreTable.build(np.arange(50), np.arange(50), np.zeros(50)).save(path)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ScorerError, match="not a whole score table"):
+        ScoreTable.load(path)
+
+
+def test_keywords_keep_what_is_rare_in_the_order_of_the_text() -> None:
+    extract = TfIdfKeywords.fit(["buy now wine", "buy now sofa", "buy now mug"], n_words=2, n_tokens=3)
+    # Weights: wine 2 (ln 4/2 + 1) = 3.39; red, never seen, ln 4 + 1 = 2.39; now 2 (ln 4/4 + 1) = 2.
+    assert extract("buy wine now red wine now") == ("wine", "red", "wine")
+    assert extract("") == ()
+
+
+def test_corpus_round_trip_and_errors(tmp_path: Path, corpus: Corpus) -> None:
+    labels = Labels(*(np.array(column) for column in ([0, 1], [2, 1], [3, 0], [0, 2])))
+    LabelledCorpus(corpus, labels).save(tmp_path)
+    read = LabelledCorpus.load(tmp_path)
+    assert read.corpus.fingerprint() == corpus.fingerprint()
+    assert read.labels.of("test").grade.tolist() == [0]
+    (tmp_path / "ads.jsonl").write_text('{"title": "x"}\n')
+    with pytest.raises(CorpusError, match=r"ads.jsonl, line 1: needs an object with title, ocr, asr"):
+        LabelledCorpus.load(tmp_path)
+    (tmp_path / "frames.npy").unlink()
+    with pytest.raises(CorpusError, match=r"frames.npy: not found"):
+        LabelledCorpus.load(tmp_path)

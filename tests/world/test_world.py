@@ -1,0 +1,127 @@
+"""The embedded world keeps what it promises: one seed, disjoint splits, a truth as defined, and no leaks."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from relevance.metrics import auc
+from simulator.world import Truth, World, WorldConfig, build_world, label_pairs, load_catalog
+
+SMALL = WorldConfig(train_advertisers=400, validation_advertisers=36, test_advertisers=180, query_pool=6000)
+
+
+def _world(config: WorldConfig, split: str) -> World:
+    """A world with empty frames: most tests do not look at them, and drawing takes long."""
+    n_ads = config.advertisers(split) * config.ads_per_advertiser  # type: ignore[arg-type]
+    frames = np.zeros((n_ads, config.frames, config.frame_size, config.frame_size, 3), dtype=np.uint8)
+    return build_world(config, split, frames=frames)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def worlds() -> dict[str, World]:
+    return {split: _world(SMALL, split) for split in ("train", "validation", "test")}
+
+
+def test_grades_as_defined() -> None:
+    # Category 0 sells products 0 and 1, category 1 sells product 2.
+    ads = {"product": [0, 0, 1, 2], "colour": [4, 5, 4, 4], "brand": [1, 1, 1, 9]}
+    truth = Truth(
+        query_product=np.array([0, 0, 0, 0]),
+        query_colour=np.array([-1, 4, -1, 4]),
+        query_brand=np.array([-1, -1, 2, 1]),
+        **{f"ad_{name}": np.array(values) for name, values in ads.items()},
+        category_of_product=np.array([0, 0, 1]),
+    )
+    grades = truth.grade(np.arange(4)[:, None], np.arange(4)[None, :])
+    assert grades.tolist() == [
+        [3, 3, 1, 0],  # no attribute asked for: every ad of the product meets the query
+        [3, 2, 1, 0],  # the colour: one ad has it
+        [2, 2, 1, 0],  # a brand that no ad is of
+        [3, 2, 1, 0],  # colour and brand
+    ]
+
+
+def test_catalog() -> None:
+    catalog = load_catalog()
+    assert (catalog.n_products, len(catalog.categories), len(set(catalog.brands))) == (124, 18, 54)
+    assert len(set(catalog.names)) == len(set(catalog.code_point)) == 124
+    owners: dict[str, int] = {}
+    for product, terms in enumerate(catalog.terms):
+        for term in terms:
+            assert owners.setdefault(term, product) == product, f"'{term}' stands for two products"
+
+
+def test_one_seed_one_world() -> None:
+    config = WorldConfig(test_advertisers=18, query_pool=300)
+    first, again = build_world(config, "test"), build_world(config, "test")
+    assert first.corpus.fingerprint() == again.corpus.fingerprint()
+    assert first.keyword == again.keyword and (first.query_popularity == again.query_popularity).all()
+    other = build_world(dataclasses.replace(config, seed=8), "test")
+    assert other.corpus.fingerprint() != first.corpus.fingerprint()
+
+
+def test_frames_differ_from_texts_alone() -> None:
+    """Difficulty of the frames is a setting of its own: the texts stay word for word."""
+    config = WorldConfig(test_advertisers=18, query_pool=300)
+    plain, lifestyle = (build_world(dataclasses.replace(config, lifestyle_share=s), "test") for s in (0.0, 1.0))
+    assert plain.corpus.ad_texts() == lifestyle.corpus.ad_texts()
+    assert (plain.corpus.frames != lifestyle.corpus.frames).any(axis=(2, 3, 4)).mean() > 0.8
+
+
+def test_splits_share_no_query_and_held_out_products_only_in_test(worlds: dict[str, World]) -> None:
+    texts = [set(world.corpus.query_text) for world in worlds.values()]
+    assert all(texts) and not (texts[0] & texts[1] or texts[0] & texts[2] or texts[1] & texts[2])
+    held_out = worlds["test"].held_out_products
+    assert len(held_out) == 12
+    for split in ("train", "validation"):
+        truth = worlds[split].truth
+        assert not np.isin(truth.ad_product, held_out).any() and not np.isin(truth.query_product, held_out).any()
+    assert np.isin(worlds["test"].truth.ad_product, held_out).any()
+
+
+def test_shares_are_what_the_settings_say(worlds: dict[str, World]) -> None:
+    world = worlds["train"]
+    truth = world.truth
+    brand_named = [world.catalog.brands[b] in text for b, text in zip(truth.ad_brand, world.corpus.ad_texts(), strict=True)]
+    assert np.mean(brand_named) == pytest.approx(SMALL.brand_word_share, abs=0.02)
+    colour, brand = truth.query_colour >= 0, truth.query_brand >= 0
+    assert np.mean(colour & ~brand) == pytest.approx(SMALL.colour_share, abs=0.05)
+    assert world.query_popularity.sum() == pytest.approx(1.0)
+    assert world.stuffed.mean() == pytest.approx(SMALL.stuffed_share, abs=0.06)
+
+
+def test_labels_are_balanced(worlds: dict[str, World]) -> None:
+    world = worlds["train"]
+    query, ad, grade = label_pairs(world, 4, np.random.default_rng(0))
+    assert (world.truth.grade(query, ad) == grade).all()
+    assert len(np.unique(np.stack((query, ad)), axis=1).T) == len(query)
+    counts = np.stack([np.bincount(query[grade == g], minlength=world.corpus.n_queries) for g in range(4)])
+    attributes = (world.truth.query_colour >= 0) | (world.truth.query_brand >= 0)
+    graded = counts.sum(axis=0) > 0
+    # As many of each grade per query, up to the few that are drawn twice.
+    assert np.abs(counts[:2] - counts[3])[:, graded & attributes].mean() < 0.3
+    stuffed = [world.stuffed[ad[grade == g]].mean() for g in range(4)]
+    assert max(stuffed) - min(stuffed) < 0.08
+
+
+@pytest.mark.parametrize("side", ["query", "ad"])
+def test_neither_side_alone_gives_the_grade_away(worlds: dict[str, World], side: str) -> None:
+    """A linear model on all words of the query (or of the ad, with its true product, colour and brand) stays near chance."""
+
+    def features(world: World, query: np.ndarray, ad: np.ndarray) -> list[str]:
+        if side == "query":
+            return [world.corpus.query_text[q] for q in query]
+        truth = world.truth
+        return [f"{world.corpus.ad_text(a)} p{truth.ad_product[a]} c{truth.ad_colour[a]} b{truth.ad_brand[a]}" for a in ad]
+
+    words = CountVectorizer(min_df=3, token_pattern=r"\S+")
+    query, ad, grade = label_pairs(worlds["train"], 4, np.random.default_rng(0))
+    model = LogisticRegression(max_iter=200, C=0.1).fit(words.fit_transform(features(worlds["train"], query, ad)), grade >= 2)
+    query, ad, grade = label_pairs(worlds["test"], 4, np.random.default_rng(0))
+    score = model.decision_function(words.transform(features(worlds["test"], query, ad)))
+    assert auc(grade >= 2, score) == pytest.approx(0.5, abs=0.04)
