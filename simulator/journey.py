@@ -61,7 +61,7 @@ def answer(market: Market, accounts: Ledger, bid: FloatArray, start: int, stop: 
         accounts.active[short.advertisers] = False
         gone = np.zeros_like(accounts.active)
         gone[short.advertisers] = True
-        stale = gone[batch.advertiser].any(axis=1)
+        stale: BoolArray = np.any(gone[batch.advertiser], axis=1)
         stale[: short.row] = False
         settled_anew = rank(market, _rows(batch, stale), accounts.active)
         for old, new in zip(outcome, settled_anew, strict=True):

@@ -11,7 +11,7 @@ from simulator.arrays import to_micros
 from simulator.engine import simulate
 from simulator.fusion import FusionRule, Gate, Linear, Product, Tiers
 from simulator.log import SimulationLog
-from simulator.market import ServingModel, with_relevance, with_rule, with_settings
+from simulator.market import Market, ServingModel, with_relevance, with_rule, with_settings
 from tests.simulator.markets import hand_market, random_market
 from tests.simulator.one_by_one import simulate_one_by_one
 
@@ -163,7 +163,7 @@ def test_pacing_spreads_a_budget_over_the_day() -> None:
     assert (paced.bid_micros[paced.advertiser == 1] == 800_000).all(), "others' bids stay as they are"
 
 
-def serving_market(arrival_s: list[float], serving: ServingModel):  # type: ignore[no-untyped-def]
+def serving_market(arrival_s: list[float], serving: ServingModel) -> Market:
     market = hand_market([1.0], n_queries=len(arrival_s), serving=serving)
     return with_settings(market, arrival_s=np.asarray(arrival_s), horizon_s=100.0)
 

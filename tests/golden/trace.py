@@ -1,0 +1,134 @@
+"""A market small enough to check with a pocket calculator, and the story of its queries as text.
+
+Two slots, five advertisers, three distinct queries and seven arrivals. Relevance is the stored table of the
+scorer's kind (scores.json), never computed anew: neural scores differ in the last digits between processors.
+"""
+
+import json
+from math import inf
+from pathlib import Path
+
+import numpy as np
+
+from simulator import bidders, journey
+from simulator.arrays import MICROS, FloatArray, to_micros
+from simulator.auction import MECHANISMS
+from simulator.bidders import BidderModel
+from simulator.fusion import RULES, FusionRule, Gate, Linear, Product, Tiers
+from simulator.ledger import UNLIMITED, Ledger
+from simulator.market import AuctionModel, Market
+from simulator.users import UserModel
+
+FOLDER = Path(__file__).parent
+SCORES: dict[str, list[list[float]]] = json.loads((FOLDER / "scores.json").read_text())
+
+# What each registered rule is set to in its traces: a rule without an entry has no trace, which fails a test.
+RULE_OF_TRACE: dict[str, FusionRule] = {
+    "product": Product(),
+    "gate": Gate(threshold=0.3),
+    "linear": Linear(cost=0.5),
+    "tiers": Tiers(thresholds=(0.3, 0.7)),
+}
+
+QUERIES = ("red kettle", "kettle", "desk lamp")
+ADVERTISERS = ("Ann", "Bob", "Cem", "Dee", "Eve")
+
+
+def trace_names() -> list[str]:
+    """One trace for each kind of scorer, registered rule and mechanism."""
+    return [f"{scorer}-{rule}-{mechanism}" for scorer in SCORES for rule in RULES for mechanism in MECHANISMS]
+
+
+def trace(name: str) -> str:
+    """The text of one trace."""
+    scorer, rule, mechanism = name.split("-")
+    market = _market(SCORES[scorer], RULE_OF_TRACE[rule], mechanism)
+    accounts = Ledger.open(market.budget_micros)
+    bid = bidders.bids_micros(market.bidders, market.value, np.ones(5), market.advertiser) / MICROS
+    lines = [
+        f"scorer {scorer}, rule {market.rule}, mechanism {mechanism}",
+        f"reserve {market.auction.reserve:.2f}, slots looked at with probability {market.users.examination}",
+        f"budgets: {_budgets(accounts)}",
+    ]
+    for arrival in range(market.query.size):
+        lines += ["", *_story(market, accounts, bid, arrival)]
+    revenue = accounts.spent.sum() / MICROS
+    return "\n".join([*lines, "", f"revenue {revenue:.6f}", ""])
+
+
+def _market(scores: list[list[float]], rule: FusionRule, mechanism: str) -> Market:
+    def table(*rows: list[float]) -> FloatArray:
+        return np.array([row + [0.0] * (4 - len(row)) for row in rows])
+
+    return Market(
+        seed=20,
+        candidate=np.array([[0, 1, 2, 3], [1, 0, 3, -1], [5, 2, 4, -1]]),
+        grade=table([3, 3, 2, 0], [3, 2, 1], [3, 3, 0]).astype(np.int8),
+        attraction=table([0.6, 0.7, 0.4, 0.3], [0.8, 0.5, 0.3], [0.7, 0.6, 0.2]),
+        pctr=table([0.5, 0.4, 0.4, 0.4], [0.4, 0.3, 0.4], [0.5, 0.5, 0.2]),
+        relevance=table(*scores),
+        advertiser=np.array([0, 1, 2, 3, 4, 0]),
+        value=np.array([2.0, 1.5, 1.2, 3.0, 0.08, 1.0]),
+        budget_micros=np.append(to_micros([3.0, 5.0, 2.0, 4.0]), UNLIMITED),
+        paced=np.zeros(5, dtype=bool),
+        arrival_s=np.array([10.0, 25.0, 31.5, 60.0, 61.0, 75.0, 90.0]),
+        query=np.array([0, 1, 2, 0, 1, 0, 2]),
+        horizon_s=100.0,
+        rule=rule,
+        auction=AuctionModel(reserve=0.1, mechanism=mechanism),
+        users=UserModel(examination=(1.0, 0.6)),
+        bidders=BidderModel(shading=1.0),
+    )
+
+
+def _story(market: Market, accounts: Ledger, bid: FloatArray, arrival: int) -> list[str]:
+    query = int(market.query[arrival])
+    left, was_active = accounts.remaining, accounts.active.copy()
+    outcome = journey.answer(market, accounts, bid, arrival, arrival + 1)
+    batch = journey.gather(market, bid, arrival, arrival + 1)
+    fused = market.rule.score(batch.bid, batch.pctr, batch.relevance)[0]
+    ranking = outcome.ranking[0].tolist()
+    lines = [f'query {arrival} at {market.arrival_s[arrival]:.1f} s: "{QUERIES[query]}"']
+    lines += [
+        f"    {ADVERTISERS[who]} leaves: {left[who] / MICROS:.6f} cannot pay for a slot it would win"
+        for who in np.flatnonzero(was_active & ~accounts.active)
+    ]
+    lines.append("    ad  of   grade  bid   pctr  relevance  fused     tie    place")
+    for column, ad in enumerate(market.candidate[query].tolist()):
+        if ad < 0:
+            continue
+        if not accounts.active[market.advertiser[ad]]:
+            place = "has left"
+        elif fused[column] == -inf:
+            place = "ineligible"
+        elif batch.bid[0, column] < market.auction.reserve:
+            place = "bids below the reserve"
+        elif column in ranking:
+            place = ("slot 0", "slot 1", "runner-up")[ranking.index(column)]
+        else:
+            place = "not shown"
+        lines.append(
+            f"    {ad}   {ADVERTISERS[market.advertiser[ad]]}  {market.grade[query, column]}      "
+            f"{batch.bid[0, column]:.2f}  {batch.pctr[0, column]:.2f}  {batch.relevance[0, column]:<9.2f}  "
+            f"{fused[column]:<8.6f}  {batch.tie_break[0, column]:.3f}  {place}"
+        )
+    for slot, column in enumerate(ranking[:-1]):
+        if column < 0:
+            lines.append(f"    slot {slot}: empty")
+            continue
+        look, like = market.users.examination[slot], market.attraction[query, column]
+        price = f"{outcome.price_micros[0, slot] / MICROS:.6f}"
+        payer = ADVERTISERS[outcome.advertiser[0, slot]]
+        lines.append(
+            f"    slot {slot}: ad {market.candidate[query, column]} at {price} a click; "
+            f"luck {batch.luck[0, column]:.3f} against {look:.1f} x {like:.1f} = {look * like:.2f}: "
+            + (f"clicked, {payer} pays {price}" if outcome.clicked[0, slot] else "not clicked")
+        )
+    return [*lines, f"    left: {_budgets(accounts)}"]
+
+
+def _budgets(accounts: Ledger) -> str:
+    return ", ".join(
+        f"{name} {'no limit' if budget == UNLIMITED else format(left / MICROS, '.6f')}"
+        for name, budget, left in zip(ADVERTISERS, accounts.budget, accounts.remaining, strict=True)
+    )
