@@ -43,10 +43,7 @@ def cached_world(
     """
     if root is None:
         return build_world(config, split, progress=progress)
-    key = _hash(
-        asdict(config), split, version("pillow"), version("fontawesomefree"), code_hash(simulator.world)
-    )
-    path = root / FOLDER / f"frames-{key}.npy"
+    path = root / FOLDER / f"frames-{world_hash(config, split)}.npy"
     frames = _read_frames(path)
     world = build_world(config, split, frames=frames, progress=progress)
     if frames is None:
@@ -87,7 +84,7 @@ def write_scores(path: Path, table: ScoreTable) -> None:
 
 
 def checkpoint_hash(folder: Path) -> str:
-    """Hash of what decides a checkpoint's scores: weights, sizes, words and their weights. No torch.
+    """Hash of a checkpoint's files, but for the record of its training. Needs no torch.
 
     Raises:
         CheckpointError: the folder holds no checkpoint.
@@ -99,6 +96,13 @@ def checkpoint_hash(folder: Path) -> str:
         )
     return _hash(
         *(hashlib.blake2b(path.read_bytes()).hexdigest() for path in files if path.name != "training.json")
+    )
+
+
+def world_hash(config: WorldConfig, part: str) -> str:
+    """Hash of what decides a part of a world: settings, code, and the versions that draw its frames."""
+    return _hash(
+        asdict(config), part, version("pillow"), version("fontawesomefree"), code_hash(simulator.world)
     )
 
 
@@ -114,8 +118,8 @@ def _hash(*parts: object) -> str:
 
 def _read_frames(path: Path) -> FrameArray | None:
     try:
-        frames: FrameArray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        frames: FrameArray = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError):
         return None
     return frames
 

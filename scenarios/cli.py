@@ -5,21 +5,18 @@ Heavy imports wait until a command needs them, so that `relbid --help` answers a
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from scenarios.market import Progress
+    from relevance.hcmrm.train import TrainProgress
 
 app = typer.Typer(
     help="Search-ad auctions ranked by bid, click probability and relevance.",
@@ -30,6 +27,7 @@ app = typer.Typer(
 )
 
 RESULTS = Path("results")
+MODELS = Path("models")
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="FILE", help="Scenario file (YAML).")]
 Overrides = Annotated[
@@ -59,11 +57,11 @@ def run(
     from scenarios.load import load_scenario
     from scenarios.run import run_scenario
     from scenarios.store import check_writable, write_result
-    from scenarios.tables import comparison_table, print_tables, sweep_table
+    from scenarios.terminal import ProgressBars, comparison_table, print_tables, sweep_table
 
     scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer)
     check_writable(out)
-    with _progress() as progress:
+    with ProgressBars() as progress:
         result = run_scenario(scenario, cache=out, sweep=sweep, progress=progress)
         folder = write_result(out, scenario, result.metrics, result.points, result.log)
     tables = [comparison_table(scenario, result.points)]
@@ -91,6 +89,138 @@ def schema() -> None:
     typer.echo(json.dumps(Scenario.model_json_schema(), indent=2))
 
 
+class Modality(StrEnum):
+    """What a model may look at."""
+
+    JOINT = "joint"
+    TEXT = "text"
+    FRAMES = "frames"
+
+
+class Device(StrEnum):
+    """Where torch computes."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class SplitName(StrEnum):
+    """Graded pairs to evaluate on."""
+
+    VALIDATION = "validation"
+    TEST = "test"
+    HELD_OUT = "held_out"
+
+
+Corpus = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="A graded corpus; the embedded world's by default.")
+]
+Cache = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the embedded world's corpus is kept.")]
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the checkpoint goes.")] = MODELS
+    / "hcmrm",
+    corpus: Corpus = None,
+    modality: Annotated[Modality, typer.Option(help="What the model may look at.")] = Modality.JOINT,
+    align_steps: Annotated[int | None, typer.Option(min=0, help="Steps of the first stage.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the second stage, on graded pairs.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    device: Device = Device.CPU,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Only write the corpus, to train on another machine."),
+    ] = None,
+    cache: Cache = RESULTS,
+) -> None:
+    """Train HCMRM on graded pairs. Stopped, the same command goes on where it was."""
+    from relevance.corpus import LabelledCorpus
+    from scenarios.store import check_writable
+    from scenarios.terminal import ProgressBars
+    from scenarios.training import export_corpus, train_model, training_corpus
+
+    if export is not None:
+        with ProgressBars() as progress:
+            export_corpus(export, progress)
+        typer.echo(f"Corpus: {export}/")
+        return
+    check_writable(out)
+    settings = {"seed": seed, "align_steps": align_steps, "finetune_steps": steps}
+    given = {name: value for name, value in settings.items() if value is not None}
+    try:
+        with ProgressBars() as progress:
+            data = LabelledCorpus.load(corpus) if corpus else training_corpus(cache, progress)
+
+            def report(at: TrainProgress) -> None:
+                progress(at.stage, at.step, at.steps, f"loss {at.loss:.3f}")
+                if at.validation is not None:
+                    figures = ", ".join(
+                        f"{name} {value:.3f}" for name, value in at.validation.as_dict().items()
+                    )
+                    progress.note(f"step {at.step} of {at.steps}, validation: {figures}")
+
+            train_model(
+                data,
+                out,
+                modality=modality.value,
+                device=device.value,
+                threads=threads,
+                settings=given,
+                progress=report,
+            )
+    except KeyboardInterrupt:
+        print("relbid: stopped; the same command goes on from the last saved step", file=sys.stderr)
+        raise typer.Exit(130) from None
+    typer.echo(f"Checkpoint: {out}/")
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A checkpoint; the shipped one by default.")
+    ] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FOLDER", help="Another checkpoint. May be repeated.")
+    ] = None,
+    split: Annotated[list[SplitName] | None, typer.Option(help="May be repeated; test by default.")] = None,
+    corpus: Corpus = None,
+    device: Device = Device.CPU,
+    card: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the checkpoint's card (Markdown).")
+    ] = None,
+    cache: Cache = RESULTS,
+) -> None:
+    """Evaluate a checkpoint on held-out queries and ads, against BM25 and other checkpoints."""
+    import json
+
+    from relevance.corpus import LabelledCorpus
+    from scenarios.market import SHIPPED_CHECKPOINT
+    from scenarios.store import write_whole_file
+    from scenarios.terminal import ProgressBars, evaluation_table, print_tables
+    from scenarios.training import evaluate_models, model_card, training_corpus
+
+    checkpoints = {"hcmrm": checkpoint or SHIPPED_CHECKPOINT}
+    for text in against or ():
+        name, equals, folder = text.partition("=")
+        if not equals or not name or not folder:
+            raise typer.BadParameter(f"'{text}': write NAME=FOLDER, for instance text=models/text")
+        checkpoints[name] = Path(folder)
+    splits = [name.value for name in split or (SplitName.TEST,)]
+    with ProgressBars() as progress:
+        data = LabelledCorpus.load(corpus) if corpus else training_corpus(cache, progress)
+        results = evaluate_models(data, checkpoints, splits, device=device.value, progress=progress)
+    print_tables([evaluation_table(name, evaluations) for name, evaluations in results.items()])
+    if card is not None:
+        training = json.loads((checkpoints["hcmrm"] / "training.json").read_text(encoding="utf-8"))
+        command = ["relbid", *sys.argv[1:]]
+        write_whole_file(card, model_card(data, training, results, command))
+        typer.echo(f"Card: {card}")
+
+
 @app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def dashboard(context: typer.Context, out: Out = RESULTS) -> None:
     """Open the dashboard in a browser. Further options go to Streamlit, e.g. --server.port=8600."""
@@ -110,25 +240,6 @@ def dashboard(context: typer.Context, out: Out = RESULTS) -> None:
         *context.args,
     ]
     raise typer.Exit(subprocess.call(command, env={**os.environ, "RELBID_RESULTS": str(out.resolve())}))
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Progress]:
-    """One bar per stage on stderr, so that stdout holds the tables only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        stages: dict[str, TaskID] = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in stages:
-                stages[stage] = bars.add_task(stage, total=total)
-            bars.update(stages[stage], completed=done, total=total)
-
-        yield report
 
 
 def _user_errors() -> tuple[type[Exception], ...]:

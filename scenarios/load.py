@@ -25,9 +25,8 @@ MAX_BYTES = 1_000_000
 MAX_VALUES = 10_000
 """Bounds on a scenario file; aliases that expand to more are refused before they are expanded."""
 
-DISCRIMINATORS = ("rule", "policy")
-"""Keys that choose between shapes of their block; setting one drops the keys of the shape that was there
-before."""
+DISCRIMINATOR, DEFAULT_RULE = "rule", "product"
+"""The key that chooses between shapes of its block: setting it drops the keys of the former shape."""
 
 _Path = tuple[str | int, ...]
 
@@ -53,7 +52,9 @@ def load_scenario(
         overrides = [*overrides, f"seed={seed}"]
     if scorer is not None:
         overrides = [*overrides, f"scorer={json.dumps(scorer)}"]
-    return _validate(data, lines, overrides, source=str(file))
+    scenario = _validate(data, lines, overrides, source=str(file))
+    _check_sweep(scenario, lines, source=str(file))
+    return scenario
 
 
 def override(scenario: Scenario, settings: Mapping[str, object], *, fixed: Sequence[str] = ()) -> Scenario:
@@ -90,14 +91,14 @@ def _validate(
     label: str = "--set ",
 ) -> Scenario:
     was_set = {_apply_override(data, text, label): label + text for text in overrides}
+    if isinstance(fusion := data.get("fusion"), dict):
+        fusion.setdefault(DISCRIMINATOR, DEFAULT_RULE)
     try:
         # By way of JSON, whose strict reading takes lists for tuples but no text for numbers.
-        scenario = Scenario.model_validate_json(json.dumps(data))
+        return Scenario.model_validate_json(json.dumps(data))
     except ValidationError as error:
         found = [(_path_of(problem, data), problem) for problem in error.errors()]
         raise ScenarioError(_in_words(found, lines, was_set, source)) from None
-    _check_sweep(scenario, lines, source)
-    return scenario
 
 
 def _check_sweep(scenario: Scenario, lines: Mapping[_Path, int], source: str) -> None:
@@ -105,14 +106,15 @@ def _check_sweep(scenario: Scenario, lines: Mapping[_Path, int], source: str) ->
     swept = scenario.sweep
     if swept is None:
         return
-    one_point = scenario.model_copy(update={"sweep": None})
     for value in swept.values:
         try:
-            override(one_point, {swept.field: value}, fixed=PREPARED)
+            override(scenario, {swept.field: value}, fixed=PREPARED)
         except ScenarioError as error:
             line = _line(("sweep", "field"), lines)
             where = f"{source}, line {line}" if line else source
-            raise ScenarioError(f"{where}, sweep: {str(error).removeprefix(scenario.name + ', ')}") from None
+            reason = str(error).removeprefix(scenario.name + ", ")
+            remedy = "change sweep.field or sweep.values, or leave the sweep out with --set sweep=null"
+            raise ScenarioError(f"{where}, sweep: {reason}; {remedy}") from None
 
 
 # Reading
@@ -153,9 +155,9 @@ def _siblings(path: Path) -> Iterator[Path]:
 
 def _parse(text: str, source: str) -> tuple[dict[str, Any], dict[_Path, int]]:
     """YAML to plain data and the line number of every key and list item."""
-    loader = yaml.SafeLoader(text)
     lines: dict[_Path, int] = {}
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
             raise ScenarioError(f"{source}: is empty; a scenario needs at least 'schema: 1' and a 'name'")
@@ -182,8 +184,6 @@ def _parse(text: str, source: str) -> tuple[dict[str, Any], dict[_Path, int]]:
         raise
     except (TypeError, ValueError) as error:
         raise ScenarioError(f"{source}: not valid YAML: {error}") from None
-    finally:
-        loader.dispose()
     if not isinstance(data, dict):
         raise ScenarioError(f"{source}: needs 'key: value' lines at the top, found {_kind(data)}")
     return data, lines
@@ -258,7 +258,7 @@ def _apply_override(data: dict[str, Any], text: str, label: str) -> _Path:
                 f"{label}{text}: '{'.'.join(keys[:depth])}' holds a value, not a block of keys"
             )
         block = inner
-    if keys[-1] in DISCRIMINATORS and block.get(keys[-1]) != value:
+    if keys[-1] == DISCRIMINATOR and block.get(keys[-1]) != value:
         block.clear()
     block[keys[-1]] = value
     return tuple(keys)
@@ -323,7 +323,7 @@ def _describe(path: _Path, problem: Any, lines: Mapping[_Path, int], was_set: Ma
         text = f"needs at least {context['min_length']} value(s)"
     elif kind in _COMPARISONS:
         words, key = _COMPARISONS[kind]
-        text = f"must be {words} {context[key]}, got {_show(value)}"
+        text = f"must be {words} {context[key]:g}, got {_show(value)}"
     elif kind == "finite_number":
         text = f"needs a finite number, got {_show(value)}"
     elif kind == "union_tag_invalid":

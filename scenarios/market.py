@@ -7,7 +7,7 @@ settle        the market of a scenario run through a day: metrics and log
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from relevance.lexical import Bm25Scorer
 from relevance.oracle import GRADE_GAIN, OracleScorer
 from relevance.protocol import RelevanceScorer, check_scorer, load_object, score_pairs
 from scenarios import cache as disk
+from scenarios.errors import UserError
 from scenarios.load import override
 from scenarios.schema import PREPARED, Scenario
 from simulator.arrays import FloatArray, IntArray
@@ -161,6 +162,33 @@ def thin(market: Market, n_queries: int) -> Market:
     )
 
 
+def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
+    """Find out before the work whether scorers can be had at all.
+
+    Raises:
+        CheckpointError, PluginError: see `relevance_of`.
+    """
+    for scorer in scorers:
+        if scorer == "hcmrm":
+            disk.checkpoint_hash(checkpoint_folder(scenario))
+        elif ":" in scorer:
+            load_object(scorer, "scorer")
+
+
+def require_device(device: str) -> None:
+    """Imports torch.
+
+    Raises:
+        UserError: this machine, or this build of torch, has no such device.
+    """
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "device 'cuda': torch finds no GPU here; take 'cpu', or install a CUDA build of torch"
+        )
+
+
 def checkpoint_folder(scenario: Scenario) -> Path:
     """Where a scenario's HCMRM checkpoint lies."""
     return Path(scenario.hcmrm.checkpoint) if scenario.hcmrm.checkpoint else SHIPPED_CHECKPOINT
@@ -195,6 +223,7 @@ def _scored(
     else:
         from relevance.hcmrm import HcmrmScorer  # imports torch
 
+        require_device(prepared.scenario.hcmrm.device)
         model_scorer = HcmrmScorer.load(corpus, checkpoint, device=prepared.scenario.hcmrm.device)
         probabilities = model_scorer.grade_probabilities(query, ad, progress)
         table = ScoreTable.build(query, ad, probabilities @ np.asarray(GRADE_GAIN), probabilities)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from scenarios.market import Progress, prepare, relevance_of, settle
+from scenarios.market import Progress, check_scorers, prepare, relevance_of, settle
 from scenarios.schema import Scenario
 from scenarios.sweep import settle_points
 
@@ -34,10 +34,11 @@ def run_scenario(
     Raises:
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
     """
-    prepared = prepare(scenario, cache=cache, progress=progress)
     scorers = [scenario.scorer, *scenario.compare]
     if sweep and scenario.sweep is not None:
         scorers += scenario.sweep.scorers
+    check_scorers(scenario, scorers)
+    prepared = prepare(scenario, cache=cache, progress=progress)
     relevances = {
         scorer: relevance_of(prepared, scorer, cache=cache, progress=progress)
         for scorer in dict.fromkeys(scorers)

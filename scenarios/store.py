@@ -15,12 +15,13 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,8 +37,6 @@ TEMPORARY = ".writing-"
 STALE_AFTER_S = 3600.0
 """Temporary folders older than this were left by a writer that was killed, and are removed by the next
 one."""
-
-Writer = Callable[[Path], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +80,18 @@ def write_result(
         StoreError: the folder cannot be written; nothing half-written stays behind.
     """
     folder = result_folder(root, scenario)
-    write_folder(
-        folder,
-        {
-            "scenario.yaml": lambda path: _write_text(path, dump_scenario(scenario)),
-            "metrics.json": lambda path: _write_text(path, json.dumps(dict(metrics), indent=2) + "\n"),
-            "points.parquet": lambda path: points.write_parquet(path),
-            "log.parquet": lambda path: log.write_parquet(path),
-        },
-    )
+    with whole_folder(folder) as part:
+        (part / "scenario.yaml").write_text(dump_scenario(scenario), encoding="utf-8")
+        numbers = {name: None if math.isnan(value) else value for name, value in metrics.items()}
+        (part / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+        points.write_parquet(part / "points.parquet")
+        log.write_parquet(part / "log.parquet")
     return folder
 
 
-def write_folder(folder: Path, writers: Mapping[str, Writer]) -> None:
-    """Fill a folder file by file, whole or not at all.
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder to fill, which takes the place of `folder` when the block ends without an error.
 
     Raises:
         StoreError: it cannot be written; what was there before stays.
@@ -103,15 +100,34 @@ def write_folder(folder: Path, writers: Mapping[str, Writer]) -> None:
     with _naming(root):
         root.mkdir(parents=True, exist_ok=True)
         _remove_stale(root)
-        temporary = Path(tempfile.mkdtemp(dir=root, prefix=TEMPORARY))
+        part = Path(tempfile.mkdtemp(dir=root, prefix=TEMPORARY))
         try:
-            temporary.chmod(0o755)  # mkdtemp's 0700 would keep other users from reading results
-            for name, write in writers.items():
-                write(temporary / name)
-                _flush_to_disk(temporary / name)
-            _put_in_place(temporary, folder)
+            part.chmod(0o755)  # mkdtemp's 0700 would keep other users from reading results
+            yield part
+            for path in part.iterdir():
+                _flush_to_disk(path)
+            _put_in_place(part, folder)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def write_whole_file(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY) as folder:
+            part = Path(folder) / path.name
+            part.write_text(text, encoding="utf-8")
+            _flush_to_disk(part)
+            part.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be written ({error.strerror or error}); name another file"
+        ) from error
 
 
 def read_result(folder: Path | str) -> StoredResult:
@@ -122,9 +138,10 @@ def read_result(folder: Path | str) -> StoredResult:
     """
     folder = Path(folder)
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        numbers = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        metrics = {name: math.nan if value is None else float(value) for name, value in numbers.items()}
         points = _read_parquet(folder / "points.parquet")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise StoreError(f"{folder}: not a result folder ({error}); run the scenario again") from None
     return StoredResult(folder, load_scenario(folder / "scenario.yaml"), metrics, points)
 
@@ -165,10 +182,6 @@ def _flush_to_disk(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:

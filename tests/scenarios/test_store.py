@@ -18,7 +18,7 @@ from scenarios.store import (
     list_results,
     read_result,
     result_folder,
-    write_folder,
+    whole_folder,
     write_result,
 )
 
@@ -62,18 +62,25 @@ def test_other_settings_give_another_folder(tmp_path):
     )
 
 
+def fill(folder, **texts):
+    with whole_folder(folder) as part:
+        for name, text in texts.items():
+            (part / name).write_text(text)
+
+
 def test_a_failing_writer_leaves_nothing_and_spares_what_was_there(tmp_path):
-    def fail(path):
-        path.write_text("half")
-        raise OSError(28, "No space left on device")
+    def fail():
+        with whole_folder(tmp_path / "a") as part:
+            (part / "one").write_text("half")
+            raise OSError(28, "No space left on device")
 
     with pytest.raises(StoreError, match=r"No space left on device.*--out"):
-        write_folder(tmp_path / "a", {"one": lambda path: path.write_text("1") and None, "two": fail})
+        fail()
     assert list(tmp_path.iterdir()) == []
 
-    write_folder(tmp_path / "a", {"one": lambda path: path.write_text("old") and None})
+    fill(tmp_path / "a", one="old")
     with pytest.raises(StoreError):
-        write_folder(tmp_path / "a", {"one": fail})
+        fail()
     assert (tmp_path / "a" / "one").read_text() == "old"
     assert hidden(tmp_path) == []
 
@@ -81,16 +88,15 @@ def test_a_failing_writer_leaves_nothing_and_spares_what_was_there(tmp_path):
 KILLED = """
 import sys, time
 from pathlib import Path
-from scenarios.store import write_folder
+from scenarios.store import whole_folder
 
-def slow(path):
-    with path.open("w") as file:
+with whole_folder(Path(sys.argv[1])) as part:
+    (part / "whole").write_text("new")
+    with (part / "slow").open("w") as file:
         file.write("half of it")
         file.flush()
         print("writing", flush=True)
         time.sleep(60)
-
-write_folder(Path(sys.argv[1]), {"whole": lambda path: path.write_text("new") and None, "slow": slow})
 """
 
 
@@ -98,7 +104,7 @@ write_folder(Path(sys.argv[1]), {"whole": lambda path: path.write_text("new") an
 def test_a_kill_while_writing_leaves_the_old_or_nothing(tmp_path, existing):
     target = tmp_path / "results" / "tiny-1234"
     if existing:
-        write_folder(target, {"whole": lambda path: path.write_text("old") and None})
+        fill(target, whole="old")
     writer = subprocess.Popen([sys.executable, "-c", KILLED, str(target)], stdout=subprocess.PIPE, text=True)
     try:
         assert writer.stdout is not None
@@ -114,20 +120,21 @@ def test_a_kill_while_writing_leaves_the_old_or_nothing(tmp_path, existing):
     assert len(hidden(target.parent)) == 1
 
     # What the dead writer left goes with the next write, once it is surely dead.
-    write_folder(target, {"whole": lambda path: path.write_text("new") and None})
+    fill(target, whole="new")
     assert len(hidden(target.parent)) == 1
     long_ago = time.time() - 2 * STALE_AFTER_S
     os.utime(target.parent / hidden(target.parent)[0], (long_ago, long_ago))
-    write_folder(target, {"whole": lambda path: path.write_text("new") and None})
+    fill(target, whole="new")
     assert hidden(target.parent) == []
     assert (target / "whole").read_text() == "new"
 
 
 def test_writers_of_one_folder_at_a_time_both_succeed(tmp_path):
     program = (
-        "import sys\nfrom pathlib import Path\nfrom scenarios.store import write_folder\n"
-        "text = lambda path: path.write_text(sys.argv[2]) and None\n"
-        "for _ in range(50):\n    write_folder(Path(sys.argv[1]), {'a': text, 'b': text})"
+        "import sys\nfrom pathlib import Path\nfrom scenarios.store import whole_folder\n"
+        "for _ in range(50):\n"
+        "    with whole_folder(Path(sys.argv[1])) as part:\n"
+        "        for name in 'ab': (part / name).write_text(sys.argv[2])"
     )
     writers = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "t"), w]) for w in ("1", "2")]
     assert [writer.wait() for writer in writers] == [0, 0]

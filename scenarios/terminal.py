@@ -1,21 +1,60 @@
-"""Results as tables for a terminal."""
+"""What the command line shows: progress bars, and results as tables."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from scenarios.schema import Scenario
 
+if TYPE_CHECKING:
+    from relevance.evaluation import ScorerEvaluation
+
 NAMES = {"none": "no relevance", "bm25": "BM25", "hcmrm": "HCMRM", "oracle": "oracle"}
-MIN_WIDTH = 110
+MIN_WIDTH = 120
 """Columns that the widest table takes."""
+
+
+class ProgressBars:
+    """A `scenarios.Progress`: one bar per stage, on stderr, so that stdout holds the tables only."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[detail]}"),
+        )
+        self._bars = Progress(*columns, console=Console(stderr=True))
+        self._stages: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._stages:  # where nothing was shown, stopping would still print an empty line
+            self._bars.stop()
+
+    def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
+        """Move the bar of a stage."""
+        self._bars.start()
+        if stage not in self._stages:
+            self._stages[stage] = self._bars.add_task(stage, total=total, detail=detail)
+        self._bars.update(self._stages[stage], completed=done, total=total, detail=detail)
+
+    def note(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._bars.console.print(text, highlight=False, soft_wrap=True)
+
 
 Format = Callable[[float], str]
 
@@ -86,6 +125,17 @@ def sweep_table(scenario: Scenario, points: pl.DataFrame) -> Table:
             star = "*" if found["pareto"] else " "
             cells += [_cell(found["revenue_rpm"], _number), _cell(found["irrelevant_share"], _percent) + star]
         table.add_row(f"{value:g}", *cells)
+    return table
+
+
+def evaluation_table(split: str, evaluations: Sequence[ScorerEvaluation]) -> Table:
+    """One row per scorer."""
+    from scenarios.training import HEADINGS, evaluation_row  # imports scikit-learn
+
+    note = "leads: the first row's metric minus this one's, with 95% bootstrap intervals over queries"
+    table = _table(f"Relevance on the split '{split}'", note, HEADINGS)
+    for evaluation in evaluations:
+        table.add_row(*evaluation_row(evaluation))
     return table
 
 

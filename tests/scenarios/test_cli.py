@@ -1,0 +1,237 @@
+"""The command `relbid`, run as a user runs it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from scenarios import DEFAULT_SCENARIO, load_scenario
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def relbid(*arguments: object, cwd: Path, width: int = 200) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "COLUMNS": str(width),
+        "OMP_NUM_THREADS": "1",
+        "NO_COLOR": "1",
+    }
+    command = [sys.executable, "-m", "scenarios.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """The one message of a run that was refused."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("relbid: ")
+    return done.stderr.removeprefix("relbid: ").rstrip("\n")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, tiny_text):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "tiny.yaml").write_text(tiny_text)
+    return folder, relbid("run", "tiny.yaml", cwd=folder)
+
+
+def test_run_prints_the_comparison_the_sweep_and_where_the_results_are(ran):
+    folder, done = ran
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert any(line.startswith("tiny: 2,000 queries") for line in lines)
+    for name in ("no relevance", "BM25", "oracle"):
+        assert any(line.startswith(name) and "%" in line for line in lines), name
+    assert any(line.startswith("Sweep of fusion.relevance") for line in lines)
+    for value in ("0.5", "1", "2"):
+        assert any(line.split()[:1] == [value] for line in lines)
+    assert "…" not in done.stdout
+    [result] = (folder / "results").glob("tiny-*")
+    assert f"Results: results/{result.name}/" in done.stdout
+    assert sorted(path.name for path in result.iterdir()) == [
+        "log.parquet", "metrics.json", "points.parquet", "scenario.yaml",
+    ]  # fmt: skip
+    assert load_scenario(result / "scenario.yaml") == load_scenario(folder / "tiny.yaml")
+    points = pl.read_parquet(result / "points.parquet")
+    assert f"{points['revenue_rpm'][0]:.2f}" in done.stdout
+
+
+def test_a_narrow_terminal_cuts_no_numbers(ran):
+    folder, _ = ran
+    done = relbid("run", "tiny.yaml", "--no-sweep", "--out", "narrow", cwd=folder, width=40)
+    assert done.returncode == 0, done.stderr
+    assert "…" not in done.stdout
+    assert "Sweep" not in done.stdout
+
+
+def test_a_stored_scenario_runs_to_the_same_bytes(ran, tmp_path):
+    folder, _ = ran
+    [result] = (folder / "results").glob("tiny-*")
+    done = relbid("run", result / "scenario.yaml", "--out", "again", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for path in result.iterdir():
+        assert (tmp_path / "again" / result.name / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_seed_scorer_and_set_reach_the_scenario(ran, tmp_path):
+    folder, _ = ran
+    options = (
+        "--seed",
+        8,
+        "--scorer",
+        "bm25",
+        "--set",
+        "auction.reserve=0.2",
+        "--set",
+        "compare=[none]",
+        "--no-sweep",
+    )
+    done = relbid("run", folder / "tiny.yaml", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    [result] = (tmp_path / "results").glob("tiny-*")
+    scenario = load_scenario(result / "scenario.yaml")
+    assert (scenario.seed, scenario.scorer, scenario.auction.reserve, scenario.compare) == (
+        8,
+        "bm25",
+        0.2,
+        ("none",),
+    )
+    assert json.loads((result / "metrics.json").read_text())["queries"] == 2000
+
+
+def test_show_prints_yaml_with_every_default(tmp_path):
+    done = relbid("show", DEFAULT_SCENARIO, "--set", "seed=5", cwd=tmp_path)
+    assert done.returncode == 0
+    shown = yaml.safe_load(done.stdout)
+    assert shown["seed"] == 5
+    assert shown["users"]["examination"][0] == 1.0
+    (tmp_path / "shown.yaml").write_text(done.stdout)
+    assert load_scenario(tmp_path / "shown.yaml") == load_scenario(DEFAULT_SCENARIO, seed=5)
+
+
+def test_schema_is_json_that_knows_the_default_scenario(tmp_path):
+    schema = json.loads(relbid("schema", cwd=tmp_path).stdout)
+    assert set(yaml.safe_load(DEFAULT_SCENARIO.read_text())) <= set(schema["properties"])
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("command", ["run", "show", "schema", "train", "evaluate", "app"])
+def test_every_command_has_help(tmp_path, command):
+    assert command in relbid("--help", cwd=tmp_path).stdout
+    done = relbid(command, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: ")
+
+
+# Refusals
+
+
+def nothing_was_written(folder: Path) -> bool:
+    return not [
+        path for path in folder.rglob("*") if path.suffix in (".parquet", ".json") or ".writing" in path.name
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["run", "other.txt"],
+            "other.txt: no such file; relbid run scenarios/default.yaml runs the built-in one",
+        ),
+        (["run", "tinny.yaml"], "tinny.yaml: no such file; did you mean 'tiny.yaml'?"),
+        (["run", "."], ".: is a folder; name a scenario file in it"),
+        (["run", "empty.yaml"], "empty.yaml: is empty; a scenario needs at least 'schema: 1' and a 'name'"),
+        (["run", "latin1.yaml"], "latin1.yaml, line 1: not UTF-8 (byte 0xe9); save it with UTF-8 encoding"),
+        (
+            ["run", "tiny.yaml", "--set", "fusion.relevnace=2"],
+            "tiny.yaml, --set fusion.relevnace=2: unknown key; did you mean 'relevance'?",
+        ),
+        (
+            ["show", "tiny.yaml", "--set", "auction.reserve=.nan"],
+            "tiny.yaml, --set auction.reserve=.nan: needs a finite number, got .nan",
+        ),
+        (
+            ["run", "tiny.yaml", "--scorer", "hcmr"],
+            "tiny.yaml, --set scorer=\"hcmr\": unknown scorer 'hcmr'; did you mean 'hcmrm'? "
+            "(there are none, bm25, hcmrm, oracle, and your own as module:attr)",
+        ),
+        (
+            ["run", "tiny.yaml", "--set", "fusion.rule=linaer"],
+            "tiny.yaml, --set fusion.rule=linaer: unknown rule 'linaer'; did you mean 'linear'? "
+            "(there are product, gate, linear, tiers)",
+        ),
+        (
+            ["run", "tiny.yaml", "--out", "empty.yaml/results"],
+            "empty.yaml/results: cannot be written (Not a directory); choose another folder with --out",
+        ),
+        (
+            ["run", "tiny.yaml", "--out", "/proc/relbid"],
+            "/proc/relbid: cannot be written (No such file or directory); choose another folder with --out",
+        ),
+        (
+            ["run", "tiny.yaml", "--scorer", "no_such_module:Scorer"],
+            "scorer 'no_such_module:Scorer': cannot import module 'no_such_module' "
+            "(ModuleNotFoundError: No module named 'no_such_module')",
+        ),
+        (
+            ["run", "tiny.yaml", "--scorer", "hcmrm", "--set", "hcmrm.checkpoint=nowhere"],
+            "nowhere/model.safetensors: not found; make it with 'relbid train --out nowhere'",
+        ),
+        (
+            ["evaluate", "--corpus", "nowhere"],
+            "nowhere/queries.jsonl: not found; a corpus folder holds it (relbid train --export writes one)",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_gets_one_message_and_leaves_nothing(tmp_path, tiny_file, arguments, message):
+    (tmp_path / "empty.yaml").write_text("")
+    (tmp_path / "latin1.yaml").write_bytes(b"name: caf\xe9\n")
+    assert refused(relbid(*arguments, cwd=tmp_path)) == message
+    assert nothing_was_written(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path, tiny_file):
+    from scenarios.market import SHIPPED_CHECKPOINT
+
+    if not SHIPPED_CHECKPOINT.is_dir():
+        pytest.skip("no checkpoint is shipped yet")
+    shutil.copytree(SHIPPED_CHECKPOINT, tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    done = relbid("run", tiny_file.name, "--scorer", "hcmrm", "--set", "hcmrm.checkpoint=model", cwd=tmp_path)
+    assert refused(done).startswith("model: damaged checkpoint (")
+    assert not list((tmp_path / "results").glob("tiny-*"))
+    assert not list((tmp_path / "results" / ".cache").glob("scores-hcmrm*"))
+
+
+def test_a_plugin_is_found_beside_the_user(tmp_path, tiny_file):
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "class Scorer:\n"
+        "    def __init__(self, corpus): pass\n"
+        "    def score(self, query, ad): return np.full(len(query), 0.5)\n"
+    )
+    done = relbid("run", tiny_file.name, "--scorer", "mine:Scorer", "--no-sweep", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "mine:Scorer" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["run", "a.yaml", "b.yaml"], ["fly"], ["run", "a.yaml", "--sed", "1"]]
+)
+def test_wrong_usage_exits_with_2(tmp_path, arguments):
+    done = relbid(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Usage: " in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,392 @@
+"""Scenario files: what they may say, and what a user is told who says something else."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenarios import DEFAULT_SCENARIO, ScenarioError, dump_scenario, load_scenario, override
+from scenarios.schema import FusionSettings, Scenario
+from simulator import fusion
+from simulator.world import WorldConfig
+
+HEAD = "schema: 1\nname: s\n"
+
+
+def load(tmp_path: Path, text: str | bytes, *overrides: str, **named) -> Scenario:
+    path = tmp_path / "s.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return load_scenario(path, overrides, **named)
+
+
+def refusal(tmp_path: Path, text: str | bytes, *overrides: str, **named) -> str:
+    with pytest.raises(ScenarioError) as caught:
+        load(tmp_path, text, *overrides, **named)
+    return str(caught.value).replace(str(tmp_path) + "/", "")
+
+
+def test_the_default_scenario_says_what_it_shows():
+    scenario = load_scenario(DEFAULT_SCENARIO)
+    assert scenario.traffic.n_queries == 100_000
+    assert scenario.compare == ("none", "bm25", "hcmrm", "oracle")
+    assert scenario.scorer == "hcmrm"
+    assert scenario.sweep is not None
+    assert scenario.sweep.field == "fusion.relevance"
+    # What the file spells out for the reader are the defaults.
+    written = yaml.safe_load(DEFAULT_SCENARIO.read_text())
+    bare = Scenario(schema=1, name="default").model_dump(mode="json", by_alias=True)
+    for block in ("fusion", "auction", "retrieval", "traffic"):
+        assert written[block].items() <= bare[block].items()
+
+
+def test_dump_and_load_give_the_same_scenario(tmp_path):
+    scenario = load_scenario(
+        DEFAULT_SCENARIO, ["fusion.rule=tiers", "sweep=null", "auction.reserve=1e-7", "seed=9"]
+    )
+    path = tmp_path / "again.yaml"
+    path.write_text(dump_scenario(scenario))
+    assert load_scenario(path) == scenario
+
+
+def test_a_scenario_is_frozen():
+    scenario = Scenario(schema=1, name="s")
+    with pytest.raises(ValueError, match="frozen"):
+        scenario.seed = 2
+
+
+def test_every_fusion_rule_can_be_written_and_is_built(tmp_path):
+    tags = {
+        option.model_fields["rule"].annotation.__args__[0]: option
+        for option in FusionSettings.__args__[0].__args__
+    }
+    assert set(tags) == set(fusion.RULES)
+    for name, rule in fusion.RULES.items():
+        built = load(tmp_path, f"{HEAD}fusion: {{rule: {name}}}").fusion.build()
+        assert built == rule(), "the defaults of a rule stand once in the simulator and once in the schema"
+        assert isinstance(built, rule)
+
+
+def test_the_world_s_settings_are_those_of_the_simulator():
+    scenario = Scenario(schema=1, name="s")
+    assert scenario.world == WorldConfig()
+    assert {field.name for field in fields(scenario.world)} == set(scenario.model_dump()["world"])
+
+
+# Values set over the file
+
+
+def test_later_overrides_win_and_create_blocks(tmp_path):
+    scenario = load(tmp_path, HEAD, "auction.reserve=0.5", "auction.reserve=0.25", "world.seed=8")
+    assert (scenario.auction.reserve, scenario.world.seed) == (0.25, 8)
+
+
+def test_numbers_with_exponents_are_numbers_on_the_command_line(tmp_path):
+    assert load(tmp_path, HEAD, "auction.reserve=1e-3").auction.reserve == 0.001
+
+
+def test_seed_and_scorer_have_their_own_arguments(tmp_path):
+    scenario = load(tmp_path, HEAD + "seed: 1\n", seed=7, scorer="my_module:Scorer")
+    assert (scenario.seed, scenario.scorer) == (7, "my_module:Scorer")
+
+
+def test_another_rule_drops_the_keys_of_the_former(tmp_path):
+    text = HEAD + "fusion: {rule: product, relevance: 2}\n"
+    scenario = load(tmp_path, text, "fusion.rule=gate", "fusion.threshold=0.4")
+    assert scenario.fusion.build() == fusion.Gate(threshold=0.4)
+    assert load(tmp_path, text, "fusion.rule=product").fusion.build() == fusion.Product(rel=2.0)
+
+
+def test_override_validates_anew_and_keeps_what_is_fixed():
+    scenario = load_scenario(DEFAULT_SCENARIO)
+    assert override(scenario, {"fusion.relevance": 2.0}).fusion.build() == fusion.Product(rel=2.0)
+    with pytest.raises(ScenarioError, match=r"default, fusion\.relevance=-1: must be at least 0"):
+        override(scenario, {"fusion.relevance": -1})
+    with pytest.raises(ScenarioError, match=r"world\.seed: decides which queries and ads there are"):
+        override(scenario, {"world.seed": 2}, fixed=("world",))
+
+
+@pytest.mark.parametrize("text", ["fusion.relevance", "=3", "fusion.=3", ".a=1"])
+def test_an_override_without_field_or_value_is_explained(tmp_path, text):
+    assert "needs the form field=value" in refusal(tmp_path, HEAD, text)
+
+
+def test_an_override_below_a_value_is_refused(tmp_path):
+    message = refusal(tmp_path, HEAD + "seed: 1\n", "seed.x=3")
+    assert message == "--set seed.x=3: 'seed' holds a value, not a block of keys"
+
+
+# Refusals: (text, the whole message)
+
+SWEEP = "; change sweep.field or sweep.values, or leave the sweep out with --set sweep=null"
+
+MESSAGES = {
+    "unknown key": (
+        HEAD + "fusion:\n  relevnace: 1\n",
+        "s.yaml, line 4, fusion.relevnace: unknown key; did you mean 'relevance'?",
+    ),
+    "unknown key at the top": (
+        HEAD + "fussion: {}\n",
+        "s.yaml, line 3, fussion: unknown key; did you mean 'fusion'?",
+    ),
+    "unknown key of a dataclass": (
+        HEAD + "auction: {reserv: 1}\n",
+        "s.yaml, line 3, auction.reserv: unknown key; did you mean 'reserve'?",
+    ),
+    "key of another block": (
+        HEAD + "auction: {examination: [1]}\n",
+        "s.yaml, line 3, auction.examination: unknown key; 'examination' belongs under 'users'",
+    ),
+    "text for a number": (
+        HEAD + "auction: {reserve: cheap}\n",
+        's.yaml, line 3, auction.reserve: needs a number, got the text "cheap"',
+    ),
+    "quoted number": (
+        HEAD + 'auction: {reserve: "0.1"}\n',
+        's.yaml, line 3, auction.reserve: needs a number, got the text "0.1"; remove the quotes',
+    ),
+    "1e-3 is a text": (
+        HEAD + "fusion: {relevance: 1e-3}\n",
+        's.yaml, line 3, fusion.relevance: needs a number, got the text "1e-3"; '
+        "YAML reads 1e-3 as a text: write 0.001",
+    ),
+    "1e-7 is a text": (
+        HEAD + "fusion: {relevance: 1e-7}\n",
+        's.yaml, line 3, fusion.relevance: needs a number, got the text "1e-7"; '
+        "YAML reads 1e-7 as a text: write 1.0e-07",
+    ),
+    "no is false": (
+        "schema: 1\nname: no\n",
+        "s.yaml, line 2, name: needs a text, got the value false; "
+        "YAML reads an unquoted yes, no, on or off as true or false: put it in quotes",
+    ),
+    "a name that is a number": (
+        "schema: 1\nname: 12\n",
+        "s.yaml, line 2, name: needs a text, got the value 12; put it in quotes",
+    ),
+    "fraction for a count": (
+        HEAD + "traffic: {n_queries: 1.5}\n",
+        "s.yaml, line 3, traffic.n_queries: needs a whole number, got the value 1.5",
+    ),
+    "true for a number": (
+        HEAD + "auction: {reserve: true}\n",
+        "s.yaml, line 3, auction.reserve: needs a number, got the value true",
+    ),
+    "nothing for a number": (
+        HEAD + "auction:\n  reserve:\n",
+        "s.yaml, line 4, auction.reserve: needs a number, got nothing",
+    ),
+    "nothing for a block": (
+        HEAD + "auction:\n",
+        "s.yaml, line 3, auction: needs a block of keys, got nothing",
+    ),
+    "list for a block": (HEAD + "users: [1]\n", "s.yaml, line 3, users: needs a block of keys, got a list"),
+    "text for a list": (
+        HEAD + "compare: bm25\n",
+        's.yaml, line 3, compare: needs a list, got the text "bm25"',
+    ),
+    "not a number": (
+        HEAD + "auction: {reserve: .nan}\n",
+        "s.yaml, line 3, auction.reserve: needs a finite number, got .nan",
+    ),
+    "infinite": (
+        HEAD + "auction: {reserve: -.inf}\n",
+        "s.yaml, line 3, auction.reserve: needs a finite number, got -.inf",
+    ),
+    "too small": (
+        HEAD + "fusion: {bid: 0}\n",
+        "s.yaml, line 3, fusion.bid: must be greater than 0, got the value 0",
+    ),
+    "too large": (
+        HEAD + "fusion: {rule: gate, threshold: 2}\n",
+        "s.yaml, line 3, fusion.threshold: must be at most 1, got the value 2",
+    ),
+    "out of the simulator's range": (
+        HEAD + "auction: {reserve: -1}\n",
+        "s.yaml, line 3, auction: auction.reserve must not be negative, got -1.0",
+    ),
+    "out of the world's range": (
+        HEAD + "world:\n  seed: 2\n  colour_share: 1.5\n",
+        "s.yaml, line 5, world.colour_share: must be from 0 to 1, got 1.5",
+    ),
+    "a world that does not fit": (
+        HEAD + "world: {frame_size: 2000}\n",
+        "s.yaml, line 3, world.frame_size: all frames would take 670.6 GiB, the limit is 4",
+    ),
+    "unknown rule": (
+        HEAD + "fusion:\n  rule: prodct\n",
+        "s.yaml, line 4, fusion.rule: unknown rule 'prodct'; did you mean 'product'? "
+        "(there are product, gate, linear, tiers)",
+    ),
+    "unknown scorer": (
+        HEAD + "scorer: hcmr\n",
+        "s.yaml, line 3, scorer: unknown scorer 'hcmr'; did you mean 'hcmrm'? "
+        "(there are none, bm25, hcmrm, oracle, and your own as module:attr)",
+    ),
+    "unknown scorer in a list": (
+        HEAD + "compare:\n  - none\n  - oracel\n",
+        "s.yaml, line 5, compare[1]: unknown scorer 'oracel'; did you mean 'oracle'? "
+        "(there are none, bm25, hcmrm, oracle, and your own as module:attr)",
+    ),
+    "unknown mechanism": (
+        HEAD + "auction: {mechanism: gps}\n",
+        "s.yaml, line 3, auction: unknown auction mechanism 'gps': known are gsp",
+    ),
+    "unknown split": (
+        HEAD + "split: tets\n",
+        "s.yaml, line 3, split: must be 'train', 'validation' or 'test', got the text \"tets\"; "
+        "did you mean 'test'?",
+    ),
+    "too few numbers": (
+        HEAD + "users: {attraction: [0.1, 0.2, 0.3]}\n",
+        "s.yaml, line 3, users.attraction: needs a 4th value",
+    ),
+    "item of a list": (
+        HEAD + "sweep:\n  values: [1, two]\n",
+        's.yaml, line 4, sweep.values[1]: needs a number, got the text "two"',
+    ),
+    "empty list": (HEAD + "sweep: {values: []}\n", "s.yaml, line 3, sweep.values: needs at least 1 value(s)"),
+    "thresholds that fall": (
+        HEAD + "fusion: {rule: tiers, thresholds: [0.6, 0.3]}\n",
+        "s.yaml, line 3, fusion.thresholds: must rise from one number to the next",
+    ),
+    "sweep of an unknown field": (
+        HEAD + "sweep: {field: fusion.relevnace}\n",
+        "s.yaml, line 3, sweep: fusion.relevnace=0.25: unknown key; did you mean 'relevance'?" + SWEEP,
+    ),
+    "sweep out of range": (
+        HEAD + "sweep: {values: [1, -1]}\n",
+        "s.yaml, line 3, sweep: fusion.relevance=-1.0: must be at least 0, got the value -1.0" + SWEEP,
+    ),
+    "sweep of the world": (
+        HEAD + "sweep: {field: world.seed}\n",
+        "s.yaml, line 3, sweep: world.seed: decides which queries and ads there are; set it in the scenario"
+        + SWEEP,
+    ),
+    "octal": (
+        HEAD + "seed: 010\n",
+        "s.yaml, line 3, seed: YAML reads 010 as octal; write it without the leading zero",
+    ),
+    "base 60": (
+        HEAD + "traffic: {n_queries: 12:30}\n",
+        "s.yaml, line 3, traffic.n_queries: YAML reads 12:30 as a number to the base 60; "
+        "write hours as a decimal number, or quote a text",
+    ),
+    "the same key twice": (
+        HEAD + "seed: 1\nseed: 2\n",
+        "s.yaml, line 4, seed: is there twice; remove one (YAML would silently take the last)",
+    ),
+    "missing schema": ("name: s\n", "s.yaml, schema: is missing; add it"),
+    "newer schema": ("schema: 2\nname: s\n", "s.yaml, line 1, schema: must be 1, got the value 2"),
+    "empty": ("", "s.yaml: is empty; a scenario needs at least 'schema: 1' and a 'name'"),
+    "only comments": ("# nothing\n", "s.yaml: is empty; a scenario needs at least 'schema: 1' and a 'name'"),
+    "a list": ("- a\n", "s.yaml: needs 'key: value' lines at the top, found a list"),
+    "a text": ("hello\n", "s.yaml: needs 'key: value' lines at the top, found the text \"hello\""),
+    "two documents": (
+        HEAD + "---\nname: t\n",
+        "s.yaml, line 3: not valid YAML: but found another document",
+    ),
+    "tab": (
+        HEAD + "fusion:\n\trelevance: 1\n",
+        "s.yaml, line 4: not valid YAML: found character '\\t' that cannot start any token; "
+        "indent with spaces, not tabs",
+    ),
+    "open bracket": (
+        HEAD + "compare: [none\n",
+        "s.yaml, line 4: not valid YAML: expected ',' or ']', but got '<stream end>'",
+    ),
+    "a list as key": (HEAD + "[1, 2]: 3\n", "s.yaml, line 3: a key must be a plain word"),
+    "unsafe tag": (
+        HEAD + "seed: !!python/object/apply:os.system [true]\n",
+        "s.yaml, line 3: not valid YAML: could not determine a constructor for the tag "
+        "'tag:yaml.org,2002:python/object/apply:os.system'",
+    ),
+    "alias to itself": (
+        HEAD + "compare: &a [*a]\n",
+        "s.yaml, line 3, compare[0]: the alias refers to itself; write the value out",
+    ),
+    "not UTF-8": (
+        b"schema: 1\nname: caf\xe9\n",
+        "s.yaml, line 2: not UTF-8 (byte 0xe9); save it with UTF-8 encoding",
+    ),
+    "UTF-16": (HEAD.encode("utf-16"), "s.yaml, line 1: not UTF-8 (byte 0xff); save it with UTF-8 encoding"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), MESSAGES.values(), ids=MESSAGES.keys())
+def test_refusals_name_line_field_and_remedy(tmp_path, text, message):
+    assert refusal(tmp_path, text) == message
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path):
+    message = refusal(tmp_path, "schema: 1\nname: s\nseed: x\nauction: {reserve: .inf}\n", "fusion.x=1")
+    assert message.splitlines() == [
+        "s.yaml: 3 problems",
+        '  s.yaml, line 3, seed: needs a whole number, got the text "x"',
+        "  s.yaml, line 4, auction.reserve: needs a finite number, got .inf",
+        "  s.yaml, --set fusion.x=1: unknown key; there are rule, bid, pctr, relevance",
+    ]
+
+
+def test_aliases_that_expand_a_thousandfold_are_refused_before_they_do(tmp_path):
+    levels = "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]\n" for i in range(1, 9))
+    assert "more than 10000 values" in refusal(tmp_path, HEAD + "l0: &l0 [x]\n" + levels)
+
+
+def test_a_deep_nest_is_refused(tmp_path):
+    assert "nested too deeply" in refusal(tmp_path, HEAD + "x: " + "[" * 5000 + "]" * 5000)
+
+
+def test_a_huge_file_is_refused_unread(tmp_path):
+    assert "too long for a scenario" in refusal(tmp_path, "#" * 1_000_001)
+
+
+def test_a_byte_order_mark_is_no_trouble(tmp_path):
+    assert load(tmp_path, b"\xef\xbb\xbf" + HEAD.encode()).name == "s"
+
+
+def test_missing_files_and_folders_are_named(tmp_path):
+    (tmp_path / "default.yaml").write_text(HEAD)
+    for path, words in {
+        "defualt.yaml": r"no such file; did you mean 'default.yaml'\?",
+        "other.txt": r"no such file; relbid run scenarios/default.yaml runs the built-in one",
+        "": r"is a folder; name a scenario file in it",
+    }.items():
+        with pytest.raises(ScenarioError, match=re.escape(str(tmp_path / path)) + ": " + words):
+            load_scenario(tmp_path / path)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(data=st.dictionaries(st.sampled_from([*Scenario.model_json_schema()["properties"], "x"]), values))
+def test_whatever_a_file_says_the_answer_is_a_scenario_or_one_message(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(yaml.safe_dump(data, allow_unicode=True), encoding="utf-8")
+    try:
+        assert isinstance(load_scenario(path), Scenario)
+    except ScenarioError as error:
+        assert str(path) in str(error)
+
+
+@given(raw=st.binary(max_size=60))
+def test_whatever_bytes_a_file_holds_the_answer_is_one_message(tmp_path_factory, raw):
+    path = tmp_path_factory.getbasetemp() / "bytes.yaml"
+    path.write_bytes(raw)
+    with pytest.raises(ScenarioError, match=r"bytes\.yaml"):
+        load_scenario(path)
+
+
+@given(text=st.text(max_size=30))
+def test_whatever_is_set_the_answer_is_a_scenario_or_one_message(text):
+    try:
+        load_scenario(DEFAULT_SCENARIO, [f"fusion.relevance={text}"])
+    except ScenarioError as error:
+        assert "fusion.relevance" in str(error)
