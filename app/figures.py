@@ -1,0 +1,384 @@
+"""The dashboard's figures: pure functions from tables to plotly figures.
+
+Backgrounds and text colours are left to the page's theme, so that they follow light and dark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+import polars as pl
+from numpy.typing import NDArray
+
+from app.theme import CHOSEN, GRADE_COLOURS, GRADE_NAMES, GREY, ON_GRADE, scorer_style
+from app.wording import Metrics, per_thousand
+
+FloatArray = NDArray[np.float64]
+
+BASELINE = "none"
+"""The scorer without relevance, against which everything is compared."""
+
+SHARE, REVENUE = "irrelevant_share", "revenue_rpm"
+
+LABEL_DISTANCE = 0.045
+"""Labels of points closer than this are left out, as a share of the figure's diagonal."""
+
+_LEGEND_BELOW = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
+"""On narrow pages a legend of several lines would cover a title, but has room below."""
+
+OUTLINE = "rgba(255,255,255,0.9)"
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenPoint:
+    """The point that the reader has chosen: its name and metrics."""
+
+    name: str
+    metrics: Metrics
+
+
+def trade_off(points: pl.DataFrame, chosen: ChosenPoint | None = None) -> go.Figure:
+    """Revenue against irrelevant ads: one line per scorer, its points labelled with the swept value.
+
+    Args:
+        points: as of `scenarios.RunResult.points`. Points without a share or a revenue are left out.
+        chosen: drawn as a star, in a colour that nothing else has.
+
+    Every stored point carries its id, see `point_id`, as customdata.
+    """
+    drawn = points.filter(pl.col(SHARE).is_finite() & pl.col(REVENUE).is_finite())
+    swept = drawn.filter((pl.col("kind") == "sweep") & (pl.col("scorer") != BASELINE))
+    compared = drawn.filter(pl.col("kind") == "compare")
+    baseline = compared.filter(pl.col("scorer") == BASELINE)
+    lines = swept if len(swept) else compared.filter(pl.col("scorer") != BASELINE)
+
+    figure = go.Figure()
+    _add_front(figure, drawn.filter("pareto"))
+    labelled = _labels_with_room(lines, drawn)
+    for scorer in lines["scorer"].unique(maintain_order=True):
+        _add_line(figure, scorer, lines.filter(pl.col("scorer") == scorer).sort("value"), labelled)
+    if len(baseline):
+        _add_baseline(figure, baseline)
+    if chosen is not None:
+        figure.add_scatter(
+            x=[100 * chosen.metrics[SHARE]],
+            y=[chosen.metrics[REVENUE]],
+            mode="markers",
+            name="your setting",
+            marker={"symbol": "star", "size": 19, "color": CHOSEN, "line": {"width": 1.5, "color": OUTLINE}},
+            hovertemplate=_hover(chosen.name),
+        )
+    for trace in figure.data:
+        # A click chooses a point; the star shows which, so nothing else need fade.
+        trace.selected, trace.unselected = {"marker": {"opacity": 1}}, {"marker": {"opacity": 1}}
+    figure.update_layout(
+        title="Revenue against irrelevant ads, one line per relevance scorer",
+        height=520,
+        margin={"l": 10, "r": 10, "t": 60, "b": 10},
+        legend=_LEGEND_BELOW,
+        clickmode="event+select",
+        dragmode=False,
+        hovermode="closest",
+    )
+    figure.update_xaxes(
+        title="Irrelevant share of shown ads (%), fewer to the left", ticksuffix="%", zeroline=False
+    )
+    figure.update_yaxes(title="Revenue per 1,000 queries (currency units)", zeroline=False)
+    return figure
+
+
+def point_id(scorer: str, field: str, value: float) -> str:
+    """The id of a stored point; `parse_point_id` is its inverse."""
+    return f"{scorer}|{field}|{value!r}"
+
+
+def parse_point_id(text: str) -> tuple[str, str, float]:
+    """(scorer, field, value) of an id made by `point_id`.
+
+    Raises:
+        ValueError: it is no such id.
+    """
+    scorer, field, value = text.split("|")
+    return scorer, field, float(value)
+
+
+def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
+    """Change against the baseline for the platform, the advertisers and the users, per 1,000 queries."""
+    sides = {
+        "Platform: revenue": "revenue",
+        "Advertisers: surplus": "advertiser_surplus",
+        "Users: utility": "user_utility",
+        "All together: welfare": "welfare",
+    }
+    change = [per_thousand(chosen, name) - per_thousand(baseline, name) for name in sides.values()]
+    figure = go.Figure(
+        go.Bar(
+            x=change,
+            y=list(sides),
+            orientation="h",
+            marker_color=[GREY if side.startswith("All") else CHOSEN if x < 0 else GRADE_COLOURS[3]
+                          for side, x in zip(sides, change, strict=True)],
+            text=[f"{x:+,.1f}".replace("-", "−") if math.isfinite(x) else "" for x in change],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:+,.2f}<extra></extra>",
+        )
+    )  # fmt: skip
+    reach = max((abs(x) for x in change if math.isfinite(x)), default=0.0) or 1.0
+    lowest, highest = min(0.0, *change), max(0.0, *change)
+    figure.update_layout(
+        title="Who gains and who loses, against no relevance",
+        height=330,
+        margin={"l": 10, "r": 10, "t": 60, "b": 10},
+        showlegend=False,
+        dragmode=False,
+    )
+    figure.update_xaxes(
+        title="Change per 1,000 queries (currency units)",
+        zeroline=True,
+        zerolinecolor=GREY,
+        range=[lowest - (0.22 * reach if lowest < 0 else 0.02 * reach), highest + 0.22 * reach],
+        nticks=6,
+    )
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return figure
+
+
+def grade_mix(rows: Mapping[str, Metrics]) -> go.Figure:
+    """True grades of the shown ads as stacked bars, one bar per named point."""
+    figure = go.Figure()
+    for grade, (name, colour) in enumerate(zip(GRADE_NAMES, GRADE_COLOURS, strict=True)):
+        share = [100 * metrics[f"grade_{grade}_share"] for metrics in rows.values()]
+        figure.add_bar(
+            x=share,
+            y=list(rows),
+            orientation="h",
+            name=f"{grade} {name}",
+            marker_color=colour,
+            text=[f"{x:.0f}%" if math.isfinite(x) and x >= 4 else "" for x in share],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            textfont_color=ON_GRADE[grade],
+            hovertemplate=f"%{{y}}: %{{x:.2f}}% of shown ads are of grade {grade} ({name})<extra></extra>",
+        )
+    figure.update_layout(
+        title="What users see: true grades of the shown ads",
+        barmode="stack",
+        height=330,
+        margin={"l": 10, "r": 10, "t": 60, "b": 10},
+        legend={**_LEGEND_BELOW, "y": -0.38, "traceorder": "normal"},
+        uniformtext={"minsize": 11, "mode": "hide"},
+        dragmode=False,
+    )
+    figure.update_xaxes(
+        title="Share of shown ads (%)", range=[0, 101], tickvals=[0, 25, 50, 75, 100], ticksuffix="%"
+    )
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return figure
+
+
+def ranking(
+    auction: pl.DataFrame,
+    *,
+    exponent: float,
+    threshold: float = 0.0,
+    bid_exponent: float = 1.0,
+    pctr_exponent: float = 1.0,
+) -> go.Figure:
+    """One query's candidates: what an ad offers against how relevant the scorer says it is.
+
+    The fused score is offer x relevance^exponent, so ads on one curve score alike; the drawn curve is that of
+    the last shown ad, and everything to its right is shown.
+
+    Args:
+        auction: as of `scenarios.inspect_query`.
+        threshold: ads of less relevance are not admitted; 0 admits all.
+    """
+    offer = auction["bid"].to_numpy() ** bid_exponent * auction["pctr"].to_numpy() ** pctr_exponent
+    table = auction.with_columns(pl.Series("offer", 1000.0 * offer))
+    shown = table.filter(pl.col("slot").is_not_null())
+    figure = go.Figure()
+    if len(shown):
+        _add_border(figure, table, shown, exponent, threshold)
+    for grade, (name, colour) in enumerate(zip(GRADE_NAMES, GRADE_COLOURS, strict=True)):
+        ads = table.filter(pl.col("grade") == grade)
+        in_slot = ads["slot"].is_not_null().to_list()
+        figure.add_scatter(
+            x=ads["offer"],
+            y=ads["relevance"],
+            mode="markers+text",
+            name=f"{grade} {name}",
+            text=[f"<b>{slot}</b>" if slot else "" for slot in ads["slot"]],
+            textposition="middle center",
+            textfont={"color": ON_GRADE[grade], "size": 13},
+            marker={
+                "color": colour,
+                "size": [24 if s else 10 for s in in_slot],
+                "line": {"width": 1, "color": OUTLINE},
+            },
+            customdata=ads.select("ad", "title").cast(pl.String).rows(),
+            hovertemplate="ad %{customdata[0]}: %{customdata[1]}<br>bid × pCTR × 1,000: %{x:.3g}"
+            "<br>relevance %{y:.2f}<extra></extra>",
+            showlegend=True,
+        )
+    if threshold > 0:
+        figure.add_hline(y=threshold, line={"color": GREY, "width": 1.5, "dash": "dot"})
+        figure.add_annotation(
+            x=0, xref="paper", xanchor="left", y=threshold, yanchor="top", showarrow=False,
+            text="below the threshold: not admitted", font={"color": GREY, "size": 12},
+        )  # fmt: skip
+    figure.update_layout(
+        title="The ranking: what ads offer against how relevant they are",
+        height=430,
+        margin={"l": 10, "r": 10, "t": 60, "b": 10},
+        legend={**_LEGEND_BELOW, "itemsizing": "constant"},
+        dragmode=False,
+        hovermode="closest",
+    )
+    plain = bid_exponent == pctr_exponent == 1.0
+    offers = "bid × pCTR × 1,000" if plain else f"bid^{bid_exponent:g} × pCTR^{pctr_exponent:g} × 1,000"
+    ticks = _log_ticks(table["offer"].to_numpy())
+    figure.update_xaxes(
+        title=f"Offer: {offers} (currency units, log scale)",
+        type="log",
+        tickvals=ticks,
+        ticktext=[f"{tick:g}" for tick in ticks],
+    )
+    figure.update_yaxes(title="Relevance (score, 0 to 1)", range=[-0.05, 1.08], zeroline=False)
+    return figure
+
+
+def _add_front(figure: go.Figure, front: pl.DataFrame) -> None:
+    """The Pareto front as a staircase: no stored point lies above or to the left of it."""
+    front = front.sort(SHARE, REVENUE)
+    figure.add_scatter(
+        x=100 * front[SHARE],
+        y=front[REVENUE],
+        mode="lines",
+        name="Pareto front",
+        line={"color": GREY, "width": 6, "shape": "hv"},
+        opacity=0.28,
+        hoverinfo="skip",
+    )
+
+
+def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[str]) -> None:
+    style = scorer_style(scorer)
+    ids = [point_id(*row) for row in line.select("scorer", "field", "value").iter_rows()]
+    figure.add_scatter(
+        x=100 * line[SHARE],
+        y=line[REVENUE],
+        mode="lines+markers+text",
+        name=style.label,
+        line={"color": style.colour, "width": 2},
+        marker={
+            "color": style.colour,
+            "symbol": style.symbol,
+            "size": 10,
+            "line": {"width": 1, "color": OUTLINE},
+        },
+        text=[f"{value:g}" if id_ in labelled else "" for id_, value in zip(ids, line["value"], strict=True)],
+        textposition="middle right",
+        textfont={"size": 12, "color": style.colour},
+        customdata=[[id_] for id_ in ids],
+        hovertemplate=[_hover(f"{style.label}, {field.rpartition('.')[2]} {value:g}") for field, value in
+                       line.select("field", "value").iter_rows()],
+    )  # fmt: skip
+
+
+def _add_baseline(figure: go.Figure, baseline: pl.DataFrame) -> None:
+    """The point without relevance, and lines through it: above and to the left is better in both."""
+    style = scorer_style(BASELINE)
+    x, y = 100 * float(baseline[SHARE][0]), float(baseline[REVENUE][0])
+    for line in ({"x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper"},
+                 {"y0": y, "y1": y, "x0": 0, "x1": 1, "xref": "paper"}):  # fmt: skip
+        figure.add_shape(type="line", layer="below", line={"color": GREY, "width": 1, "dash": "dot"}, **line)
+    figure.add_scatter(
+        x=[x],
+        y=[y],
+        mode="markers",
+        name=style.label,
+        marker={
+            "color": style.colour,
+            "symbol": style.symbol,
+            "size": 13,
+            "line": {"width": 1, "color": OUTLINE},
+        },
+        customdata=[[point_id(BASELINE, str(baseline["field"][0]), float(baseline["value"][0]))]],
+        hovertemplate=_hover("no relevance (the baseline)"),
+    )
+
+
+def _hover(name: str) -> str:
+    return f"<b>{name}</b><br>%{{y:,.2f}} per 1,000 queries<br>%{{x:.2f}}% irrelevant<extra></extra>"
+
+
+def _labels_with_room(lines: pl.DataFrame, all_points: pl.DataFrame) -> set[str]:
+    """Ids of points whose labels do not cover one another: value 1 before the ends before the others."""
+    rows = list(lines.select("scorer", "field", "value", SHARE, REVENUE).iter_rows())
+    span = [float(np.ptp(all_points[c].to_numpy())) or 1.0 for c in (SHARE, REVENUE)] if rows else []
+    values = lines["value"]
+    ends = {values.min(), values.max()}
+    rows.sort(key=lambda row: (row[2] != 1.0, row[2] not in ends))
+    placed: list[tuple[float, float]] = []
+    kept: set[str] = set()
+    for scorer, field, value, share, revenue in rows:
+        at = share / span[0], revenue / span[1]
+        if all(math.hypot(at[0] - x, at[1] - y) > LABEL_DISTANCE for x, y in placed):
+            placed.append(at)
+            kept.add(point_id(scorer, field, value))
+    return kept
+
+
+def _add_border(
+    figure: go.Figure, table: pl.DataFrame, shown: pl.DataFrame, exponent: float, threshold: float
+) -> None:
+    """The curve of equal score through the shown ad that scores least."""
+    last = shown.sort("slot").row(-1, named=True)
+    least = float(last["offer"]) * float(last["relevance"]) ** exponent
+    if least <= 0:
+        return
+    relevance = np.linspace(max(threshold, 0.02), 1.0, 80)
+    offer = least * relevance**-exponent
+    limit = 3.0 * float(np.max(table["offer"].to_numpy()))
+    inside = offer <= limit
+    figure.add_scatter(
+        x=offer[inside],
+        y=relevance[inside],
+        mode="lines",
+        name="score of the last slot",
+        line={"color": GREY, "width": 2, "dash": "dash"},
+        hoverinfo="skip",
+    )
+
+
+def _log_ticks(values: FloatArray) -> list[float]:
+    """Ticks at 1, 2 and 5 times the powers of ten that values span; at the powers alone if they span many."""
+    positive = values[values > 0]
+    if not positive.size:
+        return []
+    low, high = math.floor(math.log10(positive.min())), math.ceil(math.log10(positive.max()))
+    steps = (1, 2, 5) if high - low <= 3 else (1,)
+    return [step * 10.0**power for power in range(low, high + 1) for step in steps]
+
+
+def selected_id(event: object) -> str | None:
+    """The id of the stored point that was clicked in `trade_off`; None if it was something else.
+
+    Args:
+        event: what Streamlit keeps of a chart, `{"selection": {"points": [...]}}`.
+    """
+    selection = event.get("selection") if isinstance(event, Mapping) else None
+    points: Iterable[object] = selection.get("points", ()) if isinstance(selection, Mapping) else ()
+    for point in points:
+        data = point.get("customdata") if isinstance(point, Mapping) else None
+        if isinstance(data, Mapping):
+            data = list(data.values())
+        if isinstance(data, Sequence) and data and isinstance(data[0], str):
+            return data[0]
+    return None

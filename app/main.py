@@ -1,0 +1,52 @@
+"""The dashboard's entry: opens a stored result, draws the shared sidebar, and runs one of the two pages.
+
+Started by `relbid app`, or `streamlit run app/main.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from app import session, sidebar, welcome
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Draw the dashboard."""
+    st.set_page_config(page_title="relbid", page_icon=":material/balance:", layout="wide")
+    st.html(HERE / "style.css")
+    st.logo(HERE / "logo.svg", size="large")
+    pages = [
+        st.Page(
+            HERE / "pages" / "trade_off.py", title="Trade-off", icon=":material/show_chart:", default=True
+        ),
+        st.Page(HERE / "pages" / "inspector.py", title="Auction inspector", icon=":material/search:"),
+    ]
+    folders = session.stored_results()
+    page = st.navigation(pages, position="top" if folders else "hidden")
+    if not folders:
+        welcome.page()
+        return
+    for notice in st.session_state.get("notices", ()):
+        st.warning(notice)
+    # A page's own widget is forgotten when its page is left; writing it back keeps it.
+    if "query" in st.session_state:
+        st.session_state["query"] = st.session_state["query"]
+    folder = sidebar.choose_result(folders)
+    try:
+        result = session.result(folder)
+        prepared = session.prepared(result.scenario)
+    except (ValueError, OSError) as error:
+        st.error(f"This result cannot be opened.\n\n{error}")
+        st.write("Run it again (`make run`), or choose another result in the sidebar.")
+        return
+    setting = sidebar.choose_setting(result.scenario)
+    session.open_for_pages(session.Opened(result, prepared, setting))
+    page.run()
+
+
+if __name__ == "__main__":
+    main()

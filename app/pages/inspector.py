@@ -1,0 +1,97 @@
+"""Page 2, auction inspector: one query's auction in full, and why each ad is where it is."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import polars as pl
+import streamlit as st
+
+from app import cards, figures, session
+from app.session import Opened
+from app.setting import in_words, market_settings, offer_exponents
+from app.theme import GRADE_NAMES, scorer_style
+from scenarios import Prepared, inspect_query
+
+QUERY = "query"
+
+
+def page(opened: Opened) -> None:
+    """Draw the page."""
+    st.title("One auction, from query to price")
+    query = _choose_query(opened.prepared)
+    setting = opened.setting
+    label = scorer_style(setting.scorer).label
+    try:
+        relevance = session.relevance(opened.prepared, setting.scorer)
+        auction = inspect_query(opened.prepared, relevance, query, market_settings(setting, opened.scenario))
+    except ValueError as error:
+        st.error(f"{label} cannot rank.\n\n{error}")
+        st.write("Choose another relevance scorer in the sidebar.")
+        return
+    if not len(auction):
+        st.info("No advertiser bids on these words, so no ad can be shown. Choose another query above.")
+        return
+    shown = auction.filter(pl.col("slot").is_not_null())
+    rest = auction.filter(pl.col("slot").is_null())
+    st.markdown(f"#### {_summary(auction, shown, in_words(setting, label))}")
+    exponent = 0.0 if setting.scorer == session.BASELINE else setting.exponent
+    bid, pctr = offer_exponents(opened.scenario)
+    frames = {ad: opened.prepared.world.corpus.frames[ad] for ad in auction["ad"]}
+    if len(shown):
+        st.html(cards.auction_cards(shown.rows(named=True), frames, (bid, pctr, exponent)))
+    else:
+        st.info("No candidate may be shown. Lower the reserve or the least relevance in the sidebar.")
+    st.plotly_chart(
+        figures.ranking(
+            auction, exponent=exponent, threshold=setting.threshold, bid_exponent=bid, pctr_exponent=pctr
+        ),
+        config={"displayModeBar": False},
+    )
+    st.caption(
+        "Numbers are slots. Ads on one curve score alike: what lies to the right of the dashed curve is "
+        "shown. Bids are the opening bids of the day, in currency units per click, with every budget whole."
+    )
+    with st.expander("What the true grades mean"):
+        st.html(cards.grade_legend())
+    if len(rest):
+        st.subheader(f"Not shown: {len(rest)} candidates, best first")
+        st.html(cards.rest_table(rest.rows(named=True), frames))
+
+
+def _choose_query(prepared: Prepared) -> int:
+    popularity = prepared.world.query_popularity
+    texts = prepared.world.corpus.query_text
+    order = np.argsort(-popularity, kind="stable").tolist()
+    if not 0 <= st.session_state.get(QUERY, -1) < len(texts):
+        st.session_state[QUERY] = order[0]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        query = st.selectbox(
+            "Query: type to search; most popular first",
+            order,
+            format_func=lambda q: f"{texts[q]}   ({popularity[q]:.2%} of traffic)",
+            key=QUERY,
+        )
+        st.button("Random query", icon=":material/shuffle:", on_click=_random_query, args=(len(texts),))
+    return int(query)
+
+
+def _random_query(n_queries: int) -> None:
+    st.session_state[QUERY] = random.SystemRandom().randrange(n_queries)
+
+
+def _summary(auction: pl.DataFrame, shown: pl.DataFrame, name: str) -> str:
+    """The auction in one sentence."""
+    eligible = auction["score"].is_not_null().sum()
+    revenue = 1000 * float((shown["price"] * shown["p_click"]).sum())
+    counts = {grade: int((shown["grade"] == grade).sum()) for grade in reversed(range(len(GRADE_NAMES)))}
+    mix = ", ".join(f"{n} {GRADE_NAMES[grade]}" for grade, n in counts.items() if n) or "none"
+    return (
+        f"Ranked by {name}: of {len(auction)} candidates {eligible} are eligible and "
+        f"{len(shown)} shown ({mix}), worth {revenue:,.0f} in revenue per 1,000 such queries."
+    )
+
+
+if __name__ == "__main__":
+    page(session.current())

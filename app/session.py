@@ -1,0 +1,125 @@
+"""What is open in the dashboard: a stored result, its market, and what has been settled on it.
+
+Everything that takes time is kept by Streamlit's caches, shared by all who look at the dashboard.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import streamlit as st
+
+from app.setting import Setting, market_settings
+from scenarios import (
+    Prepared,
+    Relevance,
+    Scenario,
+    StoredResult,
+    dump_scenario,
+    list_results,
+    prepare,
+    read_result,
+    relevance_of,
+    settle,
+)
+
+LIVE_QUERIES = 100_000
+"""A slider settles at most this many of the day's queries, so that it answers within about a second."""
+
+BASELINE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A stored result with its market, and the setting of the sidebar."""
+
+    result: StoredResult
+    prepared: Prepared
+    setting: Setting
+
+    @property
+    def scenario(self) -> Scenario:
+        return self.result.scenario
+
+
+def results_root() -> Path:
+    """Where results lie: `relbid app --out` says so by an environment variable."""
+    return Path(os.environ.get("RELBID_RESULTS", "results")).absolute()
+
+
+def stored_results() -> list[Path]:
+    """Result folders, newest first."""
+    return list_results(results_root())
+
+
+def result(folder: Path) -> StoredResult:
+    """A stored result.
+
+    Raises:
+        StoreError: it is missing or incomplete.
+    """
+    return _result(str(folder), (folder / "points.parquet").stat().st_mtime_ns)
+
+
+def prepared(scenario: Scenario) -> Prepared:
+    """A scenario's world and candidates."""
+    return _prepared(dump_scenario(scenario), str(results_root()), scenario)
+
+
+def relevance(market: Prepared, scorer: str) -> Relevance:
+    """A scorer's relevance of every pair that can meet.
+
+    Raises:
+        ValueError: the scorer cannot be had; the message says why and what to do.
+    """
+    return _relevance(dump_scenario(market.scenario), scorer, str(results_root()), market)
+
+
+def metrics(market: Prepared, setting: Setting | None) -> dict[str, float]:
+    """Metrics of a setting, or of the scenario without relevance (None), on the same queries and luck."""
+    settings = None if setting is None else market_settings(setting, market.scenario)
+    scorer = BASELINE if setting is None else setting.scorer
+    return _metrics(dump_scenario(market.scenario), scorer, settings, market)
+
+
+def live_queries(scenario: Scenario) -> int:
+    """How many of the day's queries a slider settles."""
+    return min(scenario.traffic.n_queries, LIVE_QUERIES)
+
+
+def open_for_pages(opened: Opened) -> None:
+    """Hand what is open to the page that runs next."""
+    st.session_state["opened"] = opened
+
+
+def current() -> Opened:
+    """What is open."""
+    return cast(Opened, st.session_state["opened"])
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _result(folder: str, mtime_ns: int) -> StoredResult:
+    return read_result(folder)
+
+
+@st.cache_resource(show_spinner="Opening the market: its ads, queries and who meets whom …", max_entries=2)
+def _prepared(key: str, root: str, _scenario: Scenario) -> Prepared:
+    return prepare(_scenario, cache=Path(root))
+
+
+@st.cache_resource(
+    show_spinner="Scoring every query–ad pair; this is kept for the next time …", max_entries=8
+)
+def _relevance(key: str, scorer: str, root: str, _market: Prepared) -> Relevance:
+    return relevance_of(_market, scorer, cache=Path(root))
+
+
+@st.cache_data(show_spinner="Settling the day …", max_entries=512)
+def _metrics(
+    key: str, scorer: str, settings: dict[str, object] | None, _market: Prepared
+) -> dict[str, float]:
+    n_queries = live_queries(_market.scenario)
+    return settle(_market, relevance(_market, scorer), settings, n_queries=n_queries).metrics
