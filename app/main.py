@@ -21,9 +21,9 @@ def main() -> None:
     st.logo(HERE / "logo.svg", size="large")
     pages = [
         st.Page(
-            HERE / "pages" / "trade_off.py", title="Trade-off", icon=":material/show_chart:", default=True
+            HERE / "views" / "trade_off.py", title="Trade-off", icon=":material/show_chart:", default=True
         ),
-        st.Page(HERE / "pages" / "inspector.py", title="Auction inspector", icon=":material/search:"),
+        st.Page(HERE / "views" / "inspector.py", title="Auction inspector", icon=":material/search:"),
     ]
     folders = session.stored_results()
     page = st.navigation(pages, position="top" if folders else "hidden")
