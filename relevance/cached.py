@@ -1,4 +1,7 @@
-"""Scores computed once and kept: relevance does not depend on bids or budgets, so one pass serves every auction."""
+"""Scores computed once and kept.
+
+Relevance does not depend on bids or budgets, so one pass serves every auction.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ class ScoreTable:
         try:
             with os.fdopen(handle, "wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
-            os.replace(name, path)
+            Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -78,10 +81,12 @@ class ScoreTable:
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                probabilities = arrays["grade_probabilities"] if "grade_probabilities" in arrays else None
+                probabilities = arrays.get("grade_probabilities")
                 return ScoreTable(arrays["query"], arrays["ad"], arrays["score"], probabilities)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ScorerError(f"{path}: not a whole score table ({error}); remove it, and it is made again") from error
+            raise ScorerError(
+                f"{path}: not a whole score table ({error}); remove it, and it is made again"
+            ) from error
 
 
 class CachedScorer:
@@ -99,5 +104,7 @@ class CachedScorer:
         row = self._table.rows(query, ad)
         if (row < 0).any():
             i = int(np.argmax(row < 0))
-            raise ScorerError(f"score table: no score for query {query[i]} and ad {ad[i]}; score the pairs again")
+            raise ScorerError(
+                f"score table: no score for query {query[i]} and ad {ad[i]}; score the pairs again"
+            )
         return self._table.score[row]

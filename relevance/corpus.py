@@ -25,7 +25,8 @@ FloatArray = NDArray[np.float64]
 FrameArray = NDArray[np.uint8]
 
 SPLITS = ("train", "validation", "test", "held_out")
-"""Names of the split codes 0..3 of labelled pairs; `held_out` is the test on products that no training label names."""
+"""Names of the split codes 0..3 of labelled pairs; `held_out` is the test on products that
+no training label names."""
 
 
 class CorpusError(ValueError):
@@ -36,7 +37,8 @@ class CorpusError(ValueError):
 class Corpus:
     """Texts of Q queries, texts and key frames of A ads.
 
-    `frames` is uint8 of shape [A, F, H, W, 3], RGB. Query texts are lower-case words separated by single spaces.
+    `frames` is uint8 of shape [A, F, H, W, 3], RGB. Query texts are lower-case words
+    separated by single spaces.
     """
 
     query_text: tuple[str, ...]
@@ -50,7 +52,9 @@ class Corpus:
         if len(lengths) != 1:
             raise CorpusError(f"titles, OCR, ASR and frames must be of one length, got {sorted(lengths)}")
         if self.frames.ndim != 5 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
-            raise CorpusError(f"frames must be uint8 [A, F, H, W, 3], got {self.frames.dtype} {self.frames.shape}")
+            raise CorpusError(
+                f"frames must be uint8 [A, F, H, W, 3], got {self.frames.dtype} {self.frames.shape}"
+            )
 
     @property
     def n_queries(self) -> int:
@@ -127,19 +131,33 @@ class LabelledCorpus:
         """
         for name in ("queries.jsonl", "ads.jsonl", "frames.npy", "labels.npz"):
             if not (folder / name).is_file():
-                raise CorpusError(f"{folder / name}: not found; a corpus folder holds it (relbid train --export writes one)")
+                raise CorpusError(
+                    f"{folder / name}: not found; a corpus folder holds it (relbid train --export writes one)"
+                )
         ads = _read_jsonl(folder / "ads.jsonl", ("title", "ocr", "asr"))
         queries = _read_jsonl(folder / "queries.jsonl", ("text",))
         try:
             frames = np.load(folder / "frames.npy", mmap_mode="r", allow_pickle=False)
             with np.load(folder / "labels.npz", allow_pickle=False) as arrays:
-                labels = Labels(*(arrays[name].astype(np.int64) for name in ("query", "ad", "grade", "split")))
+                labels = Labels(
+                    *(arrays[name].astype(np.int64) for name in ("query", "ad", "grade", "split"))
+                )
         except (ValueError, KeyError, OSError) as error:
-            raise CorpusError(f"{folder}: unreadable array file ({error}); export the corpus again") from error
-        corpus = Corpus(tuple(queries["text"]), *(tuple(ads[name]) for name in ("title", "ocr", "asr")), frames)
+            raise CorpusError(
+                f"{folder}: unreadable array file ({error}); export the corpus again"
+            ) from error
+        corpus = Corpus(
+            query_text=tuple(queries["text"]),
+            ad_title=tuple(ads["title"]),
+            ad_ocr=tuple(ads["ocr"]),
+            ad_asr=tuple(ads["asr"]),
+            frames=frames,
+        )
         for name, index, size in (("query", labels.query, corpus.n_queries), ("ad", labels.ad, corpus.n_ads)):
-            if len(index) and not (0 <= index.min() and index.max() < size):
-                raise CorpusError(f"{folder / 'labels.npz'}: '{name}' must lie in 0..{size - 1}; export the corpus again")
+            if len(index) and not (index.min() >= 0 and index.max() < size):
+                raise CorpusError(
+                    f"{folder / 'labels.npz'}: '{name}' must lie in 0..{size - 1}; export the corpus again"
+                )
         return LabelledCorpus(corpus, labels)
 
 
@@ -157,5 +175,7 @@ def _read_jsonl(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
                 for name in columns:
                     table[name].append(str(row[name]))
             except (ValueError, KeyError, TypeError) as error:
-                raise CorpusError(f"{path}, line {number}: needs an object with {', '.join(columns)} ({error})") from error
+                raise CorpusError(
+                    f"{path}, line {number}: needs an object with {', '.join(columns)} ({error})"
+                ) from error
     return table

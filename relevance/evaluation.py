@@ -46,7 +46,11 @@ def evaluate_scorers(
 
 
 def auc_lead_interval(
-    labels: Labels, reference: FloatArray, other: FloatArray, rng: np.random.Generator, n_resamples: int = 1000
+    labels: Labels,
+    reference: FloatArray,
+    other: FloatArray,
+    rng: np.random.Generator,
+    n_resamples: int = 1000,
 ) -> Interval:
     """AUC of positive against negative: reference minus other."""
     positive = labels.grade >= 2
@@ -58,7 +62,11 @@ def auc_lead_interval(
 
 
 def ndcg_lead_interval(
-    labels: Labels, reference: FloatArray, other: FloatArray, rng: np.random.Generator, n_resamples: int = 1000
+    labels: Labels,
+    reference: FloatArray,
+    other: FloatArray,
+    rng: np.random.Generator,
+    n_resamples: int = 1000,
 ) -> Interval:
     """Mean NDCG@10: reference minus other."""
     query, first = ndcg_by_query(labels.query, labels.grade, reference)

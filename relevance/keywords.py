@@ -1,8 +1,8 @@
 """Keyword sequences: the few words of a video text that say what it is about.
 
-HCMRM reads an ad's text as keywords rather than as raw text, which keeps the (query, frames, text) triplet short
-(arXiv 2502.05822). Here the weight of a word is TF-IDF; the sequence keeps the order of the text, so that words of one
-phrase stay together and a repeated word stays repeated.
+HCMRM reads an ad's text as keywords rather than as raw text, which keeps the (query, frames, text) triplet
+short (arXiv 2502.05822). Here the weight of a word is TF-IDF; the sequence keeps the order of the text, so
+that words of one phrase stay together and a repeated word stays repeated.
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ from .corpus import Corpus
 
 
 class Bm25Scorer:
-    """BM25 (k1 1.5, b 0.75) of the query against title, OCR and ASR, relative to the query's best ad of the corpus.
+    """BM25 (k1 1.5, b 0.75) of a query against title, OCR and ASR, relative to its best ad of the corpus.
 
-    An ad that shares no word with the query scores `floor`, not 0: a missing word is weak evidence, and a 0 would shut the
-    ad out of every fused ranking.
+    An ad that shares no word with the query scores `floor`, not 0: a missing word is weak evidence, and a 0
+    would shut the ad out of every fused ranking.
     """
 
     def __init__(self, corpus: Corpus, floor: float = 0.1) -> None:

@@ -1,7 +1,7 @@
 """Offline metrics of a relevance score against graded pairs, with intervals over queries.
 
-Grades are 0..3; 2 and 3 are positive. All metrics but the AUCs and Spearman's rank correlation are averages over queries.
-Pairs may carry weights, which is how the bootstrap over queries resamples without copying.
+Grades are 0..3; 2 and 3 are positive. All metrics but the AUCs and Spearman's rank correlation are averages
+over queries. Pairs may carry weights, which is how the bootstrap over queries resamples without copying.
 """
 
 from __future__ import annotations
@@ -70,7 +70,12 @@ def auc(positive: NDArray[np.bool_], score: FloatArray, weight: FloatArray | Non
 
 
 def auc_between(
-    query: IntArray, grade: IntArray, score: FloatArray, upper: int, lower: int, weight: FloatArray | None = None
+    query: IntArray,
+    grade: IntArray,
+    score: FloatArray,
+    upper: int,
+    lower: int,
+    weight: FloatArray | None = None,
 ) -> float:
     """AUC of one grade against another, over the queries that have pairs of both (pooled)."""
     both = np.isin(query, np.intersect1d(query[grade == upper], query[grade == lower]))
@@ -83,8 +88,12 @@ def spearman(grade: IntArray, score: FloatArray) -> float:
     return float(np.corrcoef(rankdata(grade), rankdata(score))[0, 1])
 
 
-def ndcg_by_query(query: IntArray, grade: IntArray, score: FloatArray, k: int = 10) -> tuple[IntArray, FloatArray]:
-    """NDCG@k with gain 2^grade - 1 and discount 1 / log2(1 + rank) (Jaervelin and Kekaelaeinen 2002; Burges et al. 2005).
+def ndcg_by_query(
+    query: IntArray, grade: IntArray, score: FloatArray, k: int = 10
+) -> tuple[IntArray, FloatArray]:
+    """NDCG@k with gain 2^grade - 1 and discount 1 / log2(1 + rank).
+
+    As in Jaervelin and Kekaelaeinen 2002 and Burges et al. 2005.
 
     Returns:
         The queries that have any gain, and the NDCG of each. Tied scores count in the order of the pairs.
@@ -105,7 +114,7 @@ def ndcg_by_query(query: IntArray, grade: IntArray, score: FloatArray, k: int = 
 
 
 def pnr(query: IntArray, grade: IntArray, score: FloatArray) -> float:
-    """Positive-negative ratio: pairs of one query ordered as their grades are, per pair ordered the other way."""
+    """Positive-negative ratio: pairs of one query ordered as their grades, per pair ordered the other way."""
     concordant = discordant = 0.0
     order = np.argsort(query, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(query[order])) + 1):
@@ -129,7 +138,8 @@ def difference_interval(
 
     Args:
         query: [P], the query of each pair.
-        statistic: from weights [P] (how often each pair's query was drawn) to a number, say a difference of two AUCs.
+        statistic: from weights [P] (how often each pair's query was drawn) to a number, say
+            a difference of two AUCs.
     """
     unique, of_pair = np.unique(query, return_inverse=True)
 

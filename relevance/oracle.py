@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 GRADE_GAIN: tuple[float, float, float, float] = (0.0, 0.2, 0.7, 1.0)
-"""Worth of the grades 0..3 in a ranking score. They rise with the grade, and the step between the branches (weak 0.2,
-relevant 0.7) is wider than those inside, which is what keeps positive and negative apart once a bid multiplies the score."""
+"""Worth of the grades 0..3 in a ranking score. They rise with the grade, and the step between the branches
+(weak 0.2, relevant 0.7) is wider than those inside, which is what keeps positive and negative apart once a
+bid multiplies the score."""
 
 
 class OracleScorer:
@@ -22,4 +23,5 @@ class OracleScorer:
 
     def score(self, query: NDArray[np.int64], ad: NDArray[np.int64]) -> NDArray[np.float64]:
         """Gain of the true grade of each pair: [P], [P] -> [P] in [0, 1]."""
-        return np.asarray(GRADE_GAIN)[self._grade(query, ad)]
+        gain: NDArray[np.float64] = np.asarray(GRADE_GAIN)[self._grade(query, ad)]
+        return gain

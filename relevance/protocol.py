@@ -1,4 +1,7 @@
-"""The one method that a relevance scorer has, a checker for scorers of your own, and how such a one is loaded by name."""
+"""The one method that a relevance scorer has.
+
+With it, a checker for scorers of your own, and how such a one is loaded by name.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ class RelevanceScorer(Protocol):
             ad: [P], indices of the corpus's ads.
 
         Returns:
-            float64 [P] in [0, 1], more for the more relevant. The score of a pair depends on that pair alone: not on the
-            order of the pairs, nor on which others come with it, nor on what was scored before.
+            float64 [P] in [0, 1], more for the more relevant. The score of a pair depends on that pair alone:
+            not on the order of the pairs, nor on which others come with it, nor on what was scored before.
         """
         ...
 
@@ -36,16 +39,21 @@ def score_pairs(scorer: RelevanceScorer, query: IntArray, ad: IntArray, name: st
     """Score pairs and refuse what is no relevance score.
 
     Raises:
-        ScorerError: wrong length, NaN, or a value outside [0, 1]; names the scorer and the first offending pair.
+        ScorerError: wrong length, NaN, or a value outside [0, 1]; names the scorer and the first
+            offending pair.
     """
     score = np.asarray(scorer.score(query, ad), dtype=np.float64)
     if score.shape != query.shape:
-        raise ScorerError(f"scorer '{name}': returned shape {score.shape} for {len(query)} pairs; it must return one score a pair")
+        raise ScorerError(
+            f"scorer '{name}': returned shape {score.shape} for {len(query)} pairs; "
+            "it must return one score a pair"
+        )
     wrong = ~((score >= 0.0) & (score <= 1.0))
     if wrong.any():
         i = int(np.argmax(wrong))
         raise ScorerError(
-            f"scorer '{name}': score {score[i]} for query {query[i]} and ad {ad[i]}; scores must be numbers in [0, 1]"
+            f"scorer '{name}': score {score[i]} for query {query[i]} and ad {ad[i]}; "
+            "scores must be numbers in [0, 1]"
         )
     return score
 
@@ -61,7 +69,8 @@ def check_scorer(
     """Try a scorer on random pairs of a corpus; an empty list means that it may rank ads.
 
     Args:
-        tolerance: differences up to this are taken for rounding (batches may change the last digits of a neural score).
+        tolerance: differences up to this are taken for rounding (batches may change the last digits of
+            a neural score).
 
     Returns:
         What is wrong, a sentence each.
@@ -109,7 +118,9 @@ def load_object(name: str, kind: str) -> Any:
     try:
         found: Any = importlib.import_module(module_name)
     except Exception as error:  # a stranger's module may raise anything while it is imported
-        raise PluginError(f"{kind} '{name}': cannot import module '{module_name}' ({type(error).__name__}: {error})") from error
+        raise PluginError(
+            f"{kind} '{name}': cannot import module '{module_name}' ({type(error).__name__}: {error})"
+        ) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise PluginError(f"{kind} '{name}': module '{module_name}' has no '{attribute}'")

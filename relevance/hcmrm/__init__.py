@@ -1,4 +1,7 @@
-"""HCMRM, the multimodal relevance model. Importing this package imports torch; nothing else of the project does."""
+"""HCMRM, the multimodal relevance model.
+
+Importing this package imports torch; nothing else of the project does.
+"""
 
 from .checkpoint import SHIPPED, Checkpoint
 from .config import HCMRMConfig

@@ -1,10 +1,12 @@
-"""A checkpoint folder: weights (safetensors, never pickle), sizes, vocabulary, keyword weights, and how it was trained."""
+"""A checkpoint folder.
+
+It holds weights (safetensors, never pickle), sizes, vocabulary, keyword weights, and how it was trained.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -41,7 +43,9 @@ class Checkpoint:
     training: dict[str, Any]
 
     def save(self, folder: Path) -> None:
-        """Write the checkpoint's files, each whole or not at all; other files of the folder stay. Weights become float16.
+        """Write the checkpoint's files, each whole or not at all.
+
+        Other files of the folder stay. Weights become float16.
 
         Raises:
             OSError: the folder cannot be written.
@@ -51,14 +55,20 @@ class Checkpoint:
             part = Path(name)
             half = HCMRM(self.model.config)
             half.load_state_dict(self.model.state_dict())
-            half.half().save_pretrained(part)
+            half.half().save_pretrained(part)  # type: ignore[no-untyped-call]
             self.tokenizer.backend_tokenizer.save(str(part / TOKENIZER))
             words = {word: round(value, 4) for word, value in self.keywords.idf.items()}
-            limits = {"unseen": self.keywords.unseen, "n_words": self.keywords.n_words, "n_tokens": self.keywords.n_tokens}
-            (part / KEYWORDS).write_text(json.dumps({**limits, "idf": words}, ensure_ascii=False), encoding="utf-8")
+            limits = {
+                "unseen": self.keywords.unseen,
+                "n_words": self.keywords.n_words,
+                "n_tokens": self.keywords.n_tokens,
+            }
+            (part / KEYWORDS).write_text(
+                json.dumps({**limits, "idf": words}, ensure_ascii=False), encoding="utf-8"
+            )
             (part / TRAINING).write_text(json.dumps(self.training, indent=1), encoding="utf-8")
             for file in (SIZES, TOKENIZER, KEYWORDS, TRAINING, WEIGHTS):
-                os.replace(part / file, folder / file)
+                (part / file).replace(folder / file)
 
     @staticmethod
     def load(folder: Path = SHIPPED) -> Checkpoint:
@@ -69,7 +79,9 @@ class Checkpoint:
         """
         for name in (WEIGHTS, SIZES, TOKENIZER, KEYWORDS, TRAINING):
             if not (folder / name).is_file():
-                raise CheckpointError(f"{folder / name}: not found; train a checkpoint with 'relbid train --out {folder}'")
+                raise CheckpointError(
+                    f"{folder / name}: not found; train a checkpoint with 'relbid train --out {folder}'"
+                )
         try:
             config = HCMRMConfig.from_pretrained(folder)
             model = HCMRM(config)
@@ -81,16 +93,18 @@ class Checkpoint:
             tokenizer = wrap_tokenizer(_read_tokenizer(folder / TOKENIZER))
         except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise CheckpointError(f"{folder}: damaged checkpoint ({reason}); train it again or restore it from git") from error
+            raise CheckpointError(
+                f"{folder}: damaged checkpoint ({reason}); train it again or restore it from git"
+            ) from error
         if len(tokenizer) != config.vocab_size:
             raise CheckpointError(
-                f"{folder / TOKENIZER}: {len(tokenizer)} tokens, but {SIZES} says {config.vocab_size}; the files belong to "
-                "different checkpoints: train it again or restore it from git"
+                f"{folder / TOKENIZER}: {len(tokenizer)} tokens, but {SIZES} says {config.vocab_size}; "
+                "the files belong to different checkpoints: train it again or restore it from git"
             )
         for parameter in model.parameters():
             if not torch.isfinite(parameter).all():
                 raise CheckpointError(f"{folder / WEIGHTS}: holds values that are not finite; train it again")
-        return Checkpoint(model.eval(), tokenizer, keywords, training)
+        return Checkpoint(model.eval(), tokenizer, keywords, training)  # type: ignore[no-untyped-call]
 
 
 def _read_tokenizer(path: Path) -> Tokenizer:
@@ -101,7 +115,9 @@ def _read_tokenizer(path: Path) -> Tokenizer:
 
 
 def fingerprint(folder: Path = SHIPPED) -> str:
-    """Hash of what decides the scores: weights, sizes, vocabulary and keyword weights. Reads files, imports no model.
+    """Hash of what decides the scores: weights, sizes, vocabulary and keyword weights.
+
+    Reads files, imports no model.
 
     Raises:
         CheckpointError: a file is missing.
@@ -111,7 +127,9 @@ def fingerprint(folder: Path = SHIPPED) -> str:
         try:
             digest.update((folder / name).read_bytes())
         except OSError as error:
-            raise CheckpointError(f"{folder / name}: cannot be read ({error.strerror}); train it or restore it from git") from error
+            raise CheckpointError(
+                f"{folder / name}: cannot be read ({error.strerror}); train it or restore it from git"
+            ) from error
     return digest.hexdigest()
 
 

@@ -10,22 +10,24 @@ from transformers import PretrainedConfig
 class HCMRMConfig(PretrainedConfig):
     """Sizes and switches. The defaults are the shipped model: 2.2 million parameters.
 
-    The layer plan is ALBEF's (arXiv 2107.07651) made small: `visual_layers` of a pre-norm ViT over each key frame,
-    `text_layers` of a post-norm BERT, and `fusion_layers` more of it with cross-attention to the frames' tokens.
+    The layer plan is ALBEF's (arXiv 2107.07651) made small: `visual_layers` of a pre-norm ViT over each
+    key frame, `text_layers` of a post-norm BERT, and `fusion_layers` more of it with cross-attention to
+    the frames' tokens.
 
     Args:
-        frame_tokens: patch tokens of each frame that the fusion layers see, besides its class token (a square number; the
-            patch grid is average-pooled to it).
-        conv_stem: channels of the 3x3 stride-2 convolutions whose output is added to the linear patch embedding. Their product
-            of strides must be `patch_size`. Empty: a plain ViT. At this size convolutions find shapes far sooner, and the
-            linear path keeps the colours.
-        layout_token: add a linear map of all patch tokens, each at its place, to the class token of a frame. Attention averages
-            over patches, and an average forgets the layout that tells a glyph from another: with this map a product is
-            recognised in a sixth of the steps. Not in the HCMRM paper.
+        frame_tokens: patch tokens of each frame that the fusion layers see, besides its class token (a square
+            number; the patch grid is average-pooled to it).
+        conv_stem: channels of the 3x3 stride-2 convolutions whose output is added to the linear patch
+            embedding. Their product of strides must be `patch_size`. Empty: a plain ViT. At this size
+            convolutions find shapes far sooner, and the linear path keeps the colours.
+        layout_token: add a linear map of all patch tokens, each at its place, to the class token of a frame.
+            Attention averages over patches, and an average forgets the layout that tells a glyph from
+            another: with this map a product is recognised in a sixth of the steps. Not in the HCMRM paper.
         pixel_mean, pixel_deviation: pixels in [0, 1] are shifted and scaled by these (frames are pale).
-        match_markers: mark query and keyword tokens that occur in both by their token type (exact-match marking in the manner
-            of MarkedBERT, SIGIR 2020). Not in the HCMRM paper.
-        use_frames, use_keywords: switch a modality off for good: the ablations' frames-only and text-only models.
+        match_markers: mark query and keyword tokens that occur in both by their token type (exact-match
+            marking in the manner of MarkedBERT, SIGIR 2020). Not in the HCMRM paper.
+        use_frames, use_keywords: switch a modality off for good: the ablations' frames-only and
+            text-only models.
     """
 
     model_type = "hcmrm"

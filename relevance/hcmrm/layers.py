@@ -1,7 +1,7 @@
 """The parts of the two encoders: attention, the pre-norm block of ViT, the post-norm layer of BERT.
 
-Attention is written out rather than taken from `scaled_dot_product_attention`: for sequences of some thirty tokens its
-backward pass on a CPU is the faster one. d is the hidden size, N and M are numbers of tokens.
+Attention is written out rather than taken from `scaled_dot_product_attention`: for sequences of some thirty
+tokens its backward pass on a CPU is the faster one. d is the hidden size, N and M are numbers of tokens.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Attention(nn.Module):
         return self.key_value(source).view(b, m, 2, self.n_heads, d // self.n_heads).permute(2, 0, 3, 1, 4)
 
     def forward(self, x: Tensor, key_value: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Attend from x [B, N, d] to projected keys and values; `bias` [B, 1, 1, M] is added to the logits."""
+        """From x [B, N, d] to projected keys and values; `bias` [B, 1, 1, M] is added to the logits."""
         b, n, d = x.shape
         key, value = key_value[0], key_value[1]
         query = self.query(x).view(b, n, self.n_heads, d // self.n_heads).transpose(1, 2)
@@ -64,7 +64,7 @@ class VisualBlock(nn.Module):
 
 
 class TextLayer(nn.Module):
-    """Post-norm transformer layer, as in BERT; with `cross`, a cross-attention between self-attention and MLP."""
+    """Post-norm layer, as in BERT; with `cross`, a cross-attention between self-attention and MLP."""
 
     def __init__(self, size: int, n_heads: int, inner: int, *, cross: bool, dropout: float) -> None:
         super().__init__()
@@ -76,13 +76,17 @@ class TextLayer(nn.Module):
         self.mlp_norm = nn.LayerNorm(size, eps=1e-12)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor, visual: Tensor | None = None, ad_of_pair: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, bias: Tensor, visual: Tensor | None = None, ad_of_pair: Tensor | None = None
+    ) -> Tensor:
         """[P, N, d] -> [P, N, d].
 
         Args:
             bias: [P, 1, 1, N], -inf at padding.
-            visual: tokens of the frames [A, V, d] of the A ads of the batch, for a layer with cross-attention.
-            ad_of_pair: [P], which ad each text goes with. Keys and values are projected once an ad, not once a pair.
+            visual: tokens of the frames [A, V, d] of the A ads of the batch, for a layer
+                with cross-attention.
+            ad_of_pair: [P], which ad each text goes with. Keys and values are projected once an ad,
+                not once a pair.
         """
         x = self.attention_norm(x + self.dropout(self.attention(x, self.attention.project(x), bias)))
         if self.cross is not None and self.cross_norm is not None:

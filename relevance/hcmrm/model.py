@@ -4,13 +4,14 @@
                                                              v   (cross-attention)
     [CLS] query [SEP] keywords [SEP] --> text encoder --> fusion encoder --> [CLS] --> three binary softmaxes
 
-The layer plan is ALBEF's. The query shares one sequence with the keywords, in pre-training (where other keywords play the
-query) as in fine-tuning: the paper's "high consistency".
+The layer plan is ALBEF's. The query shares one sequence with the keywords, in pre-training (where other
+keywords play the query) as in fine-tuning: the paper's "high consistency".
 P pairs, A ads, F frames, V visual tokens an ad, N text tokens, d hidden size.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -38,9 +39,12 @@ class VisualEncoder(nn.Module):
         self.patch = nn.Conv2d(3, size, config.patch_size, stride=config.patch_size)
         channels = (3, *config.conv_stem)
         convolutions: list[nn.Module] = []
-        for i, (before, after) in enumerate(zip(channels[:-1], channels[1:], strict=True)):
+        for i, (before, after) in enumerate(pairwise(channels)):
             last = i == len(config.conv_stem) - 1
-            convolutions += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after)]
+            convolutions += [
+                nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+            ]
             convolutions += [] if last else [nn.ReLU()]
         self.stem = nn.Sequential(*convolutions) if convolutions else None
         self.class_token = nn.Parameter(torch.zeros(1, 1, size))
@@ -62,7 +66,9 @@ class VisualEncoder(nn.Module):
         patches = self.patch(pixels)
         if self.stem is not None:
             patches = patches + self.stem(pixels)
-        tokens = torch.cat((self.class_token.expand(a * f, -1, -1), patches.flatten(2).transpose(1, 2)), dim=1)
+        tokens = torch.cat(
+            (self.class_token.expand(a * f, -1, -1), patches.flatten(2).transpose(1, 2)), dim=1
+        )
         tokens = tokens + self.position
         for block in self.blocks:
             tokens = block(tokens)
@@ -117,7 +123,7 @@ class HCMRM(PreTrainedModel):
         self.frame_projection = nn.Linear(size, config.embed_dim)
         self.text_projection = nn.Linear(size, config.embed_dim)
         self.keyword_head = nn.Linear(size, config.vocab_size)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: nn.Module) -> None:
         """BERT's and ViT's: normal with standard deviation 0.02; convolutions keep their own."""
@@ -137,7 +143,7 @@ class HCMRM(PreTrainedModel):
                 nn.init.normal_(parameter, std=0.02)
 
     def visual_tokens(self, frames: Tensor, dropped: Tensor | None = None) -> Tensor:
-        """What the fusion encoder sees of each ad: uint8 [A, F, H, W, 3] -> [A, F * (1 + frame_tokens) + 1, d].
+        """What fusion sees of each ad: uint8 [A, F, H, W, 3] -> [A, F * (1 + frame_tokens) + 1, d].
 
         Args:
             dropped: bool [A], ads whose frames are to be hidden (modality dropout in training).
@@ -166,12 +172,18 @@ class HCMRM(PreTrainedModel):
         return x[:, 0]
 
     def forward(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
-        """Grade logits of P pairs, [P, 3]: positive branch, 1 within the negative, 3 within the positive branch."""
+        """Grade logits of P pairs, [P, 3]: positive branch, 1 within the negative, 3 within the positive."""
         return self.grade_head(self.fuse(text, visual, ad_of_pair)).float()
 
 
 def _text_layers(config: HCMRMConfig, count: int, *, cross: bool) -> nn.ModuleList:
     return nn.ModuleList(
-        TextLayer(config.hidden_size, config.num_heads, config.intermediate_size, cross=cross, dropout=config.dropout)
+        TextLayer(
+            config.hidden_size,
+            config.num_heads,
+            config.intermediate_size,
+            cross=cross,
+            dropout=config.dropout,
+        )
         for _ in range(count)
     )

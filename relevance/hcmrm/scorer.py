@@ -24,8 +24,8 @@ Progress = Callable[[int, int], None]
 class HcmrmScorer:
     """Scores query-ad pairs of one corpus with one checkpoint.
 
-    Visual tokens are computed once for each ad that is asked for, then kept. Pairs are scored in the order of their ads and
-    text lengths; that changes speed, and results by rounding (about 1e-6) only.
+    Visual tokens are computed once for each ad that is asked for, then kept. Pairs are scored in the order of
+    their ads and text lengths; that changes speed, and results by rounding (about 1e-6) only.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class HcmrmScorer:
     ) -> None:
         """`tables`: the corpus tokenised before with this checkpoint's vocabulary, to save doing it again."""
         self._device = torch.device(device)
-        self._model = checkpoint.model.to(self._device).eval()
+        self._model = checkpoint.model.to(self._device).eval()  # type: ignore[arg-type]
         self._corpus, self._batch = corpus, batch
         self._extract = checkpoint.keywords
         self._sequences = [checkpoint.keywords(text) for text in corpus.ad_texts()]
@@ -63,7 +63,9 @@ class HcmrmScorer:
         """
         return ranking_score(torch.from_numpy(self._logits(query, ad, progress))).numpy()
 
-    def grade_probabilities(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> FloatArray:
+    def grade_probabilities(
+        self, query: IntArray, ad: IntArray, progress: Progress | None = None
+    ) -> FloatArray:
         """P(grade) of each pair for the grades 0..3: [P], [P] -> [P, 4]."""
         logits = torch.from_numpy(self._logits(query, ad, progress)).double()
         return log_grade_probabilities(logits).exp().numpy()
@@ -91,7 +93,9 @@ class HcmrmScorer:
             )
             visual = torch.stack([self._visual[i] for i in ads.tolist()])
             on_device = type(text)(*(part.to(self._device) for part in text))
-            logits[rows] = self._model(on_device, visual, torch.from_numpy(ad_of_pair).to(self._device)).cpu().numpy()
+            logits[rows] = (
+                self._model(on_device, visual, torch.from_numpy(ad_of_pair).to(self._device)).cpu().numpy()
+            )
             if progress is not None:
                 progress(min(start + self._batch, len(order)), len(order))
         return logits

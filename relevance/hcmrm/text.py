@@ -20,10 +20,13 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 IntArray = NDArray[np.int64]
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int, *, least: int = 3, longest_piece: int = 4) -> PreTrainedTokenizerFast:
-    """A WordPiece vocabulary from texts, the same for the same texts: common words whole, then common pieces of words.
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int, *, least: int = 3, longest_piece: int = 4
+) -> PreTrainedTokenizerFast:
+    """A WordPiece vocabulary from texts: common words whole, then common pieces of words.
 
-    (The trainer of the tokenizers library breaks ties differently from run to run, and with them every later step.)
+    The same for the same texts. (The trainer of the tokenizers library breaks ties differently from run to
+    run, and with them every later step.)
 
     Args:
         least: how often a word must occur to be kept whole.
@@ -39,7 +42,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, least: int = 3, lo
             for end in range(start + 1, min(start + longest_piece, len(word)) + 1):
                 pieces[word[start:end] if start == 0 else f"##{word[start:end]}"] += count
     letters = sorted(piece for piece in pieces if len(piece.removeprefix("##")) == 1)
-    whole = sorted((word for word, count in words.items() if count >= least), key=lambda word: (-words[word], word))
+    whole = sorted(
+        (word for word, count in words.items() if count >= least), key=lambda word: (-words[word], word)
+    )
     rest = sorted(pieces, key=lambda piece: (-pieces[piece], piece))
     vocabulary = list(dict.fromkeys((*SPECIAL_TOKENS, *letters, *whole, *rest)))[:vocab_size]
     model = models.WordPiece({token: number for number, token in enumerate(vocabulary)}, unk_token="[UNK]")
@@ -51,12 +56,14 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, *, least: int = 3, lo
 def wrap_tokenizer(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     """The tokenizer in transformers' clothes, with its special tokens named."""
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **dict(zip(names, SPECIAL_TOKENS, strict=True)))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, **dict(zip(names, SPECIAL_TOKENS, strict=True))
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class TokenTable:
-    """Every text of a corpus, tokenised once: `query` int64 [Q, Lq] and `keywords` int64 [A, Lk], padded with 0."""
+    """Every text of a corpus, tokenised once: int64 `query` [Q, Lq] and `keywords` [A, Lk], padded with 0."""
 
     query: IntArray
     keywords: IntArray
@@ -98,16 +105,24 @@ class TokenTable:
         p = len(first)
         cls, sep = np.full((p, 1), CLS), np.full((p, 1), SEP)
         ids = np.concatenate((cls, first, sep, second, sep), axis=1)
-        token_type = np.concatenate((np.zeros((p, first.shape[1] + 2)), np.ones((p, second.shape[1] + 1))), axis=1)
+        token_type = np.concatenate(
+            (np.zeros((p, first.shape[1] + 2)), np.ones((p, second.shape[1] + 1))), axis=1
+        )
         if markers:
             shared = (first[:, :, None] == second[:, None, :]) & (first[:, :, None] != PAD)
             token_type[:, 1 : 1 + first.shape[1]] += 2 * shared.any(axis=2)
             token_type[:, 2 + first.shape[1] : -1] += 2 * shared.any(axis=1)
         # Close the gaps that shorter queries leave: tokens first, in their order, then padding.
-        order = np.argsort(ids == PAD, axis=1, kind="stable")[:, : int((ids != PAD).sum(axis=1).max(initial=1))]
+        order = np.argsort(ids == PAD, axis=1, kind="stable")[
+            :, : int((ids != PAD).sum(axis=1).max(initial=1))
+        ]
         ids = np.take_along_axis(ids, order, axis=1)
         token_type = np.take_along_axis(token_type, order, axis=1).astype(np.int64)
-        return TextBatch(torch.from_numpy(ids), torch.from_numpy((ids != PAD).astype(np.int64)), torch.from_numpy(token_type))
+        return TextBatch(
+            torch.from_numpy(ids),
+            torch.from_numpy((ids != PAD).astype(np.int64)),
+            torch.from_numpy(token_type),
+        )
 
 
 def _token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], limit: int) -> IntArray:

@@ -1,20 +1,20 @@
 """Training of HCMRM from a labelled corpus: align frames with words, then learn the grades.
 
-Stage 1, align: one random frame against the ad's keywords, in-batch contrastive (ITC) plus a bag of keywords read off the
-frame. It costs minutes and gives the visual encoder its shapes and colours; no label is used.
-Stage 2, fine-tune: some ads and several of their graded queries a step, so that an ad's frames are encoded and its keys and
-values projected once for all of them; hierarchical softmax over the grades; keywords and frames dropped at random so that
-neither modality becomes the only one. Early on the pairs are mostly positive: the order of 3 before 2 takes long to be
-found, and without that phase is not.
+Stage 1, align: one random frame against the ad's keywords, in-batch contrastive (ITC) plus a bag of keywords
+read off the frame. It costs minutes and gives the visual encoder its shapes and colours; no label is used.
+Stage 2, fine-tune: some ads and several of their graded queries a step, so that an ad's frames are encoded
+and its keys and values projected once for all of them; hierarchical softmax over the grades; keywords and
+frames dropped at random so that neither modality becomes the only one. Early on the pairs are mostly
+positive: the order of 3 before 2 takes long to be found, and without that phase is not.
 
-Every batch is drawn from a generator keyed by (seed, stage, step): a resumed training goes on as if it had never stopped.
+Every batch is drawn from a generator keyed by (seed, stage, step): a resumed training goes on as if it had
+never stopped.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from relevance.corpus import LabelledCorpus, Labels
 from relevance.keywords import TfIdfKeywords
@@ -66,7 +66,8 @@ class TrainConfig:
     keyword_dropout: float = 0.35
     frame_dropout: float = 0.1
     word_weight: float = 0.2
-    """Weight of the bag-of-words loss in fine-tuning: the frames of an ad foretell the words of queries it is strong for."""
+    """Weight of the bag-of-words loss in fine-tuning: the frames of an ad foretell the words of queries
+    it is strong for."""
 
     warm_up: int = 100
     weight_decay: float = 0.02
@@ -105,7 +106,7 @@ def train(
     progress: Callable[[TrainProgress], None] = lambda _: None,
     save_every_s: float = 60.0,
 ) -> Checkpoint:
-    """Train a model and leave its checkpoint in `out`; a training that was stopped there goes on where it was.
+    """Train a model into the checkpoint `out`; a training that was stopped there goes on where it was.
 
     Raises:
         TrainError: `out` holds the state of a training with other settings, or the labels lack a split.
@@ -122,7 +123,9 @@ def train(
     if state_file.is_file():
         state = torch.load(state_file, weights_only=True, map_location=device)
         if state["config"] != json.dumps(asdict(config)):
-            raise TrainError(f"{state_file}: belongs to a training with other settings; remove it or choose another folder")
+            raise TrainError(
+                f"{state_file}: belongs to a training with other settings; remove it or choose another folder"
+            )
         trainer.load_state(state)
         log, best, spent = json.loads(state["log"]), state["best"], state["spent_s"]
     else:
@@ -137,8 +140,15 @@ def train(
             scorer = HcmrmScorer(trainer.checkpoint({}), data.corpus, device=device, tables=trainer.tables)
             validation = evaluate(chosen.query, chosen.grade, scorer.score(chosen.query, chosen.ad))
             elapsed = spent + time.monotonic() - started
-            log.append({"step": step, "seconds": round(elapsed), **{k: round(v, 5) for k, v in validation.as_dict().items()}})
-            # One number to choose by: the three AUCs ask for the branch and for the order inside either branch.
+            log.append(
+                {
+                    "step": step,
+                    "seconds": round(elapsed),
+                    **{k: round(v, 5) for k, v in validation.as_dict().items()},
+                }
+            )
+            # One number to choose by: the three AUCs ask for the branch and for the order inside
+            # either branch.
             criterion = (validation.auc + validation.auc_3_2 + validation.auc_1_0) / 3
             if criterion > best:
                 best = criterion
@@ -155,7 +165,7 @@ def train(
                 "spent_s": spent + saved - started,
             }
             torch.save(state, state_file.with_suffix(".tmp"))
-            os.replace(state_file.with_suffix(".tmp"), state_file)
+            state_file.with_suffix(".tmp").replace(state_file)
     return Checkpoint.load(out)
 
 
@@ -177,7 +187,8 @@ class _Trainer:
         self.bags = _bags_of_words(self.tables.keywords, len(self.tokenizer), self.train_ads)
 
         torch.manual_seed(config.seed)
-        self.model = HCMRM(HCMRMConfig(vocab_size=len(self.tokenizer), **config.model)).to(self.device)
+        self.model = HCMRM(HCMRMConfig(vocab_size=len(self.tokenizer), **config.model))
+        self.model.to(self.device)  # type: ignore[arg-type]
         self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.stage, self.step = ALIGN, 0
         self.optimizer = self._optimizer(config.align_rate)
@@ -185,7 +196,10 @@ class _Trainer:
     def steps(self) -> Iterator[tuple[str, int, int, float]]:
         """(stage, step just done, steps of the stage, loss), until both stages are through."""
         c = self.config
-        plan = ((ALIGN, c.align_steps, c.align_rate, self._align_loss), (FINETUNE, c.finetune_steps, c.rate, self._grade_loss))
+        plan = (
+            (ALIGN, c.align_steps, c.align_rate, self._align_loss),
+            (FINETUNE, c.finetune_steps, c.rate, self._grade_loss),
+        )
         for number, (stage, steps, rate, loss_of) in enumerate(plan):
             if stage == ALIGN and (self.stage == FINETUNE or not self.model.config.use_frames):
                 continue  # done before the stop, or nothing to align
@@ -200,7 +214,7 @@ class _Trainer:
                 self.model.train()
                 self.optimizer.zero_grad(set_to_none=True)
                 loss = loss_of(rng)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
                 self.optimizer.step()
                 self.step += 1
@@ -212,7 +226,7 @@ class _Trainer:
         model = HCMRM(self.model.config)
         weights = {**self.model.state_dict(), **self.average}
         model.load_state_dict({name: value.cpu() for name, value in weights.items()}, strict=True)
-        return Checkpoint(model.eval(), self.tokenizer, self.keywords, training)
+        return Checkpoint(model.eval(), self.tokenizer, self.keywords, training)  # type: ignore[no-untyped-call]
 
     def state(self) -> dict[str, Any]:
         return {
@@ -225,7 +239,9 @@ class _Trainer:
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.stage, self.step = state["stage"], state["step"]
-        self.optimizer = self._optimizer(self.config.rate if self.stage == FINETUNE else self.config.align_rate)
+        self.optimizer = self._optimizer(
+            self.config.rate if self.stage == FINETUNE else self.config.align_rate
+        )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average = state["average"]
@@ -242,8 +258,8 @@ class _Trainer:
             read = self.model.text_encoder(text)[:, 0].float()
         bag = self.bags[ads].to(self.device)
         contrast = contrastive_loss(
-            F.normalize(self.model.frame_projection(seen), dim=-1),
-            F.normalize(self.model.text_projection(read), dim=-1),
+            functional.normalize(self.model.frame_projection(seen), dim=-1),
+            functional.normalize(self.model.text_projection(read), dim=-1),
             (bag @ bag.T) > 0,
             self.config.temperature,
         )
@@ -265,7 +281,9 @@ class _Trainer:
             hidden_words[:] = True
             hidden_frames[:] = False
         text = self._to_device(
-            self.tables.pairs(query, ads[row], markers=self.model.config.match_markers, without_keywords=hidden_words)
+            self.tables.pairs(
+                query, ads[row], markers=self.model.config.match_markers, without_keywords=hidden_words
+            )
         )
         with self._autocast():
             visual = self.model.visual_tokens(frames, torch.from_numpy(hidden_frames).to(self.device))
@@ -275,7 +293,10 @@ class _Trainer:
             bag = torch.zeros(len(ads), len(self.tokenizer), device=self.device)
             strong = grade == 3
             tokens = torch.from_numpy(self.tables.query[query[strong]]).to(self.device)
-            bag.index_put_((torch.from_numpy(row[strong]).to(self.device)[:, None].expand_as(tokens), tokens), torch.ones(()))
+            bag.index_put_(
+                (torch.from_numpy(row[strong]).to(self.device)[:, None].expand_as(tokens), tokens),
+                torch.ones(()),
+            )
             bag = bag * self._informative()
             # The class token of every frame, 1 + frame_tokens apart, after the empty one.
             classes = visual[:, 1 :: 1 + self.model.config.frame_tokens].float().mean(dim=1)
@@ -292,7 +313,7 @@ class _Trainer:
         return type(text)(*(part.to(self.device) for part in text))
 
     def _autocast(self) -> torch.autocast:
-        """Matrix products in bfloat16, where a step takes a little over half the time; losses stay in float32."""
+        """Matrix products in bfloat16: a step takes a little over half the time. Losses stay in float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16)
 
     def _optimizer(self, rate: float) -> torch.optim.AdamW:
@@ -323,7 +344,7 @@ class _PairsByAd:
     def draw(
         self, ads: IntArray, per_ad: int, mix: NDArray[np.float64], rng: np.random.Generator
     ) -> tuple[IntArray, IntArray]:
-        """Up to `per_ad` different pairs of each ad: (position of the ad in `ads`, index of the pair), each [P]."""
+        """Up to `per_ad` different pairs of each ad: (position in `ads`, index of the pair), each [P]."""
         rows, pairs = [], []
         for row, at in enumerate(np.searchsorted(self.ads, ads)):
             index = np.arange(self.first[at], self.first[at] + self.count[at])
@@ -338,7 +359,10 @@ class _PairsByAd:
 
 
 def _bags_of_words(keywords: IntArray, vocab_size: int, ads: IntArray) -> Tensor:
-    """Which informative tokens each ad's keywords have: float [A, W]. Words of more than 3% of the ads are filler."""
+    """Which informative tokens each ad's keywords have: float [A, W].
+
+    Words of more than 3% of the ads are filler.
+    """
     bag = torch.zeros(len(keywords), vocab_size)
     bag.scatter_(1, torch.from_numpy(keywords), 1.0)
     bag[:, :5] = 0.0

@@ -1,8 +1,8 @@
-"""The embedded world: queries with intents, advertisers with ads, and what everybody wrote, filmed and bid on.
+"""The embedded world: queries with intents, advertisers with ads, and what all wrote, filmed and bid on.
 
-Each split (training, validation, test) has its own advertisers and its own query strings; some products appear in the test
-split only. Every part is drawn from its own generator, keyed by (seed, split, part), so that one split can be built without
-the others and a change in one part leaves the rest as it was.
+Each split (training, validation, test) has its own advertisers and its own query strings; some products
+appear in the test split only. Every part is drawn from its own generator, keyed by (seed, split, part), so
+that one split can be built without the others and a change in one part leaves the rest as it was.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ _PRODUCTS, _QUERIES, _ADVERTISERS, _TEXTS, _FRAMES, _KEYWORDS, _TRAFFIC = range(
 class World:
     """One split of the world: A ads of N advertisers, Q queries, T bid keywords.
 
-    `corpus` is what a platform holds, `truth` what is so. Popularities sum to 1. `keyword_match` is 0 exact, 1 phrase, 2 broad.
+    `corpus` is what a platform holds, `truth` what is so. Popularities sum to 1. `keyword_match` is 0 exact,
+    1 phrase, 2 broad.
     """
 
     config: WorldConfig
@@ -163,7 +164,10 @@ def _products(config: WorldConfig, catalog: Catalog) -> _Products:
 
 
 def _queries(config: WorldConfig, catalog: Catalog, products: _Products, split: Split) -> _Intents:
-    """The query strings whose hash falls into the split; products of all splits are asked for equally often."""
+    """The query strings whose hash falls into the split.
+
+    Products of all splits are asked for equally often.
+    """
     rng = _rng(config, None, _QUERIES)
     n = config.query_pool
     product = rng.integers(0, catalog.n_products, n)
@@ -226,7 +230,9 @@ def _ad_texts(
     for ad in range(len(ads.product)):
         stuffing: tuple[str, ...] = ()
         if ads.stuffed[ad]:
-            stuffing = tuple(catalog.names[p] for p in _popular_others(products, int(ads.product[ad]), 3, rng))
+            stuffing = tuple(
+                catalog.names[p] for p in _popular_others(products, int(ads.product[ad]), 3, rng)
+            )
         product, colour, brand = int(ads.product[ad]), int(ads.colour[ad]), int(ads.brand[ad])
         texts.append(ad_text(config, catalog, product, colour, brand, stuffing, rng))
     return texts
@@ -251,10 +257,14 @@ def _bid_keywords(
     for ad, product in enumerate(ads.product.tolist()):
         name, *synonyms = catalog.terms[product]
         rows.append((name, ad, int(rng.choice((PHRASE, BROAD)))))
-        rows.extend((term, ad, BROAD if rng.random() < 0.7 else PHRASE) for term in synonyms if rng.random() < 0.7)
+        rows.extend(
+            (term, ad, BROAD if rng.random() < 0.7 else PHRASE) for term in synonyms if rng.random() < 0.7
+        )
         rows.append((f"{catalog.brands[ads.brand[ad]]} {name}", ad, EXACT if rng.random() < 0.3 else BROAD))
         if rng.random() < config.sibling_keyword_share:
-            siblings = np.flatnonzero((catalog.category == catalog.category[product]) & (np.arange(catalog.n_products) != product))
+            siblings = np.flatnonzero(
+                (catalog.category == catalog.category[product]) & (np.arange(catalog.n_products) != product)
+            )
             rows.append((catalog.names[int(rng.choice(siblings))], ad, BROAD))
         reach = 4 if ads.stuffed[ad] else int(rng.random() < config.reach_keyword_share)
         rows.extend((catalog.names[p], ad, BROAD) for p in _popular_others(products, product, reach, rng))
@@ -275,4 +285,5 @@ def _query_popularity(
         strings = np.flatnonzero(intents.product == product)
         weight = 1.0 / (rng.permutation(len(strings)) + 1.0) ** config.zipf_exponent
         popularity[strings] = products.popularity[product] * weight / weight.sum()
-    return popularity / popularity.sum()
+    shares: NDArray[np.float64] = popularity / popularity.sum()
+    return shares

@@ -1,7 +1,7 @@
 """Products with a look: 124 glyphs of the Font Awesome Free font in 18 shop categories, with words for them.
 
-The glyphs (font: SIL OFL 1.1) and the search terms (metadata: CC BY 4.0) are Font Awesome's; which of them are products,
-in which category and under which name, is this table's.
+The glyphs (font: SIL OFL 1.1) and the search terms (metadata: CC BY 4.0) are Font Awesome's; which of them
+are products, in which category and under which name, is this table's.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from numpy.typing import NDArray
 
 CATEGORIES: dict[str, dict[str, str]] = {
     "drinks": {
-        "mug-hot": "coffee mug", "wine-bottle": "wine", "beer-mug-empty": "beer stein", "martini-glass": "cocktail glass",
-        "whiskey-glass": "whiskey tumbler", "champagne-glasses": "champagne flutes", "bottle-water": "water bottle",
+        "mug-hot": "coffee mug", "wine-bottle": "wine", "beer-mug-empty": "beer stein",
+        "martini-glass": "cocktail glass", "whiskey-glass": "whiskey tumbler",
+        "champagne-glasses": "champagne flutes", "bottle-water": "water bottle",
     },
     "snacks": {
         "pizza-slice": "pizza", "burger": "burger", "hotdog": "hotdog", "cheese": "cheese", "bacon": "bacon",
         "bread-slice": "toast bread", "ice-cream": "ice cream", "cookie": "cookies",
     },
     "groceries": {
-        "apple-whole": "apples", "carrot": "carrots", "lemon": "lemons", "pepper-hot": "chili pepper", "egg": "eggs",
-        "shrimp": "shrimp", "drumstick-bite": "chicken drumstick",
+        "apple-whole": "apples", "carrot": "carrots", "lemon": "lemons", "pepper-hot": "chili pepper",
+        "egg": "eggs", "shrimp": "shrimp", "drumstick-bite": "chicken drumstick",
     },
     "clothing": {
         "shirt": "shirt", "socks": "socks", "vest": "vest", "mitten": "mittens", "hat-cowboy": "cowboy hat",
@@ -45,61 +46,91 @@ CATEGORIES: dict[str, dict[str, str]] = {
         "fire-burner": "stove", "jar": "storage jar", "sink": "kitchen sink",
     },
     "bathroom": {
-        "bath": "bathtub", "shower": "shower head", "toilet": "toilet seat", "soap": "soap bar", "toilet-paper": "toilet paper",
-        "faucet": "faucet", "pump-soap": "hand wash",
+        "bath": "bathtub", "shower": "shower head", "toilet": "toilet seat", "soap": "soap bar",
+        "toilet-paper": "toilet paper", "faucet": "faucet", "pump-soap": "hand wash",
     },
     "computers": {
         "laptop": "laptop", "keyboard": "keyboard", "computer-mouse": "computer mouse", "print": "printer",
         "hard-drive": "hard drive", "microchip": "processor", "mobile-screen-button": "smartphone",
     },
     "electronics": {
-        "tv": "television", "headphones": "headphones", "camera": "camera", "video": "camcorder", "radio": "radio",
-        "microphone": "microphone", "gamepad": "game controller", "lightbulb": "light bulb",
+        "tv": "television", "headphones": "headphones", "camera": "camera", "video": "camcorder",
+        "radio": "radio", "microphone": "microphone", "gamepad": "game controller", "lightbulb": "light bulb",
     },
     "tools": {
-        "hammer": "hammer", "wrench": "wrench", "screwdriver": "screwdriver", "paint-roller": "paint roller", "broom": "broom",
-        "toolbox": "toolbox", "trowel": "trowel",
+        "hammer": "hammer", "wrench": "wrench", "screwdriver": "screwdriver", "paint-roller": "paint roller",
+        "broom": "broom", "toolbox": "toolbox", "trowel": "trowel",
     },
     "stationery": {
-        "pencil": "pencil", "pen-fancy": "fountain pen", "stapler": "stapler", "scissors": "scissors", "paperclip": "paper clips",
-        "calculator": "calculator", "book": "notebook", "highlighter": "highlighter",
+        "pencil": "pencil", "pen-fancy": "fountain pen", "stapler": "stapler", "scissors": "scissors",
+        "paperclip": "paper clips", "calculator": "calculator", "book": "notebook",
+        "highlighter": "highlighter",
     },
     "vehicles": {
-        "car-side": "used car", "motorcycle": "motorcycle", "bicycle": "bicycle", "truck-pickup": "pickup truck", "bus": "minibus",
-        "tractor": "tractor", "sailboat": "sailboat",
+        "car-side": "used car", "motorcycle": "motorcycle", "bicycle": "bicycle",
+        "truck-pickup": "pickup truck", "bus": "minibus", "tractor": "tractor", "sailboat": "sailboat",
     },
     "garage": {
-        "car-battery": "car battery", "gas-pump": "fuel pump", "oil-can": "motor oil", "helmet-safety": "safety helmet",
-        "spray-can": "spray paint",
+        "car-battery": "car battery", "gas-pump": "fuel pump", "oil-can": "motor oil",
+        "helmet-safety": "safety helmet", "spray-can": "spray paint",
     },
     "sports": {
-        "basketball": "basketball", "football": "football", "dumbbell": "dumbbells", "bowling-ball": "bowling ball",
-        "baseball-bat-ball": "baseball bat", "golf-ball-tee": "golf ball", "table-tennis-paddle-ball": "table tennis bat",
+        "basketball": "basketball", "football": "football", "dumbbell": "dumbbells",
+        "bowling-ball": "bowling ball", "baseball-bat-ball": "baseball bat", "golf-ball-tee": "golf ball",
+        "table-tennis-paddle-ball": "table tennis bat",
     },
     "toys": {
-        "puzzle-piece": "puzzle", "robot": "robot", "chess-knight": "chess set", "dice-five": "dice", "baby-carriage": "stroller",
-        "cubes": "building blocks", "hat-wizard": "wizard costume",
+        "puzzle-piece": "puzzle", "robot": "robot", "chess-knight": "chess set", "dice-five": "dice",
+        "baby-carriage": "stroller", "cubes": "building blocks", "hat-wizard": "wizard costume",
     },
     "health": {
-        "syringe": "syringe", "pills": "pills", "stethoscope": "stethoscope", "bandage": "bandage", "kit-medical": "first aid kit",
-        "temperature-half": "thermometer", "mask-face": "face mask",
+        "syringe": "syringe", "pills": "pills", "stethoscope": "stethoscope", "bandage": "bandage",
+        "kit-medical": "first aid kit", "temperature-half": "thermometer", "mask-face": "face mask",
     },
     "outdoor": {
-        "tent": "tent", "compass": "compass", "binoculars": "binoculars", "suitcase": "suitcase", "umbrella": "umbrella",
-        "fire-extinguisher": "fire extinguisher",
+        "tent": "tent", "compass": "compass", "binoculars": "binoculars", "suitcase": "suitcase",
+        "umbrella": "umbrella", "fire-extinguisher": "fire extinguisher",
     },
 }  # fmt: skip
 """Category -> glyph -> product name."""
 
 LIFESTYLE_GLYPHS = (
-    "sun", "tree", "house", "heart", "mountain", "cloud", "star", "moon", "leaf", "snowflake", "city", "feather",
-    "face-smile", "person-walking", "person-hiking", "music", "fire", "rainbow", "anchor", "bell",
+    "sun", "tree", "house", "heart", "mountain", "cloud", "star", "moon", "leaf", "snowflake", "city",
+    "feather", "face-smile", "person-walking", "person-hiking", "music", "fire", "rainbow", "anchor", "bell",
 )  # fmt: skip
 """What a frame shows when it does not show the product."""
 
 NOT_TERMS = frozenset(
-    "burger king|dell|macbook|iphone|nba|nfl|mlb|playstore|milton|firebolt|quidditch|gollum|sharpie|bugs bunny|emt"
-    "|boo boo|doo|uer|john|pee|papercli|printer icon|coronavirus|fuji|macintosh|android|chicago|new york".split("|")
+    [
+        "burger king",
+        "dell",
+        "macbook",
+        "iphone",
+        "nba",
+        "nfl",
+        "mlb",
+        "playstore",
+        "milton",
+        "firebolt",
+        "quidditch",
+        "gollum",
+        "sharpie",
+        "bugs bunny",
+        "emt",
+        "boo boo",
+        "doo",
+        "uer",
+        "john",
+        "pee",
+        "papercli",
+        "printer icon",
+        "coronavirus",
+        "fuji",
+        "macintosh",
+        "android",
+        "chicago",
+        "new york",
+    ]
 )
 """Search terms of the metadata that name somebody's brand, a place, or nothing that one would search for."""
 
@@ -123,7 +154,10 @@ MAX_SYNONYMS = 4
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """P products: `terms[p]` are the words for product p, its name first; `code_point[p]` is its glyph in the font."""
+    """P products.
+
+    `terms[p]` are the words for product p, its name first; `code_point[p]` is its glyph in the font.
+    """
 
     names: tuple[str, ...]
     terms: tuple[tuple[str, ...], ...]
@@ -148,10 +182,16 @@ def load_catalog() -> Catalog:
     raw_terms = [_words_only(icons[icon]["search"]["terms"]) for icon, _, _ in rows]
     in_products = Counter(term for terms in raw_terms for term in terms)
     in_all_icons = Counter(term for icon in icons.values() for term in _words_only(icon["search"]["terms"]))
-    taken = {word for name in names for word in (name, *name.split())} | set(CATEGORIES) | _colour_words() | NOT_TERMS
+    taken = (
+        {word for name in names for word in (name, *name.split())}
+        | set(CATEGORIES)
+        | _colour_words()
+        | NOT_TERMS
+    )
     terms = []
     for name, candidates in zip(names, raw_terms, strict=True):
-        # A term that stands for several products says nothing about either; of the rest the rarest are the most specific.
+        # A term that stands for several products says nothing about either; of the rest the rarest are
+        # the most specific.
         own = [term for term in candidates if in_products[term] == 1 and term not in taken]
         terms.append((name, *sorted(own, key=lambda term: (in_all_icons[term], term))[:MAX_SYNONYMS]))
     return Catalog(
@@ -173,7 +213,14 @@ def font_awesome(*parts: str) -> Traversable:
 def _words_only(terms: list[str]) -> list[str]:
     """Lower-case terms of one or two plain Latin words of at least three letters."""
     lowered = dict.fromkeys(str(term).lower().strip() for term in terms)
-    return [t for t in lowered if len(t) >= 3 and len(t.split()) <= 2 and t.replace(" ", "").isascii() and t.replace(" ", "").isalpha()]
+    return [
+        t
+        for t in lowered
+        if len(t) >= 3
+        and len(t.split()) <= 2
+        and t.replace(" ", "").isascii()
+        and t.replace(" ", "").isalpha()
+    ]
 
 
 def _colour_words() -> set[str]:
@@ -183,7 +230,11 @@ def _colour_words() -> set[str]:
 def _made_up_brands(count: int) -> tuple[str, ...]:
     """Pronounceable words of no language, all different; a fixed list, the same in every world."""
     rng = np.random.default_rng(20_250_208)
-    onsets, vowels, codas = "b d f g k l m n p r s t v z br dr kl tr".split(), list("aeiou"), ["", "n", "x", "l", "r", "s"]
+    onsets, vowels, codas = (
+        ["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "br", "dr", "kl", "tr"],
+        list("aeiou"),
+        ["", "n", "x", "l", "r", "s"],
+    )
     brands: dict[str, None] = {}
     while len(brands) < count:
         parts = [str(rng.choice(onsets)) + str(rng.choice(vowels)) for _ in range(2)]

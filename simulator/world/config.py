@@ -12,8 +12,8 @@ Split = Literal["train", "validation", "test"]
 class WorldConfig:
     """One world. Equal settings give equal bytes (for one version of Pillow, which rasterises the glyphs).
 
-    Shares are probabilities in [0, 1]. Lifestyle ads are the knob that makes both modalities necessary: their frames
-    never show the product, while `product_words_missing` takes it out of the text of others.
+    Shares are probabilities in [0, 1]. Lifestyle ads are the knob that makes both modalities necessary: their
+    frames never show the product, while `product_words_missing` takes it out of the text of others.
     """
 
     seed: int = 7

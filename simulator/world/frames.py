@@ -1,4 +1,7 @@
-"""Key frames of the short videos: a product's glyph in its colour on the advertiser's pale background, or no product at all."""
+"""Key frames of the short videos.
+
+A product's glyph in its colour on the advertiser's pale background, or no product at all.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +44,21 @@ def render_frames(
                 _paint(canvas, _posed(config, catalog.code_point[product[ad]], rng), PALETTE[colour[ad]], rng)
             if rng.random() < config.distractor_share:
                 glyph = catalog.lifestyle[int(rng.integers(len(catalog.lifestyle)))]
-                _paint(canvas, _glyph_mask(glyph, int(rng.integers(8, 12)), 0), tone[ad].astype(np.float32) * 0.7, rng)
+                _paint(
+                    canvas,
+                    _glyph_mask(glyph, int(rng.integers(8, 12)), 0),
+                    tone[ad].astype(np.float32) * 0.7,
+                    rng,
+                )
             frames[ad, f] = np.clip(canvas, 0, 255).astype(np.uint8)
         if progress is not None and (ad % 100 == 99 or ad == n_ads - 1):
             progress(ad + 1, n_ads)
     return frames
 
 
-def _background(config: WorldConfig, tone: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float32]:
+def _background(
+    config: WorldConfig, tone: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float32]:
     """The advertiser's tone, a little different in each frame, with faint strokes: float32 [H, W, 3]."""
     size = config.frame_size
     shade = np.clip(tone + rng.normal(0.0, 5.0, 3), 200, 255)
@@ -71,7 +81,7 @@ def _posed(config: WorldConfig, glyph: str, rng: np.random.Generator) -> NDArray
 def _paint(
     canvas: NDArray[np.float32], mask: NDArray[np.float32], rgb: NDArray[np.float32], rng: np.random.Generator
 ) -> None:
-    """Blend a colour into the canvas through the mask, somewhere where it fits (or centred, where it does not)."""
+    """Blend a colour into the canvas through the mask, somewhere where it fits (centred, if it does not)."""
     size = canvas.shape[0]
     height, width = min(mask.shape[0], size), min(mask.shape[1], size)
     mask = mask[:height, :width, None]
@@ -82,7 +92,7 @@ def _paint(
 
 @functools.lru_cache(maxsize=20_000)
 def _glyph_mask(code_point: str, size: int, angle: int) -> NDArray[np.float32]:
-    """Coverage in [0, 1], float32, of a glyph whose longer side is `size` pixels, turned by `angle` degrees."""
+    """Coverage in [0, 1], float32, of a glyph turned by `angle` degrees, its longer side `size` pixels."""
     glyph = _large_glyph(code_point).rotate(angle, resample=Image.Resampling.BICUBIC, expand=True)
     glyph = glyph.crop(glyph.getbbox())
     scale = size / max(glyph.size)

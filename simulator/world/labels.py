@@ -1,4 +1,7 @@
-"""Graded pairs for training and evaluation, drawn so that neither the query alone nor the ad alone gives the grade away."""
+"""Graded pairs for training and evaluation.
+
+They are drawn so that neither the query alone nor the ad alone gives the grade away.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,18 @@ _LABELS_KEY = 101
 def label_pairs(world: World, per_grade: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
     """Draw pairs for every query: (query, ad, grade), each [P].
 
-    Every query gets equally many ads of each grade, `per_grade` or as many as there are strong ones (a query without
-    attributes has no grade 2 and gets twice as many of grade 3), so that a query says nothing about its pairs' grades.
-    Equally many of every grade come from advertisers who stuff keywords, two in five where there are so many, so that
-    stuffing says nothing either; those of grade 0 carry, where there are such, the very words of the query's product: the
-    hard cases that keyword retrieval brings in. Queries for what nobody sells get no pairs.
+    Every query gets equally many ads of each grade, `per_grade` or as many as there are strong ones (a query
+    without attributes has no grade 2 and gets twice as many of grade 3), so that a query says nothing about
+    its pairs' grades. Equally many of every grade come from advertisers who stuff keywords, two in five where
+    there are so many, so that stuffing says nothing either; those of grade 0 carry, where there are such, the
+    very words of the query's product: the hard cases that keyword retrieval brings in. Queries for what
+    nobody sells get no pairs.
     """
     truth = world.truth
     by_product = [np.flatnonzero(truth.ad_product == p) for p in range(len(truth.category_of_product))]
-    by_category = [np.flatnonzero(world.ad_category == c) for c in range(int(truth.category_of_product.max()) + 1)]
+    by_category = [
+        np.flatnonzero(world.ad_category == c) for c in range(int(truth.category_of_product.max()) + 1)
+    ]
     elsewhere = [np.flatnonzero(world.ad_category != c) for c in range(len(by_category))]
     stuffed_with = _stuffed_with(world)
     rows: list[NDArray[np.int64]] = []
@@ -40,7 +46,12 @@ def label_pairs(world: World, per_grade: int, rng: np.random.Generator) -> tuple
         n = min(per_grade, len(strong) // 2 if no_attributes else len(strong))
         n_stuffed_strong = int(world.stuffed[strong].sum())
         n_stuffed = min(max(2 * n // 5, n - (len(strong) - n_stuffed_strong)), n_stuffed_strong)
-        cells = [(0, elsewhere[category]), (1, siblings), (3, strong) if no_attributes else (2, relevant), (3, strong)]
+        cells = [
+            (0, elsewhere[category]),
+            (1, siblings),
+            (3, strong) if no_attributes else (2, relevant),
+            (3, strong),
+        ]
         for value, ads in cells:
             stuffed, plain = ads[world.stuffed[ads]], ads[~world.stuffed[ads]]
             if value == 0 and len(stuffed_with[product]) >= n_stuffed:
@@ -53,7 +64,11 @@ def label_pairs(world: World, per_grade: int, rng: np.random.Generator) -> tuple
 
 
 def labelled_corpus(
-    config: WorldConfig, *, train_per_grade: int = 5, test_per_grade: int = 5, progress: Progress | None = None
+    config: WorldConfig,
+    *,
+    train_per_grade: int = 5,
+    test_per_grade: int = 5,
+    progress: Progress | None = None,
 ) -> LabelledCorpus:
     """All three splits as one corpus with graded pairs: what a model is trained, chosen and tested on."""
     splits: tuple[Split, ...] = ("train", "validation", "test")
@@ -64,7 +79,16 @@ def labelled_corpus(
         rng = np.random.default_rng((config.seed, code, _LABELS_KEY))
         query, ad, grade = label_pairs(world, train_per_grade if split == "train" else test_per_grade, rng)
         held_out = (split == "test") & world.query_is_held_out[query]
-        labels.append(np.stack((query + first_query, ad + first_ad, grade, np.where(held_out, SPLITS.index("held_out"), code))))
+        labels.append(
+            np.stack(
+                (
+                    query + first_query,
+                    ad + first_ad,
+                    grade,
+                    np.where(held_out, SPLITS.index("held_out"), code),
+                )
+            )
+        )
         first_query += world.corpus.n_queries
         first_ad += world.corpus.n_ads
     parts = [world.corpus for world in worlds]
@@ -81,10 +105,13 @@ def labelled_corpus(
 def _stuffed_with(world: World) -> list[NDArray[np.int64]]:
     """For each product, the stuffed ads of other categories whose text carries its name."""
     ads = np.flatnonzero(world.stuffed)
-    texts = [f" {world.corpus.ad_text(ad)} " for ad in ads]
+    texts = [f" {world.corpus.ad_text(int(ad))} " for ad in ads]
     category = world.truth.category_of_product
     return [
-        ads[np.array([f" {name} " in text for text in texts], dtype=bool) & (world.ad_category[ads] != category[product])]
+        ads[
+            np.array([f" {name} " in text for text in texts], dtype=bool)
+            & (world.ad_category[ads] != category[product])
+        ]
         for product, name in enumerate(world.catalog.names)
     ]
 

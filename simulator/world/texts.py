@@ -1,4 +1,4 @@
-"""What people write: queries that look for a product, and the noisy text of the short videos that advertise one."""
+"""What people write: queries for a product, and the noisy text of the short videos that advertise one."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from .config import WorldConfig
 QUERY_FILLER = ("buy", "cheap", "best", "for sale", "near me", "online", "deal", "price", "review", "new")
 
 TITLE_FILLER = (
-    "today only", "limited offer", "new arrival", "best seller", "free shipping", "just dropped", "must have", "big sale",
-    "half price", "top quality", "official store", "season special", "last chance", "loved by many", "factory direct",
+    "today only", "limited offer", "new arrival", "best seller", "free shipping", "just dropped", "must have",
+    "big sale", "half price", "top quality", "official store", "season special", "last chance",
+    "loved by many", "factory direct",
 )  # fmt: skip
 OCR_FILLER = (
-    "tap to shop", "link below", "save now", "order now", "follow us", "swipe up", "shop the look", "use code hello",
-    "five stars", "only here", "live now", "in stock", "open daily", "see more",
+    "tap to shop", "link below", "save now", "order now", "follow us", "swipe up", "shop the look",
+    "use code hello", "five stars", "only here", "live now", "in stock", "open daily", "see more",
 )  # fmt: skip
 ASR_FILLER = (
-    "hey everyone welcome back", "you have to see this", "i was not expecting that", "let me show you", "trust me on this one",
-    "do not miss it", "my family loves it", "we tried it for a week", "wait until the end", "this changed my mornings",
-    "people keep asking me", "honestly it is great", "look at the details", "thank you for watching",
+    "hey everyone welcome back", "you have to see this", "i was not expecting that", "let me show you",
+    "trust me on this one", "do not miss it", "my family loves it", "we tried it for a week",
+    "wait until the end", "this changed my mornings", "people keep asking me", "honestly it is great",
+    "look at the details", "thank you for watching",
 )  # fmt: skip
 
 T = TypeVar("T")
@@ -65,7 +67,10 @@ def ad_text(
     stuffing: tuple[str, ...],
     rng: np.random.Generator,
 ) -> AdText:
-    """Title, OCR and ASR of one ad. `stuffing` are popular words of other products, for advertisers who do that."""
+    """Title, OCR and ASR of one ad.
+
+    `stuffing` are popular words of other products, for advertisers who do that.
+    """
     named = rng.random() >= config.product_words_missing
     title, ocr, asr = [_choice(TITLE_FILLER, rng)], [_choice(OCR_FILLER, rng)], [_choice(ASR_FILLER, rng)]
     if rng.random() < config.brand_word_share:
@@ -79,7 +84,9 @@ def ad_text(
     if rng.random() < config.colour_word_share:
         _choice((title, ocr, asr), rng).append(_choice(COLOUR_WORDS[colour], rng))
     if rng.random() < config.sibling_mention_share:
-        siblings = np.flatnonzero((catalog.category == catalog.category[product]) & (np.arange(catalog.n_products) != product))
+        siblings = np.flatnonzero(
+            (catalog.category == catalog.category[product]) & (np.arange(catalog.n_products) != product)
+        )
         asr.append(f"goes well with {_term(catalog, int(rng.choice(siblings)), 0.0, rng)}")
     for word in stuffing:
         _choice((title, ocr, ocr), rng).append(word)

@@ -1,5 +1,7 @@
 """The model, its checkpoint and its training, at sizes that take seconds."""
 
+# ruff: noqa: E402
+
 from __future__ import annotations
 
 import dataclasses
@@ -50,7 +52,8 @@ def test_shapes(model: HCMRM) -> None:
     visual = model.visual_tokens(_frames(2))
     assert visual.shape == (2, 3 * 5 + 1, 16)
     logits = model(_text([[2, 7, 3, 8, 3], [2, 9, 3, 3]]), visual, torch.tensor([0, 1]))
-    assert logits.shape == (2, 3) and logits.dtype == torch.float32
+    assert logits.shape == (2, 3)
+    assert logits.dtype == torch.float32
 
 
 def test_class_token_sees_the_last_token(model: HCMRM) -> None:
@@ -98,18 +101,21 @@ def test_training_learns_resumes_and_scores(tmp_path: Path) -> None:
     data = tiny_corpus()
     whole = train(data, tmp_path / "whole", TINY_TRAINING)
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop_in_the_middle(progress: TrainProgress) -> None:
         if progress.stage == "finetune" and progress.step == 5:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         train(data, tmp_path / "halves", TINY_TRAINING, progress=stop_in_the_middle)
     seen: list[tuple[str, int]] = []
-    halves = train(data, tmp_path / "halves", TINY_TRAINING, progress=lambda p: seen.append((p.stage, p.step)))
-    assert seen == [("finetune", 4), ("finetune", 5), ("finetune", 6)]  # from the state saved at the validation of step 3
+    halves = train(
+        data, tmp_path / "halves", TINY_TRAINING, progress=lambda p: seen.append((p.stage, p.step))
+    )
+    # From the state saved at the validation of step 3.
+    assert seen == [("finetune", 4), ("finetune", 5), ("finetune", 6)]
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, halves.model.state_dict()[name]), name
 
@@ -119,7 +125,9 @@ def test_training_learns_resumes_and_scores(tmp_path: Path) -> None:
     probabilities = scorer.grade_probabilities(*pairs)
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(3))
     assert probabilities @ np.array([0.0, 0.2, 0.7, 1.0]) == pytest.approx(scorer.score(*pairs))
-    assert scorer.keywords(np.array([0])) == (("mug", "sale", "tap", "to", "shop", "look", "at", "my", "mug"),)
+    assert scorer.keywords(np.array([0])) == (
+        ("mug", "sale", "tap", "to", "shop", "look", "at", "my", "mug"),
+    )
 
     with pytest.raises(TrainError, match="other settings"):
         train(data, tmp_path / "halves", dataclasses.replace(TINY_TRAINING, seed=1))
@@ -127,7 +135,9 @@ def test_training_learns_resumes_and_scores(tmp_path: Path) -> None:
 
 def test_more_training_tells_the_products_apart(tmp_path: Path) -> None:
     data = tiny_corpus()
-    config = dataclasses.replace(TINY_TRAINING, align_steps=0, finetune_steps=120, validate_every=60, rate=3e-3, average=0.9)
+    config = dataclasses.replace(
+        TINY_TRAINING, align_steps=0, finetune_steps=120, validate_every=60, rate=3e-3, average=0.9
+    )
     scorer = HcmrmScorer(train(data, tmp_path, config), data.corpus)
     test = data.labels.of("test")
     score = scorer.score(test.query, test.ad)
@@ -136,18 +146,26 @@ def test_more_training_tells_the_products_apart(tmp_path: Path) -> None:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    train(tiny_corpus(), tmp_path / "checkpoint", dataclasses.replace(TINY_TRAINING, align_steps=0, finetune_steps=1))
+    train(
+        tiny_corpus(),
+        tmp_path / "checkpoint",
+        dataclasses.replace(TINY_TRAINING, align_steps=0, finetune_steps=1),
+    )
     return tmp_path / "checkpoint"
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "keywords.json", "training.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "tokenizer.json", "keywords.json", "training.json"]
+)
 def test_missing_file_is_named(saved: Path, name: str) -> None:
     (saved / name).unlink()
     with pytest.raises(CheckpointError, match=rf"{name}: not found; train a checkpoint with 'relbid train"):
         Checkpoint.load(saved)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "keywords.json", "training.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "tokenizer.json", "keywords.json", "training.json"]
+)
 @pytest.mark.parametrize("keep", [0.0, 0.5])
 def test_truncated_file_is_refused(saved: Path, name: str, keep: float) -> None:
     path = saved / name

@@ -1,5 +1,7 @@
 """The hierarchical softmax against numbers worked out by hand, and what its score promises."""
 
+# ruff: noqa: E402
+
 from __future__ import annotations
 
 import math
@@ -23,10 +25,13 @@ LOGIT = st.floats(-15, 15)
 
 
 def test_grade_probabilities_by_hand() -> None:
-    # P(positive) = 3/4, P(1 | negative) = 1/5, P(3 | positive) = 2/3: the logits are the logarithms of the odds.
+    # P(positive) = 3/4, P(1 | negative) = 1/5, P(3 | positive) = 2/3: the logits are the logarithms
+    # of the odds.
     logits = torch.tensor([[math.log(3.0), math.log(1 / 4), math.log(2.0)]])
     probabilities = log_grade_probabilities(logits).exp()[0].tolist()
-    assert probabilities == pytest.approx([1 / 4 * 4 / 5, 1 / 4 * 1 / 5, 3 / 4 * 1 / 3, 3 / 4 * 2 / 3], abs=1e-6)
+    assert probabilities == pytest.approx(
+        [1 / 4 * 4 / 5, 1 / 4 * 1 / 5, 3 / 4 * 1 / 3, 3 / 4 * 2 / 3], abs=1e-6
+    )
 
 
 def test_loss_by_hand() -> None:
@@ -39,14 +44,17 @@ def test_loss_by_hand() -> None:
 def test_a_pair_teaches_only_its_own_branch() -> None:
     logits = torch.zeros(2, 3, requires_grad=True)
     hierarchical_softmax_loss(logits, torch.tensor([0, 3])).backward()
-    # Mean over two pairs, each with probability 1/2 in every binary softmax it takes part in: gradients of +-1/4.
+    # Mean over two pairs, each with probability 1/2 in every binary softmax it takes part in:
+    # gradients of +-1/4.
     assert logits.grad is not None
     assert logits.grad.tolist() == [[0.25, 0.25, 0.0], [-0.25, 0.0, -0.25]]
 
 
 @given(LOGIT, LOGIT, LOGIT)
 def test_probabilities_sum_to_one(a: float, b: float, c: float) -> None:
-    assert log_grade_probabilities(torch.tensor([[a, b, c]], dtype=torch.float64)).exp().sum().item() == pytest.approx(1.0)
+    assert log_grade_probabilities(
+        torch.tensor([[a, b, c]], dtype=torch.float64)
+    ).exp().sum().item() == pytest.approx(1.0)
 
 
 @given(LOGIT, LOGIT, LOGIT, st.floats(0.01, 5), st.integers(0, 2))
@@ -68,13 +76,17 @@ def test_contrastive_loss_by_hand() -> None:
     # Orthogonal pairs at temperature 1: each row is (1, 0), so the loss is ln(1 + 1/e) both ways.
     eye = torch.eye(2)
     nothing_shared = torch.zeros(2, 2, dtype=torch.bool)
-    assert contrastive_loss(eye, eye, nothing_shared, 1.0).item() == pytest.approx(math.log1p(math.exp(-1.0)), abs=1e-6)
+    assert contrastive_loss(eye, eye, nothing_shared, 1.0).item() == pytest.approx(
+        math.log1p(math.exp(-1.0)), abs=1e-6
+    )
 
 
 def test_false_negatives_are_left_out() -> None:
     # With the only other ad about the same thing, nothing is left to tell apart: no loss.
     eye = torch.eye(2)
-    assert contrastive_loss(eye, eye, torch.ones(2, 2, dtype=torch.bool), 1.0).item() == pytest.approx(0.0, abs=1e-6)
+    assert contrastive_loss(eye, eye, torch.ones(2, 2, dtype=torch.bool), 1.0).item() == pytest.approx(
+        0.0, abs=1e-6
+    )
 
 
 def test_bag_of_words_by_hand() -> None:

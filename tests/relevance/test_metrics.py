@@ -20,8 +20,13 @@ GRADE = np.array([3, 2, 1, 0])
 def test_perfect_order() -> None:
     metrics = evaluate(QUERY, GRADE, np.array([0.9, 0.8, 0.2, 0.1]))
     assert metrics.as_dict() == {
-        "auc": 1.0, "auc_3_2": 1.0, "auc_1_0": 1.0, "spearman": pytest.approx(1.0), "ndcg_10": 1.0, "pnr": math.inf,
-    }  # fmt: skip
+        "auc": 1.0,
+        "auc_3_2": 1.0,
+        "auc_1_0": 1.0,
+        "spearman": pytest.approx(1.0),
+        "ndcg_10": 1.0,
+        "pnr": math.inf,
+    }
 
 
 def test_auc_counts_pairs() -> None:
@@ -48,7 +53,8 @@ def test_ndcg_by_hand() -> None:
 
 def test_ndcg_leaves_out_queries_without_gain() -> None:
     query, ndcg = ndcg_by_query(np.array([0, 0, 5]), np.array([0, 0, 2]), np.array([0.1, 0.2, 0.3]))
-    assert query.tolist() == [5] and ndcg.tolist() == [1.0]
+    assert query.tolist() == [5]
+    assert ndcg.tolist() == [1.0]
 
 
 def test_pnr_by_hand() -> None:

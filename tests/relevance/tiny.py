@@ -1,4 +1,7 @@
-"""A labelled corpus and a training small enough for a test: three products that have a colour and a word each."""
+"""A labelled corpus and a training small enough for a test.
+
+Three products have a colour and a word each.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,25 @@ TINY_TRAINING = TrainConfig(
     warm_up=2,
     validate_every=3,
     vocab_size=120,
-    model={"hidden_size": 16, "num_heads": 2, "intermediate_size": 32, "conv_stem": (8, 8, 8, 16), "embed_dim": 8},
+    model={
+        "hidden_size": 16,
+        "num_heads": 2,
+        "intermediate_size": 32,
+        "conv_stem": (8, 8, 8, 16),
+        "embed_dim": 8,
+    },
 )
 
 
 def tiny_corpus(n_ads: int = 24) -> LabelledCorpus:
-    """Ads of the three products in turn; every query is graded against every ad: 3 for its product, else 0."""
+    """Ads of the three products in turn; every query is graded on every ad: 3 for its product, else 0."""
     rng = np.random.default_rng(5)
     product = np.arange(n_ads) % 3
     frames = rng.integers(200, 255, (n_ads, 3, 48, 48, 3)).astype(np.uint8)
     frames[np.arange(n_ads), :, 12:36, 12:36, product] = 20
-    query_text = tuple(f"{adjective} {word}" for adjective in ("red", "cheap", "best", "new") for word in WORDS)
+    query_text = tuple(
+        f"{adjective} {word}" for adjective in ("red", "cheap", "best", "new") for word in WORDS
+    )
     corpus = Corpus(
         query_text=query_text,
         ad_title=tuple(f"{WORDS[p]} sale" for p in product),
@@ -36,7 +47,9 @@ def tiny_corpus(n_ads: int = 24) -> LabelledCorpus:
         ad_asr=tuple(f"look at my {WORDS[p]}" for p in product),
         frames=frames,
     )
-    query, ad = (index.ravel() for index in np.meshgrid(np.arange(len(query_text)), np.arange(n_ads), indexing="ij"))
+    query, ad = (
+        index.ravel() for index in np.meshgrid(np.arange(len(query_text)), np.arange(n_ads), indexing="ij")
+    )
     grade = np.where(query % 3 == product[ad], 3 - (ad // 3) % 2, (ad // 3) % 2)
     split = np.where(query < 6, 0, np.where(query < 9, 1, 2))
     return LabelledCorpus(corpus, Labels(query, ad, grade, split))

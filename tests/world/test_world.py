@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -60,7 +61,8 @@ def test_one_seed_one_world() -> None:
     config = WorldConfig(test_advertisers=18, query_pool=300)
     first, again = build_world(config, "test"), build_world(config, "test")
     assert first.corpus.fingerprint() == again.corpus.fingerprint()
-    assert first.keyword == again.keyword and (first.query_popularity == again.query_popularity).all()
+    assert first.keyword == again.keyword
+    assert (first.query_popularity == again.query_popularity).all()
     other = build_world(dataclasses.replace(config, seed=8), "test")
     assert other.corpus.fingerprint() != first.corpus.fingerprint()
 
@@ -68,26 +70,33 @@ def test_one_seed_one_world() -> None:
 def test_frames_differ_from_texts_alone() -> None:
     """Difficulty of the frames is a setting of its own: the texts stay word for word."""
     config = WorldConfig(test_advertisers=18, query_pool=300)
-    plain, lifestyle = (build_world(dataclasses.replace(config, lifestyle_share=s), "test") for s in (0.0, 1.0))
+    plain, lifestyle = (
+        build_world(dataclasses.replace(config, lifestyle_share=s), "test") for s in (0.0, 1.0)
+    )
     assert plain.corpus.ad_texts() == lifestyle.corpus.ad_texts()
     assert (plain.corpus.frames != lifestyle.corpus.frames).any(axis=(2, 3, 4)).mean() > 0.8
 
 
 def test_splits_share_no_query_and_held_out_products_only_in_test(worlds: dict[str, World]) -> None:
     texts = [set(world.corpus.query_text) for world in worlds.values()]
-    assert all(texts) and not (texts[0] & texts[1] or texts[0] & texts[2] or texts[1] & texts[2])
+    assert all(texts)
+    assert all(first.isdisjoint(second) for first, second in combinations(texts, 2))
     held_out = worlds["test"].held_out_products
     assert len(held_out) == 12
     for split in ("train", "validation"):
         truth = worlds[split].truth
-        assert not np.isin(truth.ad_product, held_out).any() and not np.isin(truth.query_product, held_out).any()
+        assert not np.isin(truth.ad_product, held_out).any()
+        assert not np.isin(truth.query_product, held_out).any()
     assert np.isin(worlds["test"].truth.ad_product, held_out).any()
 
 
 def test_shares_are_what_the_settings_say(worlds: dict[str, World]) -> None:
     world = worlds["train"]
     truth = world.truth
-    brand_named = [world.catalog.brands[b] in text for b, text in zip(truth.ad_brand, world.corpus.ad_texts(), strict=True)]
+    brand_named = [
+        world.catalog.brands[b] in text
+        for b, text in zip(truth.ad_brand, world.corpus.ad_texts(), strict=True)
+    ]
     assert np.mean(brand_named) == pytest.approx(SMALL.brand_word_share, abs=0.02)
     colour, brand = truth.query_colour >= 0, truth.query_brand >= 0
     assert np.mean(colour & ~brand) == pytest.approx(SMALL.colour_share, abs=0.05)
@@ -111,17 +120,25 @@ def test_labels_are_balanced(worlds: dict[str, World]) -> None:
 
 @pytest.mark.parametrize("side", ["query", "ad"])
 def test_neither_side_alone_gives_the_grade_away(worlds: dict[str, World], side: str) -> None:
-    """A linear model on all words of the query (or of the ad, with its true product, colour and brand) stays near chance."""
+    """A linear model on all words of one side stays near chance.
+
+    The words of the query, or those of the ad with its true product, colour and brand.
+    """
 
     def features(world: World, query: np.ndarray, ad: np.ndarray) -> list[str]:
         if side == "query":
             return [world.corpus.query_text[q] for q in query]
         truth = world.truth
-        return [f"{world.corpus.ad_text(a)} p{truth.ad_product[a]} c{truth.ad_colour[a]} b{truth.ad_brand[a]}" for a in ad]
+        return [
+            f"{world.corpus.ad_text(a)} p{truth.ad_product[a]} c{truth.ad_colour[a]} b{truth.ad_brand[a]}"
+            for a in ad
+        ]
 
     words = CountVectorizer(min_df=3, token_pattern=r"\S+")
     query, ad, grade = label_pairs(worlds["train"], 4, np.random.default_rng(0))
-    model = LogisticRegression(max_iter=200, C=0.1).fit(words.fit_transform(features(worlds["train"], query, ad)), grade >= 2)
+    model = LogisticRegression(max_iter=200, C=0.1).fit(
+        words.fit_transform(features(worlds["train"], query, ad)), grade >= 2
+    )
     query, ad, grade = label_pairs(worlds["test"], 4, np.random.default_rng(0))
     score = model.decision_function(words.transform(features(worlds["test"], query, ad)))
     assert auc(grade >= 2, score) == pytest.approx(0.5, abs=0.04)
