@@ -20,7 +20,6 @@ from relevance.lexical import Bm25Scorer
 from relevance.oracle import GRADE_GAIN, OracleScorer
 from relevance.protocol import RelevanceScorer, check_scorer, load_object, score_pairs
 from scenarios import cache as disk
-from scenarios.errors import UserError
 from scenarios.load import override
 from scenarios.schema import PREPARED, Scenario
 from simulator.arrays import FloatArray, IntArray
@@ -175,20 +174,6 @@ def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
             load_object(scorer, "scorer")
 
 
-def require_device(device: str) -> None:
-    """Imports torch.
-
-    Raises:
-        UserError: this machine, or this build of torch, has no such device.
-    """
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "device 'cuda': torch finds no GPU here; take 'cpu', or install a CUDA build of torch"
-        )
-
-
 def checkpoint_folder(scenario: Scenario) -> Path:
     """Where a scenario's HCMRM checkpoint lies."""
     return Path(scenario.hcmrm.checkpoint) if scenario.hcmrm.checkpoint else SHIPPED_CHECKPOINT
@@ -222,8 +207,9 @@ def _scored(
         table = ScoreTable.build(query, ad, score_pairs(Bm25Scorer(corpus), query, ad, scorer))
     else:
         from relevance.hcmrm import HcmrmScorer  # imports torch
+        from relevance.hcmrm.device import use_device
 
-        require_device(prepared.scenario.hcmrm.device)
+        use_device(prepared.scenario.hcmrm.device)
         model_scorer = HcmrmScorer.load(corpus, checkpoint, device=prepared.scenario.hcmrm.device)
         probabilities = model_scorer.grade_probabilities(query, ad, progress)
         table = ScoreTable.build(query, ad, probabilities @ np.asarray(GRADE_GAIN), probabilities)

@@ -17,7 +17,7 @@ from relevance.metrics import Interval
 from relevance.protocol import RelevanceScorer
 from scenarios.cache import FOLDER, world_hash
 from scenarios.errors import StoreError, UserError
-from scenarios.market import Progress, require_device
+from scenarios.market import Progress
 from scenarios.store import whole_folder
 from simulator.arrays import FloatArray, IntArray
 from simulator.world import WorldConfig, labelled_corpus
@@ -82,13 +82,10 @@ def train_model(
     Raises:
         UserError: `out` cannot be written, or holds a training with other settings.
     """
-    import torch
-
+    from relevance.hcmrm.device import use_device
     from relevance.hcmrm.train import TrainConfig, TrainError, train
 
-    require_device(device)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_device(device, threads)
     config = replace(TrainConfig(model=dict(MODALITIES[modality])), **dict[str, Any](settings or {}))
     try:
         return train(data, out, config, device=device, progress=progress or (lambda _: None))
@@ -121,17 +118,19 @@ def evaluate_models(
         UserError: the corpus has no pairs of a split.
     """
     from relevance.hcmrm import HcmrmScorer
+    from relevance.hcmrm.device import use_device
 
-    require_device(device)
+    graded = {split: data.labels.of(split) for split in splits}
+    for split, labels in graded.items():
+        if not len(labels):
+            raise UserError(f"the corpus has no graded pairs of the split '{split}'; take another --split")
+    use_device(device)
     scorers: dict[str, RelevanceScorer] = {
         name: HcmrmScorer.load(data.corpus, folder, device=device) for name, folder in checkpoints.items()
     }
     scorers["bm25"] = Bm25Scorer(data.corpus)
     results: dict[str, list[ScorerEvaluation]] = {}
-    for split in splits:
-        labels = data.labels.of(split)
-        if not len(labels):
-            raise UserError(f"the corpus has no graded pairs of the split '{split}'; take another --split")
+    for split, labels in graded.items():
         shown = {name: _Reporting(scorer, f"{name} on {split}", progress) for name, scorer in scorers.items()}
         results[split] = evaluate_scorers(labels, shown, rng=np.random.default_rng(seed))
     return results

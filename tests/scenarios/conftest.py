@@ -14,7 +14,6 @@ world:
   test_advertisers: 36
   ads_per_advertiser: 4
   query_pool: 3000
-  frame_size: 42
 traffic: {n_queries: 2000}
 retrieval: {candidates: 12}
 scorer: oracle

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -199,20 +198,6 @@ def test_bad_input_gets_one_message_and_leaves_nothing(tmp_path, tiny_file, argu
     (tmp_path / "latin1.yaml").write_bytes(b"name: caf\xe9\n")
     assert refused(relbid(*arguments, cwd=tmp_path)) == message
     assert nothing_was_written(tmp_path)
-
-
-def test_a_damaged_checkpoint_is_refused(tmp_path, tiny_file):
-    from scenarios.market import SHIPPED_CHECKPOINT
-
-    if not SHIPPED_CHECKPOINT.is_dir():
-        pytest.skip("no checkpoint is shipped yet")
-    shutil.copytree(SHIPPED_CHECKPOINT, tmp_path / "model")
-    weights = tmp_path / "model" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    done = relbid("run", tiny_file.name, "--scorer", "hcmrm", "--set", "hcmrm.checkpoint=model", cwd=tmp_path)
-    assert refused(done).startswith("model: damaged checkpoint (")
-    assert not list((tmp_path / "results").glob("tiny-*"))
-    assert not list((tmp_path / "results" / ".cache").glob("scores-hcmrm*"))
 
 
 def test_a_plugin_is_found_beside_the_user(tmp_path, tiny_file):

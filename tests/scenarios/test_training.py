@@ -1,0 +1,171 @@
+"""`relbid train` and `relbid evaluate` on a small corpus, and their checkpoint at work in a scenario."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from relevance.errors import CheckpointError
+from relevance.oracle import GRADE_GAIN
+from scenarios import cache as disk
+from scenarios import inspect_query, override, prepare, relevance_of
+from simulator.world import WorldConfig, labelled_corpus
+from tests.scenarios.test_cli import REPOSITORY, refused, relbid
+
+TRAIN = ("train", "--corpus", "corpus", "--align-steps", 1, "--threads", 1)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_text):
+    """A folder with a corpus, a checkpoint trained for two steps, and a scenario that uses it."""
+    folder = tmp_path_factory.mktemp("training")
+    config = WorldConfig(
+        train_advertisers=72,
+        validation_advertisers=36,
+        test_advertisers=36,
+        ads_per_advertiser=6,
+        query_pool=2000,
+    )
+    labelled_corpus(config).save(folder / "corpus")
+    done = relbid(*TRAIN, "--steps", 2, "--out", "model", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "Checkpoint: model/\n"
+    assert "validation: auc 0." in done.stderr
+    (folder / "tiny.yaml").write_text(tiny_text)
+    return folder
+
+
+def test_evaluate_prints_a_table_and_writes_the_card(trained):
+    shutil.copytree(trained / "model", trained / "other", dirs_exist_ok=True)
+    options = (
+        "--checkpoint",
+        "model",
+        "--against",
+        "other=other",
+        "--split",
+        "validation",
+        "--split",
+        "test",
+    )
+    done = relbid("evaluate", "--corpus", "corpus", *options, "--card", "cards/card.md", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    assert "Relevance on the split 'validation'" in done.stdout
+    rows = [line.split() for line in done.stdout.splitlines() if line.split()]
+    assert [row[0] for row in rows if row[0] in ("hcmrm", "other", "bm25")] == ["hcmrm", "other", "bm25"]
+    assert "…" not in done.stdout
+    # The same checkpoint leads itself by nothing.
+    [same] = [row for row in rows if row[0] == "other"]
+    assert "+0.000 [+0.000, +0.000] +0.000 [+0.000, +0.000]" in " ".join(same)
+
+    card = (trained / "cards" / "card.md").read_text()
+    assert card.startswith("# HCMRM checkpoint\n")
+    assert "finetune_steps 2" in card
+    assert "`relbid evaluate --corpus corpus --checkpoint model" in card
+    [table_row] = [row for row in rows if row[0] == "hcmrm"]
+    assert f"| hcmrm | {' | '.join(table_row[1:7])} |" in card
+    assert not list((trained / "cards").glob(".writing*"))
+
+
+def test_a_training_with_other_settings_is_not_continued_by_mistake(trained):
+    done = relbid(*TRAIN, "--steps", 3, "--out", "model", cwd=trained)
+    assert "model/training-state.pt: belongs to a training with other settings" in refused(done)
+
+
+def test_a_stopped_training_says_how_to_go_on(trained):
+    command = [
+        sys.executable,
+        "-m",
+        "scenarios.cli",
+        *map(str, TRAIN),
+        "--steps",
+        "100000",
+        "--out",
+        "stopped",
+    ]
+    environment = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=trained, env=environment, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not (trained / "stopped").is_dir():
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "relbid: stopped; the same command goes on from the last saved step" in rest
+    assert "Traceback" not in rest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("train", "--corpus", "corpus", "--out", "corpus/ads.jsonl/x"),
+            "cannot be written (Not a directory)",
+        ),
+        (("train", "--corpus", "nowhere"), "nowhere/queries.jsonl: not found"),
+        (("evaluate", "--corpus", "corpus", "--checkpoint", "corpus"), "corpus/model.safetensors: not found"),
+        (
+            ("evaluate", "--corpus", "corpus", "--checkpoint", "model", "--split", "held_out"),
+            "no graded pairs",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_or_evaluated_is_explained(trained, tmp_path, arguments, message):
+    shutil.copytree(trained / "corpus", tmp_path / "corpus")
+    shutil.copytree(trained / "model", tmp_path / "model")
+    labels = dict(np.load(tmp_path / "corpus" / "labels.npz"))
+    labels["split"] = np.where(labels["split"] == 3, 2, labels["split"])
+    np.savez(tmp_path / "corpus" / "labels.npz", **labels)
+    assert message in refused(relbid(*arguments, cwd=tmp_path))
+
+
+def test_the_model_s_scores_are_kept_and_explained(prepared, trained, tmp_path):
+    scenario = override(prepared.scenario, {"hcmrm.checkpoint": str(trained / "model"), "scorer": "hcmrm"})
+    own = prepare(scenario, cache=tmp_path)
+    first = relevance_of(own, "hcmrm", cache=tmp_path)
+    [path] = (tmp_path / disk.FOLDER).glob("scores-hcmrm-*")
+    again = relevance_of(own, "hcmrm", cache=tmp_path)
+    np.testing.assert_array_equal(again.score, first.score)
+    assert first.grade_probabilities is not None
+    met = own.candidate >= 0
+    np.testing.assert_allclose(first.grade_probabilities[met].sum(axis=-1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(first.grade_probabilities[met] @ np.asarray(GRADE_GAIN), first.score[met])
+    assert not first.score[~met].any()
+
+    table = inspect_query(own, first, 0)
+    assert len(table) > 0
+    np.testing.assert_allclose(table.select("p0", "p1", "p2", "p3").to_numpy().sum(axis=1), 1.0, atol=1e-6)
+    assert table["keywords"].null_count() == 0
+    words = set(own.world.corpus.ad_text(table["ad"][0]).split())
+    assert set(table["keywords"][0].split()) <= words
+
+    # A damaged checkpoint is not hidden by scores that were kept.
+    shutil.copytree(trained / "model", tmp_path / "damaged")
+    weights = tmp_path / "damaged" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    damaged = prepare(override(scenario, {"hcmrm.checkpoint": str(tmp_path / "damaged")}), cache=tmp_path)
+    with pytest.raises(CheckpointError, match="damaged checkpoint"):
+        relevance_of(damaged, "hcmrm", cache=tmp_path)
+    assert list((tmp_path / disk.FOLDER).glob("scores-hcmrm-*")) == [path]
+
+
+def test_a_damaged_checkpoint_leaves_no_result(trained, tmp_path, tiny_file):
+    shutil.copytree(trained / "model", tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text("{")
+    done = relbid("run", tiny_file.name, "--scorer", "hcmrm", "--set", "hcmrm.checkpoint=model", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("relbid: model: damaged checkpoint (")
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "results").glob("tiny-*"))
+
+
+def test_a_run_with_the_model_stores_its_log(trained, tmp_path):
+    options = ("--scorer", "hcmrm", "--set", f"hcmrm.checkpoint={trained / 'model'}", "--no-sweep")
+    done = relbid("run", trained / "tiny.yaml", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "HCMRM" in done.stdout
+    [metrics] = (tmp_path / "results").glob("tiny-*/metrics.json")
+    assert json.loads(metrics.read_text())["revenue"] > 0
