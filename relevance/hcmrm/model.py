@@ -118,11 +118,14 @@ class HCMRM(PreTrainedModel):
         self.text_encoder = TextEncoder(config)
         self.fusion_layers = _text_layers(config, config.fusion_layers, cross=True)
         # A learnt token that stands beside the frames, and alone where there are none to look at.
-        self.no_frame = nn.Parameter(torch.zeros(1, 1, size))
+        self.no_frame = nn.Parameter(0.02 * torch.randn(1, 1, size))
         self.grade_head = nn.Linear(size, 3)
         self.frame_projection = nn.Linear(size, config.embed_dim)
         self.text_projection = nn.Linear(size, config.embed_dim)
         self.keyword_head = nn.Linear(size, config.vocab_size)
+        self.mlm_transform = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.LayerNorm(size, eps=1e-12))
+        self.mlm_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.topic_scale = nn.Parameter(torch.tensor([5.0, 0.0]))
         self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -138,7 +141,7 @@ class HCMRM(PreTrainedModel):
         if isinstance(module, (nn.LayerNorm, nn.BatchNorm2d)):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
-        if isinstance(module, (VisualEncoder, HCMRM)):
+        if isinstance(module, VisualEncoder):
             for parameter in module.parameters(recurse=False):
                 nn.init.normal_(parameter, std=0.02)
 
@@ -159,7 +162,7 @@ class HCMRM(PreTrainedModel):
         return torch.cat((nothing, tokens), dim=1)
 
     def fuse(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
-        """[CLS] of the fusion encoder for P pairs: [P, d].
+        """All tokens of P pairs after the fusion encoder, [CLS] first: [P, N, d].
 
         Args:
             visual: `visual_tokens` of the A ads of the batch, [A, V, d].
@@ -169,11 +172,31 @@ class HCMRM(PreTrainedModel):
         bias = attention_bias(text.mask, x.dtype)
         for layer in self.fusion_layers:
             x = layer(x, bias, visual, ad_of_pair)
-        return x[:, 0]
+        return x
 
     def forward(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
         """Grade logits of P pairs, [P, 3]: positive branch, 1 within the negative, 3 within the positive."""
-        return self.grade_head(self.fuse(text, visual, ad_of_pair)).float()
+        return self.grade_head(self.fuse(text, visual, ad_of_pair)[:, 0]).float()
+
+    def word_logits(self, tokens: Tensor) -> Tensor:
+        """Masked language modelling: fused tokens [M, d] to logits over the vocabulary, [M, W].
+
+        The weights are those of the word embeddings, as in BERT.
+        """
+        return nn.functional.linear(self.mlm_transform(tokens), self.text_encoder.word.weight, self.mlm_bias)
+
+    def topic_logits(self, query_ids: Tensor, keyword_ids: Tensor) -> Tensor:
+        """Whether query and keywords are of one topic, from the word embeddings alone: [P].
+
+        A scaled cosine of the sums of their embeddings, as in StarSpace (arXiv 1709.03856).
+
+        Args:
+            query_ids: [P, Lq], padded with 0, whose embedding is 0.
+            keyword_ids: [P, Lk], likewise.
+        """
+        query, keywords = (self.text_encoder.word(ids).sum(dim=1) for ids in (query_ids, keyword_ids))
+        cosine = nn.functional.cosine_similarity(query, keywords, dim=-1)
+        return self.topic_scale[0] * cosine + self.topic_scale[1]
 
 
 def _text_layers(config: HCMRMConfig, count: int, *, cross: bool) -> nn.ModuleList:

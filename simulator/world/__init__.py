@@ -1,16 +1,13 @@
 """The embedded world: no download, everything from one seed."""
 
-from .build import BROAD, EXACT, PHRASE, World, build_world
+from .build import World, build_world
 from .catalog import Catalog, load_catalog
 from .config import Split, WorldConfig
 from .labels import label_pairs, labelled_corpus
 from .truth import GRADE_DEFINITIONS, Truth
 
 __all__ = [
-    "BROAD",
-    "EXACT",
     "GRADE_DEFINITIONS",
-    "PHRASE",
     "Catalog",
     "Split",
     "Truth",

@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relevance.corpus import Corpus, FrameArray
+from simulator.retrieval import BROAD, EXACT, PHRASE
 
 from .catalog import BRANDS_PER_CATEGORY, COLOURS, Catalog, load_catalog
 from .config import Split, WorldConfig
 from .frames import render_frames
 from .texts import AdText, ad_text, query_text
 from .truth import NO_ATTRIBUTE, Truth
-
-EXACT, PHRASE, BROAD = 0, 1, 2
 
 IntArray = NDArray[np.int64]
 Progress = Callable[[int, int], None]

@@ -13,6 +13,7 @@ from relevance.hcmrm.train import TrainConfig
 WORDS = ("mug", "sofa", "tent")
 
 TINY_TRAINING = TrainConfig(
+    word_steps=2,
     align_steps=3,
     align_batch=8,
     finetune_steps=6,
