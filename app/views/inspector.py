@@ -83,13 +83,16 @@ def _random_query(n_queries: int) -> None:
 
 def _summary(auction: pl.DataFrame, shown: pl.DataFrame, name: str) -> str:
     """The auction in one sentence."""
-    eligible = auction["score"].is_not_null().sum()
+    eligible = int(auction["score"].is_not_null().sum())
+    found = f"Ranked by {name}: of {len(auction)} candidate{'s' * (len(auction) > 1)}"
+    if not len(shown):
+        return f"{found} none may be shown."
     revenue = 1000 * float((shown["price"] * shown["p_click"]).sum())
-    counts = {grade: int((shown["grade"] == grade).sum()) for grade in reversed(range(len(GRADE_NAMES)))}
-    mix = ", ".join(f"{n} {GRADE_NAMES[grade]}" for grade, n in counts.items() if n) or "none"
+    counts = ((grade, int((shown["grade"] == grade).sum())) for grade in reversed(range(len(GRADE_NAMES))))
+    mix = ", ".join(f"{count} {GRADE_NAMES[grade]}" for grade, count in counts if count)
     return (
-        f"Ranked by {name}: of {len(auction)} candidates {eligible} are eligible and "
-        f"{len(shown)} shown ({mix}), worth {revenue:,.0f} in revenue per 1,000 such queries."
+        f"{found} {eligible} {'is' if eligible == 1 else 'are'} eligible and {len(shown)} shown ({mix}), "
+        f"worth {revenue:,.0f} in revenue per 1,000 such queries."
     )
 
 

@@ -80,7 +80,7 @@ def _chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:
     st.plotly_chart(
         figures.trade_off(points, chosen),
         key=CHART,
-        on_select=_choose_clicked,
+        on_select=choose_clicked,
         selection_mode="points",
         config=_QUIET,
     )
@@ -92,7 +92,7 @@ def _chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:
     )
 
 
-def _choose_clicked() -> None:
+def choose_clicked() -> None:
     """Move the sliders to the clicked point."""
     clicked = figures.selected_id(st.session_state.get(CHART))
     if clicked is None:

@@ -1,0 +1,152 @@
+"""The way of a new user through the dashboard, in a real chromium."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+from scenarios import load_scenario
+from tests.app import server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+PATIENCE_MS = 60_000
+
+
+def _missing() -> str | None:
+    if find_spec("playwright") is None:
+        return "playwright is not installed: pip install -e '.[browser]'"
+    if server.chromium() is None:
+        return "no chromium: apt-get install chromium"
+    return None
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    if reason := _missing():
+        if os.environ.get("RELBID_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"RELBID_REQUIRE_BROWSER=1, but {reason}")
+        pytest.skip(reason)
+    with server.browser() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def address(chromium: Browser, results: Path) -> Iterator[str]:
+    with server.dashboard(results) as found:
+        yield found
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    found = chromium.new_page(viewport={"width": 1440, "height": 1000}, accept_downloads=True)
+    found.set_default_timeout(PATIENCE_MS)
+    yield found
+    found.close()
+
+
+def revenue(page: Page) -> str:
+    card = page.get_by_test_id("stMetric").filter(has_text="Revenue per 1,000 queries")
+    return card.get_by_test_id("stMetricValue").inner_text()
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    page.get_by_role("combobox", name=label).click()
+    page.get_by_role("option", name=option, exact=True).click()
+    server.wait_until_drawn(page)
+
+
+def open_page(page: Page, address: str) -> None:
+    page.goto(address)
+    page.wait_for_selector(".js-plotly-plot .main-svg")
+    server.wait_until_drawn(page)
+
+
+def test_the_inspector_opens_by_its_own_address(page: Page, address: str) -> None:
+    """First of all, on a server that nobody has visited before."""
+    open_page(page, f"{address}/inspector")
+    assert page.get_by_role("heading", name="One auction, from query to price").is_visible()
+
+
+def test_a_slider_settles_anew(page: Page, address: str) -> None:
+    open_page(page, address)
+    assert page.get_by_role("heading", name="What does relevance cost").is_visible()
+    assert page.get_by_text("Deploy").count() == 0
+    before = revenue(page)
+    slider = page.get_by_role("slider", name="Relevance exponent")
+    slider.focus()
+    slider.press("End")
+    page.get_by_text("at exponent 4,").wait_for()
+    server.wait_until_drawn(page)
+    assert revenue(page) != before
+
+
+def test_a_click_on_a_point_chooses_it(page: Page, address: str) -> None:
+    open_page(page, address)
+    line = page.locator(".scatterlayer .trace").filter(has=page.locator(".point")).filter(has_text="0.5")
+    line.first.locator(".point").last.click(force=True)
+    page.get_by_text("at exponent 2,").wait_for()
+    server.wait_until_drawn(page)
+    slider = page.get_by_role("slider", name="Relevance exponent")
+    assert float(slider.input_value()) == 2.0
+
+
+def test_downloads_are_the_charts_points_and_a_scenario_that_loads(
+    page: Page, address: str, tmp_path: Path
+) -> None:
+    open_page(page, address)
+    choose(page, "Relevance scorer", "BM25")
+    for label, name in (("Chart data", "points.csv"), ("This setting as a scenario", "chosen.yaml")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=label).click()
+        download.value.save_as(tmp_path / name)
+    points = pl.read_csv(tmp_path / "points.csv")
+    assert points["kind"].value_counts().sort("kind").rows() == [("chosen", 1), ("compare", 3), ("sweep", 6)]
+    assert load_scenario(tmp_path / "chosen.yaml").scorer == "bm25"
+
+
+def test_the_inspector_shows_frames_and_ranks_anew(page: Page, address: str) -> None:
+    open_page(page, address)
+    page.get_by_role("link", name="Auction inspector").click()
+    page.get_by_role("heading", name="One auction, from query to price").wait_for()
+    server.wait_until_drawn(page)
+    frames = page.locator("article img")
+    assert frames.count() > 0
+    assert frames.first.is_visible()
+    assert frames.first.evaluate("picture => picture.naturalWidth") == 24
+    assert page.locator("article").first.get_by_text("per click").is_visible()
+    before = page.locator("article").all_inner_texts()
+    choose(page, "Relevance scorer", "BM25")
+    page.get_by_text("Ranked by BM25").wait_for()
+    assert page.locator("article").all_inner_texts() != before
+
+
+def test_a_query_is_found_by_typing(page: Page, address: str) -> None:
+    open_page(page, f"{address}/inspector")
+    box = page.get_by_role("combobox", name="Query")
+    box.click()
+    options = page.get_by_role("option")
+    options.nth(1).wait_for()
+    wanted = options.nth(1).inner_text().partition(" (")[0]
+    box.fill(wanted)
+    options.first.click()
+    server.wait_until_drawn(page)
+    assert box.input_value().startswith(wanted)
+    assert page.get_by_text("Ranked by oracle").is_visible()
+
+
+@pytest.mark.parametrize("width", [1440, 800])
+def test_nothing_is_wider_than_the_page(page: Page, address: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    for path in ("", "/inspector"):
+        open_page(page, address + path)
+        overflow = page.get_by_test_id("stMain").evaluate("main => main.scrollWidth - main.clientWidth")
+        assert overflow <= 0

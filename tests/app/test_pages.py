@@ -1,0 +1,252 @@
+"""Both pages on a small stored result, without a browser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import welcome
+from scenarios import (
+    Scenario,
+    dump_scenario,
+    inspect_query,
+    list_results,
+    override,
+    prepare,
+    relevance_of,
+    run_scenario,
+    settle,
+    write_result,
+)
+
+MAIN = str(Path(__file__).parents[2] / "app" / "main.py")
+PATIENCE_S = 120
+
+
+@pytest.fixture
+def dashboard(results: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setenv("RELBID_RESULTS", str(results))
+    return AppTest.from_file(MAIN, default_timeout=PATIENCE_S)
+
+
+def cards(at: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in at.metric}
+
+
+def chart(at: AppTest, title: str) -> dict[str, object]:
+    for found in at.get("plotly_chart"):
+        figure = json.loads(found.proto.spec)
+        if figure["layout"]["title"]["text"].startswith(title):
+            return figure
+    raise AssertionError(f"no figure is titled {title!r}")
+
+
+def html(at: AppTest) -> str:
+    return "".join(found.proto.body for found in at.get("html"))
+
+
+def test_trade_off_shows_the_scenarios_own_run(dashboard: AppTest, results: Path) -> None:
+    at = dashboard.run()
+    assert not at.exception
+    assert at.title[0].value == "What does relevance cost, and what does it earn?"
+    stored = json.loads((list_results(results)[0] / "metrics.json").read_text())
+    assert cards(at)["Revenue per 1,000 queries"] == f"{stored['revenue_rpm']:,.2f}"
+    assert cards(at)["Irrelevant share"] == f"{stored['irrelevant_share']:.2%}"
+    figure = chart(at, "Revenue against irrelevant ads")
+    assert {trace["name"] for trace in figure["data"]} >= {"BM25", "oracle", "no relevance", "your setting"}
+
+
+def test_sliders_settle_at_once(dashboard: AppTest, tiny_scenario: Scenario, results: Path) -> None:
+    at = dashboard.run()
+    at.selectbox(key="scorer").set_value("bm25")
+    at.slider(key="exponent").set_value(2.0)
+    at.slider(key="threshold").set_value(0.3)
+    at.slider(key="reserve").set_value(0.2).run()
+    assert not at.exception
+    prepared = prepare(tiny_scenario, cache=results)
+    expected = settle(
+        prepared,
+        relevance_of(prepared, "bm25", cache=results),
+        {
+            "sweep": None,
+            "fusion.rule": "gate",
+            "fusion.threshold": 0.3,
+            "fusion.within.relevance": 2.0,
+            "auction.reserve": 0.2,
+        },
+    ).metrics
+    assert cards(at)["Revenue per 1,000 queries"] == f"{expected['revenue_rpm']:,.2f}"
+    assert cards(at)["Irrelevant share"] == f"{expected['irrelevant_share']:.2%}"
+
+
+def test_no_relevance_is_the_baseline_itself(dashboard: AppTest) -> None:
+    at = dashboard.run()
+    at.selectbox(key="scorer").set_value("none").run()
+    assert not at.exception
+    assert all(metric.delta == "no change" for metric in at.metric)
+    assert at.slider(key="exponent").disabled
+
+
+def test_a_clicked_point_moves_the_sliders(dashboard: AppTest) -> None:
+    at = dashboard.run()
+    at.slider(key="threshold").set_value(0.5).run()
+
+    def click() -> None:  # AppTest knows no clicks on charts: this runs what a click calls
+        from app.views import trade_off
+
+        trade_off.choose_clicked()
+
+    script = AppTest.from_function(click, default_timeout=PATIENCE_S)
+    for key in ("opened", "scorer", "exponent", "threshold", "reserve"):
+        script.session_state[key] = at.session_state[key]
+    script.session_state["trade-off"] = {
+        "selection": {"points": [{"customdata": {"0": "bm25|fusion.relevance|2.0"}}]}
+    }
+    script.run()
+    assert not script.exception
+    assert script.session_state["scorer"] == "bm25"
+    assert script.session_state["exponent"] == 2.0
+    assert script.session_state["threshold"] == 0.0
+
+
+def test_back_to_the_scenarios_setting(dashboard: AppTest) -> None:
+    at = dashboard.run()
+    before = cards(at)
+    at.slider(key="exponent").set_value(2.0).run()
+    assert cards(at) != before
+    at.button[0].click().run()
+    assert cards(at) == before
+
+
+def test_inspector_shows_the_most_popular_query(
+    dashboard: AppTest, tiny_scenario: Scenario, results: Path
+) -> None:
+    at = dashboard.run()
+    at.switch_page("views/inspector.py").run()
+    assert not at.exception
+    prepared = prepare(tiny_scenario, cache=results)
+    query = int(prepared.world.query_popularity.argmax())
+    assert at.selectbox(key="query").value == query
+    auction = inspect_query(prepared, relevance_of(prepared, "oracle", cache=results), query)
+    shown = auction.drop_nulls("slot")
+    page = html(at)
+    for row in shown.iter_rows(named=True):
+        assert row["title"] in page
+        assert f"pays <b>{row['price']:.2f}</b>" in page
+    assert page.count("<article") == len(shown)
+    assert page.count("<img") == len(auction) * tiny_scenario.world.frames
+
+
+def test_inspector_ranks_anew_when_a_slider_moves(dashboard: AppTest) -> None:
+    at = dashboard.run()
+    at.switch_page("views/inspector.py").run()
+    before = html(at)
+    at.selectbox(key="scorer").set_value("bm25")
+    at.slider(key="exponent").set_value(4.0).run()
+    assert not at.exception
+    assert html(at) != before
+
+
+def test_inspector_says_what_to_do_when_nothing_may_be_shown(dashboard: AppTest) -> None:
+    at = dashboard.run()
+    at.switch_page("views/inspector.py").run()
+    at.selectbox(key="scorer").set_value("bm25")  # no text is as like a query as itself
+    at.slider(key="threshold").set_value(1.0).run()
+    assert not at.exception
+    assert "Lower the reserve" in at.info[0].value
+    assert "<article" not in html(at)
+
+
+def test_inspector_says_when_nobody_bids(dashboard: AppTest, tiny_scenario: Scenario, results: Path) -> None:
+    at = dashboard.run()
+    at.switch_page("views/inspector.py").run()
+    lonely = np.flatnonzero((prepare(tiny_scenario, cache=results).candidate < 0).all(axis=1))
+    at.selectbox(key="query").set_value(int(lonely[0])).run()
+    assert not at.exception
+    assert "No advertiser bids" in at.info[0].value
+
+
+def test_random_query_and_the_query_is_kept_between_pages(dashboard: AppTest) -> None:
+    at = dashboard.run()
+    at.switch_page("views/inspector.py").run()
+    next(button for button in at.button if button.label == "Random query").click().run()
+    assert not at.exception
+    query = at.selectbox(key="query").value
+    at.switch_page("views/trade_off.py").run()
+    at.switch_page("views/inspector.py").run()
+    assert at.selectbox(key="query").value == query
+
+
+def test_a_scorer_that_cannot_be_had_is_explained_and_the_rest_still_works(
+    tiny_scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_scenario(tiny_scenario, cache=tmp_path)
+    asks = override(tiny_scenario, {"scorer": "hcmrm", "hcmrm.checkpoint": str(tmp_path / "no-checkpoint")})
+    write_result(tmp_path, asks, run.metrics, run.points, run.log)
+    monkeypatch.setenv("RELBID_RESULTS", str(tmp_path))
+    at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
+    assert not at.exception
+    assert "no-checkpoint" in at.error[0].value
+    assert chart(at, "Revenue against irrelevant ads")["data"]
+    at.switch_page("views/inspector.py").run()
+    assert not at.exception
+    assert "no-checkpoint" in at.error[0].value
+    at.selectbox(key="scorer").set_value("bm25").run()
+    assert not at.exception
+    assert not at.error
+    assert "<article" in html(at)
+
+
+def test_a_damaged_result_is_explained(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    (folder / "points.parquet").write_bytes(b"no parquet")
+    monkeypatch.setenv("RELBID_RESULTS", str(tmp_path))
+    at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
+    assert not at.exception
+    assert "cannot be opened" in at.error[0].value
+
+
+def test_a_newcomer_is_told_what_to_do_and_can_run_it_here(
+    tiny_scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = tmp_path / "tiny.yaml"
+    scenario.write_text(dump_scenario(tiny_scenario))
+    monkeypatch.setattr(welcome, "DEFAULT_SCENARIO", scenario)
+    monkeypatch.setenv("RELBID_RESULTS", str(tmp_path / "results"))
+    at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
+    assert not at.exception
+    assert at.code[0].value == "make run"
+    at.button[0].click().run()
+    assert not at.exception
+    assert at.title[0].value == "What does relevance cost, and what does it earn?"
+    assert len(list_results(tmp_path / "results")) == 1
+
+
+def test_the_run_from_here_leaves_out_scorers_that_cannot_be_had(
+    tiny_scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = override(
+        tiny_scenario,
+        {
+            "scorer": "hcmrm",
+            "hcmrm.checkpoint": str(tmp_path / "no-checkpoint"),
+            "compare": ["none", "hcmrm"],
+            "sweep.scorers": ["hcmrm"],
+        },
+    )
+    scenario = tmp_path / "tiny.yaml"
+    scenario.write_text(dump_scenario(asks))
+    monkeypatch.setattr(welcome, "DEFAULT_SCENARIO", scenario)
+    monkeypatch.setenv("RELBID_RESULTS", str(tmp_path / "results"))
+    at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
+    at.button[0].click().run()
+    assert not at.exception
+    assert "Left out HCMRM" in at.warning[0].value
+    assert at.selectbox(key="scorer").value == "oracle"
