@@ -56,14 +56,14 @@ class TrainConfig:
     word_batch: int = 256
     word_rate: float = 3e-3
 
-    align_steps: int = 1200
+    align_steps: int = 1000
     align_batch: int = 128
     align_rate: float = 2e-3
     temperature: float = 0.07
     mask_share: float = 0.2
     """Of the words of an ad that the masked language model has to foretell."""
 
-    finetune_steps: int = 4000
+    finetune_steps: int = 3600
     ads_per_step: int = 20
     pairs_per_ad: int = 12
     rate: float = 1e-3
