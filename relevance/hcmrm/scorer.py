@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from relevance.corpus import Corpus
+from relevance.errors import CheckpointError
 
 from .checkpoint import SHIPPED, Checkpoint
 from .losses import log_grade_probabilities, ranking_score
@@ -51,9 +52,17 @@ class HcmrmScorer:
         """A scorer from a checkpoint folder.
 
         Raises:
-            CheckpointError: the folder holds no whole checkpoint.
+            CheckpointError: the folder holds no whole checkpoint, or one for frames of another shape.
         """
-        return HcmrmScorer(Checkpoint.load(folder), corpus, device=device)
+        checkpoint = Checkpoint.load(folder)
+        config = checkpoint.model.config
+        reads, has = (config.n_frames, config.image_size, config.image_size), corpus.frames.shape[1:4]
+        if config.use_frames and has != reads:
+            raise CheckpointError(
+                f"{folder}: reads {reads[0]} frames of {reads[1]}x{reads[2]} pixels, the ads have {has[0]} of "
+                f"{has[1]}x{has[2]}; give the world such frames, or train a checkpoint on these"
+            )
+        return HcmrmScorer(checkpoint, corpus, device=device)
 
     def score(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> FloatArray:
         """Ranking score of each pair: [P], [P] -> [P] in [0, 1].

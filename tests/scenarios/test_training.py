@@ -42,16 +42,7 @@ def trained(tmp_path_factory, tiny_text):
 
 def test_evaluate_prints_a_table_and_writes_the_card(trained):
     shutil.copytree(trained / "model", trained / "other", dirs_exist_ok=True)
-    options = (
-        "--checkpoint",
-        "model",
-        "--against",
-        "other=other",
-        "--split",
-        "validation",
-        "--split",
-        "test",
-    )
+    options = ("--checkpoint", "model", "--against", "other=other", "--split", "validation")
     done = relbid("evaluate", "--corpus", "corpus", *options, "--card", "cards/card.md", cwd=trained)
     assert done.returncode == 0, done.stderr
     assert "Relevance on the split 'validation'" in done.stdout
@@ -169,3 +160,10 @@ def test_a_run_with_the_model_stores_its_log(trained, tmp_path):
     assert "HCMRM" in done.stdout
     [metrics] = (tmp_path / "results").glob("tiny-*/metrics.json")
     assert json.loads(metrics.read_text())["revenue"] > 0
+
+
+def test_frames_that_the_model_cannot_read_are_refused(prepared, trained):
+    settings = {"hcmrm.checkpoint": str(trained / "model"), "world.frame_size": 64}
+    other = prepare(override(prepared.scenario, settings))
+    with pytest.raises(CheckpointError, match=r"reads 3 frames of 48x48 pixels, the ads have 3 of 64x64"):
+        relevance_of(other, "hcmrm")
