@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -53,9 +53,12 @@ class Checkpoint:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as name:
             part = Path(name)
-            half = HCMRM(self.model.config)
-            half.load_state_dict(self.model.state_dict())
-            half.half().save_pretrained(part)  # type: ignore[no-untyped-call]
+            half = {
+                name: value.half() if value.is_floating_point() else value
+                for name, value in self.model.state_dict().items()
+            }
+            save_file(half, part / WEIGHTS, metadata={"format": "pt"})
+            self.model.config.save_pretrained(part)
             self.tokenizer.backend_tokenizer.save(str(part / TOKENIZER))
             words = {word: round(value, 4) for word, value in self.keywords.idf.items()}
             limits = {

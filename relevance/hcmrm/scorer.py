@@ -59,8 +59,8 @@ class HcmrmScorer:
         reads, has = (config.n_frames, config.image_size, config.image_size), corpus.frames.shape[1:4]
         if config.use_frames and has != reads:
             raise CheckpointError(
-                f"{folder}: reads {reads[0]} frames of {reads[1]}x{reads[2]} pixels, the ads have {has[0]} of "
-                f"{has[1]}x{has[2]}; give the world such frames, or train a checkpoint on these"
+                f"{folder}: reads {reads[0]} frames of {reads[1]}x{reads[2]} pixels, the ads have {has[0]} "
+                f"of {has[1]}x{has[2]}; give the world such frames, or train a checkpoint on these"
             )
         return HcmrmScorer(checkpoint, corpus, device=device)
 
