@@ -262,7 +262,7 @@ def _add_front(figure: go.Figure, front: pl.DataFrame) -> None:
         mode="lines",
         name="Pareto front",
         line={"color": GREY, "width": 6, "shape": "hv"},
-        opacity=0.28,
+        opacity=0.4,
         hoverinfo="skip",
     )
 
@@ -282,9 +282,11 @@ def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[
             "size": 10,
             "line": {"width": 1, "color": OUTLINE},
         },
-        text=[f"{value:g}" if id_ in labelled else "" for id_, value in zip(ids, line["value"], strict=True)],
+        text=[
+            f" {value:g}" if id_ in labelled else "" for id_, value in zip(ids, line["value"], strict=True)
+        ],
         textposition="middle right",
-        textfont={"size": 12, "color": style.colour},
+        textfont={"size": 12},
         customdata=[[id_] for id_ in ids],
         hovertemplate=[_hover(f"{style.label}, {field.rpartition('.')[2]} {value:g}") for field, value in
                        line.select("field", "value").iter_rows()],

@@ -37,6 +37,9 @@ def main() -> None:
                 page.set_viewport_size({"width": width, "height": min(int(height) + 20, 4000)})
                 page.wait_for_timeout(800)
                 page.screenshot(path=arguments.out / f"{name}-{view}.png")
+                if width == 1440:
+                    chart = page.get_by_test_id("stPlotlyChart").first
+                    chart.screenshot(path=arguments.out / f"{name}-{view}-chart.png")
                 page.set_viewport_size({"width": width, "height": 900})
             page.close()
 

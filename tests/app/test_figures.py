@@ -97,8 +97,8 @@ def test_trade_off_marks_the_chosen_point() -> None:
 
 def test_trade_off_labels_leave_out_what_would_cover_another() -> None:
     near, far = trace(figures.trade_off(POINTS), "oracle"), trace(figures.trade_off(POINTS), "BM25")
-    assert list(near.text) == ["1", ""]
-    assert list(far.text) == ["1", "2"]
+    assert list(near.text) == [" 1", ""]
+    assert list(far.text) == [" 1", " 2"]
 
 
 def test_trade_off_survives_empty_and_undefined_points() -> None:
