@@ -124,10 +124,11 @@ def train(
     / "hcmrm",
     corpus: Corpus = None,
     modality: Annotated[Modality, typer.Option(help="What the model may look at.")] = Modality.JOINT,
-    align_steps: Annotated[int | None, typer.Option(min=0, help="Steps of the first stage.")] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of the second stage, on graded pairs.")
+    word_steps: Annotated[int | None, typer.Option(min=0, help="Steps of the stage on words alone.")] = None,
+    align_steps: Annotated[
+        int | None, typer.Option(min=0, help="Steps of the stage that aligns frames with words.")
     ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the stage on graded pairs.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: Device = Device.CPU,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
@@ -149,7 +150,12 @@ def train(
         typer.echo(f"Corpus: {export}/")
         return
     check_writable(out)
-    settings = {"seed": seed, "align_steps": align_steps, "finetune_steps": steps}
+    settings = {
+        "seed": seed,
+        "word_steps": word_steps,
+        "align_steps": align_steps,
+        "finetune_steps": steps,
+    }
     given = {name: value for name, value in settings.items() if value is not None}
     try:
         with ProgressBars() as progress:

@@ -71,7 +71,7 @@ def prepare(scenario: Scenario, *, cache: Path | None = None, progress: Progress
     Raises:
         StoreError: the cache cannot be written.
     """
-    stage = _stage(progress, "drawing the ads' key frames")
+    stage = _stage(progress, "drawing key frames")
     world = disk.cached_world(scenario.world, scenario.split, cache, stage)
     return Prepared(scenario, world, retrieve_candidates(world, scenario.retrieval.candidates))
 
@@ -91,7 +91,7 @@ def relevance_of(
     """
     query, column = np.nonzero(prepared.candidate >= 0)
     ad = prepared.candidate[query, column]
-    stage = _stage(progress, f"scoring pairs with {scorer}")
+    stage = _stage(progress, f"scoring with {scorer}")
     table = _scored(prepared, scorer, query, ad, cache, stage)
     row = table.rows(query, ad)
     score = np.zeros(prepared.candidate.shape)

@@ -63,7 +63,7 @@ def settle_points(
             settled[key] = settle(prepared, relevances[point.scorer], point.settings).metrics
         rows.append({**point._asdict(), **settled[key]})
         if progress is not None:
-            progress("settling the points of the comparison and the sweep", done, len(points))
+            progress("settling points", done, len(points))
     schema = {"kind": pl.String, "scorer": pl.String, "field": pl.String, "value": pl.Float64}
     return with_baseline(pl.DataFrame(rows, schema_overrides=schema, infer_schema_length=None))
 

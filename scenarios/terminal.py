@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import polars as pl
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -93,19 +94,27 @@ _COMPARISON_NOTE = (
 )
 
 
-def comparison_table(scenario: Scenario, points: pl.DataFrame) -> Table:
+class Section(NamedTuple):
+    """A table between what it shows and what its columns mean."""
+
+    title: str
+    table: Table
+    note: str
+
+
+def comparison_table(scenario: Scenario, points: pl.DataFrame) -> Section:
     """One row per scorer, on the same market and the same luck."""
     rows = points.filter(pl.col("kind") == "compare")
     title = f"{scenario.name}: {int(rows['queries'][0]):,} queries, the same market and luck in every row"
-    table = _table(title, _COMPARISON_NOTE, ["ranked by", *(heading for heading, _, _ in _COMPARISON)])
+    table = _table(["ranked by", *(heading for heading, _, _ in _COMPARISON)])
     values = rows.select(*(expression.alias(str(i)) for i, (_, expression, _) in enumerate(_COMPARISON)))
     for scorer, row in zip(rows["scorer"], values.rows(), strict=True):
         cells = (_cell(value, form) for value, (_, _, form) in zip(row, _COMPARISON, strict=True))
         table.add_row(NAMES.get(scorer, scorer), *cells)
-    return table
+    return Section(title, table, _COMPARISON_NOTE)
 
 
-def sweep_table(scenario: Scenario, points: pl.DataFrame) -> Table:
+def sweep_table(scenario: Scenario, points: pl.DataFrame) -> Section:
     """One row per value of the swept field: revenue per thousand queries and irrelevant share by scorer."""
     swept = scenario.sweep
     if swept is None:
@@ -116,7 +125,7 @@ def sweep_table(scenario: Scenario, points: pl.DataFrame) -> Table:
     ]
     title = f"Sweep of {swept.field}: revenue per 1000 queries and share of irrelevant ads"
     note = "*: no other point has more revenue with fewer irrelevant ads (Pareto front)"
-    table = _table(title, note, [swept.field.rpartition(".")[2], *headings])
+    table = _table([swept.field.rpartition(".")[2], *headings])
     rows = points.filter(pl.col("kind") == "sweep")
     for value in dict.fromkeys(swept.values):
         cells: list[str] = []
@@ -125,38 +134,33 @@ def sweep_table(scenario: Scenario, points: pl.DataFrame) -> Table:
             star = "*" if found["pareto"] else " "
             cells += [_cell(found["revenue_rpm"], _number), _cell(found["irrelevant_share"], _percent) + star]
         table.add_row(f"{value:g}", *cells)
-    return table
+    return Section(title, table, note)
 
 
-def evaluation_table(split: str, evaluations: Sequence[ScorerEvaluation]) -> Table:
+def evaluation_table(split: str, evaluations: Sequence[ScorerEvaluation]) -> Section:
     """One row per scorer."""
     from scenarios.training import HEADINGS, evaluation_row  # imports scikit-learn
 
     note = "leads: the first row's metric minus this one's, with 95% bootstrap intervals over queries"
-    table = _table(f"Relevance on the split '{split}'", note, HEADINGS)
+    table = _table(HEADINGS)
     for evaluation in evaluations:
         table.add_row(*evaluation_row(evaluation))
-    return table
+    return Section(f"Relevance on the split '{split}'", table, note)
 
 
-def print_tables(tables: Sequence[Table]) -> None:
+def print_tables(sections: Sequence[Section]) -> None:
     """To stdout."""
-    console = Console()
+    console = Console(highlight=False)
     if console.width < MIN_WIDTH:  # a narrow terminal wraps lines; cut numbers would be worse
-        console = Console(width=MIN_WIDTH)
-    for table in tables:
+        console.width = MIN_WIDTH
+    for title, table, note in sections:
+        console.print(f"[bold]{escape(title)}[/bold]")
         console.print(table)
+        console.print(f"[dim]{escape(note)}[/dim]\n")
 
 
-def _table(title: str, note: str, headings: Sequence[str]) -> Table:
-    table = Table(
-        title=title,
-        caption=note,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
+def _table(headings: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for position, heading in enumerate(headings):
         table.add_column(heading, justify="left" if position == 0 else "right", no_wrap=True)
     return table

@@ -56,7 +56,7 @@ def export_corpus(folder: Path, progress: Progress | None = None) -> None:
 
     def report(done: int, total: int) -> None:
         if progress is not None:
-            progress("drawing the ads' key frames", done, total)
+            progress("drawing key frames", done, total)
 
     with whole_folder(folder) as part:
         labelled_corpus(WorldConfig(), progress=report).save(part)

@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+import scenarios
+import simulator.world
+
 
 def modules_after(statement: str) -> set[str]:
     """Top-level names and full names in sys.modules of a fresh interpreter after a statement."""
@@ -40,3 +43,50 @@ def test_help_of_the_command_line_is_light():
     )
     assert "typer" in loaded
     assert not loaded & {"numpy", "polars", "pydantic", "yaml", "torch", "streamlit"}
+
+
+def test_the_public_names_of_scenarios_are_these():
+    assert scenarios.__all__ == [
+        "DEFAULT_SCENARIO",
+        "SCORERS",
+        "Prepared",
+        "Progress",
+        "Relevance",
+        "RunResult",
+        "Scenario",
+        "ScenarioError",
+        "Settled",
+        "StoreError",
+        "StoredResult",
+        "UserError",
+        "dump_scenario",
+        "inspect_query",
+        "list_results",
+        "load_scenario",
+        "override",
+        "pareto_front",
+        "prepare",
+        "read_result",
+        "relevance_of",
+        "run_scenario",
+        "settle",
+        "settle_points",
+        "write_result",
+    ]
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = scenarios.nothing
+
+
+def test_the_public_names_of_the_world_are_these():
+    assert simulator.world.__all__ == [
+        "GRADE_DEFINITIONS",
+        "Catalog",
+        "Split",
+        "Truth",
+        "World",
+        "WorldConfig",
+        "build_world",
+        "label_pairs",
+        "labelled_corpus",
+        "load_catalog",
+    ]

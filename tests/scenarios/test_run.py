@@ -144,7 +144,7 @@ def test_a_sample_of_the_day_is_even_and_keeps_the_budgets_in_proportion(prepare
 def test_progress_is_reported_by_stage(prepared, tiny_cache):
     seen = []
     run_scenario(prepared.scenario, cache=tiny_cache, progress=lambda *step: seen.append(step))
-    stage = "settling the points of the comparison and the sweep"
+    stage = "settling points"
     assert [step for step in seen if step[0] == stage] == [(stage, i, 9) for i in range(1, 10)]
 
 

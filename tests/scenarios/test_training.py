@@ -17,7 +17,7 @@ from scenarios import inspect_query, override, prepare, relevance_of
 from simulator.world import WorldConfig, labelled_corpus
 from tests.scenarios.test_cli import REPOSITORY, refused, relbid
 
-TRAIN = ("train", "--corpus", "corpus", "--align-steps", 1, "--threads", 1)
+TRAIN = ("train", "--corpus", "corpus", "--word-steps", 1, "--align-steps", 1, "--threads", 1)
 
 
 @pytest.fixture(scope="module")
