@@ -7,6 +7,7 @@ settle        the market of a scenario run through a day: metrics and log
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -209,7 +210,8 @@ def _scored(
         from relevance.hcmrm import HcmrmScorer  # imports torch
         from relevance.hcmrm.device import use_device
 
-        use_device(prepared.scenario.hcmrm.device)
+        # Half the cores: threads that wait for one another crawl where something else keeps a core busy.
+        use_device(prepared.scenario.hcmrm.device, threads=max(1, (os.cpu_count() or 1) // 2))
         model_scorer = HcmrmScorer.load(corpus, checkpoint, device=prepared.scenario.hcmrm.device)
         probabilities = model_scorer.grade_probabilities(query, ad, progress)
         table = ScoreTable.build(query, ad, probabilities @ np.asarray(GRADE_GAIN), probabilities)
