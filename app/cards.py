@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.theme import GRADE_COLOURS, GRADE_NAMES, ON_GRADE
-from simulator.world import GRADE_DEFINITIONS
+from scenarios import GRADE_DEFINITIONS
 
 Row = Mapping[str, Any]
 """One row of `scenarios.inspect_query`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scenarios.errors import ScenarioError, StoreError, UserError
-    from scenarios.inspection import inspect_query
+    from scenarios.inspection import GRADE_DEFINITIONS, inspect_query
     from scenarios.load import DEFAULT_SCENARIO, dump_scenario, load_scenario, override
     from scenarios.market import Prepared, Progress, Relevance, Settled, prepare, relevance_of, settle
     from scenarios.run import RunResult, run_scenario
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_SCENARIO",
+    "GRADE_DEFINITIONS",
     "SCORERS",
     "Prepared",
     "Progress",
@@ -46,7 +47,7 @@ __all__ = [
 
 _HOMES = {
     "errors": ("ScenarioError", "StoreError", "UserError"),
-    "inspection": ("inspect_query",),
+    "inspection": ("GRADE_DEFINITIONS", "inspect_query"),
     "load": ("DEFAULT_SCENARIO", "dump_scenario", "load_scenario", "override"),
     "market": ("Prepared", "Progress", "Relevance", "Settled", "prepare", "relevance_of", "settle"),
     "run": ("RunResult", "run_scenario"),

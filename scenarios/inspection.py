@@ -16,6 +16,7 @@ from scenarios.schema import PREPARED
 from simulator import bidders, journey
 from simulator.arrays import MICROS, FloatArray
 from simulator.market import Market
+from simulator.world import GRADE_DEFINITIONS as GRADE_DEFINITIONS  # the inspector shows them
 
 
 def inspect_query(

@@ -48,6 +48,7 @@ def test_help_of_the_command_line_is_light():
 def test_the_public_names_of_scenarios_are_these():
     assert scenarios.__all__ == [
         "DEFAULT_SCENARIO",
+        "GRADE_DEFINITIONS",
         "SCORERS",
         "Prepared",
         "Progress",

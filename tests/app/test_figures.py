@@ -23,8 +23,7 @@ from app.setting import (
     setting_at,
 )
 from app.theme import GRADE_COLOURS, GRADE_NAMES, ON_GRADE, scorer_style
-from scenarios import SCORERS, Scenario, dump_scenario, load_scenario, override
-from simulator.world import GRADE_DEFINITIONS
+from scenarios import GRADE_DEFINITIONS, SCORERS, Scenario, dump_scenario, load_scenario, override
 
 FIELD = "fusion.relevance"
 
