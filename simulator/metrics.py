@@ -5,8 +5,7 @@ Definitions, over the shown ads i in slots s(i) with true grades g(i):
 - advertiser surplus = sum over clicks of (value per click x worth_of_click[g] - price): a click on an ad
   that does not answer the query converts less. Negative where clicks cost more than they are worth.
 - user utility = sum over shown ads of examination[s] x value_of_seeing[g], in currency: what looking at the
-ad gave
-  or cost the user (Abrams and Schwarz 2007 call the negative part the hidden cost).
+  ad gave or cost the user (Abrams and Schwarz 2007 call the negative part the hidden cost).
 - welfare = revenue + advertiser surplus + user utility; what advertisers pay, the platform gets.
 """
 
