@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-GRADE_GAIN: tuple[float, float, float, float] = (0.0, 0.2, 0.7, 1.0)
-"""Worth of the grades 0..3 in a ranking score. They rise with the grade, and the step between the branches
-(weak 0.2, relevant 0.7) is wider than those inside, which is what keeps positive and negative apart once a
-bid multiplies the score."""
+GRADE_GAIN: tuple[float, float, float, float] = (0.0, 0.2, 0.6, 1.0)
+"""Worth of the grades 0..3 in a ranking score. They rise with the grade, and no step inside a branch is wider
+than the one between them (weak 0.2, relevant 0.6), which keeps positive and negative apart once a bid
+multiplies the score. Chosen on the validation split, see docs/hcmrm.md."""
 
 
 class OracleScorer:

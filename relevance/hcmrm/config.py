@@ -8,7 +8,7 @@ from transformers import PretrainedConfig
 
 
 class HCMRMConfig(PretrainedConfig):
-    """Sizes and switches. The defaults are the shipped model: 2.2 million parameters.
+    """Sizes and switches. The defaults are the shipped model: 2.4 million parameters.
 
     The layer plan is ALBEF's (arXiv 2107.07651) made small: `visual_layers` of a pre-norm ViT over each
     key frame, `text_layers` of a post-norm BERT, and `fusion_layers` more of it with cross-attention to
