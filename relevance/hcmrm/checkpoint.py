@@ -5,9 +5,7 @@ It holds weights (safetensors, never pickle), sizes, vocabulary, keyword weights
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,29 +113,3 @@ def _read_tokenizer(path: Path) -> Tokenizer:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers library raises nothing more specific
         raise ValueError(f"{path.name}: {error}") from error
-
-
-def fingerprint(folder: Path = SHIPPED) -> str:
-    """Hash of what decides the scores: weights, sizes, vocabulary and keyword weights.
-
-    Reads files, imports no model.
-
-    Raises:
-        CheckpointError: a file is missing.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    for name in (WEIGHTS, SIZES, TOKENIZER, KEYWORDS):
-        try:
-            digest.update((folder / name).read_bytes())
-        except OSError as error:
-            raise CheckpointError(
-                f"{folder / name}: cannot be read ({error.strerror}); train it or restore it from git"
-            ) from error
-    return digest.hexdigest()
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy a checkpoint's files."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name in (WEIGHTS, SIZES, TOKENIZER, KEYWORDS, TRAINING):
-        shutil.copyfile(source / name, target / name)

@@ -329,17 +329,11 @@ class _Trainer:
                 (torch.from_numpy(row[strong]).to(self.device)[:, None].expand_as(tokens), tokens),
                 torch.ones(()),
             )
-            bag = bag * self._informative()
+            bag[:, : len(SPECIAL_TOKENS)] = 0.0
             # The class token of every frame, 1 + frame_tokens apart, after the empty one.
             classes = visual[:, 1 :: 1 + self.model.config.frame_tokens].float().mean(dim=1)
             loss = loss + c.word_weight * bag_of_words_loss(self.model.keyword_head(classes), bag)
         return loss
-
-    def _informative(self) -> Tensor:
-        """1 for tokens that may be read off a picture, 0 for special ones: float [W]."""
-        mask = torch.ones(len(self.tokenizer), device=self.device)
-        mask[:5] = 0.0
-        return mask
 
     def _to_device(self, text: Any) -> Any:
         return type(text)(*(part.to(self.device) for part in text))
@@ -405,7 +399,7 @@ def _bags_of_words(keywords: IntArray, vocab_size: int, ads: IntArray) -> Tensor
     """
     bag = torch.zeros(len(keywords), vocab_size)
     bag.scatter_(1, torch.from_numpy(keywords), 1.0)
-    bag[:, :5] = 0.0
+    bag[:, : len(SPECIAL_TOKENS)] = 0.0
     bag[:, bag[ads].mean(dim=0) > 0.03] = 0.0
     return bag
 
