@@ -1,4 +1,4 @@
-"""From a YAML file and values set over it to a validated `Scenario`.
+"""From a YAML file and values set over it to a validated `Scenario`; other kinds of files are read alike.
 
 Every error names the line, the field and the remedy.
 """
@@ -9,11 +9,12 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from scenarios.errors import ScenarioError, did_you_mean
 from scenarios.schema import PREPARED, Scenario
@@ -29,6 +30,52 @@ DISCRIMINATOR, DEFAULT_RULE = "rule", "product"
 """The key that chooses between shapes of its block: setting it drops the keys of the former shape."""
 
 _Path = tuple[str | int, ...]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind(Generic[Model]):
+    """A kind of YAML file: the model of its content, and what its error messages say of it."""
+
+    model: type[Model]
+    name: str
+    needs: str
+    """What the least of these files holds."""
+    builtin: str
+    """Said of a file that is not there."""
+
+
+SCENARIO = FileKind(
+    Scenario,
+    "a scenario",
+    "'schema: 1' and a 'name'",
+    "relbid run scenarios/default.yaml runs the built-in one",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the values of a file stand in it, for messages about what only shows later."""
+
+    name: str
+    lines: Mapping[_Path, int]
+
+    def at(self, *path: str | int) -> str:
+        """`file.yaml, line 3, a.b`, with the line of the nearest value above where there is none."""
+        line = _line(path, self.lines)
+        where = f"{self.name}, line {line}" if line else self.name
+        return f"{where}, {_dotted(path)}" if path else where
+
+
+def read_file(path: Path | str, kind: FileKind[Model]) -> tuple[Model, Source]:
+    """Read and validate a file of some kind.
+
+    Raises:
+        ScenarioError: it cannot be read or is not valid. Every problem found is in the message.
+    """
+    file = Path(path)
+    data, lines = _parse(_read(file, kind), str(file), kind)
+    return _validate(data, lines, (), str(file), kind), Source(str(file), lines)
 
 
 def load_scenario(
@@ -47,12 +94,12 @@ def load_scenario(
             message.
     """
     file = Path(path)
-    data, lines = _parse(_read(file), str(file))
+    data, lines = _parse(_read(file, SCENARIO), str(file), SCENARIO)
     if seed is not None:
         overrides = [*overrides, f"seed={seed}"]
     if scorer is not None:
         overrides = [*overrides, f"scorer={json.dumps(scorer)}"]
-    scenario = _validate(data, lines, overrides, source=str(file))
+    scenario = _validate(data, lines, overrides, str(file), SCENARIO)
     _check_sweep(scenario, lines, source=str(file))
     return scenario
 
@@ -72,9 +119,8 @@ def override(scenario: Scenario, settings: Mapping[str, object], *, fixed: Seque
                 f"{scenario.name}, {field}: decides which queries and ads there are; set it in the scenario"
             )
     texts = [f"{field}={json.dumps(value)}" for field, value in settings.items()]
-    return _validate(
-        scenario.model_dump(mode="json", by_alias=True), {}, texts, source=scenario.name, label=""
-    )
+    data = scenario.model_dump(mode="json", by_alias=True)
+    return _validate(data, {}, texts, scenario.name, SCENARIO, label="")
 
 
 def dump_scenario(scenario: Scenario) -> str:
@@ -88,17 +134,18 @@ def _validate(
     lines: Mapping[_Path, int],
     overrides: Sequence[str],
     source: str,
+    kind: FileKind[Model],
     label: str = "--set ",
-) -> Scenario:
+) -> Model:
     was_set = {_apply_override(data, text, label): label + text for text in overrides}
     if isinstance(fusion := data.get("fusion"), dict):
         fusion.setdefault(DISCRIMINATOR, DEFAULT_RULE)
     try:
         # By way of JSON, whose strict reading takes lists for tuples but no text for numbers.
-        return Scenario.model_validate_json(json.dumps(data))
+        return kind.model.model_validate_json(json.dumps(data))
     except ValidationError as error:
         found = [(_path_of(problem, data), problem) for problem in error.errors()]
-        raise ScenarioError(_in_words(found, lines, was_set, source)) from None
+        raise ScenarioError(_in_words(found, lines, was_set, source, kind.model)) from None
 
 
 def _check_sweep(scenario: Scenario, lines: Mapping[_Path, int], source: str) -> None:
@@ -120,21 +167,19 @@ def _check_sweep(scenario: Scenario, lines: Mapping[_Path, int], source: str) ->
 # Reading
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, kind: FileKind[Model]) -> str:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise ScenarioError(
-                f"{path}: too long for a scenario ({size} bytes, at most {MAX_BYTES}); is it the right file?"
+                f"{path}: too long for {kind.name} ({size} bytes, at most {MAX_BYTES}); is it the right file?"
             )
         raw = path.read_bytes()
     except FileNotFoundError:
         near = did_you_mean(path.name, (file.name for file in _siblings(path)))
-        raise ScenarioError(
-            f"{path}: no such file{near or '; relbid run scenarios/default.yaml runs the built-in one'}"
-        ) from None
+        raise ScenarioError(f"{path}: no such file{near or f'; {kind.builtin}'}") from None
     except IsADirectoryError:
-        raise ScenarioError(f"{path}: is a folder; name a scenario file in it") from None
+        raise ScenarioError(f"{path}: is a folder; name {kind.name} file in it") from None
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be read ({error.strerror})") from None
     try:
@@ -153,14 +198,14 @@ def _siblings(path: Path) -> Iterator[Path]:
         return
 
 
-def _parse(text: str, source: str) -> tuple[dict[str, Any], dict[_Path, int]]:
+def _parse(text: str, source: str, kind: FileKind[Model]) -> tuple[dict[str, Any], dict[_Path, int]]:
     """YAML to plain data and the line number of every key and list item."""
     lines: dict[_Path, int] = {}
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
-            raise ScenarioError(f"{source}: is empty; a scenario needs at least 'schema: 1' and a 'name'")
+            raise ScenarioError(f"{source}: is empty; {kind.name} needs at least {kind.needs}")
         for path, line, trouble in _walk(node, (), frozenset()):
             if trouble:
                 where = f", {_dotted(path)}" if path else ""
@@ -179,7 +224,7 @@ def _parse(text: str, source: str) -> tuple[dict[str, Any], dict[_Path, int]]:
     except yaml.YAMLError as error:
         raise ScenarioError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
-        raise ScenarioError(f"{source}: nested too deeply for a scenario") from None
+        raise ScenarioError(f"{source}: nested too deeply for {kind.name}") from None
     except ScenarioError:
         raise
     except (TypeError, ValueError) as error:
@@ -288,9 +333,13 @@ _WANTED = {
 
 
 def _in_words(
-    found: list[tuple[_Path, Any]], lines: Mapping[_Path, int], was_set: Mapping[_Path, str], source: str
+    found: list[tuple[_Path, Any]],
+    lines: Mapping[_Path, int],
+    was_set: Mapping[_Path, str],
+    source: str,
+    model: type[BaseModel],
 ) -> str:
-    """All problems of a scenario as one message, in the order of the file."""
+    """All problems of a file as one message, in the order of the file."""
     # A list is also called too short when one of its items is refused; the item's own message says it better.
     found = [
         (path, problem)
@@ -298,11 +347,17 @@ def _in_words(
         if problem["type"] != "too_short" or not any(other[:-1] == path for other, _ in found)
     ]
     found.sort(key=lambda item: _line(item[0], lines) or MAX_BYTES)
-    texts = [source + _describe(path, problem, lines, was_set) for path, problem in found]
+    texts = [source + _describe(path, problem, lines, was_set, model) for path, problem in found]
     return texts[0] if len(texts) == 1 else "\n  ".join([f"{source}: {len(texts)} problems", *texts])
 
 
-def _describe(path: _Path, problem: Any, lines: Mapping[_Path, int], was_set: Mapping[_Path, str]) -> str:
+def _describe(
+    path: _Path,
+    problem: Any,
+    lines: Mapping[_Path, int],
+    was_set: Mapping[_Path, str],
+    model: type[BaseModel],
+) -> str:
     """One problem as `, line 3, fusion.relevance: needs a number, ...`."""
     kind, context, value = problem["type"], problem.get("ctx", {}), problem["input"]
     where = f", {_dotted(path)}" if path else ""
@@ -315,7 +370,7 @@ def _describe(path: _Path, problem: Any, lines: Mapping[_Path, int], was_set: Ma
         where = f", line {line}{where}"
 
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        text = _unknown_key(problem["loc"])
+        text = _unknown_key(problem["loc"], model)
     elif kind == "missing":
         last = problem["loc"][-1]
         text = f"needs a {_ordinal(last)} value" if isinstance(last, int) else "is missing; add it"
@@ -373,9 +428,9 @@ def _line(path: _Path, lines: Mapping[_Path, int]) -> int | None:
     return next((lines[prefix] for prefix in _prefixes(path) if prefix in lines), None)
 
 
-def _unknown_key(loc: Sequence[str | int]) -> str:
+def _unknown_key(loc: Sequence[str | int], model: type[BaseModel]) -> str:
     key = str(loc[-1])
-    schema = Scenario.model_json_schema()
+    schema = model.model_json_schema()
     known = _keys_at(schema, loc[:-1])
     text = f"unknown key{did_you_mean(key, known)}"
     if text.endswith("?"):
