@@ -41,7 +41,7 @@ def inspect_query(
     market = market_of(prepared, relevance, scenario)
     market = replace(market, query=np.array([query]), arrival_s=np.zeros(1))
     bid = _opening_bids(market)
-    batch = journey.gather(market, bid, 0, 1)
+    batch = journey.gather(market, bid, np.array([0]))
     outcome = journey.rank(market, batch, np.ones(market.budget_micros.size, dtype=np.bool_))
     fused = market.rule.score(batch.bid, batch.pctr, batch.relevance)
     fused = np.asarray(fused, dtype=np.float64)[0]

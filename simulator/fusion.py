@@ -154,6 +154,27 @@ class Tiers:
         return bucket
 
 
+@dataclass(frozen=True, slots=True)
+class ByArm:
+    """Several rules in one market, for experiments on a part of the traffic: `arm` I[Q, 1] picks each query's."""
+
+    rules: tuple[FusionRule, ...]
+    arm: AnyArray
+
+    def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
+        return self._picked([rule.score(bid, pctr, rel) for rule in self.rules])
+
+    def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
+        return self._picked([rule.bid_for_score(target, pctr, rel) for rule in self.rules])
+
+    def _picked(self, each: list[AnyArray]) -> AnyArray:
+        xp = array_namespace(*each)
+        chosen = each[0]
+        for number, other in enumerate(each[1:], start=1):
+            chosen = xp.where(self.arm == number, other, chosen)
+        return chosen
+
+
 RULES: Mapping[str, type[Any]] = MappingProxyType(
     {"product": Product, "gate": Gate, "linear": Linear, "tiers": Tiers}
 )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from simulator import auction, ledger, random, scoring, users
 from simulator.arrays import BoolArray, FloatArray, IntArray, to_micros
+from simulator.fusion import ByArm, FusionRule
 from simulator.ledger import Ledger
 from simulator.log import Recorder, SimulationLog
 from simulator.market import Market
@@ -21,6 +22,7 @@ Number = TypeVar("Number", bound=np.generic)
 class Batch(NamedTuple):
     """What is known of Q queries and their K candidates before they are ranked, and the users' luck."""
 
+    arm: IntArray  # [Q, 1] which of the market's rules ranks the query
     candidate: IntArray  # [Q, K] ad, -1 padding
     advertiser: IntArray  # [Q, K]
     bid: FloatArray  # [Q, K] currency per click
@@ -48,14 +50,14 @@ class Outcome(NamedTuple):
         return np.where(self.clicked, self.price_micros, 0)
 
 
-def answer(market: Market, accounts: Ledger, bid: FloatArray, start: int, stop: int) -> Outcome:
-    """Answer queries start .. stop-1 at the bids F[A] (currency per click); charge them to `accounts`.
+def answer(market: Market, accounts: Ledger, bid: FloatArray, rows: IntArray) -> Outcome:
+    """Answer arrivals I[Q] (ascending) at the bids F[A] (currency per click); charge them to `accounts`.
 
     The whole batch is ranked at once. Then whoever cannot pay the price of a slot leaves, and the queries
     from there on that it was a candidate for are ranked again, until everybody can pay: the same as one query
     at a time.
     """
-    batch = gather(market, bid, start, stop)
+    batch = gather(market, bid, rows)
     outcome = rank(market, batch, accounts.active)
     while (short := _first_shortfall(outcome, accounts)) is not None:
         accounts.active[short.advertisers] = False
@@ -70,20 +72,21 @@ def answer(market: Market, accounts: Ledger, bid: FloatArray, start: int, stop: 
     return outcome
 
 
-def gather(market: Market, bid: FloatArray, start: int, stop: int) -> Batch:
+def gather(market: Market, bid: FloatArray, rows: IntArray) -> Batch:
     """Arrivals, retrieval and scoring: which queries, which ads, and what is known of each pair."""
-    query = market.query[start:stop]
+    query = market.query[rows]
     candidate = market.candidate[query]
-    n, k = candidate.shape
+    k = candidate.shape[1]
     return Batch(
+        arm=np.zeros((rows.size, 1), dtype=np.int64) if market.arm is None else market.arm[rows, None],
         candidate=candidate,
         advertiser=market.advertiser[candidate],
         bid=bid[candidate],
         pctr=scoring.look_up(market.pctr, query),
         relevance=scoring.look_up(market.relevance, query),
         attraction=market.attraction[query],
-        tie_break=random.uniforms(market.seed, "tie break", start, n, k),
-        luck=random.uniforms(market.seed, "luck", start, n, k),
+        tie_break=random.row_uniforms(market.seed, "tie break", rows, k),
+        luck=random.row_uniforms(market.seed, "luck", rows, k),
     )
 
 
@@ -92,11 +95,12 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
     reserve, n_slots = market.auction.reserve, market.n_slots
     price_of = auction.MECHANISMS[market.auction.mechanism]
 
-    score = market.rule.score(batch.bid, batch.pctr, batch.relevance)
+    rule = _rule_of(market, batch)
+    score = rule.score(batch.bid, batch.pctr, batch.relevance)
     present = (batch.candidate >= 0) & active[batch.advertiser]
     eligible = auction.eligible(score, batch.bid, reserve, present)
     ranking = auction.allocate(score, eligible, n_slots + 1, batch.tie_break)
-    price = price_of(ranking, score, market.rule, batch.bid, batch.pctr, batch.relevance, reserve)
+    price = price_of(ranking, score, rule, batch.bid, batch.pctr, batch.relevance, reserve)
 
     winner = ranking[:, :-1]
     shown = winner >= 0
@@ -112,10 +116,10 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
     )
 
 
-def record(recorder: Recorder, start: int, outcome: Outcome, answered_s: FloatArray) -> None:
-    """Log: write down what came of the queries from `start` on, answered at F[Q] seconds."""
+def record(recorder: Recorder, rows: IntArray, outcome: Outcome, answered_s: FloatArray) -> None:
+    """Log: write down what came of the arrivals I[Q], answered at F[Q] seconds."""
     recorder.write(
-        start,
+        rows,
         column=outcome.ranking[:, :-1],
         score=outcome.score,
         bid_micros=outcome.bid_micros,
@@ -157,6 +161,10 @@ def close(market: Market, recorder: Recorder, accounts: Ledger) -> SimulationLog
         spent_micros=accounts.spent,
         ran_out=~accounts.active,
     )
+
+
+def _rule_of(market: Market, batch: Batch) -> FusionRule:
+    return market.rule if market.arm is None else ByArm((market.rule, *market.other_rules), batch.arm)
 
 
 def _first_shortfall(outcome: Outcome, accounts: Ledger) -> ledger.Shortfall | None:

@@ -22,7 +22,7 @@ class Recorder:
 
     def write(
         self,
-        start: int,
+        rows: IntArray,
         *,
         column: IntArray,
         score: FloatArray,
@@ -32,8 +32,7 @@ class Recorder:
         n_eligible: IntArray,
         answered_s: FloatArray,
     ) -> None:
-        """Record the queries from `start` on: [Q, S] by slot, `n_eligible` and `answered_s` [Q]."""
-        rows = slice(start, start + n_eligible.size)
+        """Record the arrivals I[Q]: [Q, S] by slot, `n_eligible` and `answered_s` [Q]."""
         self.column[rows] = column
         self.score[rows] = score
         self.bid_micros[rows] = bid_micros

@@ -103,6 +103,10 @@ class Market:
     users: UserModel = field(default_factory=UserModel)
     bidders: BidderModel = field(default_factory=BidderModel)
     serving: ServingModel = field(default_factory=ServingModel)
+    # For more than one day, and for experiments within one market
+    days: int = 1  # each horizon_s long, with budgets renewed
+    arm: IntArray | None = None  # [Q] the rule, of (rule, *other_rules), that ranks an arrival; None: `rule`
+    other_rules: tuple[FusionRule, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("grade", "attraction", "pctr", "relevance"):

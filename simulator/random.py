@@ -28,6 +28,15 @@ def uniforms(seed: int, station: str, start: int, count: int, width: int) -> Flo
     return generator.random((count, blocks * _WORDS_PER_BLOCK))[:, :width]
 
 
+def row_uniforms(seed: int, station: str, rows: NDArray[np.integer], width: int) -> FloatArray:
+    """The rows I[n] (ascending, near one another) of `uniforms`, F[n, width]."""
+    if rows.size == 0:
+        return np.empty((0, width))
+    first, last = int(rows[0]), int(rows[-1])
+    drawn = uniforms(seed, station, first, last - first + 1, width)
+    return drawn if drawn.shape[0] == rows.size else drawn[rows - first]
+
+
 def normals(seed: int, station: str, start: int, count: int, width: int) -> FloatArray:
     """Standard normals F[count, width], keyed like `uniforms` (by inversion: one uniform makes one)."""
     return _normal_quantile(uniforms(seed, station, start, count, width))

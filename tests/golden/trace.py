@@ -84,8 +84,8 @@ def _market(scores: list[list[float]], rule: FusionRule, mechanism: str) -> Mark
 def _story(market: Market, accounts: Ledger, bid: FloatArray, arrival: int) -> list[str]:
     query = int(market.query[arrival])
     left, was_active = accounts.remaining, accounts.active.copy()
-    outcome = journey.answer(market, accounts, bid, arrival, arrival + 1)
-    batch = journey.gather(market, bid, arrival, arrival + 1)
+    outcome = journey.answer(market, accounts, bid, np.array([arrival]))
+    batch = journey.gather(market, bid, np.array([arrival]))
     fused = market.rule.score(batch.bid, batch.pctr, batch.relevance)[0]
     ranking = outcome.ranking[0].tolist()
     lines = [f'query {arrival} at {market.arrival_s[arrival]:.1f} s: "{QUERIES[query]}"']
