@@ -1,33 +1,90 @@
-"""Station 6, users: who clicks, by the position-based model.
+"""Station 6, users: what a user looks at, clicks, is satisfied by and buys, and whether it comes back.
 
-A user looks at slot s with probability examination[s] and, having looked, clicks with the ad's attraction,
-which depends on the true grade (Craswell, Zoeter, Taylor and Ramsey 2008, "An experimental comparison of
-click position-bias models"; Chuklin, Markov and de Rijke 2015, "Click Models for Web Search", section 3.3).
+Three click models (Chuklin, Markov and de Rijke 2015, "Click Models for Web Search", chapter 3), in all of
+which a user who looks at an ad clicks it with the ad's attraction, which depends on the true grade:
+
+- position: slot s is looked at with probability examination[s], whatever is above it (Craswell, Zoeter,
+  Taylor and Ramsey 2008, "An experimental comparison of click position-bias models").
+- cascade: slots are read from the top, all until the first click, none after it (the same paper).
+- dbn, the dynamic Bayesian network: read from the top; a click satisfies with a probability that depends on
+  the grade, and a user who is not satisfied yet goes on to the next slot with probability `perseverance`
+  (Chapelle and Zhang 2009, "A dynamic Bayesian network click model for web search ranking").
+
+In cascade and dbn looking at a slot depends on the ads above it, so `examination` says there only how many
+slots a page has and what the platform takes their weights for, in prices (VCG) and in metrics that weight by
+slot; `expected_examination` gives the true ones.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from simulator.arrays import BoolArray, FloatArray, GradeArray
+
+CLICK_MODELS = ("position", "cascade", "dbn")
+PerGrade = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class UserModel:
     """How users behave and what ads are worth to them; one number per grade 0..3 unless said."""
 
-    attraction: tuple[float, float, float, float] = (0.01, 0.03, 0.08, 0.14)  # mean P(click | examined)
+    attraction: PerGrade = (0.01, 0.03, 0.08, 0.14)  # mean P(click | examined)
     appeal_sigma: float = 0.3  # spread of log appeal between ads of the same grade
     examination: tuple[float, ...] = (1.0, 0.7, 0.5, 0.35)  # P(examined) by slot; there are as many slots
-    value_of_seeing: tuple[float, float, float, float] = (-0.02, -0.005, 0.005, 0.01)  # currency, if examined
-    worth_of_click: tuple[float, float, float, float] = (0.1, 0.4, 1.0, 1.2)  # times the value per click
+    value_of_seeing: PerGrade = (-0.02, -0.005, 0.005, 0.01)  # currency, if examined
+    worth_of_click: PerGrade = (0.1, 0.4, 1.0, 1.2)  # times the value per click
+    click_model: str = "position"  # a name in CLICK_MODELS
+    satisfaction: PerGrade = (0.05, 0.2, 0.6, 0.8)  # P(satisfied | clicked)
+    perseverance: float = 0.9  # dbn: P(looks at the next slot | looked at this one, not satisfied)
+    conversion_rate: float = (
+        0.0  # P(conversion | click) times worth_of_click; 0: conversions are not simulated
+    )
+    conversion_delay_s: float = 3600.0  # mean time from click to conversion, exponential
+    value_of_satisfaction: float = 0.05  # currency: what a satisfied click adds to a day's satisfaction
+    return_rate: float = 1.0  # P(a user who would search on a day does) at a satisfaction of 0
+    return_elasticity: float = 0.0  # change of that probability per unit of satisfaction; 0: no loyalty
+    satisfaction_half_life_days: float = 7.0  # of the memory of a day's satisfaction
 
     def __post_init__(self) -> None:
-        for name in ("attraction", "examination"):
+        for name in ("attraction", "examination", "satisfaction"):
             if not all(0.0 <= p <= 1.0 for p in getattr(self, name)):
                 raise ValueError(f"users.{name} must be probabilities in [0, 1], got {getattr(self, name)}")
+        for name in ("perseverance", "return_rate"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"users.{name} must be a probability in [0, 1], got {getattr(self, name)}")
         if not self.examination:
             raise ValueError("users.examination needs one probability per slot, got none")
+        if self.click_model not in CLICK_MODELS:
+            raise ValueError(
+                f"users.click_model must be one of {', '.join(CLICK_MODELS)}, got {self.click_model!r}"
+            )
+        for name in ("appeal_sigma", "conversion_rate", "conversion_delay_s", "return_elasticity"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"users.{name} must not be negative, got {getattr(self, name)}")
+        if self.conversion_rate > 0 and not all(
+            0.0 <= self.conversion_rate * worth <= 1.0 for worth in self.worth_of_click
+        ):
+            raise ValueError(
+                "users.conversion_rate times each users.worth_of_click must be a probability in [0, 1], got "
+                f"{self.conversion_rate} times {self.worth_of_click}"
+            )
+        if not self.satisfaction_half_life_days > 0:
+            raise ValueError(
+                f"users.satisfaction_half_life_days must be positive, got {self.satisfaction_half_life_days}"
+            )
+
+
+# Clicks
+
+
+class Browsing(NamedTuple):
+    """What a user did on a page; a satisfied click is a click, and a clicked ad was looked at."""
+
+    examined: BoolArray  # [..., S]
+    clicked: BoolArray  # [..., S]
+    satisfied: BoolArray  # [..., S]
 
 
 def attraction(model: UserModel, grade: GradeArray, appeal: FloatArray) -> FloatArray:
@@ -35,6 +92,65 @@ def attraction(model: UserModel, grade: GradeArray, appeal: FloatArray) -> Float
     # exp(sigma z - sigma^2 / 2) has mean 1: the spread between ads does not change a grade's average.
     factor = np.exp(model.appeal_sigma * appeal - 0.5 * model.appeal_sigma**2)
     return np.minimum(np.asarray(model.attraction, dtype=np.float64)[grade] * factor, 1.0)
+
+
+def satisfaction(model: UserModel, grade: GradeArray) -> FloatArray:
+    """P(satisfied | clicked) F[...] of ads with true grades I8[...]."""
+    return np.asarray(model.satisfaction, dtype=np.float64)[grade]
+
+
+def browse(
+    model: UserModel,
+    attraction: FloatArray,
+    satisfaction: FloatArray,
+    click_u: FloatArray,
+    satisfy_u: FloatArray | None = None,
+    continue_u: FloatArray | None = None,
+) -> Browsing:
+    """What users do on pages whose slots hold ads with attraction and satisfaction F[..., S]; empty slots 0.
+
+    Args:
+        click_u: uniforms F[..., S] that belong to the ads.
+        satisfy_u: uniforms F[..., S] that belong to the ads; None (not for dbn): nobody is satisfied, for
+            runs that do not ask.
+        continue_u: uniforms F[..., S] that belong to the slots; only dbn reads them.
+
+    Raises:
+        ValueError: dbn without its uniforms.
+    """
+    if model.click_model == "position":
+        # One uniform does for both: u < e has probability e, and given that, u < e a has probability a.
+        examination = np.asarray(model.examination, dtype=np.float64)
+        examined = click_u < examination
+        clicked = clicks(click_probability(examination, attraction), click_u)
+        return Browsing(examined, clicked, _satisfied(clicked, satisfaction, satisfy_u))
+
+    drawn = click_u < attraction  # whether each ad would be clicked if it were looked at
+    would_satisfy = _satisfied(drawn, satisfaction, satisfy_u)
+    if model.click_model == "cascade":
+        goes_on = ~drawn
+    elif satisfy_u is None or continue_u is None:
+        raise ValueError("the click model dbn needs uniforms for satisfaction and for going on")
+    else:
+        goes_on = ~would_satisfy & (continue_u < model.perseverance)
+    examined = np.ones_like(drawn)
+    np.logical_and.accumulate(goes_on[..., :-1], axis=-1, out=examined[..., 1:])
+    return Browsing(examined, examined & drawn, examined & would_satisfy)
+
+
+def expected_examination(model: UserModel, attraction: FloatArray, satisfaction: FloatArray) -> FloatArray:
+    """P(examined) F[..., S] of the slots of pages with attraction and satisfaction F[..., S], in closed form.
+
+    Times the attraction it is the click probability. Slot s + 1 is looked at if slot s was and its ad did not
+    end the search: after a click in cascade, after a satisfied one or for lack of perseverance in dbn.
+    """
+    if model.click_model == "position":
+        return np.broadcast_to(np.asarray(model.examination, dtype=np.float64), attraction.shape)
+    cascade = model.click_model == "cascade"
+    goes_on = 1.0 - attraction if cascade else model.perseverance * (1.0 - attraction * satisfaction)
+    examination = np.ones_like(attraction)
+    np.multiply.accumulate(goes_on[..., :-1], axis=-1, out=examination[..., 1:])
+    return examination
 
 
 def click_probability(examination: FloatArray, attraction: FloatArray) -> FloatArray:
@@ -45,3 +161,74 @@ def click_probability(examination: FloatArray, attraction: FloatArray) -> FloatA
 def clicks(p_click: FloatArray, u: FloatArray) -> BoolArray:
     """Clicks B[..., S] from click probabilities F[..., S] and uniforms F[..., S]."""
     return u < p_click
+
+
+# Conversions
+
+
+def conversion_probability(model: UserModel, grade: GradeArray) -> FloatArray:
+    """P(conversion | click) F[...] on ads of true grades I8[...]."""
+    return model.conversion_rate * np.asarray(model.worth_of_click, dtype=np.float64)[grade]
+
+
+def conversion_value(model: UserModel, value_per_click: FloatArray) -> FloatArray:
+    """What one conversion is worth to advertisers with values per click F[...], in currency (not at rate 0).
+
+    The value per click is that of a click on a relevant ad, of worth 1, so that clicks are worth on average
+    what they are without conversions.
+    """
+    return value_per_click / model.conversion_rate
+
+
+def conversion_delay(
+    model: UserModel, grade: GradeArray, convert_u: FloatArray, delay_u: FloatArray
+) -> FloatArray:
+    """Seconds F[...] from clicks on ads of grades I8[...] to their conversions, infinite where there is none.
+
+    Exponential delays, the first model of Chapelle 2014, "Modeling delayed feedback in display advertising";
+    uniforms F[...] belong to the ad.
+    """
+    delay = -model.conversion_delay_s * np.log1p(-delay_u)
+    return np.where(convert_u < conversion_probability(model, grade), delay, np.inf)
+
+
+# Satisfaction and return
+
+
+def satisfaction_gained(
+    model: UserModel, grade: GradeArray, examined: BoolArray, satisfied: BoolArray
+) -> FloatArray:
+    """What pages added to their users' satisfaction F[...], in currency.
+
+    From grades I8[..., S] and what was examined and satisfied B[..., S], both False in empty slots.
+    """
+    seen = np.where(examined, np.asarray(model.value_of_seeing, dtype=np.float64)[grade], 0.0)
+    gained: FloatArray = (seen + model.value_of_satisfaction * satisfied).sum(axis=-1)
+    return gained
+
+
+def update_stock(model: UserModel, stock: FloatArray, utility: FloatArray) -> FloatArray:
+    """Satisfaction F[M] after a day that gave F[M] to each user (`satisfaction_gained`, summed; 0 if absent).
+
+    An exponentially weighted average of the days, so a user who always gets the same tends to it and one who
+    stays away forgets. Users of a search engine learn in this way from the quality of its ads: Hohnhold,
+    O'Brien and Tang 2015, "Focusing on the long-term: it's good for users and business".
+    """
+    kept = 0.5 ** (1.0 / model.satisfaction_half_life_days)
+    return kept * stock + (1.0 - kept) * utility
+
+
+def return_probability(model: UserModel, stock: FloatArray) -> FloatArray:
+    """P(searches) F[M], on a day that it would search, of a user with satisfaction F[M].
+
+    Linear, as is the hidden cost of Abrams and Schwarz 2007, "Ad auction design and user experience", and
+    clipped to [0, 1].
+    """
+    probability: FloatArray = np.clip(model.return_rate + model.return_elasticity * stock, 0.0, 1.0)
+    return probability
+
+
+def _satisfied(clicked: BoolArray, satisfaction: FloatArray, satisfy_u: FloatArray | None) -> BoolArray:
+    if satisfy_u is None:
+        return np.zeros_like(clicked)
+    return clicked & (satisfy_u < satisfaction)
