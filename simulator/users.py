@@ -99,6 +99,11 @@ def satisfaction(model: UserModel, grade: GradeArray) -> FloatArray:
     return np.asarray(model.satisfaction, dtype=np.float64)[grade]
 
 
+def asks_satisfaction(model: UserModel) -> bool:
+    """Whether anything depends on who is satisfied, so that it has to be drawn."""
+    return model.click_model == "dbn" or model.return_elasticity > 0
+
+
 def browse(
     model: UserModel,
     attraction: FloatArray,
@@ -214,7 +219,7 @@ def update_stock(model: UserModel, stock: FloatArray, utility: FloatArray) -> Fl
     stays away forgets. Users of a search engine learn in this way from the quality of its ads: Hohnhold,
     O'Brien and Tang 2015, "Focusing on the long-term: it's good for users and business".
     """
-    kept = 0.5 ** (1.0 / model.satisfaction_half_life_days)
+    kept: float = 0.5 ** (1.0 / model.satisfaction_half_life_days)
     return kept * stock + (1.0 - kept) * utility
 
 

@@ -63,6 +63,13 @@ class World:
         return self.truth.category_of_product[self.truth.query_product]
 
     @property
+    def query_intent(self) -> IntArray:
+        """Number of the intent behind each query, [Q]: equal where product, colour and brand are."""
+        truth = self.truth
+        asked = np.stack((truth.query_product, truth.query_colour, truth.query_brand))
+        return np.unique(asked, axis=1, return_inverse=True)[1].reshape(-1)
+
+    @property
     def query_is_held_out(self) -> NDArray[np.bool_]:
         """Whether a query asks for a product that only the test split has, [Q]."""
         return np.isin(self.truth.query_product, self.held_out_products)
