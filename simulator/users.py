@@ -76,6 +76,16 @@ class UserModel:
             )
 
 
+def has_loyalty(model: UserModel) -> bool:
+    """Whether users stay away on some days."""
+    return model.return_rate < 1.0 or model.return_elasticity > 0.0
+
+
+def asks_satisfaction(model: UserModel) -> bool:
+    """Whether anything depends on which clicks satisfy."""
+    return model.click_model == "dbn" or has_loyalty(model)
+
+
 # Clicks
 
 
@@ -107,21 +117,22 @@ def asks_satisfaction(model: UserModel) -> bool:
 def browse(
     model: UserModel,
     attraction: FloatArray,
-    satisfaction: FloatArray,
+    satisfaction: FloatArray | None,
     click_u: FloatArray,
     satisfy_u: FloatArray | None = None,
     continue_u: FloatArray | None = None,
 ) -> Browsing:
     """What users do on pages whose slots hold ads with attraction and satisfaction F[..., S]; empty slots 0.
 
+    What may be None is so for runs that do not ask (see `asks_satisfaction`): nobody is satisfied then.
+
     Args:
         click_u: uniforms F[..., S] that belong to the ads.
-        satisfy_u: uniforms F[..., S] that belong to the ads; None (not for dbn): nobody is satisfied, for
-            runs that do not ask.
+        satisfy_u: uniforms F[..., S] that belong to the ads.
         continue_u: uniforms F[..., S] that belong to the slots; only dbn reads them.
 
     Raises:
-        ValueError: dbn without its uniforms.
+        ValueError: dbn without what it needs.
     """
     if model.click_model == "position":
         # One uniform does for both: u < e has probability e, and given that, u < e a has probability a.
@@ -134,8 +145,8 @@ def browse(
     would_satisfy = _satisfied(drawn, satisfaction, satisfy_u)
     if model.click_model == "cascade":
         goes_on = ~drawn
-    elif satisfy_u is None or continue_u is None:
-        raise ValueError("the click model dbn needs uniforms for satisfaction and for going on")
+    elif satisfaction is None or satisfy_u is None or continue_u is None:
+        raise ValueError("the click model dbn needs satisfaction, and uniforms for it and for going on")
     else:
         goes_on = ~would_satisfy & (continue_u < model.perseverance)
     examined = np.ones_like(drawn)
@@ -233,7 +244,9 @@ def return_probability(model: UserModel, stock: FloatArray) -> FloatArray:
     return probability
 
 
-def _satisfied(clicked: BoolArray, satisfaction: FloatArray, satisfy_u: FloatArray | None) -> BoolArray:
-    if satisfy_u is None:
+def _satisfied(
+    clicked: BoolArray, satisfaction: FloatArray | None, satisfy_u: FloatArray | None
+) -> BoolArray:
+    if satisfaction is None or satisfy_u is None:
         return np.zeros_like(clicked)
     return clicked & (satisfy_u < satisfaction)
