@@ -81,11 +81,6 @@ def has_loyalty(model: UserModel) -> bool:
     return model.return_rate < 1.0 or model.return_elasticity > 0.0
 
 
-def asks_satisfaction(model: UserModel) -> bool:
-    """Whether anything depends on which clicks satisfy."""
-    return model.click_model == "dbn" or has_loyalty(model)
-
-
 # Clicks
 
 
