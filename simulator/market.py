@@ -11,9 +11,10 @@ import numpy as np
 
 from simulator import arrivals, bidders, pctr, random, retrieval, users
 from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray
-from simulator.auction import MECHANISMS
+from simulator.auction import AuctionModel as AuctionModel
 from simulator.bidders import BidderModel
 from simulator.fusion import FusionRule, Product
+from simulator.policies import BidPolicy
 from simulator.pctr import CtrModel
 from simulator.users import UserModel
 
@@ -34,22 +35,6 @@ class TrafficModel:
         if self.n_queries < 1 or not self.horizon_s > 0:
             raise ValueError(
                 f"traffic needs n_queries >= 1 and horizon_s > 0, got {self.n_queries}, {self.horizon_s}"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class AuctionModel:
-    """Reserve and mechanism."""
-
-    reserve: float = 0.05  # currency per click, in bid space
-    mechanism: str = "gsp"  # a name in auction.MECHANISMS
-
-    def __post_init__(self) -> None:
-        if self.reserve < 0:
-            raise ValueError(f"auction.reserve must not be negative, got {self.reserve}")
-        if self.mechanism not in MECHANISMS:
-            raise ValueError(
-                f"unknown auction mechanism {self.mechanism!r}: known are {', '.join(MECHANISMS)}"
             )
 
 
@@ -97,6 +82,7 @@ class Market:
     arrival_s: FloatArray  # [Q] ascending
     query: IntArray  # [Q] in 0 .. U-1
     horizon_s: float
+    query_category: IntArray | None = None  # [U]
     # How it is run
     rule: FusionRule = field(default_factory=Product)
     auction: AuctionModel = field(default_factory=AuctionModel)
@@ -105,6 +91,8 @@ class Market:
     serving: ServingModel = field(default_factory=ServingModel)
     # For more than one day, and for experiments within one market
     days: int = 1  # each horizon_s long, with budgets renewed
+    user: IntArray | None = None  # [Q] who asks; None: nobody is followed from day to day
+    policies: tuple[tuple[BidPolicy, IntArray], ...] = ()  # and who follows each, I[n]; none: `paced` says it
     arm: IntArray | None = None  # [Q] the rule, of (rule, *other_rules), that ranks an arrival; None: `rule`
     other_rules: tuple[FusionRule, ...] = ()
 
@@ -118,6 +106,8 @@ class Market:
         owner = np.sort(np.where(self.candidate >= 0, self.advertiser[self.candidate], -1), axis=1)
         if bool(((owner[:, 1:] == owner[:, :-1]) & (owner[:, 1:] >= 0)).any()):
             raise ValueError("market.candidate holds two ads of one advertiser for the same query")
+        for rule in (self.rule, *self.other_rules):
+            self.auction.check(rule, self.users.examination, self.query_category)
 
     @property
     def n_slots(self) -> int:
@@ -210,6 +200,7 @@ def build_market(
         arrival_s=arrival_s,
         query=arrivals.query_of(which, world.query_popularity),
         horizon_s=traffic.horizon_s,
+        query_category=world.query_category,
         rule=rule or Product(),
         auction=auction,
         users=users_model,
