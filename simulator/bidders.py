@@ -1,13 +1,31 @@
 """Bidders: what a click is worth to them, what they bid, and how they pace their budgets.
 
-A bidder sees its own spend and the clock, nothing else.
+By default some pace and the others bid the same all day; with `policies` every advertiser follows one of
+those of `simulator.policies`. A bidder sees its own figures and what a platform reports, nothing else.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from simulator.arrays import BoolArray, FloatArray, IntArray, to_micros
+from simulator.policies import BidPolicy, Bids, Report, State, make_policy
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyShare:
+    """A share of the advertisers who follow a bid policy."""
+
+    policy: str  # a name in policies.POLICIES, or your own as "module:attr"
+    share: float
+    settings: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"the share of a policy must be above 0 and at most 1, got {self.share}")
+        make_policy(self.policy, self.settings)  # refused here, not in the middle of a run
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +42,7 @@ class BidderModel:
     pacing_tick_s: float = 900.0
     pacing_step: float = 0.1  # log rise of the multiplier in a tick without any spend
     pacing_floor: float = 0.1  # least multiplier
+    policies: tuple[PolicyShare, ...] = ()  # who bids how; none: shading, paced_share and pacing_* say it
 
     def __post_init__(self) -> None:
         for name in ("value_median", "shading", "budget_multiple", "pacing_tick_s"):
@@ -34,6 +53,9 @@ class BidderModel:
                 raise ValueError(f"bidders.{name} must not be negative, got {getattr(self, name)}")
         if not (0 <= self.paced_share <= 1 and 0 < self.pacing_floor <= 1):
             raise ValueError("bidders.paced_share must be in [0, 1] and pacing_floor in (0, 1]")
+        total = sum(one.share for one in self.policies)
+        if self.policies and abs(total - 1.0) > 1e-9:
+            raise ValueError(f"the shares of bidders.policies must sum to 1, they sum to {total:g}")
 
 
 def values(model: BidderModel, category_draw: FloatArray, ad_draw: FloatArray) -> FloatArray:
@@ -91,3 +113,53 @@ def pace(
     error = 1.0 - np.divide(spent, plan, out=np.ones_like(plan), where=plan > 0)
     moved = np.clip(multiplier * np.exp(model.pacing_step * error), model.pacing_floor, 1.0)
     return np.where(paced, moved, multiplier)
+
+
+class Followers(NamedTuple):
+    """A policy and the advertisers who follow it."""
+
+    policy: BidPolicy
+    advertisers: IntArray  # [n] ascending
+
+
+def followers(shares: Sequence[PolicyShare], u: FloatArray) -> tuple[Followers, ...]:
+    """Who follows which policy: uniforms F[N], one per advertiser, cut at the cumulative shares."""
+    cuts = np.cumsum([one.share for one in shares])[:-1]  # the last takes the rest, rounding or not
+    which = np.searchsorted(cuts, u, side="right")
+    return tuple(
+        Followers(make_policy(one.policy, one.settings), np.flatnonzero(which == i))
+        for i, one in enumerate(shares)
+    )
+
+
+def mean_value(value: FloatArray, advertiser: IntArray, n: int) -> FloatArray:
+    """Mean value per click F[N] over the ads F[A] of each of `n` advertisers; 0 without any."""
+    ads = np.bincount(advertiser, minlength=n)
+    return np.bincount(advertiser, weights=value, minlength=n) / np.maximum(ads, 1)
+
+
+def first_bids(
+    groups: Sequence[Followers], budget: FloatArray, value: FloatArray
+) -> tuple[tuple[State, ...], Bids]:
+    """What all want before the first tick, F[N]: see `policies.BidPolicy.start`."""
+    begun = [policy.start(budget[who], value[who]) for policy, who in groups]
+    return tuple(state for state, _ in begun), _together(groups, [bids for _, bids in begun], budget.size)
+
+
+def next_bids(
+    groups: Sequence[Followers], states: Sequence[State], report: Report, u: FloatArray
+) -> tuple[tuple[State, ...], Bids]:
+    """What all want until the next tick, from the report to all N and uniforms F[N, 4]."""
+    moved = [
+        policy.adjust(state, report.of(who), u[who])
+        for (policy, who), state in zip(groups, states, strict=True)
+    ]
+    return tuple(state for state, _ in moved), _together(groups, [bids for _, bids in moved], u.shape[0])
+
+
+def _together(groups: Sequence[Followers], answers: Sequence[Bids], n: int) -> Bids:
+    bids = Bids(np.zeros(n), np.ones(n))
+    for group, answer in zip(groups, answers, strict=True):
+        for whole, part in zip(bids, answer, strict=True):
+            whole[group.advertisers] = part
+    return bids

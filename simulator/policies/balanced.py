@@ -1,0 +1,48 @@
+"""Balanced bidding: the best response that leads to prices nobody envies."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.arrays import FloatArray
+from simulator.policies.protocol import Bids, Report, always, require
+
+
+@dataclass(frozen=True, slots=True)
+class Balanced:
+    """Aim at the slot that pays best, and bid as high as losing it to the slot above would not hurt.
+
+    With clicks a_s and prices p_s by slot as reported, and value v: s maximises a_s (v - p_s), and the bid b
+    solves a_s (v - p_s) = a_{s-1} (v - b); in the top slot b = (v + p_1) / 2; where no slot pays, b = v.
+    Cary, Das, Edelman, Giotis, Heimerl, Karlin, Mathieu and Schwarz 2007, "Greedy bidding strategies for
+    keyword auctions": the fixed point gives VCG's payments. It is reached when bidders do not all move at
+    once, so each looks again with probability `revise` at a tick.
+    """
+
+    revise: float = 0.3
+
+    def __post_init__(self) -> None:
+        require(self, shares=("revise",))
+
+    def start(self, budget: FloatArray, value: FloatArray) -> tuple[Bids, Bids]:
+        bids = always(np.ones_like(value))
+        return bids, bids
+
+    def adjust(self, state: Bids, report: Report, u: FloatArray) -> tuple[Bids, Bids]:
+        bid = balanced_bid(report.value, report.slot_price, report.slot_clicks)
+        wanted = np.divide(bid, report.value, out=np.ones_like(bid), where=report.value > 0)
+        bids = always(np.where(u[:, 0] < self.revise, wanted, state.multiplier))
+        return bids, bids
+
+
+def balanced_bid(value: FloatArray, slot_price: FloatArray, slot_clicks: FloatArray) -> FloatArray:
+    """The balanced bid F[n] of values F[n] against prices and clicks F[S] by slot; see `Balanced`."""
+    # Reported clicks are noisy; a slot is worth at least what the slots below it are.
+    clicks = np.maximum.accumulate(slot_clicks[::-1])[::-1]
+    profit = clicks * (value[:, None] - slot_price)
+    slot = np.argmax(profit, axis=1)
+    above = np.maximum(slot - 1, 0)
+    # The slot above the top one counts for twice its clicks, as in the paper.
+    ratio = np.where(slot == 0, 0.5, clicks[slot] / np.where(clicks[above] > 0, clicks[above], 1.0))
+    bid = value - ratio * (value - slot_price[slot])
+    return np.where(profit[np.arange(value.size), slot] > 0, bid, value)

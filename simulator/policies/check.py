@@ -1,0 +1,150 @@
+"""A public checker for bid policies."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from simulator.arrays import FloatArray, IntArray
+from simulator.policies.protocol import N_UNIFORMS, BidPolicy, Bids, Report
+
+_N, _TICKS = 12, 8
+
+
+def check_policy(policy: BidPolicy) -> list[str]:
+    """Try a policy on made-up reports; say in words what a run could not live with.
+
+    An empty list means that nothing was found: multipliers are finite and not negative, participation is in
+    [0, 1], both have one number per advertiser; the answer depends on state, report and uniforms alone, and
+    on no other advertiser than the own; arguments stay as they were; no advertiser at all, empty reports and
+    budgets of nothing are survived.
+    """
+    if not isinstance(policy, BidPolicy):
+        return ["the policy must have the methods start(budget, value) and adjust(state, report, u)"]
+    try:
+        with np.errstate(all="ignore"):
+            return _faults(policy)
+    except Exception as error:  # a stranger's policy may raise anything, and the answer is owed in words
+        return [f"the policy raised {type(error).__name__}: {error}"]
+
+
+def _faults(policy: BidPolicy) -> list[str]:
+    everybody = np.arange(_N)
+    bids, changed = _follow(policy, everybody)
+    faults = [f"{changed} changes the arrays that it is given"] if changed else []
+    for tick, one in enumerate(bids):
+        if wrong := _unfit(one, _N):
+            return [*faults, f"{wrong} ({'at the start' if tick == 0 else f'after {tick} reports'})"]
+    if not _equal(bids, _follow(policy, everybody)[0]):
+        return [
+            *faults,
+            "the same reports are answered differently: it must not draw random numbers or remember",
+        ]
+    if not _same_state_same_answer(policy):
+        faults.append(
+            "the same state is answered differently the second time: adjust must return a new state"
+        )
+    for some, what in (
+        (everybody[::-1], "the order of the advertisers"),
+        (everybody[1::3], "which other advertisers follow it"),
+    ):
+        if not _equal([_rows(one, some) for one in bids], _follow(policy, some)[0]):
+            faults.append(f"the answer to an advertiser depends on {what}")
+    if wrong := next(filter(None, (_unfit(one, 0) for one in _follow(policy, everybody[:0])[0])), ""):
+        faults.append(f"{wrong} (for no advertisers)")
+    return faults
+
+
+def _follow(policy: BidPolicy, who: IntArray) -> tuple[list[Bids], str]:
+    """Bids of the advertisers `who` over all ticks, and which method changed its arguments, if one did."""
+    report = _report(0).of(who)
+    given = (report.budget.copy(), report.value.copy())
+    state, first = policy.start(*given)
+    changed = "" if _untouched(given, (report.budget, report.value)) else "start"
+    bids = [_copy(first)]
+    for tick in range(_TICKS):
+        report, u = _report(tick).of(who), _uniforms(tick)[who]
+        state, next_bids = policy.adjust(state, report, u)
+        if not _untouched((*_arrays(report), u), (*_arrays(_report(tick).of(who)), _uniforms(tick)[who])):
+            changed = "adjust"
+        bids.append(_copy(next_bids))
+    return bids, changed
+
+
+def _same_state_same_answer(policy: BidPolicy) -> bool:
+    state, _ = policy.start(_report(0).budget, _report(0).value)
+    for tick in range(_TICKS):
+        before = state
+        state, bids = policy.adjust(before, _report(tick), _uniforms(tick))
+        first = _copy(bids)
+        if not _equal([first], [policy.adjust(before, _report(tick), _uniforms(tick))[1]]):
+            return False
+    return True
+
+
+def _report(tick: int) -> Report:
+    """A report in which everything happens to somebody: no budget, no clicks, a lot of both, nothing sold."""
+    rng = np.random.default_rng((20, tick))
+    budget = np.where(np.arange(_N) % 5 == 4, 0.0, np.linspace(1.0, 300.0, _N))
+    spent = budget / _TICKS * rng.uniform(0.0, 1.0, _N) * (np.arange(_N) % 3 > 0) * (tick != 3)
+    clicks = np.ceil(spent * rng.uniform(0.5, 2.0, _N))
+    conversions = np.floor(clicks * rng.uniform(0.0, 0.4, _N))
+    value = np.linspace(0.5, 4.0, _N)
+    sold = np.array([1.5, 1.0, 0.0]) * (tick != 3)
+    return Report(
+        time_s=900.0 * (tick + 1),
+        day=0,
+        ticks_left=float(_TICKS - 1 - tick),
+        budget=budget,
+        remaining=budget * (1 - (tick + 1) / _TICKS),
+        value=value,
+        impressions=20 * clicks,
+        clicks=clicks,
+        spent=spent,
+        conversions=conversions,
+        conversion_value=conversions * 20 * value,
+        slot_price=sold,
+        slot_clicks=sold / 10,
+    )
+
+
+def _uniforms(tick: int) -> FloatArray:
+    return np.random.default_rng((21, tick)).random((_N, N_UNIFORMS))
+
+
+def _unfit(bids: Any, n: int) -> str:
+    for name, most in (("multiplier", np.inf), ("participation", 1.0)):
+        values = np.asarray(getattr(bids, name))
+        if values.shape != (n,) or not np.issubdtype(values.dtype, np.floating):
+            return f"{name} must be floats of shape ({n},), not {values.dtype} {values.shape}"
+        wrong = ~(np.isfinite(values) & (values >= 0) & (values <= most))
+        if wrong.any():
+            wanted = "a number in [0, 1]" if most == 1.0 else "finite and not negative"
+            return f"{name} must be {wanted}, got {values[np.argmax(wrong)]}"
+    return ""
+
+
+def _arrays(report: Report) -> tuple[FloatArray, ...]:
+    values = (getattr(report, name) for name in report.__dataclass_fields__)
+    return tuple(value for value in values if isinstance(value, np.ndarray))
+
+
+def _untouched(given: Sequence[FloatArray], kept: Sequence[FloatArray]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(given, kept, strict=True))
+
+
+def _equal(a: Sequence[Bids], b: Sequence[Bids]) -> bool:
+    # To rounding: adding up in another order is no dependence.
+    return all(
+        x.shape == y.shape and np.allclose(x, y, rtol=1e-9, atol=1e-12)
+        for one, other in zip(a, b, strict=True)
+        for x, y in zip(_copy(one), _copy(other), strict=True)
+    )
+
+
+def _rows(bids: Bids, who: IntArray) -> Bids:
+    return Bids(bids.multiplier[who], bids.participation[who])
+
+
+def _copy(bids: Any) -> Bids:
+    return Bids(np.array(bids.multiplier), np.array(bids.participation))

@@ -1,0 +1,104 @@
+"""Autobidding towards a target: cost per conversion, or return on spend."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from simulator.arrays import FloatArray
+from simulator.policies.protocol import Bids, Report, always, require
+
+
+class TargetState(NamedTuple):
+    """Where the multiplier is, and sums since the start."""
+
+    multiplier: FloatArray  # [n]
+    ticks: FloatArray  # [n]
+    spent: FloatArray  # [n]
+    conversions: FloatArray  # [n]
+    conversion_value: FloatArray  # [n]
+
+    @classmethod
+    def before(cls, multiplier: FloatArray) -> Self:
+        """Nothing has happened yet."""
+        zero = np.zeros_like(multiplier)
+        return cls(multiplier, zero, zero, zero, zero)
+
+    def after(self, report: Report) -> Self:
+        """One tick later, the multiplier not moved yet."""
+        return self._replace(
+            ticks=self.ticks + 1.0,
+            spent=self.spent + report.spent,
+            conversions=self.conversions + report.conversions,
+            conversion_value=self.conversion_value + report.conversion_value,
+        )
+
+    def steered(self, gap: FloatArray, of_one: FloatArray, step: float, floor: float, ceiling: float) -> Self:
+        """Log multiplier += step x gap / scale, for a gap F[n] between what conversions allow and the spend.
+
+        The scale is the larger of a tick's mean spend and what one conversion allows F[n], so that a lucky
+        conversion moves the bid by a step. The gaps are not clipped: they add up to the whole run's.
+        """
+        scale = np.maximum(self.spent / np.maximum(self.ticks, 1.0), of_one)
+        relative = np.divide(gap, scale, out=np.zeros_like(gap), where=scale > 0)
+        return self._replace(multiplier=np.clip(self.multiplier * np.exp(step * relative), floor, ceiling))
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCpa:
+    """Spend `target` (currency) per conversion, no more and no less: bid = value x m.
+
+    log m += step (target x conversions - spent) / scale, in [floor, ceiling]: what conversions allowed
+    against what was spent, over the larger of a tick's mean spend and one conversion's target. Dual descent
+    on the constraint: Feng, Padmanabhan and Wang 2023, "Online bidding algorithms for return-on-spend
+    constrained advertisers"; Aggarwal, Badanidiyuru and Mehta 2019, "Autobidding with constraints".
+    """
+
+    target: float = 20.0
+    first: float = 0.8  # m before the first tick
+    step: float = 0.1
+    floor: float = 0.05
+    ceiling: float = 2.0
+
+    def __post_init__(self) -> None:
+        require(self, positive=("target", "first", "step", "floor", "ceiling"))
+
+    def start(self, budget: FloatArray, value: FloatArray) -> tuple[TargetState, Bids]:
+        first = np.full_like(value, self.first)
+        return TargetState.before(first), always(first)
+
+    def adjust(self, state: TargetState, report: Report, u: FloatArray) -> tuple[TargetState, Bids]:
+        gap = self.target * report.conversions - report.spent
+        of_one = np.full_like(gap, self.target)
+        moved = state.after(report).steered(gap, of_one, self.step, self.floor, self.ceiling)
+        return moved, always(moved.multiplier)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRoas:
+    """Earn `target` (currency) of conversions with each unit of spend: bid = value x m.
+
+    log m += step (conversion value / target - spent) / scale, in [floor, ceiling]; scale and sources as for
+    `TargetCpa`. What one conversion allows is learnt; until the first one it is all that was spent.
+    """
+
+    target: float = 1.2
+    first: float = 0.8
+    step: float = 0.1
+    floor: float = 0.05
+    ceiling: float = 2.0
+
+    def __post_init__(self) -> None:
+        require(self, positive=("target", "first", "step", "floor", "ceiling"))
+
+    def start(self, budget: FloatArray, value: FloatArray) -> tuple[TargetState, Bids]:
+        first = np.full_like(value, self.first)
+        return TargetState.before(first), always(first)
+
+    def adjust(self, state: TargetState, report: Report, u: FloatArray) -> tuple[TargetState, Bids]:
+        state = state.after(report)
+        gap = report.conversion_value / self.target - report.spent
+        mean = state.conversion_value / np.maximum(state.conversions, 1.0) / self.target
+        of_one = np.where(state.conversions > 0, mean, state.spent)
+        moved = state.steered(gap, of_one, self.step, self.floor, self.ceiling)
+        return moved, always(moved.multiplier)
