@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.arrays import BoolArray, FloatArray, IntArray, to_micros
+from simulator.churn import ChurnModel
 from simulator.policies import BidPolicy, Bids, Report, State, make_policy
 
 
@@ -43,6 +44,7 @@ class BidderModel:
     pacing_step: float = 0.1  # log rise of the multiplier in a tick without any spend
     pacing_floor: float = 0.1  # least multiplier
     policies: tuple[PolicyShare, ...] = ()  # who bids how; none: shading, paced_share and pacing_* say it
+    churn: ChurnModel = field(default_factory=ChurnModel)  # who joins and who leaves, over days
 
     def __post_init__(self) -> None:
         for name in ("value_median", "shading", "budget_multiple", "pacing_tick_s"):
