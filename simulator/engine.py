@@ -1,18 +1,24 @@
-"""The clock: when batches are formed and answered, and when bidders look at their spend.
+"""The clock: when batches are formed and answered, days begin and end, and bidders look at their reports.
 
 The only file with simpy, which keeps the time of coarse things only: servers and ticks. A process per query
 would cost more than all the rest, so arrivals are drawn beforehand and batches cut out by binary search.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from math import ceil, inf
+from typing import Any, Literal
 
 import numpy as np
 import simpy
 
-from simulator.arrays import IntArray
+from simulator import random, serving
+from simulator.arrays import FloatArray, IntArray
 from simulator.log import SimulationLog
 from simulator.market import Market
 from simulator.run import Progress, Run
+
+ROWS_AT_ONCE = 1024  # answers settled in one go where no batch says how many
+
 
 def simulate(market: Market, progress: Progress | None = None) -> SimulationLog:
     """Run a market through its days; `progress(done, total)` counts queries.
@@ -20,72 +26,236 @@ def simulate(market: Market, progress: Progress | None = None) -> SimulationLog:
     With no latency modelled every query is answered at its arrival, and the batch size changes nothing in the
     log. Otherwise a batch closes when it is full or its first query has waited for the window, but not before
     a server is free; its queries are answered, at the bids and budgets of that moment, when the server is
-    done with it.
+    done with it. A query that a cache answers does not wait. One that is not answered within the time-out is
+    answered by the fallback then: if it still waits, no server takes it up; if it is in service, the work is
+    lost.
     """
     run = Run(market, progress)
-    queue = _Queue(run, run.start_day(0))
-    env = simpy.Environment()
-    env.process(_clock(env, queue))
-    if not market.serving.instant:
-        batcher = simpy.Resource(env)
-        for _ in range(market.serving.servers):
-            env.process(_server(env, queue, batcher))
-    env.run()
-    if market.serving.instant:
-        queue.answer_on_arrival(queue.rows.size)
-    run.end_day()
+    for _ in ticks(market, run):
+        pass
     return run.close()
 
 
-class _Queue:
-    """The arrivals of a day, and how many of them a batch has taken up."""
+def ticks(market: Market, run: Run) -> Iterator[float]:
+    """Move a run through its days, pausing before each tick of the bidders; yields the time in seconds.
 
-    def __init__(self, run: Run, rows: IntArray) -> None:
-        self.run = run
-        self.rows = rows
-        self.arrival_s = run.market.arrival_s[rows]
-        self.batch_size = run.market.serving.batch_size
-        self.n_taken = 0
-
-    def take(self, stop: int) -> slice:
-        """Take the waiting queries up to `stop` (not included), one batch at most."""
-        start = self.n_taken
-        self.n_taken = min(stop, start + self.batch_size)
-        return slice(start, self.n_taken)
-
-    def answer_on_arrival(self, stop: int) -> None:
-        """Answer the queries up to `stop` (not included) at their arrivals."""
-        while self.n_taken < stop:
-            batch = self.take(stop)
-            self.run.answer(self.rows[batch], self.arrival_s[batch])
-
-
-def _clock(env: simpy.Environment, queue: _Queue) -> Generator[simpy.Event, None, None]:
-    run, market = queue.run, queue.run.market
+    At a pause all answers until then are in the accounts, and whoever drives the run may look at it and set
+    bids; bids for the first stretch are set before the first pause is asked for. What is answered after the
+    last day is booked on that day, what is answered after another one on the next.
+    """
+    desk: _OnArrival | _Servers = _OnArrival(run) if market.serving.instant else _Servers(run)
     tick_s, horizon_s = market.bidders.pacing_tick_s, market.horizon_s
-    n_ticks = int(np.ceil(horizon_s / tick_s)) - 1  # none at the horizon itself: nothing comes after it
-    for tick in range(1, n_ticks + 1):
-        yield env.timeout(tick * tick_s - env.now)
-        if market.serving.instant:
-            queue.answer_on_arrival(int(np.searchsorted(queue.arrival_s, tick * tick_s)))
-        run.tick((horizon_s - tick * tick_s) / tick_s)
+    n_ticks = ceil(horizon_s / tick_s) - 1  # none at the end of the day itself: nothing comes after it
+    for day in range(market.days):
+        desk.open(run.start_day(day))
+        for tick in range(1, n_ticks + 1):
+            now = day * horizon_s + tick * tick_s
+            desk.work_until(now)
+            yield now
+            run.tick(now, (horizon_s - tick * tick_s) / tick_s)
+        desk.work_until((day + 1) * horizon_s if day + 1 < market.days else inf)
+        run.end_day()
 
 
-def _server(
-    env: simpy.Environment, queue: _Queue, batcher: simpy.Resource
-) -> Generator[simpy.Event, None, None]:
-    arrival_s, serving = queue.arrival_s, queue.run.market.serving
-    while True:
-        with batcher.request() as turn:  # one batch is formed at a time
-            yield turn
-            first = queue.n_taken
-            if first == arrival_s.size:
-                return
-            last = first + serving.batch_size - 1
-            full_s = arrival_s[last] if last < arrival_s.size else np.inf
-            yield env.timeout(max(0.0, min(arrival_s[first] + serving.window_s, full_s) - env.now))
-            # At least the first: adding up times may end a rounding error short of its arrival.
-            batch = queue.take(max(first + 1, int(np.searchsorted(arrival_s, env.now, side="right"))))
-        rows = queue.rows[batch]
-        yield env.timeout(serving.service_s + rows.size * serving.service_per_query_s)
-        queue.run.answer(rows, np.full(rows.size, env.now))
+class _OnArrival:
+    """Answers every query at its arrival."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._batch_size = run.market.serving.batch_size
+        self._pairs = serving.pairs_to_score(run.market.serving, run.market.candidate)
+
+    def open(self, rows: IntArray) -> None:
+        """Let the arrivals I[Q] of a day come."""
+        self._rows, self._arrival_s = rows, self._run.market.arrival_s[rows]
+        self._n_answered = 0
+
+    def work_until(self, now: float) -> None:
+        """Answer all that came before `now`."""
+        market = self._run.market
+        stop = int(np.searchsorted(self._arrival_s, now))
+        while self._n_answered < stop:
+            batch = slice(self._n_answered, min(stop, self._n_answered + self._batch_size))
+            rows = self._rows[batch]
+            self._run.recorder.scored_pairs[rows] = self._pairs[market.query[rows]]
+            self._run.answer(rows, self._arrival_s[batch])
+            self._n_answered = batch.stop
+
+
+class _Servers:
+    """Servers that take batches from a line of queries."""
+
+    def __init__(self, run: Run) -> None:
+        self._line = _Line(run)
+        self._env = simpy.Environment()
+        self._batcher = simpy.Resource(self._env)
+        self._news = self._env.event()  # something that changes when the next batch closes
+        for _ in range(run.market.serving.servers):
+            self._env.process(self._serve())
+
+    def open(self, rows: IntArray) -> None:
+        """Let the arrivals I[Q] of a day come."""
+        self._line.open(rows)
+        self._tell()
+
+    def work_until(self, now: float) -> None:
+        """Let the servers work, and settle all that is due before `now`."""
+        self._env.run(until=None if now == inf else now)
+        self._line.settle(now)
+
+    def _serve(self) -> Generator[simpy.Event, Any, None]:
+        env, line = self._env, self._line
+        while True:
+            with self._batcher.request() as turn:  # one batch is formed at a time
+                yield turn
+                # Once more where adding up times has ended a rounding error short.
+                while (closes_s := line.batch_closes_s(env.now)) > env.now:
+                    news = self._news
+                    yield news if closes_s == inf else env.timeout(closes_s - env.now) | news
+                batch = line.take(env.now)
+            yield env.timeout(line.service_s(batch))
+            line.finish(batch, env.now)
+            if line.cache is not None:
+                self._tell()
+
+    def _tell(self) -> None:
+        self._news.succeed()
+        self._news = self._env.event()
+
+
+class _Line:
+    """Queries on their way from arrival to answer.
+
+    They come, wait and are taken in the order of arrival, so each state is a range: of `coming`, those before
+    `n_seen` have come; of the places in the line (those that no cache has answered), those before `head` have
+    been taken or given up, and those before `n_due` have been answered.
+    """
+
+    def __init__(self, run: Run) -> None:
+        market, model = run.market, run.market.serving
+        n = market.query.size
+        self._run, self._market, self._model = run, market, model
+        self._pairs = serving.pairs_to_score(model, market.candidate)
+        self._late = serving.SKIPPED if model.fallback == serving.SKIP else serving.FALLBACK
+        self._patience_s = inf if model.timeout_s is None else model.timeout_s
+        self._effort = None
+        if model.service_distribution == "exponential":
+            self._effort = -np.log1p(-random.uniforms(market.seed, "service time", 0, n, 1)[:, 0])
+        self.cache: serving.Cache | None = None
+        if model.cache_queries:
+            self.cache = serving.LruCache(model.cache_queries, market.candidate.shape[0])
+        elif model.cache_hit_rate:
+            drawn = random.uniforms(market.seed, "cache hit", 0, n, 1)[:, 0]
+            self.cache = serving.GivenHits(drawn < model.cache_hit_rate)
+
+        self._coming, self._coming_s = np.empty(0, dtype=np.int64), np.empty(0)
+        self._n_seen = 0
+        self._row, self._arrival_s, self._deadline_s = np.empty(n, dtype=np.int64), np.empty(n), np.empty(n)
+        self._answered = np.zeros(n, dtype=np.bool_)
+        self._n_due = self._head = self._tail = 0
+
+    def open(self, rows: IntArray) -> None:
+        """Let the arrivals I[Q] of a day come; those of the day before have."""
+        self._coming, self._coming_s = rows, self._market.arrival_s[rows]
+        self._n_seen = 0
+
+    def settle(self, now: float, arrivals: Literal["left", "right"] = "left") -> None:
+        """Answer what is due before `now`: what the cache holds, at its arrival, and what has timed out.
+
+        Args:
+            arrivals: "right" also lets come what arrives at `now`.
+        """
+        stop = int(np.searchsorted(self._coming_s, now, side=arrivals))
+        new, new_s = self._coming[self._n_seen : stop], self._coming_s[self._n_seen : stop]
+        self._n_seen = stop
+        rows, answered_s, served = [], [], []
+        if self.cache is not None and new.size:
+            query = self._market.query[new]
+            hit = self.cache.holds(new, query)
+            self.cache.use(query[hit])
+            rows, answered_s = [new[hit]], [new_s[hit]]
+            served = [np.full(rows[0].size, serving.CACHED)]
+            new, new_s = new[~hit], new_s[~hit]
+        places = slice(self._tail, self._tail + new.size)
+        self._row[places], self._arrival_s[places] = new, new_s
+        self._deadline_s[places] = new_s + self._patience_s
+        self._tail = places.stop
+
+        due = slice(self._n_due, self._first_after(now, self._n_due, "left"))
+        self._n_due = due.stop
+        late = due.start + np.flatnonzero(~self._answered[due])
+        self._answered[late] = True
+        rows.append(self._row[late])
+        answered_s.append(self._deadline_s[late])
+        served.append(np.full(late.size, self._late))
+        self._answer_in_order(np.concatenate(rows), np.concatenate(answered_s), np.concatenate(served))
+
+    def batch_closes_s(self, now: float) -> float:
+        """When the next batch closes, as far as is known at `now`: not before `now`; inf if nobody comes."""
+        self.settle(now, "right")
+        self._head = self._first_after(now, self._head, "right")
+        waiting = self._tail - self._head
+        if waiting >= self._model.batch_size:
+            return now
+        first_s = self._arrival_s[self._head] if waiting else self._nth_coming_s(1, inf)
+        closes_s = first_s + self._model.window_s
+        full_s = self._nth_coming_s(self._model.batch_size - waiting, closes_s)
+        return max(now, float(min(closes_s, full_s)))
+
+    def take(self, now: float) -> slice:
+        """Take those who wait out of the line, one batch at most; their places."""
+        batch = slice(self._head, min(self._tail, self._head + self._model.batch_size))
+        self._head = batch.stop
+        rows = self._row[batch]
+        self._run.recorder.scored_pairs[rows] = self._pairs[self._market.query[rows]]
+        return batch
+
+    def service_s(self, batch: slice) -> float:
+        """How long a server takes for a batch."""
+        rows = self._row[batch]
+        mean_s = self._model.batch_s(rows.size, int(self._pairs[self._market.query[rows]].sum()))
+        return mean_s if self._effort is None else mean_s * float(self._effort[rows[0]])
+
+    def finish(self, batch: slice, now: float) -> None:
+        """Answer those of a batch for whom it is not too late; keep the scores of all."""
+        self.settle(now)
+        rows, in_time = self._row[batch], ~self._answered[batch]
+        self._answered[batch] = True
+        if self.cache is not None:
+            self.cache.keep(self._market.query[rows])
+        if in_time.any():
+            rows = rows[in_time]
+            self._run.answer(rows, np.full(rows.size, now), np.full(rows.size, serving.FULL))
+
+    def _first_after(self, now: float, place: int, side: Literal["left", "right"]) -> int:
+        """The first place from `place` on that is not given up before ("left"), or by ("right"), `now`."""
+        return place + int(np.searchsorted(self._deadline_s[place : self._tail], now, side=side))
+
+    def _nth_coming_s(self, n: int, until_s: float) -> float:
+        """When the n-th query from now on joins the line (1 is the next); inf if that is after `until_s`."""
+        if self.cache is None:
+            nth = self._n_seen + n - 1
+            when_s = self._coming_s[nth] if nth < self._coming.size else inf
+            return float(when_s) if when_s <= until_s else inf
+        start = self._n_seen
+        while start < self._coming.size and self._coming_s[start] <= until_s:
+            rows = self._coming[start : start + ROWS_AT_ONCE]
+            missed = start + np.flatnonzero(~self.cache.holds(rows, self._market.query[rows]))
+            if missed.size >= n:
+                when_s = float(self._coming_s[missed[n - 1]])
+                return when_s if when_s <= until_s else inf
+            n -= missed.size
+            start += rows.size
+        return inf
+
+    def _answer_in_order(self, rows: IntArray, answered_s: FloatArray, served: IntArray) -> None:
+        """Answer arrivals I[Q] in the order of time, in runs of ascending rows."""
+        if not rows.size:
+            return
+        order = np.argsort(answered_s, kind="stable")
+        rows, answered_s, served = rows[order], answered_s[order], served[order]
+        cuts = np.flatnonzero(np.diff(rows) < 0) + 1
+        for start, stop in zip([0, *cuts.tolist()], [*cuts.tolist(), rows.size], strict=True):
+            for first in range(start, stop, ROWS_AT_ONCE):
+                part = slice(first, min(stop, first + ROWS_AT_ONCE))
+                self._run.answer(rows[part], answered_s[part], served[part])

@@ -31,6 +31,10 @@ class Batch(NamedTuple):
     attraction: FloatArray  # [Q, K] the users' own
     tie_break: FloatArray  # [Q, K] uniforms
     luck: FloatArray  # [Q, K] uniforms: an ad meets the same luck in whichever slot it lands
+    satisfaction: FloatArray | None  # [Q, K] P(satisfied | clicked); None where nothing depends on it
+    satisfy_luck: FloatArray | None  # [Q, K] uniforms
+    go_on_luck: FloatArray | None  # [Q, S] uniforms of the slots
+    category: IntArray | None  # [Q] of the query; None where the market has none
 
 
 class Outcome(NamedTuple):
@@ -40,24 +44,30 @@ class Outcome(NamedTuple):
     advertiser: IntArray  # [Q, S + 1] -1 unfilled
     score: FloatArray  # [Q, S] fused
     bid_micros: IntArray  # [Q, S]
-    price_micros: IntArray  # [Q, S] per click
+    price_micros: IntArray  # [Q, S] per click, or per impression if that is what is paid for
+    examined: BoolArray  # [Q, S]
     clicked: BoolArray  # [Q, S]
+    satisfied: BoolArray  # [Q, S]
+    charged_micros: IntArray  # [Q, S] what each slot costs its advertiser
     n_eligible: IntArray  # [Q]
 
-    @property
-    def charged_micros(self) -> IntArray:
-        """What each slot costs its advertiser, I[Q, S]."""
-        return np.where(self.clicked, self.price_micros, 0)
 
-
-def answer(market: Market, accounts: Ledger, bid: FloatArray, rows: IntArray) -> Outcome:
+def answer(
+    market: Market,
+    accounts: Ledger,
+    bid: FloatArray,
+    rows: IntArray,
+    participation: FloatArray | None = None,
+) -> Outcome:
     """Answer arrivals I[Q] (ascending) at the bids F[A] (currency per click); charge them to `accounts`.
+
+    Advertisers with a participation F[N] below 1 stay away from the rest of the auctions, drawn one by one.
 
     The whole batch is ranked at once. Then whoever cannot pay the price of a slot leaves, and the queries
     from there on that it was a candidate for are ranked again, until everybody can pay: the same as one query
     at a time.
     """
-    batch = gather(market, bid, rows)
+    batch = gather(market, bid, rows, participation)
     outcome = rank(market, batch, accounts.active)
     while (short := _first_shortfall(outcome, accounts)) is not None:
         accounts.active[short.advertisers] = False
@@ -72,11 +82,18 @@ def answer(market: Market, accounts: Ledger, bid: FloatArray, rows: IntArray) ->
     return outcome
 
 
-def gather(market: Market, bid: FloatArray, rows: IntArray) -> Batch:
+def gather(market: Market, bid: FloatArray, rows: IntArray, participation: FloatArray | None = None) -> Batch:
     """Arrivals, retrieval and scoring: which queries, which ads, and what is known of each pair."""
     query = market.query[rows]
     candidate = market.candidate[query]
     k = candidate.shape[1]
+    if participation is not None and bool((participation < 1).any()):
+        takes_part = (
+            random.row_uniforms(market.seed, "throttle", rows, k)
+            < participation[market.advertiser[candidate]]
+        )
+        candidate = np.where(takes_part, candidate, -1)
+    asks_satisfaction = users.asks_satisfaction(market.users)
     return Batch(
         arm=np.zeros((rows.size, 1), dtype=np.int64) if market.arm is None else market.arm[rows, None],
         candidate=candidate,
@@ -87,36 +104,82 @@ def gather(market: Market, bid: FloatArray, rows: IntArray) -> Batch:
         attraction=market.attraction[query],
         tie_break=random.row_uniforms(market.seed, "tie break", rows, k),
         luck=random.row_uniforms(market.seed, "luck", rows, k),
+        category=None if market.query_category is None else market.query_category[query],
+        satisfaction=(users.satisfaction(market.users, market.grade[query]) if asks_satisfaction else None),
+        satisfy_luck=random.row_uniforms(market.seed, "satisfied", rows, k) if asks_satisfaction else None,
+        go_on_luck=(
+            random.row_uniforms(market.seed, "goes on", rows, market.n_slots) if asks_satisfaction else None
+        ),
     )
 
 
 def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
     """Fusion, auction and users: who is shown where, at what price, who is clicked; `active` B[N] may bid."""
-    reserve, n_slots = market.auction.reserve, market.n_slots
-    price_of = auction.MECHANISMS[market.auction.mechanism]
+    model, rule, examination = market.auction, _rule_of(market, batch), market.users.examination
+    score_reserve = model.least_score(batch.category)
 
-    rule = _rule_of(market, batch)
     score = rule.score(batch.bid, batch.pctr, batch.relevance)
     present = (batch.candidate >= 0) & active[batch.advertiser]
-    eligible = auction.eligible(score, batch.bid, reserve, present)
-    ranking = auction.allocate(score, eligible, n_slots + 1, batch.tie_break)
-    price = price_of(ranking, score, rule, batch.bid, batch.pctr, batch.relevance, reserve)
+    eligible = auction.eligible(score, batch.bid, model.reserve, present, score_reserve)
+    ranking = auction.allocate(score, eligible, market.n_slots + 1, batch.tie_break)
+    price = auction.MECHANISMS[model.mechanism](
+        ranking,
+        score,
+        rule,
+        batch.bid,
+        batch.pctr,
+        batch.relevance,
+        model.reserve,
+        examination,
+        score_reserve,
+    )
 
     winner = ranking[:, :-1]
     shown = winner >= 0
-    p_click = users.click_probability(np.asarray(market.users.examination), _at(batch.attraction, winner))
+    look = np.asarray(examination)
+    price_micros = auction.price_micros(model.payment, price, look, _at(batch.pctr, winner))
+    attraction = np.where(shown, _at(batch.attraction, winner), 0.0)
+    seen = users.browse(
+        market.users,
+        attraction,
+        attraction if batch.satisfaction is None else _at(batch.satisfaction, winner),
+        _at(batch.luck, winner),
+        None if batch.satisfy_luck is None else _at(batch.satisfy_luck, winner),
+        batch.go_on_luck,
+    )
     return Outcome(
         ranking=ranking,
         advertiser=np.where(ranking >= 0, _at(batch.advertiser, ranking), -1),
         score=np.where(shown, _at(score, winner), 0.0),
         bid_micros=np.where(shown, to_micros(_at(batch.bid, winner)), 0),
-        price_micros=to_micros(price),
-        clicked=shown & users.clicks(p_click, _at(batch.luck, winner)),
+        price_micros=price_micros,
+        charged_micros=auction.charged_micros(model.payment, price_micros, shown, seen.clicked),
+        examined=shown & seen.examined,
+        clicked=seen.clicked,
+        satisfied=seen.satisfied,
         n_eligible=eligible.sum(axis=1),
     )
 
 
-def record(recorder: Recorder, rows: IntArray, outcome: Outcome, answered_s: FloatArray) -> None:
+def conversions(market: Market, rows: IntArray, outcome: Outcome, answered_s: FloatArray) -> FloatArray:
+    """When the clicks on the pages of arrivals I[Q] convert, F[Q, S] seconds; infinite: never."""
+    when = np.full(outcome.clicked.shape, np.inf)
+    if market.users.conversion_rate > 0 and outcome.clicked.any():
+        row, slot = np.nonzero(outcome.clicked)
+        query, column = market.query[rows[row]], outcome.ranking[row, slot]
+        ad = market.candidate[query, column]
+        when[row, slot] = answered_s[row] + users.conversion_delay(
+            market.users,
+            market.grade[query, column],
+            random.pair_uniforms(market.seed, "conversion", rows[row], ad),
+            random.pair_uniforms(market.seed, "conversion delay", rows[row], ad),
+        )
+    return when
+
+
+def record(
+    recorder: Recorder, rows: IntArray, outcome: Outcome, answered_s: FloatArray, conversion_s: FloatArray
+) -> None:
     """Log: write down what came of the arrivals I[Q], answered at F[Q] seconds."""
     recorder.write(
         rows,
@@ -124,22 +187,28 @@ def record(recorder: Recorder, rows: IntArray, outcome: Outcome, answered_s: Flo
         score=outcome.score,
         bid_micros=outcome.bid_micros,
         price_micros=outcome.price_micros,
+        charged_micros=outcome.charged_micros,
+        examined=outcome.examined,
         clicked=outcome.clicked,
+        satisfied=outcome.satisfied,
+        conversion_s=conversion_s,
         n_eligible=outcome.n_eligible,
         answered_s=answered_s,
     )
 
 
-def close(market: Market, recorder: Recorder, accounts: Ledger) -> SimulationLog:
-    """The log of a day that is over."""
+def close(
+    market: Market, recorder: Recorder, budget: IntArray, spent: IntArray, ran_out: BoolArray
+) -> SimulationLog:
+    """The log of days that are over, and what each of N advertisers had and spent in them (micros)."""
     shown = recorder.column >= 0
-    query_index, slot = np.nonzero(shown)
-    query, column = market.query[query_index], recorder.column[shown]
+    arrival, slot = np.nonzero(shown)
+    query, column = market.query[arrival], recorder.column[shown]
     ad = market.candidate[query, column]
-    price_micros, clicked = recorder.price_micros[shown], recorder.clicked[shown]
+    came = recorder.came
     return SimulationLog(
-        query_index=query_index,
-        time_s=market.arrival_s[query_index],
+        query_index=arrival,
+        time_s=market.arrival_s[arrival],
         query=query,
         slot=slot,
         ad=ad,
@@ -148,18 +217,23 @@ def close(market: Market, recorder: Recorder, accounts: Ledger) -> SimulationLog
         pctr=market.pctr[query, column],
         relevance=market.relevance[query, column],
         score=recorder.score[shown],
-        price_micros=price_micros,
-        clicked=clicked,
-        charged_micros=np.where(clicked, price_micros, 0),
+        price_micros=recorder.price_micros[shown],
+        examined=recorder.examined[shown],
+        clicked=recorder.clicked[shown],
+        charged_micros=recorder.charged_micros[shown],
+        satisfied=recorder.satisfied[shown],
+        conversion_s=recorder.conversion_s[shown],
         grade=market.grade[query, column],
-        arrival_s=market.arrival_s,
-        arrival_query=market.query,
-        answered_s=recorder.answered_s,
-        n_eligible=recorder.n_eligible,
-        n_shown=shown.sum(axis=1),
-        budget_micros=accounts.budget,
-        spent_micros=accounts.spent,
-        ran_out=~accounts.active,
+        arrival=came,
+        arrival_s=market.arrival_s[came],
+        arrival_query=market.query[came],
+        answered_s=recorder.answered_s[came],
+        served=recorder.served[came],
+        n_eligible=recorder.n_eligible[came],
+        n_shown=shown[came].sum(axis=1),
+        budget_micros=budget,
+        spent_micros=spent,
+        ran_out=ran_out,
     )
 
 
@@ -174,7 +248,7 @@ def _first_shortfall(outcome: Outcome, accounts: Ledger) -> ledger.Shortfall | N
 
 
 def _rows(batch: Batch, which: BoolArray) -> Batch:
-    parts: Iterable[Any] = (part[which] for part in batch)
+    parts: Iterable[Any] = (None if part is None else part[which] for part in batch)
     return Batch(*parts)
 
 

@@ -14,8 +14,9 @@ from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray
 from simulator.auction import AuctionModel as AuctionModel
 from simulator.bidders import BidderModel
 from simulator.fusion import FusionRule, Product
-from simulator.policies import BidPolicy
 from simulator.pctr import CtrModel
+from simulator.policies import BidPolicy
+from simulator.serving import ServingModel as ServingModel
 from simulator.users import UserModel
 
 if TYPE_CHECKING:
@@ -36,30 +37,6 @@ class TrafficModel:
             raise ValueError(
                 f"traffic needs n_queries >= 1 and horizon_s > 0, got {self.n_queries}, {self.horizon_s}"
             )
-
-
-@dataclass(frozen=True, slots=True)
-class ServingModel:
-    """A micro-batcher in front of servers. With all times 0, queries are answered on arrival."""
-
-    batch_size: int = 1024  # most queries in a micro-batch; at zero latency it changes speed only
-    window_s: float = 0.0  # longest that the first query of a batch waits for company
-    service_s: float = 0.0  # time that a server takes for a batch ...
-    service_per_query_s: float = 0.0  # ... plus this for each query in it
-    servers: int = 1
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.servers < 1:
-            raise ValueError(
-                f"serving needs batch_size >= 1 and servers >= 1, got {self.batch_size}, {self.servers}"
-            )
-        if min(self.window_s, self.service_s, self.service_per_query_s) < 0:
-            raise ValueError("serving times must not be negative")
-
-    @property
-    def instant(self) -> bool:
-        """No latency is modelled."""
-        return self.window_s == self.service_s == self.service_per_query_s == 0.0
 
 
 @dataclass(frozen=True, slots=True)

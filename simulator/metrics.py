@@ -5,7 +5,8 @@ Definitions, over the shown ads i in slots s(i) with true grades g(i):
 - advertiser surplus = sum over clicks of (value per click x worth_of_click[g] - price): a click on an ad
   that does not answer the query converts less. Negative where clicks cost more than they are worth.
 - user utility = sum over shown ads of examination[s] x value_of_seeing[g], in currency: what looking at the
-  ad gave or cost the user (Abrams and Schwarz 2007 call the negative part the hidden cost).
+  ad gave or cost the user (Abrams and Schwarz 2007 call the negative part the hidden cost). Where looking
+  depends on the ads above (cascade, dbn), the ads that were looked at count instead.
 - welfare = revenue + advertiser surplus + user utility; what advertisers pay, the platform gets.
 """
 
@@ -23,9 +24,12 @@ def market_metrics(log: SimulationLog, market: Market) -> dict[str, float]:
 
     Shares and means over nothing (no ad shown, no click) are NaN.
     """
-    n_queries, n_slots = market.query.size, market.n_slots
+    n_queries, n_slots = log.arrival.size, market.n_slots
     n_shown, n_clicks = log.ad.size, int(log.clicked.sum())
-    examined = np.asarray(market.users.examination)[log.slot]
+    if market.users.click_model == "position":
+        examined = np.asarray(market.users.examination)[log.slot]
+    else:  # what is looked at depends on the ads above
+        examined = log.examined.astype(np.float64)
     revenue = int(log.charged_micros.sum()) / MICROS
     worth = market.value[log.ad] * np.asarray(market.users.worth_of_click)[log.grade]
     surplus = float(worth[log.clicked].sum()) - revenue
@@ -34,6 +38,7 @@ def market_metrics(log: SimulationLog, market: Market) -> dict[str, float]:
         "queries": float(n_queries),
         "impressions": float(n_shown),
         "clicks": float(n_clicks),
+        "conversions": float(np.isfinite(log.conversion_s).sum()),
         "revenue": revenue,
         "revenue_rpm": _ratio(1000.0 * revenue, n_queries),
         "irrelevant_share": _ratio(float((log.grade == 0).sum()), n_shown),

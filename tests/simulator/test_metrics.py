@@ -57,7 +57,8 @@ def test_log_as_tables() -> None:
     shown, queries, accounts = log.impressions(), log.queries(), log.accounts()
     assert shown.columns == [
         *("query_index", "time_s", "query", "slot", "ad", "advertiser", "bid_micros", "pctr", "relevance"),
-        *("score", "price_micros", "clicked", "charged_micros", "grade"),
+        *("score", "price_micros", "examined", "clicked", "charged_micros", "satisfied", "conversion_s"),
+        "grade",
     ]
     assert shown.schema["price_micros"] == pl.Int64
     assert queries.height == 300

@@ -1,0 +1,80 @@
+"""What the platform counts for its advertisers between two ticks, and reports to them."""
+
+import numpy as np
+
+from simulator import users
+from simulator.arrays import MICROS, FloatArray, IntArray
+from simulator.journey import Outcome
+from simulator.ledger import Ledger
+from simulator.market import Market
+from simulator.policies import Report
+
+
+class Tally:
+    """Counts since the last tick, of N advertisers and S slots. Conversions wait until they have happened."""
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        # An advertiser's own view of what a click is worth to it, over its ads.
+        n = market.budget_micros.size
+        n_ads = np.bincount(market.advertiser, minlength=n)
+        self.value = np.bincount(market.advertiser, weights=market.value, minlength=n) / np.maximum(n_ads, 1)
+        self._pending: list[tuple[FloatArray, IntArray, FloatArray]] = []  # (when, advertiser, value) of each
+        self._clear()
+
+    def count(self, rows: IntArray, outcome: Outcome, conversion_s: FloatArray) -> None:
+        """Count the pages of arrivals I[Q]."""
+        owner = outcome.advertiser[:, :-1]
+        shown, clicked, n = owner >= 0, outcome.clicked, self.spent.size
+        self.queries += rows.size
+        self.impressions += np.bincount(owner[shown], minlength=n)
+        self.clicks += np.bincount(owner[clicked], minlength=n)
+        self.spent += np.bincount(owner[shown], weights=outcome.charged_micros[shown] / MICROS, minlength=n)
+        self.slot_impressions += shown.sum(axis=0)
+        self.slot_clicks += clicked.sum(axis=0)
+        self.slot_price += outcome.price_micros.sum(axis=0) / MICROS
+        row, slot = np.nonzero(np.isfinite(conversion_s))
+        if row.size:
+            ad = self.market.candidate[self.market.query[rows[row]], outcome.ranking[row, slot]]
+            worth = users.conversion_value(self.market.users, self.market.value[ad])
+            self._pending.append((conversion_s[row, slot], owner[row, slot], worth))
+
+    def report(self, now: float, day: int, ticks_left: float, accounts: Ledger) -> Report:
+        """The report of a tick; counting begins anew."""
+        n = self.spent.size
+        conversions, conversion_value = np.zeros(n), np.zeros(n)
+        if self._pending:
+            when, owner, worth = (np.concatenate(part) for part in zip(*self._pending, strict=True))
+            happened = when <= now
+            conversions += np.bincount(owner[happened], minlength=n)
+            conversion_value += np.bincount(owner[happened], weights=worth[happened], minlength=n)
+            self._pending = [(when[~happened], owner[~happened], worth[~happened])]
+        price = np.divide(
+            self.slot_price,
+            self.slot_impressions,
+            out=np.zeros_like(self.slot_price),
+            where=self.slot_impressions > 0,
+        )
+        report = Report(
+            time_s=now,
+            day=day,
+            ticks_left=ticks_left,
+            budget=accounts.budget / MICROS,
+            remaining=accounts.remaining / MICROS,
+            value=self.value,
+            impressions=self.impressions,
+            clicks=self.clicks,
+            spent=self.spent,
+            conversions=conversions,
+            conversion_value=conversion_value,
+            slot_price=price,
+            slot_clicks=self.slot_clicks / max(self.queries, 1),
+        )
+        self._clear()
+        return report
+
+    def _clear(self) -> None:
+        n, n_slots = self.market.budget_micros.size, self.market.n_slots
+        self.queries = 0
+        self.impressions, self.clicks, self.spent = np.zeros(n), np.zeros(n), np.zeros(n)
+        self.slot_impressions, self.slot_clicks, self.slot_price = np.zeros((3, n_slots))
