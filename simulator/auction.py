@@ -7,6 +7,7 @@ impression, that price times the predicted click probability of the slot for eac
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf
 from types import MappingProxyType
 from typing import Literal, Protocol
@@ -134,11 +135,9 @@ def price_vcg(
     floor = _at(_spread(reserve, bid), taken)
     total, last = xp.zeros_like(bid_at), xp.zeros_like(bid_at)
     for t, (weight, below) in enumerate(zip(click_weight, [*click_weight[1:], 0.0], strict=True)):
-        above = (..., slice(0, t + 1))  # the slots down to t: those whose ads are in the way of its loser
-        one = rival[..., t : t + 1]
-        critical = rule.bid_for_score(
-            xp.broadcast_to(one, rel_at[above].shape), pctr_at[above], rel_at[above]
-        )
+        above = (..., slice(0, t + 1))  # the slots down to t: each of their ads keeps the one below t out
+        target = xp.broadcast_to(rival[..., t : t + 1], rel_at[above].shape)
+        critical = rule.bid_for_score(target, pctr_at[above], rel_at[above])
         critical = xp.minimum(xp.maximum(critical, floor[above]), bid_at[above])
         total[above] += (weight - below) * critical
         last[..., t] = critical[..., t]
@@ -178,14 +177,14 @@ def is_affine(rule: object) -> bool:
 
 
 def check_vcg(rule: object, click_weight: Sequence[float]) -> None:
-    """ValueError where VCG is not defined: for a rule that is not affine in the bid, or rising click weights."""
+    """ValueError where VCG is not defined: a rule that is not affine in the bid, or rising click weights."""
     if not is_affine(rule):
         raise ValueError(
             f"VCG is not defined for {rule}: its score is not affine in the bid, so ranking by it maximises "
-            "no sum of bids that a winner could take from others; take another rule, or mechanism gsp. (A rule "
+            "no sum that a winner could take from others; take another rule, or the mechanism gsp. (A rule "
             "of your own says that it is affine with an attribute affine = True.)"
         )
-    if min(click_weight) < 0 or any(b > a for a, b in zip(click_weight, click_weight[1:], strict=False)):
+    if min(click_weight) < 0 or any(b > a for a, b in pairwise(click_weight)):
         raise ValueError(f"VCG needs click weights that do not rise from slot to slot, got {click_weight}")
 
 
@@ -218,8 +217,8 @@ class AuctionModel:
         n = 0 if query_category is None or not query_category.size else int(query_category.max()) + 1
         if n == 0 or n > len(self.category_score_reserve):
             raise ValueError(
-                f"auction.category_score_reserve has {len(self.category_score_reserve)} numbers and needs one "
-                f"for each category of queries, of which there are {n}"
+                f"auction.category_score_reserve has {len(self.category_score_reserve)} numbers and needs "
+                f"one for each category of queries, of which there are {n}"
             )
 
     def least_score(self, category: IntArray | None) -> float | FloatArray:

@@ -4,19 +4,22 @@ A rule is a pair: the score, and its inverse in the bid. GSP charges the least b
 every rule must rise strictly in the bid wherever the ad is eligible; `check_rule` tries that on any rule, a
 user's own too. All rules work on NumPy arrays and torch tensors alike. Score -inf means that the ad may not
 be shown.
+
+A rule whose score is affine in the bid where the ad is eligible, a * bid + c with a and c made of pctr and
+rel alone, may say so with an attribute `affine`, true; without it VCG is refused (see auction.check_vcg).
 """
 
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf
+from itertools import pairwise
+from math import inf, log
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 from array_api_compat import array_namespace
 
-from simulator.arrays import AnyArray, FloatArray
+from simulator.arrays import AnyArray
 
 
 @runtime_checkable
@@ -58,16 +61,14 @@ class Product:
             raise ValueError(f"exponents must not be negative, got pctr {self.pctr} and rel {self.rel}")
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        xp = array_namespace(bid, pctr, rel)
-        weight = _power(pctr, self.pctr) * _power(rel, self.rel)
-        return xp.where(weight > 0, _power(bid, self.bid) * weight, -inf)
+        return _weighted(bid, self.bid, _power(pctr, self.pctr) * _power(rel, self.rel))
 
     def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        xp = array_namespace(target, pctr, rel)
-        weight = _power(pctr, self.pctr) * _power(rel, self.rel)
-        eligible = weight > 0
-        least = _power(xp.clip(target, min=0.0) / xp.where(eligible, weight, 1.0), 1.0 / self.bid)
-        return xp.where(eligible, least, inf)
+        return _bid_of_weighted(target, self.bid, _power(pctr, self.pctr) * _power(rel, self.rel))
+
+    @property
+    def affine(self) -> bool:
+        return self.bid == 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,43 @@ class Gate:
     def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         xp = array_namespace(target, pctr, rel)
         return xp.where(rel >= self.threshold, self.within.bid_for_score(target, pctr, rel), inf)
+
+    @property
+    def affine(self) -> bool:
+        return _is_affine(self.within)
+
+
+@dataclass(frozen=True, slots=True)
+class SoftGate:
+    """The rule `within`, but an ad with rel < threshold keeps only the share `floor` of its score.
+
+    Between Gate (floor towards 0) and no gate (floor 1): a strong bid may still buy its way past the
+    threshold, at 1 / floor times the price. The scores within must not be negative.
+    """
+
+    threshold: float = 0.3
+    floor: float = 0.2
+    within: FusionRule = field(default_factory=lambda: Product(rel=0.0))
+
+    def __post_init__(self) -> None:
+        if not 0 < self.floor <= 1:
+            raise ValueError(
+                f"floor must be above 0 (for 0 take the rule gate) and at most 1, got {self.floor}"
+            )
+
+    def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
+        return self._kept(rel) * self.within.score(bid, pctr, rel)
+
+    def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
+        return self.within.bid_for_score(target / self._kept(rel), pctr, rel)
+
+    @property
+    def affine(self) -> bool:
+        return _is_affine(self.within)
+
+    def _kept(self, rel: AnyArray) -> AnyArray:
+        xp = array_namespace(rel)
+        return xp.where(rel >= self.threshold, xp.ones_like(rel), self.floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +149,105 @@ class Linear:
         possible = pctr > 0
         least = xp.clip(target, min=0.0) / xp.where(possible, pctr, 1.0) + self.cost * (1.0 - rel)
         return xp.where(possible, least, inf)
+
+    @property
+    def affine(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential:
+    """bid^b * pctr^q * exp(gain * (rel - 1)): equal steps of relevance multiply the score by equal factors.
+
+    Log-linear in the relevance where Product is log-linear in its logarithm: an ad of rel 0 keeps the share
+    exp(-gain) instead of nothing, so a scorer that is wrong about an ad cannot shut it out. The same as the
+    exponential decay of search engines' function scores (Elasticsearch, "function_score", decay function
+    `exp` with origin 1).
+    """
+
+    bid: float = 1.0
+    pctr: float = 1.0
+    gain: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not self.bid > 0:
+            raise ValueError(f"the bid's exponent must be positive, or scores would not rise; got {self.bid}")
+        if self.pctr < 0 or self.gain < 0:
+            raise ValueError(f"pctr and gain must not be negative, got {self.pctr} and {self.gain}")
+
+    def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
+        return _weighted(bid, self.bid, self._weight(pctr, rel))
+
+    def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
+        return _bid_of_weighted(target, self.bid, self._weight(pctr, rel))
+
+    @property
+    def affine(self) -> bool:
+        return self.bid == 1.0
+
+    def _weight(self, pctr: AnyArray, rel: AnyArray) -> AnyArray:
+        return _power(pctr, self.pctr) * array_namespace(rel).exp(self.gain * (rel - 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """bid * exp(f(rel) + h(log pctr)) with f and h rising and linear between knots; the weights are learnt.
+
+    f rises by `rel_weights[j]` from `rel_knots[j]` to the next knot, is flat beyond them, and 0 at the last.
+    h has the slope `pctr_weights[j]` in log pctr from `pctr_knots[j - 1]` to `pctr_knots[j]`, the first and
+    the last slope without end: no knots and the one weight 1 make a factor pctr. No weight is negative, so
+    that neither more relevance nor a higher click rate lowers a score. It contains Exponential and, in the
+    click rate, Product.
+
+    A generalised additive model on calibrated inputs (Gupta et al. 2016, "Monotonic calibrated interpolated
+    look-up tables"). `scenarios.tune_fusion` chooses the weights for the most revenue under a bound on
+    irrelevance, the problem of Zhu, Wang, Yang, Wang, Yan and Chen 2009, "Revenue optimization with relevance
+    constraint in sponsored search".
+    """
+
+    rel_knots: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    rel_weights: tuple[float, ...] = (1.0, 0.5, 0.25, 0.25)
+    pctr_knots: tuple[float, ...] = ()
+    pctr_weights: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        for name in ("rel_knots", "pctr_knots"):
+            knots = getattr(self, name)
+            if any(low >= high for low, high in pairwise(knots)):
+                raise ValueError(f"{name} must rise from one number to the next, got {knots}")
+        if len(self.rel_knots) < 2 or len(self.rel_weights) != len(self.rel_knots) - 1:
+            raise ValueError(
+                f"rel_weights must have one number for each piece between two of rel_knots, "
+                f"got {len(self.rel_weights)} for {len(self.rel_knots)} knots"
+            )
+        if len(self.pctr_weights) != len(self.pctr_knots) + 1 or min(self.pctr_knots, default=1.0) <= 0:
+            raise ValueError(
+                f"pctr_weights must have one number more than pctr_knots, which must be positive; "
+                f"got {self.pctr_weights} for {self.pctr_knots}"
+            )
+        if min(*self.rel_weights, *self.pctr_weights) < 0:
+            raise ValueError(f"weights must not be negative, got {self.rel_weights} and {self.pctr_weights}")
+
+    def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
+        return _weighted(bid, 1.0, self._weight(pctr, rel))
+
+    def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
+        return _bid_of_weighted(target, 1.0, self._weight(pctr, rel))
+
+    @property
+    def affine(self) -> bool:
+        return True
+
+    def _weight(self, pctr: AnyArray, rel: AnyArray) -> AnyArray:
+        xp = array_namespace(pctr, rel)
+        possible = pctr > 0
+        log_pctr = xp.log(xp.where(possible, pctr, 1.0))
+        log_weight = self.pctr_weights[0] * log_pctr - sum(self.rel_weights)
+        for knot, (before, after) in zip(self.pctr_knots, pairwise(self.pctr_weights), strict=True):
+            log_weight = log_weight + (after - before) * xp.clip(log_pctr - log(knot), min=0.0)
+        for rise, (low, high) in zip(self.rel_weights, pairwise(self.rel_knots), strict=True):
+            log_weight = log_weight + rise * xp.clip((rel - low) / (high - low), min=0.0, max=1.0)
+        return xp.where(possible, xp.exp(log_weight), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +293,7 @@ class Tiers:
 
 @dataclass(frozen=True, slots=True)
 class ByArm:
-    """Several rules in one market, for experiments on a part of the traffic: `arm` I[Q, 1] picks each query's."""
+    """Several rules in one market, for experiments on a part of the traffic: `arm` I[Q, 1] picks them."""
 
     rules: tuple[FusionRule, ...]
     arm: AnyArray
@@ -167,6 +304,10 @@ class ByArm:
     def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         return self._picked([rule.bid_for_score(target, pctr, rel) for rule in self.rules])
 
+    @property
+    def affine(self) -> bool:
+        return all(_is_affine(rule) for rule in self.rules)
+
     def _picked(self, each: list[AnyArray]) -> AnyArray:
         xp = array_namespace(*each)
         chosen = each[0]
@@ -176,7 +317,15 @@ class ByArm:
 
 
 RULES: Mapping[str, type[Any]] = MappingProxyType(
-    {"product": Product, "gate": Gate, "linear": Linear, "tiers": Tiers}
+    {
+        "product": Product,
+        "gate": Gate,
+        "soft_gate": SoftGate,
+        "linear": Linear,
+        "tiers": Tiers,
+        "exponential": Exponential,
+        "learnt": Learnt,
+    }
 )
 
 
@@ -190,111 +339,31 @@ def rule_type(name: str) -> type[Any]:
 
 
 def check_rule(rule: FusionRule) -> list[str]:
-    """Try a rule on a grid of bids, click rates and relevances; say in words what GSP could not live with.
+    """Try a rule in auctions; say in words what GSP could not live with. An empty list: nothing was found.
 
-    An empty list means that nothing was found: scores are finite or -inf, rise strictly in the bid, stay
-    eligible as the bid rises, depend on the own ad alone, leave their arguments as they were, and
-    `bid_for_score` is their inverse (the least bid that reaches a score; for -inf the least eligible bid).
+    What is tried stands in `simulator.rule_check`.
     """
-    if not isinstance(rule, FusionRule):
-        return ["the rule must have the methods score(bid, pctr, rel) and bid_for_score(target, pctr, rel)"]
-    try:
-        with np.errstate(all="ignore"):
-            return _score_faults(rule, _grid()) or _inverse_faults(rule, _grid())
-    except Exception as error:  # a stranger's rule may raise anything, and the answer is owed in words
-        return [f"the rule raised {type(error).__name__}: {error}"]
+    from simulator.rule_check import faults_of  # which holds auctions, and a rule knows nothing of those
+
+    return faults_of(rule)
 
 
-class _Ads(NamedTuple):
-    """Every column is one ad, its bid rising from top to bottom."""
-
-    bid: FloatArray
-    pctr: FloatArray
-    rel: FloatArray
+def _is_affine(rule: FusionRule) -> bool:
+    return bool(getattr(rule, "affine", False))
 
 
-def _grid() -> _Ads:
-    pctr, rel = np.meshgrid([0.001, 0.02, 0.13, 0.6], [0.0, 0.07, 0.31, 0.5, 0.83, 1.0])
-    bid = np.geomspace(0.01, 100.0, 41)[:, None]
-    return _Ads(*(part.copy() for part in np.broadcast_arrays(bid, pctr.ravel(), rel.ravel())))
+def _weighted(bid: AnyArray, exponent: float, weight: AnyArray) -> AnyArray:
+    """bid^exponent x weight; -inf where the weight is 0, for such an ad could not buy any score."""
+    xp = array_namespace(bid, weight)
+    return xp.where(weight > 0, _power(bid, exponent) * weight, -inf)
 
 
-def _score_faults(rule: FusionRule, ads: _Ads) -> list[str]:
-    score = np.asarray(rule.score(*ads))
-    if score.shape != ads.bid.shape or not np.issubdtype(score.dtype, np.floating):
-        return [
-            f"score must return floats of the shape {ads.bid.shape} it got, not {score.dtype} {score.shape}"
-        ]
-    eligible = score > -inf
-    if not eligible.any() and not np.isnan(score).any():
-        return ["no ad is ever eligible: every score is -inf"]
-    faults = []
-    if not all(np.array_equal(given, kept) for given, kept in zip(ads, _grid(), strict=True)):
-        return ["score changes the arrays that it is given"]
-    if not np.array_equal(score, rule.score(*ads), equal_nan=True):
-        faults.append(
-            "score answers the same question differently: it must not draw random numbers or remember"
-        )
-    else:
-        turned = np.asarray(rule.score(*(part[::-1, ::-1].copy() for part in ads)))[::-1, ::-1]
-        alone = np.asarray(rule.score(*(part[:1, :1].copy() for part in ads)))
-        if not (np.array_equal(turned, score, equal_nan=True) and np.array_equal(alone, score[:1, :1])):
-            faults.append(
-                "an ad's score depends on the other ads or their order, not on its own numbers only"
-            )
-    return faults + _where(
-        ads,
-        (np.isnan(score), "score is not a number (an ineligible ad must score -inf)"),
-        (score == inf, "score is +inf"),
-        (eligible[:-1] & ~eligible[1:], "an eligible ad becomes ineligible by bidding more"),
-        (
-            eligible[:-1] & eligible[1:] & (score[1:] <= score[:-1]),
-            "the score does not rise strictly in the bid",
-        ),
-    )
-
-
-def _inverse_faults(rule: FusionRule, ads: _Ads) -> list[str]:
-    pctr, rel = ads.pctr, ads.rel
-    score = rule.score(*ads)
-    eligible = score > -inf
-    rival = np.roll(score, (7, 5), axis=(0, 1))  # the score of another ad, with another bid
-    entry, own, needed = (
-        np.asarray(rule.bid_for_score(target, pctr, rel))
-        for target in (np.full_like(score, -inf), np.where(eligible, score, 0.0), rival)
-    )
-    if any(bid.shape != score.shape or np.isnan(bid).any() for bid in (entry, own, needed)):
-        return ["bid_for_score must return one number per ad, +inf where no bid suffices, and never NaN"]
-    some = np.isfinite(needed) & (needed < 1e6)
-    above = rule.score(np.where(some, needed * (1 + 1e-6) + 1e-12, 1.0), pctr, rel)
-    below = rule.score(np.where(some, needed * (1 - 1e-6), 1.0), pctr, rel)
-    return _where(
-        ads,
-        (
-            eligible & ~np.isclose(own, ads.bid, rtol=1e-6, atol=0.0),
-            "bid_for_score does not give the score's bid",
-        ),
-        (
-            eligible & ~((entry >= 0) & (entry <= ads.bid * (1 + 1e-6))),
-            "bid_for_score(-inf) is not the least eligible bid: negative, or above an eligible bid",
-        ),
-        (some & (above < rival), "the bid from bid_for_score does not reach its target"),
-        # Not so of a bid that is needed to be eligible at all: it may beat the target with room to spare.
-        (some & (below >= rival) & (below > -inf) & (needed > entry), "a lower bid reaches the target too"),
-        (
-            ~np.isfinite(needed) & eligible & (score >= rival),
-            "bid_for_score is +inf though the target is reached",
-        ),
-    )
-
-
-def _where(ads: _Ads, *findings: tuple[Any, str]) -> list[str]:
-    faults = []
-    for bad, what in findings:
-        if bad.any():
-            at = tuple(np.argwhere(bad)[0])
-            faults.append(f"{what}: bid {ads.bid[at]:.4g}, pctr {ads.pctr[at]:.4g}, rel {ads.rel[at]:.4g}")
-    return faults
+def _bid_of_weighted(target: AnyArray, exponent: float, weight: AnyArray) -> AnyArray:
+    """The inverse of `_weighted` in the bid."""
+    xp = array_namespace(target, weight)
+    eligible = weight > 0
+    least = _power(xp.clip(target, min=0.0) / xp.where(eligible, weight, 1.0), 1.0 / exponent)
+    return xp.where(eligible, least, inf)
 
 
 def _power(base: AnyArray, exponent: float) -> AnyArray:
