@@ -14,6 +14,10 @@ class ScenarioError(UserError):
     """A scenario file, or a value set over it, is not a valid scenario."""
 
 
+class TableError(UserError):
+    """A table of one's own auctions cannot be read, or holds what no auction can."""
+
+
 class StoreError(UserError):
     """A result folder cannot be read or written."""
 
