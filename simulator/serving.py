@@ -1,0 +1,184 @@
+"""Serving: what stands between a query and the scorer. Batches, servers, time-outs, a cache, a first stage.
+
+Here is what the engine's servers compute, without their clock: how long a batch takes, which queries wait,
+which of them a cache answers, and which candidates a first stage keeps.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from simulator.arrays import BoolArray, FloatArray, IntArray
+
+FULL, CACHED, FALLBACK, SKIPPED = 0, 1, 2, 3
+"""What answered a query: the scorer, its cached scores, the fallback scorer, or nobody (no ads)."""
+
+SKIP = "skip"
+"""The fallback that shows no ads."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServingModel:
+    """A micro-batcher in front of servers. With all times 0, queries are answered on arrival."""
+
+    batch_size: int = 1024  # most queries in a micro-batch; at zero latency it changes speed only
+    window_s: float = 0.0  # longest that the first query of a batch waits for company
+    servers: int = 1
+    service_s: float = 0.0  # time that a server takes for a batch ...
+    service_per_query_s: float = 0.0  # ... plus this for each query in it ...
+    service_per_pair_s: float = 0.0  # ... plus this for each pair scored ...
+    profile: tuple[tuple[float, float], ...] = ()  # ... plus what was measured: (pairs in a batch, seconds)
+    speed: float = 1.0  # divides the whole of it: another machine
+    service_distribution: str = "constant"  # or "exponential", with that mean
+    timeout_s: float | None = None  # a query not answered this long after its arrival gets the fallback
+    fallback: str = SKIP  # a cheap scorer that ranks then, or "skip": no ads are shown
+    cache_queries: int = 0  # queries whose scores are kept, the least recently used leaves first
+    cache_hit_rate: float = 0.0  # or this share of queries is taken to be in a cache
+    first_stage: str = "none"  # a cheap scorer that ranks first ...
+    first_stage_keep: int = 0  # ... and keeps this many candidates for the scorer; 0: all, in one stage
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.servers < 1:
+            raise ValueError(
+                f"serving needs batch_size >= 1 and servers >= 1, got {self.batch_size}, {self.servers}"
+            )
+        times = (self.window_s, self.service_s, self.service_per_query_s, self.service_per_pair_s)
+        if min(times) < 0:
+            raise ValueError("serving times must not be negative")
+        if not self.speed > 0:
+            raise ValueError(f"serving.speed must be positive, got {self.speed}")
+        if self.service_distribution not in ("constant", "exponential"):
+            raise ValueError(
+                "serving.service_distribution must be 'constant' or 'exponential', "
+                f"got '{self.service_distribution}'"
+            )
+        if self.timeout_s is not None and not self.timeout_s > self.window_s:
+            raise ValueError(
+                f"serving.timeout_s must be longer than window_s, got {self.timeout_s} and {self.window_s}"
+            )
+        if min(self.cache_queries, self.first_stage_keep) < 0 or not 0 <= self.cache_hit_rate <= 1:
+            raise ValueError(
+                "serving needs cache_queries >= 0, first_stage_keep >= 0 and cache_hit_rate in [0, 1]"
+            )
+        if self.cache_queries and self.cache_hit_rate:
+            raise ValueError("serving takes cache_queries or cache_hit_rate, not both; set one of them to 0")
+        check_profile(self.profile)
+
+    @property
+    def instant(self) -> bool:
+        """No latency is modelled, and no cache, so that nobody has to wait and nothing to be kept."""
+        return not (
+            self.window_s or self.service_s or self.service_per_query_s or self.service_per_pair_s
+            or self.profile or self.cache_queries or self.cache_hit_rate
+        )  # fmt: skip
+
+    def batch_s(self, queries: int, pairs: int) -> float:
+        """Mean time in seconds that a server takes for a batch of so many queries and pairs."""
+        measured = _interpolate(self.profile, pairs) if self.profile and pairs else 0.0
+        given = self.service_s + queries * self.service_per_query_s + pairs * self.service_per_pair_s
+        return (given + measured) / self.speed
+
+
+def check_profile(points: tuple[tuple[float, float], ...]) -> None:
+    """Refuse what is no service profile; ValueError says why."""
+    if not points:
+        return
+    pairs, seconds = (np.asarray(column, dtype=np.float64) for column in zip(*points, strict=True))
+    if pairs.size < 2:
+        raise ValueError("serving.profile needs at least two points [pairs, seconds], got one")
+    if pairs[0] <= 0 or bool((np.diff(pairs) <= 0).any()):
+        raise ValueError("serving.profile: the pairs must be positive and rise from point to point")
+    if seconds[0] <= 0 or bool((np.diff(seconds) < 0).any()):
+        raise ValueError("serving.profile: the seconds must be positive and never fall from point to point")
+
+
+def _interpolate(points: tuple[tuple[float, float], ...], pairs: float) -> float:
+    """Seconds for a batch: linear between points, and beyond the last two on their line.
+
+    Below the first point as long as there: a scorer has a least time per call.
+    """
+    sizes, seconds = zip(*points, strict=True)
+    if pairs <= sizes[-1]:
+        return float(np.interp(pairs, sizes, seconds))
+    slope = (seconds[-1] - seconds[-2]) / (sizes[-1] - sizes[-2])
+    return float(seconds[-1] + slope * (pairs - sizes[-1]))
+
+
+def pairs_to_score(model: ServingModel, candidate: IntArray) -> IntArray:
+    """Pairs that the scorer sees of each distinct query I[U], from its candidates I[U, K] (-1 padding)."""
+    found = (candidate >= 0).sum(axis=1)
+    return np.minimum(found, model.first_stage_keep) if model.first_stage_keep else found
+
+
+def shortlist(score: FloatArray, present: BoolArray, tie_break: FloatArray, keep: int) -> BoolArray:
+    """The first of two stages: which `keep` candidates of each query the scorer sees, B[Q, K].
+
+    `score` F[Q, K] is fused with the cheap relevance, -inf where the rule shuts an ad out on that evidence;
+    such ads come last, but fill the list where it is not full. Ties are broken by `tie_break` F[Q, K], larger
+    first. Cheap models that rank by expected revenue before the costly one are common in advertising: Wang,
+    Zhao, Jiang, Zhou, Zhu and Gai 2020, "COLD: Towards the next generation of pre-ranking system".
+    """
+    if keep >= present.shape[1]:
+        return present
+    best = np.lexsort((-tie_break, -score, ~present), axis=-1)[:, :keep]
+    kept = np.zeros(present.shape, dtype=np.bool_)
+    np.put_along_axis(kept, best, True, axis=1)
+    return kept & present
+
+
+class Cache(Protocol):
+    """Which queries need no scoring. It changes at `keep` only, whatever has been looked up."""
+
+    def holds(self, rows: IntArray, query: IntArray) -> BoolArray:
+        """Which arrivals, by row I[Q] and query I[Q], are answered from the cache, B[Q]; changes nothing."""
+        ...
+
+    def use(self, query: IntArray) -> None:
+        """Note that queries I[Q], which it holds, were asked for in this order."""
+        ...
+
+    def keep(self, query: IntArray) -> None:
+        """Take in the scores of queries I[Q]."""
+        ...
+
+
+class LruCache:
+    """The scores of the `capacity` queries that were used last, of queries 0 .. n_queries - 1."""
+
+    def __init__(self, capacity: int, n_queries: int) -> None:
+        self._capacity = capacity
+        self._held = np.zeros(n_queries, dtype=np.bool_)
+        self._order: OrderedDict[int, None] = OrderedDict()  # least recently used first
+
+    def holds(self, rows: IntArray, query: IntArray) -> BoolArray:
+        return self._held[query]
+
+    def use(self, query: IntArray) -> None:
+        for which in query.tolist():
+            self._order.move_to_end(which)
+
+    def keep(self, query: IntArray) -> None:
+        for which in query.tolist():
+            self._order[which] = None
+            self._order.move_to_end(which)
+            self._held[which] = True
+            if len(self._order) > self._capacity:
+                self._held[self._order.popitem(last=False)[0]] = False
+
+
+class GivenHits:
+    """A cache of which only the hits B[Q] of the arrivals are known."""
+
+    def __init__(self, hit: BoolArray) -> None:
+        self._hit = hit
+
+    def holds(self, rows: IntArray, query: IntArray) -> BoolArray:
+        return self._hit[rows]
+
+    def use(self, query: IntArray) -> None:
+        pass
+
+    def keep(self, query: IntArray) -> None:
+        pass
