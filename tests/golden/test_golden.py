@@ -2,12 +2,14 @@
 
 import pytest
 
+from simulator.auction import MECHANISMS
 from simulator.fusion import RULES
-from tests.golden.trace import FOLDER, RULE_OF_TRACE, trace, trace_names
+from tests.golden.trace import FOLDER, RULE_OF_TRACE, TRACES_OF_MECHANISM, trace, trace_names
 
 
 def test_every_rule_scorer_and_mechanism_has_its_trace() -> None:
     assert set(RULE_OF_TRACE) == set(RULES), "a registered rule needs settings for its traces"
+    assert set(TRACES_OF_MECHANISM) == set(MECHANISMS), "a registered mechanism needs traces"
     assert {path.stem for path in FOLDER.glob("*.txt")} == set(trace_names())
 
 

@@ -12,9 +12,8 @@ import numpy as np
 
 from simulator import bidders, journey
 from simulator.arrays import MICROS, FloatArray, to_micros
-from simulator.auction import MECHANISMS
 from simulator.bidders import BidderModel
-from simulator.fusion import RULES, FusionRule, Gate, Linear, Product, Tiers
+from simulator.fusion import RULES, Exponential, FusionRule, Gate, Learnt, Linear, Product, SoftGate, Tiers
 from simulator.ledger import UNLIMITED, Ledger
 from simulator.market import AuctionModel, Market
 from simulator.users import UserModel
@@ -28,6 +27,15 @@ RULE_OF_TRACE: dict[str, FusionRule] = {
     "gate": Gate(threshold=0.3),
     "linear": Linear(cost=0.5),
     "tiers": Tiers(thresholds=(0.3, 0.7)),
+    "soft_gate": SoftGate(threshold=0.3, floor=0.25),
+    "exponential": Exponential(gain=2.0),
+    "learnt": Learnt((0.0, 0.5, 1.0), (1.5, 0.5), pctr_knots=(0.4,), pctr_weights=(1.0, 0.5)),
+}
+# Of each mechanism, what its traces are of: a mechanism without an entry has no trace, which fails a test.
+TRACES_OF_MECHANISM: dict[str, tuple[str, ...]] = {
+    "gsp": (*(f"{rule}-gsp" for rule in RULES), "product-gsp-impression"),
+    "vcg": ("product-vcg",),
+    "first_price": ("product-first_price",),
 }
 
 QUERIES = ("red kettle", "kettle", "desk lamp")
@@ -35,18 +43,19 @@ ADVERTISERS = ("Ann", "Bob", "Cem", "Dee", "Eve")
 
 
 def trace_names() -> list[str]:
-    """One trace for each kind of scorer, registered rule and mechanism."""
-    return [f"{scorer}-{rule}-{mechanism}" for scorer in SCORES for rule in RULES for mechanism in MECHANISMS]
+    """Per kind of scorer: every registered rule under GSP, every mechanism and payment with the product."""
+    return [f"{scorer}-{trace}" for scorer in SCORES for of in TRACES_OF_MECHANISM.values() for trace in of]
 
 
 def trace(name: str) -> str:
     """The text of one trace."""
-    scorer, rule, mechanism = name.split("-")
-    market = _market(SCORES[scorer], RULE_OF_TRACE[rule], mechanism)
+    scorer, rule, mechanism, payment = (name + "-click").split("-")[:4]
+    market = _market(SCORES[scorer], RULE_OF_TRACE[rule], AuctionModel(0.1, mechanism, payment))
     accounts = Ledger.open(market.budget_micros)
     bid = bidders.bids_micros(market.bidders, market.value, np.ones(5), market.advertiser) / MICROS
     lines = [
-        f"scorer {scorer}, rule {market.rule}, mechanism {mechanism}",
+        f"scorer {scorer}, rule {market.rule}, mechanism {mechanism}"
+        + (", paid by the impression" if payment == "impression" else ""),
         f"reserve {market.auction.reserve:.2f}, slots looked at with probability {market.users.examination}",
         f"budgets: {_budgets(accounts)}",
     ]
@@ -56,7 +65,7 @@ def trace(name: str) -> str:
     return "\n".join([*lines, "", f"revenue {revenue:.6f}", ""])
 
 
-def _market(scores: list[list[float]], rule: FusionRule, mechanism: str) -> Market:
+def _market(scores: list[list[float]], rule: FusionRule, auction: AuctionModel) -> Market:
     def table(*rows: list[float]) -> FloatArray:
         return np.array([row + [0.0] * (4 - len(row)) for row in rows])
 
@@ -75,7 +84,7 @@ def _market(scores: list[list[float]], rule: FusionRule, mechanism: str) -> Mark
         query=np.array([0, 1, 2, 0, 1, 0, 2]),
         horizon_s=100.0,
         rule=rule,
-        auction=AuctionModel(reserve=0.1, mechanism=mechanism),
+        auction=auction,
         users=UserModel(examination=(1.0, 0.6)),
         bidders=BidderModel(shading=1.0),
     )
@@ -118,13 +127,19 @@ def _story(market: Market, accounts: Ledger, bid: FloatArray, arrival: int) -> l
             continue
         look, like = market.users.examination[slot], market.attraction[query, column]
         price = f"{outcome.price_micros[0, slot] / MICROS:.6f}"
+        paid = f"{outcome.charged_micros[0, slot] / MICROS:.6f}"
         payer = ADVERTISERS[outcome.advertiser[0, slot]]
         lines.append(
-            f"    slot {slot}: ad {market.candidate[query, column]} at {price} a click; "
+            f"    slot {slot}: ad {market.candidate[query, column]} at {price} {_each(market)}; "
             f"luck {batch.luck[0, column]:.3f} against {look:.1f} x {like:.1f} = {look * like:.2f}: "
-            + (f"clicked, {payer} pays {price}" if outcome.clicked[0, slot] else "not clicked")
+            + ("clicked" if outcome.clicked[0, slot] else "not clicked")
+            + (f", {payer} pays {paid}" if outcome.charged_micros[0, slot] else "")
         )
     return [*lines, f"    left: {_budgets(accounts)}"]
+
+
+def _each(market: Market) -> str:
+    return "a click" if market.auction.payment == "click" else "an impression"
 
 
 def _budgets(accounts: Ledger) -> str:
