@@ -72,6 +72,41 @@ def run(
 
 
 @app.command()
+def experiment(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file (YAML).")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="FIELD=VALUE", help="Set a field of the scenario in all arms. May be repeated."
+        ),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Replace the number of seeds.")] = None,
+    out: Out = RESULTS,
+) -> None:
+    """Compare arms over many seeds, with intervals. Stopped, the same command goes on where it was."""
+    from scenarios.experiment import check_experiment, run_experiment, write_experiment
+    from scenarios.experiment_schema import load_experiment
+    from scenarios.experiment_terminal import experiment_tables
+    from scenarios.store import check_writable
+    from scenarios.terminal import ProgressBars, print_tables
+
+    plan = load_experiment(file, overrides or (), seeds=seeds)
+    check_experiment(plan)
+    check_writable(out)
+    try:
+        with ProgressBars() as progress:
+            result = run_experiment(plan, cache=out, progress=progress)
+            folder = write_experiment(out, result)
+    except KeyboardInterrupt:
+        print("relbid: stopped; the same command goes on from the last finished replicate", file=sys.stderr)
+        raise typer.Exit(130) from None
+    print_tables(experiment_tables(result))
+    if not result.reached:
+        typer.echo(f"The half-width wanted takes more than max_seeds ({len(result.seeds)}); it is wider.")
+    typer.echo(f"Results: {folder}/  (replicates.parquet, summary.json, experiment.yaml, scenario.yaml)")
+
+
+@app.command()
 def show(file: ScenarioFile, overrides: Overrides = None, seed: Seed = None, scorer: Scorer = None) -> None:
     """Print a scenario with every default, as YAML that `relbid run` reads."""
     from scenarios.load import dump_scenario, load_scenario
@@ -104,6 +139,23 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+class Loss(StrEnum):
+    """Losses of the fine-tuning, `relevance.hcmrm.losses.GRADE_HEADS`."""
+
+    HIERARCHICAL = "hierarchical"
+    BCE = "bce"
+    FLAT = "flat"
+    ORDINAL = "ordinal"
+    RANKNET = "ranknet"
+
+
+class Criterion(StrEnum):
+    """What a checkpoint is chosen by, `relevance.hcmrm.train.CRITERIA`."""
+
+    MEAN_AUC = "mean_auc"
+    NDCG_10 = "ndcg_10"
+
+
 class SplitName(StrEnum):
     """Graded pairs to evaluate on."""
 
@@ -129,6 +181,14 @@ def train(
         int | None, typer.Option(min=0, help="Steps of the stage that aligns frames with words.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the stage on graded pairs.")] = None,
+    loss: Annotated[Loss, typer.Option(help="Of the stage on graded pairs.")] = Loss.HIERARCHICAL,
+    pqvm_weight: Annotated[
+        float,
+        typer.Option(min=0.0, help="Of pseudo-query-video matching in the stage before; 0 leaves it out."),
+    ] = 0.0,
+    choose_by: Annotated[
+        Criterion, typer.Option(help="What the kept weights are best in, on the validation split.")
+    ] = Criterion.MEAN_AUC,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: Device = Device.CPU,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
@@ -155,6 +215,9 @@ def train(
         "word_steps": word_steps,
         "align_steps": align_steps,
         "finetune_steps": steps,
+        "loss": loss.value,
+        "pqvm_weight": pqvm_weight,
+        "choose_by": choose_by.value,
     }
     given = {name: value for name, value in settings.items() if value is not None}
     try:
@@ -204,7 +267,7 @@ def evaluate(
     import json
 
     from relevance.corpus import LabelledCorpus
-    from scenarios.market import SHIPPED_CHECKPOINT
+    from scenarios.market import SHIPPED_CHECKPOINT, SHIPPED_CHECKPOINTS
     from scenarios.store import write_whole_file
     from scenarios.terminal import ProgressBars, evaluation_table, print_tables
     from scenarios.training import evaluate_models, model_card, training_corpus
@@ -214,7 +277,7 @@ def evaluate(
         name, equals, folder = text.partition("=")
         if not equals or not name or not folder:
             raise typer.BadParameter(f"'{text}': write NAME=FOLDER, for instance text=models/text")
-        checkpoints[name] = Path(folder)
+        checkpoints[name] = SHIPPED_CHECKPOINTS.get(folder, Path(folder))
     splits = [name.value for name in split or (SplitName.TEST,)]
     with ProgressBars() as progress:
         data = LabelledCorpus.load(corpus) if corpus else training_corpus(cache, progress)
@@ -225,6 +288,59 @@ def evaluate(
         command = ["relbid", *sys.argv[1:]]
         write_whole_file(card, model_card(data, training, results, command))
         typer.echo(f"Card: {card}")
+
+
+@app.command("import-weights")
+def import_weights(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the checkpoint goes.")],
+    albef: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="ALBEF's checkpoint (.pth or .safetensors).")
+    ] = None,
+    vit: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A ViT in the transformers format.")
+    ] = None,
+    bert: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A BERT in the transformers format.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="tokenizer.json or vocab.txt of ALBEF's BERT; by default beside the checkpoint.",
+        ),
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="ALBEF's attention heads, 12 as published.")
+    ] = None,
+    visual_heads: Annotated[
+        int | None, typer.Option(min=1, help="Heads of ALBEF's visual encoder, if it has another number.")
+    ] = None,
+    text_layers: Annotated[
+        int | None, typer.Option(min=0, help="BERT's layers that see no frames; half of them by default.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Pixels of an edge, if another than the weights'.")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Key frames an ad.")] = 3,
+) -> None:
+    """Make a checkpoint of public weights: of an ALBEF, or of a ViT and a BERT."""
+    from scenarios.weights import import_weights
+
+    readable = import_weights(
+        out,
+        albef=albef,
+        vit=vit,
+        bert=bert,
+        tokenizer=tokenizer,
+        heads=heads,
+        visual_heads=visual_heads,
+        text_layers=text_layers,
+        image_size=image_size,
+        n_frames=frames,
+    )
+    typer.echo(f"Checkpoint: {out}/")
+    if not readable:
+        print("relbid: it has no tokenizer and cannot read texts; --tokenizer gives it one", file=sys.stderr)
 
 
 @app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
