@@ -118,15 +118,25 @@ def override(scenario: Scenario, settings: Mapping[str, object], *, fixed: Seque
             raise ScenarioError(
                 f"{scenario.name}, {field}: decides which queries and ads there are; set it in the scenario"
             )
-    texts = [f"{field}={json.dumps(value)}" for field, value in settings.items()]
+    texts = [setting(field, value) for field, value in settings.items()]
     data = scenario.model_dump(mode="json", by_alias=True)
     return _validate(data, {}, texts, scenario.name, SCENARIO, label="")
 
 
 def dump_scenario(scenario: Scenario) -> str:
     """The whole scenario, defaults included, as YAML that `load_scenario` reads back to an equal scenario."""
-    data = scenario.model_dump(mode="json", by_alias=True)
+    return dump_model(scenario)
+
+
+def dump_model(model: BaseModel) -> str:
+    """The whole content of a file of any kind as YAML."""
+    data = model.model_dump(mode="json", by_alias=True)
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+
+
+def setting(field: str, value: object) -> str:
+    """The `a.b=value` of an override."""
+    return f"{field}={json.dumps(value)}"
 
 
 def _validate(

@@ -1,0 +1,262 @@
+"""Experiments: arms over one scenario, replicated over seeds.
+
+The world, its candidates and each scorer's relevance are computed once for all replicates. A replicate's
+metrics are kept on disk as soon as they are there, by a hash of all that decides them, so that an experiment
+that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+import simulator
+from scenarios import cache as disk
+from scenarios import statistics
+from scenarios.errors import ScenarioError, did_you_mean
+from scenarios.experiment_designs import budget_split, full, metric_names, query_split
+from scenarios.experiment_schema import Plan, dump_experiment
+from scenarios.experiment_summary import SPLITS, interference, summarise
+from scenarios.load import dump_scenario
+from scenarios.market import Prepared, Progress, Relevance, check_scorers, market_of, prepare, relevance_of
+from scenarios.schema import Scenario
+from scenarios.store import whole_folder, write_whole_file
+from simulator.arrays import FloatArray
+from simulator.market import Market
+
+OTHER_LUCK = 1_000_003
+"""Distance between the seeds of the arms of an `independent` replicate."""
+
+
+class Job(NamedTuple):
+    """What is simulated at once: the whole market of an arm ("full"), or one market split between arms."""
+
+    kind: str
+    arms: tuple[str, ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentResult:
+    """One row of `replicates` per (design, seed, arm); one row of `summary` per (design, arm, metric)."""
+
+    plan: Plan
+    replicates: pl.DataFrame
+    summary: pl.DataFrame
+    interference: pl.DataFrame
+    """Per (design, arm, metric): what a split says, the truth, and the error with its interval."""
+    seeds: tuple[int, ...]
+    reached: bool
+    """Whether the wanted half-width took no more than `max_seeds`."""
+
+
+def run_experiment(
+    plan: Plan, *, cache: Path | None = None, progress: Progress | None = None
+) -> ExperimentResult:
+    """Run an experiment, or what is missing of it.
+
+    Args:
+        cache: the results folder, under which frames, scores and finished replicates are kept; None keeps
+            nothing.
+
+    Raises:
+        ScenarioError: it asks for a metric that there is not.
+        CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
+    """
+    check_experiment(plan)
+    prepared = prepare(plan.scenario, cache=cache, progress=progress)
+    relevances = _relevances(plan, prepared, cache, progress)
+    jobs = _Jobs(plan, prepared, relevances, cache)
+
+    def run(seeds: Sequence[int], designs: Sequence[str]) -> None:
+        for done, seed in enumerate(seeds, start=1):
+            for design in designs:
+                for job in jobs_of(plan, design, seed):
+                    jobs.metrics(job)
+            if progress is not None:
+                progress("replicates", done, len(seeds))
+
+    seeds, designs, pilot, reached = plan.seeds, plan.experiment.designs, None, True
+    if (until := plan.experiment.until) is not None:
+        run(seeds, designs[:1])
+        pilot, wanted = len(seeds), _wanted_seeds(plan, jobs)
+        reached = wanted <= until.max_seeds
+        seeds = tuple(range(seeds[0], seeds[0] + min(wanted, until.max_seeds)))
+    run(seeds, designs)
+
+    replicates = pl.DataFrame(
+        [
+            {"design": design, "seed": seed, "arm": arm, **metrics}
+            for design in designs
+            for seed in seeds
+            for job in jobs_of(plan, design, seed)
+            for arm, metrics in jobs.metrics(job).items()
+        ],
+        infer_schema_length=None,
+    )
+    return ExperimentResult(
+        plan, replicates, summarise(plan, replicates, pilot), interference(plan, replicates), seeds, reached
+    )
+
+
+def check_experiment(plan: Plan) -> None:
+    """Find out before the work whether scorers and metrics can be had at all.
+
+    Raises:
+        ScenarioError, CheckpointError, PluginError: see `run_experiment`.
+    """
+    known = metric_names()
+    until = plan.experiment.until
+    for metric in (*plan.experiment.metrics, *([until.metric] if until else ())):
+        if metric not in known:
+            raise ScenarioError(
+                f"{plan.experiment.name}, metrics: unknown metric '{metric}'"
+                f"{did_you_mean(metric, known)} (there are {', '.join(known)})"
+            )
+    for scenario in plan.arms.values():
+        check_scorers(scenario, [scenario.scorer])
+
+
+def jobs_of(plan: Plan, design: str, seed: int) -> list[Job]:
+    """What is simulated for one replicate of a design."""
+    if design in SPLITS:
+        return [Job(design, tuple(plan.arms), seed)]
+    apart = OTHER_LUCK if design == "independent" else 0
+    return [Job("full", (arm,), seed + apart * place) for place, arm in enumerate(plan.arms)]
+
+
+class _Jobs:
+    """Simulates jobs, each once: those of an earlier call are read from disk."""
+
+    def __init__(
+        self, plan: Plan, prepared: Prepared, relevances: Mapping[str, Relevance], cache: Path | None
+    ) -> None:
+        self._plan, self._prepared, self._relevances = plan, prepared, relevances
+        self._done: dict[Job, dict[str, dict[str, float]]] = {}
+        self._folder = None if cache is None else cache / disk.FOLDER / "replicates"
+        code = disk.code_hash(simulator)
+        self._decides = {
+            arm: f"{dump_scenario(_bare(scenario))}{_digest(relevances[arm].score)}{code}"
+            for arm, scenario in plan.arms.items()
+        }
+
+    def metrics(self, job: Job) -> dict[str, dict[str, float]]:
+        """Arm -> metrics."""
+        if job not in self._done:
+            path = self._path(job)
+            kept = None if path is None else _read(path, job.arms)
+            self._done[job] = found = kept or self._simulate(job)
+            if kept is None and path is not None:
+                write_whole_file(path, json.dumps([list(found[arm].items()) for arm in job.arms]))
+        return self._done[job]
+
+    def _path(self, job: Job) -> Path | None:
+        if self._folder is None:
+            return None
+        parts = (job.kind, str(job.seed), *(self._decides[arm] for arm in job.arms))
+        return self._folder / f"{hashlib.blake2b('|'.join(parts).encode(), digest_size=12).hexdigest()}.json"
+
+    def _simulate(self, job: Job) -> dict[str, dict[str, float]]:
+        markets = [self._market(arm, job.seed) for arm in job.arms]
+        if job.kind == "query_split":
+            found = query_split(markets)
+        elif job.kind == "budget_split":
+            found = budget_split(markets)
+        else:
+            found = [full(market) for market in markets]
+        return dict(zip(job.arms, found, strict=True))
+
+    def _market(self, arm: str, seed: int) -> Market:
+        scenario = self._plan.arms[arm].model_copy(update={"seed": seed})
+        return market_of(self._prepared, self._relevances[arm], scenario)
+
+
+def write_experiment(root: Path, result: ExperimentResult) -> Path:
+    """Write a result folder and return it. An earlier result of the same experiment is replaced.
+
+    Raises:
+        StoreError: the folder cannot be written; nothing half-written stays behind.
+    """
+    plan = result.plan
+    texts = {"experiment.yaml": dump_experiment(plan), "scenario.yaml": dump_scenario(plan.scenario)}
+    digest = hashlib.blake2b("".join(texts.values()).encode(), digest_size=4).hexdigest()
+    folder = root / f"{plan.experiment.name}-{digest}"
+    texts["summary.json"] = json.dumps(
+        {
+            "name": plan.experiment.name,
+            "seeds": list(result.seeds),
+            "half_width_reached": result.reached,
+            "summary": _rows(result.summary),
+            "interference": _rows(result.interference),
+        },
+        indent=2,
+    )
+    with whole_folder(folder) as part:
+        for name, text in texts.items():
+            (part / name).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+        result.replicates.write_parquet(part / "replicates.parquet")
+    return folder
+
+
+def _relevances(
+    plan: Plan, prepared: Prepared, cache: Path | None, progress: Progress | None
+) -> dict[str, Relevance]:
+    """Arm -> relevance; arms with the same scorer and checkpoint share it."""
+    found: dict[tuple[str, str], Relevance] = {}
+    arms: dict[str, Relevance] = {}
+    for arm, scenario in plan.arms.items():
+        key = scenario.scorer, scenario.hcmrm.model_dump_json() if scenario.scorer == "hcmrm" else ""
+        if key not in found:
+            own = replace(prepared, scenario=scenario)
+            found[key] = relevance_of(own, scenario.scorer, cache=cache, progress=progress)
+        arms[arm] = found[key]
+    return arms
+
+
+def _wanted_seeds(plan: Plan, jobs: _Jobs) -> int:
+    """Seeds that the pilot says are needed, for the arm that needs the most."""
+    until = plan.experiment.until
+    assert until is not None
+    baseline, *others = (
+        np.array([jobs.metrics(Job("full", (arm,), seed))[arm][until.metric] for seed in plan.seeds])
+        for arm in (plan.experiment.baseline, *plan.others)
+    )
+    wanted = 0
+    for arm in others:
+        pilot = statistics.linearised_change(baseline, arm)[0] if until.of == "change" else arm - baseline
+        wanted = max(
+            wanted, statistics.seeds_for_half_width(pilot, until.half_width, plan.experiment.confidence)
+        )
+    return wanted
+
+
+def _bare(scenario: Scenario) -> Scenario:
+    """The scenario without what the metrics of a replicate do not depend on."""
+    return scenario.model_copy(update={"name": "replicate", "seed": 0, "compare": (), "sweep": None})
+
+
+def _digest(array: FloatArray) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=12).hexdigest()
+
+
+def _read(path: Path, arms: Iterable[str]) -> dict[str, dict[str, float]] | None:
+    try:
+        found: list[list[tuple[str, float]]] = json.loads(path.read_text(encoding="utf-8"))
+        return {arm: dict(metrics) for arm, metrics in zip(arms, found, strict=True)}
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _rows(table: pl.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+        for row in table.iter_rows(named=True)
+    ]
