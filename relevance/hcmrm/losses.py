@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -43,14 +46,111 @@ def hierarchical_softmax_loss(logits: Tensor, grade: Tensor) -> Tensor:
     return functional.nll_loss(log_grade_probabilities(logits), grade)
 
 
-def ranking_score(logits: Tensor) -> Tensor:
-    """Expected gain of a pair, float64 [P] in [0, 1]: sum over grades of P(grade) gain(grade).
+def binary_grade_loss(logits: Tensor, grade: Tensor) -> Tensor:
+    """Mean binary cross-entropy of "relevant", grade 2 and up: no order within the branches is learnt.
 
-    It rises in each of the three logits, and the gains keep the branches apart
-    (see relevance.oracle.GRADE_GAIN).
+    Args:
+        logits: [P, 1], of P(positive).
+        grade: int64 [P], 0..3.
     """
+    return matching_loss(logits[:, 0], grade >= 2)
+
+
+def matching_loss(logits: Tensor, match: Tensor) -> Tensor:
+    """Mean binary cross-entropy of "belongs together": pseudo-query-video matching (PQVM).
+
+    One logit here; the two of ALBEF's image-text matching are the same up to their difference.
+
+    Args:
+        logits: [P], of P(match).
+        match: bool [P].
+    """
+    return functional.binary_cross_entropy_with_logits(logits, match.to(logits.dtype))
+
+
+def log_flat_probabilities(logits: Tensor) -> Tensor:
+    """Softmax over the four grades as if they had no order: log P(grade), [P, 4] from logits [P, 4]."""
+    return logits.log_softmax(dim=-1)
+
+
+def log_ordinal_probabilities(logits: Tensor) -> Tensor:
+    """Cumulative link model (McCullagh 1980): log P(grade), [P, 4].
+
+    P(grade >= k) = sigmoid(logit - threshold_k) with thresholds 0 = t1 <= t2 <= t3. Their gaps come from the
+    pair itself, which contains the proportional odds model as the case of constant gaps.
+
+    Args:
+        logits: [P, 3], of P(grade >= 1), and of the two gaps (through a softplus).
+    """
+    gaps = functional.softplus(logits[:, 1:]).cumsum(dim=-1)
+    at_least = torch.cat((logits[:, :1], logits[:, :1] - gaps), dim=-1)
+    # log(sigmoid(a) - sigmoid(b)) = logsigmoid(a) + logsigmoid(-b) + log(1 - exp(b - a)), for a > b.
+    upper, lower = at_least[:, :-1], at_least[:, 1:]
+    apart = (upper - lower).clamp(min=1e-6)
+    between = functional.logsigmoid(upper) + functional.logsigmoid(-lower) + torch.log(-torch.expm1(-apart))
+    return torch.cat(
+        (functional.logsigmoid(-at_least[:, :1]), between, functional.logsigmoid(at_least[:, -1:])), dim=-1
+    )
+
+
+def ranknet_loss(logits: Tensor, grade: Tensor) -> Tensor:
+    """RankNet (Burges et al. 2005): logistic loss of every two pairs of the batch with different grades.
+
+    Two pairs need not be of one query, since scores are compared with bids across queries too. Zero where all
+    grades are equal.
+
+    Args:
+        logits: [P, 1].
+        grade: int64 [P], 0..3.
+    """
+    lead = logits[:, 0][:, None] - logits[:, 0][None, :]
+    above = (grade[:, None] > grade[None, :]).to(lead.dtype)
+    return (functional.softplus(-lead) * above).sum() / above.sum().clamp(min=1.0)
+
+
+class GradeHead(NamedTuple):
+    """What is made of the grade head's logits, [P, logits], of a model trained with one of the losses."""
+
+    logits: int
+    loss: Callable[[Tensor, Tensor], Tensor]
+    """(logits, grade int64 [P]) -> scalar."""
+    log_probabilities: Callable[[Tensor], Tensor] | None
+    """log P(grade), [P, 4]; None where the loss knows no grades."""
+
+
+def _likelihood(log_probabilities: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    def loss(logits: Tensor, grade: Tensor) -> Tensor:
+        return functional.nll_loss(log_probabilities(logits), grade)
+
+    return loss
+
+
+GRADE_HEADS: Mapping[str, GradeHead] = {
+    "hierarchical": GradeHead(3, hierarchical_softmax_loss, log_grade_probabilities),
+    "bce": GradeHead(1, binary_grade_loss, None),
+    "flat": GradeHead(4, _likelihood(log_flat_probabilities), log_flat_probabilities),
+    "ordinal": GradeHead(3, _likelihood(log_ordinal_probabilities), log_ordinal_probabilities),
+    "ranknet": GradeHead(1, ranknet_loss, None),
+}
+"""Losses of the fine-tuning by name: the paper's, its predecessor's, and three for comparison."""
+
+
+def ranking_score(logits: Tensor, head: str = "hierarchical") -> Tensor:
+    """Score of a pair to rank by, float64 [P] in [0, 1].
+
+    With P(grade): the expected gain, the sum over grades of P(grade) gain(grade). Of the hierarchical head
+    it rises in each of the three logits, and the gains keep the branches apart (see
+    relevance.oracle.GRADE_GAIN). Without: the sigmoid of the only logit, which is P(positive) for "bce" and no probability for "ranknet".
+
+    Args:
+        logits: [P, logits of the head].
+        head: a name in GRADE_HEADS.
+    """
+    log_probabilities = GRADE_HEADS[head].log_probabilities
+    if log_probabilities is None:
+        return logits[:, 0].double().sigmoid()
     gain = torch.tensor(GRADE_GAIN, dtype=torch.float64, device=logits.device)
-    return log_grade_probabilities(logits.double()).exp() @ gain
+    return log_probabilities(logits.double()).exp() @ gain
 
 
 def contrastive_loss(frames: Tensor, texts: Tensor, same: Tensor, temperature: float) -> Tensor:

@@ -79,8 +79,8 @@ class TokenTable:
     ) -> TokenTable:
         """Tokenise queries and keyword sequences; what is longer than the maxima is cut."""
         return TokenTable(
-            _token_ids(tokenizer, query_text, max_query),
-            _token_ids(tokenizer, [" ".join(words) for words in keywords], max_keywords),
+            token_ids(tokenizer, query_text, max_query),
+            token_ids(tokenizer, [" ".join(words) for words in keywords], max_keywords),
         )
 
     def pairs(
@@ -98,34 +98,43 @@ class TokenTable:
             markers: mark tokens that query and keywords share (token types 2 and 3 instead of 0 and 1).
             without_keywords: bool [P], pairs that are to be read without the ad's text.
         """
-        second = self.keywords[ad]
         first = np.full((len(ad), 1), PAD) if query is None else self.query[query]
+        second = self.keywords[ad]
         if without_keywords is not None:
             second = np.where(without_keywords[:, None], PAD, second)
-        p = len(first)
-        cls, sep = np.full((p, 1), CLS), np.full((p, 1), SEP)
-        ids = np.concatenate((cls, first, sep, second, sep), axis=1)
-        token_type = np.concatenate(
-            (np.zeros((p, first.shape[1] + 2)), np.ones((p, second.shape[1] + 1))), axis=1
-        )
-        if markers:
-            shared = (first[:, :, None] == second[:, None, :]) & (first[:, :, None] != PAD)
-            token_type[:, 1 : 1 + first.shape[1]] += 2 * shared.any(axis=2)
-            token_type[:, 2 + first.shape[1] : -1] += 2 * shared.any(axis=1)
-        # Close the gaps that shorter queries leave: tokens first, in their order, then padding.
-        order = np.argsort(ids == PAD, axis=1, kind="stable")[
-            :, : int((ids != PAD).sum(axis=1).max(initial=1))
-        ]
-        ids = np.take_along_axis(ids, order, axis=1)
-        token_type = np.take_along_axis(token_type, order, axis=1).astype(np.int64)
-        return TextBatch(
-            torch.from_numpy(ids),
-            torch.from_numpy((ids != PAD).astype(np.int64)),
-            torch.from_numpy(token_type),
-        )
+        return join_texts(first, second, markers=markers)
 
 
-def _token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], limit: int) -> IntArray:
+def join_texts(first: IntArray, second: IntArray, *, markers: bool = True) -> TextBatch:
+    """[CLS] first [SEP] second [SEP] for P pairs of token rows [P, L1] and [P, L2].
+
+    Padding may stand anywhere in the rows; in the result all of it stands at the end.
+
+    Args:
+        markers: mark tokens that both have (token types 2 and 3 instead of 0 and 1).
+    """
+    p = len(first)
+    cls, sep = np.full((p, 1), CLS), np.full((p, 1), SEP)
+    ids = np.concatenate((cls, first, sep, second, sep), axis=1)
+    token_type = np.concatenate(
+        (np.zeros((p, first.shape[1] + 2)), np.ones((p, second.shape[1] + 1))), axis=1
+    )
+    if markers:
+        shared = (first[:, :, None] == second[:, None, :]) & (first[:, :, None] != PAD)
+        token_type[:, 1 : 1 + first.shape[1]] += 2 * shared.any(axis=2)
+        token_type[:, 2 + first.shape[1] : -1] += 2 * shared.any(axis=1)
+    # Close the gaps: tokens first, in their order, then padding.
+    order = np.argsort(ids == PAD, axis=1, kind="stable")[:, : int((ids != PAD).sum(axis=1).max(initial=1))]
+    ids = np.take_along_axis(ids, order, axis=1)
+    token_type = np.take_along_axis(token_type, order, axis=1).astype(np.int64)
+    return TextBatch(
+        torch.from_numpy(ids),
+        torch.from_numpy((ids != PAD).astype(np.int64)),
+        torch.from_numpy(token_type),
+    )
+
+
+def token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], limit: int) -> IntArray:
     """Token ids of each text without special tokens, [len(texts), longest], padded with 0."""
     ids = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
     longest = min(limit, max((len(row) for row in ids), default=1))

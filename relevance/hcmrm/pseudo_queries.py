@@ -1,0 +1,115 @@
+"""Pseudo-queries: keywords of an ad that play the query in pre-training (PQVM of arXiv 2502.05822).
+
+An ad's own pseudo-queries match it. Pseudo-queries of other ads do not, unless the ad's text has all of their
+words: such a pair is a false negative and is never used. Words here are whole words, not tokens.
+Everything is a pure function of its arguments; draws come from the generator passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+class PseudoQueries(NamedTuple):
+    """N pseudo-queries: `words` of each, in the order of the ad's keywords, and the `owner` [N] they are of.
+
+    Owners are positions in the list of ads that they were drawn from.
+    """
+
+    words: tuple[tuple[str, ...], ...]
+    owner: IntArray
+
+
+def draw_pseudo_queries(
+    keywords: Sequence[Sequence[str]],
+    informative: Callable[[str], bool],
+    per_ad: int,
+    rng: np.random.Generator,
+    *,
+    longest: int = 3,
+) -> PseudoQueries:
+    """Draw 1 to `longest` different informative keywords of each ad, `per_ad` times.
+
+    Args:
+        keywords: the keyword sequence of each ad.
+        informative: whether a word says what an ad is about. Ads without such a word give no pseudo-query.
+    """
+    words: list[tuple[str, ...]] = []
+    owner: list[int] = []
+    for ad, sequence in enumerate(keywords):
+        known = [word for word in dict.fromkeys(sequence) if informative(word)]
+        for _ in range(per_ad if known else 0):
+            count = int(rng.integers(1, min(longest, len(known)) + 1))
+            chosen = np.sort(rng.choice(len(known), count, replace=False))
+            words.append(tuple(known[i] for i in chosen))
+            owner.append(ad)
+    return PseudoQueries(tuple(words), np.array(owner, dtype=np.int64))
+
+
+def shared(pseudo_queries: Sequence[Sequence[str]], texts: Sequence[frozenset[str]]) -> BoolArray:
+    """Which texts have all words of which pseudo-queries: bool [A, N]."""
+    sets = [frozenset(words) for words in pseudo_queries]
+    return np.array([[words <= text for words in sets] for text in texts], dtype=bool).reshape(
+        len(texts), len(sets)
+    )
+
+
+def matching_pairs(
+    pseudo_queries: PseudoQueries,
+    ads: IntArray,
+    texts: Sequence[frozenset[str]],
+    similarity: FloatArray,
+    sharpness: float,
+    rng: np.random.Generator,
+) -> tuple[IntArray, IntArray, BoolArray]:
+    """Pairs for pseudo-query-video matching: each ad with its own pseudo-queries, and with others'.
+
+    Args:
+        ads: [A], those to make pairs for, as positions in the list that the pseudo-queries were drawn from.
+        texts: the words of each of these A ads, all of the text.
+        similarity, sharpness: of the hard negatives, as in `draw_negatives`; [A, N].
+
+    Returns:
+        (position in `ads`, pseudo-query, match), each [P].
+    """
+    own = pseudo_queries.owner[None, :] == ads[:, None]
+    ad, which = np.nonzero(own)
+    allowed = ~(own | shared(pseudo_queries.words, texts))
+    other_ad, other = draw_negatives(similarity, allowed, sharpness, rng)
+    match = np.arange(len(ad) + len(other_ad)) < len(ad)
+    return np.concatenate((ad, other_ad)), np.concatenate((which, other)), match
+
+
+def draw_negatives(
+    similarity: FloatArray, allowed: BoolArray, sharpness: float, rng: np.random.Generator
+) -> tuple[IntArray, IntArray]:
+    """One hard and one easy pseudo-query for each ad, out of those that are allowed.
+
+    The hard one is drawn with weights exp(sharpness x similarity), as ALBEF (arXiv 2107.07651) draws hard
+    negatives; the easy one with equal weights. They differ where two are allowed.
+
+    Args:
+        similarity: [A, N], of an ad's text and a pseudo-query.
+        allowed: bool [A, N], False for false negatives.
+
+    Returns:
+        (ad, pseudo-query), each [M]: positions in the axes of `allowed`. Ads without anything allowed give
+        no pair, ads with one allowed pseudo-query one.
+    """
+    # Gumbel top-1: a weighted draw.
+    key = np.where(allowed, sharpness * similarity + rng.gumbel(size=allowed.shape), -np.inf)
+    hard = key.argmax(axis=1)
+    ads = np.arange(len(allowed))
+    left = allowed.copy()
+    left[ads, hard] = False
+    easy = np.where(left, rng.random(allowed.shape), -np.inf).argmax(axis=1)
+    has_hard, has_easy = allowed.any(axis=1), left.any(axis=1)
+    return np.concatenate((ads[has_hard], ads[has_easy])), np.concatenate((hard[has_hard], easy[has_easy]))
