@@ -12,11 +12,12 @@ import numpy as np
 from simulator import arrivals, bidders, pctr, random, retrieval, users
 from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray
 from simulator.auction import AuctionModel as AuctionModel
-from simulator.bidders import BidderModel
+from simulator.bidders import BidderModel, Followers
 from simulator.fusion import FusionRule, Product
 from simulator.pctr import CtrModel
-from simulator.policies import BidPolicy
+from simulator.retrieval import KeywordIndex
 from simulator.serving import ServingModel as ServingModel
+from simulator.sessions import SessionModel, Visits, session_lengths, visits
 from simulator.users import UserModel
 
 if TYPE_CHECKING:
@@ -25,18 +26,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrafficModel:
-    """How many queries come in a day, and when."""
+    """How many queries come in a day, when, and by whom."""
 
-    n_queries: int = 100_000
+    n_queries: int = 100_000  # in a day
     fixed_count: bool = True  # exactly n_queries; otherwise a Poisson number with that mean
     horizon_s: float = 86_400.0  # one day, for which the budgets are
     shape: tuple[float, ...] = arrivals.DAY_SHAPE  # relative rate in equal parts of the horizon
+    days: int = 1
+    sessions: SessionModel = field(default_factory=SessionModel)
 
     def __post_init__(self) -> None:
         if self.n_queries < 1 or not self.horizon_s > 0:
             raise ValueError(
                 f"traffic needs n_queries >= 1 and horizon_s > 0, got {self.n_queries}, {self.horizon_s}"
             )
+        if self.days < 1:
+            raise ValueError(f"traffic.days must be at least 1, got {self.days}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,9 @@ class Market:
     query: IntArray  # [Q] in 0 .. U-1
     horizon_s: float
     query_category: IntArray | None = None  # [U]
+    # Cheap scorers' relevance, [U, K]; None: 1 for every pair
+    fallback_relevance: FloatArray | None = None  # ranks what has timed out
+    first_stage_relevance: FloatArray | None = None  # says what the scorer gets to see, of two stages
     # How it is run
     rule: FusionRule = field(default_factory=Product)
     auction: AuctionModel = field(default_factory=AuctionModel)
@@ -69,14 +77,16 @@ class Market:
     # For more than one day, and for experiments within one market
     days: int = 1  # each horizon_s long, with budgets renewed
     user: IntArray | None = None  # [Q] who asks; None: nobody is followed from day to day
-    policies: tuple[tuple[BidPolicy, IntArray], ...] = ()  # and who follows each, I[n]; none: `paced` says it
+    policies: tuple[Followers, ...] = ()  # who bids how; none: `paced` and `bidders` say it
     arm: IntArray | None = None  # [Q] the rule, of (rule, *other_rules), that ranks an arrival; None: `rule`
     other_rules: tuple[FusionRule, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("grade", "attraction", "pctr", "relevance"):
-            if getattr(self, name).shape != self.candidate.shape:
-                shape = getattr(self, name).shape
+        for name in (
+            "grade", "attraction", "pctr", "relevance", "fallback_relevance", "first_stage_relevance"
+        ):  # fmt: skip
+            if (table := getattr(self, name)) is not None and table.shape != self.candidate.shape:
+                shape = table.shape
                 raise ValueError(f"market.{name} is {shape}, the candidates are {self.candidate.shape}")
         if self.arrival_s.shape != self.query.shape or bool((np.diff(self.arrival_s) < 0).any()):
             raise ValueError("market.arrival_s must ascend and have one time per query")
@@ -92,12 +102,16 @@ class Market:
         return len(self.users.examination)
 
 
-def retrieve_candidates(world: "World", k: int) -> IntArray:
-    """The candidates I[U, k] of every query of a world, padded with -1."""
-    index = retrieval.build_index(
+def keyword_index(world: "World") -> KeywordIndex:
+    """The bid keywords of a world, ready for its queries."""
+    return retrieval.build_index(
         world.keyword, world.keyword_ad, world.keyword_match, world.corpus.query_text, world.advertiser
     )
-    return retrieval.retrieve(index, np.arange(world.corpus.n_queries), k)
+
+
+def retrieve_candidates(world: "World", k: int) -> IntArray:
+    """The candidates I[U, k] of every query of a world, padded with -1."""
+    return retrieval.retrieve(keyword_index(world), np.arange(world.corpus.n_queries), k)
 
 
 def build_market(
@@ -152,16 +166,9 @@ def build_market(
         len(users_model.examination),
     )
     budget = bidders.budgets(bidder_model, demand, random.normals(seed, "budget", 0, 1, n_advertisers)[0])
-    paced = random.uniforms(seed, "paced", 0, 1, n_advertisers)[0] < bidder_model.paced_share
+    which_policy = random.uniforms(seed, "paced", 0, 1, n_advertisers)[0]
 
-    # Traffic.
-    rng = random.generator(seed, "arrivals")
-    rate = np.asarray(traffic.shape) / np.mean(traffic.shape) * (traffic.n_queries / traffic.horizon_s)
-    if traffic.fixed_count:
-        arrival_s = arrivals.arrival_times_given_count(traffic.n_queries, rate, traffic.horizon_s, rng)
-    else:
-        arrival_s = arrivals.arrival_times(rate, traffic.horizon_s, rng)
-    which = random.uniforms(seed, "which query", 0, 1, arrival_s.size)[0]
+    come = _traffic(world, traffic, seed)
 
     return Market(
         seed=seed,
@@ -173,9 +180,9 @@ def build_market(
         advertiser=np.asarray(world.advertiser, dtype=np.int64),
         value=value,
         budget_micros=budget,
-        paced=paced,
-        arrival_s=arrival_s,
-        query=arrivals.query_of(which, world.query_popularity),
+        paced=which_policy < bidder_model.paced_share,
+        arrival_s=come.arrival_s,
+        query=come.query,
         horizon_s=traffic.horizon_s,
         query_category=world.query_category,
         rule=rule or Product(),
@@ -183,7 +190,40 @@ def build_market(
         users=users_model,
         bidders=bidder_model,
         serving=serving or ServingModel(),
+        days=traffic.days,
+        user=come.user if traffic.sessions.population else None,
+        policies=bidders.followers(bidder_model.policies, which_policy) if bidder_model.policies else (),
     )
+
+
+def _traffic(world: "World", traffic: TrafficModel, seed: int) -> Visits:
+    """Who comes when and asks what, over all days."""
+    model = traffic.sessions
+    rng = random.generator(seed, "arrivals")
+    rate = np.asarray(traffic.shape) / np.mean(traffic.shape) * (traffic.n_queries / traffic.horizon_s)
+    days: list[Visits] = []
+    n_sessions = n_queries = 0  # of the days before
+    for day in range(traffic.days):
+        expected = traffic.n_queries if traffic.fixed_count else int(rng.poisson(traffic.n_queries))
+        draws = random.uniforms(seed, "session length", n_queries, expected, 1)[:, 0]
+        length = session_lengths(model, draws, expected)
+        start_s = arrivals.arrival_times_given_count(length.size, rate, traffic.horizon_s, rng)
+        which = random.uniforms(seed, "which query", day, 1, expected)[0][: length.size]
+        days.append(
+            visits(
+                model,
+                start_s + day * traffic.horizon_s,
+                length,
+                arrivals.query_of(which, world.query_popularity),
+                world.query_intent,
+                world.query_popularity,
+                traffic.horizon_s,
+                random.uniforms(seed, "follow-up query", n_queries, expected, 2),
+                random.uniforms(seed, "user", n_sessions, length.size, 1)[:, 0],
+            )
+        )
+        n_sessions, n_queries = n_sessions + length.size, n_queries + expected
+    return Visits(*(np.concatenate(part) for part in zip(*days, strict=True)))
 
 
 def with_relevance(market: Market, relevance: FloatArray) -> Market:

@@ -4,6 +4,7 @@ import numpy as np
 
 from simulator import users
 from simulator.arrays import MICROS, FloatArray, IntArray
+from simulator.bidders import mean_value
 from simulator.journey import Outcome
 from simulator.ledger import Ledger
 from simulator.market import Market
@@ -15,10 +16,7 @@ class Tally:
 
     def __init__(self, market: Market) -> None:
         self.market = market
-        # An advertiser's own view of what a click is worth to it, over its ads.
-        n = market.budget_micros.size
-        n_ads = np.bincount(market.advertiser, minlength=n)
-        self.value = np.bincount(market.advertiser, weights=market.value, minlength=n) / np.maximum(n_ads, 1)
+        self.value = mean_value(market.value, market.advertiser, market.budget_micros.size)
         self._pending: list[tuple[FloatArray, IntArray, FloatArray]] = []  # (when, advertiser, value) of each
         self._clear()
 

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from simulator import bidders, journey, random, users
+from simulator import bidders, churn, journey, random, users
 from simulator.arrays import MICROS, BoolArray, FloatArray, IntArray, to_micros
 from simulator.ledger import Ledger
 from simulator.log import Recorder, SimulationLog
 from simulator.market import Market
-from simulator.policies import N_UNIFORMS, Bids, State
+from simulator.policies import N_UNIFORMS, Bids, Report, State
 from simulator.reports import Tally
+from simulator.serving import FULL
 
 Progress = Callable[[int, int], None]
 
@@ -29,47 +30,60 @@ class Run:
         self.accounts = Ledger.open(market.budget_micros)
         self.budget, self.spent = np.zeros_like(market.budget_micros), np.zeros_like(market.budget_micros)
         self.ran_out = np.zeros(n, dtype=np.bool_)
-        self.enrolled: BoolArray = np.ones(n, dtype=np.bool_)  # advertisers who are there today
+        self.left: BoolArray = np.zeros(n, dtype=np.bool_)  # advertisers who have left for good
         # Users
         self.satisfaction = np.zeros(0 if market.user is None else int(market.user.max(initial=-1)) + 1)
         self.rows = np.arange(0)
         # Bids
         self.n_ticks = 0
         self.spent_at_tick = np.zeros_like(market.budget_micros)
-        self.tally = Tally(market) if market.policies else None
-        self.multiplier, self.participation = np.ones(n), np.ones(n)
-        self.states: list[State] = []
-        for policy, members in market.policies:
-            state, bids = policy.start(market.budget_micros[members] / MICROS, Tally(market).value[members])
-            self.states.append(state)
-            self._take(members, bids)
+        self.bidding = Bids(np.ones(n), np.ones(n))
+        self.tally = Tally(market) if market.policies or market.bidders.churn.on else None
+        self.states: tuple[State, ...] = ()
+        if market.policies:
+            self.states, self.bidding = bidders.first_bids(
+                market.policies,
+                market.budget_micros / MICROS,
+                bidders.mean_value(market.value, market.advertiser, n),
+            )
         self._bid()
+        # Advertisers who come and go
+        self.joins = churn.joining_day(
+            market.bidders.churn, random.uniforms(market.seed, "joins", 0, 1, n)[0], market.days
+        )
+        self.returns = churn.Returns.none(n)
+        self.earned = np.zeros(n)  # today, currency, as reported
 
     def start_day(self, day: int) -> IntArray:
         """Renew the budgets; the arrivals I[...] that come on this day (0 is the first), ascending."""
         market = self.market
         self.day = day
-        self.accounts = Ledger.open(np.where(self.enrolled, market.budget_micros, 0))
-        self.accounts.active &= self.enrolled
+        self.present = (self.joins <= day) & ~self.left
+        self.accounts = Ledger.open(np.where(self.present, market.budget_micros, 0))
+        self.accounts.active &= self.present
         self.spent_at_tick = np.zeros_like(market.budget_micros)
+        self.earned = np.zeros_like(self.earned)
         start, stop = np.searchsorted(
             market.arrival_s, (day * market.horizon_s, (day + 1) * market.horizon_s)
         )
         self.rows = np.arange(start, stop)
-        if market.user is not None and market.users.return_elasticity > 0:
+        if market.user is not None and users.has_loyalty(market.users):
             returns = users.return_probability(market.users, self.satisfaction)
             u = random.uniforms(market.seed, "returns", day, 1, returns.size)[0]
             self.rows = self.rows[(u < returns)[market.user[self.rows]]]
         return self.rows
 
-    def answer(self, rows: IntArray, answered_s: FloatArray, served: IntArray | None = None) -> None:
+    def answer(self, rows: IntArray, answered_s: FloatArray, served: int = FULL) -> None:
         """Answer arrivals I[Q] (ascending) at the bids and budgets of now; log them as answered at F[Q].
 
-        `served` I[Q] says by what (see serving.py); None: all in full.
+        `served` says by what (see serving.py).
         """
-        outcome = journey.answer(self.market, self.accounts, self.bid, rows, self.participation)
+        outcome = journey.answer(
+            self.market, self.accounts, self.bid, rows, self.bidding.participation, served
+        )
         conversion_s = journey.conversions(self.market, rows, outcome, answered_s)
         journey.record(self.recorder, rows, outcome, answered_s, conversion_s)
+        self.recorder.served[rows] = served
         if self.tally is not None:
             self.tally.count(rows, outcome, conversion_s)
         self.n_answered += rows.size
@@ -78,16 +92,16 @@ class Run:
 
     def tick(self, now: float, ticks_left: float) -> None:
         """Let the bidders look at what is reported to them and move their bids."""
-        if self.tally is None:
-            self._pace(ticks_left)
+        market = self.market
+        report = self._report(now, ticks_left)
+        if report is not None and market.policies:
+            n = self.accounts.spent.size
+            u = random.uniforms(market.seed, "policy", self.n_ticks, 1, n * N_UNIFORMS)
+            self.states, self.bidding = bidders.next_bids(
+                market.policies, self.states, report, u.reshape(n, N_UNIFORMS)
+            )
         else:
-            report = self.tally.report(now, self.day, ticks_left, self.accounts)
-            n = self.multiplier.size
-            u = random.uniforms(self.market.seed, "policy", self.n_ticks, 1, n * N_UNIFORMS)
-            u = u.reshape(n, N_UNIFORMS)
-            for group, (policy, members) in enumerate(self.market.policies):
-                self.states[group], bids = policy.adjust(self.states[group], report.of(members), u[members])
-                self._take(members, bids)
+            self._pace(ticks_left)
         self.n_ticks += 1
         self._bid()
 
@@ -95,9 +109,16 @@ class Run:
         """Close the books of a day; what the users saw in it moves their satisfaction."""
         self.budget += self.accounts.budget
         self.spent += self.accounts.spent
-        self.ran_out |= self.enrolled & ~self.accounts.active
+        self.ran_out |= self.present & ~self.accounts.active
         market = self.market
-        if market.user is not None and market.users.return_elasticity > 0:
+        if market.bidders.churn.on:
+            self._report((self.day + 1) * market.horizon_s, 0.0)  # what the last tick brought
+            spent = self.accounts.spent / MICROS
+            self.returns = churn.remember(
+                market.bidders.churn, self.returns, spent, self.earned, self.present
+            )
+            self.left |= churn.leaves(market.bidders.churn, self.returns)
+        if market.user is not None and users.has_loyalty(market.users):
             column = self.recorder.column[self.rows]
             grade = np.take_along_axis(market.grade[market.query[self.rows]], column, axis=1)
             gained = users.satisfaction_gained(
@@ -110,25 +131,30 @@ class Run:
         """The log, when all is over."""
         return journey.close(self.market, self.recorder, self.budget, self.spent, self.ran_out)
 
+    def _report(self, now: float, ticks_left: float) -> Report | None:
+        if self.tally is None:
+            return None
+        report = self.tally.report(now, self.day, ticks_left, self.accounts)
+        self.earned += report.conversion_value
+        return report
+
     def _pace(self, ticks_left: float) -> None:
         spent = self.accounts.spent
-        self.multiplier = bidders.pace(
+        multiplier = bidders.pace(
             self.market.bidders,
-            self.multiplier,
+            self.bidding.multiplier,
             self.market.paced,
             (spent - self.spent_at_tick) / MICROS,
             self.accounts.remaining / MICROS,
             ticks_left,
         )
+        self.bidding = self.bidding._replace(multiplier=multiplier)
         self.spent_at_tick = spent.copy()
 
-    def _take(self, members: IntArray, bids: Bids) -> None:
-        self.multiplier[members], self.participation[members] = bids
-
     def _bid(self) -> None:
-        market = self.market
-        if self.tally is None:
-            micros = bidders.bids_micros(market.bidders, market.value, self.multiplier, market.advertiser)
+        market, multiplier = self.market, self.bidding.multiplier
+        if market.policies:
+            micros = to_micros(market.value * multiplier[market.advertiser])
         else:
-            micros = to_micros(market.value * self.multiplier[market.advertiser])
+            micros = bidders.bids_micros(market.bidders, market.value, multiplier, market.advertiser)
         self.bid = micros / MICROS

@@ -37,6 +37,8 @@ class SmallWorld:
     n_advertisers: int = 4
     ad_category: Any = field(default_factory=lambda: np.array([0, 1, 0, 0, 1, 1]))
     query_popularity: Any = field(default_factory=lambda: np.array([0.5, 0.3, 0.2]))
+    query_intent: Any = field(default_factory=lambda: np.arange(3))
+    query_category: Any = field(default_factory=lambda: np.array([0, 0, 1]))
     keyword: tuple[str, ...] = ("kettle", "lamp", "red kettle", "kettle", "lamp", "desk lamp")
     keyword_ad: Any = field(default_factory=lambda: np.arange(6))
     keyword_match: Any = field(default_factory=lambda: np.array([2, 2, 0, 2, 2, 2], dtype=np.int8))
