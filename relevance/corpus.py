@@ -4,6 +4,7 @@ A corpus travels as a folder, so that a machine with a GPU and nothing else of t
 
     queries.jsonl   {"text": ...}                        one line a query
     ads.jsonl       {"title": ..., "ocr": ..., "asr": ...}  one line an ad
+                    both with an "id" where the owner of the corpus has names for them
     frames.npy      uint8 [A, F, H, W, 3]
     labels.npz      query, ad, grade, split              only where somebody graded pairs
 """
@@ -37,8 +38,9 @@ class CorpusError(ValueError):
 class Corpus:
     """Texts of Q queries, texts and key frames of A ads.
 
-    `frames` is uint8 of shape [A, F, H, W, 3], RGB. Query texts are lower-case words
-    separated by single spaces.
+    `frames` is uint8 of shape [A, F, H, W, 3], RGB; F is 0 in a corpus of texts alone, and an ad without
+    frames among others has black ones (0 everywhere). Query texts are lower-case words separated by single
+    spaces. `query_id` and `ad_id` are the owner's names; empty: the numbers of the rows.
     """
 
     query_text: tuple[str, ...]
@@ -46,6 +48,8 @@ class Corpus:
     ad_ocr: tuple[str, ...]
     ad_asr: tuple[str, ...]
     frames: FrameArray
+    query_id: tuple[str, ...] = ()
+    ad_id: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {len(self.ad_title), len(self.ad_ocr), len(self.ad_asr), len(self.frames)}
@@ -55,6 +59,11 @@ class Corpus:
             raise CorpusError(
                 f"frames must be uint8 [A, F, H, W, 3], got {self.frames.dtype} {self.frames.shape}"
             )
+        for name, ids, size in (("query", self.query_id, self.n_queries), ("ad", self.ad_id, self.n_ads)):
+            if ids and (len(ids) != size or len(set(ids)) != size):
+                raise CorpusError(
+                    f"{name} ids must be {size} different ones, got {len(set(ids))} of {len(ids)}"
+                )
 
     @property
     def n_queries(self) -> int:
@@ -71,8 +80,16 @@ class Corpus:
     def ad_texts(self) -> list[str]:
         return [self.ad_text(ad) for ad in range(self.n_ads)]
 
+    def query_ids(self) -> tuple[str, ...]:
+        """Names of the queries, by which files of pairs speak of them."""
+        return self.query_id or tuple(map(str, range(self.n_queries)))
+
+    def ad_ids(self) -> tuple[str, ...]:
+        """Names of the ads."""
+        return self.ad_id or tuple(map(str, range(self.n_ads)))
+
     def fingerprint(self) -> str:
-        """Hash of the whole content: equal for equal corpora, wherever they came from."""
+        """Hash of the whole content but the names: equal for equal corpora, wherever they came from."""
         digest = hashlib.blake2b(digest_size=16)
         for texts in (self.query_text, self.ad_title, self.ad_ocr, self.ad_asr):
             digest.update(json.dumps(texts, ensure_ascii=False).encode())
@@ -114,10 +131,15 @@ class LabelledCorpus:
         """
         folder.mkdir(parents=True, exist_ok=True)
         corpus, labels = self.corpus, self.labels
-        _write_jsonl(folder / "queries.jsonl", ({"text": text} for text in corpus.query_text))
-        ads = zip(corpus.ad_title, corpus.ad_ocr, corpus.ad_asr, strict=True)
-        _write_jsonl(folder / "ads.jsonl", ({"title": t, "ocr": o, "asr": s} for t, o, s in ads))
-        np.save(folder / "frames.npy", corpus.frames)
+        queries = ({"text": text} for text in corpus.query_text)
+        ads = (
+            {"title": t, "ocr": o, "asr": s}
+            for t, o, s in zip(corpus.ad_title, corpus.ad_ocr, corpus.ad_asr, strict=True)
+        )
+        _write_jsonl(folder / "queries.jsonl", _with_ids(queries, corpus.query_id))
+        _write_jsonl(folder / "ads.jsonl", _with_ids(ads, corpus.ad_id))
+        if not _lies_at(corpus.frames, folder / "frames.npy"):
+            np.save(folder / "frames.npy", corpus.frames)
         np.savez_compressed(
             folder / "labels.npz", query=labels.query, ad=labels.ad, grade=labels.grade, split=labels.split
         )
@@ -137,7 +159,7 @@ class LabelledCorpus:
         ads = _read_jsonl(folder / "ads.jsonl", ("title", "ocr", "asr"))
         queries = _read_jsonl(folder / "queries.jsonl", ("text",))
         try:
-            frames = np.load(folder / "frames.npy", mmap_mode="r", allow_pickle=False)
+            frames = _read_frames(folder / "frames.npy")
             with np.load(folder / "labels.npz", allow_pickle=False) as arrays:
                 labels = Labels(
                     *(arrays[name].astype(np.int64) for name in ("query", "ad", "grade", "split"))
@@ -152,6 +174,8 @@ class LabelledCorpus:
             ad_ocr=tuple(ads["ocr"]),
             ad_asr=tuple(ads["asr"]),
             frames=frames,
+            query_id=tuple(queries["id"]),
+            ad_id=tuple(ads["id"]),
         )
         for name, index, size in (("query", labels.query, corpus.n_queries), ("ad", labels.ad, corpus.n_ads)):
             if len(index) and not (index.min() >= 0 and index.max() < size):
@@ -166,13 +190,36 @@ def _write_jsonl(path: Path, rows: Iterable[dict[str, str]]) -> None:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
+def _with_ids(rows: Iterable[dict[str, str]], ids: Sequence[str]) -> Iterable[dict[str, str]]:
+    return ({"id": name, **row} for name, row in zip(ids, rows, strict=True)) if ids else rows
+
+
+def _lies_at(frames: FrameArray, path: Path) -> bool:
+    """Whether the frames are that very file, mapped into memory."""
+    name = getattr(frames, "filename", None)
+    return name is not None and path.exists() and path.samefile(name)
+
+
+def _read_frames(path: Path) -> FrameArray:
+    """Frames as a memory map; an array without any frame cannot be mapped."""
+    try:
+        frames: FrameArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:
+        frames = np.load(path, allow_pickle=False)
+        if frames.size:
+            raise
+    return frames
+
+
 def _read_jsonl(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
-    table: dict[str, list[str]] = {name: [] for name in columns}
+    """The columns of a file, and "id": empty where the first line has none."""
+    table: dict[str, list[str]] = {name: [] for name in (*columns, "id")}
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
                 row: Any = json.loads(line)
-                for name in columns:
+                named = ("id",) if (table["id"] if number > 1 else "id" in row) else ()
+                for name in (*columns, *named):
                     table[name].append(str(row[name]))
             except (ValueError, KeyError, TypeError) as error:
                 raise CorpusError(

@@ -1,7 +1,10 @@
 """HCMRM, the multimodal relevance model.
 
-Importing this package imports torch; nothing else of the project does.
+Importing this package imports torch; nothing else of the project does. It also makes the model known to
+transformers' AutoConfig and AutoModel.
 """
+
+from transformers import AutoConfig, AutoModel
 
 from .checkpoint import SHIPPED, Checkpoint
 from .config import HCMRMConfig
@@ -9,3 +12,6 @@ from .model import HCMRM
 from .scorer import HcmrmScorer
 
 __all__ = ["HCMRM", "SHIPPED", "Checkpoint", "HCMRMConfig", "HcmrmScorer"]
+
+AutoConfig.register(HCMRMConfig.model_type, HCMRMConfig)
+AutoModel.register(HCMRMConfig, HCMRM)

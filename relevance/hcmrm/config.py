@@ -2,9 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 from transformers import PretrainedConfig
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "tiny": {},
+    "small": {
+        "hidden_size": 256,
+        "num_heads": 8,
+        "visual_layers": 4,
+        "text_layers": 3,
+        "fusion_layers": 3,
+        "intermediate_size": 1024,
+        "conv_stem": (48, 96, 192, 256),
+        "embed_dim": 128,
+        "dropout": 0.1,
+    },
+    "base": {
+        "vocab_size": 30522,
+        "hidden_size": 768,
+        "num_heads": 12,
+        "visual_layers": 12,
+        "text_layers": 6,
+        "fusion_layers": 6,
+        "intermediate_size": 3072,
+        "max_positions": 512,
+        "token_types": 2,
+        "image_size": 224,
+        "frame_tokens": None,
+        "conv_stem": (),
+        "layout_token": False,
+        "empty_token": False,
+        "pixel_mean": (0.48145466, 0.4578275, 0.40821073),
+        "pixel_deviation": (0.26862954, 0.26130258, 0.27577711),
+        "embed_dim": 256,
+        "dropout": 0.1,
+        "match_head": True,
+        "match_markers": False,
+    },
+}
+"""Differences from the default sizes. tiny: the shipped model. small: for some hours of a CPU or minutes of a
+GPU, on the same frames. base: ALBEF as published (arXiv 2107.07651), ViT-B/16 at 224 pixels and the
+12 layers of BERT-base, six for text and six for fusion."""
 
 
 class HCMRMConfig(PretrainedConfig):
@@ -15,19 +56,31 @@ class HCMRMConfig(PretrainedConfig):
     the frames' tokens.
 
     Args:
+        visual_size, visual_heads, visual_intermediate_size: width, heads and MLP width of the visual encoder;
+            None: those of the text encoder.
+        visual_norm_eps, text_norm_eps: epsilon of the layer norms; ALBEF's ViT has 1e-6, BERT 1e-12.
+        token_types: rows of the token-type embedding: query and keywords, and again for tokens that both have
+            (`match_markers`).
         frame_tokens: patch tokens of each frame that the fusion layers see, besides its class token (a square
-            number; the patch grid is average-pooled to it).
+            number; the patch grid is average-pooled to it). None: every patch token.
         conv_stem: channels of the 3x3 stride-2 convolutions whose output is added to the linear patch
             embedding. Their product of strides must be `patch_size`. Empty: a plain ViT. At this size
             convolutions find shapes far sooner, and the linear path keeps the colours.
         layout_token: add a linear map of all patch tokens, each at its place, to the class token of a frame.
             Attention averages over patches, and an average forgets the layout that tells a glyph from
             another: with this map a product is recognised in a sixth of the steps. Not in the HCMRM paper.
-        pixel_mean, pixel_deviation: pixels in [0, 1] are shifted and scaled by these (frames are pale).
+        empty_token: a learnt token stands beside the frames of every ad. An ad without frames has that token
+            alone in either case.
+        pixel_mean, pixel_deviation: pixels in [0, 1] are shifted and scaled by these (frames are pale); one
+            number, or one for each of red, green and blue.
+        match_head: also has ALBEF's head for image-text matching (ITM) and its learnt temperature of the
+            contrastive similarities.
         match_markers: mark query and keyword tokens that occur in both by their token type (exact-match
             marking in the manner of MarkedBERT, SIGIR 2020). Not in the HCMRM paper.
         use_frames, use_keywords: switch a modality off for good: the ablations' frames-only and
             text-only models.
+        grade_head: the loss that the grade head is trained with, a name in `losses.GRADE_HEADS`; it says how
+            many logits there are and how a score is made of them.
     """
 
     model_type = "hcmrm"
@@ -41,20 +94,29 @@ class HCMRMConfig(PretrainedConfig):
         text_layers: int = 2,
         fusion_layers: int = 2,
         intermediate_size: int = 512,
+        visual_size: int | None = None,
+        visual_heads: int | None = None,
+        visual_intermediate_size: int | None = None,
+        visual_norm_eps: float = 1e-6,
+        text_norm_eps: float = 1e-12,
         max_positions: int = 64,
+        token_types: int = 4,
         image_size: int = 48,
         patch_size: int = 16,
         n_frames: int = 3,
-        frame_tokens: int = 4,
+        frame_tokens: int | None = 4,
         conv_stem: tuple[int, ...] = (32, 64, 128, 128),
         layout_token: bool = True,
-        pixel_mean: float = 0.9,
-        pixel_deviation: float = 0.25,
+        empty_token: bool = True,
+        pixel_mean: float | tuple[float, float, float] = 0.9,
+        pixel_deviation: float | tuple[float, float, float] = 0.25,
         embed_dim: int = 64,
         dropout: float = 0.0,
+        match_head: bool = False,
         match_markers: bool = True,
         use_frames: bool = True,
         use_keywords: bool = True,
+        grade_head: str = "hierarchical",
         **kwargs: Any,
     ) -> None:
         self.vocab_size = vocab_size
@@ -64,19 +126,33 @@ class HCMRMConfig(PretrainedConfig):
         self.text_layers = text_layers
         self.fusion_layers = fusion_layers
         self.intermediate_size = intermediate_size
+        self.visual_size = visual_size or hidden_size
+        self.visual_heads = visual_heads or num_heads
+        self.visual_intermediate_size = visual_intermediate_size or intermediate_size
+        self.visual_norm_eps = visual_norm_eps
+        self.text_norm_eps = text_norm_eps
         self.max_positions = max_positions
+        self.token_types = token_types
         self.image_size = image_size
         self.patch_size = patch_size
         self.n_frames = n_frames
         self.frame_tokens = frame_tokens
         self.conv_stem = tuple(conv_stem)
         self.layout_token = layout_token
+        self.empty_token = empty_token
         self.pixel_mean = pixel_mean
         self.pixel_deviation = pixel_deviation
         self.embed_dim = embed_dim
         self.dropout = dropout
+        self.match_head = match_head
         self.match_markers = match_markers
         self.use_frames = use_frames
         self.use_keywords = use_keywords
+        self.grade_head = grade_head
         kwargs.setdefault("pad_token_id", 0)
         super().__init__(**kwargs)
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """The sizes that PRESETS names, with `changes` set over them."""
+        return cls(**{**PRESETS[name], **changes})

@@ -15,17 +15,19 @@ from torch import Tensor, nn
 class Attention(nn.Module):
     """Multi-head attention from N tokens to M others; keys and values may be projected once and shared."""
 
-    def __init__(self, size: int, n_heads: int) -> None:
+    def __init__(self, size: int, n_heads: int, source_size: int | None = None) -> None:
+        """`source_size`: width of the tokens that are attended to, where it is another than `size`."""
         super().__init__()
-        self.n_heads = n_heads
+        self.size, self.n_heads = size, n_heads
         self.query = nn.Linear(size, size)
-        self.key_value = nn.Linear(size, 2 * size)
+        self.key_value = nn.Linear(source_size or size, 2 * size)
         self.output = nn.Linear(size, size)
 
     def project(self, source: Tensor) -> Tensor:
-        """Keys and values of `source` [B, M, d]: [2, B, heads, M, d / heads]."""
-        b, m, d = source.shape
-        return self.key_value(source).view(b, m, 2, self.n_heads, d // self.n_heads).permute(2, 0, 3, 1, 4)
+        """Keys and values of `source` [B, M, source size]: [2, B, heads, M, d / heads]."""
+        b, m = source.shape[:2]
+        heads = self.key_value(source).view(b, m, 2, self.n_heads, self.size // self.n_heads)
+        return heads.permute(2, 0, 3, 1, 4)
 
     def forward(self, x: Tensor, key_value: Tensor, bias: Tensor | None = None) -> Tensor:
         """From x [B, N, d] to projected keys and values; `bias` [B, 1, 1, M] is added to the logits."""
@@ -49,11 +51,11 @@ class Mlp(nn.Sequential):
 class VisualBlock(nn.Module):
     """Pre-norm transformer block, as in ViT."""
 
-    def __init__(self, size: int, n_heads: int, inner: int) -> None:
+    def __init__(self, size: int, n_heads: int, inner: int, *, norm_eps: float = 1e-6) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(size, eps=1e-6)
+        self.norm1 = nn.LayerNorm(size, eps=norm_eps)
         self.attention = Attention(size, n_heads)
-        self.norm2 = nn.LayerNorm(size, eps=1e-6)
+        self.norm2 = nn.LayerNorm(size, eps=norm_eps)
         self.mlp = Mlp(size, inner)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,16 +66,28 @@ class VisualBlock(nn.Module):
 
 
 class TextLayer(nn.Module):
-    """Post-norm layer, as in BERT; with `cross`, a cross-attention between self-attention and MLP."""
+    """Post-norm layer, as in BERT; with `cross`, a cross-attention between self-attention and MLP.
 
-    def __init__(self, size: int, n_heads: int, inner: int, *, cross: bool, dropout: float) -> None:
+    `cross` is the width of the tokens that it attends to.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        n_heads: int,
+        inner: int,
+        *,
+        cross: int | None,
+        dropout: float,
+        norm_eps: float = 1e-12,
+    ) -> None:
         super().__init__()
         self.attention = Attention(size, n_heads)
-        self.attention_norm = nn.LayerNorm(size, eps=1e-12)
-        self.cross = Attention(size, n_heads) if cross else None
-        self.cross_norm = nn.LayerNorm(size, eps=1e-12) if cross else None
+        self.attention_norm = nn.LayerNorm(size, eps=norm_eps)
+        self.cross = Attention(size, n_heads, cross) if cross else None
+        self.cross_norm = nn.LayerNorm(size, eps=norm_eps) if cross else None
         self.mlp = Mlp(size, inner)
-        self.mlp_norm = nn.LayerNorm(size, eps=1e-12)
+        self.mlp_norm = nn.LayerNorm(size, eps=norm_eps)
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -83,7 +97,7 @@ class TextLayer(nn.Module):
 
         Args:
             bias: [P, 1, 1, N], -inf at padding.
-            visual: tokens of the frames [A, V, d] of the A ads of the batch, for a layer
+            visual: tokens of the frames [A, V, visual size] of the A ads of the batch, for a layer
                 with cross-attention.
             ad_of_pair: [P], which ad each text goes with. Keys and values are projected once an ad,
                 not once a pair.

@@ -6,11 +6,14 @@
 
 The layer plan is ALBEF's. The query shares one sequence with the keywords, in pre-training (where other
 keywords play the query) as in fine-tuning: the paper's "high consistency".
-P pairs, A ads, F frames, V visual tokens an ad, N text tokens, d hidden size.
+P pairs, A ads, F frames, V visual tokens an ad, N text tokens, d hidden size, v visual size (often d).
+With `conv_stem=()`, no layout token, no empty token, every patch token kept and no match markers, this is
+ALBEF (see importing.py).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -20,6 +23,7 @@ from transformers import PreTrainedModel
 
 from .config import HCMRMConfig
 from .layers import TextLayer, VisualBlock, attention_bias
+from .losses import GRADE_HEADS
 
 
 class TextBatch(NamedTuple):
@@ -31,11 +35,11 @@ class TextBatch(NamedTuple):
 
 
 class VisualEncoder(nn.Module):
-    """A small ViT over each frame; a frame leaves its class token and its pooled patch tokens behind."""
+    """A ViT over each frame; a frame leaves its class token and its patch tokens, pooled or all, behind."""
 
     def __init__(self, config: HCMRMConfig) -> None:
         super().__init__()
-        size, grid = config.hidden_size, config.image_size // config.patch_size
+        size, grid = config.visual_size, config.image_size // config.patch_size
         self.patch = nn.Conv2d(3, size, config.patch_size, stride=config.patch_size)
         channels = (3, *config.conv_stem)
         convolutions: list[nn.Module] = []
@@ -51,34 +55,48 @@ class VisualEncoder(nn.Module):
         self.position = nn.Parameter(torch.zeros(1, 1 + grid * grid, size))
         self.frame_position = nn.Parameter(torch.zeros(1, config.n_frames, 1, size))
         self.blocks = nn.ModuleList(
-            VisualBlock(size, config.num_heads, config.intermediate_size) for _ in range(config.visual_layers)
+            VisualBlock(
+                size, config.visual_heads, config.visual_intermediate_size, norm_eps=config.visual_norm_eps
+            )
+            for _ in range(config.visual_layers)
         )
-        self.norm = nn.LayerNorm(size, eps=1e-6)
+        self.norm = nn.LayerNorm(size, eps=config.visual_norm_eps)
         self.layout = nn.Linear(grid * grid * size, size) if config.layout_token else None
         self.mean, self.deviation = config.pixel_mean, config.pixel_deviation
-        self.grid, self.pooled = grid, int(config.frame_tokens**0.5)
+        self.grid = grid
+        self.pooled = None if config.frame_tokens is None else int(config.frame_tokens**0.5)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """uint8 [A, F, H, W, 3] -> [A, F, 1 + frame_tokens, d], the class token first."""
-        a, f = frames.shape[:2]
-        pixels = frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.class_token.dtype)
-        pixels = (pixels / 255.0 - self.mean) / self.deviation
+    def pixels(self, frames: Tensor) -> Tensor:
+        """Normalised pixels of B frames: uint8 [B, H, W, 3] -> [B, 3, H, W]."""
+        pixels = frames.permute(0, 3, 1, 2).to(self.class_token.dtype) / 255.0
+        mean, deviation = (
+            pixels.new_tensor(x)[:, None, None] if isinstance(x, Sequence) else x
+            for x in (self.mean, self.deviation)
+        )
+        return (pixels - mean) / deviation
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """The ViT alone: normalised pixels [B, 3, H, W] -> [B, 1 + patches, v], the class token first."""
         patches = self.patch(pixels)
         if self.stem is not None:
             patches = patches + self.stem(pixels)
-        tokens = torch.cat(
-            (self.class_token.expand(a * f, -1, -1), patches.flatten(2).transpose(1, 2)), dim=1
-        )
-        tokens = tokens + self.position
+        class_token = self.class_token.expand(len(pixels), -1, -1)
+        tokens = torch.cat((class_token, patches.flatten(2).transpose(1, 2)), dim=1) + self.position
         for block in self.blocks:
             tokens = block(tokens)
-        tokens = self.norm(tokens)
-        square = tokens[:, 1:].transpose(1, 2).unflatten(2, (self.grid, self.grid))
-        pooled = nn.functional.adaptive_avg_pool2d(square, self.pooled).flatten(2).transpose(1, 2)
-        summary = tokens[:, :1]
+        return self.norm(tokens)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """uint8 [A, F, H, W, 3] -> [A, F, 1 + frame_tokens, v], the class token first."""
+        a, f = frames.shape[:2]
+        tokens = self.encode(self.pixels(frames.flatten(0, 1)))
+        summary, patches = tokens[:, :1], tokens[:, 1:]
         if self.layout is not None:
-            summary = summary + self.layout(tokens[:, 1:].flatten(1))[:, None]
-        kept = torch.cat((summary, pooled), dim=1).unflatten(0, (a, f))
+            summary = summary + self.layout(patches.flatten(1))[:, None]
+        if self.pooled is not None:
+            square = patches.transpose(1, 2).unflatten(2, (self.grid, self.grid))
+            patches = nn.functional.adaptive_avg_pool2d(square, self.pooled).flatten(2).transpose(1, 2)
+        kept = torch.cat((summary, patches), dim=1).unflatten(0, (a, f))
         return kept + self.frame_position[:, :f]
 
 
@@ -90,8 +108,8 @@ class TextEncoder(nn.Module):
         size = config.hidden_size
         self.word = nn.Embedding(config.vocab_size, size, padding_idx=0)
         self.position = nn.Embedding(config.max_positions, size)
-        self.token_type = nn.Embedding(4, size)
-        self.norm = nn.LayerNorm(size, eps=1e-12)
+        self.token_type = nn.Embedding(config.token_types, size)
+        self.norm = nn.LayerNorm(size, eps=config.text_norm_eps)
         self.layers = _text_layers(config, config.text_layers, cross=False)
 
     def forward(self, text: TextBatch) -> Tensor:
@@ -118,14 +136,18 @@ class HCMRM(PreTrainedModel):
         self.text_encoder = TextEncoder(config)
         self.fusion_layers = _text_layers(config, config.fusion_layers, cross=True)
         # A learnt token that stands beside the frames, and alone where there are none to look at.
-        self.no_frame = nn.Parameter(0.02 * torch.randn(1, 1, size))
-        self.grade_head = nn.Linear(size, 3)
-        self.frame_projection = nn.Linear(size, config.embed_dim)
+        self.no_frame = nn.Parameter(0.02 * torch.randn(1, 1, config.visual_size))
+        self.grade_head = nn.Linear(size, GRADE_HEADS[config.grade_head].logits)
+        self.frame_projection = nn.Linear(config.visual_size, config.embed_dim)
         self.text_projection = nn.Linear(size, config.embed_dim)
-        self.keyword_head = nn.Linear(size, config.vocab_size)
-        self.mlm_transform = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.LayerNorm(size, eps=1e-12))
+        self.keyword_head = nn.Linear(config.visual_size, config.vocab_size)
+        self.mlm_transform = nn.Sequential(
+            nn.Linear(size, size), nn.GELU(), nn.LayerNorm(size, eps=config.text_norm_eps)
+        )
         self.mlm_bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.topic_scale = nn.Parameter(torch.tensor([5.0, 0.0]))
+        self.match_head = nn.Linear(size, 2) if config.match_head else None
+        self.temperature = nn.Parameter(torch.tensor(0.07)) if config.match_head else None
         self.post_init()  # type: ignore[no-untyped-call]
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -146,26 +168,31 @@ class HCMRM(PreTrainedModel):
                 nn.init.normal_(parameter, std=0.02)
 
     def visual_tokens(self, frames: Tensor, dropped: Tensor | None = None) -> Tensor:
-        """What fusion sees of each ad: uint8 [A, F, H, W, 3] -> [A, F * (1 + frame_tokens) + 1, d].
+        """What fusion sees of each ad: uint8 [A, F, H, W, 3] -> [A, V, v], V = F * (1 + frame_tokens) + 1.
+
+        The last 1 is the empty token, where the model has one beside the frames. Without frames (F = 0) it
+        stands alone. An ad whose every pixel is 0 has no frames either.
 
         Args:
             dropped: bool [A], ads whose frames are to be hidden (modality dropout in training).
         """
-        a = len(frames)
+        a, f = frames.shape[:2]
         nothing = self.no_frame.expand(a, -1, -1)
-        if not self.config.use_frames:
+        if not self.config.use_frames or f == 0:
             return nothing
         tokens = self.visual_encoder(frames).flatten(1, 2)
+        hidden = frames.flatten(1).amax(dim=1) == 0
         if dropped is not None:
-            # Every token of a hidden ad becomes the empty one: shapes stay, and so does the speed.
-            tokens = torch.where(dropped[:, None, None], nothing, tokens)
-        return torch.cat((nothing, tokens), dim=1)
+            hidden = hidden | dropped
+        # Every token of a hidden ad becomes the empty one: shapes stay, and so does the speed.
+        tokens = torch.where(hidden[:, None, None], nothing, tokens)
+        return torch.cat((nothing, tokens), dim=1) if self.config.empty_token else tokens
 
     def fuse(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
         """All tokens of P pairs after the fusion encoder, [CLS] first: [P, N, d].
 
         Args:
-            visual: `visual_tokens` of the A ads of the batch, [A, V, d].
+            visual: `visual_tokens` of the A ads of the batch, [A, V, v].
             ad_of_pair: int64 [P], the ad among those A that each text goes with.
         """
         x = self.text_encoder(text)
@@ -175,8 +202,26 @@ class HCMRM(PreTrainedModel):
         return x
 
     def forward(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
-        """Grade logits of P pairs, [P, 3]: positive branch, 1 within the negative, 3 within the positive."""
+        """Logits of P pairs, [P, logits of the grade head]: `losses.GRADE_HEADS` says what they mean."""
         return self.grade_head(self.fuse(text, visual, ad_of_pair)[:, 0]).float()
+
+    def match_logits(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
+        """Image-text matching (ITM) of P pairs, float32 [P, 2]: no match, match.
+
+        Raises:
+            ValueError: the model has no such head (`match_head`).
+        """
+        if self.match_head is None:
+            raise ValueError("the model has no matching head; its config must say match_head=True")
+        return self.match_head(self.fuse(text, visual, ad_of_pair)[:, 0]).float()
+
+    def frame_embedding(self, class_token: Tensor) -> Tensor:
+        """What contrastive similarities compare: class tokens of frames [..., v] to unit vectors [..., e]."""
+        return nn.functional.normalize(self.frame_projection(class_token), dim=-1)
+
+    def text_embedding(self, class_token: Tensor) -> Tensor:
+        """The same for [CLS] of the text encoder, [..., d] to unit vectors [..., e]."""
+        return nn.functional.normalize(self.text_projection(class_token), dim=-1)
 
     def word_logits(self, tokens: Tensor) -> Tensor:
         """Masked language modelling: fused tokens [M, d] to logits over the vocabulary, [M, W].
@@ -205,8 +250,9 @@ def _text_layers(config: HCMRMConfig, count: int, *, cross: bool) -> nn.ModuleLi
             config.hidden_size,
             config.num_heads,
             config.intermediate_size,
-            cross=cross,
+            cross=config.visual_size if cross else None,
             dropout=config.dropout,
+            norm_eps=config.text_norm_eps,
         )
         for _ in range(count)
     )

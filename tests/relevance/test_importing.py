@@ -206,7 +206,7 @@ def _in_albef_s_layout(model: HCMRM) -> dict[str, torch.Tensor]:
     ("change", "message"),
     [
         ({"visual_encoder.norm.bias": None}, "lacks the tensor 'visual_encoder.norm.bias'"),
-        ({"visual_encoder.blocks.1.norm1.bias": None}, "lacks the tensor 'visual_encoder.blocks.1.norm1.bias"),
+        ({"visual_encoder.blocks.1.norm1.bias": None}, "'visual_encoder.blocks.1.norm1.bias'"),
         ({"text_encoder.bert.encoder.layer.1.output.dense.bias": None}, "layer.1.output.dense.bias'"),
         ({"vision_proj.weight": torch.zeros(32, 47)}, "has the shape [32, 47], needs [any, 48]"),
         ({"itm_head.weight": torch.zeros(3, 48)}, "'itm_head.weight' has the shape [3, 48], needs [2, 48]"),
