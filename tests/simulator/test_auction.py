@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from simulator.auction import MECHANISMS, allocate, eligible, price_gsp
-from simulator.fusion import FusionRule, Gate, Linear, Product, Tiers
+from simulator.auction import MECHANISMS, allocate, eligible, price_first, price_gsp, price_vcg
+from simulator.fusion import Exponential, FusionRule, Gate, Learnt, Linear, Product, SoftGate, Tiers
 from simulator.random import uniforms
 
 BY_BID = Product(pctr=0.0, rel=0.0)
@@ -182,6 +182,9 @@ rules = st.sampled_from(
         Linear(0.7),
         Tiers((0.3, 0.6)),
         Tiers((0.5,), within=Linear()),
+        SoftGate(0.4, 0.25),
+        Exponential(bid=0.7, gain=1.5),
+        Learnt(pctr_knots=(0.1,), pctr_weights=(1.2, 0.6)),
     ]
 )
 
@@ -274,7 +277,7 @@ def test_batch_shapes_and_torch_give_the_same() -> None:
     rng = np.random.default_rng(0)
     bid, pctr, tie = rng.uniform(0.1, 3, (2, 5, 8)), rng.uniform(0.01, 0.5, (2, 5, 8)), rng.random((2, 5, 8))
     rel = rng.integers(0, 5, (2, 5, 8)) / 4.0
-    for rule in (Product(), Gate(0.4), Linear(), Tiers()):
+    for rule in (Product(), Gate(0.4), Linear(), Tiers(), Learnt()):
         score = rule.score(bid, pctr, rel)
         may = eligible(score, bid, 0.3, rel < 1.0)
         ranking = allocate(score, may, 4, tie)
@@ -289,5 +292,30 @@ def test_batch_shapes_and_torch_give_the_same() -> None:
         np.testing.assert_allclose(t_price.numpy(), price, rtol=1e-12)
 
 
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_mechanisms_on_torch(mechanism: str) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    bid, pctr, tie = rng.uniform(0.1, 3, (5, 8)), rng.uniform(0.01, 0.5, (5, 8)), rng.random((5, 8))
+    rel = rng.integers(0, 5, (5, 8)) / 4.0
+    rule, least = SoftGate(), np.array([[0.0], [0.01], [0.1], [0.3], [9.0]])
+
+    def page(*of: Any) -> tuple[Any, Any]:
+        bid, pctr, rel, tie, present, least = of
+        score = rule.score(bid, pctr, rel)
+        may = eligible(score, bid, 0.3, present, least)
+        ranking = allocate(score, may, 4, tie)
+        alpha = (1.0, 0.5, 0.0)
+        return ranking, MECHANISMS[mechanism](ranking, score, rule, bid, pctr, rel, 0.3, alpha, least)
+
+    on_numpy = bid, pctr, rel, tie, rel < 1.0, least
+    ranking, price = page(*on_numpy)
+    t_ranking, t_price = page(*(torch.from_numpy(x) for x in on_numpy))
+    assert isinstance(t_price, torch.Tensor)
+    assert np.array_equal(t_ranking.numpy(), ranking)
+    assert (ranking >= 0).sum() > 5
+    np.testing.assert_allclose(t_price.numpy(), price, rtol=1e-12)
+
+
 def test_mechanisms_are_known_by_name() -> None:
-    assert dict(MECHANISMS) == {"gsp": price_gsp}
+    assert dict(MECHANISMS) == {"gsp": price_gsp, "vcg": price_vcg, "first_price": price_first}

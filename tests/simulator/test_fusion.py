@@ -7,7 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.fusion import RULES, FusionRule, Gate, Linear, Product, Tiers, check_rule, rule_type
+from simulator.fusion import (
+    RULES,
+    Exponential,
+    FusionRule,
+    Gate,
+    Learnt,
+    Linear,
+    Product,
+    SoftGate,
+    Tiers,
+    check_rule,
+    rule_type,
+)
+from simulator.rule_check import RuleTraits, rule_traits
 
 RULE_EXAMPLES: list[FusionRule] = [
     Product(),
@@ -21,6 +34,14 @@ RULE_EXAMPLES: list[FusionRule] = [
     Tiers((0.5,), within=Product(bid=0.5)),
     Tiers((0.2, 0.4, 0.6, 0.8), within=Linear()),
     Gate(0.2, within=Tiers()),
+    SoftGate(),
+    SoftGate(0.5, 0.05, within=Linear(0.3)),
+    SoftGate(0.5, 1.0, within=Exponential(bid=0.5)),
+    Exponential(),
+    Exponential(bid=2.0, pctr=0.5, gain=5.0),
+    Learnt(),
+    Learnt((0.0, 0.1, 1.0), (3.0, 0.0), pctr_knots=(0.02, 0.1), pctr_weights=(2.0, 0.5, 1.0)),
+    Learnt((0.2, 0.6), (1.0,), pctr_knots=(0.05,), pctr_weights=(0.0, 0.0)),
 ]
 
 positive = st.floats(0.01, 100.0)
@@ -95,6 +116,66 @@ def test_tiers_put_relevance_first() -> None:
     assert rule.bid_for_score(score[2:], one(0.1), one(fair))[0] == inf
 
 
+def test_soft_gate_keeps_a_share_of_the_score() -> None:
+    """Below the threshold an ad needs 1 / floor = 4 times the bid of an equal one above it."""
+    rule = SoftGate(0.3, floor=0.25)
+    score = rule.score(np.full(2, 2.0), np.full(2, 0.1), np.array([0.29, 0.3]))
+    assert score.tolist() == pytest.approx([0.05, 0.2])
+    assert rule.bid_for_score(score[1:], one(0.1), one(0.29))[0] == pytest.approx(8.0)
+    assert np.array_equal(SoftGate(0.3, 1.0).score(score, score, score), Product(rel=0.0).score(*[score] * 3))
+
+
+def test_exponential_boost_multiplies_by_steps() -> None:
+    """gain ln 4: half a step of relevance doubles the score, and relevance 0 keeps a quarter."""
+    score = Exponential(gain=np.log(4)).score(np.full(3, 2.0), np.full(3, 0.1), np.array([0.0, 0.5, 1.0]))
+    assert score.tolist() == pytest.approx([0.05, 0.1, 0.2])
+
+
+@given(bid=positive, pctr=st.floats(0.001, 0.9), rel=share, gain=st.floats(0.0, 5.0))
+def test_learnt_rule_contains_the_exponential_boost(bid: float, pctr: float, rel: float, gain: float) -> None:
+    learnt = Learnt((0.0, 0.3, 1.0), (0.3 * gain, 0.7 * gain))
+    of = one(bid), one(pctr), one(rel)
+    assert learnt.score(*of)[0] == pytest.approx(Exponential(gain=gain).score(*of)[0], rel=1e-9)
+
+
+@given(
+    weights=st.lists(st.floats(0.0, 4.0), min_size=3, max_size=3),
+    slopes=st.lists(st.floats(0.0, 2.0), min_size=2, max_size=2),
+    low=share,
+    high=share,
+    pctr=st.floats(0.001, 0.9),
+    more=st.floats(1.0, 5.0),
+)
+def test_learnt_score_never_falls_in_relevance_or_click_rate(
+    weights: list[float], slopes: list[float], low: float, high: float, pctr: float, more: float
+) -> None:
+    rule = Learnt((0.1, 0.4, 0.5, 0.9), tuple(weights), pctr_knots=(0.05,), pctr_weights=tuple(slopes))
+    low, high = sorted((low, high))
+    less = rule.score(one(1.0), one(pctr), one(low))[0]
+    assert rule.score(one(1.0), one(pctr), one(high))[0] >= less * (1 - 1e-12)
+    assert rule.score(one(1.0), one(pctr * more), one(low))[0] >= less * (1 - 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rule", "traits"),
+    [
+        (Product(), (True, True)),
+        (Product(bid=2.0), (True, False)),
+        (Gate(0.2, within=Tiers()), (True, False)),
+        (SoftGate(within=Linear()), (False, True)),
+        (Linear(), (False, True)),
+        (Linear(0.0), (True, True)),
+        (Exponential(), (True, True)),
+        (Learnt(), (True, True)),
+    ],
+    ids=repr,
+)
+def test_traits(rule: FusionRule, traits: tuple[bool, bool]) -> None:
+    """Doubling all bids and reserves doubles the prices, unless a cost in currency stands against it."""
+    assert rule_traits(rule) == RuleTraits(*traits)
+    assert bool(getattr(rule, "affine", False)) == traits[1]
+
+
 class Rule:
     """bid x pctr x rel, for a broken rule to override."""
 
@@ -150,6 +231,45 @@ def test_checker_says_what_is_wrong(method: str, case: str) -> None:
     assert any(re.search(words, fault) for fault in faults), faults
 
 
+def test_checker_tries_the_claim_to_be_affine() -> None:
+    class Curved(Rule):
+        affine = True
+
+        def score(self, bid: Any, pctr: Any, rel: Any) -> Any:
+            return super().score(bid**2, pctr, rel)
+
+        def bid_for_score(self, target: Any, pctr: Any, rel: Any) -> Any:
+            return np.sqrt(super().bid_for_score(target, pctr, rel))
+
+    assert check_rule(Curved()) == [
+        "the rule says that it is affine, but its score is not: drop the attribute affine"
+    ]
+
+
+class AloneAndAmongOthers(Rule):
+    """Sound alone and on the grid, but spoilt in auctions of six."""
+
+    def __init__(self, spoil: Any) -> None:
+        self.spoil = spoil
+
+    def score(self, bid: Any, pctr: Any, rel: Any) -> Any:
+        score = super().score(bid, pctr, rel)
+        return self.spoil(score, bid) if bid.shape[-1] == 6 else score
+
+
+SPOILT = {
+    "an ad loses its slot": lambda score, bid: np.where(bid > 1.5, 1.5 / bid, 1.0) ** 2 * score,
+    "the price that keeps a slot is above the bid": lambda score, bid: score * (1 + score),
+    "depends on the order of the candidates": lambda score, bid: score * np.arange(1.0, 7.0),
+}
+
+
+@pytest.mark.parametrize("words", SPOILT)
+def test_checker_tries_rules_among_others(words: str) -> None:
+    faults = check_rule(AloneAndAmongOthers(SPOILT[words]))
+    assert any(words in fault for fault in faults), faults
+
+
 def test_checker_names_missing_methods() -> None:
     assert "methods" in check_rule(object())[0]  # type: ignore[arg-type]
     assert check_rule(Rule()) == []
@@ -169,6 +289,15 @@ def test_names_come_with_a_hint() -> None:
         lambda: Linear(-1.0),
         lambda: Tiers(()),
         lambda: Tiers((0.5, 0.2)),
+        lambda: SoftGate(floor=0.0),
+        lambda: SoftGate(floor=1.5),
+        lambda: Exponential(bid=0.0),
+        lambda: Exponential(gain=-1.0),
+        lambda: Learnt((0.0, 1.0), (1.0, 1.0)),
+        lambda: Learnt((1.0, 0.0), (1.0,)),
+        lambda: Learnt((0.0, 1.0), (-1.0,)),
+        lambda: Learnt(pctr_knots=(0.1,)),
+        lambda: Learnt(pctr_knots=(0.0,), pctr_weights=(1.0, 1.0)),
     ],
 )
 def test_impossible_settings_are_refused(make: Any) -> None:
