@@ -18,6 +18,7 @@ from scenarios.schema import Scenario
 
 if TYPE_CHECKING:
     from relevance.evaluation import ScorerEvaluation
+    from scenarios.pctr import CtrFile
 
 NAMES = {"none": "no relevance", "bm25": "BM25", "hcmrm": "HCMRM", "oracle": "oracle"}
 MIN_WIDTH = 120
@@ -146,6 +147,35 @@ def evaluation_table(split: str, evaluations: Sequence[ScorerEvaluation]) -> Sec
     for evaluation in evaluations:
         table.add_row(*evaluation_row(evaluation))
     return Section(f"Relevance on the split '{split}'", table, note)
+
+
+def ctr_tables(fitted: CtrFile, assumed: Sequence[float]) -> list[Section]:
+    """A fitted click model: its figures before and after, coefficients, and examination by slot."""
+    quality = _table(["predicted by", "log loss", "calib. error", "predicted/clicked", "AUC"])
+    for name, of in ("the platform", fitted.before), ("the fitted model", fitted.after):
+        quality.add_row(
+            name,
+            f"{of.log_loss:.5f}",
+            f"{100 * of.calibration_error:.3f}%",
+            f"{of.predicted_to_clicked:.3f}",
+            f"{of.auc:.4f}",
+        )
+    weights = fitted.coefficients
+    coefficients = _table(["intercept", "log odds of pCTR", "relevance", "phrase match", "broad match"])
+    coefficients.add_row(
+        *(f"{w:+.3f}" for w in (weights.intercept, weights.prediction, weights.relevance, *weights.match[1:]))
+    )
+    slots = _table(["slot", "assumed", "estimated"])
+    for slot, (prior, found) in enumerate(zip(assumed, fitted.examination, strict=True), start=1):
+        slots.add_row(str(slot), f"{prior:.3f}", f"{found:.3f}")
+    scorer = "none" if fitted.scorer is None else NAMES.get(fitted.scorer, fitted.scorer)
+    held_out = "on every fifth query, held out; calib. error: |predicted - clicked| over 20 groups by prediction"
+    base = f"relevance of: {scorer}; exact match is the base"
+    return [
+        Section(f"Click prediction, fitted on {fitted.impressions:,} ads shown", quality, held_out),
+        Section("Coefficients in the log odds", coefficients, base),
+        Section("P(examined) by slot", slots, "the first slot's is taken as given"),
+    ]
 
 
 def print_tables(sections: Sequence[Section]) -> None:

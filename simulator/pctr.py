@@ -4,7 +4,10 @@
 
 with p the true P(click | examined) of the pair, m its average over the queries that the ad meets, z noise
 keyed by the pair. At signal 0 the platform knows an ad's average only; at signal 1 and sigma 0 it knows the
-truth.
+truth. On top of it there may be a logistic model, fitted on a log of clicks, that calibrates it and adds what
+else the platform sees of a pair:
+
+    logit pctr' = intercept + prediction logit pctr + relevance r + match[m]
 """
 
 from dataclasses import dataclass
@@ -25,6 +28,16 @@ class CtrModel:
     def __post_init__(self) -> None:
         if self.sigma < 0:
             raise ValueError(f"pctr.sigma must not be negative, got {self.sigma}")
+
+
+@dataclass(frozen=True, slots=True)
+class FittedCtr:
+    """Coefficients of the logistic model; the defaults leave a prediction as it is."""
+
+    intercept: float = 0.0
+    prediction: float = 1.0  # of the log odds of the platform's prediction
+    relevance: float = 0.0  # of a scorer's relevance in [0, 1]
+    match: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of exact, phrase and broad match
 
 
 def ad_average(attraction: FloatArray, candidate: IntArray, popularity: FloatArray, n_ads: int) -> FloatArray:
@@ -49,3 +62,24 @@ def predict(model: CtrModel, attraction: FloatArray, average: FloatArray, noise:
     log_average = np.log(np.where(possible, average, 1.0))
     log_pctr = log_average + model.signal * (log_true - log_average) + model.bias + model.sigma * noise
     return np.where(possible, np.minimum(np.exp(log_pctr), 1.0), 0.0)
+
+
+def refine(model: FittedCtr, predicted: FloatArray, relevance: FloatArray, match: IntArray) -> FloatArray:
+    """The fitted P(click | examined) F[...] of pairs with predictions F[...] (0 stays 0).
+
+    `relevance` F[...] is a scorer's; `match` I[...] says how the keyword met the query: 0 exact, 1 phrase,
+    2 broad.
+    """
+    log_odds = (
+        model.intercept
+        + model.prediction * logit(predicted)
+        + model.relevance * relevance
+        + np.asarray(model.match, dtype=np.float64)[match]
+    )
+    return np.where(predicted > 0, 1.0 / (1.0 + np.exp(-log_odds)), 0.0)
+
+
+def logit(p: FloatArray) -> FloatArray:
+    """Log odds F[...] of probabilities F[...], which are kept a little way from 0 and 1."""
+    inside = np.clip(p, 1e-6, 1.0 - 1e-6)
+    return np.log(inside / (1.0 - inside))

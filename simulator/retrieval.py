@@ -85,6 +85,20 @@ def retrieve(index: KeywordIndex, query: NDArray[np.integer], k: int) -> IntArra
     return candidate
 
 
+def match_types(index: KeywordIndex, query: NDArray[np.integer], k: int) -> IntArray:
+    """How closely the keyword that brings each of the first `k` candidates meets the query, I[Q, k].
+
+    EXACT, PHRASE or BROAD, and -1 in padding; the candidates are those of `retrieve`.
+    """
+    phrase_of = {int(row): phrase for phrase, rows in index.keywords_of_phrase.items() for row in rows}
+    match = np.full((len(query), k), -1, dtype=np.int64)
+    for row, one in enumerate(query):
+        keywords = matching_keywords(index, int(one))[:k]
+        words = index.query_words[one]
+        match[row, : keywords.size] = [_closeness(phrase_of[int(keyword)], words) for keyword in keywords]
+    return match
+
+
 def matching_keywords(index: KeywordIndex, query: int) -> IntArray:
     """The keywords I[...] that bring ads to a query, best first, one per advertiser.
 
