@@ -70,23 +70,20 @@ def compare(
     baseline, arm = np.asarray(baseline)[whole], np.asarray(arm)[whole]
     first = None if pilot is None else int(whole[:pilot].sum())
     difference = arm - baseline
-    mean = float(baseline.mean()) if baseline.size else math.nan
+    mean = float(baseline.mean()) if baseline.size else 0.0
+    relative = linearised_change(baseline, arm) if mean else (difference, math.nan)
+    nothing = Estimate(*(math.nan,) * 7)
 
     def of_difference(a: FloatArray, b: FloatArray, axis: int = -1) -> FloatArray:
         return np.asarray((b - a).mean(axis=axis))
 
     def of_change(a: FloatArray, b: FloatArray, axis: int = -1) -> FloatArray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray((b - a).mean(axis=axis) / np.abs(a.mean(axis=axis)))
+        return np.asarray((b - a).mean(axis=axis) / np.abs(a.mean(axis=axis)))
 
     return Comparison(
         n=baseline.size,
         difference=_estimate(difference, 0.0, (baseline, arm), of_difference, confidence, seed, first),
-        change=_estimate(
-            *linearised_change(baseline, arm), (baseline, arm), of_change, confidence, seed, first
-        )
-        if mean
-        else _nothing(),
+        change=_estimate(*relative, (baseline, arm), of_change, confidence, seed, first) if mean else nothing,
     )
 
 
@@ -135,23 +132,26 @@ def bootstrap_interval(
     if n < 2:
         return math.nan, math.nan
     tail = float(stats.norm.cdf(-math.sqrt(n / (n - 1.0)) * t_quantile(confidence, n)))
-    found = stats.bootstrap(
-        samples,
-        statistic,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        confidence_level=min(1.0 - 2.0 * tail, 1.0 - 1e-12),
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
+    with np.errstate(divide="ignore", invalid="ignore"):  # a ratio to what may be nothing
+        found = stats.bootstrap(
+            samples,
+            statistic,
+            paired=True,
+            vectorized=True,
+            n_resamples=RESAMPLES,
+            confidence_level=min(1.0 - 2.0 * tail, 1.0 - 1e-12),
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def power(effect: float, df: int, confidence: float = 0.95) -> float:
     """Probability that the two-sided t test finds an effect given in standard errors of its estimate."""
     critical = stats.t.ppf(0.5 + confidence / 2.0, df)
-    return float(stats.nct.sf(critical, df, effect) + stats.nct.cdf(-critical, df, effect))
+    # The far tail, on the wrong side, is too small to be computed for a large effect.
+    wrong_side = np.nan_to_num(stats.nct.cdf(-critical, df, effect))
+    return float(stats.nct.sf(critical, df, effect) + wrong_side)
 
 
 def detectable(standard_error: float, n: int, confidence: float = 0.95, wanted: float = POWER) -> float:
@@ -196,7 +196,3 @@ def _estimate(
         standard_error=error,
         detectable=detectable(error, values.size, confidence),
     )
-
-
-def _nothing() -> Estimate:
-    return Estimate(*(math.nan,) * 7)

@@ -1,0 +1,140 @@
+"""Intervals against textbook answers and against how often they hold what is true."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenarios.statistics import (
+    bootstrap_interval,
+    compare,
+    detectable,
+    linearised_change,
+    power,
+    seeds_for_half_width,
+    t_interval,
+    t_quantile,
+)
+
+# Student 1908: additional hours of sleep by two drugs in ten patients. R's t.test(..., paired = TRUE) gives a
+# mean difference of 1.58, 95% interval 0.7001142 to 2.4598858.
+DRUG_1 = np.array([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0])
+DRUG_2 = np.array([1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4])
+
+
+def binomial_bounds(n: int, p: float, errors: float = 4.0) -> tuple[float, float]:
+    spread = errors * math.sqrt(p * (1 - p) / n)
+    return p - spread, p + spread
+
+
+def test_student_s_sleep_data():
+    mean, low, high = t_interval(DRUG_2 - DRUG_1)
+    assert (mean, low, high) == pytest.approx((1.58, 0.7001142, 2.4598858))
+    found = compare(DRUG_1, DRUG_2)
+    assert found.n == 10
+    assert (found.difference.value, found.difference.t_low) == pytest.approx((1.58, 0.7001142))
+    assert found.difference.standard_error == pytest.approx(1.58 / 4.062128)  # R's t
+    assert found.change.value == pytest.approx(1.58 / 0.75)
+
+
+def test_t_quantiles_of_the_table():
+    assert [t_quantile(0.95, n) for n in (2, 11, 31)] == pytest.approx([12.706, 2.228, 2.042], abs=5e-4)
+
+
+def test_power_as_r_computes_it():
+    # power.t.test(n = 20, delta = 1, sd = 1): two samples, 38 degrees of freedom, power 0.8689528
+    assert power(1 / math.sqrt(2 / 20), 38) == pytest.approx(0.8689528, abs=1e-6)
+    # pwr.t.test(d = 0.5, power = 0.8, type = "one.sample") needs n = 33.37
+    assert detectable(1 / math.sqrt(33), 33) > 0.5 > detectable(1 / math.sqrt(34), 34)
+
+
+def test_the_relative_change_of_proportional_arms_is_known_exactly():
+    baseline = np.array([3.0, 5.0, 10.0])
+    found = compare(baseline, 1.1 * baseline)
+    assert (found.change.value, found.change.t_low, found.change.t_high) == pytest.approx((0.1, 0.1, 0.1))
+    assert found.difference.t_low < 0.6 < found.difference.t_high
+    loss = compare(-baseline, -0.9 * baseline)
+    assert loss.change.value == pytest.approx(0.1), "a smaller loss is a rise"
+    assert loss.change.t_high == pytest.approx(0.1)
+
+
+@given(st.lists(st.tuples(st.floats(1, 9), st.floats(1, 9)), min_size=2, max_size=12))
+def test_a_change_and_its_residuals(pairs):
+    a, b = np.array(pairs).T
+    residuals, change = linearised_change(a, b)
+    assert residuals.sum() == pytest.approx(0.0, abs=1e-9)
+    assert a.mean() * (1 + change) == pytest.approx(b.mean())
+
+
+def test_identical_arms_differ_by_exactly_nothing():
+    found = compare(DRUG_2 + 1.0, DRUG_2 + 1.0)
+    for estimate in (found.difference, found.change):
+        bounds = estimate.t_low, estimate.t_high, estimate.boot_low, estimate.boot_high
+        assert (estimate.value, *bounds) == (0.0,) * 5
+
+
+def test_pairs_without_a_value_are_left_out_and_too_few_leave_no_interval():
+    found = compare(np.array([1.0, math.nan, 2.0]), np.array([2.0, 5.0, math.nan]))
+    assert (found.n, found.difference.value) == (1, 1.0)
+    assert math.isnan(found.difference.t_low)
+    assert math.isnan(found.difference.boot_low)
+    assert math.isnan(compare(np.array([math.nan] * 2), np.ones(2)).change.value)
+    assert math.isnan(compare(np.array([1.0, -1.0]), np.ones(2)).change.value), "relative to nothing"
+
+
+@pytest.mark.parametrize("n", [3, 20])
+def test_the_t_interval_holds_the_mean_as_often_as_it_says(n):
+    draws = np.random.default_rng(1).normal(2.0, 3.0, (4000, n))
+    missed = sum(not low <= 2.0 <= high for _, low, high in map(t_interval, draws)) / len(draws)
+    low, high = binomial_bounds(len(draws), 0.05)
+    assert low <= missed <= high
+
+
+def test_the_bootstrap_holds_the_mean_as_often_as_it_says_in_small_samples():
+    draws = np.random.default_rng(2).normal(0.0, 1.0, (800, 10))
+
+    def mean(x, axis=-1):
+        return x.mean(axis=axis)
+
+    missed = 0
+    for seed, values in enumerate(draws):
+        low, high = bootstrap_interval((values,), mean, seed=seed)
+        missed += not low <= 0.0 <= high
+    low, high = binomial_bounds(len(draws), 0.05)
+    assert low <= missed / len(draws) <= high  # the plain percentile interval misses 10% here
+
+
+def test_the_bootstrap_is_the_same_for_the_same_seed_only():
+    a, b = np.random.default_rng(5).normal(3.0, 1.0, (2, 12))
+    first, again, other = (compare(a, b, seed=seed).difference.boot_low for seed in (1, 1, 2))
+    assert first == again != other
+
+
+# More seeds until the interval is narrow
+
+
+def test_stein_s_rule_has_the_width_and_the_coverage():
+    rng, n_pilot, half_width, trials = np.random.default_rng(3), 5, 0.8, 3000
+    missed, sizes = 0, []
+    for _ in range(trials):
+        pilot = rng.normal(0.0, 1.0, n_pilot)
+        n = seeds_for_half_width(pilot, half_width)
+        values = np.concatenate([pilot, rng.normal(0.0, 1.0, n - n_pilot)])
+        _, low, high = t_interval(values, pilot=n_pilot)
+        assert (high - low) / 2 <= half_width + 1e-12
+        missed += not low <= 0.0 <= high
+        sizes.append(n)
+    assert missed / trials <= binomial_bounds(trials, 0.05)[1]
+    assert min(sizes) == n_pilot < max(sizes)
+
+
+def test_looking_until_something_is_found_finds_something():
+    """Why `until` takes a half-width and looks at the spread once."""
+    rng, trials, found = np.random.default_rng(4), 1000, 0
+    for _ in range(trials):
+        values = rng.normal(0.0, 1.0, 60)
+        looks = (t_interval(values[:n]) for n in range(5, 61, 5))
+        found += any(low > 0 or high < 0 for _, low, high in looks)
+    assert found / trials > 0.12
