@@ -169,7 +169,7 @@ def ctr_tables(fitted: CtrFile, assumed: Sequence[float]) -> list[Section]:
     for slot, (prior, found) in enumerate(zip(assumed, fitted.examination, strict=True), start=1):
         slots.add_row(str(slot), f"{prior:.3f}", f"{found:.3f}")
     scorer = "none" if fitted.scorer is None else NAMES.get(fitted.scorer, fitted.scorer)
-    held_out = "on every fifth query, held out; calib. error: |predicted - clicked| over 20 groups by prediction"
+    held_out = "every fifth query, held out; calib. error: |predicted - clicked| over 20 groups by prediction"
     base = f"relevance of: {scorer}; exact match is the base"
     return [
         Section(f"Click prediction, fitted on {fitted.impressions:,} ads shown", quality, held_out),
