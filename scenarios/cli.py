@@ -343,6 +343,32 @@ def import_weights(
         print("relbid: it has no tokenizer and cannot read texts; --tokenizer gives it one", file=sys.stderr)
 
 
+@app.command("fit-pctr")
+def fit_pctr(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Scenario file (YAML), or a result folder.")],
+    overrides: Overrides = None,
+    seed: Seed = None,
+    scorer: Scorer = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the model goes; models/pctr-NAME.yaml.")
+    ] = None,
+    cache: Cache = RESULTS,
+) -> None:
+    """Fit the platform's click prediction on a market's own log; a scenario uses it by pctr.model."""
+    from scenarios.pctr_fit import fit_ctr, log_of, scenario_of, write_ctr_file
+    from scenarios.store import check_writable
+    from scenarios.terminal import ProgressBars, ctr_tables, print_tables
+
+    scenario = scenario_of(file, overrides or (), seed=seed, scorer=scorer)
+    path = out or MODELS / f"pctr-{scenario.name}.yaml"
+    check_writable(path.parent)
+    with ProgressBars() as progress:
+        fitted = fit_ctr(scenario, log_of(file), cache=cache, progress=progress)
+    write_ctr_file(path, fitted)
+    print_tables(ctr_tables(fitted, scenario.users.examination))
+    typer.echo(f"Click model: {path}  (use it with --set pctr.model={path})")
+
+
 @app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def dashboard(context: typer.Context, out: Out = RESULTS) -> None:
     """Open the dashboard in a browser. Further options go to Streamlit, e.g. --server.port=8600."""

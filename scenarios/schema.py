@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from scenarios.errors import did_you_mean
@@ -19,7 +19,7 @@ from simulator import fusion
 from simulator.bidders import BidderModel
 from simulator.market import AuctionModel, ServingModel, TrafficModel
 from simulator.pctr import CtrModel
-from simulator.users import UserModel
+from simulator.users import UserModel, has_loyalty
 from simulator.world.config import Split, WorldConfig
 
 SCORERS = ("none", "bm25", "hcmrm", "oracle")
@@ -124,8 +124,15 @@ class HcmrmSettings(Settings):
     """Which neural model scores where the scorer is `hcmrm`."""
 
     checkpoint: str | None = None
-    """A folder made by `relbid train`; none takes the one that is shipped."""
+    """A folder made by `relbid train`, or the name of one of the package: `shipped` (the default), `bce`."""
     device: Literal["cpu", "cuda"] = "cpu"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CtrSettings(CtrModel):
+    """The platform's click prediction, and the model fitted on top of it, if any."""
+
+    model: str | None = None  # a file made by `relbid fit-pctr`
 
 
 class SweepSettings(Settings):
@@ -156,7 +163,7 @@ class Scenario(Settings):
     fusion: FusionSettings = ProductRule()
     auction: AuctionModel = AuctionModel()
     users: UserModel = UserModel()
-    pctr: CtrModel = CtrModel()
+    pctr: CtrSettings = CtrSettings()
     bidders: BidderModel = BidderModel()
     serving: ServingModel = ServingModel()
     compare: tuple[ScorerName, ...] = ("none", "bm25", "hcmrm", "oracle")
@@ -184,6 +191,25 @@ class Scenario(Settings):
                 "frame_size", f"all frames would take {frame_bytes / 2**30:.1f} GiB, the limit is 4"
             )
         return world
+
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> Self:
+        """What one block needs of another."""
+        if has_loyalty(self.users) and self.traffic.sessions.population == 0:
+            raise _out_of_range(
+                "traffic.sessions.population",
+                "must be above 0 where users.return_rate or return_elasticity let users stay away: nobody can "
+                "come back who is a stranger at every visit",
+            )
+        if self.users.conversion_rate == 0:
+            wants = [one.policy for one in self.bidders.policies if one.policy in ("target_cpa", "target_roas")]
+            wants += ["bidders.churn.least_return"] if self.bidders.churn.least_return > 0 else []
+            if wants:
+                raise _out_of_range(
+                    "users.conversion_rate", f"must be above 0: {wants[0]} looks at conversions"
+                )
+        return self
 
 
 MAX_FRAME_BYTES = 4 * 2**30
