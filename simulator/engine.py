@@ -102,6 +102,7 @@ class _Servers:
         """Let the servers work, and settle all that is due before `now`."""
         self._env.run(until=None if now == inf else now)
         self._line.settle(now)
+        self._line.answer()
 
     def _serve(self) -> Generator[simpy.Event, Any, None]:
         env, line = self._env, self._line
@@ -153,6 +154,7 @@ class _Line:
         self._row, self._arrival_s, self._deadline_s = np.empty(n, dtype=np.int64), np.empty(n), np.empty(n)
         self._answered = np.zeros(n, dtype=np.bool_)
         self._n_due = self._head = self._tail = 0
+        self._settled: list[tuple[IntArray, FloatArray, int]] = []  # rows, when and by what; in order of time
 
     def open(self, rows: IntArray) -> None:
         """Let the arrivals I[Q] of a day come; those of the day before have."""
@@ -160,7 +162,7 @@ class _Line:
         self._n_seen = 0
 
     def settle(self, now: float, arrivals: Literal["left", "right"] = "left") -> None:
-        """Answer what is due before `now`: what the cache holds, at its arrival, and what has timed out.
+        """Settle what is due before `now`: what the cache holds, at its arrival, and what has timed out.
 
         Args:
             arrivals: "right" also lets come what arrives at `now`.
@@ -168,13 +170,11 @@ class _Line:
         stop = int(np.searchsorted(self._coming_s, now, side=arrivals))
         new, new_s = self._coming[self._n_seen : stop], self._coming_s[self._n_seen : stop]
         self._n_seen = stop
-        rows, answered_s, served = [], [], []
         if self.cache is not None and new.size:
             query = self._market.query[new]
             hit = self.cache.holds(new, query)
             self.cache.use(query[hit])
-            rows, answered_s = [new[hit]], [new_s[hit]]
-            served = [np.full(rows[0].size, serving.CACHED)]
+            self._settled.append((new[hit], new_s[hit], serving.CACHED))
             new, new_s = new[~hit], new_s[~hit]
         places = slice(self._tail, self._tail + new.size)
         self._row[places], self._arrival_s[places] = new, new_s
@@ -185,10 +185,8 @@ class _Line:
         self._n_due = due.stop
         late = due.start + np.flatnonzero(~self._answered[due])
         self._answered[late] = True
-        rows.append(self._row[late])
-        answered_s.append(self._deadline_s[late])
-        served.append(np.full(late.size, self._late))
-        self._answer_in_order(np.concatenate(rows), np.concatenate(answered_s), np.concatenate(served))
+        if late.size:
+            self._settled.append((self._row[late], self._deadline_s[late], self._late))
 
     def batch_closes_s(self, now: float) -> float:
         """When the next batch closes, as far as is known at `now`: not before `now`; inf if nobody comes."""
@@ -217,15 +215,33 @@ class _Line:
         return mean_s if self._effort is None else mean_s * float(self._effort[rows[0]])
 
     def finish(self, batch: slice, now: float) -> None:
-        """Answer those of a batch for whom it is not too late; keep the scores of all."""
+        """Settle those of a batch for whom it is not too late; keep the scores of all."""
         self.settle(now)
         rows, in_time = self._row[batch], ~self._answered[batch]
         self._answered[batch] = True
         if self.cache is not None:
             self.cache.keep(self._market.query[rows])
-        if in_time.any():
-            rows = rows[in_time]
-            self._run.answer(rows, np.full(rows.size, now), np.full(rows.size, serving.FULL))
+        self._settled.append((rows[in_time], np.full(np.count_nonzero(in_time), now), serving.FULL))
+        if len(self._settled) >= ROWS_AT_ONCE:
+            self.answer()
+
+    def answer(self) -> None:
+        """Answer all that is settled, in the order of time and in runs of ascending rows served alike.
+
+        That may wait, as bids stand still from tick to tick: few large runs give what many small ones would.
+        """
+        if not self._settled:
+            return
+        rows, answered_s = (np.concatenate(part) for part in list(zip(*self._settled, strict=True))[:2])
+        served = np.repeat([by for _, _, by in self._settled], [part.size for part, _, _ in self._settled])
+        self._settled.clear()
+        order = np.argsort(answered_s, kind="stable")
+        rows, answered_s, served = rows[order], answered_s[order], served[order]
+        cuts = (np.flatnonzero((np.diff(rows) < 0) | (np.diff(served) != 0)) + 1).tolist()
+        for start, stop in zip([0, *cuts], [*cuts, rows.size], strict=True):
+            for first in range(start, stop, ROWS_AT_ONCE):
+                part = slice(first, min(stop, first + ROWS_AT_ONCE))
+                self._run.answer(rows[part], answered_s[part], int(served[start]))
 
     def _first_after(self, now: float, place: int, side: Literal["left", "right"]) -> int:
         """The first place from `place` on that is not given up before ("left"), or by ("right"), `now`."""
@@ -247,15 +263,3 @@ class _Line:
             n -= missed.size
             start += rows.size
         return inf
-
-    def _answer_in_order(self, rows: IntArray, answered_s: FloatArray, served: IntArray) -> None:
-        """Answer arrivals I[Q] in the order of time, in runs of ascending rows."""
-        if not rows.size:
-            return
-        order = np.argsort(answered_s, kind="stable")
-        rows, answered_s, served = rows[order], answered_s[order], served[order]
-        cuts = np.flatnonzero(np.diff(rows) < 0) + 1
-        for start, stop in zip([0, *cuts.tolist()], [*cuts.tolist(), rows.size], strict=True):
-            for first in range(start, stop, ROWS_AT_ONCE):
-                part = slice(first, min(stop, first + ROWS_AT_ONCE))
-                self._run.answer(rows[part], answered_s[part], served[part])

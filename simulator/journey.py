@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator import auction, ledger, random, scoring, users
+from simulator import auction, ledger, random, scoring, serving, users
 from simulator.arrays import BoolArray, FloatArray, IntArray, to_micros
 from simulator.fusion import ByArm, FusionRule
 from simulator.ledger import Ledger
@@ -28,6 +28,7 @@ class Batch(NamedTuple):
     bid: FloatArray  # [Q, K] currency per click
     pctr: FloatArray  # [Q, K]
     relevance: FloatArray  # [Q, K]
+    first_stage: FloatArray | None  # [Q, K] relevance of the first of two stages; None: there is one
     attraction: FloatArray  # [Q, K] the users' own
     tie_break: FloatArray  # [Q, K] uniforms
     luck: FloatArray  # [Q, K] uniforms: an ad meets the same luck in whichever slot it lands
@@ -58,16 +59,18 @@ def answer(
     bid: FloatArray,
     rows: IntArray,
     participation: FloatArray | None = None,
+    served: int = serving.FULL,
 ) -> Outcome:
     """Answer arrivals I[Q] (ascending) at the bids F[A] (currency per click); charge them to `accounts`.
 
     Advertisers with a participation F[N] below 1 stay away from the rest of the auctions, drawn one by one.
+    `served` says which scorer's relevance ranks them (see serving.py).
 
     The whole batch is ranked at once. Then whoever cannot pay the price of a slot leaves, and the queries
     from there on that it was a candidate for are ranked again, until everybody can pay: the same as one query
     at a time.
     """
-    batch = gather(market, bid, rows, participation)
+    batch = gather(market, bid, rows, participation, served)
     outcome = rank(market, batch, accounts.active)
     while (short := _first_shortfall(outcome, accounts)) is not None:
         accounts.active[short.advertisers] = False
@@ -82,7 +85,13 @@ def answer(
     return outcome
 
 
-def gather(market: Market, bid: FloatArray, rows: IntArray, participation: FloatArray | None = None) -> Batch:
+def gather(
+    market: Market,
+    bid: FloatArray,
+    rows: IntArray,
+    participation: FloatArray | None = None,
+    served: int = serving.FULL,
+) -> Batch:
     """Arrivals, retrieval and scoring: which queries, which ads, and what is known of each pair."""
     query = market.query[rows]
     candidate = market.candidate[query]
@@ -93,6 +102,9 @@ def gather(market: Market, bid: FloatArray, rows: IntArray, participation: Float
             < participation[market.advertiser[candidate]]
         )
         candidate = np.where(takes_part, candidate, -1)
+    if served == serving.SKIPPED:
+        candidate = np.full_like(candidate, -1)
+    alone = served == serving.FALLBACK or not market.serving.first_stage_keep
     asks_satisfaction = users.asks_satisfaction(market.users)
     return Batch(
         arm=np.zeros((rows.size, 1), dtype=np.int64) if market.arm is None else market.arm[rows, None],
@@ -100,7 +112,10 @@ def gather(market: Market, bid: FloatArray, rows: IntArray, participation: Float
         advertiser=market.advertiser[candidate],
         bid=bid[candidate],
         pctr=scoring.look_up(market.pctr, query),
-        relevance=scoring.look_up(market.relevance, query),
+        relevance=_relevance(
+            market.fallback_relevance if served == serving.FALLBACK else market.relevance, market, query
+        ),
+        first_stage=None if alone else _relevance(market.first_stage_relevance, market, query),
         attraction=market.attraction[query],
         tie_break=random.row_uniforms(market.seed, "tie break", rows, k),
         luck=random.row_uniforms(market.seed, "luck", rows, k),
@@ -120,6 +135,9 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
 
     score = rule.score(batch.bid, batch.pctr, batch.relevance)
     present = (batch.candidate >= 0) & active[batch.advertiser]
+    if batch.first_stage is not None:
+        cheap = rule.score(batch.bid, batch.pctr, batch.first_stage)
+        present = serving.shortlist(cheap, present, batch.tie_break, market.serving.first_stage_keep)
     eligible = auction.eligible(score, batch.bid, model.reserve, present, score_reserve)
     ranking = auction.allocate(score, eligible, market.n_slots + 1, batch.tie_break)
     price = auction.MECHANISMS[model.mechanism](
@@ -229,12 +247,20 @@ def close(
         arrival_query=market.query[came],
         answered_s=recorder.answered_s[came],
         served=recorder.served[came],
+        scored_pairs=recorder.scored_pairs[came],
         n_eligible=recorder.n_eligible[came],
         n_shown=shown[came].sum(axis=1),
         budget_micros=budget,
         spent_micros=spent,
         ran_out=ran_out,
     )
+
+
+def _relevance(table: FloatArray | None, market: Market, query: IntArray) -> FloatArray:
+    """A scorer's relevance of the candidates of queries I[Q], F[Q, K]; 1 without a scorer."""
+    if table is None:
+        return np.ones((query.size, market.candidate.shape[1]))
+    return scoring.look_up(table, query)
 
 
 def _rule_of(market: Market, batch: Batch) -> FusionRule:

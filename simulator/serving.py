@@ -108,7 +108,7 @@ def _interpolate(points: tuple[tuple[float, float], ...], pairs: float) -> float
 
 def pairs_to_score(model: ServingModel, candidate: IntArray) -> IntArray:
     """Pairs that the scorer sees of each distinct query I[U], from its candidates I[U, K] (-1 padding)."""
-    found = (candidate >= 0).sum(axis=1)
+    found: IntArray = (candidate >= 0).sum(axis=1)
     return np.minimum(found, model.first_stage_keep) if model.first_stage_keep else found
 
 
