@@ -60,6 +60,18 @@ def is_lines(path: Path) -> bool:
         raise TableError(f"{path}: no such file{remedy}") from None
     if path.is_dir():
         raise TableError(f"{path}: is a folder; name one Parquet or JSON-lines file")
+    check_kind(path)
+    if size == 0:
+        raise TableError(f"{path}: is empty; write one row for each candidate of each query")
+    return path.suffix.lower() in LINES
+
+
+def check_kind(path: Path) -> None:
+    """Refuse a file that is named as neither Parquet nor JSON lines.
+
+    Raises:
+        TableError: it is.
+    """
     kind = path.suffix.lower()
     if kind not in (*LINES, *PARQUET):
         convert = "; polars.read_csv(...).write_parquet(...) converts it" if kind == ".csv" else ""
@@ -67,9 +79,6 @@ def is_lines(path: Path) -> bool:
             f"{path}: unknown file type '{path.suffix}'; a table is Parquet (.parquet) or JSON lines "
             f"(.jsonl){convert}"
         )
-    if size == 0:
-        raise TableError(f"{path}: is empty; write one row for each candidate of each query")
-    return kind in LINES
 
 
 def first_bad_line(path: Path, columns: Mapping[str, Column]) -> str | None:

@@ -1,0 +1,156 @@
+"""What other pages would have earned, estimated from a log of pages and clicks. Arrays only.
+
+Under the position-based model, P(click) = examination of the slot x attraction of the ad, a logged click at
+slot k, divided by the examination of k, estimates the attraction without bias: inverse propensity weighting
+by position (Joachims, Swaminathan and Schnabel 2017, "Unbiased learning-to-rank with biased feedback"). So a
+new page that shows a logged pair at slot s collects the logged click with weight examination[s] /
+examination[k].
+A pair that the log has not shown has no click information; its clicks are the model's, examination x pCTR.
+
+- model: pCTR alone.
+- ips: logged clicks, weights capped at `clip`, where the pair was shown; the model elsewhere.
+- sn: after the self-normalised estimator (Swaminathan and Joachims 2015, "The self-normalized estimator for
+  counterfactual learning"): the model's total times the ratio of capped weighted clicks to what the model
+  expects of the same weights. A ratio of two sums, so a pCTR that is off by a factor, and what the cap takes
+  away, cancel; in the pairs never shown too.
+
+Replaying a log to answer what another ranking would have done: Li, Chen, Kleban and Gupta 2015,
+"Counterfactual estimation and optimization of click metrics in search engines"; for auctions Bayir, Xu, Zhu
+and Shi 2019, "Genie: an open box counterfactual policy estimator for optimizing sponsored search
+marketplace".
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from simulator.arrays import BoolArray, FloatArray, IntArray
+
+MIN_CLICKS = 200
+"""On pairs seen in several slots, to estimate examination from."""
+MAX_TURNS = 500
+
+
+class Pages(NamedTuple):
+    """U pages of S slots as a rule would show them; empty slots are all zeros."""
+
+    price: FloatArray  # [U, S] currency per click
+    expected: FloatArray  # [U, S] clicks that the model expects
+    weight: (
+        FloatArray  # [U, S] examination here over examination where the log showed the pair; 0: it did not
+    )
+    clicked: BoolArray  # [U, S] in the log
+
+
+class Estimate(NamedTuple):
+    """A total over all pages, and its standard error with pages as independent draws."""
+
+    total: float
+    error: float
+
+
+class Estimates(NamedTuple):
+    """Clicks, or with a price, revenue."""
+
+    model: Estimate
+    ips: Estimate
+    sn: Estimate
+
+
+def estimate(pages: Pages, clip: float, worth: FloatArray | None = None) -> Estimates:
+    """Estimate the total worth of the clicks on some pages, `worth` F[U, S] per click (None: 1).
+
+    Args:
+        clip: largest weight.
+    """
+    worth = np.ones_like(pages.price) if worth is None else worth
+    seen = pages.weight > 0
+    capped = np.minimum(pages.weight, clip)
+    model = (worth * pages.expected).sum(axis=1)
+    logged = (worth * capped * pages.clicked).sum(axis=1)
+    unseen = (worth * np.where(seen, 0.0, pages.expected)).sum(axis=1)
+    # What the model expects of the capped clicks: the expected ones of this slot, less what the cap takes.
+    share = np.divide(capped, pages.weight, out=np.zeros_like(capped), where=seen)
+    modelled = (worth * share * pages.expected).sum(axis=1)
+    return Estimates(_total(model), _total(logged + unseen), _ratio(logged, modelled, model))
+
+
+def effective_sample_size(weight: FloatArray) -> float:
+    """(sum w)^2 / sum w^2 of weights F[...] (Kish 1965, "Survey Sampling"); 0 of none."""
+    squares = float((weight**2).sum())
+    return float(weight.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
+def examination_by_pctr(position: IntArray, clicked: BoolArray, pctr: FloatArray) -> FloatArray | None:
+    """Estimate P(examined) F[S] by slot, relative to the first: clicks over pCTR of the ads shown there.
+
+    position I[...] from 1, 0 where not shown. Right where pCTR errs by one factor everywhere; but who ranks
+    by a noisy pCTR puts what it overrates on top, and then the lower slots come out too high. None if the
+    log has no click, so that nothing can be said.
+    """
+    shown = position > 0
+    slot = position[shown] - 1
+    clicks: FloatArray = np.bincount(slot, weights=clicked[shown].astype(np.float64))
+    expected: FloatArray = np.bincount(slot, weights=pctr[shown])
+    return _falling(clicks, expected) if clicks.any() and expected.any() else None
+
+
+def examination_by_pairs(position: IntArray, clicked: BoolArray, pair: IntArray) -> FloatArray | None:
+    """Estimate P(examined) F[S] by slot, relative to the first, from ads seen in several slots of a query.
+
+    `pair` I[...] numbers the pairs of query text and ad, -1 where there is none. Of a pair that has moved,
+    the clicks in its slots differ by examination alone, whatever its attraction: "intervention harvesting"
+    (Agarwal, Zaitsev, Wang, Li, Najork and Joachims 2019, "Estimating position bias without intrusive
+    interventions"). Maximum likelihood of clicks ~ Poisson(examination x attraction of the pair) by turns,
+    which only rises. None if fewer than MIN_CLICKS clicks are on such pairs, or a slot has none of them.
+    """
+    shown = (position > 0) & (pair >= 0)
+    slot, click = position[shown] - 1, clicked[shown].astype(np.float64)
+    n_slots = int(position.max(initial=0))
+    _, group = np.unique(pair[shown], return_inverse=True)
+    cell, at = np.unique(group * n_slots + slot, return_inverse=True)  # a pair in a slot
+    group, slot = cell // n_slots, cell % n_slots
+    moved = np.bincount(group)[group] > 1
+    clicks, views = np.bincount(at, weights=click), np.bincount(at).astype(np.float64)
+    group, slot, clicks, views = group[moved], slot[moved], clicks[moved], views[moved]
+    by_slot: FloatArray = np.bincount(slot, weights=clicks, minlength=n_slots)
+    if by_slot.sum() < MIN_CLICKS or not by_slot.all():
+        return None
+    of_pair = np.bincount(group, weights=clicks)
+    alpha, expected = np.ones(n_slots), np.ones(n_slots)
+    for _ in range(MAX_TURNS):
+        looks = np.bincount(group, weights=views * alpha[slot])
+        attraction = np.divide(of_pair, looks, out=np.zeros_like(looks), where=looks > 0)
+        expected = np.bincount(slot, weights=views * attraction[group], minlength=n_slots)
+        new = by_slot / expected
+        new /= new[0]
+        if np.abs(new - alpha).max() < 1e-6:
+            break
+        alpha = new
+    return _falling(by_slot, expected)
+
+
+def _falling(clicks: FloatArray, expected: FloatArray) -> FloatArray:
+    """Clicks over expected ones F[S], never rising with the slot (isotonic regression), the first being 1."""
+    used = expected > 0
+    rate = isotonic_regression(clicks[used] / expected[used], weights=expected[used], increasing=False).x
+    rate = np.interp(np.arange(clicks.size), np.flatnonzero(used), rate)  # slots that were never filled
+    examination: FloatArray = rate / rate[0]
+    return examination
+
+
+def _total(per_page: FloatArray) -> Estimate:
+    error = np.std(per_page, ddof=1) * np.sqrt(per_page.size) if per_page.size > 1 else np.nan
+    return Estimate(float(per_page.sum()), float(error))
+
+
+def _ratio(logged: FloatArray, modelled: FloatArray, model: FloatArray) -> Estimate:
+    """sum(model) * sum(logged) / sum(modelled), with the error of its linear part; NaN over nothing."""
+    if not modelled.sum() > 0:
+        return Estimate(np.nan, np.nan)
+    ratio, scale = logged.sum() / modelled.sum(), model.sum() / modelled.sum()
+    influence = scale * (logged - ratio * modelled) + ratio * model
+    return Estimate(float(ratio * model.sum()), _total(influence).error)
