@@ -140,7 +140,8 @@ def ranking_score(logits: Tensor, head: str = "hierarchical") -> Tensor:
 
     With P(grade): the expected gain, the sum over grades of P(grade) gain(grade). Of the hierarchical head
     it rises in each of the three logits, and the gains keep the branches apart (see
-    relevance.oracle.GRADE_GAIN). Without: the sigmoid of the only logit, which is P(positive) for "bce" and no probability for "ranknet".
+    relevance.oracle.GRADE_GAIN). Without: the sigmoid of the only logit, which is P(positive) for "bce" and
+    no probability for "ranknet".
 
     Args:
         logits: [P, logits of the head].

@@ -104,6 +104,8 @@ def draw_negatives(
         (ad, pseudo-query), each [M]: positions in the axes of `allowed`. Ads without anything allowed give
         no pair, ads with one allowed pseudo-query one.
     """
+    if not allowed.size:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     # Gumbel top-1: a weighted draw.
     key = np.where(allowed, sharpness * similarity + rng.gumbel(size=allowed.shape), -np.inf)
     hard = key.argmax(axis=1)

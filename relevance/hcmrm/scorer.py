@@ -12,9 +12,10 @@ from torch import Tensor
 
 from relevance.corpus import Corpus
 from relevance.errors import CheckpointError
+from relevance.oracle import GRADE_GAIN
 
 from .checkpoint import SHIPPED, Checkpoint
-from .losses import log_grade_probabilities, ranking_score
+from .losses import GRADE_HEADS, ranking_score
 from .text import TokenTable
 
 IntArray = NDArray[np.int64]
@@ -41,6 +42,7 @@ class HcmrmScorer:
         """`tables`: the corpus tokenised before with this checkpoint's vocabulary, to save doing it again."""
         self._device = torch.device(device)
         self._model = checkpoint.model.to(self._device).eval()  # type: ignore[arg-type]
+        self._head = self._model.config.grade_head
         self._corpus, self._batch = corpus, batch
         self._extract = checkpoint.keywords
         self._sequences = [checkpoint.keywords(text) for text in corpus.ad_texts()]
@@ -70,14 +72,24 @@ class HcmrmScorer:
         Args:
             progress: called with (pairs scored, pairs in all).
         """
-        return ranking_score(torch.from_numpy(self._logits(query, ad, progress))).numpy()
+        return self.read(query, ad, progress)[0]
 
     def grade_probabilities(
         self, query: IntArray, ad: IntArray, progress: Progress | None = None
-    ) -> FloatArray:
-        """P(grade) of each pair for the grades 0..3: [P], [P] -> [P, 4]."""
+    ) -> FloatArray | None:
+        """P(grade) of each pair for the grades 0..3: [P], [P] -> [P, 4]; None if the head has none."""
+        return self.read(query, ad, progress)[1]
+
+    def read(
+        self, query: IntArray, ad: IntArray, progress: Progress | None = None
+    ) -> tuple[FloatArray, FloatArray | None]:
+        """`score` and `grade_probabilities` of the pairs from one pass through the model."""
         logits = torch.from_numpy(self._logits(query, ad, progress)).double()
-        return log_grade_probabilities(logits).exp().numpy()
+        log_probabilities = GRADE_HEADS[self._head].log_probabilities
+        if log_probabilities is None:
+            return ranking_score(logits, self._head).numpy(), None
+        probabilities = log_probabilities(logits).exp().numpy()
+        return probabilities @ np.asarray(GRADE_GAIN), probabilities
 
     def keywords(self, ad: IntArray) -> tuple[tuple[str, ...], ...]:
         """The keyword sequences that the model reads for these ads."""
@@ -85,12 +97,12 @@ class HcmrmScorer:
 
     @torch.inference_mode()
     def _logits(self, query: IntArray, ad: IntArray, progress: Progress | None) -> NDArray[np.float32]:
-        """Grade logits [P, 3]."""
+        """Logits of the grade head, [P, its width]."""
         query, ad = np.asarray(query, dtype=np.int64), np.asarray(ad, dtype=np.int64)
         self._encode_frames(np.unique(ad))
         length = (self._tables.query != 0).sum(axis=1)[query] + (self._tables.keywords != 0).sum(axis=1)[ad]
         order = np.lexsort((ad, length))
-        logits = np.empty((len(query), 3), dtype=np.float32)
+        logits = np.empty((len(query), GRADE_HEADS[self._head].logits), dtype=np.float32)
         for start in range(0, len(order), self._batch):
             rows = order[start : start + self._batch]
             ads, ad_of_pair = np.unique(ad[rows], return_inverse=True)

@@ -3,12 +3,13 @@
 Stage 1, words: word embeddings such that query and keywords of one topic (grade 1 and up) are close. Seconds;
 without it the order of 1 before 0 is found only after thousands of steps. Not in the HCMRM paper.
 Stage 2, align: one random frame and the ad's keywords. In-batch contrastive (ITC), masked language modelling
-with the frame in sight (MLM), and a bag of keywords read off the frame (the last not in the paper). No label
-is used; the visual encoder gets its shapes and colours.
+with the frame in sight (MLM), a bag of keywords read off the frame (the last not in the paper), and on some
+of the ads, with all of their frames, pseudo-query-video matching (PQVM). No label is used; the visual encoder
+gets its shapes and colours.
 Stage 3, fine-tune: some ads and several graded queries of each a step, so that an ad's frames are encoded and
-its keys and values projected once for all of them; hierarchical softmax over the grades; keywords and frames
-dropped at random so that neither modality becomes the only one. Early on the pairs are mostly positive: the
-order of 3 before 2 takes long to be found.
+its keys and values projected once for all of them; one of the losses of `losses.GRADE_HEADS`; keywords and
+frames dropped at random so that neither modality becomes the only one. Early on the pairs are mostly
+positive: the order of 3 before 2 takes long to be found.
 
 Every batch is drawn from a generator keyed by (seed, stage, step): a resumed training goes on as if it had
 never stopped.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from relevance.corpus import LabelledCorpus, Labels
@@ -36,14 +37,18 @@ from relevance.metrics import RelevanceMetrics, evaluate
 
 from .checkpoint import Checkpoint
 from .config import HCMRMConfig
-from .losses import bag_of_words_loss, contrastive_loss, hierarchical_softmax_loss
+from .losses import GRADE_HEADS, bag_of_words_loss, contrastive_loss, matching_loss
 from .model import HCMRM, TextBatch
+from .pseudo_queries import draw_pseudo_queries, matching_pairs
 from .scorer import HcmrmScorer
-from .text import MASK, SPECIAL_TOKENS, TokenTable, train_tokenizer
+from .text import MASK, SPECIAL_TOKENS, TokenTable, join_texts, token_ids, train_tokenizer
 
 IntArray = NDArray[np.int64]
 
 WORDS, ALIGN, FINETUNE = "words", "align", "finetune"
+
+FILLER = 0.03
+"""Words of a larger share of the ads say nothing of what an ad is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,21 @@ class TrainConfig:
     mask_share: float = 0.2
     """Of the words of an ad that the masked language model has to foretell."""
 
+    pqvm_weight: float = 0.0
+    """Weight of pseudo-query-video matching; 0 leaves it out."""
+    pqvm_ads: int = 40
+    """Of the ads of a step, with two matching and up to two other pseudo-queries each."""
+    pqvm_sharpness: float = 10.0
+    """Hard negatives are drawn with weights exp(sharpness x cosine of pseudo-query and keywords)."""
+    pqvm_word_dropout: float = 0.4
+    """Share of the pairs whose pseudo-query's words are taken out of the keywords."""
+    pqvm_text_dropout: float = 0.35
+    """Share of the pairs without any keywords."""
+
+    loss: str = "hierarchical"
+    """Of the fine-tuning, a name in `losses.GRADE_HEADS`."""
+    choose_by: str = "mean_auc"
+    """What the kept weights are best in, on the validation split: a name in `CRITERIA`."""
     finetune_steps: int = 3600
     ads_per_step: int = 20
     pairs_per_ad: int = 12
@@ -105,6 +125,15 @@ class TrainProgress:
     validation: RelevanceMetrics | None = None
 
 
+CRITERIA: Mapping[str, Callable[[RelevanceMetrics], float]] = {
+    # Asks for the branch and for the order inside either branch alike.
+    "mean_auc": lambda metrics: (metrics.auc + metrics.auc_3_2 + metrics.auc_1_0) / 3,
+    # The task itself, an ordered list for each query: no loss of the fine-tuning optimises it.
+    "ndcg_10": lambda metrics: metrics.ndcg_10,
+}
+"""Criteria to choose a checkpoint by, more is better."""
+
+
 class TrainError(ValueError):
     """The training cannot start or go on; the message says why and what to do."""
 
@@ -126,6 +155,9 @@ def train(
     train_labels, validation_labels = data.labels.of("train"), data.labels.of("validation")
     if not len(train_labels) or not len(validation_labels):
         raise TrainError("the corpus needs labelled pairs in both the train and the validation split")
+    for name, known in (("loss", GRADE_HEADS), ("choose_by", CRITERIA)):
+        if getattr(config, name) not in known:
+            raise TrainError(f"{name} '{getattr(config, name)}': there is no such; take {', '.join(known)}")
     started = time.monotonic()
     trainer = _Trainer(data, train_labels, config, device)
     state_file = out / "training-state.pt"
@@ -159,9 +191,7 @@ def train(
                     **{k: round(v, 5) for k, v in validation.as_dict().items()},
                 }
             )
-            # One number to choose by: the three AUCs ask for the branch and for the order inside
-            # either branch.
-            criterion = (validation.auc + validation.auc_3_2 + validation.auc_1_0) / 3
+            criterion = CRITERIA[config.choose_by](validation)
             if criterion > best:
                 best = criterion
                 training = {**asdict(config), "chosen_step": step, "seconds": round(elapsed), "log": log}
@@ -194,13 +224,19 @@ class _Trainer:
         self.keywords = TfIdfKeywords.fit(train_texts)
         train_queries = [data.corpus.query_text[q] for q in np.unique(labels.query)]
         self.tokenizer = train_tokenizer([*train_texts, *train_queries], config.vocab_size)
-        sequences = [self.keywords(text) for text in texts]
-        self.tables = TokenTable.build(self.tokenizer, data.corpus.query_text, sequences)
+        self.sequences = [self.keywords(text) for text in texts]
+        n = len(train_texts)
+        self.informative_idf = math.log((1 + n) / (1 + FILLER * n)) + 1.0
+        self.words_of_ad = [frozenset(text.lower().split()) for text in texts]
+        self.tables = TokenTable.build(self.tokenizer, data.corpus.query_text, self.sequences)
         self.bags = _bags_of_words(self.tables.keywords, len(self.tokenizer), self.train_ads)
 
         torch.manual_seed(config.seed)
-        self.model = HCMRM(HCMRMConfig(vocab_size=len(self.tokenizer), **config.model))
+        sizes = {"vocab_size": len(self.tokenizer), **config.model}
+        self.model = _new_model(sizes, config.loss)
         self.model.to(self.device)  # type: ignore[arg-type]
+        # Of the pre-training alone; fine-tuning starts a head of its own, whatever its loss.
+        self.pqvm_head = nn.Linear(self.model.config.hidden_size, 1).to(self.device)
         self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.stage, self.step = WORDS, 0
         self.optimizer = self._optimizer(config.word_rate)
@@ -229,7 +265,7 @@ class _Trainer:
                 self.optimizer.zero_grad(set_to_none=True)
                 loss = loss_of(rng)
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+                torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
                 self.optimizer.step()
                 self.step += 1
                 self._update_average()
@@ -245,6 +281,7 @@ class _Trainer:
     def state(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
+            "pqvm_head": self.pqvm_head.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
             "stage": self.stage,
@@ -255,6 +292,7 @@ class _Trainer:
         self.stage, self.step = state["stage"], state["step"]
         self.optimizer = self._optimizer(self.config.rate)  # its rates are set at every step
         self.model.load_state_dict(state["model"])
+        self.pqvm_head.load_state_dict(state["pqvm_head"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average = state["average"]
 
@@ -283,9 +321,11 @@ class _Trainer:
             words = self.model.word_logits(fused[hidden]).float()
             read = self.model.text_encoder(text)[:, 0].float()
         loss = functional.cross_entropy(words, text.input_ids[hidden])
+        if self.config.pqvm_weight:
+            loss = loss + self.config.pqvm_weight * self._match_loss(ads, rng)
         if not self.model.config.use_frames:
             return loss
-        seen = visual[:, 1].float()  # the frame's class token, after the empty one
+        seen = self._class_tokens(visual, 1)[:, 0]
         bag = self.bags[ads].to(self.device)
         contrast = contrastive_loss(
             functional.normalize(self.model.frame_projection(seen), dim=-1),
@@ -294,6 +334,47 @@ class _Trainer:
             self.config.temperature,
         )
         return loss + contrast + bag_of_words_loss(self.model.keyword_head(seen), bag)
+
+    def _match_loss(self, ads: IntArray, rng: np.random.Generator) -> Tensor:
+        """Pseudo-query-video matching on some of a step's ads; all of them lend their pseudo-queries."""
+        c = self.config
+        drawn = draw_pseudo_queries([self.sequences[ad] for ad in ads], self._is_informative, 2, rng)
+        chosen = np.sort(rng.choice(len(ads), min(c.pqvm_ads, len(ads)), replace=False))
+        query_ids = token_ids(self.tokenizer, [" ".join(words) for words in drawn.words], 16)
+        with torch.no_grad():
+            vectors = [
+                functional.normalize(self.model.text_encoder.word(ids.to(self.device)).sum(dim=1), dim=-1)
+                for ids in map(torch.from_numpy, (self.tables.keywords[ads[chosen]], query_ids))
+            ]
+            similarity = (vectors[0] @ vectors[1].T).double().cpu().numpy()
+        texts = [self.words_of_ad[ad] for ad in ads[chosen]]
+        row, which, match = matching_pairs(drawn, chosen, texts, similarity, c.pqvm_sharpness, rng)
+        if not len(row):
+            return torch.zeros((), device=self.device)  # no ad of the step has an informative word
+
+        without_words, without_text = rng.random((2, len(row)))
+        texts_read = [
+            self._keywords_without(
+                ads[chosen[r]],
+                drawn.words[w] if without_words[i] < c.pqvm_word_dropout else (),
+                nothing=bool(without_text[i] < c.pqvm_text_dropout and self.model.config.use_frames),
+            )
+            for i, (r, w) in enumerate(zip(row, which, strict=True))
+        ]
+        keyword_ids = token_ids(self.tokenizer, texts_read, 32)
+        text = join_texts(query_ids[which], keyword_ids, markers=self.model.config.match_markers)
+        frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads[chosen]])).to(self.device)
+        with self._autocast():
+            visual = self.model.visual_tokens(frames)
+            fused = self.model.fuse(self._to_device(text), visual, torch.from_numpy(row).to(self.device))
+        logits = self.pqvm_head(fused[:, 0].float())[:, 0]
+        return matching_loss(logits, torch.from_numpy(match).to(self.device))
+
+    def _keywords_without(self, ad: int, words: tuple[str, ...], *, nothing: bool) -> str:
+        return "" if nothing else " ".join(word for word in self.sequences[ad] if word not in words)
+
+    def _is_informative(self, word: str) -> bool:
+        return self.keywords.idf.get(word, self.keywords.unseen) > self.informative_idf
 
     def _grade_loss(self, rng: np.random.Generator) -> Tensor:
         c = self.config
@@ -318,7 +399,7 @@ class _Trainer:
         with self._autocast():
             visual = self.model.visual_tokens(frames, torch.from_numpy(hidden_frames).to(self.device))
             logits = self.model(text, visual, torch.from_numpy(row).to(self.device))
-        loss = hierarchical_softmax_loss(logits, torch.from_numpy(grade).to(self.device))
+        loss = GRADE_HEADS[c.loss].loss(logits, torch.from_numpy(grade).to(self.device))
         if c.topic_weight:
             loss = loss + c.topic_weight * self._topic_loss(query, ads[row], grade)
         if c.word_weight and self.model.config.use_frames:
@@ -330,10 +411,14 @@ class _Trainer:
                 torch.ones(()),
             )
             bag[:, : len(SPECIAL_TOKENS)] = 0.0
-            # The class token of every frame, 1 + frame_tokens apart, after the empty one.
-            classes = visual[:, 1 :: 1 + self.model.config.frame_tokens].float().mean(dim=1)
+            classes = self._class_tokens(visual, frames.shape[1]).mean(dim=1)
             loss = loss + c.word_weight * bag_of_words_loss(self.model.keyword_head(classes), bag)
         return loss
+
+    def _class_tokens(self, visual: Tensor, n_frames: int) -> Tensor:
+        """The class token of every frame among `visual_tokens`: [A, V, v] -> float32 [A, F, v]."""
+        first = int(self.model.config.empty_token)
+        return visual[:, first :: (visual.shape[1] - first) // n_frames].float()
 
     def _to_device(self, text: Any) -> Any:
         return type(text)(*(part.to(self.device) for part in text))
@@ -342,9 +427,12 @@ class _Trainer:
         """Matrix products in bfloat16: a step takes a little over half the time. Losses stay in float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bf16)
 
+    def _parameters(self) -> list[nn.Parameter]:
+        return [*self.model.parameters(), *self.pqvm_head.parameters()]
+
     def _optimizer(self, rate: float) -> torch.optim.AdamW:
-        matrices = [p for p in self.model.parameters() if p.ndim >= 2]
-        vectors = [p for p in self.model.parameters() if p.ndim < 2]
+        matrices = [p for p in self._parameters() if p.ndim >= 2]
+        vectors = [p for p in self._parameters() if p.ndim < 2]
         groups = [
             {"params": matrices, "weight_decay": self.config.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
@@ -365,6 +453,17 @@ def _mask_words(text: TextBatch, share: float, rng: np.random.Generator) -> tupl
     drawn = torch.from_numpy(rng.random(tuple(ids.shape))).to(ids.device)
     hidden = (drawn < share) & (ids >= len(SPECIAL_TOKENS))
     return text._replace(input_ids=ids.masked_fill(hidden, MASK)), hidden
+
+
+def _new_model(sizes: Mapping[str, Any], loss: str) -> HCMRM:
+    """A model whose random start is the default one but for the head: losses start from equal encoders."""
+    model = HCMRM(HCMRMConfig(**sizes))
+    if loss == model.config.grade_head:
+        return model
+    other = HCMRM(HCMRMConfig(**sizes, grade_head=loss))
+    equal = {name: value for name, value in model.state_dict().items() if not name.startswith("grade_head")}
+    other.load_state_dict(equal, strict=False)
+    return other
 
 
 class _PairsByAd:
@@ -393,14 +492,11 @@ class _PairsByAd:
 
 
 def _bags_of_words(keywords: IntArray, vocab_size: int, ads: IntArray) -> Tensor:
-    """Which informative tokens each ad's keywords have: float [A, W].
-
-    Words of more than 3% of the ads are filler.
-    """
+    """Which informative tokens each ad's keywords have, not filler: float [A, W]."""
     bag = torch.zeros(len(keywords), vocab_size)
     bag.scatter_(1, torch.from_numpy(keywords), 1.0)
     bag[:, : len(SPECIAL_TOKENS)] = 0.0
-    bag[:, bag[ads].mean(dim=0) > 0.03] = 0.0
+    bag[:, bag[ads].mean(dim=0) > FILLER] = 0.0
     return bag
 
 

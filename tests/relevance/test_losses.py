@@ -1,4 +1,4 @@
-"""The hierarchical softmax against numbers worked out by hand, and what its score promises."""
+"""The losses against numbers worked out by hand, and what their scores promise."""
 
 # ruff: noqa: E402
 
@@ -14,11 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relevance.hcmrm.losses import (
+    GRADE_HEADS,
     bag_of_words_loss,
+    binary_grade_loss,
     contrastive_loss,
     hierarchical_softmax_loss,
     log_grade_probabilities,
+    log_ordinal_probabilities,
+    matching_loss,
     ranking_score,
+    ranknet_loss,
 )
 
 LOGIT = st.floats(-15, 15)
@@ -93,3 +98,104 @@ def test_bag_of_words_by_hand() -> None:
     # Uniform logits over four words, two of them in the bag; the ad without words counts for nothing.
     bag = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     assert bag_of_words_loss(torch.zeros(2, 4), bag).item() == pytest.approx(math.log(4.0), abs=1e-6)
+
+
+def test_binary_loss_by_hand() -> None:
+    # P(positive) = 3/4 for all: the two positive grades cost ln(4/3) each, the two negative ones ln 4.
+    logits = torch.full((4, 1), math.log(3.0))
+    loss = binary_grade_loss(logits, torch.tensor([0, 1, 2, 3]))
+    assert loss.item() == pytest.approx((math.log(4.0) + math.log(4 / 3)) / 2, abs=1e-6)
+
+
+def test_binary_loss_knows_no_order_within_a_branch() -> None:
+    logits = torch.zeros(2, 1, requires_grad=True)
+    binary_grade_loss(logits, torch.tensor([2, 3])).backward()
+    assert logits.grad is not None
+    assert logits.grad.tolist() == [[-0.25], [-0.25]]
+
+
+def test_matching_loss_by_hand() -> None:
+    # P(match) = 2/3 and 1/5, the first a match, the second none.
+    logits = torch.tensor([math.log(2.0), math.log(1 / 4)])
+    loss = matching_loss(logits, torch.tensor([True, False]))
+    assert loss.item() == pytest.approx((math.log(3 / 2) + math.log(5 / 4)) / 2, abs=1e-6)
+
+
+def test_flat_softmax_by_hand() -> None:
+    # P(grade) = 1/10, 2/10, 3/10, 4/10.
+    logits = torch.log(torch.tensor([[1.0, 2.0, 3.0, 4.0]] * 2))
+    loss = GRADE_HEADS["flat"].loss(logits, torch.tensor([0, 2]))
+    assert loss.item() == pytest.approx((math.log(10.0) + math.log(10 / 3)) / 2, abs=1e-6)
+    # Gains 0, 0.2, 0.6, 1.
+    assert ranking_score(logits, "flat")[0].item() == pytest.approx(0.04 + 0.18 + 0.4, abs=1e-6)
+
+
+def test_ordinal_probabilities_by_hand() -> None:
+    # P(at least 1, 2, 3) = 4/5, 1/2, 1/5: log odds ln 4, 0, -ln 4, so both gaps are ln 4,
+    # which softplus makes of ln(e^(ln 4) - 1) = ln 3.
+    logits = torch.tensor([[math.log(4.0), math.log(3.0), math.log(3.0)]], dtype=torch.float64)
+    probabilities = log_ordinal_probabilities(logits).exp()[0].tolist()
+    assert probabilities == pytest.approx([0.2, 0.3, 0.3, 0.2], abs=1e-9)
+    loss = GRADE_HEADS["ordinal"].loss(logits, torch.tensor([1]))
+    assert loss.item() == pytest.approx(math.log(10 / 3), abs=1e-9)
+
+
+def test_ranknet_by_hand() -> None:
+    # Scores 0, ln 2, ln 4 with grades 0, 3, 3: two pairs of different grade, the better one leading
+    # by ln 2 and by ln 4, with P(in order) = 2/3 and 4/5. The two of grade 3 are not compared.
+    logits = torch.tensor([[0.0], [math.log(2.0)], [math.log(4.0)]])
+    loss = ranknet_loss(logits, torch.tensor([0, 3, 3]))
+    assert loss.item() == pytest.approx((math.log(3 / 2) + math.log(5 / 4)) / 2, abs=1e-6)
+
+
+def test_ranknet_of_equal_grades_is_zero() -> None:
+    logits = torch.randn(3, 1, requires_grad=True)
+    loss = ranknet_loss(logits, torch.tensor([2, 2, 2]))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("name", GRADE_HEADS)
+@given(st.lists(LOGIT, min_size=4, max_size=4))
+def test_every_head_scores_in_the_unit_interval(name: str, values: list[float]) -> None:
+    head = GRADE_HEADS[name]
+    logits = torch.tensor([values[: head.logits]], dtype=torch.float64)
+    assert 0.0 <= ranking_score(logits, name).item() <= 1.0
+    if head.log_probabilities is not None:
+        probabilities = head.log_probabilities(logits).exp()
+        assert (probabilities >= 0.0).all()
+        assert probabilities.sum().item() == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", GRADE_HEADS)
+def test_every_head_survives_extreme_logits(name: str) -> None:
+    head = GRADE_HEADS[name]
+    logits = torch.tensor([[1e4, -1e4, 1e4, -1e4], [-1e4, 1e4, -1e4, 1e4]])[:, : head.logits]
+    logits = logits.clone().requires_grad_()
+    loss = head.loss(logits, torch.tensor([0, 3]))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+@pytest.mark.parametrize("name", GRADE_HEADS)
+def test_every_loss_teaches_the_order_of_its_grades(name: str) -> None:
+    # One logit vector for each grade, fitted alone: the scores come out in order, for BCE only
+    # that of the branches.
+    torch.manual_seed(0)
+    head = GRADE_HEADS[name]
+    logits = torch.zeros(4, head.logits, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.1)
+    for _ in range(60):
+        optimizer.zero_grad()
+        head.loss(logits, torch.arange(4)).backward()
+        optimizer.step()
+    score = ranking_score(logits.detach(), name).tolist()
+    if name == "bce":
+        assert score[0] == score[1] < score[2] == score[3]
+    else:
+        assert score == sorted(score)
+        assert len(set(score)) == 4
