@@ -423,7 +423,7 @@ def _path_of(problem: Any, data: Any) -> _Path:
             data = data[part]
     context = problem.get("ctx", {})
     if "field" in context:
-        path.append(context["field"])
+        path.extend(context["field"].split("."))
     elif problem["type"] == "union_tag_invalid":
         path.append(context["discriminator"].strip("'"))
     return tuple(path)
