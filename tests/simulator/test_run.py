@@ -86,7 +86,7 @@ def test_budgets_are_new_every_day() -> None:
 
 
 def test_users_who_see_irrelevant_ads_stay_away() -> None:
-    users = UserModel(examination=(1.0,), return_rate=0.8, return_elasticity=60.0)
+    users = UserModel(examination=(1.0,), return_rate=0.8, return_elasticity=120.0)
 
     def queries_by_day(grade: int) -> list[int]:
         market = replace(hand_market([2.0, 1.0], grade=grade, n_queries=3000), users=users)
