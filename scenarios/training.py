@@ -69,7 +69,7 @@ def train_model(
     modality: str = "joint",
     device: str = "cpu",
     threads: int | None = None,
-    settings: Mapping[str, int] | None = None,
+    settings: Mapping[str, int | float | str] | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
 ) -> Checkpoint:
     """Train HCMRM and leave its checkpoint in `out`; a training that was stopped there goes on.
