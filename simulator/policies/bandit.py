@@ -32,8 +32,8 @@ class Bandit:
     arms: float = 6
     lowest: float = 0.4
     highest: float = 1.0
-    width: float = 0.3
-    memory: float = 0.99
+    width: float = 0.1
+    memory: float = 1.0
 
     def __post_init__(self) -> None:
         require(self, positive=("lowest", "highest", "memory"), not_negative=("width",), shares=("memory",))
