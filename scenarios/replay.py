@@ -10,17 +10,19 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from scenarios.errors import ScenarioError, TableError, did_you_mean
+from scenarios.fusion_schema import RULE_SETTINGS
 from scenarios.market import Progress
 from scenarios.replay_estimates import examination_by_pairs, examination_by_pctr
-from scenarios.replay_market import Auctions, relevance_by, table_market
+from scenarios.replay_market import Auctions, relevance_by, table_market, to_arrays
 from scenarios.replay_pages import logged_figures, replayed_figures
-from scenarios.schema import FusionSettings, Settings
+from scenarios.replay_table import read_auctions, read_budgets
+from scenarios.settings import Settings
 from scenarios.store import whole_folder
 from simulator.arrays import FloatArray
 from simulator.auction import AuctionModel
@@ -31,6 +33,10 @@ CLIP = 10.0
 """Default cap on the weight of a logged click."""
 FEW = 1000
 """Effective impressions, or clicks that examination is estimated from, below which a warning is due."""
+
+THRESHOLDS = (0.3, 0.6)
+RULES = tuple(name for name in RULE_SETTINGS if name != "learnt")
+"""What is tried where nothing is said; a learnt rule is for those who have learnt its weights."""
 
 Origin = Literal[
     "given", "from ads seen in several slots", "from clicks over pCTR", "the simulator's default"
@@ -46,14 +52,10 @@ _COLUMNS = (
     *("queries", "fill", "irrelevant_share", "graded_share", "mean_price", "clicks", "revenue"),
     *("clicks_model", "revenue_model", "revenue_model_se", "revenue_in_budget"),
     *("clicks_ips", "clicks_ips_se", "revenue_ips", "revenue_ips_se"),
+    *("change", "change_se"),
     *("clicks_sn", "clicks_sn_se", "revenue_sn", "revenue_sn_se"),
     *("covered", "same_slot", "clicks_covered", "effective_impressions", "clipped"),
 )
-
-RULE_SETTINGS: dict[str, type[Settings]] = {
-    get_args(kind.model_fields["rule"].annotation)[0]: kind for kind in get_args(get_args(FusionSettings)[0])
-}
-"""Fusion rules by the name that a scenario knows them by."""
 
 
 class Entry(NamedTuple):
@@ -82,20 +84,20 @@ def entries(
     *,
     scorers: Sequence[str] = (),
     rules: Sequence[str] = (),
-    thresholds: Sequence[float] = (0.3, 0.6),
+    thresholds: Sequence[float] = THRESHOLDS,
 ) -> list[Entry]:
     """Ranking without relevance, then each relevance column by each rule, gates once for each threshold.
 
     Args:
         scorers: of `auctions.scorers`; () all of them.
-        rules: of RULE_SETTINGS, () all of them; apart from thresholds at their defaults.
+        rules: of RULE_SETTINGS, () takes RULES; apart from thresholds at their defaults.
 
     Raises:
         TableError: the table has no such column.
         ScenarioError: there is no such rule, or a threshold is out of range.
     """
     fused: list[tuple[str, FusionRule]] = []
-    for name in dict.fromkeys(rules or RULE_SETTINGS):
+    for name in dict.fromkeys(rules or RULES):
         if name not in RULE_SETTINGS:
             known = ", ".join(RULE_SETTINGS)
             raise ScenarioError(
@@ -133,8 +135,9 @@ def replay(
         way (kind "replay") with scorer, rule, fill, irrelevant_share of the shown ads that are graded (null
         without grades), graded_share of them, covered (share of the shown ads that the log showed for the
         same event), same_slot (in the same slot), clicks, revenue and mean price by the model, clicks and
-        revenue by ips and by sn with standard errors, effective_impressions, clipped share of the covered,
-        and revenue_in_budget: by the model, no advertiser counted beyond its budget.
+        revenue by ips and by sn with standard errors, change of revenue by ips relative to the log's with
+        the standard error of the paired difference, effective_impressions, clipped share of the covered, and
+        revenue_in_budget: by the model, no advertiser counted beyond its budget.
 
     Raises:
         TableError: a column that is needed is missing, or the log has no click to estimate examination from.
@@ -179,6 +182,46 @@ def replay(
         days=auctions.days,
         warnings=tuple(_warnings(auctions, points, log, clip, origin)),
     )
+
+
+def replay_file(
+    path: Path,
+    *,
+    advertisers: Path | None = None,
+    scorers: Sequence[str] = (),
+    rules: Sequence[str] = (),
+    thresholds: Sequence[float] | None = None,
+    examination: Sequence[float] | None = None,
+    reserve: float = 0.0,
+    mechanism: str = "gsp",
+    clip: float = CLIP,
+    seed: int = 1,
+    progress: Progress | None = None,
+) -> tuple[Replay, dict[str, Any]]:
+    """Replay a table of auctions from a file; the result, and the settings that it was made with.
+
+    Raises:
+        TableError, ScenarioError: see `read_auctions`, `entries` and `replay`.
+    """
+    thresholds = THRESHOLDS if thresholds is None else thresholds
+    try:
+        auction = AuctionModel(reserve=reserve, mechanism=mechanism)
+    except ValueError as error:
+        raise ScenarioError(f"--reserve {reserve:g}, --mechanism {mechanism}: {error}") from None
+    auctions = to_arrays(read_auctions(path), None if advertisers is None else read_budgets(advertisers))
+    ways = entries(auctions, scorers=scorers, rules=rules, thresholds=thresholds)
+    result = replay(
+        auctions, ways, auction=auction, examination=examination, clip=clip, seed=seed, progress=progress
+    )
+    settings = {
+        "advertisers": None if advertisers is None else str(advertisers),
+        "rankings": [f"{way.scorer}, {way.rule}" for way in ways],
+        "reserve": reserve,
+        "mechanism": mechanism,
+        "clip": clip,
+        "seed": seed,
+    }
+    return result, settings
 
 
 def write_replay(root: Path, result: Replay, settings: dict[str, Any]) -> Path:

@@ -70,12 +70,23 @@ def estimate(pages: Pages, clip: float, worth: FloatArray | None = None) -> Esti
     seen = pages.weight > 0
     capped = np.minimum(pages.weight, clip)
     model = (worth * pages.expected).sum(axis=1)
-    logged = (worth * capped * pages.clicked).sum(axis=1)
-    unseen = (worth * np.where(seen, 0.0, pages.expected)).sum(axis=1)
+    logged, unseen = _ips(pages, clip, worth)
     # What the model expects of the capped clicks: the expected ones of this slot, less what the cap takes.
     share = np.divide(capped, pages.weight, out=np.zeros_like(capped), where=seen)
     modelled = (worth * share * pages.expected).sum(axis=1)
     return Estimates(_total(model), _total(logged + unseen), _ratio(logged, modelled, model))
+
+
+def gain(pages: Pages, clip: float, earned: FloatArray) -> Estimate:
+    """What these pages earn by ips more than the log's pages did, which earned F[U]; page by page."""
+    logged, unseen = _ips(pages, clip, pages.price)
+    return _total(logged + unseen - earned)
+
+
+def _ips(pages: Pages, clip: float, worth: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """By page, F[U]: the worth of capped weighted clicks, and of those expected where the log has none."""
+    logged = (worth * np.minimum(pages.weight, clip) * pages.clicked).sum(axis=1)
+    return logged, (worth * np.where(pages.weight > 0, 0.0, pages.expected)).sum(axis=1)
 
 
 def effective_sample_size(weight: FloatArray) -> float:
@@ -93,8 +104,8 @@ def examination_by_pctr(position: IntArray, clicked: BoolArray, pctr: FloatArray
     """
     shown = position > 0
     slot = position[shown] - 1
-    clicks: FloatArray = np.bincount(slot, weights=clicked[shown].astype(np.float64))
-    expected: FloatArray = np.bincount(slot, weights=pctr[shown])
+    clicks = _sums(slot, clicked[shown])
+    expected = _sums(slot, pctr[shown])
     return _falling(clicks, expected) if clicks.any() and expected.any() else None
 
 
@@ -114,23 +125,28 @@ def examination_by_pairs(position: IntArray, clicked: BoolArray, pair: IntArray)
     cell, at = np.unique(group * n_slots + slot, return_inverse=True)  # a pair in a slot
     group, slot = cell // n_slots, cell % n_slots
     moved = np.bincount(group)[group] > 1
-    clicks, views = np.bincount(at, weights=click), np.bincount(at).astype(np.float64)
+    clicks, views = _sums(at, click), _sums(at, np.ones_like(click))
     group, slot, clicks, views = group[moved], slot[moved], clicks[moved], views[moved]
-    by_slot: FloatArray = np.bincount(slot, weights=clicks, minlength=n_slots)
+    by_slot = _sums(slot, clicks, n_slots)
     if by_slot.sum() < MIN_CLICKS or not by_slot.all():
         return None
-    of_pair = np.bincount(group, weights=clicks)
-    alpha, expected = np.ones(n_slots), np.ones(n_slots)
+    of_pair = _sums(group, clicks)
+    alpha, expected = np.ones(n_slots), by_slot
     for _ in range(MAX_TURNS):
-        looks = np.bincount(group, weights=views * alpha[slot])
+        looks = _sums(group, views * alpha[slot])
         attraction = np.divide(of_pair, looks, out=np.zeros_like(looks), where=looks > 0)
-        expected = np.bincount(slot, weights=views * attraction[group], minlength=n_slots)
+        expected = _sums(slot, views * attraction[group], n_slots)
         new = by_slot / expected
         new /= new[0]
         if np.abs(new - alpha).max() < 1e-6:
             break
         alpha = new
     return _falling(by_slot, expected)
+
+
+def _sums(group: IntArray, values: FloatArray | BoolArray, n: int = 0) -> FloatArray:
+    """Sums F[n] of values by group."""
+    return np.bincount(group, weights=values, minlength=n).astype(np.float64)
 
 
 def _falling(clicks: FloatArray, expected: FloatArray) -> FloatArray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scenarios.replay_estimates import Estimates, Pages, effective_sample_size, estimate
+from scenarios.replay_estimates import Estimates, Pages, effective_sample_size, estimate, gain
 from scenarios.replay_market import UNGRADED, Auctions
 from simulator import journey
 from simulator.arrays import MICROS, FloatArray, GradeArray, IntArray, to_micros
@@ -88,6 +88,11 @@ def replayed_figures(auctions: Auctions, market: Market, clip: float) -> dict[st
         for kind in ("ips", "sn"):
             total, error = getattr(found, kind)
             figures |= {f"{name}_{kind}": total, f"{name}_{kind}_se": error}
+    if auctions.price is not None:
+        earned = np.where(auctions.clicked, auctions.price, 0.0).sum(axis=1)
+        total, error = gain(pages, clip, earned)
+        if earned.any():
+            figures |= {"change": total / earned.sum(), "change_se": error / earned.sum()}
     figures["revenue_model_se"] = estimate(pages, clip, price).model.error
     return figures
 
