@@ -167,10 +167,20 @@ class _Line:
         Args:
             arrivals: "right" also lets come what arrives at `now`.
         """
-        stop = int(np.searchsorted(self._coming_s, now, side=arrivals))
-        new, new_s = self._coming[self._n_seen : stop], self._coming_s[self._n_seen : stop]
-        self._n_seen = stop
-        if self.cache is not None and new.size:
+        stop = int(self._coming_s.searchsorted(now, side=arrivals))
+        if stop > self._n_seen:
+            self._join(self._coming[self._n_seen : stop], self._coming_s[self._n_seen : stop])
+            self._n_seen = stop
+        due = slice(self._n_due, self._first_after(now, self._n_due, "left"))
+        if due.stop > due.start:
+            self._n_due = due.stop
+            late = due.start + np.flatnonzero(~self._answered[due])
+            self._answered[late] = True
+            self._settled.append((self._row[late], self._deadline_s[late], self._late))
+
+    def _join(self, new: IntArray, new_s: FloatArray) -> None:
+        """Let arrivals I[Q], at F[Q] seconds, join the line, except for those that the cache answers."""
+        if self.cache is not None:
             query = self._market.query[new]
             hit = self.cache.holds(new, query)
             self.cache.use(query[hit])
@@ -180,13 +190,6 @@ class _Line:
         self._row[places], self._arrival_s[places] = new, new_s
         self._deadline_s[places] = new_s + self._patience_s
         self._tail = places.stop
-
-        due = slice(self._n_due, self._first_after(now, self._n_due, "left"))
-        self._n_due = due.stop
-        late = due.start + np.flatnonzero(~self._answered[due])
-        self._answered[late] = True
-        if late.size:
-            self._settled.append((self._row[late], self._deadline_s[late], self._late))
 
     def batch_closes_s(self, now: float) -> float:
         """When the next batch closes, as far as is known at `now`: not before `now`; inf if nobody comes."""
@@ -245,7 +248,9 @@ class _Line:
 
     def _first_after(self, now: float, place: int, side: Literal["left", "right"]) -> int:
         """The first place from `place` on that is not given up before ("left"), or by ("right"), `now`."""
-        return place + int(np.searchsorted(self._deadline_s[place : self._tail], now, side=side))
+        if place == self._tail or self._deadline_s[place] > now:
+            return place
+        return place + int(self._deadline_s[place : self._tail].searchsorted(now, side=side))
 
     def _nth_coming_s(self, n: int, until_s: float) -> float:
         """When the n-th query from now on joins the line (1 is the next); inf if that is after `until_s`."""
@@ -253,9 +258,9 @@ class _Line:
             nth = self._n_seen + n - 1
             when_s = self._coming_s[nth] if nth < self._coming.size else inf
             return float(when_s) if when_s <= until_s else inf
-        start = self._n_seen
+        start, step = self._n_seen, max(64, 2 * n)
         while start < self._coming.size and self._coming_s[start] <= until_s:
-            rows = self._coming[start : start + ROWS_AT_ONCE]
+            rows = self._coming[start : start + step]
             missed = start + np.flatnonzero(~self.cache.holds(rows, self._market.query[rows]))
             if missed.size >= n:
                 when_s = float(self._coming_s[missed[n - 1]])

@@ -137,7 +137,8 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
     present = (batch.candidate >= 0) & active[batch.advertiser]
     if batch.first_stage is not None:
         cheap = rule.score(batch.bid, batch.pctr, batch.first_stage)
-        present = serving.shortlist(cheap, present, batch.tie_break, market.serving.first_stage_keep)
+        may = present & (batch.bid >= model.reserve)  # that is known without any score
+        present = serving.shortlist(cheap, may, batch.tie_break, market.serving.first_stage_keep)
     eligible = auction.eligible(score, batch.bid, model.reserve, present, score_reserve)
     ranking = auction.allocate(score, eligible, market.n_slots + 1, batch.tie_break)
     price = auction.MECHANISMS[model.mechanism](

@@ -42,9 +42,9 @@ def mm1_error(load: float, n: float) -> float:
     return sqrt(load * (2 + 5 * load - 4 * load**2 + load**3) / (1 - load) ** 4 / n)
 
 
-@pytest.mark.parametrize("load", [0.3, 0.6])
+@pytest.mark.parametrize("load", [0.3, 0.5])
 def test_mm1_waits_load_over_one_minus_load(load: float) -> None:
-    n = 40_000
+    n = 30_000
     model = ServingModel(batch_size=1, service_s=1.0, service_distribution="exponential")
     log = simulate(queue_market(model, rate=load, n=n))
     wait, error = load / (1 - load), mm1_error(load, n)
@@ -56,9 +56,9 @@ def test_mm1_waits_load_over_one_minus_load(load: float) -> None:
         assert np.quantile(waits(log), share) == pytest.approx(expected, rel=0.1)
 
 
-@pytest.mark.parametrize("load", [0.3, 0.6])
+@pytest.mark.parametrize("load", [0.3, 0.5])
 def test_md1_waits_half_as_long(load: float) -> None:
-    n = 40_000
+    n = 30_000
     log = simulate(queue_market(ServingModel(batch_size=1, service_s=1.0), rate=load, n=n))
     wait = load / (2 * (1 - load))  # Pollaczek and Khinchine, without variance of the service
     # Its waits vary less than those of M/M/1, whose error is therefore a safe one.
@@ -67,7 +67,7 @@ def test_md1_waits_half_as_long(load: float) -> None:
 
 
 def test_mmc_waits_by_erlangs_c() -> None:
-    servers, offered, n = 3, 2.1, 40_000
+    servers, offered, n = 3, 2.1, 30_000
     model = ServingModel(batch_size=1, servers=servers, service_s=1.0, service_distribution="exponential")
     log = simulate(queue_market(model, rate=offered, n=n))
     full = offered**servers / factorial(servers) * servers / (servers - offered)
@@ -81,7 +81,7 @@ def test_impatient_customers_of_mm1_are_lost_as_known() -> None:
     P(lost) = (1 - r) r g / (1 - r^2 g) with g = e^-(1-r)t; for t = 0 this is Erlang's r / (1 + r). Whoever
     is taken up by a server is served to the end, in time or not, so the lost are those who were never scored.
     """
-    load, patience, n = 0.8, 3.0, 40_000
+    load, patience, n = 0.8, 3.0, 30_000
     model = ServingModel(batch_size=1, service_s=1.0, service_distribution="exponential", timeout_s=patience)
     log = simulate(queue_market(model, rate=load, n=n))
     g = np.exp(-(1 - load) * patience)
@@ -162,7 +162,7 @@ def models(draw: st.DrawFn) -> ServingModel:
 
 
 @given(model=models(), seed=st.integers(0, 10**6), days=st.sampled_from([1, 3]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_agrees_with_one_query_at_a_time(model: ServingModel, seed: int, days: int) -> None:
     rng = np.random.default_rng(seed)
     n = 120
@@ -202,14 +202,14 @@ def busy_market(model: ServingModel, **changes: object) -> Market:
     return with_settings(market, serving=model, paced=paced, **changes)
 
 
-OVERLOADED = ServingModel(batch_size=4, service_s=300.0, timeout_s=500.0)
+BUSY = ServingModel(batch_size=4, service_s=200.0, timeout_s=300.0)
 TIMES = ("answered_s", "served", "scored_pairs")
 
 
 def test_fallback_ranks_by_its_own_relevance() -> None:
-    relevance = busy_market(OVERLOADED).relevance
+    relevance = busy_market(BUSY).relevance
     unhurried = simulate(busy_market(ServingModel()))
-    model = replace(OVERLOADED, fallback="bm25")
+    model = replace(BUSY, fallback="bm25")
     log = simulate(busy_market(model, fallback_relevance=relevance))
     late = log.served == serving.FALLBACK
     assert 0.1 < late.mean() < 0.9
@@ -223,12 +223,12 @@ def test_fallback_ranks_by_its_own_relevance() -> None:
 
 
 def test_late_queries_without_a_fallback_show_nothing() -> None:
-    log = simulate(busy_market(OVERLOADED))
+    log = simulate(busy_market(BUSY))
     late = log.served == serving.SKIPPED
     assert 0.1 < late.mean() < 0.9
     assert not log.n_shown[late].any()
-    assert waits(log)[late] == pytest.approx(500.0)
-    assert (waits(log)[~late] <= 500.0).all()
+    assert waits(log)[late] == pytest.approx(300.0)
+    assert (waits(log)[~late] <= 300.0).all()
 
 
 def test_money_is_charged_in_the_order_of_time() -> None:
@@ -260,7 +260,7 @@ def test_lru_of_two_has_the_known_hit_rate() -> None:
     """P(i used last, j before it) = p_i p_j / (1 - p_i) (King 1971)."""
     p = np.array([0.4, 0.3, 0.2, 0.1])
     expected = sum((p[i] + p[j]) * p[i] * p[j] / (1 - p[i]) for i in range(4) for j in range(4) if i != j)
-    n = 20_000
+    n = 10_000
     assert hit_share(simulate(cached_market(p, n, 2))) == pytest.approx(expected, abs=4 / sqrt(4 * n))
 
 
@@ -268,13 +268,13 @@ def test_lru_hit_rate_of_zipf_traffic_is_ches_approximation() -> None:
     """Che, Tung and Wang 2002: hit rate sum p (1 - e^-pT), where sum (1 - e^-pT) is the capacity."""
     p = 1.0 / np.arange(1, 201) ** 0.9
     p /= p.sum()
-    n, capacity = 20_000, 30
+    n, capacity = 10_000, 30
     low, high = 1.0, 1e6
     for _ in range(100):
         middle = sqrt(low * high)
         low, high = (middle, high) if (1 - np.exp(-p * middle)).sum() < capacity else (low, middle)
     expected = float((p * (1 - np.exp(-p * low))).sum())
-    assert hit_share(simulate(cached_market(p, n, capacity))) == pytest.approx(expected, abs=0.015)
+    assert hit_share(simulate(cached_market(p, n, capacity))) == pytest.approx(expected, abs=0.02)
 
 
 @pytest.mark.parametrize("cache", [{"cache_queries": 15}, {"cache_hit_rate": 0.4}])
