@@ -12,7 +12,7 @@ import numpy as np
 
 from simulator.arrays import BoolArray, FloatArray, IntArray, to_micros
 from simulator.churn import ChurnModel
-from simulator.policies import BidPolicy, Bids, Report, State, make_policy
+from simulator.policies import BidPolicy, Bids, Report, State, even_spend_gap, make_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +111,8 @@ def pace(
     spends what it planned on average over the ticks; clipping the error would put that off. Multiplicative
     dual descent: Balseiro, Lu and Mirrokni 2020, "Dual mirror descent for online allocation problems".
     """
-    plan = (remaining + spent) / (ticks_left + 1.0)
-    error = 1.0 - np.divide(spent, plan, out=np.ones_like(plan), where=plan > 0)
-    moved = np.clip(multiplier * np.exp(model.pacing_step * error), model.pacing_floor, 1.0)
+    gap = even_spend_gap(spent, remaining, ticks_left)
+    moved = np.clip(multiplier * np.exp(model.pacing_step * gap), model.pacing_floor, 1.0)
     return np.where(paced, moved, multiplier)
 
 

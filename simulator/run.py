@@ -74,16 +74,15 @@ class Run:
         return self.rows
 
     def answer(self, rows: IntArray, answered_s: FloatArray, served: int = FULL) -> None:
-        """Answer arrivals I[Q] (ascending) at the bids and budgets of now; log them as answered at F[Q].
+        """Answer arrivals I[Q] at the bids and budgets of now; log them as answered at F[Q], which ascends.
 
-        `served` says by what (see serving.py).
+        `served` says which scorer ranks them (see serving.py).
         """
         outcome = journey.answer(
             self.market, self.accounts, self.bid, rows, self.bidding.participation, served
         )
         conversion_s = journey.conversions(self.market, rows, outcome, answered_s)
         journey.record(self.recorder, rows, outcome, answered_s, conversion_s)
-        self.recorder.served[rows] = served
         if self.tally is not None:
             self.tally.count(rows, outcome, conversion_s)
         self.n_answered += rows.size
@@ -111,8 +110,9 @@ class Run:
         self.spent += self.accounts.spent
         self.ran_out |= self.present & ~self.accounts.active
         market = self.market
+        # What came after the last tick is not the next day's, whose budgets are new.
+        self._report((self.day + 1) * market.horizon_s, 0.0)
         if market.bidders.churn.on:
-            self._report((self.day + 1) * market.horizon_s, 0.0)  # what the last tick brought
             spent = self.accounts.spent / MICROS
             self.returns = churn.remember(
                 market.bidders.churn, self.returns, spent, self.earned, self.present

@@ -9,13 +9,18 @@ from simulator.arrays import FloatArray
 from simulator.policies.protocol import Bids, Report, always, require
 
 
-def even_spend_gap(report: Report) -> FloatArray:
+def even_spend_gap(spent: FloatArray, remaining: FloatArray, ticks_left: float) -> FloatArray:
     """1 - spent / plan F[n] of the last tick: above 0 where less than the plan was spent.
 
-    The plan is to spend what was left before the tick evenly over the ticks. 0 where nothing was left.
+    The plan is to spend what was left before the tick evenly over the ticks, of which `ticks_left` come after
+    it; `spent` F[n] in the tick, `remaining` F[n] after it (currency). 0 where nothing was left.
     """
-    plan = (report.remaining + report.spent) / (report.ticks_left + 1.0)
-    return 1.0 - np.divide(report.spent, plan, out=np.ones_like(plan), where=plan > 0)
+    plan = (remaining + spent) / (ticks_left + 1.0)
+    return 1.0 - np.divide(spent, plan, out=np.ones_like(plan), where=plan > 0)
+
+
+def _gap(report: Report) -> FloatArray:
+    return even_spend_gap(report.spent, report.remaining, report.ticks_left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ class DualPacing:
         return np.ones_like(value), always(np.full_like(value, self.shading))
 
     def adjust(self, state: FloatArray, report: Report, u: FloatArray) -> tuple[FloatArray, Bids]:
-        pace = np.clip(state * np.exp(self.step * even_spend_gap(report)), self.floor, 1.0)
+        pace = np.clip(state * np.exp(self.step * _gap(report)), self.floor, 1.0)
         return pace, always(self.shading * pace)
 
 
@@ -73,7 +78,7 @@ class PidPacing:
         return PidState(zero, zero), always(np.full_like(value, self.shading))
 
     def adjust(self, state: PidState, report: Report, u: FloatArray) -> tuple[PidState, Bids]:
-        least, gap = np.log(self.floor), even_spend_gap(report)
+        least, gap = np.log(self.floor), _gap(report)
         integral = np.clip(state.integral + self.ki * gap, least, 0.0)
         log_pace = np.clip(self.kp * gap + integral + self.kd * (gap - state.gap), least, 0.0)
         return PidState(integral, gap), always(self.shading * np.exp(log_pace))
@@ -101,6 +106,6 @@ class Throttling:
         return bids, bids
 
     def adjust(self, state: Bids, report: Report, u: FloatArray) -> tuple[Bids, Bids]:
-        moved = state.participation * (1.0 + self.rate * np.sign(even_spend_gap(report)))
+        moved = state.participation * (1.0 + self.rate * np.sign(_gap(report)))
         bids = Bids(state.multiplier, np.clip(moved, self.least, 1.0))
         return bids, bids
