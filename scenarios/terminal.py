@@ -19,9 +19,10 @@ from scenarios.schema import Scenario
 if TYPE_CHECKING:
     from relevance.evaluation import ScorerEvaluation
     from scenarios.pctr import CtrFile
+    from scenarios.replay import Replay
 
 NAMES = {"none": "no relevance", "bm25": "BM25", "hcmrm": "HCMRM", "oracle": "oracle"}
-MIN_WIDTH = 120
+MIN_WIDTH = 132
 """Columns that the widest table takes."""
 
 
@@ -176,6 +177,55 @@ def ctr_tables(fitted: CtrFile, assumed: Sequence[float]) -> list[Section]:
         Section("Coefficients in the log odds", coefficients, base),
         Section("P(examined) by slot", slots, "the first slot's is taken as given"),
     ]
+
+
+_REPLAY_NOTE = """\
+revenue per 1000 queries; model: clicks as pCTR says; self-norm.: the same, scaled by what logged clicks say;
+IPS: logged clicks, weighted by how likely slots are looked at, and pCTR where the log has not shown the ad;
+vs. log: IPS against what was earned, page by page; +-: standard error; price per click by pCTR;
+irrel.: share of grade 0 among graded ads; covered: share of the ads that the log showed for the same query;
+ESS: effective sample size of those, (sum w)^2 / sum w^2"""
+
+
+def replay_table(replay: Replay) -> Section:
+    """One row for the log, then one for each way to rank it."""
+    rows = replay.points.rows(named=True)
+    headings = ["ranked by", "rule", "model", "self-norm.", "IPS", "+-", "vs. log", "+-", "price", "fill"]
+    table = _table([*headings, "irrel.", "covered", "ESS"])
+    for row in rows:
+        per_thousand = 1000.0 / row["queries"]
+
+        def revenue(kind: str, row: dict[str, Any] = row, scale: float = per_thousand) -> str:
+            value = row[f"revenue_{kind}"]
+            return _cell(None if value is None else scale * value, _number)
+
+        if row["kind"] == "log":
+            spent = row["revenue"]
+            actual = _cell(None if spent is None else per_thousand * spent, _number)
+            figures = [revenue("model"), "", actual, "", "", ""]
+        else:
+            figures = [revenue(kind) for kind in ("model", "sn", "ips", "ips_se")]
+            figures += [_cell(row["change"], _change), _cell(row["change_se"], _percent)]
+        name = "as logged" if row["kind"] == "log" else NAMES.get(row["scorer"], row["scorer"])
+        table.add_row(
+            name,
+            row["rule"] or "",
+            *figures,
+            *(_cell(row[metric], form) for metric, form in _REPLAY_COLUMNS),
+        )
+    title = f"{replay.source}: {int(rows[0]['queries']):,} queries auctioned again"
+    slots = ", ".join(f"{p:.3g}" for p in replay.examination)
+    note = f"{_REPLAY_NOTE}\nslots are looked at with probability {slots} ({replay.examination_is})"
+    return Section(title, table, "\n".join([note, *(f"warning: {text}" for text in replay.warnings)]))
+
+
+_REPLAY_COLUMNS: tuple[tuple[str, Format], ...] = (
+    ("mean_price", _number),
+    ("fill", _percent),
+    ("irrelevant_share", _percent),
+    ("covered", _percent),
+    ("effective_impressions", lambda value: f"{value:,.0f}"),
+)
 
 
 def print_tables(sections: Sequence[Section]) -> None:
