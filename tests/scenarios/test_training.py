@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from relevance.errors import CheckpointError
 from relevance.oracle import GRADE_GAIN
 from scenarios import cache as disk
 from scenarios import inspect_query, override, prepare, relevance_of
+from scenarios.market import checkpoint_folder
 from simulator.world import WorldConfig, labelled_corpus
 from tests.scenarios.test_cli import REPOSITORY, refused, relbid
 
@@ -167,3 +169,32 @@ def test_frames_that_the_model_cannot_read_are_refused(prepared, trained):
     other = prepare(override(prepared.scenario, settings))
     with pytest.raises(CheckpointError, match=r"reads 3 frames of 48x48 pixels, the ads have 3 of 64x64"):
         relevance_of(other, "hcmrm")
+
+
+def test_a_model_without_grades_scores_too(prepared, trained, tmp_path):
+    # Trained with binary labels: one logit, whose sigmoid ranks; there is no P(grade) to show.
+    done = relbid(*TRAIN, "--steps", 1, "--loss", "bce", "--pqvm-weight", 1, "--out", "bce", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((trained / "bce" / "config.json").read_text())["grade_head"] == "bce"
+    scenario = override(prepared.scenario, {"hcmrm.checkpoint": str(trained / "bce"), "scorer": "hcmrm"})
+    own = prepare(scenario, cache=tmp_path)
+    read = relevance_of(own, "hcmrm", cache=tmp_path)
+    assert read.grade_probabilities is None
+    met = own.candidate >= 0
+    assert ((read.score[met] > 0.0) & (read.score[met] < 1.0)).all()
+    again = relevance_of(own, "hcmrm", cache=tmp_path)  # from disk
+    assert again.grade_probabilities is None
+    np.testing.assert_array_equal(again.score, read.score)
+
+    table = inspect_query(own, read, 0)
+    assert table.select("p0", "p1", "p2", "p3").null_count().row(0) == (len(table),) * 4
+    np.testing.assert_array_equal(np.sort(table["relevance"].to_numpy()), np.sort(read.score[0][met[0]]))
+
+
+def test_checkpoints_of_the_package_have_names(prepared):
+    shipped = checkpoint_folder(prepared.scenario)
+    assert checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "shipped"})) == shipped
+    bce = checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "bce"}))
+    assert bce == shipped.with_name("checkpoint-bce")
+    own = checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "models/bce"}))
+    assert own == Path("models/bce")

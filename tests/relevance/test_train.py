@@ -1,0 +1,128 @@
+"""What the settings of a training do: the loss, pseudo-queries, the choice of the checkpoint."""
+
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from relevance.corpus import LabelledCorpus
+from relevance.hcmrm import HcmrmScorer
+from relevance.hcmrm.losses import GRADE_HEADS
+from relevance.hcmrm.train import CRITERIA, TrainConfig, TrainError, TrainProgress, train
+from relevance.metrics import RelevanceMetrics
+from relevance.protocol import check_scorer
+
+from .tiny import TINY_TRAINING, tiny_corpus
+
+
+@pytest.fixture(scope="module")
+def branded() -> LabelledCorpus:
+    """The tiny corpus with more ads, each of a brand of its own: words rare enough for pseudo-queries."""
+    data = tiny_corpus(66)
+    titles = tuple(f"{title} brand{i}" for i, title in enumerate(data.corpus.ad_title))
+    return dataclasses.replace(data, corpus=dataclasses.replace(data.corpus, ad_title=titles))
+
+
+def _losses(data: LabelledCorpus, out: Path, config: TrainConfig) -> list[float]:
+    """The losses of the align stage."""
+    seen: list[float] = []
+
+    def note(progress: TrainProgress) -> None:
+        if progress.stage == "align":
+            seen.append(progress.loss)
+
+    train(data, out, config, progress=note)
+    return seen
+
+
+@pytest.mark.parametrize("loss", GRADE_HEADS)
+def test_every_loss_trains_a_scorer(tmp_path: Path, loss: str) -> None:
+    data = tiny_corpus()
+    config = dataclasses.replace(TINY_TRAINING, align_steps=0, finetune_steps=2, loss=loss)
+    checkpoint = train(data, tmp_path, config)
+    assert json.loads((tmp_path / "config.json").read_text())["grade_head"] == loss
+    scorer = HcmrmScorer(checkpoint, data.corpus)
+    assert check_scorer(scorer, data.corpus, np.random.default_rng(0)) == []
+    score, probabilities = scorer.read(np.array([0, 1, 2]), np.array([3, 4, 5]))
+    if loss in ("bce", "ranknet"):
+        assert probabilities is None
+    else:
+        assert probabilities is not None
+        assert probabilities @ np.array([0.0, 0.2, 0.6, 1.0]) == pytest.approx(score)
+
+
+def test_losses_start_from_equal_encoders(tmp_path: Path) -> None:
+    # No step moves anything at a rate of 0, so that the checkpoints hold the random starts.
+    data, starts = tiny_corpus(), []
+    still = {"word_rate": 0.0, "align_rate": 0.0, "rate": 0.0, "finetune_steps": 1, "align_steps": 0}
+    for loss in ("hierarchical", "bce"):
+        config = dataclasses.replace(TINY_TRAINING, loss=loss, **still)
+        starts.append(train(data, tmp_path / loss, config).model.state_dict())
+    for name, value in starts[0].items():
+        if name.startswith("grade_head"):
+            assert value.shape != starts[1][name].shape
+        else:
+            assert torch.equal(value, starts[1][name]), name
+
+
+def test_pseudo_queries_are_learnt(branded: LabelledCorpus, tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        TINY_TRAINING,
+        align_steps=60,
+        align_batch=24,
+        align_rate=5e-3,
+        finetune_steps=1,
+        pqvm_weight=100.0,  # so that the loss is nearly this one alone
+        pqvm_ads=12,
+        pqvm_word_dropout=0.0,
+        pqvm_text_dropout=0.0,
+    )
+    losses = _losses(branded, tmp_path, config)
+    assert np.mean(losses[:3]) > 65.0  # at chance 100 ln 2
+    assert np.mean(losses[-5:]) < 50.0
+
+
+def test_without_weight_nothing_of_it_is_drawn(branded: LabelledCorpus, tmp_path: Path) -> None:
+    plain = _losses(branded, tmp_path / "plain", TINY_TRAINING)
+    off = _losses(branded, tmp_path / "off", dataclasses.replace(TINY_TRAINING, pqvm_ads=3))
+    on = _losses(branded, tmp_path / "on", dataclasses.replace(TINY_TRAINING, pqvm_weight=1.0))
+    assert off == plain
+    assert on[0] > plain[0] + 0.5
+
+
+def test_a_stop_amid_pseudo_queries_changes_nothing(branded: LabelledCorpus, tmp_path: Path) -> None:
+    config = dataclasses.replace(TINY_TRAINING, pqvm_weight=1.0, loss="bce")
+    whole = train(branded, tmp_path / "whole", config)
+
+    class StopError(Exception):
+        pass
+
+    def stop(progress: TrainProgress) -> None:
+        if (progress.stage, progress.step) == ("align", 3):
+            raise StopError
+
+    with pytest.raises(StopError):
+        train(branded, tmp_path / "halves", config, progress=stop, save_every_s=0.0)
+    halves = train(branded, tmp_path / "halves", config)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, halves.model.state_dict()[name]), name
+
+
+def test_criteria_by_hand() -> None:
+    metrics = RelevanceMetrics(auc=0.9, auc_3_2=0.6, auc_1_0=0.75, spearman=0.5, ndcg_10=0.8, pnr=3.0)
+    assert CRITERIA["mean_auc"](metrics) == pytest.approx(0.75)
+    assert CRITERIA["ndcg_10"](metrics) == 0.8
+
+
+@pytest.mark.parametrize(("field", "value"), [("loss", "hinge"), ("choose_by", "luck")])
+def test_unknown_names_are_refused(tmp_path: Path, field: str, value: str) -> None:
+    with pytest.raises(TrainError, match=f"{field} '{value}': there is no such; take"):
+        train(tiny_corpus(), tmp_path, dataclasses.replace(TINY_TRAINING, **{field: value}))
