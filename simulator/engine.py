@@ -229,7 +229,7 @@ class _Line:
             self.answer()
 
     def answer(self) -> None:
-        """Answer all that is settled, in the order of time and in runs of ascending rows served alike.
+        """Answer all that is settled, in the order of time and in runs that the same scorer ranks.
 
         That may wait, as bids stand still from tick to tick: few large runs give what many small ones would.
         """
@@ -240,11 +240,13 @@ class _Line:
         self._settled.clear()
         order = np.argsort(answered_s, kind="stable")
         rows, answered_s, served = rows[order], answered_s[order], served[order]
-        cuts = (np.flatnonzero((np.diff(rows) < 0) | (np.diff(served) != 0)) + 1).tolist()
+        self._run.recorder.served[rows] = served
+        ranked_by = np.where(served == serving.CACHED, serving.FULL, served)
+        cuts = (np.flatnonzero(np.diff(ranked_by)) + 1).tolist()
         for start, stop in zip([0, *cuts], [*cuts, rows.size], strict=True):
             for first in range(start, stop, ROWS_AT_ONCE):
                 part = slice(first, min(stop, first + ROWS_AT_ONCE))
-                self._run.answer(rows[part], answered_s[part], int(served[start]))
+                self._run.answer(rows[part], answered_s[part], int(ranked_by[start]))
 
     def _first_after(self, now: float, place: int, side: Literal["left", "right"]) -> int:
         """The first place from `place` on that is not given up before ("left"), or by ("right"), `now`."""

@@ -61,7 +61,7 @@ def answer(
     participation: FloatArray | None = None,
     served: int = serving.FULL,
 ) -> Outcome:
-    """Answer arrivals I[Q] (ascending) at the bids F[A] (currency per click); charge them to `accounts`.
+    """Answer arrivals I[Q], in this order, at the bids F[A] (currency per click); charge them to `accounts`.
 
     Advertisers with a participation F[N] below 1 stay away from the rest of the auctions, drawn one by one.
     `served` says which scorer's relevance ranks them (see serving.py).

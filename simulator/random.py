@@ -29,12 +29,12 @@ def uniforms(seed: int, station: str, start: int, count: int, width: int) -> Flo
 
 
 def row_uniforms(seed: int, station: str, rows: NDArray[np.integer], width: int) -> FloatArray:
-    """The rows I[n] (ascending, near one another) of `uniforms`, F[n, width]."""
+    """The rows I[n] (near one another) of `uniforms`, F[n, width]."""
     if rows.size == 0:
         return np.empty((0, width))
-    first, last = int(rows[0]), int(rows[-1])
+    first, last = int(rows.min()), int(rows.max())
     drawn = uniforms(seed, station, first, last - first + 1, width)
-    return drawn if drawn.shape[0] == rows.size else drawn[rows - first]
+    return drawn if bool((np.diff(rows) == 1).all()) else drawn[rows - first]
 
 
 def normals(seed: int, station: str, start: int, count: int, width: int) -> FloatArray:
