@@ -105,7 +105,12 @@ class Market:
 def keyword_index(world: "World") -> KeywordIndex:
     """The bid keywords of a world, ready for its queries."""
     return retrieval.build_index(
-        world.keyword, world.keyword_ad, world.keyword_match, world.corpus.query_text, world.advertiser
+        world.keyword,
+        world.keyword_ad,
+        world.keyword_match,
+        world.corpus.query_text,
+        world.advertiser,
+        world.negative_keywords,
     )
 
 

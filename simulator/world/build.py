@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relevance.corpus import Corpus, FrameArray
-from simulator.retrieval import BROAD, EXACT, PHRASE
+from simulator.retrieval import BROAD, EXACT, PHRASE, NegativeKeyword
 
 from .catalog import BRANDS_PER_CATEGORY, COLOURS, Catalog, load_catalog
 from .config import Split, WorldConfig
@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 _SPLIT_KEYS: dict[str, int] = {"train": 1, "validation": 2, "test": 3}
 _WHOLE_WORLD = 0
-_PRODUCTS, _QUERIES, _ADVERTISERS, _TEXTS, _FRAMES, _KEYWORDS, _TRAFFIC = range(7)
+_PRODUCTS, _QUERIES, _ADVERTISERS, _TEXTS, _FRAMES, _KEYWORDS, _TRAFFIC, _NEGATIVES = range(8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class World:
     keyword_ad: IntArray
     keyword_match: NDArray[np.int8]
     held_out_products: IntArray
+    negative_keywords: tuple[NegativeKeyword, ...] = ()
 
     @property
     def ad_category(self) -> IntArray:
@@ -152,6 +153,7 @@ def build_world(
         keyword_ad=keyword_ad,
         keyword_match=keyword_match,
         held_out_products=products.held_out,
+        negative_keywords=_negative_keywords(config, catalog, ads, keyword, keyword_ad, split),
     )
 
 
@@ -279,6 +281,28 @@ def _bid_keywords(
         np.array([ad for _, ad, _ in rows], dtype=np.int64),
         np.array([match for _, _, match in rows], dtype=np.int8),
     )
+
+
+def _negative_keywords(
+    config: WorldConfig,
+    catalog: Catalog,
+    ads: _Ads,
+    keyword: tuple[str, ...],
+    keyword_ad: IntArray,
+    split: Split,
+) -> tuple[NegativeKeyword, ...]:
+    """Other brands and other products of the category, but for those that the ad bids on itself."""
+    rng = _rng(config, split, _NEGATIVES)
+    careful = rng.random(config.advertisers(split)) < config.negative_share
+    wanted = set(zip(keyword, keyword_ad.tolist(), strict=True))
+    rows: list[NegativeKeyword] = []
+    for ad in np.flatnonzero(careful[ads.advertiser]).tolist():
+        category = int(catalog.category[ads.product[ad]])
+        of_category = range(category * BRANDS_PER_CATEGORY, (category + 1) * BRANDS_PER_CATEGORY)
+        rows += [(catalog.brands[brand], ad, BROAD) for brand in of_category if brand != ads.brand[ad]]
+        siblings = np.flatnonzero(catalog.category == category)
+        rows += [(catalog.names[p], ad, PHRASE) for p in siblings.tolist() if p != ads.product[ad]]
+    return tuple(row for row in rows if row[:2] not in wanted)
 
 
 def _query_popularity(

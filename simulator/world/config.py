@@ -60,6 +60,8 @@ class WorldConfig:
     # What advertisers bid on
     sibling_keyword_share: float = 0.5
     reach_keyword_share: float = 0.35
+    negative_share: float = 0.0
+    """Advertisers who keep their ads away from queries for other brands and for siblings of their product."""
 
     def advertisers(self, split: Split) -> int:
         """Number of advertisers in a split."""

@@ -42,6 +42,7 @@ class SmallWorld:
     keyword: tuple[str, ...] = ("kettle", "lamp", "red kettle", "kettle", "lamp", "desk lamp")
     keyword_ad: Any = field(default_factory=lambda: np.arange(6))
     keyword_match: Any = field(default_factory=lambda: np.array([2, 2, 0, 2, 2, 2], dtype=np.int8))
+    negative_keywords: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def truth(self) -> Any:

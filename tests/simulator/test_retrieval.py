@@ -1,8 +1,17 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.retrieval import BROAD, EXACT, PHRASE, build_index, matching_keywords, retrieve
+from simulator.retrieval import (
+    BROAD,
+    EXACT,
+    PHRASE,
+    NegativeKeyword,
+    build_index,
+    matching_keywords,
+    retrieve,
+)
 
 
 def found(keyword: list[str], match: list[int], query: str, advertiser: list[int] | None = None) -> list[int]:
@@ -95,3 +104,37 @@ def test_agrees_with_reading_every_keyword(keyword: list[tuple[str, int, int]], 
     for i, owner in zip(rows, owners, strict=True):
         rivals = [(closeness(text[j]), -len(text[j].split())) for j in fitting if advertiser[ad[j]] == owner]
         assert min(rivals) == (closeness(text[i]), -len(text[i].split())), "with its closest keyword"
+
+
+def left(negative: list[NegativeKeyword], query: str, advertiser: tuple[int, ...] = (0, 1)) -> list[int]:
+    """Which of two ads for kettles still answers a query."""
+    keyword = ["kettle", "kettle"]
+    index = build_index(
+        keyword, np.arange(2), np.full(2, BROAD), [query], np.array(advertiser), negative=negative
+    )
+    return sorted(int(ad) for ad in retrieve(index, np.array([0]), 5)[0] if ad >= 0)
+
+
+def test_negative_keywords_keep_their_ad_away() -> None:
+    for match, words, stays in (
+        (EXACT, "toy kettle", False),
+        (EXACT, "a toy kettle", True),
+        (PHRASE, "a toy kettle", False),
+        (PHRASE, "toy steel kettle", True),
+        (BROAD, "kettle as a toy", False),
+        (BROAD, "kettle", True),
+    ):
+        assert left([("toy kettle", 0, match)], words) == ([0, 1] if stays else [1]), (match, words)
+
+
+def test_another_ad_of_the_advertiser_may_answer_instead() -> None:
+    assert left([("toy", 0, BROAD)], "toy kettle", advertiser=(0, 0)) == [1]
+    assert left([("toy", 0, BROAD), ("toy", 1, BROAD)], "toy kettle", advertiser=(0, 0)) == []
+
+
+def test_words_of_negative_keywords_are_not_taken_for_slips() -> None:
+    """Settle is one letter from kettle, but somebody does not want it."""
+    assert left([], "settle") == [0, 1]
+    assert left([("settle", 0, BROAD)], "settle") == []
+    with pytest.raises(ValueError, match="negative keyword 0 is empty"):
+        left([(" ", 0, BROAD)], "kettle")

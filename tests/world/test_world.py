@@ -11,6 +11,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from relevance.metrics import auc
+from simulator.market import retrieve_candidates
 from simulator.world import Truth, World, WorldConfig, build_world, label_pairs, load_catalog
 
 SMALL = WorldConfig(train_advertisers=400, validation_advertisers=36, test_advertisers=180, query_pool=6000)
@@ -142,3 +143,28 @@ def test_neither_side_alone_gives_the_grade_away(worlds: dict[str, World], side:
     query, ad, grade = label_pairs(worlds["test"], 4, np.random.default_rng(0))
     score = model.decision_function(words.transform(features(worlds["test"], query, ad)))
     assert auc(grade >= 2, score) == pytest.approx(0.5, abs=0.04)
+
+
+def test_negative_keywords_keep_wrong_brands_and_siblings_away() -> None:
+    plain = _world(SMALL, "test")
+    careful = _world(dataclasses.replace(SMALL, negative_share=0.5), "test")
+    assert plain.negative_keywords == ()
+    assert careful.keyword == plain.keyword
+    assert careful.corpus.fingerprint() == plain.corpus.fingerprint()
+    ads = {ad for _, ad, _ in careful.negative_keywords}
+    assert len({careful.advertiser[ad] for ad in ads}) / careful.n_advertisers == pytest.approx(0.5, abs=0.1)
+    wanted = set(zip(careful.keyword, careful.keyword_ad.tolist(), strict=True))
+    assert not wanted & {(text, ad) for text, ad, _ in careful.negative_keywords}
+
+    before, after = (retrieve_candidates(world, 32) for world in (plain, careful))
+    truth, query = plain.truth, np.arange(plain.corpus.n_queries)[:, None]
+
+    def wrong_brand(candidate: np.ndarray) -> np.ndarray:
+        brand = truth.query_brand[query]
+        own = truth.category_of_product[truth.ad_product[candidate]]
+        asked = truth.category_of_product[truth.query_product[query]]
+        wrong = (brand >= 0) & (truth.ad_brand[candidate] != brand) & (own == asked)
+        return wrong & (candidate >= 0) & np.isin(candidate, sorted(ads))
+
+    assert wrong_brand(before).sum() > 200
+    assert wrong_brand(after).sum() < 0.1 * wrong_brand(before).sum(), "but for misspelt brands"
