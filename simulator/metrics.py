@@ -15,6 +15,7 @@ import numpy as np
 from simulator.arrays import MICROS
 from simulator.log import SimulationLog
 from simulator.market import Market
+from simulator.serving import CACHED, FALLBACK
 
 N_GRADES = 4
 
@@ -50,11 +51,31 @@ def market_metrics(log: SimulationLog, market: Market) -> dict[str, float]:
         "user_utility": utility,
         "welfare": revenue + surplus + utility,
         "ran_out_share": _ratio(float(log.ran_out.sum()), log.ran_out.size),
-        "mean_latency_s": float(np.mean(log.answered_s - log.arrival_s)) if n_queries else float("nan"),
+        **serving_metrics(log),
     }
     for grade in range(N_GRADES):
         metrics[f"grade_{grade}_share"] = _ratio(float((log.grade == grade).sum()), n_shown)
     return metrics
+
+
+def serving_metrics(log: SimulationLog) -> dict[str, float]:
+    """How long queries waited for their answers, and by what they were answered.
+
+    A percentile is the least latency that at least so many queries did not exceed.
+    """
+    latency_s, n = log.answered_s - log.arrival_s, log.arrival.size
+    p50, p95, p99 = (
+        np.quantile(latency_s, (0.5, 0.95, 0.99), method="inverted_cdf") if n else (float("nan"),) * 3
+    )
+    return {
+        "mean_latency_s": float(latency_s.mean()) if n else float("nan"),
+        "latency_p50_s": float(p50),
+        "latency_p95_s": float(p95),
+        "latency_p99_s": float(p99),
+        "timeout_share": _ratio(float((log.served >= FALLBACK).sum()), n),
+        "cache_hit_share": _ratio(float((log.served == CACHED).sum()), n),
+        "scored_pairs": float(log.scored_pairs.sum()),
+    }
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -74,6 +74,11 @@ class ServingModel:
             or self.profile or self.cache_queries or self.cache_hit_rate
         )  # fmt: skip
 
+    @property
+    def cheap_scorers(self) -> tuple[str, ...]:
+        """Names of the scorers, beside the main one, whose relevance is asked for."""
+        return tuple({name: None for name in (self.fallback, self.first_stage) if name not in (SKIP, "none")})
+
     def batch_s(self, queries: int, pairs: int) -> float:
         """Mean time in seconds that a server takes for a batch of so many queries and pairs."""
         measured = _interpolate(self.profile, pairs) if self.profile and pairs else 0.0
