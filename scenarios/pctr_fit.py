@@ -122,9 +122,7 @@ def _fit(prepared: Prepared, log: pl.DataFrame, features: PairFeatures, scorer: 
         [np.ones(slot.size), logit(predicted), relevance, match == 1, match == 2]  # exact match is the base
     ).astype(np.float64)
     assumed = np.asarray(scenario.users.examination)
-    weight, examination = fit_clicks(
-        design[~held_out], slot[~held_out], clicked[~held_out], assumed.size, float(assumed[0])
-    )
+    weight, examination = fit_clicks(design[~held_out], slot[~held_out], clicked[~held_out], assumed)
     intercept, own, of_relevance, phrase, broad = (round(float(w), 9) for w in weight)
     coefficients = FittedCtr(intercept, own, of_relevance, (0.0, phrase, broad))
     refined = refine(coefficients, predicted, relevance, match)
@@ -143,35 +141,37 @@ def _fit(prepared: Prepared, log: pl.DataFrame, features: PairFeatures, scorer: 
 
 
 def fit_clicks(
-    design: FloatArray, slot: IntArray, clicked: BoolArray, n_slots: int, first: float = 1.0
+    design: FloatArray, slot: IntArray, clicked: BoolArray, assumed: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Weights F[D] and examination F[S] of P(click) = examination[slot] / (1 + exp(-design @ weights)).
 
     From R impressions: features F[R, D], slots I[R] and clicks B[R]. Only the product shows in a log, so the
-    first slot's examination is taken to be `first`, and that of the others is at most 1.
+    first slot's examination is taken as `assumed` F[S], as is that of slots that were never filled; the
+    others are found, up to 1.
     """
     d = design.shape[1]
 
     def loss(theta: FloatArray) -> tuple[float, FloatArray]:
-        weight, log_examination = theta[:d], np.concatenate([[np.log(first)], theta[d:]])
+        weight, examination = theta[:d], np.append(assumed[0], np.exp(theta[d:]))
         attraction = 1.0 / (1.0 + np.exp(-(design @ weight)))
-        p = np.exp(log_examination)[slot] * attraction
+        p = examination[slot] * attraction
         p = np.clip(p, 1e-12, 1.0 - 1e-12)
         log_likelihood = np.where(clicked, np.log(p), np.log1p(-p)).mean()
         # By the log of p, which both factors move: 1 for a click, -p / (1 - p) without.
         pull = np.where(clicked, 1.0, -p / (1.0 - p)) / p.size
         by_weight = design.T @ (pull * (1.0 - attraction))
-        by_slot = np.bincount(slot, weights=pull, minlength=n_slots)[1:]
+        by_slot = np.bincount(slot, weights=pull, minlength=assumed.size)[1:]
         penalty = 0.5 * _RIDGE * float(weight @ weight)
         return penalty - float(log_likelihood), np.concatenate([_RIDGE * weight - by_weight, -by_slot])
 
-    start = np.zeros(d + n_slots - 1)
+    least = _LEAST_LOG_EXAMINATION
+    start = np.append(np.zeros(d), np.log(np.maximum(assumed[1:], np.exp(least))))
     start[1] = 1.0
-    bounds = [(None, None)] * d + [(_LEAST_LOG_EXAMINATION, 0.0)] * (n_slots - 1)
+    bounds = [(None, None)] * d + [(least, 0.0)] * (assumed.size - 1)
     found = minimize(
         loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-8}
     )
-    return found.x[:d], np.concatenate([[first], np.exp(found.x[d:])])
+    return found.x[:d], np.append(assumed[0], np.exp(found.x[d:]))
 
 
 def figures(p_click: FloatArray, clicked: BoolArray) -> Figures:
