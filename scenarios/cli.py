@@ -290,6 +290,118 @@ def evaluate(
         typer.echo(f"Card: {card}")
 
 
+corpora = typer.Typer(help="Ads, queries and graded labels of your own.", no_args_is_help=True)
+app.add_typer(corpora, name="corpus")
+
+
+class Schema(StrEnum):
+    """What the files of a corpus look like."""
+
+    TABLES = "tables"
+    ESCI = "esci"
+    WANDS = "wands"
+
+
+class KeyFrames(StrEnum):
+    """How key frames are taken from a video."""
+
+    SCENES = "scenes"
+    EVENLY = "evenly"
+
+
+class TableFormat(StrEnum):
+    """Of exported tables."""
+
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+
+
+@corpora.command("import")
+def import_corpus(
+    source: Annotated[Path, typer.Argument(metavar="FOLDER", help="Tables of your own, or ESCI, or WANDS.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the corpus goes.")],
+    schema: Annotated[Schema | None, typer.Option(help="What the files look like; seen by default.")] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Key frames an ad.")] = 3,
+    size: Annotated[int, typer.Option(min=16, help="Pixels of their edges.")] = 48,
+    key_frames: Annotated[KeyFrames, typer.Option(help="Of a video.")] = KeyFrames.SCENES,
+    locale: Annotated[str, typer.Option(help="Of ESCI: us, es or jp.")] = "us",
+    small: Annotated[bool, typer.Option(help="Of ESCI: the reduced set of queries.")] = True,
+) -> None:
+    """Read ads, queries and labels into a corpus that train, evaluate and score take."""
+    from scenarios.own_corpora import import_corpus
+    from scenarios.terminal import ProgressBars
+
+    with ProgressBars() as progress:
+        data = import_corpus(
+            source,
+            out,
+            schema=None if schema is None else schema.value,
+            n_frames=frames,
+            size=size,
+            choice=key_frames.value,
+            locale=locale,
+            small=small,
+            progress=progress,
+        )
+    corpus = data.corpus
+    typer.echo(
+        f"Corpus: {out}/  ({corpus.n_queries:,} queries, {corpus.n_ads:,} ads, {len(data.labels):,} labels)"
+    )
+
+
+@corpora.command("export")
+def export_corpus_tables(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the tables go.")],
+    corpus: Corpus = None,
+    format: Annotated[TableFormat, typer.Option(help="Of the tables.")] = TableFormat.PARQUET,
+    cache: Cache = RESULTS,
+) -> None:
+    """Write a corpus as the tables that `relbid corpus import` reads, with pictures."""
+    from relevance.corpus import LabelledCorpus
+    from scenarios.own_corpora import export_corpus_tables
+    from scenarios.terminal import ProgressBars
+    from scenarios.training import training_corpus
+
+    with ProgressBars() as progress:
+        data = LabelledCorpus.load(corpus) if corpus else training_corpus(cache, progress)
+        export_corpus_tables(data, out, jsonl=format is TableFormat.JSONL, progress=progress)
+    typer.echo(f"Tables: {out}/")
+
+
+@app.command()
+def score(
+    corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="Corpus folder.")],
+    pairs: Annotated[
+        Path,
+        typer.Argument(metavar="PAIRS", help="A table with query_id and ad_id: .parquet, .jsonl or .csv."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the scores go (Parquet).")] = Path(
+        "scores.parquet"
+    ),
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The shipped one by default.")
+    ] = None,
+    device: Device = Device.CPU,
+    chunk: Annotated[int, typer.Option(min=1, help="Pairs that are finished at once.")] = 8192,
+) -> None:
+    """Score pairs of queries and ads. Stopped or killed, the same command goes on where it was."""
+    from scenarios.market import SHIPPED_CHECKPOINT
+    from scenarios.pair_scores import score_pairs_table
+    from scenarios.terminal import ProgressBars
+
+    with ProgressBars() as progress:
+        n = score_pairs_table(
+            corpus,
+            pairs,
+            out,
+            checkpoint or SHIPPED_CHECKPOINT,
+            device=device.value,
+            chunk=chunk,
+            progress=progress,
+        )
+    typer.echo(f"Scores: {out}  ({n:,} pairs)")
+
+
 @app.command("import-weights")
 def import_weights(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the checkpoint goes.")],
@@ -367,6 +479,85 @@ def fit_pctr(
     write_ctr_file(path, fitted)
     print_tables(ctr_tables(fitted, scenario.users.examination))
     typer.echo(f"Click model: {path}  (use it with --set pctr.model={path})")
+
+
+@app.command()
+def replay(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Auctions of your own: Parquet or JSON lines.")
+    ] = None,
+    advertisers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Daily budgets: Parquet or JSON lines.")
+    ] = None,
+    relevance: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Rank by the column relevance_NAME. May be repeated; all of them."),
+    ] = None,
+    rule: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Fusion rule. May be repeated; all of them.")
+    ] = None,
+    thresholds: Annotated[
+        str | None, typer.Option(metavar="T,...", help="Of relevance, for gates and tiers.")
+    ] = None,
+    examination: Annotated[
+        str | None,
+        typer.Option(metavar="P,...", help="How likely each slot is looked at; estimated from the log."),
+    ] = None,
+    reserve: Annotated[float, typer.Option(min=0, help="Least bid, currency per click.")] = 0.0,
+    mechanism: Annotated[str, typer.Option(help="gsp, vcg or first_price.")] = "gsp",
+    clip: Annotated[float, typer.Option(min=1, help="Largest weight of a logged click.")] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the lots that break ties, and of the example.")] = 1,
+    example: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Only write an example of such a table.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=10, help="Rows of the example.")] = 1000,
+    schema: Annotated[bool, typer.Option(help="Only print the JSON schema of a row.")] = False,
+    out: Out = RESULTS,
+) -> None:
+    """Auction your own logged queries again: what other fusion rules would have done to them."""
+    import json
+
+    if schema:
+        from scenarios.replay_schema import json_schema
+
+        typer.echo(json.dumps(json_schema(), indent=2))
+        return
+    if example is not None:
+        from scenarios.replay_example import write_example
+
+        typer.echo(f"{write_example(example, n_rows=rows, seed=seed):,} rows: {example}")
+        return
+    if file is None:
+        raise typer.BadParameter("name a table to replay, or write one to look at with --example FILE")
+    from scenarios.replay import replay_file, write_replay
+    from scenarios.store import check_writable
+    from scenarios.terminal import ProgressBars, print_tables, replay_table
+
+    check_writable(out)
+    with ProgressBars() as progress:
+        result, settings = replay_file(
+            file,
+            advertisers=advertisers,
+            scorers=relevance or (),
+            rules=rule or (),
+            thresholds=None if thresholds is None else _numbers(thresholds, "--thresholds"),
+            examination=None if examination is None else _numbers(examination, "--examination"),
+            reserve=reserve,
+            mechanism=mechanism,
+            clip=clip,
+            seed=seed,
+            progress=progress,
+        )
+        folder = write_replay(out, result, settings)
+    print_tables([replay_table(result)])
+    typer.echo(f"Results: {folder}/  (replay.parquet, replay.json)")
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{option} {text}: needs numbers with commas between") from None
 
 
 @app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -71,6 +71,16 @@ def check_writable(root: Path) -> None:
             pass
 
 
+def check_free(folder: Path) -> None:
+    """Refuse a place where something is already.
+
+    Raises:
+        StoreError: `folder` is a file, or holds anything.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StoreError(f"{folder}: is there already; remove it, or choose another place with --out")
+
+
 def write_result(
     root: Path, scenario: Scenario, metrics: Mapping[str, float], points: pl.DataFrame, log: pl.DataFrame
 ) -> Path:

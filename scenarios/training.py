@@ -24,7 +24,7 @@ from simulator.world import WorldConfig, labelled_corpus
 
 if TYPE_CHECKING:
     from relevance.hcmrm import Checkpoint
-    from relevance.hcmrm.train import TrainProgress
+    from relevance.hcmrm.train import TrainConfig, TrainProgress
 
 MODALITIES: Mapping[str, dict[str, bool]] = {
     "joint": {},
@@ -86,7 +86,7 @@ def train_model(
     from relevance.hcmrm.train import TrainConfig, TrainError, train
 
     use_device(device, threads)
-    config = replace(TrainConfig(model=dict(MODALITIES[modality])), **dict[str, Any](settings or {}))
+    config = replace(TrainConfig(), **{**_fitted(data, modality, TrainConfig()), **(settings or {})})
     try:
         return train(data, out, config, device=device, progress=progress or (lambda _: None))
     except TrainError as error:
@@ -95,6 +95,29 @@ def train_model(
         raise StoreError(
             f"{out}: cannot be written ({error.strerror or error}); choose another --out"
         ) from error
+
+
+def _fitted(data: LabelledCorpus, modality: str, default: TrainConfig) -> dict[str, Any]:
+    """Settings that the corpus decides: the shape of its frames, and no more ads a step than it has.
+
+    Raises:
+        UserError: the model cannot look at such frames.
+    """
+    n_frames, height, width = data.corpus.frames.shape[1:4]
+    model: dict[str, Any] = dict(MODALITIES[modality])
+    if modality != "text":
+        if n_frames == 0:
+            raise UserError("the corpus has no frames; train with --modality text")
+        if height != width or height % 16:
+            raise UserError(
+                f"the corpus has frames of {height}x{width} pixels; they must be squares with an edge of "
+                "16, 32, 48, ... pixels (relbid corpus import --size 48)"
+            )
+        if (n_frames, height) != (3, 48):
+            model |= {"n_frames": n_frames, "image_size": height}
+    n_ads = max(1, np.unique(data.labels.of("train").ad).size)
+    few = {name: n_ads for name in ("align_batch", "ads_per_step") if n_ads < int(getattr(default, name))}
+    return {"model": model, **few}
 
 
 def evaluate_models(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scenarios.errors import UserError
-from scenarios.store import whole_folder
+from scenarios.store import check_free, whole_folder
 
 
 def import_weights(
@@ -31,15 +31,14 @@ def import_weights(
         Whether the folder has a tokenizer; without one it can be read, but not score texts.
 
     Raises:
-        UserError: too little or too much was given, or `out` is there already.
+        UserError: too little or too much was given, or `out` is there already or cannot be written.
         CheckpointError: the weights cannot be read or do not fit.
     """
     if (albef is None) == (vit is None or bert is None) or (albef and (vit or bert)):
         raise UserError("give either --albef FILE, or both --vit FOLDER and --bert FOLDER")
     if albef and heads is None:
         raise UserError("--heads: give the number of attention heads (12 for ALBEF as published)")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is there already; give another --out")
+    check_free(out)
     from relevance.hcmrm.importing import import_albef, import_vit_and_bert, read_tokenizer, write_imported
 
     if albef and heads is not None:

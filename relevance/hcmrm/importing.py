@@ -477,7 +477,7 @@ class _New:
                 )
 
     def model(self) -> HCMRM:
-        return self._model.eval()  # type: ignore[no-untyped-call,no-any-return]
+        return self._model.eval()  # type: ignore[no-untyped-call]
 
     def _fill(self, own: Tensor, source: Weights, tensor: str, value: Tensor) -> None:
         if not torch.isfinite(value).all():

@@ -59,7 +59,7 @@ class HcmrmScorer:
         checkpoint = Checkpoint.load(folder)
         config = checkpoint.model.config
         reads, has = (config.n_frames, config.image_size, config.image_size), corpus.frames.shape[1:4]
-        if config.use_frames and has != reads:
+        if config.use_frames and has[0] and has != reads:
             raise CheckpointError(
                 f"{folder}: reads {reads[0]} frames of {reads[1]}x{reads[2]} pixels, the ads have {has[0]} "
                 f"of {has[1]}x{has[2]}; give the world such frames, or train a checkpoint on these"
@@ -90,6 +90,23 @@ class HcmrmScorer:
             return ranking_score(logits, self._head).numpy(), None
         probabilities = log_probabilities(logits).exp().numpy()
         return probabilities @ np.asarray(GRADE_GAIN), probabilities
+
+    @property
+    @torch.inference_mode()
+    def bytes_per_ad(self) -> int:
+        """Memory that the kept visual tokens of one ad take."""
+        shape = (1, *self._corpus.frames.shape[1:])
+        tokens = self._model.visual_tokens(torch.zeros(shape, dtype=torch.uint8, device=self._device))
+        return tokens.numel() * tokens.element_size()
+
+    @property
+    def n_kept(self) -> int:
+        """Ads whose visual tokens are kept."""
+        return len(self._visual)
+
+    def forget(self) -> None:
+        """Drop the kept visual tokens; ads that are asked for again are encoded again."""
+        self._visual.clear()
 
     def keywords(self, ad: IntArray) -> tuple[tuple[str, ...], ...]:
         """The keyword sequences that the model reads for these ads."""

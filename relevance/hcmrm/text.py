@@ -63,10 +63,16 @@ def wrap_tokenizer(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
 
 @dataclass(frozen=True, slots=True)
 class TokenTable:
-    """Every text of a corpus, tokenised once: int64 `query` [Q, Lq] and `keywords` [A, Lk], padded with 0."""
+    """Every text of a corpus, tokenised once: int64 `query` [Q, Lq] and `keywords` [A, Lk], padded with 0.
+
+    `cls` and `sep` are the numbers of [CLS] and [SEP]; a BERT's are others than those of a vocabulary
+    trained here.
+    """
 
     query: IntArray
     keywords: IntArray
+    cls: int = CLS
+    sep: int = SEP
 
     @staticmethod
     def build(
@@ -78,9 +84,12 @@ class TokenTable:
         max_keywords: int = 32,
     ) -> TokenTable:
         """Tokenise queries and keyword sequences; what is longer than the maxima is cut."""
+        number = tokenizer.get_vocab()
         return TokenTable(
             token_ids(tokenizer, query_text, max_query),
             token_ids(tokenizer, [" ".join(words) for words in keywords], max_keywords),
+            number["[CLS]"],
+            number["[SEP]"],
         )
 
     def pairs(
@@ -102,10 +111,12 @@ class TokenTable:
         second = self.keywords[ad]
         if without_keywords is not None:
             second = np.where(without_keywords[:, None], PAD, second)
-        return join_texts(first, second, markers=markers)
+        return join_texts(first, second, markers=markers, cls=self.cls, sep=self.sep)
 
 
-def join_texts(first: IntArray, second: IntArray, *, markers: bool = True) -> TextBatch:
+def join_texts(
+    first: IntArray, second: IntArray, *, markers: bool = True, cls: int = CLS, sep: int = SEP
+) -> TextBatch:
     """[CLS] first [SEP] second [SEP] for P pairs of token rows [P, L1] and [P, L2].
 
     Padding may stand anywhere in the rows; in the result all of it stands at the end.
@@ -114,8 +125,8 @@ def join_texts(first: IntArray, second: IntArray, *, markers: bool = True) -> Te
         markers: mark tokens that both have (token types 2 and 3 instead of 0 and 1).
     """
     p = len(first)
-    cls, sep = np.full((p, 1), CLS), np.full((p, 1), SEP)
-    ids = np.concatenate((cls, first, sep, second, sep), axis=1)
+    start, end = np.full((p, 1), cls), np.full((p, 1), sep)
+    ids = np.concatenate((start, first, end, second, end), axis=1)
     token_type = np.concatenate(
         (np.zeros((p, first.shape[1] + 2)), np.ones((p, second.shape[1] + 1))), axis=1
     )

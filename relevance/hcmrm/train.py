@@ -127,7 +127,8 @@ class TrainProgress:
 
 CRITERIA: Mapping[str, Callable[[RelevanceMetrics], float]] = {
     # Asks for the branch and for the order inside either branch alike.
-    "mean_auc": lambda metrics: (metrics.auc + metrics.auc_3_2 + metrics.auc_1_0) / 3,
+    # Where nobody gave some grade, what there is counts.
+    "mean_auc": lambda metrics: float(np.nanmean((metrics.auc, metrics.auc_3_2, metrics.auc_1_0))),
     # The task itself, an ordered list for each query: no loss of the fine-tuning optimises it.
     "ndcg_10": lambda metrics: metrics.ndcg_10,
 }

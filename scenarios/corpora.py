@@ -1,0 +1,243 @@
+"""Your own ads, queries and graded labels as a corpus that HCMRM trains on, and the way back.
+
+Tables: a folder with `ads`, `queries` and `labels`, each as .parquet, .jsonl or .csv:
+
+    ads       id, and where there are: title, ocr, asr (texts), frames (picture files) or video (a video file)
+    queries   id, text
+    labels    query_id, ad_id, grade (0..3), and where it is known: split
+
+Paths are relative to the folder. A query without a split gets one by the hash of its text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from relevance.corpus import SPLITS, Corpus, CorpusError, FrameArray, LabelledCorpus, Labels
+from scenarios.errors import did_you_mean
+from scenarios.key_frames import Choice, FrameError, picture_frames, video_frames
+from scenarios.tables import Table
+
+Progress = Callable[[str, int, int], None]
+
+TEXTS = ("title", "ocr", "asr")
+
+
+def read_tables(
+    folder: Path,
+    *,
+    n_frames: int = 3,
+    size: int = 48,
+    choice: Choice = "scenes",
+    frames_file: Path | None = None,
+    progress: Progress | None = None,
+) -> LabelledCorpus:
+    """Read a folder of tables.
+
+    Args:
+        n_frames, size: key frames an ad, and pixels of their edges.
+        choice: how key frames are taken from a video.
+        frames_file: where the frames are gathered (a .npy file), if they are not to be held in memory.
+
+    Raises:
+        CorpusError: something is missing or wrong; names file, row and column.
+    """
+    ads, queries, labels = (Table.find(folder, stem) for stem in ("ads", "queries", "labels"))
+    ad_id, query_id = ads.ids(), queries.ids()
+    title, ocr, asr = (ads.texts(name, needed=False) for name in TEXTS)
+    if not any(map(ads.has, (*TEXTS, "frames", "video"))):
+        raise CorpusError(f"{ads.path}: needs at least one of the columns {', '.join(TEXTS)}, frames, video")
+    grades = _grades(labels)
+    return labelled(
+        query_id,
+        queries.texts("text"),
+        ad_id,
+        (title, ocr, asr),
+        _frames(ads, n_frames, size, choice, frames_file, progress),
+        (labels, "query_id", "ad_id"),
+        grades,
+        _splits(labels),
+    )
+
+
+def write_tables(
+    data: LabelledCorpus, folder: Path, *, jsonl: bool = False, progress: Progress | None = None
+) -> None:
+    """Write a corpus as the tables that `read_tables` reads, frames as PNG files.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    corpus, labels = data.corpus, data.labels
+    query_id, ad_id = corpus.query_ids(), corpus.ad_ids()
+    ads: dict[str, Any] = {
+        "id": ad_id, "title": corpus.ad_title, "ocr": corpus.ad_ocr, "asr": corpus.ad_asr,
+    }  # fmt: skip
+    if corpus.frames.shape[1]:
+        ads["frames"] = _write_pictures(corpus.frames, folder / "frames", progress)
+    tables = {
+        "ads": pl.DataFrame(ads),
+        "queries": pl.DataFrame({"id": query_id, "text": corpus.query_text}),
+        "labels": pl.DataFrame(
+            {
+                "query_id": [query_id[i] for i in labels.query],
+                "ad_id": [ad_id[i] for i in labels.ad],
+                "grade": labels.grade,
+                "split": [SPLITS[code] for code in labels.split],
+            }
+        ),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        if jsonl:
+            table.write_ndjson(folder / f"{name}.jsonl")
+        else:
+            table.write_parquet(folder / f"{name}.parquet")
+
+
+def labelled(
+    query_id: Sequence[str],
+    query_text: Sequence[str],
+    ad_id: Sequence[str],
+    ad_texts: tuple[Sequence[str], Sequence[str], Sequence[str]],
+    frames: FrameArray,
+    pairs: tuple[Table, str, str],
+    grade: Sequence[int],
+    split: Sequence[str],
+) -> LabelledCorpus:
+    """Put a corpus together from its columns.
+
+    Args:
+        pairs: the table of labels, and its columns with the ids of queries and ads.
+        split: of each label; empty where the hash of the query decides.
+    """
+    text = [plain(value) for value in query_text]
+    labels, query_column, ad_column = pairs
+    query = _places(labels, query_column, query_id, "query")
+    ad = _places(labels, ad_column, ad_id, "ad")
+    seen: dict[tuple[int, int], int] = {}
+    for row, pair in enumerate(zip(query, ad, strict=True)):
+        if pair in seen:
+            raise labels.error(
+                row, ad_column, f"the same pair is graded in row {labels.row(seen[pair])} already"
+            )
+        seen[pair] = row
+    codes = [SPLITS.index(name or _split_of(text[q])) for name, q in zip(split, query, strict=True)]
+    columns = (np.array(values, dtype=np.int64) for values in (query, ad, grade, codes))
+    title, ocr, asr = map(tuple, ad_texts)
+    return LabelledCorpus(
+        Corpus(tuple(text), title, ocr, asr, frames, tuple(query_id), tuple(ad_id)), Labels(*columns)
+    )
+
+
+def _places(table: Table, column: str, ids: Sequence[str], kind: str) -> list[int]:
+    """Where each id of a column stands among the ids."""
+    place = {name: i for i, name in enumerate(ids)}
+    places = []
+    for row, value in enumerate(table.column(column)):
+        found = place.get(str(value))
+        if found is None:
+            raise table.error(row, column, f"no {kind} has the id {str(value)!r}")
+        places.append(found)
+    return places
+
+
+def _grades(labels: Table) -> list[int]:
+    grades = []
+    for row, value in enumerate(labels.column("grade")):
+        if isinstance(value, bool) or str(value) not in ("0", "1", "2", "3"):
+            raise labels.error(row, "grade", f"must be 0, 1, 2 or 3, is {value!r}")
+        grades.append(int(value))
+    return grades
+
+
+def _splits(labels: Table) -> list[str]:
+    splits = labels.texts("split", needed=False)
+    for row, name in enumerate(splits):
+        if name and name not in SPLITS:
+            hint = did_you_mean(name, SPLITS)
+            raise labels.error(row, "split", f"must be one of {', '.join(SPLITS)}, is {name!r}{hint}")
+    return splits
+
+
+def _split_of(query: str) -> str:
+    """Seven tenths of all query texts train, one validates, two test; the same text always the same."""
+    share = hash_share(query)
+    return "validation" if share < 0.1 else "test" if share < 0.3 else "train"
+
+
+def hash_share(text: str) -> float:
+    """A hash of the text as a number in [0, 1)."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) / 2**32
+
+
+def plain(query: str) -> str:
+    """A query as the corpus holds it: lower case, words with one space between them."""
+    return " ".join(query.lower().split())
+
+
+def _frames(
+    ads: Table,
+    n_frames: int,
+    size: int,
+    choice: Choice,
+    frames_file: Path | None,
+    progress: Progress | None,
+) -> FrameArray:
+    """Frames of every ad, [A, n_frames, size, size, 3]; [A, 0, ...] where the table speaks of none."""
+    n = ads.frame.height
+    pictures = ads.column("frames") if ads.has("frames") else [None] * n
+    videos = ads.texts("video", needed=False)
+    if not any(pictures) and not any(videos):
+        return np.zeros((n, 0, size, size, 3), dtype=np.uint8)
+    shape = (n, n_frames, size, size, 3)
+    frames: FrameArray = (
+        np.empty(shape, dtype=np.uint8)
+        if frames_file is None
+        else np.lib.format.open_memmap(frames_file, mode="w+", dtype=np.uint8, shape=shape)
+    )
+    folder = ads.path.parent
+    for row, (named, video) in enumerate(zip(pictures, videos, strict=True)):
+        try:
+            if video:
+                frames[row] = video_frames(folder / video, n_frames, size, choice)
+            else:
+                paths = [folder / name for name in _names(ads, row, named)]
+                frames[row] = picture_frames(paths, n_frames, size)
+        except FrameError as error:
+            raise ads.error(row, "video" if video else "frames", str(error)) from error
+        if progress is not None:
+            progress("reading key frames", row + 1, n)
+    return frames
+
+
+def _names(ads: Table, row: int, named: Any) -> list[str]:
+    """File names of one cell: a list, or a text with semicolons between them."""
+    if named is None:
+        return []
+    if isinstance(named, str):
+        return [name.strip() for name in named.split(";") if name.strip()]
+    if isinstance(named, list) and all(isinstance(name, str) for name in named):
+        return named
+    raise ads.error(row, "frames", f"must be a list of file names, is {named!r}")
+
+
+def _write_pictures(frames: FrameArray, folder: Path, progress: Progress | None) -> list[list[str]]:
+    """PNG files of all frames; an ad whose frames are black has none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names: list[list[str]] = []
+    for ad, pictures in enumerate(frames):
+        own = [f"{ad:06d}-{f}.png" for f in range(len(pictures))] if pictures.any() else []
+        for name, picture in zip(own, pictures, strict=False):
+            Image.fromarray(picture).save(folder / name)
+        names.append([f"{folder.name}/{name}" for name in own])
+        if progress is not None:
+            progress("writing key frames", ad + 1, len(frames))
+    return names

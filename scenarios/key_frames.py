@@ -1,0 +1,125 @@
+"""Key frames of an ad: from its pictures, or from its video by scene change or evenly.
+
+A frame is RGB, resized to a square without regard to its shape, as ALBEF does with pictures (bicubic).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    from relevance.corpus import FrameArray
+
+Choice = Literal["scenes", "evenly"]
+CUT = 0.08
+"""Mean difference of two following thumbnails, in [0, 1], from which on a cut is seen between them."""
+THUMBNAIL = 32
+
+
+class FrameError(ValueError):
+    """A picture or a video cannot be used; the message says why."""
+
+
+def picture_frames(paths: Sequence[Path], n_frames: int, size: int) -> FrameArray:
+    """Frames of an ad from its pictures, [n_frames, size, size, 3].
+
+    Of more pictures than frames, some at even distances are taken; fewer are repeated in turn. Without any
+    the frames are black, which stands for none.
+
+    Raises:
+        FrameError: a file is missing or is no picture.
+    """
+    frames = np.zeros((n_frames, size, size, 3), dtype=np.uint8)
+    if not paths:
+        return frames
+    chosen = [paths[i] for i in _middles(len(paths), n_frames)] if len(paths) > n_frames else list(paths)
+    pictures = [_picture(path, size) for path in chosen]
+    for i in range(n_frames):
+        frames[i] = pictures[i % len(pictures)]
+    return frames
+
+
+def video_frames(path: Path, n_frames: int, size: int, choice: Choice = "scenes") -> FrameArray:
+    """Frames of an ad from its video, [n_frames, size, size, 3].
+
+    By scenes: the video is cut where following pictures differ most, and the longest scenes are halved until
+    there are enough; evenly: it is cut into parts of one length. The middle picture of each part is taken.
+
+    Raises:
+        FrameError: PyAV is not installed, or the file is missing, no video, or has no picture.
+    """
+    thumbnails = [
+        np.asarray(picture.reformat(THUMBNAIL, THUMBNAIL, "gray").to_ndarray()) for picture in _decoded(path)
+    ]
+    if not thumbnails:
+        raise FrameError("the video has no pictures")
+    n = len(thumbnails)
+    wanted = scene_middles(np.stack(thumbnails), n_frames) if choice == "scenes" else _middles(n, n_frames)
+    kept: dict[int, NDArray[np.uint8]] = {}
+    for i, picture in enumerate(_decoded(path)):
+        if i in wanted:
+            kept[i] = _square(picture.to_image(), size)
+        if i >= max(wanted):
+            break
+    return np.stack([kept[i] for i in wanted])
+
+
+def scene_middles(thumbnails: NDArray[np.uint8], n_frames: int) -> list[int]:
+    """Index of the middle picture of each of `n_frames` scenes, in order.
+
+    Args:
+        thumbnails: [N, h, w], small grey pictures of the video.
+    """
+    change = np.abs(np.diff(thumbnails.astype(np.float64), axis=0)).mean(axis=(1, 2)) / 255.0
+    strongest = np.argsort(-change, kind="stable")[: n_frames - 1]
+    cuts = sorted(int(i) + 1 for i in strongest if change[i] >= CUT)
+    scenes = list(zip([0, *cuts], [*cuts, len(thumbnails)], strict=True))
+    while len(scenes) < n_frames:
+        longest = max(range(len(scenes)), key=lambda i: scenes[i][1] - scenes[i][0])
+        first, end = scenes[longest]
+        middle = (first + end) // 2
+        scenes[longest : longest + 1] = [(first, max(middle, first)), (min(middle, end - 1), end)]
+    return [min((first + end) // 2, len(thumbnails) - 1) for first, end in scenes]
+
+
+def _middles(n: int, parts: int) -> list[int]:
+    """Index of the middle of each of so many equal parts of n pictures."""
+    return [(2 * i + 1) * n // (2 * parts) for i in range(parts)]
+
+
+def _picture(path: Path, size: int) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as picture:
+            return _square(picture, size)
+    except FileNotFoundError as error:
+        raise FrameError(f"{path}: not found") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise FrameError(f"{path}: no readable picture ({error})") from error
+
+
+def _square(picture: Image.Image, size: int) -> NDArray[np.uint8]:
+    square = picture.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(square, dtype=np.uint8)
+
+
+def _decoded(path: Path) -> Iterator[Any]:
+    """The pictures of a video in order, as PyAV's frames."""
+    try:
+        import av
+    except ImportError as error:
+        raise FrameError("videos need PyAV; pip install 'relbid[video]'") from error
+    if not path.is_file():
+        raise FrameError(f"{path}: not found")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise FrameError(f"{path}: has no video stream")
+            yield from container.decode(video=0)
+    except av.FFmpegError as error:
+        raise FrameError(f"{path}: no readable video ({error.strerror})") from error

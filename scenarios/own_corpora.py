@@ -1,0 +1,90 @@
+"""`relbid corpus`: from tables or public data to a corpus folder, and from a corpus folder to tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from relevance.corpus import CorpusError, LabelledCorpus
+from scenarios.corpora import Progress, read_tables, write_tables
+from scenarios.key_frames import Choice
+from scenarios.public_corpora import ESCI_FILES, WANDS_FILES, read_esci, read_wands
+from scenarios.store import check_free, whole_folder
+from scenarios.tables import SUFFIXES
+
+SCHEMAS = ("tables", "esci", "wands")
+
+
+def import_corpus(
+    source: Path,
+    out: Path,
+    *,
+    schema: str | None = None,
+    n_frames: int = 3,
+    size: int = 48,
+    choice: Choice = "scenes",
+    locale: str = "us",
+    small: bool = True,
+    progress: Progress | None = None,
+) -> LabelledCorpus:
+    """Read `source` and write it as the new corpus folder `out`.
+
+    Args:
+        schema: a name in SCHEMAS; None: what the files in the folder say.
+        n_frames, size, choice: key frames of tables, see `corpora.read_tables`.
+        locale, small: of ESCI, see `public_corpora.read_esci`.
+
+    Raises:
+        CorpusError: the source cannot be used; names file, row and column.
+        StoreError: `out` is there already, or cannot be written.
+    """
+    check_free(out)
+    if not source.is_dir():
+        raise CorpusError(f"{source}: no such folder")
+    schema = schema or schema_of(source)
+    with whole_folder(out) as part:
+        if schema == "esci":
+            data = read_esci(source, locale=locale, small=small)
+        elif schema == "wands":
+            data = read_wands(source)
+        else:
+            data = read_tables(
+                source,
+                n_frames=n_frames,
+                size=size,
+                choice=choice,
+                frames_file=part / "frames.npy",
+                progress=progress,
+            )
+        data.save(part)
+    return data
+
+
+def export_corpus_tables(
+    data: LabelledCorpus, out: Path, *, jsonl: bool = False, progress: Progress | None = None
+) -> None:
+    """Write a corpus as tables with pictures in the new folder `out`.
+
+    Raises:
+        StoreError: `out` is there already, or cannot be written.
+    """
+    check_free(out)
+    with whole_folder(out) as part:
+        write_tables(data, part, jsonl=jsonl, progress=progress)
+
+
+def schema_of(folder: Path) -> str:
+    """Which of SCHEMAS a folder follows, by the files in it.
+
+    Raises:
+        CorpusError: none.
+    """
+    if all((folder / name).is_file() for name in ESCI_FILES):
+        return "esci"
+    if all((folder / name).is_file() for name in WANDS_FILES):
+        return "wands"
+    if any((folder / f"ads{suffix}").is_file() for suffix in SUFFIXES):
+        return "tables"
+    raise CorpusError(
+        f"{folder}: has neither tables (ads.parquet, ads.jsonl or ads.csv) nor the files of ESCI "
+        f"({', '.join(ESCI_FILES)}) or WANDS ({', '.join(WANDS_FILES)})"
+    )

@@ -1,0 +1,249 @@
+"""`relbid score`: a table of pairs in, their scores and grade probabilities out, chunk by chunk.
+
+While it works, finished chunks lie in `<out>.parts`. Killed at any moment, the same command goes on after the
+last of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from relevance.corpus import LabelledCorpus
+from scenarios.cache import checkpoint_hash
+from scenarios.errors import StoreError, UserError
+from scenarios.market import Progress
+from simulator.arrays import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from relevance.hcmrm import HcmrmScorer
+
+COLUMNS = ("query_id", "ad_id")
+CHUNK = 8192
+MEMORY = 2**30
+"""Bytes of visual tokens that are kept to save encoding frames again."""
+
+
+def score_pairs_table(
+    corpus: Path,
+    pairs: Path,
+    out: Path,
+    checkpoint: Path,
+    *,
+    device: str = "cpu",
+    chunk: int = CHUNK,
+    progress: Progress | None = None,
+) -> int:
+    """Score a table of pairs into the Parquet file `out`; returns the number of pairs.
+
+    Its columns: query_id, ad_id, score in [0, 1], and p0..p3, the probabilities of the grades, where the
+    checkpoint's head has them. Rows are in the order of `pairs`.
+
+    Args:
+        corpus: a corpus folder.
+        pairs: .parquet, .jsonl or .csv with the columns query_id and ad_id.
+        chunk: pairs a part; a resumed scoring needs the same.
+
+    Raises:
+        CorpusError, CheckpointError: they cannot be read.
+        UserError: `pairs` cannot be read or names what the corpus does not have; `out` cannot be written, or
+            its parts belong to something else.
+    """
+    from relevance.hcmrm import HcmrmScorer
+    from relevance.hcmrm.device import use_device
+
+    data = LabelledCorpus.load(corpus)
+    use_device(device)
+    scorer = HcmrmScorer.load(data.corpus, checkpoint, device=device)
+    ids = data.corpus.query_ids(), data.corpus.ad_ids()
+    if not pairs.is_file():
+        raise UserError(f"{pairs}: not found; give a table with the columns query_id and ad_id")
+    identity = {
+        "corpus": data.corpus.fingerprint(),
+        "ids": hashlib.blake2b(json.dumps(ids).encode(), digest_size=16).hexdigest(),
+        "checkpoint": checkpoint_hash(checkpoint),
+        "pairs": _file_hash(pairs),
+        "chunk": chunk,
+    }
+    parts = out.with_name(f"{out.name}.parts")
+    try:
+        _open_parts(parts, identity)
+        rows = _indexed(pairs, ids, parts / "pairs.bin", progress)
+        n = len(rows)
+        for number, start in enumerate(range(0, n, chunk)):
+            part = parts / f"{number:06d}.parquet"
+            if not part.is_file():
+                query, ad = rows[start : start + chunk].T
+                table = _scored(scorer, query, ad, ids)
+                _write_whole(table, part)
+            if progress is not None:
+                progress("scoring pairs", min(start + chunk, n), n)
+        _join(parts, out)
+    except OSError as error:
+        raise StoreError(
+            f"{out}: cannot be written ({error.strerror or error}); choose another --out"
+        ) from error
+    shutil.rmtree(parts)
+    return n
+
+
+def _scored(scorer: HcmrmScorer, query: IntArray, ad: IntArray, ids: Sequence[Sequence[str]]) -> pl.DataFrame:
+    """One chunk, ad by ad, with no more frames in memory than MEMORY allows."""
+    score = np.empty(len(query))
+    probabilities: FloatArray | None = np.empty((len(query), 4))
+    at_once = max(16, MEMORY // max(1, scorer.bytes_per_ad))
+    order = np.argsort(ad, kind="stable")
+    _, first = np.unique(ad[order], return_index=True)
+    bounds = [*first[::at_once].tolist(), len(order)]
+    for start, end in itertools.pairwise(bounds):
+        rows = order[start:end]
+        score[rows], grades = scorer.read(query[rows], ad[rows])
+        if grades is None:
+            probabilities = None
+        elif probabilities is not None:
+            probabilities[rows] = grades
+        if scorer.n_kept > at_once:
+            scorer.forget()
+    columns: dict[str, Any] = {
+        "query_id": [ids[0][i] for i in query.tolist()],
+        "ad_id": [ids[1][i] for i in ad.tolist()],
+        "score": score,
+    }
+    if probabilities is not None:
+        columns |= {f"p{grade}": probabilities[:, grade] for grade in range(4)}
+    return pl.DataFrame(columns)
+
+
+def _open_parts(parts: Path, identity: dict[str, Any]) -> None:
+    """Make the folder of parts, or see that the one which is there belongs to this work."""
+    state = parts / "state.json"
+    if state.is_file():
+        if json.loads(state.read_text(encoding="utf-8")) != identity:
+            raise UserError(
+                f"{parts}: belongs to the scoring of other pairs, another corpus or another checkpoint; "
+                "remove it, or choose another --out"
+            )
+        return
+    parts.mkdir(parents=True, exist_ok=True)
+    part = parts / "state.json.tmp"
+    part.write_text(json.dumps(identity), encoding="utf-8")
+    part.replace(state)
+
+
+def _indexed(pairs: Path, ids: Sequence[Sequence[str]], path: Path, progress: Progress | None) -> IntArray:
+    """The pairs as numbers of queries and ads, int64 [P, 2], kept in a file beside the parts.
+
+    Raises:
+        UserError: a row names what the corpus does not have.
+    """
+    if not path.is_file():
+        places = [{name: i for i, name in enumerate(names)} for names in ids]
+        unfinished = path.with_suffix(".tmp")
+        done = 0
+        with unfinished.open("wb") as file:
+            for rows in _batches(pairs):
+                found = np.empty((len(rows), 2), dtype=np.int64)
+                for side, (column, place) in enumerate(zip(COLUMNS, places, strict=True)):
+                    for i, row in enumerate(rows):
+                        name = row[side]
+                        if name not in place:
+                            kind = "query" if side == 0 else "ad"
+                            raise UserError(
+                                f"{pairs}, row {done + i + 1}, column '{column}': "
+                                f"the corpus has no {kind} with the id {name!r}"
+                            )
+                        found[i, side] = place[name]
+                found.tofile(file)
+                done += len(rows)
+                if progress is not None:
+                    progress("reading pairs", done, done)
+        unfinished.replace(path)
+    if not path.stat().st_size:
+        raise UserError(f"{pairs}: has no rows")
+    numbers: IntArray = np.memmap(path, dtype=np.int64, mode="r").reshape(-1, 2)
+    return numbers
+
+
+def _batches(pairs: Path, size: int = 65536) -> Iterator[list[tuple[str, str]]]:
+    """Rows of a table of pairs, as texts, so many at a time."""
+    if pairs.suffix == ".parquet":
+        try:
+            table = pl.scan_parquet(pairs)
+            names = table.collect_schema().names()
+            _check_columns(pairs, names)
+            wanted = table.select(pl.col(name).cast(pl.String) for name in COLUMNS)
+            start = 0
+            while rows := wanted.slice(start, size).collect(engine="in-memory").rows():
+                yield [(str(query), str(ad)) for query, ad in rows]
+                start += size
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{pairs}: cannot be read ({reason})") from error
+        return
+    with pairs.open(encoding="utf-8", newline="") as file:
+        rows_read = _json_rows(pairs, file) if pairs.suffix == ".jsonl" else _csv_rows(pairs, file)
+        while batch := list(itertools.islice(rows_read, size)):
+            yield batch
+
+
+def _csv_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
+    reader = csv.DictReader(lines)
+    _check_columns(pairs, reader.fieldnames or ())
+    for row in reader:
+        yield row["query_id"] or "", row["ad_id"] or ""
+
+
+def _json_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+            yield str(row["query_id"]), str(row["ad_id"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{pairs}, row {number}: needs an object with query_id and ad_id ({error})"
+            ) from error
+
+
+def _check_columns(pairs: Path, names: Sequence[str]) -> None:
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        raise UserError(f"{pairs}: has no column '{missing[0]}'; it has {', '.join(names)}")
+
+
+def _write_whole(table: pl.DataFrame, path: Path) -> None:
+    """Write a part under another name first; it counts once it has its own."""
+    unfinished = path.with_suffix(".tmp")
+    table.write_parquet(unfinished)
+    _flush(unfinished)
+    unfinished.replace(path)
+
+
+def _join(parts: Path, out: Path) -> None:
+    """All parts as one file."""
+    unfinished = parts / "all.tmp"
+    pl.scan_parquet(sorted(parts.glob("*.parquet"))).sink_parquet(unfinished)
+    _flush(unfinished)
+    unfinished.replace(out)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -1,0 +1,123 @@
+"""Public relevance data as a corpus: ESCI (arXiv 2206.06588) and WANDS (ECIR 2022), texts alone.
+
+They are read from the files that their authors published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from relevance.corpus import CorpusError, FrameArray, LabelledCorpus
+from scenarios.corpora import hash_share, labelled, plain
+from scenarios.tables import Table
+
+ESCI_GRADE: Mapping[str, int] = {"E": 3, "S": 2, "C": 1, "I": 0}
+"""Exact and Substitute are the positive branch, Complement and Irrelevant the negative one."""
+WANDS_GRADE: Mapping[str, int] = {"Exact": 3, "Partial": 2, "Irrelevant": 0}
+"""A partial match is the product without some attribute that was asked for, which is grade 2 here. No label
+means grade 1, so that the negative branch of the tree has one leaf."""
+ESCI_FILES = ("shopping_queries_dataset_examples.parquet", "shopping_queries_dataset_products.parquet")
+WANDS_FILES = ("query.csv", "product.csv", "label.csv")
+
+
+def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> LabelledCorpus:
+    """Amazon's Shopping Queries (ESCI): texts alone, grades by ESCI_GRADE.
+
+    Title is the product's; brand and colour stand for the on-screen text, bullet points and description for
+    the speech. A tenth of the training queries becomes the validation split.
+
+    Args:
+        folder: with the two Parquet files of the dataset.
+        locale: us, es or jp.
+        small: the reduced set of queries of the dataset's first task.
+
+    Raises:
+        CorpusError: a file or a column is missing, or a label unknown.
+    """
+    examples = Table.read(folder / ESCI_FILES[0])
+    for name in ("query", "query_id", "product_id", "product_locale", "esci_label", "split"):
+        examples.column(name)
+    of_locale = examples.filter(pl.col("product_locale") == locale)
+    if not of_locale.frame.height:
+        known = ", ".join(map(str, examples.frame["product_locale"].unique().sort().to_list()))
+        raise CorpusError(f"{examples.path}: no rows of the locale '{locale}'; it has {known}")
+    if small:
+        examples.column("small_version")
+        examples = examples.filter((pl.col("product_locale") == locale) & (pl.col("small_version") == 1))
+    else:
+        examples = of_locale
+    grade = _graded(examples, "esci_label", ESCI_GRADE)
+    split = []
+    for row, (name, query) in enumerate(zip(examples.column("split"), examples.texts("query"), strict=True)):
+        if name not in ("train", "test"):
+            raise examples.error(row, "split", f"must be train or test, is {name!r}")
+        split.append("validation" if name == "train" and hash_share(plain(query)) < 0.1 else name)
+    asked = examples.frame.unique("query_id", maintain_order=True)
+    products = Table.read(folder / ESCI_FILES[1])
+    products.column("product_locale")
+    products = products.filter(
+        (pl.col("product_locale") == locale)
+        & pl.col("product_id").is_in(examples.frame["product_id"].unique().to_list())
+    )
+    return labelled(
+        [str(name) for name in asked["query_id"].to_list()],
+        asked["query"].to_list(),
+        products.ids("product_id"),
+        (
+            products.texts("product_title", needed=False),
+            _joined(products, "product_brand", "product_color"),
+            _joined(products, "product_bullet_point", "product_description"),
+        ),
+        _no_frames(products.frame.height),
+        (examples, "query_id", "product_id"),
+        grade,
+        split,
+    )
+
+
+def read_wands(folder: Path) -> LabelledCorpus:
+    """Wayfair's annotations (WANDS): texts alone, grades by WANDS_GRADE, splits by the query's hash.
+
+    Title is the product's name; its class stands for the on-screen text, description and features for the
+    speech.
+
+    Raises:
+        CorpusError: a file or a column is missing, or a label unknown.
+    """
+    queries, products, labels = (Table.read(folder / name, separator="\t") for name in WANDS_FILES)
+    return labelled(
+        queries.ids("query_id"),
+        queries.texts("query"),
+        products.ids("product_id"),
+        (
+            products.texts("product_name"),
+            products.texts("product_class", needed=False),
+            _joined(products, "product_description", "product_features"),
+        ),
+        _no_frames(products.frame.height),
+        (labels, "query_id", "product_id"),
+        _graded(labels, "label", WANDS_GRADE),
+        [""] * labels.frame.height,
+    )
+
+
+def _graded(table: Table, column: str, grades: Mapping[str, int]) -> list[int]:
+    found = []
+    for row, label in enumerate(table.column(column)):
+        if label not in grades:
+            raise table.error(row, column, f"must be one of {', '.join(grades)}, is {label!r}")
+        found.append(grades[label])
+    return found
+
+
+def _joined(table: Table, *columns: str) -> list[str]:
+    parts = [table.texts(name, needed=False) for name in columns]
+    return [" ".join(part for part in row if part) for row in zip(*parts, strict=True)]
+
+
+def _no_frames(n_ads: int) -> FrameArray:
+    return np.zeros((n_ads, 0, 48, 48, 3), dtype=np.uint8)

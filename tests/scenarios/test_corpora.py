@@ -1,0 +1,323 @@
+"""Corpora of one's own: tables, pictures, videos, ESCI and WANDS, and the way back."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from relevance.corpus import SPLITS, CorpusError, LabelledCorpus
+from scenarios.corpora import hash_share, read_tables, write_tables
+from scenarios.errors import StoreError
+from scenarios.key_frames import picture_frames, scene_middles, video_frames
+from scenarios.own_corpora import export_corpus_tables, import_corpus, schema_of
+from scenarios.public_corpora import read_esci, read_wands
+from simulator.world import WorldConfig, labelled_corpus
+
+
+@pytest.fixture(scope="module")
+def world():
+    config = WorldConfig(
+        train_advertisers=18,
+        validation_advertisers=18,
+        test_advertisers=18,
+        ads_per_advertiser=2,
+        query_pool=800,
+    )
+    return labelled_corpus(config)
+
+
+@pytest.mark.parametrize("jsonl", [False, True])
+def test_the_embedded_world_as_tables_and_back_is_the_same_corpus(world, tmp_path, jsonl):
+    export_corpus_tables(world, tmp_path / "tables", jsonl=jsonl)
+    import_corpus(tmp_path / "tables", tmp_path / "corpus")
+    again = LabelledCorpus.load(tmp_path / "corpus")
+    assert again.corpus.fingerprint() == world.corpus.fingerprint()
+    for name in ("query", "ad", "grade", "split"):
+        np.testing.assert_array_equal(getattr(again.labels, name), getattr(world.labels, name))
+    assert again.corpus.ad_ids() == world.corpus.ad_ids()
+
+
+ADS = [
+    {"id": "a1", "title": "Red mug", "ocr": "sale", "asr": "look", "frames": ["one.png", "two.png"]},
+    {"id": "a2", "title": "Sofa", "ocr": None, "frames": []},
+    {"id": 3, "title": "Tent"},
+]
+QUERIES = [{"id": "q1", "text": "  Red   MUG "}, {"id": "q2", "text": "tent"}]
+LABELS = [
+    {"query_id": "q1", "ad_id": "a1", "grade": 3, "split": "train"},
+    {"query_id": "q2", "ad_id": "3", "grade": 2, "split": "test"},
+    {"query_id": "q2", "ad_id": "a1", "grade": 0},
+]
+
+
+def write_jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def tables(tmp_path):
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    for name, rows in (("ads", ADS), ("queries", QUERIES), ("labels", LABELS)):
+        write_jsonl(folder / f"{name}.jsonl", rows)
+    for name, colour in (("one", (200, 10, 10)), ("two", (10, 200, 10))):
+        Image.new("RGB", (30, 60), colour).save(folder / f"{name}.png")
+    return folder
+
+
+def test_tables_become_a_corpus(tables):
+    data = read_tables(tables, size=16)
+    corpus, labels = data.corpus, data.labels
+    assert corpus.query_text == ("red mug", "tent")
+    assert (corpus.query_id, corpus.ad_id) == (("q1", "q2"), ("a1", "a2", "3"))
+    assert corpus.ad_text(0) == "Red mug sale look"
+    assert corpus.ad_ocr == ("sale", "", "")
+    assert corpus.frames.shape == (3, 3, 16, 16, 3)
+    # Two pictures in turn; ads without any have black frames.
+    assert [tuple(pixel) for pixel in corpus.frames[0, :, 0, 0]] == [
+        (200, 10, 10), (10, 200, 10), (200, 10, 10),
+    ]  # fmt: skip
+    assert not corpus.frames[1:].any()
+    assert labels.grade.tolist() == [3, 2, 0]
+    assert labels.ad.tolist() == [0, 2, 0]
+    assert [SPLITS[code] for code in labels.split[:2]] == ["train", "test"]
+
+
+def test_csv_and_parquet_say_the_same(tables, tmp_path):
+    expected = read_tables(tables, size=16)
+    parquet, text = tmp_path / "parquet", tmp_path / "csv"
+    for folder in (parquet, text):
+        folder.mkdir()
+        for name in ("one.png", "two.png"):
+            (folder / name).write_bytes((tables / name).read_bytes())
+    own = [{**row, "id": str(row["id"]), "frames": row.get("frames") or []} for row in ADS]
+    for name, rows in (("ads", own), ("queries", QUERIES), ("labels", LABELS)):
+        table = pl.DataFrame(rows, infer_schema_length=None)
+        table.write_parquet(parquet / f"{name}.parquet")
+        if name == "ads":
+            table = table.with_columns(pl.col("frames").list.join("; "))
+        table.write_csv(text / f"{name}.csv")
+    for folder in (parquet, text):
+        data = read_tables(folder, size=16)
+        assert data.corpus.fingerprint() == expected.corpus.fingerprint()
+        np.testing.assert_array_equal(data.labels.split, expected.labels.split)
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "change", "message"),
+    [
+        ("ads", 1, {"id": "a1"}, "ads.jsonl, row 2, column 'id': 'a1' is in row 1 already"),
+        ("ads", 2, {"id": None}, "ads.jsonl, row 3, column 'id': is empty"),
+        ("ads", 0, {"title": ["Red"]}, "ads.jsonl, row 1, column 'title': must be a text, is ['Red']"),
+        ("ads", 0, {"frames": ["none.png"]}, "ads.jsonl, row 1, column 'frames': "),
+        ("ads", 0, {"frames": ["ads.jsonl"]}, "no readable picture"),
+        ("ads", 0, {"frames": 7}, "must be a list of file names, is 7"),
+        ("ads", 1, {"video": "none.mp4"}, "ads.jsonl, row 2, column 'video': "),
+        ("queries", 1, {"text": ""}, "queries.jsonl, row 2, column 'text': is empty"),
+        ("labels", 2, {"ad_id": "a9"}, "labels.jsonl, row 3, column 'ad_id': no ad has the id 'a9'"),
+        ("labels", 0, {"query_id": "Q1"}, "labels.jsonl, row 1, column 'query_id': no query has the id 'Q1'"),
+        ("labels", 0, {"grade": 4}, "labels.jsonl, row 1, column 'grade': must be 0, 1, 2 or 3, is 4"),
+        ("labels", 1, {"grade": None}, "labels.jsonl, row 2, column 'grade'"),
+        ("labels", 1, {"split": "tests"}, "is 'tests'; did you mean 'test'?"),
+        ("labels", 2, {"ad_id": "3"}, "column 'ad_id': the same pair is graded in row 2 already"),
+    ],
+)
+def test_what_is_wrong_is_named_by_file_row_and_column(tables, name, row, change, message):
+    rows = {"ads": ADS, "queries": QUERIES, "labels": LABELS}[name]
+    write_jsonl(
+        tables / f"{name}.jsonl", [{**old, **change} if i == row else old for i, old in enumerate(rows)]
+    )
+    with pytest.raises(CorpusError) as caught:
+        read_tables(tables, size=16)
+    assert message in str(caught.value)
+
+
+def test_files_that_are_missing_or_no_tables_are_named(tables, tmp_path):
+    (tables / "labels.jsonl").write_text('{"query_id": "q1"\n')
+    with pytest.raises(CorpusError, match=r"labels.jsonl, row 1: not a JSON object"):
+        read_tables(tables)
+    write_jsonl(tables / "labels.jsonl", [{"query_id": "q1", "ad": "a1", "grade": 1}])
+    with pytest.raises(CorpusError, match=r"labels.jsonl: has no column 'ad_id'"):
+        read_tables(tables)
+    (tables / "labels.jsonl").unlink()
+    with pytest.raises(CorpusError, match=r"has no table of labels; it needs one of labels.parquet"):
+        read_tables(tables)
+    (tables / "ads.parquet").write_text("no table")
+    with pytest.raises(CorpusError, match=r"ads.parquet: cannot be read"):
+        read_tables(tables)
+    with pytest.raises(CorpusError, match="has neither tables"):
+        schema_of(tmp_path)
+
+
+def test_nothing_is_left_of_an_import_that_failed_and_nothing_is_overwritten(tables, tmp_path):
+    write_jsonl(tables / "labels.jsonl", [{**LABELS[0], "grade": 5}])
+    with pytest.raises(CorpusError):
+        import_corpus(tables, tmp_path / "out" / "corpus")
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name != ".lock"]
+    with pytest.raises(StoreError, match="is there already"):
+        import_corpus(tables, tables)
+
+
+def test_a_query_s_split_depends_on_its_text_alone(tables):
+    write_jsonl(tables / "labels.jsonl", [{k: v for k, v in row.items() if k != "split"} for row in LABELS])
+    first = read_tables(tables).labels
+    write_jsonl(tables / "queries.jsonl", QUERIES[::-1])
+    second = read_tables(tables).labels
+    assert first.split.tolist() == second.split.tolist()
+    shares = np.array([hash_share(f"query {i}") for i in range(2000)])
+    assert np.histogram(shares, 10, (0, 1))[0] == pytest.approx(200, abs=60)
+
+
+def test_texts_alone_make_a_corpus_without_frames(tables):
+    write_jsonl(tables / "ads.jsonl", [{"id": row["id"], "title": row["title"]} for row in ADS])
+    data = read_tables(tables)
+    assert data.corpus.frames.shape == (3, 0, 48, 48, 3)
+    folder = tables.parent / "corpus"
+    data.save(folder)
+    assert LabelledCorpus.load(folder).corpus.fingerprint() == data.corpus.fingerprint()
+    write_tables(data, tables.parent / "again")
+    assert read_tables(tables.parent / "again").corpus.fingerprint() == data.corpus.fingerprint()
+
+
+def test_of_many_pictures_some_at_even_distances_are_taken(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(9)]
+    for i, path in enumerate(paths):
+        Image.new("RGB", (8, 8), (i + 1, 0, 0)).save(path)
+    assert picture_frames(paths, 3, 8)[:, 0, 0, 0].tolist() == [2, 5, 8]
+
+
+def test_scenes_end_where_pictures_change():
+    dark, pale, grey = (
+        np.full((n, 4, 4), value, dtype=np.uint8) for n, value in ((10, 0), (4, 250), (6, 120))
+    )
+    thumbnails = np.concatenate((dark, pale, grey))
+    assert scene_middles(thumbnails, 3) == [5, 12, 17]
+    assert scene_middles(thumbnails, 1) == [10]
+    assert scene_middles(thumbnails, 4) == [2, 7, 12, 17]  # the longest scene in halves
+    assert scene_middles(np.zeros((1, 4, 4), dtype=np.uint8), 3) == [0, 0, 0]
+    # Noise is no cut.
+    noise = np.random.default_rng(0).integers(100, 104, (12, 4, 4)).astype(np.uint8)
+    assert scene_middles(noise, 3) == [1, 4, 9]
+
+
+def test_key_frames_of_a_video(tmp_path, tables):
+    av = pytest.importorskip("av")
+    colours = [(220, 20, 20)] * 20 + [(20, 220, 20)] * 4 + [(20, 20, 220)] * 6
+    path = tables / "ad.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
+        for colour in colours:
+            picture = np.full((32, 64, 3), colour, dtype=np.uint8)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    by_scene = video_frames(path, 3, 16)
+    assert by_scene.shape == (3, 16, 16, 3)
+    # Each scene's own colour is the strongest, though one scene is far longer than the others.
+    assert by_scene.mean(axis=(1, 2)).argmax(axis=1).tolist() == [0, 1, 2]
+    evenly = video_frames(path, 3, 16, "evenly")
+    assert evenly.mean(axis=(1, 2)).argmax(axis=1).tolist() == [0, 0, 2]
+
+    write_jsonl(tables / "ads.jsonl", [{**ADS[0], "frames": None, "video": "ad.mp4"}, *ADS[1:]])
+    np.testing.assert_array_equal(read_tables(tables, size=16).corpus.frames[0], by_scene)
+    path.write_bytes(b"no video")
+    with pytest.raises(CorpusError, match=r"ads.jsonl, row 1, column 'video': .*no readable video"):
+        read_tables(tables)
+
+
+@pytest.fixture
+def esci(tmp_path):
+    """The columns of the published files, few rows."""
+    examples = [
+        (0, "Red Mug", 10, "B1", "us", "E", 1, 1, "train"),
+        (1, "Red Mug", 10, "B2", "us", "S", 1, 1, "train"),
+        (2, "taza roja", 11, "B1", "es", "E", 1, 1, "train"),
+        (3, "tent", 12, "B2", "us", "I", 1, 1, "test"),
+        (4, "tent", 12, "B3", "us", "C", 1, 1, "test"),
+        (5, "sofa", 13, "B3", "us", "I", 0, 1, "test"),
+    ]
+    columns = [
+        "example_id", "query", "query_id", "product_id", "product_locale", "esci_label", "small_version",
+        "large_version", "split",
+    ]  # fmt: skip
+    pl.DataFrame(examples, schema=columns, orient="row").write_parquet(
+        tmp_path / "shopping_queries_dataset_examples.parquet"
+    )
+    products = [
+        ("B1", "Mug red", "holds tea", "big\nround", "Acme", "red", "us"),
+        ("B1", "Taza", None, None, None, None, "es"),
+        ("B2", "Mug blue", None, None, "Acme", None, "us"),
+        ("B3", "Tent pegs", None, "steel", None, None, "us"),
+        ("B4", "Never asked for", None, None, None, None, "us"),
+    ]
+    names = ["title", "description", "bullet_point", "brand", "color", "locale"]
+    pl.DataFrame(
+        products, schema=["product_id", *(f"product_{name}" for name in names)], orient="row"
+    ).write_parquet(tmp_path / "shopping_queries_dataset_products.parquet")
+    return tmp_path
+
+
+def test_esci(esci):
+    assert schema_of(esci) == "esci"
+    data = read_esci(esci)
+    assert data.corpus.query_text == ("red mug", "tent")
+    assert data.corpus.query_id == ("10", "12")
+    assert data.corpus.ad_id == ("B1", "B2", "B3")
+    assert data.corpus.ad_text(0) == "Mug red Acme red big\nround holds tea"
+    assert data.labels.grade.tolist() == [3, 2, 0, 1]
+    assert data.labels.ad.tolist() == [0, 1, 1, 2]
+    splits = [SPLITS[code] for code in data.labels.split]
+    assert splits[2:] == ["test", "test"]
+    assert splits[0] == splits[1]
+    assert splits[0] == ("validation" if hash_share("red mug") < 0.1 else "train")
+    assert data.corpus.frames.shape[:2] == (3, 0)
+    assert read_esci(esci, small=False).corpus.query_text == ("red mug", "tent", "sofa")
+    assert read_esci(esci, locale="es").corpus.ad_title == ("Taza",)
+
+
+def test_what_esci_does_not_have_is_named(esci):
+    path = esci / "shopping_queries_dataset_examples.parquet"
+    with pytest.raises(CorpusError, match="no rows of the locale 'jp'; it has es, us"):
+        read_esci(esci, locale="jp")
+    table = pl.read_parquet(path)
+    table.with_columns(esci_label=pl.lit("X")).write_parquet(path)
+    with pytest.raises(
+        CorpusError, match=r"examples.parquet, row 1, column 'esci_label': must be one of E, S"
+    ):
+        read_esci(esci)
+    table.drop("query").write_parquet(path)
+    with pytest.raises(CorpusError, match=r"examples.parquet: has no column 'query'"):
+        read_esci(esci)
+    table.write_parquet(path)
+    products = esci / "shopping_queries_dataset_products.parquet"
+    pl.read_parquet(products).filter(pl.col("product_id") != "B2").write_parquet(products)
+    # The row in the file, not among those of the locale.
+    with pytest.raises(
+        CorpusError, match=r"examples.parquet, row 2, column 'product_id': no ad has the id 'B2'"
+    ):
+        read_esci(esci)
+
+
+def test_wands(tmp_path):
+    (tmp_path / "query.csv").write_text(
+        "query_id\tquery\tquery_class\n0\tSalon Chair\tChairs\n1\tarea rug\tRugs\n"
+    )
+    (tmp_path / "product.csv").write_text(
+        "product_id\tproduct_name\tproduct_class\tproduct_description\tproduct_features\n"
+        "7\tsalon chair\tChairs\ta chair, \"fine\"\tcolor:black\n8\tround rug\tRugs\t\t\n"
+    )  # fmt: skip
+    labels = "id\tquery_id\tproduct_id\tlabel\n0\t0\t7\tExact\n1\t1\t8\tPartial\n2\t1\t7\tIrrelevant\n"
+    (tmp_path / "label.csv").write_text(labels)
+    assert schema_of(tmp_path) == "wands"
+    data = read_wands(tmp_path)
+    assert data.corpus.query_text == ("salon chair", "area rug")
+    assert data.corpus.ad_text(0) == 'salon chair Chairs a chair, "fine" color:black'
+    assert data.corpus.ad_text(1) == "round rug Rugs"
+    assert data.labels.grade.tolist() == [3, 2, 0]
+    (tmp_path / "label.csv").write_text(labels.replace("Partial", "partial"))
+    with pytest.raises(CorpusError, match=r"label.csv, row 2, column 'label': must be one of Exact, Partial"):
+        read_wands(tmp_path)
