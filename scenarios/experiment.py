@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,13 +134,13 @@ def jobs_of(plan: Plan, design: str, seed: int) -> list[Job]:
 
 
 class _Jobs:
-    """Simulates jobs, each once: those of an earlier call are read from disk."""
+    """Simulates jobs, each once, identical arms too: those of an earlier call are read from disk."""
 
     def __init__(
         self, plan: Plan, prepared: Prepared, relevances: Mapping[str, Relevance], cache: Path | None
     ) -> None:
         self._plan, self._prepared, self._relevances = plan, prepared, relevances
-        self._done: dict[Job, dict[str, dict[str, float]]] = {}
+        self._done: dict[str, list[dict[str, float]]] = {}
         self._folder = None if cache is None else cache / disk.FOLDER / "replicates"
         code = disk.code_hash(simulator)
         self._decides = {
@@ -150,29 +150,27 @@ class _Jobs:
 
     def metrics(self, job: Job) -> dict[str, dict[str, float]]:
         """Arm -> metrics."""
-        if job not in self._done:
-            path = self._path(job)
-            kept = None if path is None else _read(path, job.arms)
-            self._done[job] = found = kept or self._simulate(job)
+        key = self._key(job)
+        if key not in self._done:
+            path = None if self._folder is None else self._folder / f"{key}.json"
+            kept = None if path is None else _read(path, len(job.arms))
+            self._done[key] = found = kept or self._simulate(job)
             if kept is None and path is not None:
-                write_whole_file(path, json.dumps([list(found[arm].items()) for arm in job.arms]))
-        return self._done[job]
+                write_whole_file(path, json.dumps(found))
+        return dict(zip(job.arms, self._done[key], strict=True))
 
-    def _path(self, job: Job) -> Path | None:
-        if self._folder is None:
-            return None
+    def _key(self, job: Job) -> str:
+        """A hash of all that decides a job's metrics."""
         parts = (job.kind, str(job.seed), *(self._decides[arm] for arm in job.arms))
-        return self._folder / f"{hashlib.blake2b('|'.join(parts).encode(), digest_size=12).hexdigest()}.json"
+        return hashlib.blake2b("|".join(parts).encode(), digest_size=12).hexdigest()
 
-    def _simulate(self, job: Job) -> dict[str, dict[str, float]]:
+    def _simulate(self, job: Job) -> list[dict[str, float]]:
         markets = [self._market(arm, job.seed) for arm in job.arms]
         if job.kind == "query_split":
-            found = query_split(markets)
-        elif job.kind == "budget_split":
-            found = budget_split(markets)
-        else:
-            found = [full(market) for market in markets]
-        return dict(zip(job.arms, found, strict=True))
+            return query_split(markets)
+        if job.kind == "budget_split":
+            return budget_split(markets)
+        return [full(market) for market in markets]
 
     def _market(self, arm: str, seed: int) -> Market:
         scenario = self._plan.arms[arm].model_copy(update={"seed": seed})
@@ -247,10 +245,11 @@ def _digest(array: FloatArray) -> str:
     return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=12).hexdigest()
 
 
-def _read(path: Path, arms: Iterable[str]) -> dict[str, dict[str, float]] | None:
+def _read(path: Path, n_arms: int) -> list[dict[str, float]] | None:
+    """Metrics that were kept; None if there are none, or they are damaged."""
     try:
-        found: list[list[tuple[str, float]]] = json.loads(path.read_text(encoding="utf-8"))
-        return {arm: dict(metrics) for arm, metrics in zip(arms, found, strict=True)}
+        found: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+        return [dict(metrics) for metrics in found] if len(found) == n_arms else None
     except (OSError, ValueError, TypeError):
         return None
 

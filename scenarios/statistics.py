@@ -12,6 +12,7 @@ whose power is independent of the variance", for an interval of a width that is 
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from scipy import optimize, stats
 from simulator.arrays import FloatArray
 
 RESAMPLES = 4999
+MOST_AT_ONCE = 2_000_000  # values resampled, which bounds the memory
 POWER = 0.8
 """Of the test for which an effect is called detectable."""
 
@@ -139,6 +141,7 @@ def bootstrap_interval(
             paired=True,
             vectorized=True,
             n_resamples=RESAMPLES,
+            batch=max(1, MOST_AT_ONCE // n),
             confidence_level=min(1.0 - 2.0 * tail, 1.0 - 1e-12),
             method="percentile",
             rng=np.random.default_rng(seed),
@@ -158,9 +161,14 @@ def detectable(standard_error: float, n: int, confidence: float = 0.95, wanted: 
     """Least effect that n replicates with this standard error find with probability `wanted`."""
     if n < 2 or math.isnan(standard_error):
         return math.nan
-    most = t_quantile(confidence, n) * 4.0 + 4.0
-    size = optimize.brentq(lambda effect: power(effect, n - 1, confidence) - wanted, 0.0, most)
-    return float(size) * standard_error
+    return _detectable_errors(n - 1, confidence, wanted) * standard_error
+
+
+@functools.cache
+def _detectable_errors(df: int, confidence: float, wanted: float) -> float:
+    """The same in standard errors."""
+    most = t_quantile(confidence, df + 1) * 4.0 + 4.0
+    return float(optimize.brentq(lambda effect: power(effect, df, confidence) - wanted, 0.0, most))
 
 
 def seeds_for_half_width(pilot: FloatArray, half_width: float, confidence: float = 0.95) -> int:
