@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,16 @@ from relevance.lexical import Bm25Scorer
 from relevance.oracle import GRADE_GAIN, OracleScorer
 from relevance.protocol import RelevanceScorer, check_scorer, load_object, score_pairs
 from scenarios import cache as disk
+from scenarios.errors import ScenarioError
 from scenarios.load import override
+from scenarios.pctr import PreparedCtr, pair_features, read_ctr_file, with_fitted_ctr
 from scenarios.schema import PREPARED, Scenario
 from simulator.arrays import FloatArray, IntArray
+from simulator.auction import check_vcg
 from simulator.engine import simulate
+from simulator.fusion import FusionRule
 from simulator.log import SimulationLog
-from simulator.market import Market, build_market, retrieve_candidates
+from simulator.market import Market, build_market, retrieve_candidates, with_settings
 from simulator.metrics import market_metrics
 from simulator.world import World
 
@@ -34,6 +38,12 @@ Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total)."""
 
 SHIPPED_CHECKPOINT = Path(str(relevance.__file__)).parent / "hcmrm" / "checkpoint"
+SHIPPED_CHECKPOINTS: Mapping[str, Path] = {
+    "shipped": SHIPPED_CHECKPOINT,
+    "bce": SHIPPED_CHECKPOINT.with_name("checkpoint-bce"),
+}
+"""Checkpoints of the package by their names in scenario files. bce: the previous kind of model, trained with
+binary labels and without pseudo-queries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,8 @@ class Prepared:
     scenario: Scenario
     world: World
     candidate: IntArray
+    cheap: Mapping[str, FloatArray] = field(default_factory=dict)  # relevance by scorers that serving names
+    ctr: PreparedCtr | None = None  # of the click model that the scenario names, if it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +82,29 @@ def prepare(scenario: Scenario, *, cache: Path | None = None, progress: Progress
         cache: the results folder, under which key frames are kept; None draws them anew.
 
     Raises:
+        PluginError: your own fusion rule cannot be loaded, or is not fit for an auction.
+        ScenarioError: the click model that it names is missing or damaged.
         StoreError: the cache cannot be written.
     """
+    rule_of(scenario)  # before the work, not after
+    fitted = None if scenario.pctr.model is None else read_ctr_file(scenario.pctr.model)
     stage = _stage(progress, "drawing key frames")
     world = disk.cached_world(scenario.world, scenario.split, cache, stage)
-    return Prepared(scenario, world, retrieve_candidates(world, scenario.retrieval.candidates))
+    prepared = Prepared(scenario, world, retrieve_candidates(world, scenario.retrieval.candidates))
+    prepared = replace(
+        prepared,
+        cheap={
+            name: relevance_of(prepared, name, cache=cache, progress=progress).score
+            for name in scenario.serving.cheap_scorers
+        },
+    )
+    if fitted is None:
+        return prepared
+    known = None
+    if fitted.scorer is not None:
+        known = relevance_of(prepared, fitted.scorer, cache=cache, progress=progress).score
+    features = pair_features(world, prepared.candidate, known)
+    return replace(prepared, ctr=PreparedCtr(fitted.coefficients, features))
 
 
 def relevance_of(
@@ -131,14 +161,20 @@ def settle(
 
 
 def market_of(prepared: Prepared, relevance: Relevance, scenario: Scenario | None = None) -> Market:
-    """The market of a scenario on a prepared world."""
+    """The market of a scenario on a prepared world.
+
+    Raises:
+        ScenarioError: it names another click model, or other scorers in serving, than were prepared.
+    """
     scenario = scenario or prepared.scenario
-    return build_market(
+    if scenario.pctr.model != prepared.scenario.pctr.model:
+        raise ScenarioError(f"{scenario.name}, pctr.model: is read before a run; set it in the scenario")
+    market = build_market(
         prepared.world,
         prepared.candidate,
         relevance.score,
         seed=scenario.seed,
-        rule=scenario.fusion.build(),
+        rule=rule_of(scenario),
         traffic=scenario.traffic,
         auction=scenario.auction,
         users_model=scenario.users,
@@ -146,6 +182,28 @@ def market_of(prepared: Prepared, relevance: Relevance, scenario: Scenario | Non
         ctr_model=scenario.pctr,
         serving=scenario.serving,
     )
+    market = with_settings(
+        market,
+        fallback_relevance=_cheap(prepared, scenario, "fallback"),
+        first_stage_relevance=_cheap(prepared, scenario, "first_stage"),
+    )
+    return market if prepared.ctr is None else with_fitted_ctr(market, prepared.ctr)
+
+
+def rule_of(scenario: Scenario) -> FusionRule:
+    """The fusion rule of a scenario.
+
+    Raises:
+        PluginError: your own rule cannot be loaded, or is not fit for an auction.
+        ScenarioError: VCG is asked for and your own rule is not affine in the bid.
+    """
+    rule = scenario.fusion.build()
+    if scenario.auction.mechanism == "vcg":
+        try:
+            check_vcg(rule, scenario.users.examination)
+        except ValueError as error:
+            raise ScenarioError(f"{scenario.name}, auction.mechanism: {error}") from None
+    return rule
 
 
 def thin(market: Market, n_queries: int) -> Market:
@@ -168,16 +226,25 @@ def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
     Raises:
         CheckpointError, PluginError: see `relevance_of`.
     """
-    for scorer in scorers:
+    for scorer in (*scorers, *scenario.serving.cheap_scorers):
         if scorer == "hcmrm":
             disk.checkpoint_hash(checkpoint_folder(scenario))
         elif ":" in scorer:
             load_object(scorer, "scorer")
 
 
+def _cheap(prepared: Prepared, scenario: Scenario, role: str) -> FloatArray | None:
+    """Relevance by a scorer that serving names, by its role there; None where it needs none."""
+    name = getattr(scenario.serving, role)
+    if name in scenario.serving.cheap_scorers and name not in prepared.cheap:
+        raise ScenarioError(f"{scenario.name}, serving.{role}: is scored before a run; set it in the scenario")
+    return prepared.cheap.get(name)
+
+
 def checkpoint_folder(scenario: Scenario) -> Path:
-    """Where a scenario's HCMRM checkpoint lies."""
-    return Path(scenario.hcmrm.checkpoint) if scenario.hcmrm.checkpoint else SHIPPED_CHECKPOINT
+    """Where a scenario's HCMRM checkpoint lies: a name in SHIPPED_CHECKPOINTS, or a folder."""
+    name = scenario.hcmrm.checkpoint or "shipped"
+    return SHIPPED_CHECKPOINTS.get(name, Path(name))
 
 
 def _scored(
@@ -195,7 +262,7 @@ def _scored(
     if scorer == "oracle":  # knows the truth, which the corpus's fingerprint does not cover
         return ScoreTable.build(query, ad, score_pairs(OracleScorer(world.truth.grade), query, ad, scorer))
     if ":" in scorer:
-        return ScoreTable.build(query, ad, score_pairs(_own_scorer(scorer, prepared), query, ad, scorer))
+        return ScoreTable.build(query, ad, score_pairs(own_scorer(scorer, prepared), query, ad, scorer))
 
     path = None
     checkpoint = checkpoint_folder(prepared.scenario)
@@ -213,14 +280,18 @@ def _scored(
         # Half the cores: threads that wait for one another crawl where something else keeps a core busy.
         use_device(prepared.scenario.hcmrm.device, threads=max(1, (os.cpu_count() or 1) // 2))
         model_scorer = HcmrmScorer.load(corpus, checkpoint, device=prepared.scenario.hcmrm.device)
-        probabilities = model_scorer.grade_probabilities(query, ad, progress)
-        table = ScoreTable.build(query, ad, probabilities @ np.asarray(GRADE_GAIN), probabilities)
+        table = ScoreTable.build(query, ad, *model_scorer.read(query, ad, progress))
     if path is not None:
         disk.write_scores(path, table)
     return table
 
 
-def _own_scorer(name: str, prepared: Prepared) -> RelevanceScorer:
+def own_scorer(name: str, prepared: Prepared) -> RelevanceScorer:
+    """Make the scorer that "module:attr" names, and try it.
+
+    Raises:
+        PluginError: it cannot be loaded, or is no scorer.
+    """
     factory = load_object(name, "scorer")
     if not callable(factory):
         raise PluginError(f"scorer '{name}': must be a callable that takes the corpus and returns a scorer")

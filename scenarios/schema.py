@@ -11,15 +11,19 @@ import dataclasses
 import re
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from scenarios.errors import did_you_mean
-from simulator import fusion
+from scenarios.fusion_schema import CustomRule, FusionSettings, ProductRule
+from scenarios.settings import Settings as Settings
+from scenarios.settings import Share as Share
+from simulator.auction import AuctionModel, check_vcg
 from simulator.bidders import BidderModel
-from simulator.market import AuctionModel, ServingModel, TrafficModel
+from simulator.market import ServingModel, TrafficModel
 from simulator.pctr import CtrModel
 from simulator.users import UserModel, has_loyalty
+from simulator.world.catalog import CATEGORIES
 from simulator.world.config import Split, WorldConfig
 
 SCORERS = ("none", "bm25", "hcmrm", "oracle")
@@ -41,76 +45,6 @@ PREPARED = ("world", "split", "retrieval", "hcmrm")
 next."""
 
 ScorerName = Annotated[str, AfterValidator(_known_scorer)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Settings(BaseModel):
-    """A block of a scenario."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-        validate_default=True,
-    )
-
-
-class ProductRule(Settings):
-    """bid^b * pctr^q * relevance^g."""
-
-    rule: Literal["product"] = "product"
-    bid: Annotated[float, Field(gt=0, le=10)] = 1.0
-    pctr: Annotated[float, Field(ge=0, le=10)] = 1.0
-    relevance: Annotated[float, Field(ge=0, le=20)] = 1.0
-    """0 ignores relevance."""
-
-    def build(self) -> fusion.FusionRule:
-        return fusion.Product(bid=self.bid, pctr=self.pctr, rel=self.relevance)
-
-
-class GateRule(Settings):
-    """Only ads at or above a threshold of relevance; among those bid^b * pctr^q."""
-
-    rule: Literal["gate"]
-    threshold: Share = 0.3
-    within: ProductRule = ProductRule(relevance=0.0)
-
-    def build(self) -> fusion.FusionRule:
-        return fusion.Gate(threshold=self.threshold, within=self.within.build())
-
-
-class LinearRule(Settings):
-    """pctr * (bid - cost * (1 - relevance))."""
-
-    rule: Literal["linear"]
-    cost: Annotated[float, Field(ge=0)] = 0.5
-    """Currency per click of a wholly irrelevant ad."""
-
-    def build(self) -> fusion.FusionRule:
-        return fusion.Linear(cost=self.cost)
-
-
-class TiersRule(Settings):
-    """Relevance in buckets first, then the rule within a bucket."""
-
-    rule: Literal["tiers"]
-    thresholds: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.3, 0.6)
-    within: ProductRule = ProductRule(relevance=0.0)
-
-    @field_validator("thresholds")
-    @classmethod
-    def _rising(cls, thresholds: tuple[float, ...]) -> tuple[float, ...]:
-        if list(thresholds) != sorted(set(thresholds)):
-            raise PydanticCustomError("rising", "must rise from one number to the next")
-        return thresholds
-
-    def build(self) -> fusion.FusionRule:
-        return fusion.Tiers(thresholds=self.thresholds, within=self.within.build())
-
-
-FusionSettings = Annotated[ProductRule | GateRule | LinearRule | TiersRule, Field(discriminator="rule")]
 
 
 class RetrievalSettings(Settings):
@@ -192,6 +126,36 @@ class Scenario(Settings):
             )
         return world
 
+
+    @field_validator("serving")
+    @classmethod
+    def _known_cheap_scorers(cls, serving: ServingModel) -> ServingModel:
+        for role in ("fallback", "first_stage"):
+            name = getattr(serving, role)
+            if name in serving.cheap_scorers:
+                try:
+                    _known_scorer(name)
+                except PydanticCustomError as error:
+                    also = ", or 'skip' for no ads" if role == "fallback" else ""
+                    raise _out_of_range(role, error.message() + also) from None
+        return serving
+
+    @model_validator(mode="after")
+    def _auction_fits(self) -> Self:
+        """What the auction needs of the rule, the slots and the queries."""
+        # A rule of one's own is loaded, and tried, where a run begins.
+        if self.auction.mechanism == "vcg" and not isinstance(self.fusion, CustomRule):
+            try:
+                check_vcg(self.fusion.build(), self.users.examination)
+            except ValueError as error:
+                raise _out_of_range("auction.mechanism", str(error)) from None
+        n, least = len(CATEGORIES), self.auction.category_score_reserve
+        if least and len(least) != n:
+            raise _out_of_range(
+                "auction.category_score_reserve",
+                f"needs {n} numbers, one for each category of queries, or none; got {len(least)}",
+            )
+        return self
 
     @model_validator(mode="after")
     def _blocks_fit(self) -> Self:

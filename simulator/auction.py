@@ -127,7 +127,7 @@ def price_vcg(
         ValueError: the rule is not affine in the bid, or the click weights are missing or rise.
     """
     if click_weight is None:
-        raise ValueError("VCG needs click_weight: how likely each slot is looked at")
+        raise ValueError("mechanism vcg needs click_weight: how likely each slot is looked at")
     check_vcg(rule, click_weight)
     xp = array_namespace(score, bid)
     taken, rival = _taken(ranking), _to_beat(ranking, score, score_reserve)
@@ -180,12 +180,14 @@ def check_vcg(rule: object, click_weight: Sequence[float]) -> None:
     """ValueError where VCG is not defined: a rule that is not affine in the bid, or rising click weights."""
     if not is_affine(rule):
         raise ValueError(
-            f"VCG is not defined for {rule}: its score is not affine in the bid, so ranking by it maximises "
-            "no sum that a winner could take from others; take another rule, or the mechanism gsp. (A rule "
-            "of your own says that it is affine with an attribute affine = True.)"
+            f"mechanism vcg is not defined for {rule}: its score is not affine in the bid, so ranking by it "
+            "maximises no sum that a winner could take from others; take another rule, or the mechanism gsp. "
+            "(A rule of your own says that it is affine with an attribute affine = True.)"
         )
     if min(click_weight) < 0 or any(b > a for a, b in pairwise(click_weight)):
-        raise ValueError(f"VCG needs click weights that do not rise from slot to slot, got {click_weight}")
+        raise ValueError(
+            f"mechanism vcg needs click weights that do not rise from slot to slot, got {click_weight}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,7 @@ class AuctionModel:
             check_vcg(rule, click_weight)
         if not self.category_score_reserve:
             return
-        n = 0 if query_category is None or not query_category.size else int(query_category.max()) + 1
+        n = 0 if query_category is None else int(query_category.max(initial=-1)) + 1
         if n == 0 or n > len(self.category_score_reserve):
             raise ValueError(
                 f"auction.category_score_reserve has {len(self.category_score_reserve)} numbers and needs "

@@ -423,7 +423,7 @@ def test_what_is_due() -> None:
 
 @pytest.mark.parametrize("rule", [Product(bid=2.0), Tiers(), Gate(0.2, within=Tiers()), object()])
 def test_vcg_is_refused_for_rules_that_are_not_affine(rule: Any) -> None:
-    with pytest.raises(ValueError, match=r"VCG is not defined for .* not affine in the bid"):
+    with pytest.raises(ValueError, match=r"mechanism vcg is not defined for .* not affine in the bid"):
         AuctionModel(mechanism="vcg").check(rule, (1.0, 0.5), None)
     if not isinstance(rule, FusionRule):
         return
