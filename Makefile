@@ -58,5 +58,5 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
-	$(PIP) install --quiet --editable '.[dev,browser]' $(CONSTRAIN)
+	$(PIP) install --quiet --editable '.[dev,browser,rl]' $(CONSTRAIN)
 	@touch $(VENV)/.installed $@

@@ -39,21 +39,31 @@ class Tally:
 
     def report(self, now: float, day: int, ticks_left: float, accounts: Ledger) -> Report:
         """The report of a tick; counting begins anew."""
+        report = self.look(now, day, ticks_left, accounts)
+        if self._pending:
+            when, owner, worth = self._pending[0]
+            self._pending = [(when[when > now], owner[when > now], worth[when > now])]
+        self._clear()
+        return report
+
+    def look(self, now: float, day: int, ticks_left: float, accounts: Ledger) -> Report:
+        """What the report would say; counting goes on."""
         n = self.spent.size
         conversions, conversion_value = np.zeros(n), np.zeros(n)
         if self._pending:
+            # Put together, so that sums do not depend on how the queries were batched.
             when, owner, worth = (np.concatenate(part) for part in zip(*self._pending, strict=True))
+            self._pending = [(when, owner, worth)]
             happened = when <= now
             conversions += np.bincount(owner[happened], minlength=n)
             conversion_value += np.bincount(owner[happened], weights=worth[happened], minlength=n)
-            self._pending = [(when[~happened], owner[~happened], worth[~happened])]
         price = np.divide(
             self.slot_price,
             self.slot_impressions,
             out=np.zeros_like(self.slot_price),
             where=self.slot_impressions > 0,
         )
-        report = Report(
+        return Report(
             time_s=now,
             day=day,
             ticks_left=ticks_left,
@@ -68,8 +78,6 @@ class Tally:
             slot_price=price,
             slot_clicks=self.slot_clicks / max(self.queries, 1),
         )
-        self._clear()
-        return report
 
     def _clear(self) -> None:
         n, n_slots = self.market.budget_micros.size, self.market.n_slots
