@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scenarios.schema import SCORERS, Scenario
     from scenarios.store import StoredResult, list_results, read_result, write_result
     from scenarios.sweep import pareto_front, settle_points
+    from scenarios.tuning import Tuned, tune_fusion
 
 __all__ = [
     "DEFAULT_SCENARIO",
@@ -29,6 +30,7 @@ __all__ = [
     "Settled",
     "StoreError",
     "StoredResult",
+    "Tuned",
     "UserError",
     "dump_scenario",
     "inspect_query",
@@ -42,6 +44,7 @@ __all__ = [
     "run_scenario",
     "settle",
     "settle_points",
+    "tune_fusion",
     "write_result",
 ]
 
@@ -54,6 +57,7 @@ _HOMES = {
     "schema": ("SCORERS", "Scenario"),
     "store": ("StoredResult", "list_results", "read_result", "write_result"),
     "sweep": ("pareto_front", "settle_points"),
+    "tuning": ("Tuned", "tune_fusion"),
 }
 
 

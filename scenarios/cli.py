@@ -57,7 +57,7 @@ def run(
     from scenarios.load import load_scenario
     from scenarios.run import run_scenario
     from scenarios.store import check_writable, write_result
-    from scenarios.terminal import ProgressBars, comparison_table, print_tables, sweep_table
+    from scenarios.terminal import ProgressBars, comparison_table, print_tables, serving_table, sweep_table
 
     scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer)
     check_writable(out)
@@ -67,6 +67,8 @@ def run(
     tables = [comparison_table(scenario, result.points)]
     if sweep and scenario.sweep is not None:
         tables.append(sweep_table(scenario, result.points))
+    if not scenario.serving.instant or scenario.serving.first_stage_keep:
+        tables.append(serving_table(scenario, result.points))
     print_tables(tables)
     typer.echo(f"Results: {folder}/  (points.parquet, log.parquet, metrics.json, scenario.yaml)")
 
@@ -115,6 +117,47 @@ def show(file: ScenarioFile, overrides: Overrides = None, seed: Seed = None, sco
 
 
 @app.command()
+def tune(
+    file: ScenarioFile,
+    max_irrelevant: Annotated[
+        float, typer.Option(metavar="SHARE", help="Most of the shown ads that may be irrelevant.")
+    ],
+    overrides: Overrides = None,
+    scorer: Scorer = None,
+    evaluations: Annotated[int, typer.Option(metavar="N", help="Sets of weights to try.")] = 150,
+    markets: Annotated[int, typer.Option(metavar="N", help="Markets (seeds) to try each on.")] = 4,
+    queries: Annotated[int, typer.Option(metavar="N", help="Queries of each market.")] = 10_000,
+    out: Out = RESULTS,
+) -> None:
+    """Learn the weights of the fusion rule 'learnt'; print the scenario with them, for `relbid run`."""
+    from scenarios.load import dump_scenario, load_scenario
+    from scenarios.market import check_scorers, prepare, relevance_of
+    from scenarios.terminal import ProgressBars
+    from scenarios.tuning import tune_fusion
+
+    scenario = load_scenario(file, overrides or (), scorer=scorer)
+    check_scorers(scenario, [scenario.scorer])
+    with ProgressBars() as progress:
+        prepared = prepare(scenario, cache=out, progress=progress)
+        tuned = tune_fusion(
+            prepared,
+            relevance_of(prepared, scenario.scorer, cache=out, progress=progress),
+            max_irrelevant=max_irrelevant,
+            evaluations=evaluations,
+            n_markets=markets,
+            n_queries=queries,
+            progress=progress,
+        )
+    named = {"first weights": tuned.start, "tuned": tuned.found, "tuned, on seeds not seen": tuned.fresh}
+    for name, found in named.items():
+        typer.echo(
+            f"# {name}: revenue {found.revenue_rpm:.2f} per 1000 queries, "
+            f"irrelevant {100 * found.irrelevant_share:.2f}%"
+        )
+    typer.echo(dump_scenario(tuned.scenario), nl=False)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of scenario files, for editors."""
     import json
@@ -130,6 +173,14 @@ class Modality(StrEnum):
     JOINT = "joint"
     TEXT = "text"
     FRAMES = "frames"
+
+
+class Preset(StrEnum):
+    """Sizes of a model."""
+
+    TINY = "tiny"
+    SMALL = "small"
+    BASE = "base"
 
 
 class Device(StrEnum):
@@ -176,6 +227,7 @@ def train(
     / "hcmrm",
     corpus: Corpus = None,
     modality: Annotated[Modality, typer.Option(help="What the model may look at.")] = Modality.JOINT,
+    preset: Annotated[Preset, typer.Option(help="Sizes of the model.")] = Preset.TINY,
     word_steps: Annotated[int | None, typer.Option(min=0, help="Steps of the stage on words alone.")] = None,
     align_steps: Annotated[
         int | None, typer.Option(min=0, help="Steps of the stage that aligns frames with words.")
@@ -236,6 +288,7 @@ def train(
                 data,
                 out,
                 modality=modality.value,
+                preset=preset.value,
                 device=device.value,
                 threads=threads,
                 settings=given,
@@ -558,6 +611,31 @@ def _numbers(text: str, option: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise typer.BadParameter(f"{option} {text}: needs numbers with commas between") from None
+
+
+@app.command()
+def profile(
+    file: ScenarioFile,
+    write: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the profile goes (JSON).")],
+    overrides: Overrides = None,
+    scorer: Scorer = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Batches timed of each size.")] = 7,
+    cache: Cache = RESULTS,
+) -> None:
+    """Measure how long a scenario's scorer takes for a batch on this machine, for serving.profile."""
+    import json
+
+    from scenarios.load import load_scenario
+    from scenarios.profiling import measure_profile
+    from scenarios.store import write_whole_file
+    from scenarios.terminal import ProgressBars, print_tables, profile_table
+
+    scenario = load_scenario(file, overrides or (), scorer=scorer)
+    with ProgressBars() as progress:
+        measured = measure_profile(scenario, repeats=repeats, cache=cache, progress=progress)
+    write_whole_file(write, json.dumps(measured.model_dump(mode="json", by_alias=True), indent=2) + "\n")
+    print_tables([profile_table(measured)])
+    typer.echo(f"Profile: {write}  (name it in serving.profile)")
 
 
 @app.command("app", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

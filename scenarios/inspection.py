@@ -32,7 +32,8 @@ def inspect_query(
         One row per candidate, shown ones first by slot, then by fused score: ad, advertiser, title, ocr, asr,
         keywords; grade 0..3; p0 .. p3, the model's grade probabilities (null without a model); relevance,
         bid, pctr; score (null where the ad may not be shown); slot 1.. and price (null where it is not
-        shown); p_click in that slot; why, one sentence. Money in currency units per click.
+        shown); p_click in that slot; why, one sentence. Money in currency units per click; the price is per
+        impression where that is what is paid for.
 
     Raises:
         ScenarioError: see `scenarios.settle`.
@@ -100,24 +101,39 @@ def _why(
 ) -> str:
     """Why a candidate is shown where it is and at that price, or not shown."""
     bid, relevance = float(batch.bid[0, column]), float(batch.relevance[0, column])
-    reserve = market.auction.reserve
+    model = market.auction
+    reserve, least_score = model.reserve, float(np.max(model.least_score(batch.category)))
     if slot is not None:
         price = outcome.price_micros[0, slot] / MICROS
         place = f"Slot {slot + 1}: score {fused[column]:.4g} is number {slot + 1}."
         follower = int(ranking[slot + 1])
+        if model.payment == "impression":
+            p_click = market.users.examination[slot] * float(batch.pctr[0, column])
+            return (
+                f"{place} It pays {price:.4f} for being shown: {price / p_click:.2f} a click, by "
+                f"{model.mechanism}, times {p_click:.3f}, the predicted click probability."
+            )
+        if model.mechanism == "first_price":
+            return f"{place} It pays its bid, {price:.2f}."
         if price <= reserve:
             return f"{place} It pays the reserve, {price:.2f}: no rival below it asks for more."
+        pays = f"It pays {price:.2f} of its bid {bid:.2f}"
+        if model.mechanism == "vcg":
+            return f"{place} {pays}: what its presence takes from the ads below."
+        if least_score > (fused[follower] if follower >= 0 else -np.inf):
+            return f"{place} {pays}: the least that reaches the score reserve, {least_score:.4g}."
         if follower < 0:
             return (
                 f"{place} It pays {price:.2f}, the least bid at which the rule shows it: nobody ranks below."
             )
         rival = int(batch.candidate[0, follower])
-        pays = f"It pays {price:.2f} of its bid {bid:.2f}"
         return f"{place} {pays}: the least that keeps it above ad {rival} ({fused[follower]:.4g})."
     if bid < reserve:
         return f"Not eligible: its bid {bid:.2f} is below the reserve {reserve:.2f}."
     if not np.isfinite(fused[column]):
         return f"Not eligible: the fusion rule admits no bid of {bid:.2f} at relevance {relevance:.2f}."
+    if fused[column] < least_score:
+        return f"Not eligible: its score {fused[column]:.4g} is below the score reserve {least_score:.4g}."
     last = int(ranking[-2])
     at = 0, [column]
     needed = float(market.rule.bid_for_score(fused[[last]], batch.pctr[at], batch.relevance[at])[0])

@@ -59,6 +59,7 @@ def test_the_public_names_of_scenarios_are_these():
         "Settled",
         "StoreError",
         "StoredResult",
+        "Tuned",
         "UserError",
         "dump_scenario",
         "inspect_query",
@@ -72,6 +73,7 @@ def test_the_public_names_of_scenarios_are_these():
         "run_scenario",
         "settle",
         "settle_points",
+        "tune_fusion",
         "write_result",
     ]
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

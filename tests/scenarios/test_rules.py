@@ -4,12 +4,21 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from relevance.errors import PluginError
-from scenarios import ScenarioError, dump_scenario, load_scenario, prepare, relevance_of, settle
+from scenarios import (
+    ScenarioError,
+    dump_scenario,
+    inspect_query,
+    load_scenario,
+    prepare,
+    relevance_of,
+    settle,
+    tune_fusion,
+)
 from scenarios.fusion_schema import LearntRule
-from scenarios.tuning import tune_fusion
 from simulator.arrays import MICROS
 from simulator.fusion import Learnt, Product
 from tests.scenarios.test_cli import relbid
@@ -170,8 +179,6 @@ def test_books_balance_under_every_mechanism_and_payment(prepared, oracle, mecha
 
 
 def _click_weight(settled):
-    import numpy as np
-
     examination = np.asarray(settled.market.users.examination)
     return examination[settled.log.slot] * settled.log.pctr
 
@@ -233,3 +240,39 @@ def test_impossible_tuning_is_refused(prepared, oracle):
     for settings in ({"max_irrelevant": 1.5}, {"max_irrelevant": 0.1, "evaluations": 0}):
         with pytest.raises(ScenarioError, match="tuning needs"):
             tune_fusion(prepared, oracle, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"auction.mechanism": "vcg"}, "what its presence takes from the ads below"),
+        ({"auction.mechanism": "first_price"}, "It pays its bid"),
+        ({"auction.payment": "impression"}, "for being shown: "),
+        ({"auction.score_reserve": 0.02}, "below the score reserve 0.02"),
+    ],
+)
+def test_the_inspector_says_why_under_every_mechanism(prepared, oracle, settings, words):
+    reasons = [why for query in range(5) for why in inspect_query(prepared, oracle, query, settings)["why"]]
+    assert any(words in why for why in reasons), reasons
+
+
+def test_tune_prints_a_scenario_that_runs(tiny_file, tiny_cache, tmp_path):
+    few = ("--evaluations", 2, "--markets", 1, "--queries", 200, "--scorer", "bm25", "--out", tiny_cache)
+    done = relbid("tune", tiny_file, "--max-irrelevant", 0.1, *few, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("# first weights: revenue ")
+    (tmp_path / "tuned.yaml").write_text(done.stdout)
+    assert isinstance(load_scenario(tmp_path / "tuned.yaml").fusion, LearntRule)
+
+
+def test_the_formula_of_the_readme_passes_its_own_test():
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    section = text.partition("## Test your own formula")[2].partition("\n## ")[0]
+    rule, test = (block.partition("```")[0] for block in section.split("```python\n")[1:])
+    assert len(test.splitlines()) == 3, "in three lines"
+    names: dict = {}
+    exec(rule + test, names)
+    names["test_my_formula"]()
+    names["Bonus"].bid_for_score = lambda self, target, pctr, rel: np.maximum(target, 0) / pctr
+    with pytest.raises(AssertionError):
+        names["test_my_formula"]()
