@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ import simulator
 from scenarios import cache as disk
 from scenarios import statistics
 from scenarios.errors import ScenarioError, did_you_mean
-from scenarios.experiment_designs import budget_split, full, metric_names, query_split
+from scenarios.experiment_designs import TOTALS, budget_split, full, metric_names, query_split
 from scenarios.experiment_schema import Plan, dump_experiment
 from scenarios.experiment_summary import SPLITS, interference, summarise
 from scenarios.load import dump_scenario
@@ -34,6 +35,9 @@ from simulator.market import Market
 
 OTHER_LUCK = 1_000_003
 """Distance between the seeds of the arms of an `independent` replicate."""
+
+PLUG_IN = re.compile(r"\w:[A-Za-z_]")
+"""module:attr in a scenario's YAML, whose own colons stand before a space."""
 
 
 class Job(NamedTuple):
@@ -72,7 +76,7 @@ def run_experiment(
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
     """
     check_experiment(plan)
-    prepared = prepare(plan.scenario, cache=cache, progress=progress)
+    prepared = _prepare(plan, cache, progress)
     relevances = _relevances(plan, prepared, cache, progress)
     jobs = _Jobs(plan, prepared, relevances, cache)
 
@@ -115,11 +119,17 @@ def check_experiment(plan: Plan) -> None:
     """
     known = metric_names()
     until = plan.experiment.until
+    split = any(design in SPLITS for design in plan.experiment.designs)
     for metric in (*plan.experiment.metrics, *([until.metric] if until else ())):
         if metric not in known:
             raise ScenarioError(
                 f"{plan.experiment.name}, metrics: unknown metric '{metric}'"
                 f"{did_you_mean(metric, known)} (there are {', '.join(known)})"
+            )
+        if split and metric in TOTALS:
+            raise ScenarioError(
+                f"{plan.experiment.name}, metrics: '{metric}' is a total, and the arms of a split differ in "
+                "size; take one per thousand queries (_rpm)"
             )
     for scenario in plan.arms.values():
         check_scorers(scenario, [scenario.scorer])
@@ -141,7 +151,9 @@ class _Jobs:
     ) -> None:
         self._plan, self._prepared, self._relevances = plan, prepared, relevances
         self._done: dict[str, list[dict[str, float]]] = {}
-        self._folder = None if cache is None else cache / disk.FOLDER / "replicates"
+        # Nothing says when the code of a plug-in has changed.
+        plugged = any(PLUG_IN.search(dump_scenario(scenario)) for scenario in plan.arms.values())
+        self._folder = None if cache is None or plugged else cache / disk.FOLDER / "replicates"
         code = disk.code_hash(simulator)
         self._decides = {
             arm: f"{dump_scenario(_bare(scenario))}{_digest(relevances[arm].score)}{code}"
@@ -202,6 +214,17 @@ def write_experiment(root: Path, result: ExperimentResult) -> Path:
             (part / name).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
         result.replicates.write_parquet(part / "replicates.parquet")
     return folder
+
+
+def _prepare(plan: Plan, cache: Path | None, progress: Progress | None) -> Prepared:
+    """What no arm changes, and the relevance by the cheap scorers that any arm's servers fall back on."""
+    prepared = prepare(plan.scenario, cache=cache, progress=progress)
+    names = {name for scenario in plan.arms.values() for name in scenario.serving.cheap_scorers}
+    cheap = {
+        name: relevance_of(prepared, name, cache=cache, progress=progress).score
+        for name in sorted(names - set(prepared.cheap))
+    }
+    return replace(prepared, cheap={**prepared.cheap, **cheap})
 
 
 def _relevances(

@@ -24,8 +24,18 @@ from simulator.log import SimulationLog
 from simulator.market import Market
 from simulator.metrics import market_metrics
 
-TOTALS = ("advertiser_surplus", "user_utility", "welfare")
-"""Sums over a run that are also given per thousand queries (`_rpm`), since arms of a split differ in size."""
+TOTALS = (
+    "queries",
+    "impressions",
+    "clicks",
+    "conversions",
+    "revenue",
+    "advertiser_surplus",
+    "user_utility",
+    "welfare",
+    "scored_pairs",
+)
+"""Sums over a run; all but the first are also given per thousand queries (`_rpm`)."""
 
 
 def metric_names() -> list[str]:
@@ -53,7 +63,7 @@ def metrics_of(log: SimulationLog, market: Market) -> dict[str, float]:
     """The metrics of `simulator.metrics`, and its totals per thousand queries."""
     metrics = market_metrics(log, market)
     per_thousand = 1000.0 / metrics["queries"] if metrics["queries"] else math.nan
-    return metrics | {f"{name}_rpm": metrics[name] * per_thousand for name in TOTALS}
+    return {f"{name}_rpm": metrics[name] * per_thousand for name in TOTALS[1:]} | metrics
 
 
 def full(market: Market) -> dict[str, float]:
@@ -91,22 +101,26 @@ def query_split(markets: Sequence[Market]) -> list[dict[str, float]]:
     return [metrics_of(*of_arrivals(log, market, arm == place)) for place in range(len(markets))]
 
 
-PER_QUERY = ("candidate", "grade", "attraction", "pctr", "relevance", "query_category")
-"""Fields of a market with one row per distinct query."""
+PER_QUERY = (
+    "candidate",
+    "grade",
+    "attraction",
+    "pctr",
+    "relevance",
+    "query_category",
+    "fallback_relevance",
+    "first_stage_relevance",
+)
+PER_ARRIVAL = ("arrival_s", "query", "user", "arm")
+"""Fields of a market with one row per distinct query, and per arrival; None where it has none."""
 
 
 def budget_split(markets: Sequence[Market]) -> list[dict[str, float]]:
     """A market for each arm, with its queries and its equal part of every budget; metrics by arm."""
     arm, found = arm_of_arrival(markets[0], len(markets)), []
     for place, whole in enumerate(markets):
-        mine = arm == place
-        market = replace(
-            whole,
-            arrival_s=whole.arrival_s[mine],
-            query=whole.query[mine],
-            budget_micros=whole.budget_micros // len(markets),
-        )
-        found.append(metrics_of(simulate(market), market))
+        part = _only(whole, arm == place)
+        found.append(full(replace(part, budget_micros=whole.budget_micros // len(markets))))
     return found
 
 
@@ -123,9 +137,12 @@ def of_arrivals(log: SimulationLog, market: Market, which: BoolArray) -> tuple[S
         **{name: getattr(log, name)[kept] for name in names[per_query:per_account]},
     )
     part = replace(part, query_index=place[part.query_index], arrival=place[part.arrival])
-    return part, replace(
-        market,
-        arrival_s=market.arrival_s[which],
-        query=market.query[which],
-        arm=None if market.arm is None else market.arm[which],
-    )
+    return part, _only(market, which)
+
+
+def _only(market: Market, which: BoolArray) -> Market:
+    """The market with some of its arrivals B[Q]."""
+    kept: dict[str, Any] = {
+        name: getattr(market, name)[which] for name in PER_ARRIVAL if getattr(market, name) is not None
+    }
+    return replace(market, **kept)

@@ -163,7 +163,7 @@ def test_a_a_experiments_miss_zero_about_as_often_as_they_may(small):
         estimates = [compare(*pairs.T).difference for pairs in found[..., place]]
         t = sum(not e.t_low <= 0 <= e.t_high for e in estimates)
         boot = sum(not e.boot_low <= 0 <= e.boot_high for e in estimates)
-        # The probability of more than 8 of 40 at 5% is 0.0003.
+        # The probability of more than 8 of 40 at 5% is 0.0001.
         assert t <= 8, metric
         assert boot <= 8, metric
 
