@@ -12,7 +12,15 @@ import numpy as np
 
 from simulator.arrays import BoolArray, FloatArray, IntArray, to_micros
 from simulator.churn import ChurnModel
-from simulator.policies import BidPolicy, Bids, Report, State, even_spend_gap, make_policy
+from simulator.policies import (
+    BidPolicy,
+    Bids,
+    Report,
+    State,
+    check_policy,
+    even_spend_gap,
+    make_policy,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,9 @@ class PolicyShare:
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise ValueError(f"the share of a policy must be above 0 and at most 1, got {self.share}")
-        make_policy(self.policy, self.settings)  # refused here, not in the middle of a run
+        policy = make_policy(self.policy, self.settings)  # refused here, not in the middle of a run
+        if ":" in self.policy and (faults := check_policy(policy)):
+            raise ValueError(f"bid policy {self.policy!r} cannot be used: {'; '.join(faults)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,13 @@ class Listening:
         return state, Bids(np.ones_like(report.value), np.ones_like(report.value))
 
 
+class Unfit(Truthful):
+    """Bids below nothing."""
+
+    def adjust(self, state: State, report: Report, u: FloatArray) -> tuple[State, Bids]:
+        return state, Bids(-np.ones_like(report.value), np.ones_like(report.value))
+
+
 def two_goods(mechanism: str, policies: tuple[BidPolicy, BidPolicy], days: int = 4) -> Market:
     """Conitzer, Kroer, Sodomka and Stier-Moses: A values both goods at 4, B at 2 and 1; A has 2 a round.
 
@@ -130,6 +137,7 @@ def test_a_day_begins_with_reports_of_its_own() -> None:
         (({"policy": "truthful", "share": 1.5},), "at most 1"),
         (({"policy": "truthfull", "share": 1.0},), "did you mean 'truthful'"),
         (({"policy": "shading", "share": 1.0, "settings": {"factr": 0.5}},), "did you mean 'factor'"),
+        (({"policy": f"{__name__}:Unfit", "share": 1.0},), "cannot be used: multiplier"),
     ],
 )
 def test_impossible_shares_are_refused(shares: tuple[dict[str, object], ...], message: str) -> None:
