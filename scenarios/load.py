@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from scenarios.errors import ScenarioError, did_you_mean
 from scenarios.schema import PREPARED, Scenario
+from scenarios.service_profile import ProfileFile
 
 DEFAULT_SCENARIO = Path(__file__).parent / "default.yaml"
 """The scenario of `make run`."""
@@ -50,6 +51,14 @@ SCENARIO = FileKind(
     "a scenario",
     "'schema: 1' and a 'name'",
     "relbid run scenarios/default.yaml runs the built-in one",
+)
+
+
+PROFILE = FileKind(
+    ProfileFile,
+    "a service profile",
+    "what relbid profile writes",
+    "relbid profile SCENARIO --out FILE measures one",
 )
 
 
@@ -135,7 +144,9 @@ def dump_model(model: BaseModel) -> str:
 
 
 def setting(field: str, value: object) -> str:
-    """The `a.b=value` of an override."""
+    """The `a.b=value` of an override. A whole number is written as one, as some fields take no other."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
     return f"{field}={json.dumps(value)}"
 
 
@@ -148,6 +159,8 @@ def _validate(
     label: str = "--set ",
 ) -> Model:
     was_set = {_apply_override(data, text, label): label + text for text in overrides}
+    if kind.model is Scenario:
+        _read_profile(data, Source(source, lines))
     if isinstance(fusion := data.get("fusion"), dict):
         fusion.setdefault(DISCRIMINATOR, DEFAULT_RULE)
     try:
@@ -156,6 +169,17 @@ def _validate(
     except ValidationError as error:
         found = [(_path_of(problem, data), problem) for problem in error.errors()]
         raise ScenarioError(_in_words(found, lines, was_set, source, kind.model)) from None
+
+
+def _read_profile(data: dict[str, Any], source: Source) -> None:
+    """Put the points of a service profile where its file is named."""
+    serving = data.get("serving")
+    if isinstance(serving, dict) and isinstance(file := serving.get("profile"), str):
+        try:
+            profile, _ = read_file(file, PROFILE)
+        except ScenarioError as error:
+            raise ScenarioError(f"{source.at('serving', 'profile')}: {error}") from None
+        serving["profile"] = [list(point) for point in profile.points]
 
 
 def _check_sweep(scenario: Scenario, lines: Mapping[_Path, int], source: str) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from relevance.evaluation import ScorerEvaluation
     from scenarios.pctr import CtrFile
     from scenarios.replay import Replay
+    from scenarios.service_profile import ProfileFile
 
 NAMES = {"none": "no relevance", "bm25": "BM25", "hcmrm": "HCMRM", "oracle": "oracle"}
 MIN_WIDTH = 132
@@ -72,6 +73,10 @@ def _change(value: float) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.2f}"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.3g}" if seconds < 1 else f"{1000 * seconds:,.0f}"
 
 
 def _per_thousand(metric: str) -> pl.Expr:
@@ -137,6 +142,46 @@ def sweep_table(scenario: Scenario, points: pl.DataFrame) -> Section:
             cells += [_cell(found["revenue_rpm"], _number), _cell(found["irrelevant_share"], _percent) + star]
         table.add_row(f"{value:g}", *cells)
     return Section(title, table, note)
+
+
+_SERVING: tuple[tuple[str, pl.Expr, Format], ...] = (
+    ("p50", pl.col("latency_p50_s"), _milliseconds),
+    ("p95", pl.col("latency_p95_s"), _milliseconds),
+    ("p99", pl.col("latency_p99_s"), _milliseconds),
+    ("timed out", pl.col("timeout_share"), _percent),
+    ("cached", pl.col("cache_hit_share"), _percent),
+    ("pairs", pl.col("scored_pairs") / pl.col("queries"), lambda value: f"{value:.1f}"),
+    ("revenue", pl.col("revenue_rpm"), _number),
+    ("irrel.", pl.col("irrelevant_share"), _percent),
+    ("fill", pl.col("fill"), _percent),
+)
+
+
+def serving_table(scenario: Scenario, points: pl.DataFrame) -> Section:
+    """One row per scorer and point of the sweep: how long queries wait, and what that costs."""
+    swept = "" if scenario.sweep is None else scenario.sweep.field.rpartition(".")[2]
+    table = _table(["ranked by", *([swept] if swept else []), *(heading for heading, _, _ in _SERVING)])
+    values = points.select(*(expression.alias(str(i)) for i, (_, expression, _) in enumerate(_SERVING)))
+    for scorer, at, row in zip(points["scorer"], points["value"], values.rows(), strict=True):
+        cells = (_cell(value, form) for value, (_, _, form) in zip(row, _SERVING, strict=True))
+        which = [_cell(at, lambda value: f"{value:g}")] if swept else []
+        table.add_row(NAMES.get(scorer, scorer), *which, *cells)
+    note = (
+        "p50, p95, p99: latency in ms that so many percent of queries did not exceed; timed out: share of\n"
+        "queries that got the fallback; pairs: scored per query; revenue per 1000 queries"
+    )
+    return Section("Serving", table, note)
+
+
+def profile_table(profile: ProfileFile) -> Section:
+    """One row per batch size."""
+    table = _table(["pairs", "ms", "quartiles", "pairs per s"])
+    for (pairs, seconds), (low, high) in zip(profile.points, profile.quartiles, strict=True):
+        spread = f"{_milliseconds(low)} to {_milliseconds(high)}"
+        table.add_row(f"{pairs:g}", _milliseconds(seconds), spread, f"{pairs / seconds:,.0f}")
+    on = ", ".join(f"{name} {value}" for name, value in profile.machine.items())
+    note = f"median of {profile.repeats} batches of each size; {on}"
+    return Section(f"Time that {NAMES.get(profile.scorer, profile.scorer)} takes for a batch", table, note)
 
 
 def evaluation_table(split: str, evaluations: Sequence[ScorerEvaluation]) -> Section:

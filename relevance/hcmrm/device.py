@@ -19,3 +19,8 @@ def use_device(device: str, threads: int | None = None) -> None:
         )
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def device_name(device: str) -> str:
+    """What a device calls itself; processors have no better name here than `cpu`."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
