@@ -57,7 +57,15 @@ def run(
     from scenarios.load import load_scenario
     from scenarios.run import run_scenario
     from scenarios.store import check_writable, write_result
-    from scenarios.terminal import ProgressBars, comparison_table, print_tables, serving_table, sweep_table
+    from scenarios.terminal import (
+        ProgressBars,
+        comparison_table,
+        print_tables,
+        serving_table,
+        sweep_table,
+        traffic_table,
+    )
+    from simulator.users import has_loyalty
 
     scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer)
     check_writable(out)
@@ -65,6 +73,8 @@ def run(
         result = run_scenario(scenario, cache=out, sweep=sweep, progress=progress)
         folder = write_result(out, scenario, result.metrics, result.points, result.log)
     tables = [comparison_table(scenario, result.points)]
+    if has_loyalty(scenario.users):
+        tables.append(traffic_table(scenario, result.points))
     if sweep and scenario.sweep is not None:
         tables.append(sweep_table(scenario, result.points))
     if not scenario.serving.instant or scenario.serving.first_stage_keep:
@@ -238,6 +248,16 @@ def train(
         float,
         typer.Option(min=0.0, help="Of pseudo-query-video matching in the stage before; 0 leaves it out."),
     ] = 0.0,
+    itm_weight: Annotated[
+        float, typer.Option(min=0.0, help="Of image-text matching with hard negatives in that stage.")
+    ] = 0.0,
+    momentum: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Decay of ALBEF's momentum encoders in that stage; 0 leaves them out."
+        ),
+    ] = 0.0,
+    queue: Annotated[int, typer.Option(min=0, help="Embeddings of theirs kept as further negatives.")] = 0,
     choose_by: Annotated[
         Criterion, typer.Option(help="What the kept weights are best in, on the validation split.")
     ] = Criterion.MEAN_AUC,
@@ -269,6 +289,9 @@ def train(
         "finetune_steps": steps,
         "loss": loss.value,
         "pqvm_weight": pqvm_weight,
+        "itm_weight": itm_weight,
+        "momentum": momentum,
+        "queue": queue,
         "choose_by": choose_by.value,
     }
     given = {name: value for name, value in settings.items() if value is not None}
@@ -537,7 +560,10 @@ def fit_pctr(
 @app.command()
 def replay(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="Auctions of your own: Parquet or JSON lines.")
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="Auctions of your own (Parquet, JSON lines), or a scenario that names them."
+        ),
     ] = None,
     advertisers: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Daily budgets: Parquet or JSON lines.")
@@ -556,10 +582,16 @@ def replay(
         str | None,
         typer.Option(metavar="P,...", help="How likely each slot is looked at; estimated from the log."),
     ] = None,
-    reserve: Annotated[float, typer.Option(min=0, help="Least bid, currency per click.")] = 0.0,
-    mechanism: Annotated[str, typer.Option(help="gsp, vcg or first_price.")] = "gsp",
+    reserve: Annotated[
+        float | None, typer.Option(min=0, help="Least bid, currency per click; 0, or the scenario's.")
+    ] = None,
+    mechanism: Annotated[
+        str | None, typer.Option(help="gsp, vcg or first_price; gsp, or the scenario's.")
+    ] = None,
     clip: Annotated[float, typer.Option(min=1, help="Largest weight of a logged click.")] = 10.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the lots that break ties, and of the example.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the lots that break ties, and of the example; 1.")
+    ] = None,
     example: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Only write an example of such a table.")
     ] = None,
@@ -578,7 +610,7 @@ def replay(
     if example is not None:
         from scenarios.replay_example import write_example
 
-        typer.echo(f"{write_example(example, n_rows=rows, seed=seed):,} rows: {example}")
+        typer.echo(f"{write_example(example, n_rows=rows, seed=1 if seed is None else seed):,} rows: {example}")
         return
     if file is None:
         raise typer.BadParameter("name a table to replay, or write one to look at with --example FILE")

@@ -112,13 +112,31 @@ class Section(NamedTuple):
 def comparison_table(scenario: Scenario, points: pl.DataFrame) -> Section:
     """One row per scorer, on the same market and the same luck."""
     rows = points.filter(pl.col("kind") == "compare")
-    title = f"{scenario.name}: {int(rows['queries'][0]):,} queries, the same market and luck in every row"
+    counts = dict.fromkeys(f"{int(rows['queries'].sort()[at]):,}" for at in (0, -1))  # users may stay away
+    title = f"{scenario.name}: {' to '.join(counts)} queries, the same market and luck in every row"
     table = _table(["ranked by", *(heading for heading, _, _ in _COMPARISON)])
     values = rows.select(*(expression.alias(str(i)) for i, (_, expression, _) in enumerate(_COMPARISON)))
     for scorer, row in zip(rows["scorer"], values.rows(), strict=True):
         cells = (_cell(value, form) for value, (_, _, form) in zip(row, _COMPARISON, strict=True))
         table.add_row(NAMES.get(scorer, scorer), *cells)
     return Section(title, table, _COMPARISON_NOTE)
+
+
+def traffic_table(scenario: Scenario, points: pl.DataFrame) -> Section:
+    """One row per scorer: how much of the traffic came, where users may stay away, and what it brought."""
+    rows = points.filter(pl.col("kind") == "compare")
+    table = _table(["ranked by", "queries", "change", "revenue", "change"])
+    first = rows.row(0, named=True)
+    for row in rows.iter_rows(named=True):
+        cells = []
+        for name in ("queries", "revenue"):
+            cells += [
+                f"{row[name]:,.0f}",
+                _cell(row[name] / first[name] - 1.0 if first[name] else None, _change),
+            ]
+        table.add_row(NAMES.get(row["scorer"], row["scorer"]), *cells)
+    note = f"over {scenario.traffic.days} days; change: against the first row; revenue in currency, in all"
+    return Section("Who came, and what it brought", table, note)
 
 
 def sweep_table(scenario: Scenario, points: pl.DataFrame) -> Section:
