@@ -4,6 +4,7 @@ alpha_s: click weight of slot s; b, v: bid and value per click; w: weight of the
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import permutations
 from math import inf, log, sqrt
 from typing import Any
@@ -14,8 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.auction import MECHANISMS, AuctionModel, allocate, charged_micros, eligible, price_micros
+from simulator.engine import simulate
 from simulator.fusion import Exponential, FusionRule, Gate, Learnt, Linear, Product, SoftGate, Tiers
+from simulator.market import ServingModel, with_settings
 from simulator.random import uniforms
+from tests.simulator.markets import random_market
 
 BY_BID = Product(pctr=0.0, rel=0.0)
 BY_REVENUE = Product(rel=0.0)
@@ -416,6 +420,37 @@ def test_what_is_due() -> None:
     price, shown, clicked = np.array([7, 5, 0]), np.array([True, True, False]), np.array([False, True, False])
     assert charged_micros("click", price, shown, clicked).tolist() == [0, 5, 0]
     assert charged_micros("impression", price, shown, clicked).tolist() == [7, 5, 0]
+
+
+# Whole runs
+
+RUNS: list[tuple[FusionRule, AuctionModel]] = [
+    (Product(), AuctionModel(0.2, "vcg")),
+    (Exponential(bid=1.3, gain=1.5), AuctionModel(0.2, "first_price")),
+    (Learnt(pctr_knots=(0.2,), pctr_weights=(1.0, 0.7)), AuctionModel(0.2, "gsp", "impression")),
+    (SoftGate(0.6, 0.3), AuctionModel(0.1, "vcg", "impression", 0.05, (0.0, 0.1, 0.4))),
+]
+
+
+@pytest.mark.parametrize(("rule", "auction"), RUNS, ids=repr)
+def test_batches_change_nothing_and_the_books_balance(rule: FusionRule, auction: AuctionModel) -> None:
+    market = random_market(3, n_queries=700, budget=0.7, rule=rule)
+    category = np.arange(market.candidate.shape[0]) % 3
+    market = with_settings(market, auction=auction, query_category=category)
+    logs = [simulate(with_settings(market, serving=ServingModel(batch_size=n))) for n in (1, 64, 4096)]
+    first = logs[0]
+    assert first.ran_out.sum() >= 3, "the test wants budgets that run out"
+    for other in logs[1:]:
+        for column in fields(first):
+            mine, its = getattr(first, column.name), getattr(other, column.name)
+            if isinstance(mine, np.ndarray):
+                assert mine.tobytes() == its.tobytes(), column.name
+    spent = np.bincount(first.advertiser, first.charged_micros, market.budget_micros.size)
+    assert spent.astype(np.int64).tolist() == first.spent_micros.tolist()
+    assert (first.spent_micros <= market.budget_micros).all()
+    if auction.category_score_reserve:
+        assert (first.score >= np.array([0.05, 0.1, 0.4])[category[first.query]]).all()
+        assert set(category[first.query]) == {0, 1, 2}
 
 
 # What is refused
