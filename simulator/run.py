@@ -125,7 +125,9 @@ class Run:
                 market.users, grade, self.recorder.examined[self.rows], self.recorder.satisfied[self.rows]
             )
             utility = np.bincount(market.user[self.rows], weights=gained, minlength=self.satisfaction.size)
-            self.satisfaction = users.update_stock(market.users, self.satisfaction, utility)
+            self.satisfaction = users.update_stock(
+                market.users, self.satisfaction, utility.astype(np.float64)
+            )
 
     def close(self) -> SimulationLog:
         """The log, when all is over."""

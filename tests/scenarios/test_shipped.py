@@ -15,7 +15,8 @@ SMALL = ["world.test_advertisers=36", "world.query_pool=3000", "retrieval.candid
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_books_balance_and_batches_change_nothing(path: Path, tmp_path: Path) -> None:
-    n_queries = min(load_scenario(path).traffic.n_queries, 1500)
+    traffic = load_scenario(path).traffic
+    n_queries = min(traffic.n_queries, 1500 // traffic.days)
     scenario = load_scenario(path, [*SMALL, f"traffic.n_queries={n_queries}"])
     prepared = prepare(scenario, cache=tmp_path)
     ranked = relevance_of(prepared, "oracle")
