@@ -610,7 +610,8 @@ def replay(
     if example is not None:
         from scenarios.replay_example import write_example
 
-        typer.echo(f"{write_example(example, n_rows=rows, seed=1 if seed is None else seed):,} rows: {example}")
+        n_rows = write_example(example, n_rows=rows, seed=1 if seed is None else seed)
+        typer.echo(f"{n_rows:,} rows: {example}")
         return
     if file is None:
         raise typer.BadParameter("name a table to replay, or write one to look at with --example FILE")

@@ -24,7 +24,7 @@ from simulator.world import WorldConfig, labelled_corpus
 
 if TYPE_CHECKING:
     from relevance.hcmrm import Checkpoint
-    from relevance.hcmrm.train import TrainConfig, TrainProgress
+    from relevance.hcmrm.train import TrainProgress
 
 MODALITIES: Mapping[str, dict[str, bool]] = {
     "joint": {},
@@ -67,6 +67,7 @@ def train_model(
     out: Path,
     *,
     modality: str = "joint",
+    preset: str = "tiny",
     device: str = "cpu",
     threads: int | None = None,
     settings: Mapping[str, int | float | str] | None = None,
@@ -76,6 +77,7 @@ def train_model(
 
     Args:
         modality: a name in MODALITIES.
+        preset: sizes of the model, a name in `relevance.hcmrm.config.PRESETS`.
         threads: processor threads; None leaves it to torch.
         settings: differences from the default `TrainConfig`, such as `finetune_steps`.
 
@@ -86,7 +88,11 @@ def train_model(
     from relevance.hcmrm.train import TrainConfig, TrainError, train
 
     use_device(device, threads)
-    config = replace(TrainConfig(), **{**_fitted(data, modality, TrainConfig()), **(settings or {})})
+    config = replace(TrainConfig(), **{**_fitted(data, modality, preset), **(settings or {})})
+    if data.corpus.frames.shape[1] == 0:
+        # The trainer draws frames to look at; a text-only model never does, and these take no memory.
+        black = np.broadcast_to(np.uint8(0), (data.corpus.n_ads, 1, 16, 16, 3))
+        data = replace(data, corpus=replace(data.corpus, frames=black))
     try:
         return train(data, out, config, device=device, progress=progress or (lambda _: None))
     except TrainError as error:
@@ -97,14 +103,19 @@ def train_model(
         ) from error
 
 
-def _fitted(data: LabelledCorpus, modality: str, default: TrainConfig) -> dict[str, Any]:
+def _fitted(data: LabelledCorpus, modality: str, preset: str) -> dict[str, Any]:
     """Settings that the corpus decides: the shape of its frames, and no more ads a step than it has.
 
     Raises:
         UserError: the model cannot look at such frames.
     """
+    from relevance.hcmrm.config import PRESETS, HCMRMConfig
+    from relevance.hcmrm.train import TrainConfig
+
+    # The vocabulary is the corpus's.
+    sizes = {name: value for name, value in PRESETS[preset].items() if name != "vocab_size"}
+    model: dict[str, Any] = {**sizes, **MODALITIES[modality]}
     n_frames, height, width = data.corpus.frames.shape[1:4]
-    model: dict[str, Any] = dict(MODALITIES[modality])
     if modality != "text":
         if n_frames == 0:
             raise UserError("the corpus has no frames; train with --modality text")
@@ -113,10 +124,11 @@ def _fitted(data: LabelledCorpus, modality: str, default: TrainConfig) -> dict[s
                 f"the corpus has frames of {height}x{width} pixels; they must be squares with an edge of "
                 "16, 32, 48, ... pixels (relbid corpus import --size 48)"
             )
-        if (n_frames, height) != (3, 48):
-            model |= {"n_frames": n_frames, "image_size": height}
+        shape = {"n_frames": n_frames, "image_size": height}
+        default = HCMRMConfig(**model).to_dict()
+        model |= {name: value for name, value in shape.items() if value != default[name]}
     n_ads = max(1, np.unique(data.labels.of("train").ad).size)
-    few = {name: n_ads for name in ("align_batch", "ads_per_step") if n_ads < int(getattr(default, name))}
+    few = {name: n_ads for name in ("align_batch", "ads_per_step") if n_ads < getattr(TrainConfig(), name)}
     return {"model": model, **few}
 
 

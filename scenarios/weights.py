@@ -39,7 +39,8 @@ def import_weights(
     if albef and heads is None:
         raise UserError("--heads: give the number of attention heads (12 for ALBEF as published)")
     check_free(out)
-    from relevance.hcmrm.importing import import_albef, import_vit_and_bert, read_tokenizer, write_imported
+    from relevance.hcmrm.importing import import_albef, import_vit_and_bert, write_imported
+    from relevance.hcmrm.vocabulary import read_tokenizer
 
     if albef and heads is not None:
         model = import_albef(

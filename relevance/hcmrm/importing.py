@@ -3,8 +3,6 @@
 What is made computes what ALBEF computes (arXiv 2107.07651): with the same weights and inputs, image and text
 features, contrastive similarities and matching logits agree with the original code. All sizes are read from
 the shapes; numbers of heads cannot be, and are told. Momentum copies and queues are left behind.
-
-Files are read as tensors alone: safetensors, or torch files with `weights_only`, which run no code.
 """
 
 from __future__ import annotations
@@ -12,16 +10,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from torch import Tensor
-from torch.nn import functional
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
 
 from relevance.errors import CheckpointError
 from relevance.keywords import TfIdfKeywords
@@ -29,10 +23,8 @@ from relevance.keywords import TfIdfKeywords
 from .checkpoint import KEYWORDS, TRAINING, WEIGHTS
 from .config import HCMRMConfig
 from .model import HCMRM
-from .text import SPECIAL_TOKENS, wrap_tokenizer
-
-Names = dict[str, tuple[str, ...]]
-"""Name of a parameter here -> names of the tensors that it is made of, laid one below the other."""
+from .tensors import Filling, Names, Weights
+from .text import wrap_tokenizer
 
 _ALBEF_BLOCK: Names = {
     "norm1": ("norm1",),
@@ -79,91 +71,6 @@ _BERT_WORDS: Names = {
     "mlm_transform.2.bias": ("transform.LayerNorm.bias",),
     "mlm_bias": ("bias",),
 }
-_NOT_NEEDED = ("position_ids", "pooler.", "cls.", "head.", "classifier.")
-"""Parts of the sources that nothing here computes with: pooling, and the heads of other tasks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Named tensors of one file, all of them float32."""
-
-    path: Path
-    tensors: Mapping[str, Tensor]
-    prefix: str = ""
-    """What the file has before the names of this part of its tensors."""
-
-    @staticmethod
-    def read(path: Path) -> Weights:
-        """Read a file of tensors: safetensors, or anything else as a torch file without code.
-
-        Raises:
-            CheckpointError: it is missing, damaged, or holds other things than tensors.
-        """
-        if not path.is_file():
-            raise CheckpointError(f"{path}: not found; give the file with the weights")
-        try:
-            if path.suffix == ".safetensors":
-                content: Any = load_file(path)
-            else:
-                content = torch.load(path, map_location="cpu", weights_only=True)
-        except SafetensorError as error:
-            raise CheckpointError(f"{path}: damaged ({error}); download it again") from error
-        except Exception as error:  # a foreign file may fail in any way; none of them runs its code
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(
-                f"{path}: cannot be read as plain tensors ({reason}); save its state_dict as safetensors"
-            ) from error
-        if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-            content = content["model"]
-        if not isinstance(content, Mapping):
-            raise CheckpointError(f"{path}: holds no named tensors; save the model's state_dict")
-        tensors = {
-            str(name).removeprefix("module."): value.float() if value.is_floating_point() else value
-            for name, value in content.items()
-            if isinstance(value, Tensor)
-        }
-        return Weights(path, tensors)
-
-    def part(self, *prefixes: str) -> Weights:
-        """The tensors under the first of these prefixes that has any, without it."""
-        for prefix in prefixes:
-            found = {
-                name.removeprefix(prefix): tensor
-                for name, tensor in self.tensors.items()
-                if name.startswith(prefix)
-            }
-            if found:
-                return Weights(self.path, found, self.prefix + prefix)
-        raise CheckpointError(f"{self.path}: has no tensor '{prefixes[0]}*'; is it of another model?")
-
-    def shape(self, name: str, *sizes: int | None) -> tuple[int, ...]:
-        """Shape of one tensor, which must have these sizes (None: any)."""
-        if name not in self.tensors:
-            raise CheckpointError(f"{self.path}: lacks the tensor '{self.prefix}{name}'")
-        shape = tuple(self.tensors[name].shape)
-        fits = len(shape) == len(sizes) and all(
-            want in (None, have) for have, want in zip(shape, sizes, strict=True)
-        )
-        if not fits:
-            wanted = ", ".join("any" if size is None else str(size) for size in sizes)
-            raise CheckpointError(
-                f"{self.path}: '{self.prefix}{name}' has the shape {list(shape)}, needs [{wanted}]"
-            )
-        return shape
-
-    def layers(self, prefix: str) -> int:
-        """How many numbered layers `prefix.0`, `prefix.1`, ... there are."""
-        numbers = {
-            int(name.removeprefix(f"{prefix}.").split(".")[0])
-            for name in self.tensors
-            if name.startswith(f"{prefix}.")
-        }
-        if not numbers or numbers != set(range(len(numbers))):
-            raise CheckpointError(
-                f"{self.path}: layers '{self.prefix}{prefix}.N' must be numbered from 0, "
-                f"got {sorted(numbers)}"
-            )
-        return len(numbers)
 
 
 def import_albef(
@@ -215,7 +122,7 @@ def import_albef(
         n_frames=n_frames,
         embed_dim=embed_dim,
     )
-    new = _New(config)
+    new = Filling(config)
     for name, tensor in (
         ("class_token", "cls_token"),
         ("norm.weight", "norm.weight"),
@@ -309,7 +216,7 @@ def import_vit_and_bert(
         pixel_mean=mean,
         pixel_deviation=deviation,
     )
-    new = _New(config)
+    new = Filling(config)
     new.put("visual_encoder.class_token", vision, "embeddings.cls_token")
     new.put_positions(vision, "embeddings.position_embeddings")
     for kind in ("weight", "bias"):
@@ -322,36 +229,6 @@ def import_vit_and_bert(
         new.put_all("", every.part("cls.predictions."), "", _BERT_WORDS)
     new.check_all_used(vision, text)
     return new.model()
-
-
-def read_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a BERT: `tokenizer.json`, or else `vocab.txt`.
-
-    Raises:
-        CheckpointError: neither is there, or it lacks BERT's special tokens.
-    """
-    whole, words = folder / "tokenizer.json", folder / "vocab.txt"
-    try:
-        if whole.is_file():
-            path, tokenizer = whole, Tokenizer.from_file(str(whole))
-        elif words.is_file():
-            path, tokenizer = words, _tokenizer_of_words(folder)
-        else:
-            raise CheckpointError(f"{folder}: has neither tokenizer.json nor vocab.txt; give a BERT's folder")
-    except CheckpointError:
-        raise
-    except Exception as error:  # the tokenizers library raises nothing more specific
-        raise CheckpointError(f"{path}: damaged tokenizer ({error}); download it again") from error
-    missing = [token for token in SPECIAL_TOKENS if tokenizer.token_to_id(token) is None]
-    if missing:
-        raise CheckpointError(
-            f"{path}: lacks the special tokens {', '.join(missing)}; give a BERT's tokenizer"
-        )
-    if tokenizer.token_to_id("[PAD]") != 0:
-        raise CheckpointError(f"{path}: [PAD] must be token 0, is {tokenizer.token_to_id('[PAD]')}")
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 def write_imported(
@@ -390,106 +267,7 @@ def write_imported(
     (folder / TRAINING).write_text(json.dumps({"imported": dict(source)}, indent=1), encoding="utf-8")
 
 
-def resize_positions(position: Tensor, grid: int) -> Tensor:
-    """Position embeddings [1, 1 + g * g, v] of a square of patches for another: [1, 1 + grid * grid, v].
-
-    Bicubic, corners not aligned, the class token's kept: as ALBEF and timm do.
-    """
-    old = math.isqrt(position.shape[1] - 1)
-    if old == grid:
-        return position
-    square = position[:, 1:].unflatten(1, (old, old)).permute(0, 3, 1, 2)
-    square = functional.interpolate(square, size=(grid, grid), mode="bicubic", align_corners=False)
-    return torch.cat((position[:, :1], square.permute(0, 2, 3, 1).flatten(1, 2)), dim=1)
-
-
-class _New:
-    """A model to fill: fits tensors to its parameters, and knows which of the source were used."""
-
-    def __init__(self, config: HCMRMConfig) -> None:
-        for heads, size, which in (
-            (config.num_heads, config.hidden_size, "text"),
-            (config.visual_heads, config.visual_size, "visual"),
-        ):
-            if heads < 1 or size % heads:
-                raise CheckpointError(
-                    f"{heads} {which} heads do not divide the width {size}; give the right number"
-                )
-        if config.image_size % config.patch_size:
-            raise CheckpointError(
-                f"image size {config.image_size}: must be a multiple of the patch size {config.patch_size}"
-            )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # what no source fills starts the same every time
-            self._model = HCMRM(config)
-        with torch.no_grad():
-            self._model.visual_encoder.frame_position.zero_()  # ALBEF knows one image
-            self._model.grade_head.weight.zero_()
-            self._model.grade_head.bias.zero_()
-        self._state = self._model.state_dict()
-        self._used: dict[int, set[str]] = {}
-
-    def put(self, name: str, source: Weights, *tensors: str) -> None:
-        """Fill a parameter from tensors laid one below the other."""
-        own = self._state[name]
-        rows = own.shape[0] // len(tensors) if own.ndim else 0
-        for i, tensor in enumerate(tensors):
-            if tensor in source.tensors and source.tensors[tensor].numel() == own.numel() == 1:
-                self._fill(own, source, tensor, source.tensors[tensor].reshape(own.shape))
-                continue
-            source.shape(tensor, *(rows, *own.shape[1:]))
-            self._fill(own[i * rows : (i + 1) * rows], source, tensor, source.tensors[tensor])
-
-    def put_rows(self, name: str, source: Weights, tensor: str, rows: slice) -> None:
-        """Fill a parameter from some rows of a tensor."""
-        self._fill(self._state[name], source, tensor, source.tensors[tensor][rows])
-
-    def put_positions(self, source: Weights, tensor: str) -> None:
-        """Fill the position embeddings, interpolated where the image has another size."""
-        own, config = self._state["visual_encoder.position"], self._model.config
-        resized = resize_positions(source.tensors[tensor], config.image_size // config.patch_size)
-        self._fill(own, source, tensor, resized)
-
-    def put_all(self, prefix: str, source: Weights, source_prefix: str, names: Names) -> None:
-        for name, tensors in names.items():
-            self.put(prefix + name, source, *(source_prefix + tensor for tensor in tensors))
-
-    def put_layer(self, prefix: str, source: Weights, source_prefix: str, names: Names) -> None:
-        """Weights and biases of the parts of one layer."""
-        for kind in ("weight", "bias"):
-            for name, parts in names.items():
-                self.put(
-                    f"{prefix}.{name}.{kind}", source, *(f"{source_prefix}.{part}.{kind}" for part in parts)
-                )
-
-    def check_all_used(self, *sources: Weights) -> None:
-        """A tensor that is left over belongs to a model that computes something else."""
-        for source in sources:
-            left = [
-                name
-                for name in source.tensors.keys() - self._used.get(id(source), set())
-                if not name.startswith(_NOT_NEEDED) and not name.endswith("position_ids")
-            ]
-            if left:
-                raise CheckpointError(
-                    f"{source.path}: '{source.prefix}{min(left)}' has no place in this model "
-                    f"({len(left)} such tensors); is it of another model?"
-                )
-
-    def model(self) -> HCMRM:
-        return self._model.eval()  # type: ignore[no-untyped-call]
-
-    def _fill(self, own: Tensor, source: Weights, tensor: str, value: Tensor) -> None:
-        if not torch.isfinite(value).all():
-            raise CheckpointError(
-                f"{source.path}: '{source.prefix}{tensor}' holds values that are not finite"
-            )
-        with torch.no_grad():
-            own.copy_(value)
-        self._used.setdefault(id(source), set()).add(tensor)
-
-
-def _put_bert(new: _New, text: Weights, config: HCMRMConfig, *, cross: bool) -> None:
+def _put_bert(new: Filling, text: Weights, config: HCMRMConfig, *, cross: bool) -> None:
     new.put_all("text_encoder.", text, "embeddings.", _BERT_EMBEDDINGS)
     for i in range(config.text_layers + config.fusion_layers):
         fuses = i >= config.text_layers
@@ -583,17 +361,3 @@ def _pixel_statistics(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...
     if len(mean) != 3 or len(deviation) != 3 or min(deviation) <= 0:
         raise CheckpointError(f"{path}: needs three numbers each of image_mean and image_std")
     return mean, deviation
-
-
-def _tokenizer_of_words(folder: Path) -> Tokenizer:
-    """BERT's WordPiece from the lines of vocab.txt."""
-    words = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    lower = True
-    if (folder / "tokenizer_config.json").is_file():
-        text = (folder / "tokenizer_config.json").read_text(encoding="utf-8")
-        lower = bool(json.loads(text).get("do_lower_case", True))
-    vocabulary = {word: number for number, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return tokenizer

@@ -1,0 +1,244 @@
+"""`relbid score`, and commands on corpora and weights, as a user runs them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from relevance.corpus import Corpus, LabelledCorpus, Labels
+from relevance.hcmrm import HcmrmScorer
+from relevance.oracle import GRADE_GAIN
+from scenarios import pair_scores
+from scenarios.cli import main
+from scenarios.errors import UserError
+from scenarios.market import SHIPPED_CHECKPOINT
+from scenarios.own_corpora import export_corpus_tables, import_corpus
+from scenarios.pair_scores import score_pairs_table
+from tests.relevance.test_importing import ALBEF
+from tests.relevance.tiny import tiny_corpus
+from tests.scenarios.test_cli import REPOSITORY
+
+
+@pytest.fixture
+def relbid(tmp_path, monkeypatch, capsys):
+    """The command in this process and in `tmp_path`: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["relbid", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capsys.readouterr()
+        return stop.value.code or 0, out, err
+
+    return run
+
+
+def refused(done):
+    code, out, err = done
+    assert (code, out) == (2, ""), err
+    return err.removeprefix("relbid: ").rstrip("\n")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A corpus with names of its own, and pairs in three formats."""
+    root = tmp_path_factory.mktemp("score")
+    data = tiny_corpus()
+    corpus = data.corpus
+    named = Corpus(
+        corpus.query_text,
+        corpus.ad_title,
+        corpus.ad_ocr,
+        corpus.ad_asr,
+        corpus.frames,
+        tuple(f"q{i}" for i in range(corpus.n_queries)),
+        tuple(f"a{i}" for i in range(corpus.n_ads)),
+    )
+    LabelledCorpus(named, data.labels).save(root / "corpus")
+    rng = np.random.default_rng(1)
+    pairs = pl.DataFrame(
+        {
+            "query_id": [f"q{i}" for i in rng.integers(0, corpus.n_queries, 50)],
+            "ad_id": [f"a{i}" for i in rng.integers(0, corpus.n_ads, 50)],
+        }
+    )
+    pairs.write_parquet(root / "pairs.parquet")
+    pairs.write_ndjson(root / "pairs.jsonl")
+    pairs.write_csv(root / "pairs.csv")
+    return root
+
+
+def score(folder, pairs, out, **settings):
+    return score_pairs_table(folder / "corpus", folder / pairs, out, SHIPPED_CHECKPOINT, **settings)
+
+
+def same(table, other):
+    """The same rows; scores but for rounding, which depends on the batch."""
+    assert table.columns == other.columns
+    names, numbers = table.columns[:2], table.columns[2:]
+    assert table.select(names).equals(other.select(names))
+    np.testing.assert_allclose(table.select(numbers), other.select(numbers), atol=1e-5)
+
+
+def test_a_table_of_pairs_gets_scores_and_probabilities(folder, tmp_path):
+    seen = []
+    out = tmp_path / "scores.parquet"
+    assert score(folder, "pairs.parquet", out, chunk=20, progress=lambda *at: seen.append(at)) == 50
+    assert [at for at in seen if at[0] == "scoring pairs"] == [
+        ("scoring pairs", done, 50) for done in (20, 40, 50)
+    ]
+    table = pl.read_parquet(out)
+    asked = pl.read_parquet(folder / "pairs.parquet")
+    assert table.columns == ["query_id", "ad_id", "score", "p0", "p1", "p2", "p3"]
+    assert table.select("query_id", "ad_id").equals(asked)
+    scorer = HcmrmScorer.load(LabelledCorpus.load(folder / "corpus").corpus)
+    query, ad = (np.array([int(name[1:]) for name in asked[column]]) for column in ("query_id", "ad_id"))
+    np.testing.assert_allclose(table["score"], scorer.score(query, ad), atol=1e-5)
+    np.testing.assert_allclose(table.select("p0", "p1", "p2", "p3").to_numpy() @ GRADE_GAIN, table["score"])
+    assert not out.with_name("scores.parquet.parts").exists()
+    for name in ("pairs.jsonl", "pairs.csv"):
+        score(folder, name, tmp_path / "other.parquet", chunk=20)
+        same(pl.read_parquet(tmp_path / "other.parquet"), table)
+
+
+def test_with_little_memory_the_scores_are_the_same(folder, tmp_path, monkeypatch):
+    score(folder, "pairs.parquet", tmp_path / "much.parquet")
+    monkeypatch.setattr(pair_scores, "MEMORY", 1)
+    score(folder, "pairs.parquet", tmp_path / "little.parquet")
+    much, little = (pl.read_parquet(tmp_path / f"{name}.parquet") for name in ("much", "little"))
+    same(much, little)
+
+
+def test_killed_it_goes_on_where_it_was(folder, tmp_path):
+    whole = tmp_path / "whole.parquet"
+    score(folder, "pairs.parquet", whole, chunk=2)
+    command = [
+        sys.executable, "-m", "scenarios.cli", "score", str(folder / "corpus"), str(folder / "pairs.parquet"),
+        "--chunk", "2", "--out", "killed.parquet",
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    parts = tmp_path / "killed.parquet.parts"
+    while process.poll() is None and not (parts / "000001.parquet").is_file():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed.parquet").exists()
+    first = (parts / "000000.parquet").stat().st_mtime_ns
+    kept = {path.name for path in parts.glob("*.parquet")}
+    assert len(kept) < 25
+    seen = []
+
+    def look(stage, done, total):
+        seen.append(stage)
+        if (parts / "000000.parquet").is_file():
+            assert (parts / "000000.parquet").stat().st_mtime_ns == first
+
+    score(folder, "pairs.parquet", tmp_path / "killed.parquet", chunk=2, progress=look)
+    assert "reading pairs" not in seen  # read once, before
+    same(pl.read_parquet(tmp_path / "killed.parquet"), pl.read_parquet(whole))
+    assert not parts.exists()
+
+
+def test_parts_of_something_else_are_not_taken(folder, tmp_path):
+    def stop(stage, done, total):
+        if stage == "scoring pairs":
+            raise KeyboardInterrupt
+
+    out = tmp_path / "scores.parquet"
+    with pytest.raises(KeyboardInterrupt):
+        score(folder, "pairs.parquet", out, chunk=20, progress=stop)
+    assert not out.exists()
+    with pytest.raises(UserError, match=r"scores.parquet.parts: belongs to the scoring of other pairs"):
+        score(folder, "pairs.csv", out, chunk=20)
+    assert score(folder, "pairs.parquet", out, chunk=20) == 50
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "query_id,ad_id\nq0,a0\nq0,a99\n", "a.csv, row 2, column 'ad_id': the corpus has no ad"),
+        ("a.csv", "query_id,ad\nq0,a0\n", "a.csv: has no column 'ad_id'; it has query_id, ad"),
+        ("a.csv", "query_id,ad_id\n", "a.csv: has no rows"),
+        ("a.jsonl", '{"query_id": "q0", "ad_id": "a0"}\n{"query_id": "q0"}\n', "a.jsonl, row 2: needs"),
+        ("a.parquet", "no table", "a.parquet: cannot be read"),
+    ],
+)  # fmt: skip
+def test_pairs_that_cannot_be_scored_are_named(folder, tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError) as caught:
+        score_pairs_table(folder / "corpus", tmp_path / name, tmp_path / "out.parquet", SHIPPED_CHECKPOINT)
+    assert message in str(caught.value)
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_the_commands_from_tables_to_scores(relbid, tmp_path):
+    """Tables in; a corpus; a training on it; the scores of pairs."""
+    export_corpus_tables(tiny_corpus(), tmp_path / "tables")
+    code, out, _ = relbid("corpus", "import", "tables", "--out", "corpus")
+    assert (code, out) == (0, "Corpus: corpus/  (12 queries, 24 ads, 288 labels)\n")
+    steps = ("--word-steps", 1, "--align-steps", 1, "--steps", 1)
+    assert relbid("train", "--corpus", "corpus", *steps, "--out", "model")[:2] == (0, "Checkpoint: model/\n")
+    (tmp_path / "pairs.csv").write_text("query_id,ad_id\n3,5\n0,1\n")
+    code, out, _ = relbid("score", "corpus", "pairs.csv", "--checkpoint", "model")
+    assert (code, out) == (0, "Scores: scores.parquet  (2 pairs)\n")
+    assert pl.read_parquet(tmp_path / "scores.parquet")["ad_id"].to_list() == ["5", "1"]
+
+
+def test_a_corpus_of_texts_alone_is_trained_on_texts(relbid, tmp_path):
+    data = tiny_corpus()
+    corpus = data.corpus
+    empty = np.zeros((corpus.n_ads, 0, 48, 48, 3), dtype=np.uint8)
+    grade = np.where(data.labels.grade == 1, 0, data.labels.grade)  # as WANDS: nothing has grade 1
+    labels = Labels(data.labels.query, data.labels.ad, grade, data.labels.split)
+    texts = Corpus(corpus.query_text, corpus.ad_title, corpus.ad_ocr, corpus.ad_asr, empty)
+    LabelledCorpus(texts, labels).save(tmp_path / "corpus")
+    steps = ("--corpus", "corpus", "--word-steps", 1, "--align-steps", 1, "--steps", 1)
+    message = refused(relbid("train", *steps, "--out", "model"))
+    assert message == "the corpus has no frames; train with --modality text"
+    assert relbid("train", *steps, "--modality", "text", "--out", "model")[0] == 0
+    # Beside the shipped one, which looks at no frames then.
+    assert relbid("evaluate", "--corpus", "corpus", "--against", "text=model")[0] == 0
+
+
+def test_import_weights(relbid, tmp_path):
+    options = ("--albef", ALBEF, "--heads", 4, "--visual-heads", 3)
+    code, out, err = relbid("import-weights", *options, "--out", "a")
+    assert (code, out) == (0, "Checkpoint: a/\n")
+    assert "it has no tokenizer" in err
+    assert json.loads((tmp_path / "a" / "config.json").read_text())["visual_heads"] == 3
+    for wrong, message in (
+        (("--albef", ALBEF, "--heads", 4), "a: is there already"),
+        (("--albef", ALBEF), "--heads: give the number of attention heads"),
+        (("--vit", "x"), "give either --albef FILE, or both --vit FOLDER and --bert FOLDER"),
+    ):
+        assert message in refused(relbid("import-weights", *wrong, "--out", "a"))
+    words = [*("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "mug"), *(f"word{i}" for i in range(113))]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    done = relbid("import-weights", *options, "--tokenizer", ".", "--frames", 2, "--out", "b")
+    assert done == (0, "Checkpoint: b/\n", "")
+    # What was imported scores pairs: 32 pixels, 2 frames, and the BERT's own words.
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 255, (2, 2, 32, 32, 3)).astype(np.uint8)
+    corpus = Corpus(("red mug", "mug"), ("a red mug", "word3"), ("", ""), ("", ""), frames)
+    LabelledCorpus(corpus, Labels(*(np.zeros(0, dtype=np.int64),) * 4)).save(tmp_path / "corpus")
+    (tmp_path / "pairs.csv").write_text("query_id,ad_id\n0,0\n1,1\n")
+    assert relbid("score", "corpus", "pairs.csv", "--checkpoint", "b")[0] == 0
+    scores = pl.read_parquet(tmp_path / "scores.parquet")
+    assert scores["score"].is_between(0, 1).all()
+    assert scores["score"].n_unique() == 2
+
+
+def test_what_does_not_fit_is_refused(relbid, folder, tmp_path):
+    assert "has neither tables" in refused(relbid("corpus", "import", ".", "--out", "x"))
+    export_corpus_tables(tiny_corpus(), tmp_path / "tables")
+    import_corpus(tmp_path / "tables", tmp_path / "corpus", size=64)
+    message = refused(relbid("score", "corpus", folder / "pairs.csv"))
+    assert "reads 3 frames of 48x48 pixels, the ads have 3 of 64x64" in message
