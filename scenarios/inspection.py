@@ -130,6 +130,9 @@ def _why(
         return f"{place} {pays}: the least that keeps it above ad {rival} ({fused[follower]:.4g})."
     if bid < reserve:
         return f"Not eligible: its bid {bid:.2f} is below the reserve {reserve:.2f}."
+    everybody = np.ones(market.budget_micros.size, dtype=np.bool_)
+    if not journey.scored_ones(market, batch, everybody)[0, column]:
+        return f"Not scored: the first stage keeps {market.serving.first_stage_keep} others."
     if not np.isfinite(fused[column]):
         return f"Not eligible: the fusion rule admits no bid of {bid:.2f} at relevance {relevance:.2f}."
     if fused[column] < least_score:

@@ -134,11 +134,7 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
     score_reserve = model.least_score(batch.category)
 
     score = rule.score(batch.bid, batch.pctr, batch.relevance)
-    present = (batch.candidate >= 0) & active[batch.advertiser]
-    if batch.first_stage is not None:
-        cheap = rule.score(batch.bid, batch.pctr, batch.first_stage)
-        may = present & (batch.bid >= model.reserve)  # that is known without any score
-        present = serving.shortlist(cheap, may, batch.tie_break, market.serving.first_stage_keep)
+    present = scored_ones(market, batch, active)
     eligible = auction.eligible(score, batch.bid, model.reserve, present, score_reserve)
     ranking = auction.allocate(score, eligible, market.n_slots + 1, batch.tie_break)
     price = auction.MECHANISMS[model.mechanism](
@@ -178,6 +174,16 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
         satisfied=seen.satisfied,
         n_eligible=eligible.sum(axis=1),
     )
+
+
+def scored_ones(market: Market, batch: Batch, active: BoolArray) -> BoolArray:
+    """Which candidates the scorer gets to see, B[Q, K]: all of the active, or those of the first stage."""
+    present: BoolArray = (batch.candidate >= 0) & active[batch.advertiser]
+    if batch.first_stage is None:
+        return present
+    cheap = _rule_of(market, batch).score(batch.bid, batch.pctr, batch.first_stage)
+    may = present & (batch.bid >= market.auction.reserve)  # that is known without any score
+    return serving.shortlist(cheap, may, batch.tie_break, market.serving.first_stage_keep)
 
 
 def conversions(market: Market, rows: IntArray, outcome: Outcome, answered_s: FloatArray) -> FloatArray:
