@@ -1,6 +1,6 @@
 """How often the interval of an A/A experiment misses zero, where there is nothing to find.
 
-    python -m benchmarks.aa
+    python -m benchmarks.aa [--design query_split|budget_split|independent]
 
 Both arms have the same settings, and differ by their users' luck and traffic alone: by the split's coin, or
 by seeds of their own. Every experiment takes seeds that no other one takes. At 95% about 5% of them find
@@ -12,65 +12,78 @@ import argparse
 import math
 import os
 import time
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 import numpy as np
 
-from scenarios.experiment import run_experiment
-from scenarios.experiment_schema import Experiment, Plan, load_experiment
+from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, relevance_of
+from scenarios.experiment import OTHER_LUCK
+from scenarios.experiment_designs import budget_split, full, query_split
+from scenarios.market import market_of
 from scenarios.statistics import Estimate, compare
+from simulator.market import Market
 
-EXPERIMENT = Path(__file__).parent / "aa.yaml"
-METRICS = ("revenue_rpm", "irrelevant_share", "user_utility_rpm")
+METRICS = ("revenue_rpm", "ctr", "irrelevant_share")
+SMALL = (
+    "sweep=null",
+    "world.test_advertisers=36",
+    "world.ads_per_advertiser=4",
+    "world.query_pool=3000",
+    "retrieval.candidates=12",
+    "traffic.n_queries=150",
+    "bidders.pacing_tick_s=43200",
+    "scorer=bm25",
+)
+"""A market small enough to be run thousands of times, with budgets that run out and bids that are paced."""
+
+Day = Callable[[int], Market]
+DESIGNS: Mapping[str, Callable[[Day, int], list[dict[str, float]]]] = {
+    "query_split": lambda day, seed: query_split([day(seed)] * 2),
+    "budget_split": lambda day, seed: budget_split([day(seed)] * 2),
+    "independent": lambda day, seed: [full(day(seed)), full(day(seed + OTHER_LUCK))],
+}
 
 
 def main() -> None:
-    """Print, by design and metric, the share of A/A experiments whose intervals miss zero."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Print by metric the share of A/A experiments whose intervals miss zero."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--design", choices=DESIGNS, default="query_split")
     parser.add_argument("--experiments", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=8, help="in each experiment")
-    parser.add_argument("--out", type=Path, default=None, help="keeps replicates, so that it can go on")
     arguments = parser.parse_args()
-    n, seeds = arguments.experiments, arguments.seeds
-    plan = load_experiment(EXPERIMENT, seeds=n * seeds)
-    start = time.perf_counter()
+    n, seeds, design = arguments.experiments, arguments.seeds, DESIGNS[arguments.design]
+    prepared = prepare(load_scenario(DEFAULT_SCENARIO, SMALL))
+    relevance = relevance_of(prepared, prepared.scenario.scorer)
 
-    def report(stage: str, done: int, total: int) -> None:
-        if stage == "replicates" and done % max(total // 10, 1) == 0:
-            print(f"{done:,} of {total:,} replicates, {time.perf_counter() - start:.0f} s", flush=True)
+    def day(seed: int) -> Market:
+        return market_of(prepared, relevance, prepared.scenario.model_copy(update={"seed": seed}))
 
-    result = run_experiment(bare(plan), cache=arguments.out, progress=report)
-    print(f"{n:,} A/A experiments of {seeds} seeds; share of 95% intervals that miss zero")
-    print(f"{'design':14}{'metric':26}{'t':>8}{'boot':>8}{'t, change':>12}{'boot, change':>14}")
-    for design in plan.experiment.design:
-        rows = result.replicates.filter(design=design)
-        for metric in METRICS:
-            a, b = (rows.filter(arm=arm)[metric].to_numpy().reshape(n, seeds) for arm in plan.arms)
-            found = [compare(x, y) for x, y in zip(a, b, strict=True)]
-            shares = [
-                np.mean([missed(estimate, kind) for estimate in estimates])
-                for estimates in ([f.difference for f in found], [f.change for f in found])
-                for kind in ("t", "boot")
-            ]
-            t, boot, t_change, boot_change = (f"{100 * share:.1f}%" for share in shares)
-            print(f"{design:14}{metric:26}{t:>8}{boot:>8}{t_change:>12}{boot_change:>14}", flush=True)
-    error = 100 * math.sqrt(0.05 * 0.95 / n)
-    print(f"standard error of a share: {error:.1f}%; {time.perf_counter() - start:.0f} s")
-
-
-def bare(plan: Plan) -> Plan:
-    """The plan with the summary of its thousands of seeds kept short."""
-    experiment: Experiment = plan.experiment.model_copy(update={"metrics": METRICS[:1]})
-    return Plan(experiment, plan.scenario, plan.arms)
+    start, found = time.perf_counter(), []
+    for seed in range(n * seeds):
+        found.append([[arm[metric] for metric in METRICS] for arm in design(day, seed)])
+        if (seed + 1) % max(n * seeds // 10, 1) == 0:
+            print(f"{seed + 1:,} of {n * seeds:,} days, {time.perf_counter() - start:.0f} s", flush=True)
+    arms = np.array(found).reshape(n, seeds, 2, len(METRICS))
+    print(f"{n:,} A/A experiments ({arguments.design}) of {seeds} seeds: 95% intervals that miss zero")
+    print(f"{'metric':20}{'t':>8}{'bootstrap':>12}{'t, change':>12}{'bootstrap, change':>20}")
+    for place, metric in enumerate(METRICS):
+        compared = [compare(*pairs.T) for pairs in arms[..., place]]
+        shares = [
+            np.mean([missed(estimate, kind) for estimate in estimates])
+            for estimates in ([c.difference for c in compared], [c.change for c in compared])
+            for kind in ("t", "boot")
+        ]
+        t, boot, t_change, boot_change = (f"{100 * share:.1f}%" for share in shares)
+        print(f"{metric:20}{t:>8}{boot:>12}{t_change:>12}{boot_change:>20}", flush=True)
+    print(f"standard error of a share: {100 * math.sqrt(0.05 * 0.95 / n):.1f}%")
 
 
 def missed(estimate: Estimate, kind: str) -> bool:
     """Whether an interval lies wholly on one side of zero."""
-    low, high = getattr(estimate, f"{kind}_low"), getattr(estimate, f"{kind}_high")
-    return bool(low > 0 or high < 0)
+    return bool(getattr(estimate, f"{kind}_low") > 0 or getattr(estimate, f"{kind}_high") < 0)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scenarios.errors import ScenarioError, StoreError, UserError
+    from scenarios.experiment import ExperimentResult, run_experiment, write_experiment
+    from scenarios.experiment_schema import load_experiment
     from scenarios.inspection import GRADE_DEFINITIONS, inspect_query
     from scenarios.load import DEFAULT_SCENARIO, dump_scenario, load_scenario, override
     from scenarios.market import Prepared, Progress, Relevance, Settled, prepare, relevance_of, settle
@@ -21,6 +23,7 @@ __all__ = [
     "DEFAULT_SCENARIO",
     "GRADE_DEFINITIONS",
     "SCORERS",
+    "ExperimentResult",
     "Prepared",
     "Progress",
     "Relevance",
@@ -35,21 +38,26 @@ __all__ = [
     "dump_scenario",
     "inspect_query",
     "list_results",
+    "load_experiment",
     "load_scenario",
     "override",
     "pareto_front",
     "prepare",
     "read_result",
     "relevance_of",
+    "run_experiment",
     "run_scenario",
     "settle",
     "settle_points",
     "tune_fusion",
+    "write_experiment",
     "write_result",
 ]
 
 _HOMES = {
     "errors": ("ScenarioError", "StoreError", "UserError"),
+    "experiment": ("ExperimentResult", "run_experiment", "write_experiment"),
+    "experiment_schema": ("load_experiment",),
     "inspection": ("GRADE_DEFINITIONS", "inspect_query"),
     "load": ("DEFAULT_SCENARIO", "dump_scenario", "load_scenario", "override"),
     "market": ("Prepared", "Progress", "Relevance", "Settled", "prepare", "relevance_of", "settle"),

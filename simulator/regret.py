@@ -9,9 +9,9 @@ bid b,
     u(b) = examination[s(b)] x attraction x (worth - price(b)),    0 where it gets no slot,
 
 with the slot and price that the auction gives, the true attraction, and the true worth of a click = value x
-worth_of_click[grade]. u_est is of the auction as it was, ranked by the platform's pCTR and relevance; in u the
-platform knows the attraction and, if asked for, the true relevance. With b the advertiser's own bid, b* its
-best one in u, and b' the best one of a bidder who takes every click to be worth its value:
+worth_of_click[grade]. u_est is of the auction as it was, ranked by the platform's pCTR and relevance; in u
+the platform knows the attraction and, if asked for, the true relevance. With b the advertiser's own bid, b*
+its best one in u, and b' the best one of a bidder who takes every click to be worth its value:
 
     allocation    u(b)  - u_est(b)   the platform ranked and priced by estimates; negative: it gained by them
     estimation    u(b*) - u(b')      it did not know what a click on this page is worth; never negative
