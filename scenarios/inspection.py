@@ -13,9 +13,10 @@ from relevance.keywords import TfIdfKeywords
 from scenarios.load import override
 from scenarios.market import Prepared, Relevance, checkpoint_folder, market_of
 from scenarios.schema import PREPARED
-from simulator import bidders, journey
+from simulator import journey
 from simulator.arrays import MICROS, FloatArray
 from simulator.market import Market
+from simulator.run import Run
 from simulator.world import GRADE_DEFINITIONS as GRADE_DEFINITIONS  # the inspector shows them
 
 
@@ -86,8 +87,7 @@ def inspect_query(
 
 
 def _opening_bids(market: Market) -> FloatArray:
-    at_start = np.ones(market.budget_micros.size)
-    return bidders.bids_micros(market.bidders, market.value, at_start, market.advertiser) / MICROS
+    return Run(market).bid
 
 
 def _why(
