@@ -6,7 +6,8 @@ Tables: a folder with `ads`, `queries` and `labels`, each as .parquet, .jsonl or
     queries   id, text
     labels    query_id, ad_id, grade (0..3), and where it is known: split
 
-Paths are relative to the folder. A query without a split gets one by the hash of its text.
+Paths are relative to the folder. Without labels a corpus can be scored, not trained on. A query without a
+split gets one by the hash of its text.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def read_tables(
     Raises:
         CorpusError: something is missing or wrong; names file, row and column.
     """
-    ads, queries, labels = (Table.find(folder, stem) for stem in ("ads", "queries", "labels"))
+    ads, queries = (Table.find(folder, stem) for stem in ("ads", "queries"))
+    labels = Table.find(folder, "labels", empty=("query_id", "ad_id", "grade"))
     ad_id, query_id = ads.ids(), queries.ids()
     title, ocr, asr = (ads.texts(name, needed=False) for name in TEXTS)
     if not any(map(ads.has, (*TEXTS, "frames", "video"))):

@@ -99,7 +99,7 @@ def _picture(path: Path, size: int) -> NDArray[np.uint8]:
             return _square(picture, size)
     except FileNotFoundError as error:
         raise FrameError(f"{path}: not found") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         raise FrameError(f"{path}: no readable picture ({error})") from error
 
 

@@ -25,8 +25,11 @@ class Table:
     rows: Sequence[int] | None = None
 
     @staticmethod
-    def find(folder: Path, stem: str) -> Table:
+    def find(folder: Path, stem: str, empty: Sequence[str] = ()) -> Table:
         """The table of this name, whatever its format.
+
+        Args:
+            empty: columns of the empty table that stands for one which is not there; none: it must be there.
 
         Raises:
             CorpusError: there is none, or it cannot be read.
@@ -34,6 +37,8 @@ class Table:
         for suffix in SUFFIXES:
             if (folder / f"{stem}{suffix}").is_file():
                 return Table.read(folder / f"{stem}{suffix}")
+        if empty:
+            return Table(folder / stem, pl.DataFrame(schema=dict.fromkeys(empty, pl.String)))
         names = ", ".join(f"{stem}{suffix}" for suffix in SUFFIXES)
         raise CorpusError(f"{folder}: has no table of {stem}; it needs one of {names}")
 

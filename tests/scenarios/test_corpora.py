@@ -141,8 +141,8 @@ def test_files_that_are_missing_or_no_tables_are_named(tables, tmp_path):
     write_jsonl(tables / "labels.jsonl", [{"query_id": "q1", "ad": "a1", "grade": 1}])
     with pytest.raises(CorpusError, match=r"labels.jsonl: has no column 'ad_id'"):
         read_tables(tables)
-    (tables / "labels.jsonl").unlink()
-    with pytest.raises(CorpusError, match=r"has no table of labels; it needs one of labels.parquet"):
+    (tables / "queries.jsonl").unlink()
+    with pytest.raises(CorpusError, match=r"has no table of queries; it needs one of queries.parquet"):
         read_tables(tables)
     (tables / "ads.parquet").write_text("no table")
     with pytest.raises(CorpusError, match=r"ads.parquet: cannot be read"):
@@ -179,6 +179,14 @@ def test_texts_alone_make_a_corpus_without_frames(tables):
     assert LabelledCorpus.load(folder).corpus.fingerprint() == data.corpus.fingerprint()
     write_tables(data, tables.parent / "again")
     assert read_tables(tables.parent / "again").corpus.fingerprint() == data.corpus.fingerprint()
+
+
+def test_ads_without_labels_can_still_be_scored(tables):
+    (tables / "labels.jsonl").unlink()
+    data = read_tables(tables, size=16)
+    assert len(data.labels) == 0
+    data.save(tables.parent / "corpus")
+    assert LabelledCorpus.load(tables.parent / "corpus").corpus.ad_ids() == ("a1", "a2", "3")
 
 
 def test_of_many_pictures_some_at_even_distances_are_taken(tmp_path):
