@@ -172,6 +172,58 @@ def contrastive_loss(frames: Tensor, texts: Tensor, same: Tensor, temperature: f
     )
 
 
+def momentum_contrastive_loss(
+    frames: Tensor,
+    texts: Tensor,
+    slow_frames: Tensor,
+    slow_texts: Tensor,
+    same: Tensor,
+    temperature: float,
+    weight: float,
+) -> Tensor:
+    """Image-text contrastive loss (ITC) with momentum encoders, queues and soft targets (ALBEF).
+
+    Args:
+        frames, texts: L2-normalised embeddings [B, e] of the same B ads.
+        slow_frames, slow_texts: those of the momentum encoders, [B + K, e]: of the same B ads, then of the
+            queues.
+        same: bool [B, B + K], ads that share what they are about: left out of the negatives and of the soft
+            targets. The diagonal is ignored.
+        temperature: divides the similarities.
+        weight: share of the soft targets, which are the similarities of the momentum encoders.
+    """
+    b = len(frames)
+    target = torch.arange(b, device=frames.device)
+    left_out = same.clone()
+    left_out[target, target] = False
+
+    def similarity(one: Tensor, other: Tensor) -> Tensor:
+        values = one @ other.T / temperature
+        return values.masked_fill(left_out, torch.finfo(values.dtype).min)
+
+    return 0.5 * (
+        distilled_cross_entropy(
+            similarity(frames, slow_texts), target, similarity(slow_frames[:b], slow_texts), weight
+        )
+        + distilled_cross_entropy(
+            similarity(texts, slow_frames), target, similarity(slow_texts[:b], slow_frames), weight
+        )
+    )
+
+
+def distilled_cross_entropy(logits: Tensor, target: Tensor, slow_logits: Tensor, weight: float) -> Tensor:
+    """Mean cross-entropy against a mixture of the true class and of a momentum model's softmax (ALBEF).
+
+    Args:
+        logits, slow_logits: [N, C]; no gradient flows into the latter.
+        target: int64 [N].
+        weight: share of the momentum model.
+    """
+    log_probabilities = logits.log_softmax(dim=-1)
+    soft = -(slow_logits.detach().softmax(dim=-1) * log_probabilities).sum(dim=-1).mean()
+    return (1.0 - weight) * functional.nll_loss(log_probabilities, target) + weight * soft
+
+
 def bag_of_words_loss(logits: Tensor, bag: Tensor) -> Tensor:
     """Softmax over the vocabulary against the words of an ad's keywords (not in the HCMRM paper).
 

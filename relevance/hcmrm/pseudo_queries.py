@@ -7,7 +7,7 @@ Everything is a pure function of its arguments; draws come from the generator pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ class PseudoQueries(NamedTuple):
 
 def draw_pseudo_queries(
     keywords: Sequence[Sequence[str]],
-    informative: Callable[[str], bool],
+    informative: Container[str],
     per_ad: int,
     rng: np.random.Generator,
     *,
@@ -40,12 +40,12 @@ def draw_pseudo_queries(
 
     Args:
         keywords: the keyword sequence of each ad.
-        informative: whether a word says what an ad is about. Ads without such a word give no pseudo-query.
+        informative: words that say what an ad is about. Ads without such a word give no pseudo-query.
     """
     words: list[tuple[str, ...]] = []
     owner: list[int] = []
     for ad, sequence in enumerate(keywords):
-        known = [word for word in dict.fromkeys(sequence) if informative(word)]
+        known = [word for word in dict.fromkeys(sequence) if word in informative]
         for _ in range(per_ad if known else 0):
             count = int(rng.integers(1, min(longest, len(known)) + 1))
             chosen = np.sort(rng.choice(len(known), count, replace=False))
@@ -93,25 +93,39 @@ def draw_negatives(
 ) -> tuple[IntArray, IntArray]:
     """One hard and one easy pseudo-query for each ad, out of those that are allowed.
 
-    The hard one is drawn with weights exp(sharpness x similarity), as ALBEF (arXiv 2107.07651) draws hard
-    negatives; the easy one with equal weights. They differ where two are allowed.
+    The hard one comes from `draw_hard`, the easy one is drawn with equal weights. They differ where two are
+    allowed.
+
+    Returns:
+        (ad, pseudo-query), each [M], the hard ones first. Ads with one allowed pseudo-query give one pair.
+    """
+    ad, hard = draw_hard(similarity, allowed, sharpness, rng)
+    left = allowed.copy()
+    left[ad, hard] = False
+    if not left.any():
+        return ad, hard
+    easy = np.where(left, rng.random(allowed.shape), -np.inf).argmax(axis=1)
+    other_ad = np.flatnonzero(left.any(axis=1))
+    return np.concatenate((ad, other_ad)), np.concatenate((hard, easy[other_ad]))
+
+
+def draw_hard(
+    similarity: FloatArray, allowed: BoolArray, sharpness: float, rng: np.random.Generator
+) -> tuple[IntArray, IntArray]:
+    """One negative for each row, drawn with weights exp(sharpness x similarity).
+
+    As ALBEF (arXiv 2107.07651) draws hard negatives, with the inverse temperature as sharpness.
 
     Args:
-        similarity: [A, N], of an ad's text and a pseudo-query.
+        similarity: [A, N].
         allowed: bool [A, N], False for false negatives.
 
     Returns:
-        (ad, pseudo-query), each [M]: positions in the axes of `allowed`. Ads without anything allowed give
-        no pair, ads with one allowed pseudo-query one.
+        (row, column), each [M]; rows without anything allowed give none.
     """
     if not allowed.size:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     # Gumbel top-1: a weighted draw.
     key = np.where(allowed, sharpness * similarity + rng.gumbel(size=allowed.shape), -np.inf)
-    hard = key.argmax(axis=1)
-    ads = np.arange(len(allowed))
-    left = allowed.copy()
-    left[ads, hard] = False
-    easy = np.where(left, rng.random(allowed.shape), -np.inf).argmax(axis=1)
-    has_hard, has_easy = allowed.any(axis=1), left.any(axis=1)
-    return np.concatenate((ads[has_hard], ads[has_easy])), np.concatenate((hard[has_hard], easy[has_easy]))
+    rows = np.flatnonzero(allowed.any(axis=1))
+    return rows, key.argmax(axis=1)[rows]

@@ -18,10 +18,12 @@ from relevance.hcmrm.losses import (
     bag_of_words_loss,
     binary_grade_loss,
     contrastive_loss,
+    distilled_cross_entropy,
     hierarchical_softmax_loss,
     log_grade_probabilities,
     log_ordinal_probabilities,
     matching_loss,
+    momentum_contrastive_loss,
     ranking_score,
     ranknet_loss,
 )
@@ -92,6 +94,54 @@ def test_false_negatives_are_left_out() -> None:
     assert contrastive_loss(eye, eye, torch.ones(2, 2, dtype=torch.bool), 1.0).item() == pytest.approx(
         0.0, abs=1e-6
     )
+
+
+def test_distilled_cross_entropy_by_hand() -> None:
+    # P = 3/4, 1/4 against a true second class and a slow model's 1/2, 1/2.
+    logits, target = torch.tensor([[math.log(3.0), 0.0]]), torch.tensor([1])
+    loss = distilled_cross_entropy(logits, target, torch.zeros(1, 2), 0.4)
+    assert loss.item() == pytest.approx(
+        0.6 * math.log(4.0) + 0.4 * 0.5 * (math.log(4 / 3) + math.log(4.0)), abs=1e-6
+    )
+
+
+def test_no_gradient_into_the_slow_model() -> None:
+    slow = torch.zeros(1, 2, requires_grad=True)
+    distilled_cross_entropy(torch.zeros(1, 2, requires_grad=True), torch.tensor([1]), slow, 0.4).backward()
+    assert slow.grad is None
+
+
+def test_momentum_contrast_by_hand() -> None:
+    # Two ads whose frames and texts lie on the axes, and one in the queue on the second axis, at
+    # temperature 1: similarities 1, 0, 0 of the first ad and 0, 1, 1 of the second, both ways.
+    eye, queue = torch.eye(2), torch.tensor([[0.0, 1.0]])
+    slow = torch.cat((eye, queue))
+    same = torch.zeros(2, 3, dtype=torch.bool)
+    first, second = math.log(math.e + 2.0) - 1.0, math.log(2.0 * math.e + 1.0) - 1.0
+    loss = momentum_contrastive_loss(eye, eye, slow, slow, same, 1.0, 0.0)
+    assert loss.item() == pytest.approx((first + second) / 2, abs=1e-6)
+    # The one in the queue shares a word with the second: left out of its negatives.
+    same[1, 2] = True
+    without = math.log1p(math.exp(-1.0))
+    loss = momentum_contrastive_loss(eye, eye, slow, slow, same, 1.0, 0.0)
+    assert loss.item() == pytest.approx((first + without) / 2, abs=1e-6)
+    # Soft targets alone, which are the same similarities: the entropy of their softmax; what is left out
+    # has no share of it.
+    p, q = math.e / (math.e + 2.0), math.e / (math.e + 1.0)
+    entropy_1 = -p * math.log(p) - (1 - p) * math.log((1 - p) / 2)
+    entropy_2 = -q * math.log(q) - (1 - q) * math.log(1 - q)
+    loss = momentum_contrastive_loss(eye, eye, slow, slow, same, 1.0, 1.0)
+    assert loss.item() == pytest.approx((entropy_1 + entropy_2) / 2, abs=1e-6)
+
+
+def test_momentum_contrast_without_momentum_is_the_plain_one() -> None:
+    torch.manual_seed(0)
+    frames, texts = (torch.nn.functional.normalize(torch.randn(4, 3), dim=-1) for _ in range(2))
+    same = torch.eye(4, dtype=torch.bool)
+    same[0, 2] = same[2, 0] = True
+    plain = contrastive_loss(frames, texts, same, 0.07)
+    slow = momentum_contrastive_loss(frames, texts, frames, texts, same, 0.07, 0.0)
+    assert slow.item() == pytest.approx(plain.item(), rel=1e-5)
 
 
 def test_bag_of_words_by_hand() -> None:
