@@ -28,7 +28,8 @@ MAX_VALUES = 10_000
 """Bounds on a scenario file; aliases that expand to more are refused before they are expanded."""
 
 DISCRIMINATOR, DEFAULT_RULE = "rule", "product"
-"""The key that chooses between shapes of its block: setting it drops the keys of the former shape."""
+DISCRIMINATORS = (DISCRIMINATOR, "kind")
+"""Keys that choose between shapes of their block: setting one drops the keys of the former shape."""
 
 _Path = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
@@ -101,6 +102,7 @@ def load_scenario(
     Raises:
         ScenarioError: the file cannot be read or is not a valid scenario. Every problem found is in the
             message.
+        TableError: the table of auctions that it names cannot be read.
     """
     file = Path(path)
     data, lines = _parse(_read(file, SCENARIO), str(file), SCENARIO)
@@ -109,6 +111,10 @@ def load_scenario(
     if scorer is not None:
         overrides = [*overrides, f"scorer={json.dumps(scorer)}"]
     scenario = _validate(data, lines, overrides, str(file), SCENARIO)
+    if scenario.market.kind == "table":
+        from scenarios.replay_scenario import with_table  # imports polars
+
+        scenario = with_table(scenario, file.parent)
     _check_sweep(scenario, lines, source=str(file))
     return scenario
 
@@ -165,7 +171,9 @@ def _validate(
         fusion.setdefault(DISCRIMINATOR, DEFAULT_RULE)
     try:
         # By way of JSON, whose strict reading takes lists for tuples but no text for numbers.
-        return kind.model.model_validate_json(json.dumps(data))
+        market = data.get("market")
+        columns = isinstance(market, dict) and market.get("kind") == "table"
+        return kind.model.model_validate_json(json.dumps(data), context={"columns": columns})
     except ValidationError as error:
         found = [(_path_of(problem, data), problem) for problem in error.errors()]
         raise ScenarioError(_in_words(found, lines, was_set, source, kind.model)) from None
@@ -337,7 +345,7 @@ def _apply_override(data: dict[str, Any], text: str, label: str) -> _Path:
                 f"{label}{text}: '{'.'.join(keys[:depth])}' holds a value, not a block of keys"
             )
         block = inner
-    if keys[-1] == DISCRIMINATOR and block.get(keys[-1]) != value:
+    if keys[-1] in DISCRIMINATORS and block.get(keys[-1]) != value:
         block.clear()
     block[keys[-1]] = value
     return tuple(keys)

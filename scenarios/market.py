@@ -23,7 +23,10 @@ from relevance.protocol import RelevanceScorer, check_scorer, load_object, score
 from scenarios import cache as disk
 from scenarios.errors import ScenarioError
 from scenarios.load import override
+from scenarios.market_schema import TableMarket
 from scenarios.pctr import PreparedCtr, pair_features, read_ctr_file, with_fitted_ctr
+from scenarios.replay_market import Auctions, relevance_by
+from scenarios.replay_scenario import known_metrics, read_market, scenario_market
 from scenarios.schema import PREPARED, Scenario
 from simulator.arrays import FloatArray, IntArray
 from simulator.auction import check_vcg
@@ -48,13 +51,27 @@ binary labels and without pseudo-queries."""
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A world and which ads can meet which query: `candidate` I[U, K], -1 padding."""
+    """A world or a table, and which ads can meet which query: `candidate` I[U, K], -1 padding."""
 
     scenario: Scenario
-    world: World
+    source: World | Auctions
     candidate: IntArray
     cheap: Mapping[str, FloatArray] = field(default_factory=dict)  # relevance by scorers that serving names
     ctr: PreparedCtr | None = None  # of the click model that the scenario names, if it does
+
+    @property
+    def world(self) -> World:
+        """The embedded world.
+
+        Raises:
+            ScenarioError: the market is a table, which has no texts, frames or keywords.
+        """
+        if isinstance(self.source, Auctions):
+            raise ScenarioError(
+                f"{self.scenario.name}, market.kind: this needs the texts and frames of the embedded world, "
+                "which a table of auctions has not"
+            )
+        return self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +102,13 @@ def prepare(scenario: Scenario, *, cache: Path | None = None, progress: Progress
         PluginError: your own fusion rule cannot be loaded, or is not fit for an auction.
         ScenarioError: the click model that it names is missing or damaged.
         StoreError: the cache cannot be written.
+        TableError: the table of auctions that it names cannot be read, or holds what no auction can.
     """
     rule_of(scenario)  # before the work, not after
+    if isinstance(scenario.market, TableMarket):
+        auctions = read_market(scenario.market)
+        cheap = {name: relevance_by(auctions, name) for name in scenario.serving.cheap_scorers}
+        return Prepared(scenario, auctions, auctions.candidate, cheap)
     fitted = None if scenario.pctr.model is None else read_ctr_file(scenario.pctr.model)
     stage = _stage(progress, "drawing key frames")
     world = disk.cached_world(scenario.world, scenario.split, cache, stage)
@@ -120,6 +142,8 @@ def relevance_of(
         PluginError, ScorerError: your own scorer cannot be loaded, or returns what is no relevance.
         StoreError: the cache cannot be written.
     """
+    if isinstance(prepared.source, Auctions):
+        return Relevance(scorer, relevance_by(prepared.source, scorer))
     query, column = np.nonzero(prepared.candidate >= 0)
     ad = prepared.candidate[query, column]
     stage = _stage(progress, f"scoring with {scorer}")
@@ -157,7 +181,10 @@ def settle(
     if n_queries is not None:
         market = thin(market, n_queries)
     log = simulate(market, _stage(progress, "settling the day"))
-    return Settled(market, log, market_metrics(log, market))
+    metrics = market_metrics(log, market)
+    if isinstance(prepared.source, Auctions):
+        metrics = known_metrics(metrics, prepared.source)
+    return Settled(market, log, metrics)
 
 
 def market_of(prepared: Prepared, relevance: Relevance, scenario: Scenario | None = None) -> Market:
@@ -169,6 +196,9 @@ def market_of(prepared: Prepared, relevance: Relevance, scenario: Scenario | Non
     scenario = scenario or prepared.scenario
     if scenario.pctr.model != prepared.scenario.pctr.model:
         raise ScenarioError(f"{scenario.name}, pctr.model: is read before a run; set it in the scenario")
+    if isinstance(prepared.source, Auctions):
+        market = scenario_market(prepared.source, relevance.score, scenario, rule_of(scenario))
+        return _with_cheap(market, prepared, scenario)
     market = build_market(
         prepared.world,
         prepared.candidate,
@@ -182,11 +212,7 @@ def market_of(prepared: Prepared, relevance: Relevance, scenario: Scenario | Non
         ctr_model=scenario.pctr,
         serving=scenario.serving,
     )
-    market = with_settings(
-        market,
-        fallback_relevance=_cheap(prepared, scenario, "fallback"),
-        first_stage_relevance=_cheap(prepared, scenario, "first_stage"),
-    )
+    market = _with_cheap(market, prepared, scenario)
     return market if prepared.ctr is None else with_fitted_ctr(market, prepared.ctr)
 
 
@@ -226,6 +252,8 @@ def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
     Raises:
         CheckpointError, PluginError: see `relevance_of`.
     """
+    if isinstance(scenario.market, TableMarket):
+        return  # its columns are looked at where it is read
     for scorer in (*scorers, *scenario.serving.cheap_scorers):
         if scorer == "hcmrm":
             disk.checkpoint_hash(checkpoint_folder(scenario))
@@ -233,11 +261,21 @@ def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
             load_object(scorer, "scorer")
 
 
+def _with_cheap(market: Market, prepared: Prepared, scenario: Scenario) -> Market:
+    return with_settings(
+        market,
+        fallback_relevance=_cheap(prepared, scenario, "fallback"),
+        first_stage_relevance=_cheap(prepared, scenario, "first_stage"),
+    )
+
+
 def _cheap(prepared: Prepared, scenario: Scenario, role: str) -> FloatArray | None:
     """Relevance by a scorer that serving names, by its role there; None where it needs none."""
     name = getattr(scenario.serving, role)
     if name in scenario.serving.cheap_scorers and name not in prepared.cheap:
-        raise ScenarioError(f"{scenario.name}, serving.{role}: is scored before a run; set it in the scenario")
+        raise ScenarioError(
+            f"{scenario.name}, serving.{role}: is scored before a run; set it in the scenario"
+        )
     return prepared.cheap.get(name)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,13 +17,17 @@ import polars as pl
 
 from scenarios.errors import ScenarioError, TableError, did_you_mean
 from scenarios.fusion_schema import RULE_SETTINGS
-from scenarios.market import Progress
+from scenarios.load import load_scenario, override
+from scenarios.market import Progress, rule_of
+from scenarios.market_schema import TableMarket
 from scenarios.replay_estimates import examination_by_pairs, examination_by_pctr
 from scenarios.replay_market import Auctions, relevance_by, table_market, to_arrays
 from scenarios.replay_pages import logged_figures, replayed_figures
 from scenarios.replay_table import read_auctions, read_budgets
+from scenarios.schema import PREPARED, Scenario
 from scenarios.settings import Settings
 from scenarios.store import whole_folder
+from scenarios.sweep import points_of
 from simulator.arrays import FloatArray
 from simulator.auction import AuctionModel
 from simulator.fusion import FusionRule, Product
@@ -112,6 +116,26 @@ def entries(
     return found
 
 
+def scenario_entries(scenario: Scenario) -> list[Entry]:
+    """What a scenario compares, at its own settings, then what it sweeps.
+
+    Raises:
+        ScenarioError, PluginError: see `scenarios.market.rule_of`.
+    """
+    ways = []
+    for point in points_of(scenario):
+        settled = override(scenario, point.settings, fixed=PREPARED) if point.settings else scenario
+        if point.settings and not str(point.field).startswith("fusion."):
+            raise ScenarioError(
+                f"{scenario.name}, sweep.field: a replay changes the fusion rule alone, not {point.field}; "
+                "sweep a field under fusion, or say what to try with --rule"
+            )
+        name = settled.fusion.rule
+        label = name if point.value is None else f"{name} {point.value:g}"
+        ways.append(Entry(point.scorer, label, rule_of(settled)))
+    return list(dict.fromkeys(ways))
+
+
 def replay(
     auctions: Auctions,
     ways: Iterable[Entry],
@@ -192,32 +216,58 @@ def replay_file(
     rules: Sequence[str] = (),
     thresholds: Sequence[float] | None = None,
     examination: Sequence[float] | None = None,
-    reserve: float = 0.0,
-    mechanism: str = "gsp",
+    reserve: float | None = None,
+    mechanism: str | None = None,
     clip: float = CLIP,
-    seed: int = 1,
+    seed: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Replay, dict[str, Any]]:
-    """Replay a table of auctions from a file; the result, and the settings that it was made with.
+    """Replay a table of auctions, or the one that a scenario file (.yaml) names.
+
+    A scenario is ranked as its comparison and its sweep say, unless `scorers`, `rules` or `thresholds` are
+    given; what else is given replaces what it says. It must set users.examination, or that is estimated.
+
+    Returns:
+        The result, and the settings that it was made with.
 
     Raises:
-        TableError, ScenarioError: see `read_auctions`, `entries` and `replay`.
+        TableError, ScenarioError: see `read_auctions`, `load_scenario`, `entries` and `replay`.
     """
-    thresholds = THRESHOLDS if thresholds is None else thresholds
+    scenario = None
+    auction, source = AuctionModel(reserve=0.0), path
+    if path.suffix.lower() in (".yaml", ".yml"):
+        scenario = load_scenario(path)
+        if not isinstance(scenario.market, TableMarket):
+            raise ScenarioError(
+                f"{path}, market.kind: is {scenario.market.kind}; a replay needs a table of auctions "
+                "(market: {kind: table, auctions: FILE})"
+            )
+        auction, source = scenario.auction, Path(scenario.market.auctions)
+        if advertisers is None and scenario.market.advertisers is not None:
+            advertisers = Path(scenario.market.advertisers)
+        if examination is None and "users" in scenario.model_fields_set:
+            examination = scenario.users.examination
+        seed = scenario.seed if seed is None else seed
+    given: dict[str, Any] = {"reserve": reserve, "mechanism": mechanism}
     try:
-        auction = AuctionModel(reserve=reserve, mechanism=mechanism)
+        auction = replace(auction, **{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
-        raise ScenarioError(f"--reserve {reserve:g}, --mechanism {mechanism}: {error}") from None
-    auctions = to_arrays(read_auctions(path), None if advertisers is None else read_budgets(advertisers))
-    ways = entries(auctions, scorers=scorers, rules=rules, thresholds=thresholds)
+        raise ScenarioError(f"--reserve or --mechanism: {error}") from None
+    auctions = to_arrays(read_auctions(source), None if advertisers is None else read_budgets(advertisers))
+    if scenario is not None and not scorers and not rules and thresholds is None:
+        ways = scenario_entries(scenario)
+    else:
+        edges = THRESHOLDS if thresholds is None else thresholds
+        ways = entries(auctions, scorers=scorers, rules=rules, thresholds=edges)
+    seed = 1 if seed is None else seed
     result = replay(
         auctions, ways, auction=auction, examination=examination, clip=clip, seed=seed, progress=progress
     )
     settings = {
         "advertisers": None if advertisers is None else str(advertisers),
         "rankings": [f"{way.scorer}, {way.rule}" for way in ways],
-        "reserve": reserve,
-        "mechanism": mechanism,
+        "rules": [repr(way.fusion) for way in ways],
+        "auction": asdict(auction),
         "clip": clip,
         "seed": seed,
     }

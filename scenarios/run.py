@@ -8,6 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from scenarios.market import Progress, check_scorers, prepare, relevance_of, settle
+from scenarios.replay_market import Auctions
+from scenarios.replay_scenario import named_log
 from scenarios.schema import Scenario
 from scenarios.sweep import settle_points
 
@@ -45,4 +47,7 @@ def run_scenario(
     }
     points = settle_points(prepared, relevances, sweep=sweep, progress=progress)
     own = settle(prepared, relevances[scenario.scorer])
-    return RunResult(scenario, own.metrics, points, own.log.impressions())
+    log = own.log.impressions()
+    if isinstance(prepared.source, Auctions):
+        log = named_log(own.log, prepared.source)
+    return RunResult(scenario, own.metrics, points, log)

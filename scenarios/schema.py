@@ -11,11 +11,12 @@ import dataclasses
 import re
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from scenarios.errors import did_you_mean
 from scenarios.fusion_schema import CustomRule, FusionSettings, ProductRule
+from scenarios.market_schema import MarketSettings, WorldMarket
 from scenarios.settings import Settings as Settings
 from scenarios.settings import Share as Share
 from simulator.auction import AuctionModel, check_vcg
@@ -30,7 +31,9 @@ SCORERS = ("none", "bm25", "hcmrm", "oracle")
 """Built-in scorers: no relevance (1 for every pair), lexical, the neural model, the truth."""
 
 
-def _known_scorer(name: str) -> str:
+def _known_scorer(name: str, info: ValidationInfo) -> str:
+    if info.context and info.context.get("columns"):  # of a table, which is looked at where it is read
+        return name
     if name in SCORERS or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
         return name
     raise PydanticCustomError(
@@ -40,7 +43,7 @@ def _known_scorer(name: str) -> str:
     )
 
 
-PREPARED = ("world", "split", "retrieval", "hcmrm")
+PREPARED = ("market", "world", "split", "retrieval", "hcmrm")
 """Blocks that decide which pairs there are and how they score; the rest may change from one settling to the
 next."""
 
@@ -73,7 +76,7 @@ class SweepSettings(Settings):
     """One field over several values, for several scorers, on the same world and the same luck."""
 
     field: str = "fusion.relevance"
-    """Any number that is not under world, split, retrieval or hcmrm."""
+    """Any number that is not under market, world, split, retrieval or hcmrm."""
     values: Annotated[tuple[float, ...], Field(min_length=1)] = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
     scorers: Annotated[tuple[ScorerName, ...], Field(min_length=1)] = ("bm25", "hcmrm", "oracle")
 
@@ -87,6 +90,7 @@ class Scenario(Settings):
     """Names the result folder."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """Of traffic, bidders, clicks and prediction noise; the world has its own."""
+    market: MarketSettings = WorldMarket()
     split: Split = "test"
     """Part of the world whose queries and ads meet; the model has not seen those of `test`."""
     world: WorldConfig = WorldConfig()
@@ -129,12 +133,12 @@ class Scenario(Settings):
 
     @field_validator("serving")
     @classmethod
-    def _known_cheap_scorers(cls, serving: ServingModel) -> ServingModel:
+    def _known_cheap_scorers(cls, serving: ServingModel, info: ValidationInfo) -> ServingModel:
         for role in ("fallback", "first_stage"):
             name = getattr(serving, role)
             if name in serving.cheap_scorers:
                 try:
-                    _known_scorer(name)
+                    _known_scorer(name, info)
                 except PydanticCustomError as error:
                     also = ", or 'skip' for no ads" if role == "fallback" else ""
                     raise _out_of_range(role, error.message() + also) from None
