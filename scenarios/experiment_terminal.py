@@ -93,24 +93,18 @@ def _interference_row(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _span(row: Mapping[str, Any], name: str, share: bool) -> str:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return "-" if _missing(low) else f"[{_signed(low, share)}, {_signed(high, share)}]"
+    low, high = _signed(row[f"{name}_low"], share), _signed(row[f"{name}_high"], share)
+    return "-" if "-" in (low, high) else f"[{low}, {high}]"
 
 
 def _plain(value: float | None, share: bool) -> str:
-    if _missing(value):
-        return "-"
-    return f"{100 * value:.2f}%" if share else f"{value:.3f}"
+    return _signed(value, share).removeprefix("+")
 
 
 def _signed(value: float | None, share: bool) -> str:
-    if _missing(value):
+    if value is None or math.isnan(value):
         return "-"
     return f"{100 * value:+.2f}%" if share else f"{value:+.3f}"
-
-
-def _missing(value: float | None) -> bool:
-    return value is None or math.isnan(value)
 
 
 def _table(*headings: str) -> Table:
