@@ -132,12 +132,13 @@ def match_types(index: KeywordIndex, query: NDArray[np.integer], k: int) -> IntA
 
     EXACT, PHRASE or BROAD, and -1 in padding; the candidates are those of `retrieve`.
     """
-    phrase_of = {int(row): phrase for phrase, rows in index.keywords_of_phrase.items() for row in rows}
     match = np.full((len(query), k), -1, dtype=np.int64)
+    closeness = np.empty(index.keyword_ad.size, dtype=np.int64)
     for row, one in enumerate(query):
         keywords = matching_keywords(index, int(one))[:k]
-        words = index.query_words[one]
-        match[row, : keywords.size] = [_closeness(phrase_of[int(keyword)], words) for keyword in keywords]
+        matched, close = index.keywords.matching(index.query_words[one])
+        closeness[matched] = close
+        match[row, : keywords.size] = closeness[keywords]
     return match
 
 

@@ -9,6 +9,7 @@ from simulator.retrieval import (
     PHRASE,
     NegativeKeyword,
     build_index,
+    match_types,
     matching_keywords,
     retrieve,
 )
@@ -31,6 +32,20 @@ def test_match_types() -> None:
         ("kettle", set()),
     ):
         assert set(found(["red kettle"] * 3, [EXACT, PHRASE, BROAD], words)) == allowed, words
+
+
+def test_how_candidates_were_matched() -> None:
+    """How the keyword met the query, not how it was allowed to; aligned with the candidates."""
+    index = build_index(
+        ["red kettle", "kettle", "kettle red"],
+        np.arange(3),
+        np.full(3, BROAD),
+        ["red kettle", "tap"],
+        np.arange(3),
+    )
+    assert retrieve(index, np.arange(2), 4).tolist() == [[0, 1, 2, -1], [-1] * 4]
+    assert match_types(index, np.arange(2), 4).tolist() == [[EXACT, PHRASE, BROAD, -1], [-1] * 4]
+    assert match_types(index, np.array([0]), 2).tolist() == [[EXACT, PHRASE]]
 
 
 def test_closest_match_first_then_longer_keyword() -> None:
