@@ -13,8 +13,8 @@ from scenarios.experiment import ExperimentResult
 from scenarios.terminal import Section
 
 _CONFIDENCE_NOTE = """\
-revenue, surplus, utility and welfare in currency per 1000 queries; [ ]: {level} intervals over the seeds,
-Student's and bootstrap; detectable: least true change found with probability 0.8; by pos.: by examination"""
+revenue, surplus, utility and welfare in currency per 1000 queries; [ ]: {level} intervals of the change over
+the seeds, Student's and bootstrap; detectable: least true change found with probability 0.8"""
 _INTERFERENCE_NOTE = """\
 all relative to the baseline's true mean; truth: both arms on the whole market with the same luck;
 one run: how much a single replicate's estimate varies (standard deviation)"""
@@ -43,7 +43,7 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
     sections = []
     for (design, arm), rows in result.summary.group_by("design", "arm", maintain_order=True):
         table = _table(
-            "metric", experiment.baseline, str(arm), "difference", "change", "bootstrap", "detectable"
+            "metric", experiment.baseline, str(arm), "diff.", "change", level, "bootstrap", "detectable"
         )
         for row in rows.iter_rows(named=True):
             table.add_row(*_summary_row(row))
@@ -73,8 +73,9 @@ def _summary_row(row: Mapping[str, Any]) -> tuple[str, ...]:
         _NAMES.get(row["metric"], row["metric"]),
         _plain(row["baseline_mean"], share),
         _plain(row["arm_mean"], share),
-        f"{_signed(row['difference_value'], share)} {_span(row, 'difference_t', share)}",
-        f"{_signed(row['change_value'], True)} {_span(row, 'change_t', True)}",
+        _signed(row["difference_value"], share),
+        _signed(row["change_value"], True),
+        _span(row, "change_t", True),
         _span(row, "change_boot", True),
         _plain(row["change_detectable"], True),
     )
@@ -104,7 +105,7 @@ def _plain(value: float | None, share: bool) -> str:
 def _signed(value: float | None, share: bool) -> str:
     if value is None or math.isnan(value):
         return "-"
-    return f"{100 * value:+.2f}%" if share else f"{value:+.3f}"
+    return f"{100 * value:+.2f}%" if share else f"{value:+.2f}"
 
 
 def _table(*headings: str) -> Table:

@@ -203,7 +203,8 @@ def _worth(market: Market, batch: Batch, rows: IntArray) -> FloatArray:
 
 def _margins(weight: FloatArray, worth: FloatArray, price: FloatArray) -> FloatArray:
     """Expected surplus F[Q, K, S + 1] by slot, the last of no slot."""
-    margin = np.where(np.isfinite(price), weight * (worth[..., None] - price), -np.inf)
+    to_be_had = np.isfinite(price)
+    margin = np.where(to_be_had, weight * (worth[..., None] - np.where(to_be_had, price, 0.0)), -np.inf)
     return np.concatenate([margin, np.zeros((*worth.shape, 1))], axis=-1)
 
 
