@@ -353,7 +353,9 @@ def _warnings(
             f"how likely each slot is looked at was estimated {origin} ({log['clicks']:,.0f} clicks), which "
             "is rough: give it with --examination if you know it"
         )
-    if log["clicks_model"] > 0 and not 0.8 <= (ratio := log["clicks"] / log["clicks_model"]) <= 1.25:
+    clicks, expected = log["clicks"], log["clicks_model"]
+    beyond_chance = abs(clicks - expected) > 2 * expected**0.5
+    if beyond_chance and not 0.8 <= (ratio := clicks / max(expected, 1e-12)) <= 1.25:
         yield (
             f"the log has {ratio:.2f} times the clicks that its pCTR expects: the model column is off by as "
             "much, and so is ips where the log has not shown the ads; sn is not"

@@ -29,7 +29,7 @@ COLUMNS = (
     Column("ad_id", "id", "the candidate ad, once in an event", required=True),
     Column("advertiser_id", "id", "whose ad it is; one ad of an advertiser in an event", required=True),
     Column("bid", "number", "currency per click, as it stood in this auction", required=True, most=1e6),
-    Column("pctr", "number", "predicted P(click | the slot is looked at)", required=True, most=1.0),
+    Column("pctr", "number", "predicted chance of a click if the slot is looked at", required=True, most=1.0),
     Column("time_s", "number", "seconds from any start; the same in all rows of an event", most=1e12),
     Column("query", "text", "what was searched for; for the reader", nullable=True),
     Column("grade", "whole", "judged relevance 0..3, 0: irrelevant; null: not judged", nullable=True, most=3),

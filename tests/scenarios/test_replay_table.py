@@ -118,12 +118,14 @@ def test_the_json_schema_speaks_of_every_column():
     assert list(schema["properties"]) == [column.name for column in COLUMNS]
     assert schema["required"] == ["query_id", "ad_id", "advertiser_id", "bid", "pctr"]
     assert schema["properties"]["pctr"] == {
-        "description": "predicted P(click | the slot is looked at)",
+        "description": "predicted chance of a click if the slot is looked at",
         "type": ["number"],
         "minimum": 0.0,
         "maximum": 1.0,
     }
     json.dumps(schema)
+    page = (Path(__file__).parents[2] / "docs" / "replay.md").read_text()
+    assert not [column.name for column in COLUMNS if f"| `{column.name}` |" not in page]
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
