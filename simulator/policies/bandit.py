@@ -24,9 +24,9 @@ class Bandit:
 
     Discounted UCB: the next multiplier has the largest mean reward + width x (largest reward so far) x
     sqrt(ln(ticks) / times tried), where all that was seen counts `memory` times what it did a tick before;
-    those not tried come first, in an order by lot. Auer, Cesa-Bianchi and Fischer 2002, "Finite-time analysis
-    of the multiarmed bandit problem"; Garivier and Moulines 2011, "On upper-confidence bound policies for
-    switching bandit problems".
+    those not tried come first, in an order by lot. A tick without the budget for a click tells nothing.
+    Auer, Cesa-Bianchi and Fischer 2002, "Finite-time analysis of the multiarmed bandit problem"; Garivier and
+    Moulines 2011, "On upper-confidence bound policies for switching bandit problems".
     """
 
     arms: float = 6
@@ -37,7 +37,7 @@ class Bandit:
 
     def __post_init__(self) -> None:
         require(self, positive=("lowest", "highest", "memory"), not_negative=("width",), shares=("memory",))
-        if self.arms != int(self.arms) or not 2 <= self.arms <= 100:
+        if not 2 <= self.arms <= 100 or self.arms != int(self.arms):
             raise ValueError(f"bandit: arms must be a whole number from 2 to 100, got {self.arms}")
         if not self.lowest < self.highest:
             raise ValueError(f"bandit: lowest must be below highest, got {self.lowest} and {self.highest}")
@@ -48,6 +48,8 @@ class Bandit:
         return BanditState(arm, nothing, nothing, np.zeros_like(value)), self._bids(arm)
 
     def adjust(self, state: BanditState, report: Report, u: FloatArray) -> tuple[BanditState, Bids]:
+        multiplier = self._bids(state.arm).multiplier
+        told = (report.impressions > 0) | (report.remaining >= multiplier * report.value)
         reward = report.value * report.clicks - report.spent
         used = np.arange(int(self.arms)) == state.arm[:, None]
         pulls = self.memory * state.pulls + used
@@ -56,8 +58,14 @@ class Bandit:
         tried = np.maximum(pulls, 1e-300)
         bonus = np.sqrt(np.log(np.maximum(pulls.sum(axis=1, keepdims=True), 1.0)) / tried)
         index = np.where(pulls > 0, earned / tried + self.width * largest[:, None] * bonus, np.inf)
-        arm = _largest_by_lot(index, u[:, 0])
-        return BanditState(arm, pulls, earned, largest), self._bids(arm)
+        learnt = BanditState(_largest_by_lot(index, u[:, 0]), pulls, earned, largest)
+        state = BanditState(
+            *(
+                np.where(told if new.ndim == 1 else told[:, None], new, old)
+                for new, old in zip(learnt, state, strict=True)
+            )
+        )
+        return state, self._bids(state.arm)
 
     def _bids(self, arm: IntArray) -> Bids:
         return always(np.linspace(self.lowest, self.highest, int(self.arms))[arm])

@@ -200,6 +200,16 @@ def test_bandits_do_not_try_all_the_same_first() -> None:
     assert np.unique(history[1].bids.multiplier).size == 5, "all but the one that was tried at the start"
 
 
+def test_bandits_learn_nothing_from_ticks_without_a_budget() -> None:
+    """Whose budget has run out earns nothing with any multiplier; that says nothing about the one in use."""
+    policy, value, u = Bandit(), np.ones(2), np.zeros((2, 4))
+    state, before = policy.start(np.ones(2), value)
+    idle = report(value, remaining=np.array([0.01, 5.0]))
+    after, bids = policy.adjust(state, idle, u)
+    assert after.pulls.sum(axis=1).tolist() == [0.0, 1.0]
+    assert (bids.multiplier == before.multiplier).tolist() == [True, False]
+
+
 # Balanced bidding
 
 
