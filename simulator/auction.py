@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Literal, Protocol
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 
 from simulator.arrays import MICROS, AnyArray, BoolArray, FloatArray, IntArray, to_micros
 
@@ -69,7 +69,7 @@ def allocate(score: AnyArray, eligible: AnyArray, n_slots: int, tie_break: AnyAr
     One sweep over the candidates per slot, which beats sorting them while slots are few.
     """
     xp = array_namespace(score, tie_break)
-    column = xp.arange(score.shape[-1])
+    column = xp.arange(score.shape[-1], device=device(score))
     left = xp.where(eligible, score, -inf)
     winners = []
     for _ in range(n_slots):
@@ -141,7 +141,7 @@ def price_vcg(
         critical = xp.minimum(xp.maximum(critical, floor[above]), bid_at[above])
         total[above] += (weight - below) * critical
         last[..., t] = critical[..., t]
-    alpha = xp.asarray(click_weight, dtype=bid.dtype)
+    alpha = xp.asarray(click_weight, dtype=bid.dtype, device=device(bid))
     price = xp.where(alpha > 0, total / xp.where(alpha > 0, alpha, 1.0), last)
     return _within_bounds(price, ranking, bid, reserve)
 
@@ -265,7 +265,7 @@ def _at(values: AnyArray, column: AnyArray) -> AnyArray:
 
 def _spread(reserve: AnyArray, bid: AnyArray) -> AnyArray:
     xp = array_namespace(bid)
-    return xp.broadcast_to(xp.asarray(reserve, dtype=bid.dtype), bid.shape)
+    return xp.broadcast_to(xp.asarray(reserve, dtype=bid.dtype, device=device(bid)), bid.shape)
 
 
 def _to_beat(ranking: AnyArray, score: AnyArray, score_reserve: AnyArray) -> AnyArray:
@@ -275,7 +275,7 @@ def _to_beat(ranking: AnyArray, score: AnyArray, score_reserve: AnyArray) -> Any
     rival = xp.where(follower >= 0, _at(score, xp.clip(follower, min=0)), -inf)
     if _is_none(score_reserve):
         return rival
-    return xp.maximum(rival, xp.asarray(score_reserve, dtype=score.dtype))
+    return xp.maximum(rival, xp.asarray(score_reserve, dtype=score.dtype, device=device(score)))
 
 
 def _within_bounds(price: AnyArray, ranking: AnyArray, bid: AnyArray, reserve: AnyArray) -> AnyArray:

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from simulator.auction import MECHANISMS, allocate, eligible, price_first, price_gsp, price_vcg
+from simulator.auction import (
+    MECHANISMS,
+    allocate,
+    eligible,
+    is_affine,
+    price_first,
+    price_gsp,
+    price_vcg,
+)
 from simulator.fusion import Exponential, FusionRule, Gate, Learnt, Linear, Product, SoftGate, Tiers
 from simulator.random import uniforms
 
@@ -315,6 +323,22 @@ def test_mechanisms_on_torch(mechanism: str) -> None:
     assert np.array_equal(t_ranking.numpy(), ranking)
     assert (ranking >= 0).sum() > 5
     np.testing.assert_allclose(t_price.numpy(), price, rtol=1e-12)
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("rule", [Product(), Gate(), SoftGate(), Linear(), Tiers(), Exponential(), Learnt()])
+def test_everything_stays_on_one_device(mechanism: str, rule: FusionRule) -> None:
+    """torch's meta device computes shapes only, and refuses what lies elsewhere as a GPU would."""
+    torch = pytest.importorskip("torch")
+    if mechanism == "vcg" and not is_affine(rule):
+        return  # refused
+    bid, tie = torch.ones((5, 8), device="meta"), torch.ones((5, 8), device="meta")
+    with pytest.raises(RuntimeError):
+        bid + torch.ones(8)
+    score = rule.score(bid, bid, bid)
+    ranking = allocate(score, eligible(score, bid, 0.3, bid > 0), 4, tie)
+    price = MECHANISMS[mechanism](ranking, score, rule, bid, bid, bid, 0.3, (1.0, 0.5, 0.2), 0.1)
+    assert (price.device.type, tuple(price.shape)) == ("meta", (5, 3))
 
 
 def test_mechanisms_are_known_by_name() -> None:
