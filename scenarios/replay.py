@@ -29,7 +29,7 @@ from scenarios.settings import Settings
 from scenarios.store import whole_folder
 from scenarios.sweep import points_of
 from simulator.arrays import FloatArray
-from simulator.auction import AuctionModel
+from simulator.auction import AuctionModel, is_affine
 from simulator.fusion import FusionRule, Product
 from simulator.users import UserModel
 
@@ -187,7 +187,7 @@ def replay(
         except ValueError as error:
             if isinstance(error, TableError):
                 raise
-            raise ScenarioError(f"rule {way.rule}, mechanism {auction.mechanism}: {error}") from None
+            raise ScenarioError(f"rule {way.rule}: {error}") from None
         rows.append(
             {"kind": "replay", "scorer": way.scorer, "rule": way.rule}
             | replayed_figures(auctions, ranked, clip)
@@ -225,7 +225,7 @@ def replay_file(
     """Replay a table of auctions, or the one that a scenario file (.yaml) names.
 
     A scenario is ranked as its comparison and its sweep say, unless `scorers`, `rules` or `thresholds` are
-    given; what else is given replaces what it says. It must set users.examination, or that is estimated.
+    given; what else is given replaces what it says. With VCG the rules that have it are tried. It must set users.examination, or that is estimated.
 
     Returns:
         The result, and the settings that it was made with.
@@ -259,6 +259,8 @@ def replay_file(
     else:
         edges = THRESHOLDS if thresholds is None else thresholds
         ways = entries(auctions, scorers=scorers, rules=rules, thresholds=edges)
+        if auction.mechanism == "vcg" and not rules:
+            ways = [way for way in ways if is_affine(way.fusion)]
     seed = 1 if seed is None else seed
     result = replay(
         auctions, ways, auction=auction, examination=examination, clip=clip, seed=seed, progress=progress

@@ -111,6 +111,9 @@ def test_a_replay_ranks_as_the_scenario_compares_and_sweeps(file):
     result, settings = replay_file(file)
     assert result.points.height == 1 + len(ways)
     assert settings["auction"]["reserve"] == 0.05
+    vcg, _ = replay_file(file.parent / "log.parquet", mechanism="vcg")
+    assert "gate 0.3" in vcg.points["rule"].to_list()
+    assert "tiers 0.3 0.6" not in vcg.points["rule"].to_list()
     chosen, _ = replay_file(file, scorers=["model"], rules=["product"])
     assert chosen.points["rule"].to_list() == [None, "product", "product"]
 
