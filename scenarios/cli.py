@@ -158,7 +158,12 @@ def tune(
             n_queries=queries,
             progress=progress,
         )
-    named = {"first weights": tuned.start, "tuned": tuned.found, "tuned, on seeds not seen": tuned.fresh}
+    named = {
+        "first weights": tuned.start,
+        "tuned": tuned.found,
+        "first weights, on seeds not seen": tuned.fresh_start,
+        "tuned, on seeds not seen": tuned.fresh,
+    }
     for name, found in named.items():
         typer.echo(
             f"# {name}: revenue {found.revenue_rpm:.2f} per 1000 queries, "

@@ -42,7 +42,8 @@ class Tuned:
     scenario: Scenario
     start: Figures  # of the weights that the search began with, where it searched
     found: Figures  # of the weights found, where it searched
-    fresh: Figures  # of the weights found, on as many seeds that it did not see
+    fresh_start: Figures  # of the weights that it began with, on as many seeds that it did not see
+    fresh: Figures  # of the weights found, on those
 
 
 def tune_fusion(
@@ -78,7 +79,7 @@ def tune_fusion(
             f"got {max_irrelevant}, {evaluations}, {n_markets}, {n_queries}"
         )
     own, seed = prepared.scenario.fusion, prepared.scenario.seed
-    best = own if isinstance(own, LearntRule) else LearntRule(rule="learnt")
+    best = first = own if isinstance(own, LearntRule) else LearntRule(rule="learnt")
 
     def draw_markets(first_seed: int) -> list[Market]:
         scenarios = (_with(prepared.scenario, best, seed=first_seed + i) for i in range(n_markets))
@@ -97,8 +98,10 @@ def tune_fusion(
             best, reached, step = candidate, figures, step * _GROW
         else:
             step *= _SHRINK
-    fresh = _figures(draw_markets(seed + n_markets), best)
-    return Tuned(_with(prepared.scenario, best), start, reached, fresh)
+    unseen = draw_markets(seed + n_markets)
+    return Tuned(
+        _with(prepared.scenario, best), start, reached, _figures(unseen, first), _figures(unseen, best)
+    )
 
 
 def _figures(markets: list[Market], rule: LearntRule) -> Figures:
