@@ -14,6 +14,8 @@ import numpy as np
 
 from simulator.arrays import FloatArray, IntArray
 
+MAX_POPULATION = 10_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class SessionModel:
@@ -32,6 +34,8 @@ class SessionModel:
         for name in ("think_time_s", "population", "activity_exponent"):
             if getattr(self, name) < 0:
                 raise ValueError(f"sessions.{name} must not be negative, got {getattr(self, name)}")
+        if self.population > MAX_POPULATION:
+            raise ValueError(f"sessions.population must be at most {MAX_POPULATION}, got {self.population}")
 
 
 class Visits(NamedTuple):

@@ -104,7 +104,8 @@ def test_the_same_draws_give_the_same_visits() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"queries_per_session": 0.5}, {"think_time_s": -1.0}, {"population": -1}]
+    "settings",
+    [{"queries_per_session": 0.5}, {"think_time_s": -1.0}, {"population": -1}, {"population": 10**9}],
 )
 def test_impossible_sessions_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"sessions\."):

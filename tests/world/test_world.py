@@ -105,6 +105,14 @@ def test_shares_are_what_the_settings_say(worlds: dict[str, World]) -> None:
     assert world.stuffed.mean() == pytest.approx(SMALL.stuffed_share, abs=0.06)
 
 
+def test_queries_of_one_intent_ask_for_the_same(worlds: dict[str, World]) -> None:
+    world = worlds["test"]
+    intent, truth = world.query_intent, world.truth
+    asked = list(zip(truth.query_product, truth.query_colour, truth.query_brand, strict=True))
+    assert len(set(intent.tolist())) == len(set(asked)) < len(asked)
+    assert len(set(zip(intent.tolist(), asked, strict=True))) == len(set(asked))
+
+
 def test_labels_are_balanced(worlds: dict[str, World]) -> None:
     world = worlds["train"]
     query, ad, grade = label_pairs(world, 4, np.random.default_rng(0))
