@@ -10,37 +10,30 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from scenarios.errors import ScenarioError, TableError, did_you_mean
-from scenarios.fusion_schema import RULE_SETTINGS
-from scenarios.load import load_scenario, override
-from scenarios.market import Progress, rule_of
+from scenarios.errors import ScenarioError, TableError
+from scenarios.load import load_scenario
+from scenarios.market import Progress
 from scenarios.market_schema import TableMarket
 from scenarios.replay_estimates import examination_by_pairs, examination_by_pctr
 from scenarios.replay_market import Auctions, relevance_by, table_market, to_arrays
 from scenarios.replay_pages import logged_figures, replayed_figures
 from scenarios.replay_table import read_auctions, read_budgets
-from scenarios.schema import PREPARED, Scenario
-from scenarios.settings import Settings
+from scenarios.replay_ways import THRESHOLDS, Entry, entries, scenario_entries
 from scenarios.store import whole_folder
-from scenarios.sweep import points_of
 from simulator.arrays import FloatArray
 from simulator.auction import AuctionModel, is_affine
-from simulator.fusion import FusionRule, Product
+from simulator.fusion import Product
 from simulator.users import UserModel
 
 CLIP = 10.0
 """Default cap on the weight of a logged click."""
 FEW = 1000
 """Effective impressions, or clicks that examination is estimated from, below which a warning is due."""
-
-THRESHOLDS = (0.3, 0.6)
-RULES = tuple(name for name in RULE_SETTINGS if name != "learnt")
-"""What is tried where nothing is said; a learnt rule is for those who have learnt its weights."""
 
 Origin = Literal[
     "given", "from ads seen in several slots", "from clicks over pCTR", "the simulator's default"
@@ -62,15 +55,6 @@ _COLUMNS = (
 )
 
 
-class Entry(NamedTuple):
-    """One way to rank: by which relevance, fused how."""
-
-    scorer: str
-    rule: str
-    """In words, for the table."""
-    fusion: FusionRule
-
-
 @dataclass(frozen=True, slots=True)
 class Replay:
     """What `replay` found; `points` has the log's own figures as its first row."""
@@ -81,59 +65,6 @@ class Replay:
     examination_is: Origin
     days: int
     warnings: tuple[str, ...]
-
-
-def entries(
-    auctions: Auctions,
-    *,
-    scorers: Sequence[str] = (),
-    rules: Sequence[str] = (),
-    thresholds: Sequence[float] = THRESHOLDS,
-) -> list[Entry]:
-    """Ranking without relevance, then each relevance column by each rule, gates once for each threshold.
-
-    Args:
-        scorers: of `auctions.scorers`; () all of them.
-        rules: of RULE_SETTINGS, () takes RULES; apart from thresholds at their defaults.
-
-    Raises:
-        TableError: the table has no such column.
-        ScenarioError: there is no such rule, or a threshold is out of range.
-    """
-    fused: list[tuple[str, FusionRule]] = []
-    for name in dict.fromkeys(rules or RULES):
-        if name not in RULE_SETTINGS:
-            known = ", ".join(RULE_SETTINGS)
-            raise ScenarioError(
-                f"--rule {name}: unknown rule{did_you_mean(name, RULE_SETTINGS)} (there are {known})"
-            )
-        fused += [_build(name, choice) for choice in _choices(RULE_SETTINGS[name], thresholds)]
-    found = [Entry("none", "product", Product(rel=0.0))]
-    for scorer in dict.fromkeys(scorers or auctions.scorers):
-        relevance_by(auctions, scorer)  # refuses a column that is not there
-        if scorer != "none":
-            found += [Entry(scorer, label, rule) for label, rule in fused]
-    return found
-
-
-def scenario_entries(scenario: Scenario) -> list[Entry]:
-    """What a scenario compares, at its own settings, then what it sweeps.
-
-    Raises:
-        ScenarioError, PluginError: see `scenarios.market.rule_of`.
-    """
-    ways = []
-    for point in points_of(scenario):
-        settled = override(scenario, point.settings, fixed=PREPARED) if point.settings else scenario
-        if point.settings and not str(point.field).startswith("fusion."):
-            raise ScenarioError(
-                f"{scenario.name}, sweep.field: a replay changes the fusion rule alone, not {point.field}; "
-                "sweep a field under fusion, or say what to try with --rule"
-            )
-        name = settled.fusion.rule
-        label = name if point.value is None else f"{name} {point.value:g}"
-        ways.append(Entry(point.scorer, label, rule_of(settled)))
-    return list(dict.fromkeys(ways))
 
 
 def replay(
@@ -225,7 +156,8 @@ def replay_file(
     """Replay a table of auctions, or the one that a scenario file (.yaml) names.
 
     A scenario is ranked as its comparison and its sweep say, unless `scorers`, `rules` or `thresholds` are
-    given; what else is given replaces what it says. With VCG the rules that have it are tried. It must set users.examination, or that is estimated.
+    given; what else is given replaces what it says. It must set users.examination, or that is estimated.
+    With VCG, all rules are those that have it.
 
     Returns:
         The result, and the settings that it was made with.
@@ -297,26 +229,6 @@ def write_replay(root: Path, result: Replay, settings: dict[str, Any]) -> Path:
         (part / "replay.json").write_text(text, encoding="utf-8")
         result.points.write_parquet(part / "replay.parquet")
     return folder
-
-
-def _choices(kind: type[Settings], thresholds: Sequence[float]) -> list[dict[str, object]]:
-    """Settings of a rule to try: each threshold alone, or all of them as the edges of tiers."""
-    if "threshold" in kind.model_fields:
-        return [{"threshold": threshold} for threshold in thresholds]
-    if "thresholds" in kind.model_fields:
-        return [{"thresholds": tuple(sorted(set(thresholds)))}]
-    return [{}]
-
-
-def _build(name: str, choice: dict[str, object]) -> tuple[str, FusionRule]:
-    try:
-        settings = RULE_SETTINGS[name].model_validate({"rule": name, **choice})
-    except ValueError:
-        raise ScenarioError(f"--thresholds {choice}: must be one or more numbers from 0 to 1") from None
-    values = next(iter(choice.values()), ())
-    numbers = values if isinstance(values, tuple) else (values,)
-    label = " ".join([name, *(f"{number:g}" for number in numbers)])
-    return label, settings.build()  # type: ignore[attr-defined]
 
 
 def _examination(auctions: Auctions, given: Sequence[float] | None) -> tuple[FloatArray, Origin]:

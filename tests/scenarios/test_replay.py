@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from scenarios.cli import main
-from scenarios.replay import Entry, entries, replay
+from scenarios.replay import replay
 from scenarios.replay_estimates import (
     Pages,
     effective_sample_size,
@@ -23,6 +23,7 @@ from scenarios.replay_estimates import (
 from scenarios.replay_example import as_table, make_example
 from scenarios.replay_market import to_arrays
 from scenarios.replay_table import read_auctions
+from scenarios.replay_ways import Entry, entries
 from simulator.auction import AuctionModel
 from simulator.engine import simulate
 from simulator.fusion import Gate, Product

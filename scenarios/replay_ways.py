@@ -1,0 +1,102 @@
+"""Ways to rank the auctions of a table: by which relevance, fused how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from scenarios.errors import ScenarioError, did_you_mean
+from scenarios.fusion_schema import RULE_SETTINGS
+from scenarios.load import override
+from scenarios.market import rule_of
+from scenarios.replay_market import Auctions, relevance_by
+from scenarios.schema import PREPARED, Scenario
+from scenarios.settings import Settings
+from scenarios.sweep import points_of
+from simulator.fusion import FusionRule, Product
+
+THRESHOLDS = (0.3, 0.6)
+RULES = tuple(name for name in RULE_SETTINGS if name != "learnt")
+"""What is tried where nothing is said; a learnt rule is for those who have learnt its weights."""
+
+
+class Entry(NamedTuple):
+    """One way to rank: by which relevance, fused how."""
+
+    scorer: str
+    rule: str
+    """In words, for the table."""
+    fusion: FusionRule
+
+
+def entries(
+    auctions: Auctions,
+    *,
+    scorers: Sequence[str] = (),
+    rules: Sequence[str] = (),
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> list[Entry]:
+    """Ranking without relevance, then each relevance column by each rule, gates once for each threshold.
+
+    Args:
+        scorers: of `auctions.scorers`; () all of them.
+        rules: of RULE_SETTINGS, () takes RULES; apart from thresholds at their defaults.
+
+    Raises:
+        TableError: the table has no such column.
+        ScenarioError: there is no such rule, or a threshold is out of range.
+    """
+    fused: list[tuple[str, FusionRule]] = []
+    for name in dict.fromkeys(rules or RULES):
+        if name not in RULE_SETTINGS:
+            known = ", ".join(RULE_SETTINGS)
+            raise ScenarioError(
+                f"--rule {name}: unknown rule{did_you_mean(name, RULE_SETTINGS)} (there are {known})"
+            )
+        fused += [_build(name, choice) for choice in _choices(RULE_SETTINGS[name], thresholds)]
+    found = [Entry("none", "product", Product(rel=0.0))]
+    for scorer in dict.fromkeys(scorers or auctions.scorers):
+        relevance_by(auctions, scorer)  # refuses a column that is not there
+        if scorer != "none":
+            found += [Entry(scorer, label, rule) for label, rule in fused]
+    return found
+
+
+def scenario_entries(scenario: Scenario) -> list[Entry]:
+    """What a scenario compares, at its own settings, then what it sweeps.
+
+    Raises:
+        ScenarioError, PluginError: see `scenarios.market.rule_of`.
+    """
+    ways = []
+    for point in points_of(scenario):
+        settled = override(scenario, point.settings, fixed=PREPARED) if point.settings else scenario
+        if point.settings and not str(point.field).startswith("fusion."):
+            raise ScenarioError(
+                f"{scenario.name}, sweep.field: a replay changes the fusion rule alone, not {point.field}; "
+                "sweep a field under fusion, or say what to try with --rule"
+            )
+        name = settled.fusion.rule
+        label = name if point.value is None else f"{name} {point.value:g}"
+        ways.append(Entry(point.scorer, label, rule_of(settled)))
+    return list(dict.fromkeys(ways))
+
+
+def _choices(kind: type[Settings], thresholds: Sequence[float]) -> list[dict[str, object]]:
+    """Settings of a rule to try: each threshold alone, or all of them as the edges of tiers."""
+    if "threshold" in kind.model_fields:
+        return [{"threshold": threshold} for threshold in thresholds]
+    if "thresholds" in kind.model_fields:
+        return [{"thresholds": tuple(sorted(set(thresholds)))}]
+    return [{}]
+
+
+def _build(name: str, choice: dict[str, object]) -> tuple[str, FusionRule]:
+    try:
+        settings = RULE_SETTINGS[name].model_validate({"rule": name, **choice})
+    except ValueError:
+        raise ScenarioError(f"--thresholds {choice}: must be one or more numbers from 0 to 1") from None
+    values = next(iter(choice.values()), ())
+    numbers = values if isinstance(values, tuple) else (values,)
+    label = " ".join([name, *(f"{number:g}" for number in numbers)])
+    return label, settings.build()  # type: ignore[attr-defined]
