@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ torch = pytest.importorskip("torch")
 from relevance.corpus import LabelledCorpus
 from relevance.hcmrm import HCMRM, HCMRMConfig, HcmrmScorer
 from relevance.hcmrm.losses import GRADE_HEADS
-from relevance.hcmrm.pretraining import MomentumEncoders
+from relevance.hcmrm.model import TextBatch
+from relevance.hcmrm.pretraining import MomentumEncoders, Pretraining, TrainingTexts
 from relevance.hcmrm.train import CRITERIA, TrainConfig, TrainError, TrainProgress, train
 from relevance.metrics import RelevanceMetrics
 from relevance.protocol import check_scorer
@@ -77,12 +79,12 @@ def test_losses_start_from_equal_encoders(tmp_path: Path) -> None:
 def test_pseudo_queries_are_learnt(branded: LabelledCorpus, tmp_path: Path) -> None:
     config = dataclasses.replace(
         TINY_TRAINING,
-        align_steps=60,
-        align_batch=24,
-        align_rate=5e-3,
+        align_steps=30,
+        align_batch=16,
+        align_rate=1e-2,
         finetune_steps=1,
         pqvm_weight=100.0,  # so that the loss is nearly this one alone
-        pqvm_ads=12,
+        pqvm_ads=8,
         pqvm_word_dropout=0.0,
         pqvm_text_dropout=0.0,
     )
@@ -119,15 +121,32 @@ def test_a_stop_amid_pre_training_changes_nothing(branded: LabelledCorpus, tmp_p
         assert torch.equal(value, halves.model.state_dict()[name]), name
 
 
-def test_matching_with_hard_negatives_is_learnt(branded: LabelledCorpus, tmp_path: Path) -> None:
-    # The brand of an ad, too rare to be foretold, stands in the text and the product's colour in the frames.
-    config = dataclasses.replace(
-        TINY_TRAINING, align_steps=150, align_batch=24, align_rate=5e-3, finetune_steps=1, itm_weight=100.0
+def test_hard_negatives_are_never_alike(branded: LabelledCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Ads 0 to 7; those two apart share a word. With no ad left but itself, the first has no negative.
+    config = dataclasses.replace(TINY_TRAINING, itm_weight=1.0)
+    texts = TrainingTexts.build(branded.corpus, np.arange(66), np.arange(6), 120)
+    model = HCMRM(HCMRMConfig(vocab_size=len(texts.tokenizer), match_head=True, **config.model))
+    stage = Pretraining(model, texts, branded.corpus.frames, config)
+    alike = torch.eye(8, dtype=torch.bool) | torch.eye(8).roll(2, 1).bool() | torch.eye(8).roll(-2, 1).bool()
+    alike[0, :] = alike[:, 0] = True
+    own = texts.tables.pairs(None, np.arange(8), markers=False)
+    seen: list[tuple[int, int]] = []
+    right = torch.tensor([math.log(3.0), 0.0])  # P(no match) = 3/4 for every pair
+
+    def match_logits(text: TextBatch, visual: torch.Tensor, ad: torch.Tensor) -> torch.Tensor:
+        rows = [own.input_ids.tolist().index(row) for row in text.input_ids.tolist()]
+        seen.extend(zip(rows, ad.tolist(), strict=True))
+        return right.expand(len(ad), 2)
+
+    monkeypatch.setattr(model, "match_logits", match_logits)
+    loss = stage._hard_matching_loss(
+        own, torch.zeros(8, 1, 16), torch.randn(8, 8), alike, np.random.default_rng(0)
     )
-    losses = _losses(branded, tmp_path, config)
-    # At the prior, a third of the pairs matching, it costs 100 x 0.64.
-    assert np.mean(losses[:3]) > 60.0
-    assert np.mean(losses[-5:]) < 50.0
+    assert seen[:8] == [(i, i) for i in range(8)]
+    assert len(seen) == 8 + 7 + 7  # a negative text for each frame, a negative frame for each text
+    assert not any(alike[text, ad] for text, ad in seen[8:])
+    # Eight matches at ln 4, fourteen others at ln 4/3.
+    assert loss.item() == pytest.approx((8 * math.log(4.0) + 14 * math.log(4 / 3)) / 22, abs=1e-6)
 
 
 def test_momentum_encoders_follow_and_queue() -> None:
