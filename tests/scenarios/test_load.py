@@ -256,7 +256,7 @@ MESSAGES = {
     ),
     "sweep out of range": (
         HEAD + "sweep: {values: [1, -1]}\n",
-        "s.yaml, line 3, sweep: fusion.relevance=-1.0: must be at least 0, got the value -1.0" + SWEEP,
+        "s.yaml, line 3, sweep: fusion.relevance=-1: must be at least 0, got the value -1" + SWEEP,
     ),
     "sweep of the world": (
         HEAD + "sweep: {field: world.seed}\n",
