@@ -29,11 +29,11 @@ from simulator.market import Market
 METRICS = ("revenue_rpm", "ctr", "irrelevant_share")
 SMALL = (
     "sweep=null",
-    "world.test_advertisers=36",
+    "world.test_advertisers=150",
     "world.ads_per_advertiser=4",
-    "world.query_pool=3000",
+    "world.query_pool=6000",
     "retrieval.candidates=12",
-    "traffic.n_queries=150",
+    "traffic.n_queries=300",
     "bidders.pacing_tick_s=43200",
     "scorer=bm25",
 )

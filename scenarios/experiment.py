@@ -279,6 +279,9 @@ def _read(path: Path, n_arms: int) -> list[dict[str, float]] | None:
 
 def _rows(table: pl.DataFrame) -> list[dict[str, Any]]:
     return [
-        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in row.items()}
+        {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in row.items()
+        }
         for row in table.iter_rows(named=True)
     ]

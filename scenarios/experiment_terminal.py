@@ -103,7 +103,7 @@ def _plain(value: float | None, share: bool) -> str:
 
 
 def _signed(value: float | None, share: bool) -> str:
-    if value is None or math.isnan(value):
+    if value is None or not math.isfinite(value):
         return "-"
     return f"{100 * value:+.2f}%" if share else f"{value:+.2f}"
 

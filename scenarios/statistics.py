@@ -3,18 +3,19 @@
 A replicate is a seed; both arms of a pair meet the same one. Replicates are independent of each other, so
 plain paired statistics hold.
 
-Sources: Student's t for the mean; the delta method for a relative change (Deng, Knoblich and Lu 2018,
-"Applying the delta method in metric analytics"); the percentile bootstrap with the expanded quantiles that
-make its width right in small samples (Hesterberg 2015, "What teachers should know about the bootstrap",
-section 5.3); power of the t test by the noncentral t; Stein 1945, "A two-sample test for a linear hypothesis
-whose power is independent of the variance", for an interval of a width that is fixed beforehand.
+Sources: Student's t for the mean; for a relative change, a ratio of means, Fieller 1954, "Some problems in
+interval estimation", and the delta method's standard error (Deng, Knoblich and Lu 2018, "Applying the delta
+method in metric analytics"); the percentile bootstrap with the expanded quantiles that make its width right
+in small samples (Hesterberg 2015, "What teachers should know about the bootstrap", section 5.3); power of the
+t test by the noncentral t; Stein 1945, "A two-sample test for a linear hypothesis whose power is independent
+of the variance", for an interval of a width that is fixed beforehand.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,10 @@ class Estimate:
     standard_error: float
     detectable: float  # least true value that a test at this confidence finds with probability POWER
 
+    @property
+    def t_bounds(self) -> tuple[float, float]:
+        return self.t_low, self.t_high
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -60,8 +65,8 @@ def compare(
 ) -> Comparison:
     """Compare two arms F[n], F[n] whose entries are pairs; pairs with a NaN are left out.
 
-    The change is a ratio of means; its t interval comes from the residuals (difference - change x baseline) /
-    mean(baseline), by the delta method.
+    The change is a ratio of means. Its t interval is Fieller's, so it misses zero exactly where the
+    difference's does: the delta method's misses too often where the baseline varies much between replicates.
 
     Args:
         seed: of the bootstrap.
@@ -82,10 +87,12 @@ def compare(
     def of_change(a: FloatArray, b: FloatArray, axis: int = -1) -> FloatArray:
         return np.asarray((b - a).mean(axis=axis) / np.abs(a.mean(axis=axis)))
 
+    change = _estimate(*relative, (baseline, arm), of_change, confidence, seed, first)
+    low, high = fieller_interval(difference, baseline, confidence) if first is None else change.t_bounds
     return Comparison(
         n=baseline.size,
         difference=_estimate(difference, 0.0, (baseline, arm), of_difference, confidence, seed, first),
-        change=_estimate(*relative, (baseline, arm), of_change, confidence, seed, first) if mean else nothing,
+        change=nothing if not mean else replace(change, t_low=low, t_high=high),
     )
 
 
@@ -98,6 +105,27 @@ def linearised_change(baseline: FloatArray, arm: FloatArray) -> tuple[FloatArray
     mean = float(np.mean(baseline))
     change = float(np.mean(arm - baseline)) / abs(mean)
     return (arm - baseline - change * math.copysign(1.0, mean) * baseline) / abs(mean), change
+
+
+def fieller_interval(
+    difference: FloatArray, baseline: FloatArray, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Bounds of mean(difference) / |mean(baseline)|, paired F[n]: the ratios that a t test does not reject.
+
+    Unbounded where the baseline's own mean is not told from zero; NaN for fewer than two pairs.
+    """
+    n = baseline.size
+    if n < 2:
+        return math.nan, math.nan
+    scale = baseline * math.copysign(1.0, float(baseline.mean()))
+    spread = np.cov(difference, scale) * t_quantile(confidence, n) ** 2 / n
+    mean, by = float(difference.mean()), float(scale.mean())
+    # (mean - ratio x by)^2 <= t^2 x variance of it, a quadratic in the ratio
+    a, b, c = by**2 - spread[1, 1], mean * by - spread[0, 1], mean**2 - spread[0, 0]
+    if a <= 0:
+        return -math.inf, math.inf
+    root = math.sqrt(max(b**2 - a * c, 0.0))
+    return float(b - root) / float(a), float(b + root) / float(a)
 
 
 def t_interval(

@@ -51,10 +51,10 @@ def test_power_as_r_computes_it():
 
 
 def test_the_relative_change_of_proportional_arms_is_known_exactly():
-    baseline = np.array([3.0, 5.0, 10.0])
+    baseline = np.array([9.0, 10.0, 10.0, 13.0])
     found = compare(baseline, 1.1 * baseline)
     assert (found.change.value, found.change.t_low, found.change.t_high) == pytest.approx((0.1, 0.1, 0.1))
-    assert found.difference.t_low < 0.6 < found.difference.t_high
+    assert found.difference.t_low < 1.05 < found.difference.t_high
     loss = compare(-baseline, -0.9 * baseline)
     assert loss.change.value == pytest.approx(0.1), "a smaller loss is a rise"
     assert loss.change.t_high == pytest.approx(0.1)
@@ -66,6 +66,22 @@ def test_a_change_and_its_residuals(pairs):
     residuals, change = linearised_change(a, b)
     assert residuals.sum() == pytest.approx(0.0, abs=1e-9)
     assert a.mean() * (1 + change) == pytest.approx(b.mean())
+
+
+def test_fieller_s_interval_is_the_set_of_ratios_that_a_t_test_keeps():
+    rng = np.random.default_rng(6)
+    a = rng.lognormal(1.0, 0.5, 12)
+    b = a * rng.lognormal(0.1, 0.2, 12)
+    found = compare(a, b).change
+    for bound in (found.t_low, found.t_high):
+        _, low, high = t_interval(b - a - bound * a)
+        assert min(abs(low), abs(high)) == pytest.approx(0.0, abs=1e-12)
+    # It misses zero exactly where the difference's interval does, which the delta method's need not.
+    for draw in rng.lognormal(0.0, 1.0, (300, 2, 6)):
+        both = compare(*draw)
+        assert (both.change.t_low > 0) == (both.difference.t_low > 0)
+    nothing_there = compare(np.array([1.0, -1.1, 2.0]), np.array([3.0, 1.0, 0.5])).change
+    assert (nothing_there.t_low, nothing_there.t_high) == (-math.inf, math.inf)
 
 
 def test_identical_arms_differ_by_exactly_nothing():
