@@ -185,6 +185,8 @@ def replay_file(
         auction = replace(auction, **{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
         raise ScenarioError(f"--reserve or --mechanism: {error}") from None
+    if auction.payment != "click":
+        raise ScenarioError(f"{path}, auction.payment: a replay prices clicks; leave it at click")
     auctions = to_arrays(read_auctions(source), None if advertisers is None else read_budgets(advertisers))
     if scenario is not None and not scorers and not rules and thresholds is None:
         ways = scenario_entries(scenario)

@@ -51,7 +51,7 @@ class SimulationLog:
     pctr: FloatArray  # [R]
     relevance: FloatArray  # [R]
     score: FloatArray  # [R] fused
-    price_micros: IntArray  # [R] per click
+    price_micros: IntArray  # [R] per click, or per impression where that is what is paid for
     examined: BoolArray  # [R]
     clicked: BoolArray  # [R]
     charged_micros: IntArray  # [R]

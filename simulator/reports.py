@@ -57,12 +57,10 @@ class Tally:
             happened = when <= now
             conversions += np.bincount(owner[happened], minlength=n)
             conversion_value += np.bincount(owner[happened], weights=worth[happened], minlength=n)
-        price = np.divide(
-            self.slot_price,
-            self.slot_impressions,
-            out=np.zeros_like(self.slot_price),
-            where=self.slot_impressions > 0,
-        )
+        # What is paid by the impression is told per click too: what the clicks have come to cost.
+        paid_by_click = self.market.auction.payment == "click"
+        times = self.slot_impressions if paid_by_click else self.slot_clicks
+        price = np.divide(self.slot_price, times, out=np.zeros_like(self.slot_price), where=times > 0)
         return Report(
             time_s=now,
             day=day,
