@@ -608,19 +608,19 @@ def replay(
     import json
 
     if schema:
-        from scenarios.replay_schema import json_schema
+        from scenarios.replay.schema import json_schema
 
         typer.echo(json.dumps(json_schema(), indent=2))
         return
     if example is not None:
-        from scenarios.replay_example import write_example
+        from scenarios.replay.example import write_example
 
         n_rows = write_example(example, n_rows=rows, seed=1 if seed is None else seed)
         typer.echo(f"{n_rows:,} rows: {example}")
         return
     if file is None:
         raise typer.BadParameter("name a table to replay, or write one to look at with --example FILE")
-    from scenarios.replay import replay_file, write_replay
+    from scenarios.replay.run import replay_file, write_replay
     from scenarios.store import check_writable
     from scenarios.terminal import ProgressBars, print_tables, replay_table
 

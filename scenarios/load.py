@@ -112,7 +112,7 @@ def load_scenario(
         overrides = [*overrides, f"scorer={json.dumps(scorer)}"]
     scenario = _validate(data, lines, overrides, str(file), SCENARIO)
     if scenario.market.kind == "table":
-        from scenarios.replay_scenario import with_table  # imports polars
+        from scenarios.replay.scenario import with_table  # imports polars
 
         scenario = with_table(scenario, file.parent)
     _check_sweep(scenario, lines, source=str(file))

@@ -25,8 +25,8 @@ from scenarios.errors import ScenarioError
 from scenarios.load import override
 from scenarios.market_schema import TableMarket
 from scenarios.pctr import PreparedCtr, pair_features, read_ctr_file, with_fitted_ctr
-from scenarios.replay_market import Auctions, relevance_by
-from scenarios.replay_scenario import known_metrics, read_market, scenario_market
+from scenarios.replay.market import Auctions, relevance_by
+from scenarios.replay.scenario import known_metrics, read_market, scenario_market
 from scenarios.schema import PREPARED, Scenario
 from simulator.arrays import FloatArray, IntArray
 from simulator.auction import check_vcg

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from scenarios.market import Progress, check_scorers, prepare, relevance_of, settle
-from scenarios.replay_market import Auctions
-from scenarios.replay_scenario import named_log
+from scenarios.replay.market import Auctions
+from scenarios.replay.scenario import named_log
 from scenarios.schema import Scenario
 from scenarios.sweep import settle_points
 

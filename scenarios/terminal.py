@@ -19,7 +19,7 @@ from scenarios.schema import Scenario
 if TYPE_CHECKING:
     from relevance.evaluation import ScorerEvaluation
     from scenarios.pctr import CtrFile
-    from scenarios.replay import Replay
+    from scenarios.replay.run import Replay
     from scenarios.service_profile import ProfileFile
 
 NAMES = {"none": "no relevance", "bm25": "BM25", "hcmrm": "HCMRM", "oracle": "oracle"}

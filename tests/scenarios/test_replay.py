@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from scenarios.cli import main
-from scenarios.replay import replay
-from scenarios.replay_estimates import (
+from scenarios.replay.estimates import (
     Pages,
     effective_sample_size,
     estimate,
@@ -20,10 +19,11 @@ from scenarios.replay_estimates import (
     examination_by_pctr,
     gain,
 )
-from scenarios.replay_example import as_table, make_example
-from scenarios.replay_market import to_arrays
-from scenarios.replay_table import read_auctions
-from scenarios.replay_ways import Entry, entries
+from scenarios.replay.example import as_table, make_example
+from scenarios.replay.market import to_arrays
+from scenarios.replay.run import replay
+from scenarios.replay.table import read_auctions
+from scenarios.replay.ways import Entry, entries
 from simulator.auction import AuctionModel
 from simulator.engine import simulate
 from simulator.fusion import Gate, Product

@@ -16,9 +16,9 @@ from scenarios import (
     write_result,
 )
 from scenarios.errors import ScenarioError, TableError
-from scenarios.replay import replay_file
-from scenarios.replay_example import as_table, make_example
-from scenarios.replay_ways import scenario_entries
+from scenarios.replay.example import as_table, make_example
+from scenarios.replay.run import replay_file
+from scenarios.replay.ways import scenario_entries
 from simulator.fusion import Gate
 
 SCENARIO = """\

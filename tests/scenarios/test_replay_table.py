@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from scenarios.cli import main
 from scenarios.errors import TableError
-from scenarios.replay_example import write_example
-from scenarios.replay_market import relevance_by, table_market, to_arrays
-from scenarios.replay_schema import COLUMNS, json_schema
-from scenarios.replay_table import read_auctions, read_budgets, scorers_of
+from scenarios.replay.example import write_example
+from scenarios.replay.market import relevance_by, table_market, to_arrays
+from scenarios.replay.schema import COLUMNS, json_schema
+from scenarios.replay.table import read_auctions, read_budgets, scorers_of
 from simulator.fusion import Product
 
 ROWS = [

@@ -19,11 +19,11 @@ from scenarios.errors import ScenarioError, TableError
 from scenarios.load import load_scenario
 from scenarios.market import Progress
 from scenarios.market_schema import TableMarket
-from scenarios.replay_estimates import examination_by_pairs, examination_by_pctr
-from scenarios.replay_market import Auctions, relevance_by, table_market, to_arrays
-from scenarios.replay_pages import logged_figures, replayed_figures
-from scenarios.replay_table import read_auctions, read_budgets
-from scenarios.replay_ways import THRESHOLDS, Entry, entries, scenario_entries
+from scenarios.replay.estimates import examination_by_pairs, examination_by_pctr
+from scenarios.replay.market import Auctions, relevance_by, table_market, to_arrays
+from scenarios.replay.pages import logged_figures, replayed_figures
+from scenarios.replay.table import read_auctions, read_budgets
+from scenarios.replay.ways import THRESHOLDS, Entry, entries, scenario_entries
 from scenarios.store import whole_folder
 from simulator.arrays import FloatArray
 from simulator.auction import AuctionModel, is_affine

@@ -132,7 +132,7 @@ def write_example(path: Path, *, n_rows: int = 1000, seed: int = 1) -> int:
         TableError: the name says neither.
         StoreError: it cannot be written.
     """
-    from scenarios.replay_files import LINES, check_kind
+    from scenarios.replay.files import LINES, check_kind
 
     check_kind(path)
     table = as_table(make_example(60 + n_rows // 6, seed=seed))

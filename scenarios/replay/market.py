@@ -11,8 +11,8 @@ import polars as pl
 
 from relevance.oracle import GRADE_GAIN
 from scenarios.errors import TableError, did_you_mean
-from scenarios.replay_schema import RELEVANCE
-from scenarios.replay_table import Table
+from scenarios.replay.schema import RELEVANCE
+from scenarios.replay.table import Table
 from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray, to_micros
 from simulator.auction import AuctionModel
 from simulator.bidders import BidderModel

@@ -9,7 +9,7 @@ from scenarios.errors import ScenarioError, did_you_mean
 from scenarios.fusion_schema import RULE_SETTINGS
 from scenarios.load import override
 from scenarios.market import rule_of
-from scenarios.replay_market import Auctions, relevance_by
+from scenarios.replay.market import Auctions, relevance_by
 from scenarios.schema import PREPARED, Scenario
 from scenarios.settings import Settings
 from scenarios.sweep import points_of

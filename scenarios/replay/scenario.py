@@ -14,8 +14,8 @@ import polars as pl
 
 from scenarios.errors import ScenarioError, TableError
 from scenarios.market_schema import TableMarket
-from scenarios.replay_market import Auctions, table_market, to_arrays
-from scenarios.replay_table import read_auctions, read_budgets, scorers_of
+from scenarios.replay.market import Auctions, table_market, to_arrays
+from scenarios.replay.table import read_auctions, read_budgets, scorers_of
 from scenarios.schema import Scenario
 from simulator.arrays import FloatArray
 from simulator.fusion import FusionRule

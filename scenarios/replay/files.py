@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from scenarios.errors import TableError, did_you_mean
-from scenarios.replay_schema import RELEVANCE_COLUMN, WANTED, Column, is_relevance
+from scenarios.replay.schema import RELEVANCE_COLUMN, WANTED, Column, is_relevance
 
 LINES, PARQUET = (".jsonl", ".ndjson"), (".parquet", ".pq")
 

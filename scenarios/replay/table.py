@@ -14,8 +14,8 @@ from typing import NamedTuple
 import polars as pl
 
 from scenarios.errors import TableError, did_you_mean
-from scenarios.replay_files import LINES, column_names, first_bad_line, joined, place, read_file, show
-from scenarios.replay_schema import (
+from scenarios.replay.files import LINES, column_names, first_bad_line, joined, place, read_file, show
+from scenarios.replay.schema import (
     BUDGET_COLUMNS,
     COLUMNS,
     RELEVANCE,
