@@ -15,7 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from relevance.corpus import LabelledCorpus
-from relevance.hcmrm import HCMRM, HCMRMConfig, HcmrmScorer
+from relevance.hcmrm import HCMRM, SHIPPED, Checkpoint, HCMRMConfig, HcmrmScorer
 from relevance.hcmrm.losses import GRADE_HEADS
 from relevance.hcmrm.model import TextBatch
 from relevance.hcmrm.pretraining import MomentumEncoders, Pretraining, TrainingTexts
@@ -178,3 +178,12 @@ def test_criteria_by_hand() -> None:
 def test_unknown_names_are_refused(tmp_path: Path, field: str, value: str) -> None:
     with pytest.raises(TrainError, match=f"{field} '{value}': there is no such; take"):
         train(tiny_corpus(), tmp_path, dataclasses.replace(TINY_TRAINING, **{field: value}))
+
+
+@pytest.mark.parametrize(("name", "head"), [("checkpoint", "hierarchical"), ("checkpoint-bce", "bce")])
+def test_shipped_checkpoints_know_their_head(name: str, head: str) -> None:
+    folder = SHIPPED.with_name(name)
+    if not (folder / "model.safetensors").is_file():
+        pytest.skip("not shipped")
+    assert (folder / "model.safetensors").stat().st_size < 5e6
+    assert Checkpoint.load(folder).model.config.grade_head == head
