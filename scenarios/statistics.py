@@ -41,10 +41,6 @@ class Estimate:
     standard_error: float
     detectable: float  # least true value that a test at this confidence finds with probability POWER
 
-    @property
-    def t_bounds(self) -> tuple[float, float]:
-        return self.t_low, self.t_high
-
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -78,8 +74,6 @@ def compare(
     first = None if pilot is None else int(whole[:pilot].sum())
     difference = arm - baseline
     mean = float(baseline.mean()) if baseline.size else 0.0
-    relative = linearised_change(baseline, arm) if mean else (difference, math.nan)
-    nothing = Estimate(*(math.nan,) * 7)
 
     def of_difference(a: FloatArray, b: FloatArray, axis: int = -1) -> FloatArray:
         return np.asarray((b - a).mean(axis=axis))
@@ -87,12 +81,17 @@ def compare(
     def of_change(a: FloatArray, b: FloatArray, axis: int = -1) -> FloatArray:
         return np.asarray((b - a).mean(axis=axis) / np.abs(a.mean(axis=axis)))
 
-    change = _estimate(*relative, (baseline, arm), of_change, confidence, seed, first)
-    low, high = fieller_interval(difference, baseline, confidence) if first is None else change.t_bounds
+    change = Estimate(*(math.nan,) * 7)
+    if mean:
+        residuals, value = linearised_change(baseline, arm)
+        change = _estimate(residuals, value, (baseline, arm), of_change, confidence, seed, first)
+        if first is None:
+            low, high = fieller_interval(difference, baseline, confidence)
+            change = replace(change, t_low=low, t_high=high)
     return Comparison(
         n=baseline.size,
         difference=_estimate(difference, 0.0, (baseline, arm), of_difference, confidence, seed, first),
-        change=nothing if not mean else replace(change, t_low=low, t_high=high),
+        change=change,
     )
 
 

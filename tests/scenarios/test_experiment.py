@@ -262,17 +262,17 @@ def test_seeds_of_their_own_cost_precision(tmp_path, cache):
 
 
 def test_until_adds_the_seeds_that_the_pilot_asks_for(tmp_path, cache):
-    until = "until: {metric: ctr, half_width: %s, max_seeds: %d}\n"
+    until = "until: {metric: ctr, of: difference, half_width: %s, max_seeds: %d}\n"
     few = run_experiment(plan_of(tmp_path, ARMS + "seeds: 3\n" + until % (10, 30)), cache=cache)
     assert few.seeds == (1, 2, 3)
     assert few.reached
     first = run_experiment(plan_of(tmp_path, ARMS + "seeds: 5\n"), cache=cache)
     row = first.summary.filter(metric="ctr").row(0, named=True)
-    half = (row["change_t_high"] - row["change_t_low"]) / 2
+    half = (row["difference_t_high"] - row["difference_t_low"]) / 2
     more = run_experiment(plan_of(tmp_path, ARMS + "seeds: 5\n" + until % (0.7 * half, 100)), cache=cache)
     assert len(more.seeds) == math.ceil(5 / 0.7**2)
     row = more.summary.filter(metric="ctr").row(0, named=True)
-    assert (row["change_t_high"] - row["change_t_low"]) / 2 <= 0.7 * half
+    assert (row["difference_t_high"] - row["difference_t_low"]) / 2 <= 0.7 * half
     assert more.reached
     capped = run_experiment(plan_of(tmp_path, ARMS + "seeds: 5\n" + until % (0.5 * half, 7)), cache=cache)
     assert (len(capped.seeds), capped.reached) == (7, False)

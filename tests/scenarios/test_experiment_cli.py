@@ -94,7 +94,7 @@ def test_a_stored_experiment_runs_to_the_same_bytes(folder, ran, tmp_path):
 def test_a_killed_experiment_loses_only_what_was_in_flight(folder, ran, tmp_path):
     for name in FILES:
         (tmp_path / name).write_text(FILES[name])
-    long = relbid("e.yaml", "--seeds", 30, "--out", "whole", cwd=tmp_path)
+    long = relbid("e.yaml", "--seeds", 15, "--out", "whole", cwd=tmp_path)
     assert long.returncode == 0, long.stderr
 
     def kept() -> dict[str, float]:
@@ -102,22 +102,22 @@ def test_a_killed_experiment_loses_only_what_was_in_flight(folder, ran, tmp_path
         return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
 
     process = subprocess.Popen(
-        command("e.yaml", "--seeds", 30), cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.DEVNULL
+        command("e.yaml", "--seeds", 15), cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.DEVNULL
     )
-    while len(kept()) < 10:
+    while len(kept()) < 5:
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = kept()
-    assert 10 <= len(before) < 90
+    assert 5 <= len(before) < 45
     assert not list((tmp_path / "results").glob("pair-*")), "no half-written result"
 
-    again = relbid("e.yaml", "--seeds", 30, cwd=tmp_path)
+    again = relbid("e.yaml", "--seeds", 15, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert again.stdout == long.stdout.replace("whole/", "results/")
     after = kept()
-    assert len(after) == 90
+    assert len(after) == 45
     assert {name: after[name] for name in before} == before, "what was finished was not done again"
 
 
