@@ -10,34 +10,38 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-import simulator
-from scenarios import cache as disk
 from scenarios import statistics
 from scenarios.errors import ScenarioError, did_you_mean
 from scenarios.experiment_designs import TOTALS, budget_split, full, metric_names, query_split
 from scenarios.experiment_schema import Plan, dump_experiment
 from scenarios.experiment_summary import SPLITS, interference, summarise
 from scenarios.load import dump_scenario
-from scenarios.market import Prepared, Progress, Relevance, check_scorers, market_of, prepare, relevance_of
-from scenarios.schema import Scenario
+from scenarios.market import Prepared, Progress, Relevance, check_scorers, market_of
+from scenarios.replicates import (
+    decides,
+    digest_of,
+    digest_of_scores,
+    model_of,
+    plug_ins,
+    prepare_for,
+    read_replicate,
+    relevances_for,
+    replicate_key,
+    replicates_folder,
+)
 from scenarios.store import whole_folder, write_whole_file
-from simulator.arrays import FloatArray
 from simulator.market import Market
 
 OTHER_LUCK = 1_000_003
 """Distance between the seeds of the arms of an `independent` replicate."""
-
-PLUG_IN = re.compile(r"\w:[A-Za-z_]")
-"""module:attr in a scenario's YAML, whose own colons stand before a space."""
 
 
 class Job(NamedTuple):
@@ -76,8 +80,9 @@ def run_experiment(
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
     """
     check_experiment(plan)
-    prepared = _prepare(plan, cache, progress)
-    relevances = _relevances(plan, prepared, cache, progress)
+    prepared = prepare_for(plan.scenario, plan.arms.values(), cache=cache, progress=progress)
+    found = relevances_for(prepared, plan.arms.values(), cache=cache, progress=progress)
+    relevances = {arm: found[model_of(scenario)] for arm, scenario in plan.arms.items()}
     jobs = _Jobs(plan, prepared, relevances, cache)
 
     def run(seeds: Sequence[int], designs: Sequence[str]) -> None:
@@ -152,11 +157,11 @@ class _Jobs:
         self._plan, self._prepared, self._relevances = plan, prepared, relevances
         self._done: dict[str, list[dict[str, float]]] = {}
         # Nothing says when the code of a plug-in has changed.
-        plugged = any(PLUG_IN.search(dump_scenario(scenario)) for scenario in plan.arms.values())
-        self._folder = None if cache is None or plugged else cache / disk.FOLDER / "replicates"
-        code = disk.code_hash(simulator)
+        plugged = any(plug_ins(scenario) for scenario in plan.arms.values())
+        self._folder = None if cache is None or plugged else replicates_folder(cache)
+        common = digest_of(prepared)
         self._decides = {
-            arm: f"{dump_scenario(_bare(scenario))}{_digest(relevances[arm].score)}{code}"
+            arm: decides(scenario, digest_of_scores(relevances[arm]), common)
             for arm, scenario in plan.arms.items()
         }
 
@@ -165,16 +170,14 @@ class _Jobs:
         key = self._key(job)
         if key not in self._done:
             path = None if self._folder is None else self._folder / f"{key}.json"
-            kept = None if path is None else _read(path, len(job.arms))
+            kept = None if path is None else read_replicate(path, len(job.arms))
             self._done[key] = found = kept or self._simulate(job)
             if kept is None and path is not None:
                 write_whole_file(path, json.dumps(found))
         return dict(zip(job.arms, self._done[key], strict=True))
 
     def _key(self, job: Job) -> str:
-        """A hash of all that decides a job's metrics."""
-        parts = (job.kind, str(job.seed), *(self._decides[arm] for arm in job.arms))
-        return hashlib.blake2b("|".join(parts).encode(), digest_size=12).hexdigest()
+        return replicate_key(job.kind, job.seed, *(self._decides[arm] for arm in job.arms))
 
     def _simulate(self, job: Job) -> list[dict[str, float]]:
         markets = [self._market(arm, job.seed) for arm in job.arms]
@@ -216,32 +219,6 @@ def write_experiment(root: Path, result: ExperimentResult) -> Path:
     return folder
 
 
-def _prepare(plan: Plan, cache: Path | None, progress: Progress | None) -> Prepared:
-    """What no arm changes, and the relevance by the cheap scorers that any arm's servers fall back on."""
-    prepared = prepare(plan.scenario, cache=cache, progress=progress)
-    names = {name for scenario in plan.arms.values() for name in scenario.serving.cheap_scorers}
-    cheap = {
-        name: relevance_of(prepared, name, cache=cache, progress=progress).score
-        for name in sorted(names - set(prepared.cheap))
-    }
-    return replace(prepared, cheap={**prepared.cheap, **cheap})
-
-
-def _relevances(
-    plan: Plan, prepared: Prepared, cache: Path | None, progress: Progress | None
-) -> dict[str, Relevance]:
-    """Arm -> relevance; arms with the same scorer and checkpoint share it."""
-    found: dict[tuple[str, str], Relevance] = {}
-    arms: dict[str, Relevance] = {}
-    for arm, scenario in plan.arms.items():
-        key = scenario.scorer, scenario.hcmrm.model_dump_json() if scenario.scorer == "hcmrm" else ""
-        if key not in found:
-            own = replace(prepared, scenario=scenario)
-            found[key] = relevance_of(own, scenario.scorer, cache=cache, progress=progress)
-        arms[arm] = found[key]
-    return arms
-
-
 def _wanted_seeds(plan: Plan, jobs: _Jobs) -> int:
     """Seeds that the pilot says are needed, for the arm that needs the most."""
     until = plan.experiment.until
@@ -257,24 +234,6 @@ def _wanted_seeds(plan: Plan, jobs: _Jobs) -> int:
             wanted, statistics.seeds_for_half_width(pilot, until.half_width, plan.experiment.confidence)
         )
     return wanted
-
-
-def _bare(scenario: Scenario) -> Scenario:
-    """The scenario without what the metrics of a replicate do not depend on."""
-    return scenario.model_copy(update={"name": "replicate", "seed": 0, "compare": (), "sweep": None})
-
-
-def _digest(array: FloatArray) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=12).hexdigest()
-
-
-def _read(path: Path, n_arms: int) -> list[dict[str, float]] | None:
-    """Metrics that were kept; None if there are none, or they are damaged."""
-    try:
-        found: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
-        return [dict(metrics) for metrics in found] if len(found) == n_arms else None
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def _rows(table: pl.DataFrame) -> list[dict[str, Any]]:

@@ -31,17 +31,8 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from scenarios.errors import ScenarioError, did_you_mean
-from scenarios.load import (
-    DEFAULT_SCENARIO,
-    DISCRIMINATOR,
-    FileKind,
-    Source,
-    dump_model,
-    load_scenario,
-    override,
-    read_file,
-    setting,
-)
+from scenarios.load import FileKind, Source, dump_model, load_scenario, read_file, setting
+from scenarios.overlay import MOST_SEEDS, Fields, flat, scenario_file, seeds_of, set_over
 from scenarios.schema import Scenario, Settings
 
 Design = Literal["common", "independent", "query_split", "budget_split"]
@@ -64,28 +55,8 @@ METRICS = (
     "user_utility_rpm",
     "welfare_rpm",
 )
-MOST_SEEDS = 100_000
 
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
-
-
-def _seeds(value: Any) -> int | tuple[int, ...]:
-    numbers = [value] if isinstance(value, int) else value
-    if not isinstance(numbers, list | tuple) or not all(type(n) is int for n in numbers):
-        raise PydanticCustomError("seeds", "needs a number of seeds, or a list of seeds in brackets")
-    if isinstance(value, int):
-        if not 2 <= value <= MOST_SEEDS:
-            raise PydanticCustomError(
-                "seeds",
-                "must be from 2 to {most}, got {value} (one replicate has no spread)",
-                {"most": MOST_SEEDS, "value": value},
-            )
-        return value
-    if len(numbers) < 2 or len(set(numbers)) < len(numbers) or not all(0 <= n < 2**62 for n in numbers):
-        raise PydanticCustomError(
-            "seeds", "a list of seeds needs at least two, all different and from 0 to 2^62"
-        )
-    return tuple(numbers)
 
 
 def _listed(value: Any) -> Any:
@@ -120,7 +91,7 @@ class Experiment(Settings):
     """Arm -> fields to set over the scenario."""
     seeds: Annotated[
         int | tuple[int, ...],
-        PlainValidator(_seeds),
+        PlainValidator(seeds_of(2)),
         WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}),
     ] = 20
     """Replicates: how many, or which. They are the scenario's seeds; the world keeps its own."""
@@ -201,18 +172,18 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = (), *, seeds: i
     experiment, source = read_file(path, EXPERIMENT)
     if seeds is not None:
         experiment = _with_seeds(experiment, seeds)
-    file = _scenario_file(Path(path), experiment.scenario, source)
-    common = _flat(experiment.common)
+    file = scenario_file(Path(path), experiment.scenario, source, "the experiment's folder")
+    common = flat(experiment.common)
     # What an experiment does not run must not stand in its way.
     own = ["sweep=null", "compare=[]"]
-    _set_over(load_scenario(file, own), common, source, "common")
+    set_over(load_scenario(file, own), common, source, "common")
     texts = [setting(field, value) for field, (_, value) in common.items()]
     scenario = load_scenario(file, [*own, *texts, *overrides])
     arms: dict[str, Scenario] = {}
     for name, settings in experiment.arms.items():
-        fields = _flat(settings)
+        fields = flat(settings)
         _check_arm(name, fields, experiment, source)
-        arms[name] = _set_over(scenario, fields, source, "arms", name)
+        arms[name] = set_over(scenario, fields, source, "arms", name)
     return Plan(experiment, scenario, arms)
 
 
@@ -231,34 +202,7 @@ def _with_seeds(experiment: Experiment, seeds: int) -> Experiment:
         raise ScenarioError(f"--seeds {seeds}: {error.errors()[0]['msg']}") from None
 
 
-def _scenario_file(path: Path, name: str, source: Source) -> Path:
-    if name == "default":
-        return DEFAULT_SCENARIO
-    file = path.parent / name
-    if not file.exists():
-        near = did_you_mean(file.name, (sibling.name for sibling in file.parent.glob("*.yaml")))
-        remedy = near or "; name a scenario file as seen from the experiment's folder, or 'default'"
-        raise ScenarioError(f"{source.at('scenario')}: no such file {file}{remedy}")
-    return file
-
-
-_Fields = Mapping[str, tuple[tuple[str, ...], object]]
-
-
-def _flat(settings: Mapping[str, Any], above: tuple[str, ...] = ()) -> _Fields:
-    """Dotted field -> (its keys in the file, its value), whether written with dots or as blocks."""
-    fields: dict[str, tuple[tuple[str, ...], object]] = {}
-    for key, value in settings.items():
-        keys = (*above, key)
-        if isinstance(value, dict):
-            fields |= _flat(value, keys)
-        else:
-            fields[".".join(keys)] = keys, value
-    # The key that chooses the shape of its block first, since setting it empties the block.
-    return dict(sorted(fields.items(), key=lambda field: field[0].rpartition(".")[2] != DISCRIMINATOR))
-
-
-def _check_arm(name: str, fields: _Fields, experiment: Experiment, source: Source) -> None:
+def _check_arm(name: str, fields: Fields, experiment: Experiment, source: Source) -> None:
     """Arms must not differ in what makes them comparable."""
     for field, (keys, _) in fields.items():
         block, where = field.partition(".")[0], source.at("arms", name, *keys)
@@ -271,24 +215,6 @@ def _check_arm(name: str, fields: _Fields, experiment: Experiment, source: Sourc
                 f"{where}: arms of a query_split share one market and may differ in "
                 f"{', '.join(SPLIT_FIELDS)} only; take another design"
             )
-
-
-def _set_over(scenario: Scenario, fields: _Fields, source: Source, *path: str) -> Scenario:
-    """A copy with fields set; an error says where in the experiment's file the first bad one stands."""
-    values = {field: value for field, (_, value) in fields.items()}
-    try:
-        return override(scenario, values)
-    except ScenarioError as error:
-        whole = error
-    so_far: dict[str, object] = {}
-    for field, (keys, value) in fields.items():
-        so_far[field] = value
-        try:
-            override(scenario, so_far)
-        except ScenarioError as error:
-            reason = str(error).removeprefix(f"{scenario.name}, ").removeprefix(f"{setting(field, value)}: ")
-            raise ScenarioError(f"{source.at(*path, *keys)}: {reason}") from None
-    raise whole
 
 
 def _at(field: str, message: str) -> PydanticCustomError:

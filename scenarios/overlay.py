@@ -1,0 +1,100 @@
+"""What files that build on a scenario share: the scenario they name, fields set over it, and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from scenarios.errors import ScenarioError, did_you_mean
+from scenarios.load import DEFAULT_SCENARIO, DISCRIMINATOR, Source, override, setting
+from scenarios.schema import Scenario
+
+MOST_SEEDS = 100_000
+
+Fields = Mapping[str, tuple[tuple[str, ...], object]]
+"""Dotted field -> (its keys in the file, its value)."""
+
+
+def seeds_of(least: int) -> Callable[[Any], int | tuple[int, ...]]:
+    """A validator of how many seeds there are, or which; `least` of them."""
+
+    def check(value: Any) -> int | tuple[int, ...]:
+        numbers = [value] if isinstance(value, int) else value
+        if not isinstance(numbers, list | tuple) or not all(type(n) is int for n in numbers):
+            raise PydanticCustomError("seeds", "needs a number of seeds, or a list of seeds in brackets")
+        if isinstance(value, int):
+            if not least <= value <= MOST_SEEDS:
+                why = " (one replicate has no spread)" if least == 2 else ""
+                raise PydanticCustomError(
+                    "seeds",
+                    "must be from {least} to {most}, got {value}{why}",
+                    {"least": least, "most": MOST_SEEDS, "value": value, "why": why},
+                )
+            return value
+        different = len(set(numbers)) == len(numbers)
+        if len(numbers) < least or not different or not all(0 <= n < 2**62 for n in numbers):
+            raise PydanticCustomError(
+                "seeds",
+                "a list of seeds needs at least {least}, all different and from 0 to 2^62",
+                {"least": {1: "one", 2: "two"}[least]},
+            )
+        return tuple(numbers)
+
+    return check
+
+
+def scenario_file(path: Path, name: str, source: Source, where: str) -> Path:
+    """The scenario file that the file at `path` names, or the default one.
+
+    Args:
+        where: what the name is relative to, in words.
+
+    Raises:
+        ScenarioError: it is not there.
+    """
+    if name == "default":
+        return DEFAULT_SCENARIO
+    file = path.parent / name
+    if not file.exists():
+        near = did_you_mean(file.name, (sibling.name for sibling in file.parent.glob("*.yaml")))
+        remedy = near or f"; name a scenario file as seen from {where}, or 'default'"
+        raise ScenarioError(f"{source.at('scenario')}: no such file {file}{remedy}")
+    return file
+
+
+def flat(settings: Mapping[str, Any], above: tuple[str, ...] = ()) -> Fields:
+    """Fields by their dotted names, whether written with dots or as blocks."""
+    fields: dict[str, tuple[tuple[str, ...], object]] = {}
+    for key, value in settings.items():
+        keys = (*above, key)
+        if isinstance(value, dict):
+            fields |= flat(value, keys)
+        else:
+            fields[".".join(keys)] = keys, value
+    return dict(sorted(fields.items(), key=lambda field: shape_first(field[0])))
+
+
+def shape_first(field: str) -> bool:
+    """Sorts the key that chooses the shape of its block first, since setting it empties the block."""
+    return field.rpartition(".")[2] != DISCRIMINATOR
+
+
+def set_over(scenario: Scenario, fields: Fields, source: Source, *path: str) -> Scenario:
+    """A copy with fields set; an error says where in the file the first bad one stands."""
+    values = {field: value for field, (_, value) in fields.items()}
+    try:
+        return override(scenario, values)
+    except ScenarioError as error:
+        whole = error
+    so_far: dict[str, object] = {}
+    for field, (keys, value) in fields.items():
+        so_far[field] = value
+        try:
+            override(scenario, so_far)
+        except ScenarioError as error:
+            reason = str(error).removeprefix(f"{scenario.name}, ").removeprefix(f"{setting(field, value)}: ")
+            raise ScenarioError(f"{source.at(*path, *keys)}: {reason}") from None
+    raise whole
