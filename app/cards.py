@@ -24,15 +24,19 @@ Frames = NDArray[np.uint8]
 Exponents = tuple[float, float, float]
 
 
-def auction_cards(rows: Sequence[Row], frames: Mapping[int, Frames], exponents: Exponents) -> str:
+def auction_cards(
+    rows: Sequence[Row], frames: Mapping[int, Frames], exponents: Exponents, payment: str = "click"
+) -> str:
     """Cards of the shown ads, one below the other.
 
     Args:
         rows: in order of slot.
         frames: of each row's ad.
         exponents: of bid, pCTR and relevance in the fused score.
+        payment: what is paid for, "click" or "impression".
     """
-    return f'<div class="rb-cards">{"".join(_card(row, frames[row["ad"]], exponents) for row in rows)}</div>'
+    drawn = "".join(_card(row, frames[row["ad"]], exponents, payment) for row in rows)
+    return f'<div class="rb-cards">{drawn}</div>'
 
 
 def rest_table(rows: Sequence[Row], frames: Mapping[int, Frames]) -> str:
@@ -71,7 +75,8 @@ def png(frame: Frames) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _card(row: Row, frames: Frames, exponents: Exponents) -> str:
+def _card(row: Row, frames: Frames, exponents: Exponents, per: str) -> str:
+    price = f"{row['price']:.4f}" if per == "impression" else f"{row['price']:.2f}"
     keywords = (
         "".join(f'<span class="rb-word">{escape(word)}</span>' for word in row["keywords"].split())
         if row["keywords"]
@@ -92,7 +97,7 @@ def _card(row: Row, frames: Frames, exponents: Exponents) -> str:
     sums = "".join(f"<div><span>{name}</span><b>{text}</b></div>" for name, text in numbers)
     return f"""<article class="rb-card">
 <header><span class="rb-slot">Slot {row["slot"]}</span><h4>{escape(row["title"])}</h4>
-<span class="rb-price">pays <b>{row["price"]:.2f}</b> per click</span></header>
+<span class="rb-price">pays <b>{price}</b> per {per}</span></header>
 <div class="rb-body">
 <div class="rb-left">{_pictures(frames, row["ad"])}
 <p class="rb-grade">{_grade_chip(row["grade"])} {escape(_definition(row["grade"]))}</p></div>

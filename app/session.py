@@ -17,6 +17,7 @@ from scenarios import (
     Prepared,
     Relevance,
     Scenario,
+    Settled,
     StoredResult,
     dump_scenario,
     list_results,
@@ -85,9 +86,31 @@ def metrics(market: Prepared, setting: Setting | None) -> dict[str, float]:
     return _metrics(dump_scenario(market.scenario), scorer, settings, market)
 
 
-def live_queries(scenario: Scenario) -> int:
-    """How many of the day's queries a slider settles."""
-    return min(scenario.traffic.n_queries, LIVE_QUERIES)
+def settled(market: Prepared) -> Settled:
+    """The scenario's own run, whole.
+
+    Raises:
+        ValueError: its scorer cannot be had; the message says why and what to do.
+    """
+    return _settled(dump_scenario(market.scenario), market)
+
+
+def total_queries(market: Prepared) -> int:
+    """How many queries come, over all days; of a table, its events."""
+    if is_table(market.scenario):
+        return int(market.candidate.shape[0])
+    return market.scenario.traffic.n_queries * market.scenario.traffic.days
+
+
+def live_queries(market: Prepared) -> int | None:
+    """How many of the queries a slider settles; None for all: servers would have less to do with a part."""
+    total = total_queries(market)
+    return None if total <= LIVE_QUERIES or not market.scenario.serving.instant else LIVE_QUERIES
+
+
+def is_table(scenario: Scenario) -> bool:
+    """Whether the market is a table of auctions, without the embedded world's texts and frames."""
+    return scenario.market.kind == "table"
 
 
 def open_for_pages(opened: Opened) -> None:
@@ -121,5 +144,10 @@ def _relevance(key: str, scorer: str, root: str, _market: Prepared) -> Relevance
 def _metrics(
     key: str, scorer: str, settings: dict[str, object] | None, _market: Prepared
 ) -> dict[str, float]:
-    n_queries = live_queries(_market.scenario)
+    n_queries = live_queries(_market)
     return settle(_market, relevance(_market, scorer), settings, n_queries=n_queries).metrics
+
+
+@st.cache_resource(show_spinner="Settling the day …", max_entries=2)
+def _settled(key: str, _market: Prepared) -> Settled:
+    return settle(_market, relevance(_market, _market.scenario.scorer))

@@ -26,7 +26,7 @@ class Setting:
 
 
 def scenario_setting(scenario: Scenario) -> Setting:
-    """A scenario's own setting, as near as the sliders come to it (they know no linear and no tiers rule)."""
+    """A scenario's own setting, as near as the sliders come to it (they know products and gates alone)."""
     fusion: Any = scenario.fusion
     power = getattr(fusion, "within", fusion)
     return Setting(
@@ -78,6 +78,8 @@ def setting_at(current: Setting, scenario: Scenario, scorer: str, field: str, va
     own = replace(scenario_setting(scenario), scorer=scorer)
     if scorer == "none":
         return replace(own, exponent=current.exponent)
+    if not field:  # a result that swept nothing
+        return own
     if field in EXPONENT_FIELDS:
         return replace(own, exponent=value)
     if field == "fusion.threshold":

@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.session import BASELINE
-from app.setting import Setting, scenario_setting
+from app.setting import EXPONENT_FIELDS, Setting, scenario_setting
 from app.theme import scorer_style
 from scenarios import Scenario
 
@@ -43,7 +43,8 @@ def choose_setting(scenario: Scenario) -> Setting:
             "the truth (oracle).",
         )
         ignored = scorer == BASELINE
-        swept = scenario.sweep.values if scenario.sweep is not None else ()
+        sweep = scenario.sweep
+        swept = sweep.values if sweep is not None and sweep.field in EXPONENT_FIELDS else ()
         exponent = st.slider(
             "Relevance exponent",
             0.0,
@@ -99,6 +100,8 @@ def _formula(scenario: Scenario, exponent: float, threshold: float, ignored: boo
     )
     if threshold > 0 and not ignored:
         score += f", of ads with relevance ≥ {threshold:g}"
-    if scenario.fusion.rule in ("linear", "tiers"):
-        score += f". The stored result itself was ranked by the {scenario.fusion.rule} rule."
+    if scenario.fusion.rule not in ("product", "gate"):
+        score += (
+            f". The stored result itself was ranked by the {scenario.fusion.rule.replace('_', ' ')} rule."
+        )
     return score

@@ -73,12 +73,17 @@ def answer(chosen: Metrics, baseline: Metrics, name: str) -> str:
     """What the chosen ranking costs and earns, in one sentence."""
     revenue = relative_change(chosen["revenue_rpm"], baseline["revenue_rpm"])
     was, now = baseline["irrelevant_share"], chosen["irrelevant_share"]
-    if not all(map(math.isfinite, (revenue, was, now))):
+    known = math.isfinite(now)
+    if not math.isfinite(revenue) or known != math.isfinite(was):
         return f"With {name} no ad is shown, or none without relevance: there is nothing to compare."
     if abs(revenue) < 0.0005:
         money = "revenue stays as it is"
     else:
         money = f"revenue {'rises' if revenue > 0 else 'falls'} by {abs(revenue):.1%}"
+    if not known:
+        return (
+            f"With {name}, {money}; how many ads are irrelevant is not known, for there are no true grades."
+        )
     if f"{was:.1%}" == f"{now:.1%}":
         ads = f"the share of irrelevant ads stays at {now:.1%}"
     else:

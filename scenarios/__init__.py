@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from scenarios.inspection import GRADE_DEFINITIONS, inspect_query
     from scenarios.load import DEFAULT_SCENARIO, dump_scenario, load_scenario, override
     from scenarios.market import Prepared, Progress, Relevance, Settled, prepare, relevance_of, settle
+    from scenarios.replay.inspection import inspect_event
     from scenarios.run import RunResult, run_scenario
     from scenarios.schema import SCORERS, Scenario
     from scenarios.store import StoredResult, list_results, read_result, write_result
@@ -36,6 +37,7 @@ __all__ = [
     "Tuned",
     "UserError",
     "dump_scenario",
+    "inspect_event",
     "inspect_query",
     "list_results",
     "load_experiment",
@@ -58,6 +60,7 @@ _HOMES = {
     "errors": ("ScenarioError", "StoreError", "UserError"),
     "experiment": ("ExperimentResult", "run_experiment", "write_experiment"),
     "experiment_schema": ("load_experiment",),
+    "replay.inspection": ("inspect_event",),
     "inspection": ("GRADE_DEFINITIONS", "inspect_query"),
     "load": ("DEFAULT_SCENARIO", "dump_scenario", "load_scenario", "override"),
     "market": ("Prepared", "Progress", "Relevance", "Settled", "prepare", "relevance_of", "settle"),

@@ -242,6 +242,8 @@ def thin(market: Market, n_queries: int) -> Market:
         market,
         arrival_s=market.arrival_s[kept],
         query=market.query[kept],
+        user=None if market.user is None else market.user[kept],
+        arm=None if market.arm is None else market.arm[kept],
         budget_micros=market.budget_micros * n_queries // total,
     )
 

@@ -63,6 +63,7 @@ def test_the_public_names_of_scenarios_are_these():
         "Tuned",
         "UserError",
         "dump_scenario",
+        "inspect_event",
         "inspect_query",
         "list_results",
         "load_experiment",

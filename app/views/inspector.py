@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,14 +13,28 @@ from app import cards, figures, session
 from app.session import Opened
 from app.setting import in_words, market_settings, offer_exponents
 from app.theme import GRADE_NAMES, scorer_style
-from scenarios import Prepared, inspect_query
+from scenarios import Prepared, inspect_event, inspect_query
 
 QUERY = "query"
+
+_COLUMNS: dict[str, Any] = {
+    "slot": "Slot",
+    "price": st.column_config.NumberColumn("Price", format="%.4f"),
+    "ad_id": "Ad",
+    "advertiser_id": "Advertiser",
+    "bid": st.column_config.NumberColumn("Bid per click", format="%.2f"),
+    "pctr": st.column_config.NumberColumn("pCTR", format="%.4f"),
+    "grade": "True grade",
+}
+"""How the columns of a table's auction are named."""
 
 
 def page(opened: Opened) -> None:
     """Draw the page."""
     st.title("One auction, from query to price")
+    if session.is_table(opened.scenario):
+        _events(opened)
+        return
     query = _choose_query(opened.prepared)
     setting = opened.setting
     label = scorer_style(setting.scorer).label
@@ -35,12 +50,13 @@ def page(opened: Opened) -> None:
         return
     shown = auction.filter(pl.col("slot").is_not_null())
     rest = auction.filter(pl.col("slot").is_null())
-    st.markdown(f"#### {_summary(auction, shown, in_words(setting, label))}")
+    st.markdown(f"#### {_summary(auction, shown, in_words(setting, label), opened.scenario.auction.payment)}")
     exponent = 0.0 if setting.scorer == session.BASELINE else setting.exponent
     bid, pctr = offer_exponents(opened.scenario)
     frames = {ad: opened.prepared.world.corpus.frames[ad] for ad in auction["ad"]}
     if len(shown):
-        st.html(cards.auction_cards(shown.rows(named=True), frames, (bid, pctr, exponent)))
+        exponents, payment = (bid, pctr, exponent), opened.scenario.auction.payment
+        st.html(cards.auction_cards(shown.rows(named=True), frames, exponents, payment))
     else:
         st.info("No candidate may be shown. Lower the reserve or the least relevance in the sidebar.")
     st.plotly_chart(
@@ -58,6 +74,30 @@ def page(opened: Opened) -> None:
     if len(rest):
         st.subheader(f"Not shown: {len(rest)} candidates, best first")
         st.html(cards.rest_table(rest.rows(named=True), frames))
+
+
+def _events(opened: Opened) -> None:
+    """What there is of a table's auctions: numbers, and what the scenario's own run made of them."""
+    prepared = opened.prepared
+    st.info(
+        "This market is a table of auctions: numbers, without texts and key frames. So there are no pictures "
+        "here. Below is what the table holds of each event, and who was shown in the scenario's own run."
+    )
+    n_events = session.total_queries(prepared)
+    event = (
+        int(st.number_input(f"Event, in order of time (1 to {n_events:,})", 1, n_events, 1, key="event")) - 1
+    )
+    try:
+        auction = inspect_event(prepared, session.settled(prepared), event)
+    except ValueError as error:
+        st.error(str(error))
+        return
+    shown = auction["slot"].drop_nulls().len()
+    st.markdown(f"#### {auction['query_id'][0]}: of {len(auction)} candidates {shown} shown")
+    st.dataframe(auction.drop("query_id"), hide_index=True, column_config=_COLUMNS)
+    st.download_button(
+        "This auction (CSV)", auction.write_csv(), "auction.csv", "text/csv", icon=":material/download:"
+    )
 
 
 def _choose_query(prepared: Prepared) -> int:
@@ -81,13 +121,14 @@ def _random_query(n_queries: int) -> None:
     st.session_state[QUERY] = random.SystemRandom().randrange(n_queries)
 
 
-def _summary(auction: pl.DataFrame, shown: pl.DataFrame, name: str) -> str:
+def _summary(auction: pl.DataFrame, shown: pl.DataFrame, name: str, payment: str) -> str:
     """The auction in one sentence."""
     eligible = int(auction["score"].is_not_null().sum())
     found = f"Ranked by {name}: of {len(auction)} candidate{'s' * (len(auction) > 1)}"
     if not len(shown):
         return f"{found} none may be shown."
-    revenue = 1000 * float((shown["price"] * shown["p_click"]).sum())
+    times_paid = 1.0 if payment == "impression" else shown["p_click"]
+    revenue = 1000 * float((shown["price"] * times_paid).sum())
     counts = ((grade, int((shown["grade"] == grade).sum())) for grade in reversed(range(len(GRADE_NAMES))))
     mix = ", ".join(f"{count} {GRADE_NAMES[grade]}" for grade, count in counts if count)
     return (

@@ -36,8 +36,9 @@ def page(opened: Opened) -> None:
         st.plotly_chart(figures.who_gains(chosen, baseline), config=_QUIET)
         both = {"No relevance": baseline, "Your setting": chosen}
         st.plotly_chart(figures.grade_mix(both), config=_QUIET)
-    with st.expander("The stored points as a table"):
-        st.dataframe(_table(stored.points), hide_index=True)
+    if len(stored.points):
+        with st.expander("The stored points as a table"):
+            st.dataframe(_table(stored.points), hide_index=True)
 
 
 _QUIET = {"displayModeBar": False}
@@ -59,11 +60,11 @@ def _cards(chosen: wording.Metrics, baseline: wording.Metrics) -> None:
 
 def _basis(opened: Opened) -> str:
     """On what the cards stand."""
-    total, settled = opened.scenario.traffic.n_queries, session.live_queries(opened.scenario)
+    total, sample = session.total_queries(opened.prepared), session.live_queries(opened.prepared)
     queries = (
-        f"all {total:,} queries of the day"
-        if settled == total
-        else f"an even sample of {settled:,} of the day's {total:,} queries, budgets scaled alike"
+        f"all {total:,} queries"
+        if sample is None
+        else f"an even sample of {sample:,} of {total:,} queries, budgets scaled alike"
     )
     return (
         f"Settled just now on {queries}. Differences are against the same queries and the same luck without "
@@ -84,10 +85,14 @@ def _chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:
         selection_mode="points",
         config=_QUIET,
     )
-    field = str(points["field"][0])
+    if not points["irrelevant_share"].is_finite().any():
+        st.info("No share of irrelevant ads is known: the table has no grades. Add a column grade to it.")
+        return
+    field = points["field"][0]
     meaning = "the relevance exponent" if field in EXPONENT_FIELDS else field
     st.caption(
-        f"Numbers at points: {meaning}. Click a point to move the sliders there. Above and to the left of "
+        (f"Numbers at points: {meaning}. " if field else "")
+        + "Click a point to move the sliders there. Above and to the left of "
         "the dotted lines is better than no relevance in both."
     )
 
@@ -124,9 +129,10 @@ def _downloads(opened: Opened, chosen: wording.Metrics) -> None:
 
 
 def _table(points: pl.DataFrame) -> pl.DataFrame:
+    field = points["field"][0]
     return points.select(
         pl.col("scorer").alias("Scorer"),
-        pl.when(pl.col("kind") == "sweep").then("value").alias(str(points["field"][0])),
+        *([pl.when(pl.col("kind") == "sweep").then("value").alias(field)] if field else []),
         pl.col("revenue_rpm").round(2).alias("Revenue per 1,000 queries"),
         (100 * pl.col("irrelevant_share")).round(2).alias("Irrelevant ads (%)"),
         (100 * pl.col("ctr")).round(2).alias("Click-through rate (%)"),

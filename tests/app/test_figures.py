@@ -218,6 +218,11 @@ def test_answer_says_what_changes() -> None:
         "With X, revenue stays as it is and the share of irrelevant ads stays at 10.0%."
     )
     assert "nothing to compare" in wording.answer(metrics(irrelevant=math.nan), metrics(), "X")
+    ungraded = metrics(irrelevant=math.nan)
+    assert wording.answer(metrics(95.0, math.nan), ungraded, "X") == (
+        "With X, revenue falls by 5.0%; how many ads are irrelevant is not known, for there are no true "
+        "grades."
+    )
 
 
 def test_key_figures_know_what_is_better() -> None:

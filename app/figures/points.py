@@ -1,7 +1,4 @@
-"""The dashboard's figures: pure functions from tables to plotly figures.
-
-Backgrounds and text colours are left to the page's theme, so that they follow light and dark.
-"""
+"""Figures of settled points and of one query's ranking."""
 
 from __future__ import annotations
 
@@ -21,6 +18,9 @@ FloatArray = NDArray[np.float64]
 
 BASELINE = "none"
 """The scorer without relevance, against which everything is compared."""
+
+NO_FIELD = ""
+"""In the ids of points of a result that swept nothing."""
 
 SHARE, REVENUE = "irrelevant_share", "revenue_rpm"
 
@@ -51,6 +51,7 @@ def trade_off(points: pl.DataFrame, chosen: ChosenPoint | None = None) -> go.Fig
     Every stored point carries its id, see `point_id`, as customdata.
     """
     drawn = points.filter(pl.col(SHARE).is_finite() & pl.col(REVENUE).is_finite())
+    drawn = drawn.with_columns(pl.col("field").fill_null(NO_FIELD), pl.col("value").fill_null(0.0))
     swept = drawn.filter((pl.col("kind") == "sweep") & (pl.col("scorer") != BASELINE))
     compared = drawn.filter(pl.col("kind") == "compare")
     baseline = compared.filter(pl.col("scorer") == BASELINE)
@@ -283,13 +284,16 @@ def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[
             "line": {"width": 1, "color": OUTLINE},
         },
         text=[
-            f" {value:g}" if id_ in labelled else "" for id_, value in zip(ids, line["value"], strict=True)
+            f" {value:g}" if id_ in labelled and field != NO_FIELD else ""
+            for id_, field, value in zip(ids, line["field"], line["value"], strict=True)
         ],
         textposition="middle right",
         textfont={"size": 12},
         customdata=[[id_] for id_ in ids],
-        hovertemplate=[_hover(f"{style.label}, {field.rpartition('.')[2]} {value:g}") for field, value in
-                       line.select("field", "value").iter_rows()],
+        hovertemplate=[
+            _hover(style.label + (f", {field.rpartition('.')[2]} {value:g}" if field != NO_FIELD else ""))
+            for field, value in line.select("field", "value").iter_rows()
+        ],
     )  # fmt: skip
 
 

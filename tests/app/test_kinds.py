@@ -1,0 +1,110 @@
+"""The dashboard on every kind of market: several days, other auctions, policies, servers, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from scenarios import Scenario, list_results, load_scenario, override, run_scenario, write_result
+from scenarios.replay.example import as_table, make_example
+from tests.app.test_pages import MAIN, PATIENCE_S, cards, chart, html
+
+PAGES = ("views/inspector.py",)
+
+KINDS: dict[str, dict[str, object]] = {
+    "no sweep, first price": {"sweep": None, "auction.mechanism": "first_price"},
+    "vcg, swept threshold": {
+        "auction.mechanism": "vcg",
+        "fusion": {"rule": "gate"},
+        "sweep": {"field": "fusion.threshold", "values": [0.2, 0.6], "scorers": ["bm25"]},
+    },
+    "per impression, soft gate": {
+        "auction.payment": "impression",
+        "fusion": {"rule": "soft_gate"},
+        "sweep": {"field": "auction.reserve", "values": [0.0, 0.5], "scorers": ["oracle"]},
+    },
+    "days and policies": {
+        "sweep": None,
+        "traffic.days": 2,
+        "traffic.n_queries": 1000,
+        "traffic.sessions.population": 300,
+        "users.return_rate": 0.8,
+        "bidders.policies": [{"policy": "shading", "share": 0.5}, {"policy": "pid_pacing", "share": 0.5}],
+    },
+    "servers": {
+        "traffic.horizon_s": 60,
+        "serving.service_s": 0.05,
+        "serving.batch_size": 2,
+        "serving.timeout_s": 0.2,
+        "serving.fallback": "bm25",
+        "sweep": {"field": "serving.servers", "values": [1, 2], "scorers": ["oracle"]},
+    },
+}
+
+
+@pytest.fixture
+def store(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Scenario], AppTest]:
+    """Run a scenario, store it, open the dashboard."""
+
+    def stored(scenario: Scenario) -> AppTest:
+        run = run_scenario(scenario, cache=results)
+        write_result(tmp_path / "results", scenario, run.metrics, run.points, run.log)
+        monkeypatch.setenv("RELBID_RESULTS", str(tmp_path / "results"))
+        at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
+        assert len(list_results(tmp_path / "results")) == 1
+        return at
+
+    return stored
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_page_draws(kind: str, store: Callable[[Scenario], AppTest], tiny_scenario: Scenario) -> None:
+    at = store(override(tiny_scenario, KINDS[kind]))
+    assert not at.exception
+    assert not at.error
+    assert chart(at, "Revenue against irrelevant ads")["data"]
+    for page in PAGES:
+        at.switch_page(page).run()
+        assert not at.exception
+        assert not at.error
+
+
+def test_an_ad_that_pays_for_being_shown_says_so(
+    store: Callable[[Scenario], AppTest], tiny_scenario: Scenario
+) -> None:
+    at = store(override(tiny_scenario, {"sweep": None, "auction.payment": "impression"}))
+    at.switch_page("views/inspector.py").run()
+    assert "</b> per impression" in html(at)
+    assert "</b> per click" not in html(at)
+
+
+@pytest.mark.parametrize("graded", [True, False])
+def test_a_table_has_no_frames_and_says_so(
+    graded: bool, store: Callable[[Scenario], AppTest], tmp_path: Path
+) -> None:
+    table = as_table(make_example(200, seed=2))
+    (table if graded else table.drop("grade")).write_parquet(tmp_path / "log.parquet")
+    (tmp_path / "own.yaml").write_text(
+        "schema: 1\nname: own\nmarket: {kind: table, auctions: log.parquet}\nauction: {reserve: 0.05}\n"
+    )
+    at = store(load_scenario(tmp_path / "own.yaml"))
+    assert not at.exception
+    assert not at.error
+    assert cards(at)["Revenue per 1,000 queries"] != "–"
+    assert (cards(at)["Irrelevant share"] == "–") is not graded
+    at.selectbox(key="scorer").set_value("model").run()
+    assert not at.exception
+    for page in PAGES:
+        at.switch_page(page).run()
+        assert not at.exception
+        assert not at.error
+    at.switch_page("views/inspector.py").run()
+    assert "without texts and key frames" in at.info[0].value
+    shown = at.dataframe[0].value
+    assert {"slot", "ad_id", "bid", "pctr", "relevance_model"} <= set(shown.columns)
+    assert set(shown["ad_id"]) <= set(table["ad_id"].cast(str))
+    at.number_input(key="event").set_value(7).run()
+    assert not at.exception
