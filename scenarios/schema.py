@@ -61,7 +61,7 @@ class HcmrmSettings(Settings):
     """Which neural model scores where the scorer is `hcmrm`."""
 
     checkpoint: str | None = None
-    """A folder made by `relbid train`, or the name of one of the package: `shipped` (the default), `bce`."""
+    """A folder made by `relbid train`, or the name of one of the package: `shipped` (the default), `pqvm`, `bce`."""
     device: Literal["cpu", "cuda"] = "cpu"
 
 

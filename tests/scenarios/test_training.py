@@ -196,5 +196,7 @@ def test_checkpoints_of_the_package_have_names(prepared):
     assert checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "shipped"})) == shipped
     bce = checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "bce"}))
     assert bce == shipped.with_name("checkpoint-bce")
+    pqvm = checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "pqvm"}))
+    assert pqvm == shipped.with_name("checkpoint-pqvm")
     own = checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "models/bce"}))
     assert own == Path("models/bce")
