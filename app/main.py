@@ -1,4 +1,4 @@
-"""The dashboard's entry: opens a stored result, draws the shared sidebar, and runs one of the two pages.
+"""The dashboard's entry: opens a stored result, draws the shared sidebar, and runs one of the pages.
 
 Started by `relbid app`, or `streamlit run app/main.py`.
 """
@@ -24,6 +24,7 @@ def main() -> None:
             HERE / "views" / "trade_off.py", title="Trade-off", icon=":material/show_chart:", default=True
         ),
         st.Page(HERE / "views" / "inspector.py", title="Auction inspector", icon=":material/search:"),
+        st.Page(HERE / "views" / "market.py", title="Market", icon=":material/storefront:"),
     ]
     folders = session.stored_results()
     page = st.navigation(pages, position="top" if folders else "hidden")
@@ -43,7 +44,8 @@ def main() -> None:
         st.error(f"This result cannot be opened.\n\n{error}")
         st.write("Run it again (`make run`), or choose another result in the sidebar.")
         return
-    setting = sidebar.choose_setting(result.scenario)
+    ranks = page.title not in ("Market",)
+    setting = sidebar.choose_setting(result.scenario, draw=ranks)
     session.open_for_pages(session.Opened(result, prepared, setting))
     page.run()
 

@@ -26,12 +26,20 @@ def choose_result(folders: list[Path]) -> Path:
     return names[str(name)]
 
 
-def choose_setting(scenario: Scenario) -> Setting:
-    """The sliders; they begin at the scenario's own setting."""
+def choose_setting(scenario: Scenario, *, draw: bool = True) -> Setting:
+    """The sliders; they begin at the scenario's own setting.
+
+    Args:
+        draw: False on pages that do not follow them: the setting is kept, without sliders.
+    """
     own = scenario_setting(scenario)
     scorers = _scorers(scenario)
     if st.session_state.get("scorer") not in scorers:
         write(own)
+    if not draw:
+        kept = Setting(**{key: st.session_state[key] for key in _KEYS})
+        write(kept)  # what no widget holds is forgotten otherwise
+        return kept
     with st.sidebar:
         st.subheader("Ranking")
         scorer = st.selectbox(

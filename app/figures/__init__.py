@@ -3,6 +3,14 @@
 Backgrounds and text colours are left to the page's theme, so that they follow light and dark.
 """
 
+from app.figures.market import accounts as accounts
+from app.figures.market import fill as fill
+from app.figures.market import latency as latency
+from app.figures.market import prices as prices
+from app.figures.market import revenue as revenue
+from app.figures.market import spending as spending
+from app.figures.market import timeouts as timeouts
+from app.figures.market import traffic as traffic
 from app.figures.points import ChosenPoint as ChosenPoint
 from app.figures.points import grade_mix as grade_mix
 from app.figures.points import parse_point_id as parse_point_id

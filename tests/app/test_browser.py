@@ -143,10 +143,24 @@ def test_a_query_is_found_by_typing(page: Page, address: str) -> None:
     assert page.get_by_text("Ranked by oracle").is_visible()
 
 
+def test_the_market_page_draws_the_day_and_gives_its_data(page: Page, address: str, tmp_path: Path) -> None:
+    open_page(page, address)
+    page.get_by_role("link", name="Market").click()
+    page.get_by_role("heading", name="What happens over the day?").wait_for()
+    server.wait_until_drawn(page)
+    assert page.locator(".js-plotly-plot").count() == 6
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Data (CSV)").first.click()
+    download.value.save_as(tmp_path / "traffic.csv")
+    hours = pl.read_csv(tmp_path / "traffic.csv")
+    assert hours["queries_per_hour"].sum() == 2000
+    assert hours["time"].to_list() == [hour + 0.5 for hour in range(24)]
+
+
 @pytest.mark.parametrize("width", [1440, 800])
 def test_nothing_is_wider_than_the_page(page: Page, address: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
-    for path in ("", "/inspector"):
+    for path in ("", "/inspector", "/market"):
         open_page(page, address + path)
         overflow = page.get_by_test_id("stMain").evaluate("main => main.scrollWidth - main.clientWidth")
         assert overflow <= 0

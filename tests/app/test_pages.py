@@ -181,6 +181,22 @@ def test_random_query_and_the_query_is_kept_between_pages(dashboard: AppTest) ->
     assert at.selectbox(key="query").value == query
 
 
+def test_market_shows_the_scenarios_own_run(dashboard: AppTest, results: Path) -> None:
+    at = dashboard.run()
+    at.slider(key="exponent").set_value(2.0).run()
+    at.switch_page("views/market.py").run()
+    assert not at.exception
+    stored = json.loads((list_results(results)[0] / "metrics.json").read_text())
+    assert cards(at)["Revenue per 1,000 queries"] == f"{stored['revenue_rpm']:,.2f}"
+    assert len(chart(at, "When queries come")["data"]) == 1
+    assert {trace["name"] for trace in chart(at, "How the budgets are spent")["data"]} == {
+        "even spending", "paces its bids", "does not pace",
+    }  # fmt: skip
+    assert not at.slider  # nothing here follows them, and yet they stay where they were
+    at.switch_page("views/trade_off.py").run()
+    assert at.slider(key="exponent").value == 2.0
+
+
 def test_a_scorer_that_cannot_be_had_is_explained_and_the_rest_still_works(
     tiny_scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

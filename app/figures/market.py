@@ -1,0 +1,161 @@
+"""Figures of a market over the run: traffic, answers, money and slots. Tables are those of `app.day`."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+import polars as pl
+
+from app.figures.common import LINE_COLOURS, SYMBOLS, lay_out, line_style
+from app.theme import BLUE, GREY, VERMILLION
+
+
+def traffic(table: pl.DataFrame, unit: str) -> go.Figure:
+    """Queries per hour over the run."""
+    figure = go.Figure(
+        go.Bar(
+            x=table["time"],
+            y=table["queries_per_hour"],
+            marker_color=BLUE,
+            hovertemplate=f"{unit} %{{x:.2f}}: %{{y:,.0f}} queries an hour<extra></extra>",
+        )
+    )
+    lay_out(figure, "When queries come")
+    figure.update_layout(showlegend=False, bargap=0.08)
+    _time_axis(figure, unit, table)
+    figure.update_yaxes(title="Queries per hour", rangemode="tozero")
+    return figure
+
+
+def fill(table: pl.DataFrame, unit: str) -> go.Figure:
+    """Slots with an ad, as a share of all slots."""
+    figure = go.Figure()
+    _line(figure, "filled slots", table["time"], 100 * table["fill"], 0, "%{y:.1f}% of slots filled")
+    lay_out(figure, "How many slots show an ad")
+    figure.update_layout(showlegend=False)
+    _time_axis(figure, unit, table)
+    figure.update_yaxes(title="Filled slots (% of all slots)", ticksuffix="%", range=[0, 102])
+    return figure
+
+
+def revenue(table: pl.DataFrame, unit: str) -> go.Figure:
+    """Revenue per 1,000 queries over the run."""
+    figure = go.Figure()
+    _line(figure, "revenue", table["time"], table["revenue_rpm"], 0, "%{y:,.2f} per 1,000 queries")
+    lay_out(figure, "What a thousand queries earn")
+    figure.update_layout(showlegend=False)
+    _time_axis(figure, unit, table)
+    figure.update_yaxes(title="Revenue per 1,000 queries (currency units)", rangemode="tozero")
+    return figure
+
+
+def latency(table: pl.DataFrame, unit: str, timeout_s: float | None) -> go.Figure:
+    """Median and 95th percentile of the time from a query to its answer, and the time-out."""
+    figure = go.Figure()
+    for number, (name, column) in enumerate(
+        (("median", "latency_p50_s"), ("95th percentile", "latency_p95_s"))
+    ):
+        _line(figure, name, table["time"], 1000 * table[column], number, f"{name} %{{y:,.0f}} ms")
+    if timeout_s is not None:
+        figure.add_hline(y=1000 * timeout_s, line={"color": GREY, "width": 1.5, "dash": "dot"})
+        figure.add_annotation(
+            x=1, xref="paper", xanchor="right", y=1000 * timeout_s, yanchor="bottom", showarrow=False,
+            text="time-out", font={"color": GREY, "size": 12},
+        )  # fmt: skip
+    lay_out(figure, "How long users wait for ads")
+    _time_axis(figure, unit, table)
+    figure.update_yaxes(title="Latency (ms)", rangemode="tozero")
+    return figure
+
+
+def timeouts(table: pl.DataFrame, unit: str) -> go.Figure:
+    """Queries that the scorer did not answer in time."""
+    figure = go.Figure()
+    share = 100 * table["timeout_share"]
+    _line(figure, "timed out", table["time"], share, 5, "%{y:.1f}% timed out")
+    lay_out(figure, "Queries that the scorer answers too late")
+    figure.update_layout(showlegend=False)
+    _time_axis(figure, unit, table)
+    top = share.max()
+    figure.update_yaxes(
+        title="Timed out (% of queries)", ticksuffix="%", range=[0, max(1.0, 1.1 * float(str(top or 0.0)))]
+    )
+    return figure
+
+
+def spending(table: pl.DataFrame, unit: str, *, days: int = 1) -> go.Figure:
+    """Cumulative share of the budgets that each group has spent, and the line of even spending."""
+    figure = go.Figure()
+    end = table["time"].max()
+    figure.add_scatter(
+        x=[0, end], y=[0, 100], mode="lines", name="even spending", hoverinfo="skip",
+        line={"color": GREY, "width": 1.5, "dash": "dot"},
+    )  # fmt: skip
+    for number, (group, rows) in enumerate(_groups(table)):
+        _line(figure, group, rows["time"], 100 * rows["share"], number, f"{group}: %{{y:.1f}}% spent")
+    period = "the day" if days == 1 else f"{days} days"
+    lay_out(figure, f"How the budgets are spent over {period}")
+    _time_axis(figure, unit, table)
+    figure.update_yaxes(title="Spent so far (% of the group's budgets)", ticksuffix="%", range=[0, 102])
+    return figure
+
+
+def accounts(table: pl.DataFrame) -> go.Figure:
+    """What each advertiser has spent of its budget; those who ran out are ringed."""
+    figure = go.Figure()
+    for number, (group, rows) in enumerate(_groups(table)):
+        out = rows["ran_out"].to_list()
+        figure.add_scatter(
+            x=rows["budget"],
+            y=100 * rows["share"],
+            mode="markers",
+            name=group,
+            marker={
+                "color": LINE_COLOURS[number % len(LINE_COLOURS)],
+                "symbol": SYMBOLS[number % len(SYMBOLS)],
+                "size": 8,
+                "opacity": 0.8,
+                "line": {"width": [2 if o else 0 for o in out], "color": VERMILLION},
+            },
+            customdata=[[str(a), "ran out" if o else "did not run out"] for a, o in
+                        zip(rows["advertiser"], out, strict=True)],
+            hovertemplate="advertiser %{customdata[0]}<br>budget %{x:,.2f}, %{y:.1f}% spent, %{customdata[1]}"
+            "<extra></extra>",
+        )  # fmt: skip
+    lay_out(figure, "What each advertiser spent of its budget (ringed: ran out)")
+    figure.update_xaxes(
+        title="Budget (currency units, log scale)", type="log", dtick=1, exponentformat="none"
+    )
+    figure.update_yaxes(title="Spent (% of the budget)", ticksuffix="%", range=[-3, 104], zeroline=False)
+    return figure
+
+
+def prices(table: pl.DataFrame, unit: str, per: str) -> go.Figure:
+    """Mean price by slot; `per` is what is paid for, click or impression."""
+    figure = go.Figure()
+    for number, slot in enumerate(table["slot"].unique().sort().to_list()):
+        rows = table.filter(pl.col("slot") == slot)
+        _line(figure, f"slot {slot}", rows["time"], rows["price"], number, f"slot {slot}: %{{y:.3f}} a {per}")
+    lay_out(figure, "What each slot costs")
+    _time_axis(figure, unit, table)
+    figure.update_yaxes(title=f"Mean price per {per} (currency units)", rangemode="tozero")
+    return figure
+
+
+def _groups(table: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    names = table["group"].unique().sort().to_list()
+    return [(name, table.filter(pl.col("group") == name)) for name in names]
+
+
+def _line(figure: go.Figure, name: str, x: pl.Series, y: pl.Series, number: int, hover: str) -> None:
+    figure.add_scatter(
+        x=x, y=y, mode="lines", name=name, line=line_style(number), hovertemplate=f"{hover}<extra></extra>"
+    )
+
+
+def _time_axis(figure: go.Figure, unit: str, table: pl.DataFrame) -> None:
+    titles = {"hour": "Time of day (hours)", "day": "Time (days)", "minute": "Time (minutes)"}
+    end = float(str(table["time"].max()))
+    step = 3 if unit == "hour" and end <= 24.5 else None
+    figure.update_xaxes(
+        title=titles[unit], range=[0, round(end + 0.4) if unit == "hour" else end], dtick=step
+    )
