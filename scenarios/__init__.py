@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from scenarios.schema import SCORERS, Scenario
     from scenarios.store import StoredResult, list_results, read_result, write_result
     from scenarios.sweep import pareto_front, settle_points
+    from scenarios.sweeps.engine import run_sweep
+    from scenarios.sweeps.folder import SweepResult, list_sweeps, read_sweep
+    from scenarios.sweeps.schema import Sweep, load_sweep, sweep_points
     from scenarios.tuning import Tuned, tune_fusion
 
 __all__ = [
@@ -34,23 +37,30 @@ __all__ = [
     "Settled",
     "StoreError",
     "StoredResult",
+    "Sweep",
+    "SweepResult",
     "Tuned",
     "UserError",
     "dump_scenario",
     "inspect_event",
     "inspect_query",
     "list_results",
+    "list_sweeps",
     "load_experiment",
     "load_scenario",
+    "load_sweep",
     "override",
     "pareto_front",
     "prepare",
     "read_result",
+    "read_sweep",
     "relevance_of",
     "run_experiment",
     "run_scenario",
+    "run_sweep",
     "settle",
     "settle_points",
+    "sweep_points",
     "tune_fusion",
     "write_experiment",
     "write_result",
@@ -68,6 +78,9 @@ _HOMES = {
     "schema": ("SCORERS", "Scenario"),
     "store": ("StoredResult", "list_results", "read_result", "write_result"),
     "sweep": ("pareto_front", "settle_points"),
+    "sweeps.engine": ("run_sweep",),
+    "sweeps.folder": ("SweepResult", "list_sweeps", "read_sweep"),
+    "sweeps.schema": ("Sweep", "load_sweep", "sweep_points"),
     "tuning": ("Tuned", "tune_fusion"),
 }
 

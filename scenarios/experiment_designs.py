@@ -61,7 +61,11 @@ def metric_names() -> list[str]:
 
 def metrics_of(log: SimulationLog, market: Market) -> dict[str, float]:
     """The metrics of `simulator.metrics`, and its totals per thousand queries."""
-    metrics = market_metrics(log, market)
+    return with_rates(market_metrics(log, market))
+
+
+def with_rates(metrics: dict[str, float]) -> dict[str, float]:
+    """Metrics with their totals per thousand queries (`_rpm`) before them."""
     per_thousand = 1000.0 / metrics["queries"] if metrics["queries"] else math.nan
     return {f"{name}_rpm": metrics[name] * per_thousand for name in TOTALS[1:]} | metrics
 

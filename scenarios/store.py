@@ -121,8 +121,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def write_whole_file(path: Path, text: str) -> None:
+def write_whole_file(path: Path, text: str, *, flush: bool = True) -> None:
     """Write a text file, whole or not at all.
+
+    Args:
+        flush: False leaves it to the operating system when the bytes reach the disk. A killed writer still
+            leaves all or nothing; a crash of the machine may leave a damaged file.
 
     Raises:
         StoreError: it cannot be written.
@@ -132,7 +136,8 @@ def write_whole_file(path: Path, text: str) -> None:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY) as folder:
             part = Path(folder) / path.name
             part.write_text(text, encoding="utf-8")
-            _flush_to_disk(part)
+            if flush:
+                _flush_to_disk(part)
             part.replace(path)
     except OSError as error:
         raise StoreError(

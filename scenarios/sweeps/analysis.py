@@ -1,0 +1,70 @@
+"""What a sweep says: which field moves what, and which points are best under a bound."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from scipy.stats import rankdata, spearmanr
+
+from scenarios.sweeps.folder import OBJECTIVES, SweepResult
+from simulator.arrays import FloatArray
+
+
+class Sensitivity(NamedTuple):
+    """How strongly a swept field goes with a metric, over the points.
+
+    For numbers, Spearman's rank correlation in [-1, 1]. For values without an order, the correlation ratio
+    of the ranks in [0, 1]: the root of the share of their variance that lies between the values (its square
+    is Kruskal and Wallis's H over n - 1). Both are NaN where field or metric do not vary.
+    """
+
+    field: str
+    metric: str
+    ordered: bool
+    strength: float
+
+
+def sensitivity(result: SweepResult, metrics: tuple[str, ...] = OBJECTIVES) -> list[Sensitivity]:
+    """Every swept field against every metric; the strongest fields of the first metric come first."""
+    found = []
+    for field in result.sweep.fields:
+        values = result.points[field]
+        ordered = values.dtype == pl.Float64
+        for metric in metrics:
+            target = result.points[metric].to_numpy()
+            known = ~np.isnan(target)
+            kept = values.to_numpy()[known]
+            strength = (rank_correlation if ordered else rank_ratio)(kept, target[known])
+            found.append(Sensitivity(field, metric, ordered, strength))
+    order = {one.field: -abs(np.nan_to_num(one.strength)) for one in found if one.metric == metrics[0]}
+    return sorted(found, key=lambda one: order[one.field])
+
+
+def rank_correlation(values: FloatArray, target: FloatArray) -> float:
+    """Spearman's rank correlation of numbers F[P] with a metric F[P]; NaN where either is constant."""
+    if len(target) < 2 or np.ptp(values) == 0 or np.ptp(target) == 0:
+        return float("nan")
+    return float(spearmanr(values, target).statistic)
+
+
+def rank_ratio(values: np.ndarray, target: FloatArray) -> float:
+    """Correlation ratio of the ranks of a metric F[P] between groups [P]; NaN where either is constant."""
+    if len(target) < 2 or len(set(values)) < 2 or np.ptp(target) == 0:
+        return float("nan")
+    ranks = rankdata(target)
+    group = np.unique(values.astype(str), return_inverse=True)[1]
+    means = np.bincount(group, ranks) / np.bincount(group)
+    return float(np.sqrt(np.var(means[group]) / np.var(ranks)))
+
+
+def best_points(result: SweepResult, max_irrelevant: float, n: int = 10) -> pl.DataFrame:
+    """The n feasible points of most revenue whose share of irrelevant ads is no larger than that."""
+    kept = result.points.filter(pl.col("feasible") & (pl.col("irrelevant_share") <= max_irrelevant))
+    return kept.sort("revenue_rpm", "point", descending=[True, False]).head(n)
+
+
+def front(result: SweepResult) -> pl.DataFrame:
+    """The points of the Pareto front, by their share of irrelevant ads."""
+    return result.points.filter("pareto").sort("irrelevant_share", "point")

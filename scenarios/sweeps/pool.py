@@ -1,0 +1,133 @@
+"""Processes that work through tasks, each of which may be killed at any moment without harm.
+
+Every process has a pipe of its own to the command, so that the end of one is seen at once and takes nothing
+with it but the task in its hands, which another one then gets. Where the command itself is killed, its
+processes find their pipes closed after the task at hand, and end. Processes come from a fork server: a fork
+of a process in which polars has started threads hangs.
+
+This module imports nothing heavy, so that a new process can bound the threads of numpy and polars before
+they are loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple
+
+MOST_DEATHS = 5
+"""A task in whose course so many processes have died is given up."""
+
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
+
+
+class Outcome(NamedTuple):
+    """A task that is done, or the text of why it failed."""
+
+    task: Any
+    error: str | None
+
+
+def work_through(work: str, tasks: Iterable[Any], workers: int) -> Iterator[Outcome]:
+    """Do tasks in any order, and say of each when it is done.
+
+    Args:
+        work: module:attr of a callable without arguments that returns a function of one task.
+        tasks: picklable; handed out one at a time, in order.
+        workers: processes.
+
+    Raises:
+        RuntimeError: processes cannot be started, or die before they do anything.
+    """
+    context = multiprocessing.get_context("forkserver")
+    waiting, deaths = deque(enumerate(tasks)), Counter[int]()
+    processes: dict[Connection, BaseProcess] = {}
+    idle: list[Connection] = []
+    in_hand: dict[Connection, tuple[int, Any]] = {}
+    stillborn = 0
+
+    def start() -> None:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+        process.start()
+        theirs.close()
+        processes[ours] = process
+
+    try:
+        while waiting or in_hand:
+            while len(processes) < min(workers, len(waiting) + len(in_hand)):
+                start()
+            while idle and waiting:
+                free = idle.pop()
+                in_hand[free] = waiting.popleft()
+                with contextlib.suppress(OSError):  # it has just died; the next reading of its pipe says so
+                    free.send(in_hand[free][1])
+            for pipe in wait(list(processes)):
+                assert isinstance(pipe, Connection)
+                try:
+                    said, error = pipe.recv()
+                except (EOFError, OSError):  # killed, or out of memory
+                    process = processes.pop(pipe)
+                    pipe.close()
+                    process.join()
+                    if pipe in idle:
+                        idle.remove(pipe)
+                        continue
+                    if pipe not in in_hand:
+                        stillborn += 1
+                        if stillborn > MOST_DEATHS * workers:
+                            raise RuntimeError(
+                                f"processes die at once (exit code {process.exitcode})"
+                            ) from None
+                        continue
+                    number, task = in_hand.pop(pipe)
+                    deaths[number] += 1
+                    if deaths[number] < MOST_DEATHS:
+                        waiting.appendleft((number, task))
+                    else:
+                        text = f"its process died {MOST_DEATHS} times (exit code {process.exitcode})"
+                        yield Outcome(task, text)
+                    continue
+                if said == "broken":
+                    raise RuntimeError(error)
+                idle.append(pipe)
+                if said == "done":
+                    yield Outcome(in_hand.pop(pipe)[1], error)
+    finally:
+        for process in processes.values():
+            process.kill()
+        for pipe, process in processes.items():
+            process.join()
+            pipe.close()
+
+
+def _serve(pipe: Connection, work: str) -> None:
+    """What a process does: tasks from the pipe until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the command ends its processes itself
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    try:
+        module, _, name = work.partition(":")
+        do: Callable[[Any], None] = getattr(import_module(module), name)()
+    except BaseException:
+        pipe.send(("broken", traceback.format_exc()))
+        return
+    said: tuple[str, str | None] = "ready", None
+    while True:
+        try:
+            pipe.send(said)
+            task = pipe.recv()
+        except (EOFError, OSError):  # the command is gone
+            return
+        try:
+            do(task)
+            said = "done", None
+        except Exception as error:  # whatever a point of the sweep brings to light is kept as its result
+            said = "done", f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"

@@ -1,0 +1,147 @@
+"""A sweep as one HTML page that needs nothing beside it: no scripts, no network, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+import polars as pl
+
+from scenarios.load import dump_scenario
+from scenarios.schema import Scenario
+from scenarios.sweeps.analysis import best_points, front, sensitivity
+from scenarios.sweeps.folder import SweepResult
+from scenarios.sweeps.schema import in_words
+from scenarios.sweeps.svg import Dot, scatter
+from scenarios.sweeps.terminal import cell, figures, strength
+from scenarios.terminal import NAMES
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --faint: #d8dce1; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --paper: #14171a; --faint: #3a4047; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1, h2 { line-height: 1.2; } h2 { margin-top: 2.2rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--faint); text-align: left; vertical-align: top; }
+th.number, td.number { text-align: right; white-space: nowrap; }
+.plot { width: 100%; height: auto; } .plot text { font-size: 12px; fill: var(--ink); }
+.grid { stroke: var(--faint); } .front { fill: none; stroke: var(--ink); stroke-width: 1.5; }
+.dot { opacity: .65; } .dot.bold { opacity: 1; stroke: var(--ink); }
+.legend { list-style: none; display: flex; gap: 1.2rem; padding: 0; }
+.legend span { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em; }
+.note { opacity: .75; } pre { overflow-x: auto; border: 1px solid var(--faint); padding: .7rem; }
+"""
+
+
+def report_html(result: SweepResult, *, max_irrelevant: float = 0.02) -> str:
+    """The page of a sweep.
+
+    Args:
+        max_irrelevant: the best points are those whose share of irrelevant ads is no larger.
+    """
+    sweep = result.sweep
+    fields = [field for field in sweep.fields if field in result.points.columns]
+    seeds = ", ".join(map(str, sweep.seeds)) if len(sweep.seeds) < 8 else f"{len(sweep.seeds)} in all"
+    total = len(sweep.points) * len(sweep.seeds)
+    best, pareto = best_points(result, max_irrelevant), front(result)
+    missing = total - len(result.replicates)
+    unfinished = (
+        f" {missing} of {total} simulations are missing ({len(result.failures)} failed)." if missing else ""
+    )
+    share = f"{100 * max_irrelevant:g}%"
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(sweep.name)}: sweep</title><style>{STYLE}</style></head><body>",
+        f"<h1>Sweep {escape(sweep.name)}</h1>",
+        f"<p>{len(result.points)} points over {escape(', '.join(fields))} of the scenario "
+        f"{escape(sweep.scenario.name)}; {sweep.file.method.replace('_', ' ')}; "
+        f"seeds: {seeds}.{unfinished}</p>",
+        "<h2>Revenue against irrelevant ads</h2>",
+        _plot(result, pareto),
+        '<p class="note">Each dot is a point, the mean over its seeds; the line is the Pareto front: no other '
+        "point has more revenue with fewer irrelevant ads. Rest the pointer on a dot to see its settings.</p>",
+        "<h2>Pareto front</h2>",
+        _table(fields, pareto.iter_rows(named=True)),
+        "<h2>Which field moves what</h2>",
+        _sensitivity(result),
+        '<p class="note">With a sign: Spearman\'s rank correlation over the points. Without one, for values '
+        "that have no order: the correlation ratio of the ranks, from 0 to 1.</p>",
+        f"<h2>Best points with at most {share} irrelevant ads</h2>",
+        _table(fields, best.iter_rows(named=True)) if len(best) else f"<p>No point has at most {share}.</p>",
+        '<p class="note">Revenue in currency per 1000 queries; irrelevant: share of shown ads of true grade 0; '
+        "&plusmn;: standard error over the seeds.</p>",
+        "<h2>Their scenarios</h2>",
+        "<p>Save one as a file; <code>relbid run FILE</code> runs it, and <code>relbid sweep</code> gave "
+        "exactly its figures for the seed it names.</p>",
+        *(_scenario(result, index) for index in dict.fromkeys([*best["point"], *pareto["point"]])),
+        "</body></html>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def scenario_of(result: SweepResult, index: int) -> Scenario:
+    """The exact scenario of a point, with the first of its seeds."""
+    scenario = result.sweep.points[index].scenario
+    name = f"{result.sweep.name[:56]}-{index}"
+    return scenario.model_copy(update={"name": name, "seed": result.sweep.seeds[0]})
+
+
+def _plot(result: SweepResult, pareto: pl.DataFrame) -> str:
+    groups = list(dict.fromkeys(point.scenario.scorer for point in result.sweep.points))
+    dots = []
+    for row in result.points.drop_nans(["revenue_rpm", "irrelevant_share"]).iter_rows(named=True):
+        point = result.sweep.points[row["point"]]
+        label = (
+            f"point {row['point']}: {in_words(point.settings)}\n"
+            f"revenue {row['revenue_rpm']:.2f}, irrelevant {100 * row['irrelevant_share']:.2f}%"
+        )
+        group = groups.index(point.scenario.scorer)
+        dots.append(Dot(100 * row["irrelevant_share"], row["revenue_rpm"], group, label, bool(row["pareto"])))
+    if not dots:
+        return "<p>No point has both figures.</p>"
+    line = [(100 * row["irrelevant_share"], row["revenue_rpm"]) for row in pareto.iter_rows(named=True)]
+    return scatter(
+        dots,
+        line,
+        [NAMES.get(name, name) for name in groups],
+        "Revenue against the share of irrelevant ads",
+        "irrelevant ads, % of those shown",
+        "revenue per 1000 queries",
+    )
+
+
+def _table(fields: list[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    numbers = ("revenue", "&plusmn;", "irrelevant", "&plusmn;")
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("point", *fields))
+    head += "".join(f'<th class="number">{name}</th>' for name in numbers)
+    body = []
+    for row in rows:
+        cells = [f'<td><a href="#point-{row["point"]}">{row["point"]}</a></td>']
+        cells += [f"<td>{escape(cell(row[field]))}</td>" for field in fields]
+        cells += [f'<td class="number">{text}</td>' for text in figures(row)]
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(body)}</table></div>'
+
+
+def _sensitivity(result: SweepResult) -> str:
+    found = sensitivity(result)
+    rows = []
+    for field in dict.fromkeys(one.field for one in found):
+        cells = (f'<td class="number">{strength(one)}</td>' for one in found if one.field == field)
+        rows.append(f"<tr><td>{escape(field)}</td>{''.join(cells)}</tr>")
+    head = '<th>field</th><th class="number">revenue</th><th class="number">irrelevant share</th>'
+    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+
+
+def _scenario(result: SweepResult, index: int) -> str:
+    words = in_words(result.sweep.points[index].settings)
+    text = escape(dump_scenario(scenario_of(result, index)))
+    return (
+        f'<details id="point-{index}"><summary>Point {index}: {escape(words)}</summary>'
+        f"<pre>{text}</pre></details>"
+    )

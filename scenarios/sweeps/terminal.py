@@ -1,0 +1,112 @@
+"""What `relbid sweep` prints."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from scenarios.sweeps.analysis import Sensitivity, front, sensitivity
+from scenarios.sweeps.engine import Estimate
+from scenarios.sweeps.folder import Status, SweepResult
+from scenarios.sweeps.schema import Sweep, in_words
+from scenarios.terminal import NAMES, Section
+
+MOST_ROWS = 20
+
+
+def status_text(status: Status) -> str:
+    """`2.4/s, 3 min left, 1 failed`."""
+    parts = []
+    if status.rate_per_s:
+        parts.append(f"{status.rate_per_s:.2g}/s")
+    if status.left_s is not None:
+        parts.append(f"{duration(status.left_s)} left")
+    if status.failed:
+        parts.append(f"{status.failed} failed")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def estimate_text(sweep: Sweep, found: Estimate, workers: int | None) -> str:
+    """The points of a sweep, and how long they take."""
+    workers = workers or len(os.sched_getaffinity(0))
+    lines = [f"{point.index}: {in_words(point.settings)}" for point in sweep.points]
+    if len(lines) > MOST_ROWS:
+        lines = [*lines[: MOST_ROWS // 2], "...", *lines[-MOST_ROWS // 2 :]]
+    seeds = f"{len(sweep.seeds)} seed{'s' if len(sweep.seeds) > 1 else ''}"
+    done = f", {found.done} of them done" if found.done else ""
+    return "\n".join(
+        [
+            *lines,
+            f"{found.points:,} points x {seeds} = {found.jobs:,} simulations{done}",
+            f"About {duration(found.left_s(workers))} with {workers} processes at {found.job_s:.2g} s each,",
+            f"after scoring {found.worlds} world{'s' if found.worlds > 1 else ''} "
+            f"with {', '.join(found.models)} where that is not done yet",
+        ]
+    )
+
+
+def sweep_tables(result: SweepResult) -> list[Section]:
+    """The Pareto front, and which field moves what."""
+    sweep = result.sweep
+    fields = [field for field in sweep.fields if field in result.points.columns]
+    points = front(result)
+    table = _table("point", *fields, "revenue", "+-", "irrel.", "+-", numbers=4)
+    for row in points.head(MOST_ROWS).iter_rows(named=True):
+        table.add_row(str(row["point"]), *(cell(row[field]) for field in fields), *figures(row))
+    count = f"{len(result.points)} points, {len(sweep.seeds)} seed{'s' if len(sweep.seeds) > 1 else ''} each"
+    more = f"; {len(points) - MOST_ROWS} more in points.parquet" if len(points) > MOST_ROWS else ""
+    note = f"revenue per 1000 queries; irrel.: share of shown ads of grade 0; +-: standard error{more}"
+    sections = [Section(f"{sweep.name}: Pareto front of {count}", table, note)]
+    strengths = _table("field", "revenue", "irrel.", numbers=2)
+    found = sensitivity(result)
+    for field in dict.fromkeys(one.field for one in found):
+        strengths.add_row(field, *(strength(one) for one in found if one.field == field))
+    note = (
+        "with a sign: Spearman's rank correlation over the points; without one, for values that have no\n"
+        "order: the correlation ratio of the ranks"
+    )
+    sections.append(Section("Which field moves what", strengths, note))
+    return sections
+
+
+def cell(value: float | str) -> str:
+    """A field's value."""
+    return NAMES.get(value, value) if isinstance(value, str) else f"{value:g}"
+
+
+def figures(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Revenue and irrelevant share of a point, each with its standard error, if it has one."""
+    several = row["seeds"] > 1
+    return (
+        f"{row['revenue_rpm']:.2f}",
+        f"{row['revenue_rpm_se']:.2f}" if several else "",
+        f"{100 * row['irrelevant_share']:.2f}%",
+        f"{100 * row['irrelevant_share_se']:.2f}%" if several else "",
+    )
+
+
+def strength(one: Sensitivity) -> str:
+    """With a sign where the field has an order; `-` where there is nothing to say."""
+    if math.isnan(one.strength):
+        return "-"
+    return f"{one.strength:+.2f}" if one.ordered else f"{one.strength:.2f}"
+
+
+def _table(*headings: str, numbers: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, heading in enumerate(headings):
+        right = place >= len(headings) - numbers
+        table.add_column(heading, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    return table
