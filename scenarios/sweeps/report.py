@@ -25,7 +25,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.2rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--faint); text-align: left; vertical-align: top; }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--faint); text-align: left;
+  vertical-align: top; }
 th.number, td.number { text-align: right; white-space: nowrap; }
 .plot { width: 100%; height: auto; } .plot text { font-size: 12px; fill: var(--ink); }
 .grid { stroke: var(--faint); } .front { fill: none; stroke: var(--ink); stroke-width: 1.5; }
@@ -63,8 +64,9 @@ def report_html(result: SweepResult, *, max_irrelevant: float = 0.02) -> str:
         f"seeds: {seeds}.{unfinished}</p>",
         "<h2>Revenue against irrelevant ads</h2>",
         _plot(result, pareto),
-        '<p class="note">Each dot is a point, the mean over its seeds; the line is the Pareto front: no other '
-        "point has more revenue with fewer irrelevant ads. Rest the pointer on a dot to see its settings.</p>",
+        '<p class="note">Each dot is a point, the mean over its seeds; the line is the Pareto front: no '
+        "other point has more revenue with fewer irrelevant ads. Rest the pointer on a dot to see its "
+        "settings.</p>",
         "<h2>Pareto front</h2>",
         _table(fields, pareto.iter_rows(named=True)),
         "<h2>Which field moves what</h2>",
@@ -73,8 +75,8 @@ def report_html(result: SweepResult, *, max_irrelevant: float = 0.02) -> str:
         "that have no order: the correlation ratio of the ranks, from 0 to 1.</p>",
         f"<h2>Best points with at most {share} irrelevant ads</h2>",
         _table(fields, best.iter_rows(named=True)) if len(best) else f"<p>No point has at most {share}.</p>",
-        '<p class="note">Revenue in currency per 1000 queries; irrelevant: share of shown ads of true grade 0; '
-        "&plusmn;: standard error over the seeds.</p>",
+        '<p class="note">Revenue in currency per 1000 queries; irrelevant: share of shown ads of true grade '
+        "0; &plusmn;: standard error over the seeds.</p>",
         "<h2>Their scenarios</h2>",
         "<p>Save one as a file; <code>relbid run FILE</code> runs it, and <code>relbid sweep</code> gave "
         "exactly its figures for the seed it names.</p>",
