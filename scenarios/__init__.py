@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scenarios.errors import ScenarioError, StoreError, UserError
-    from scenarios.experiment import ExperimentResult, run_experiment, write_experiment
-    from scenarios.experiment_schema import load_experiment
+    from scenarios.experiments.run import ExperimentResult, run_experiment, write_experiment
+    from scenarios.experiments.schema import load_experiment
     from scenarios.inspection import GRADE_DEFINITIONS, inspect_query
     from scenarios.load import DEFAULT_SCENARIO, dump_scenario, load_scenario, override
     from scenarios.market import Prepared, Progress, Relevance, Settled, prepare, relevance_of, settle
@@ -68,8 +68,8 @@ __all__ = [
 
 _HOMES = {
     "errors": ("ScenarioError", "StoreError", "UserError"),
-    "experiment": ("ExperimentResult", "run_experiment", "write_experiment"),
-    "experiment_schema": ("load_experiment",),
+    "experiments.run": ("ExperimentResult", "run_experiment", "write_experiment"),
+    "experiments.schema": ("load_experiment",),
     "replay.inspection": ("inspect_event",),
     "inspection": ("GRADE_DEFINITIONS", "inspect_query"),
     "load": ("DEFAULT_SCENARIO", "dump_scenario", "load_scenario", "override"),

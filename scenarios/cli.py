@@ -96,9 +96,9 @@ def experiment(
     out: Out = RESULTS,
 ) -> None:
     """Compare arms over many seeds, with intervals. Stopped, the same command goes on where it was."""
-    from scenarios.experiment import check_experiment, run_experiment, write_experiment
-    from scenarios.experiment_schema import load_experiment
-    from scenarios.experiment_terminal import experiment_tables
+    from scenarios.experiments.run import check_experiment, run_experiment, write_experiment
+    from scenarios.experiments.schema import load_experiment
+    from scenarios.experiments.terminal import experiment_tables
     from scenarios.store import check_writable
     from scenarios.terminal import ProgressBars, print_tables
 
@@ -495,7 +495,7 @@ def import_corpus(
     small: Annotated[bool, typer.Option(help="Of ESCI: the reduced set of queries.")] = True,
 ) -> None:
     """Read ads, queries and labels into a corpus that train, evaluate and score take."""
-    from scenarios.own_corpora import import_corpus
+    from scenarios.corpora.own import import_corpus
     from scenarios.terminal import ProgressBars
 
     with ProgressBars() as progress:
@@ -525,7 +525,7 @@ def export_corpus_tables(
 ) -> None:
     """Write a corpus as the tables that `relbid corpus import` reads, with pictures."""
     from relevance.corpus import LabelledCorpus
-    from scenarios.own_corpora import export_corpus_tables
+    from scenarios.corpora.own import export_corpus_tables
     from scenarios.terminal import ProgressBars
     from scenarios.training import training_corpus
 
@@ -552,8 +552,8 @@ def score(
     chunk: Annotated[int, typer.Option(min=1, help="Pairs that are finished at once.")] = 8192,
 ) -> None:
     """Score pairs of queries and ads. Stopped or killed, the same command goes on where it was."""
+    from scenarios.corpora.pair_scores import score_pairs_table
     from scenarios.market import SHIPPED_CHECKPOINT
-    from scenarios.pair_scores import score_pairs_table
     from scenarios.terminal import ProgressBars
 
     with ProgressBars() as progress:

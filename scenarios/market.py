@@ -46,8 +46,8 @@ SHIPPED_CHECKPOINTS: Mapping[str, Path] = {
     "bce": SHIPPED_CHECKPOINT.with_name("checkpoint-bce"),
     "pqvm": SHIPPED_CHECKPOINT.with_name("checkpoint-pqvm"),
 }
-"""Checkpoints of the package by their names in scenario files. pqvm: pre-trained with pseudo-queries. bce: the
-previous kind of model, trained with binary labels and without pseudo-queries."""
+"""Checkpoints of the package by their names in scenario files. pqvm: pre-trained with pseudo-queries. bce:
+the previous kind of model, trained with binary labels and without pseudo-queries."""
 
 
 @dataclass(frozen=True, slots=True)

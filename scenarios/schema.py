@@ -61,7 +61,7 @@ class HcmrmSettings(Settings):
     """Which neural model scores where the scorer is `hcmrm`."""
 
     checkpoint: str | None = None
-    """A folder made by `relbid train`, or the name of one of the package: `shipped` (the default), `pqvm`, `bce`."""
+    """A folder made by `relbid train`, or one of the package: `shipped` (the default), `pqvm` or `bce`."""
     device: Literal["cpu", "cuda"] = "cpu"
 
 
@@ -130,7 +130,6 @@ class Scenario(Settings):
             )
         return world
 
-
     @field_validator("serving")
     @classmethod
     def _known_cheap_scorers(cls, serving: ServingModel, info: ValidationInfo) -> ServingModel:
@@ -167,11 +166,11 @@ class Scenario(Settings):
         if has_loyalty(self.users) and self.traffic.sessions.population == 0:
             raise _out_of_range(
                 "traffic.sessions.population",
-                "must be above 0 where users.return_rate or return_elasticity let users stay away: nobody can "
-                "come back who is a stranger at every visit",
+                "must be above 0 where users.return_rate or return_elasticity let users stay away: who is a "
+                "stranger at every visit cannot come back",
             )
         if self.users.conversion_rate == 0:
-            wants = [one.policy for one in self.bidders.policies if one.policy in ("target_cpa", "target_roas")]
+            wants = [one.policy for one in self.bidders.policies if one.policy.startswith("target_")]
             wants += ["bidders.churn.least_return"] if self.bidders.churn.least_return > 0 else []
             if wants:
                 raise _out_of_range(

@@ -35,6 +35,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from scenarios.errors import ScenarioError, did_you_mean
+from scenarios.experiment_designs import metric_names
 from scenarios.load import (
     DISCRIMINATOR,
     FileKind,
@@ -205,6 +206,14 @@ class SweepFile(Settings):
     ) = None
     """Replicates of each point: how many, from 1 on, or which. Without, the scenario's own seed."""
     constraints: tuple[Constraint, ...] = ()
+    maximise: str = "revenue_rpm"
+    """The metric that a point should have much of ..."""
+    minimise: str = "irrelevant_share"
+    """... with little of this one."""
+
+    @property
+    def objectives(self) -> tuple[str, str]:
+        return self.maximise, self.minimise
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -293,7 +302,7 @@ def load_sweep(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) ->
     set_over(load_scenario(base, own), common, source, "common")
     texts = [setting(field, value) for field, (_, value) in common.items()]
     scenario = load_scenario(base, [*own, *texts, *overrides])
-    _check_constraints(file, source)
+    _check_names(file, source)
     return Sweep(file, scenario, _points(file, scenario, source))
 
 
@@ -351,7 +360,9 @@ def _made(scenario: Scenario, values: Mapping[str, JsonValue], source: Source) -
         raise ScenarioError(f"{where}: at the point {in_words(values)}: {reason}{also}") from None
 
 
-def _check_constraints(file: SweepFile, source: Source) -> None:
+def _check_names(file: SweepFile, source: Source) -> None:
+    """Fields and metrics that constraints and objectives name."""
+    metrics: dict[tuple[str | int, ...], str] = {("maximise",): file.maximise, ("minimise",): file.minimise}
     for place, one in enumerate(file.constraints):
         if one.field is not None and one.field not in file.over:
             raise ScenarioError(
@@ -359,11 +370,11 @@ def _check_constraints(file: SweepFile, source: Source) -> None:
                 f"{did_you_mean(one.field, file.over)} (swept are {', '.join(file.over)})"
             )
         if one.metric is not None:
-            from scenarios.experiment_designs import metric_names  # imports the simulator
-
-            known = metric_names()
-            if one.metric not in known:
-                raise ScenarioError(
-                    f"{source.at('constraints', place, 'metric')}: unknown metric '{one.metric}'"
-                    f"{did_you_mean(one.metric, known)} (there are {', '.join(known)})"
-                )
+            metrics["constraints", place, "metric"] = one.metric
+    known = metric_names()
+    for path, metric in metrics.items():
+        if metric not in known:
+            raise ScenarioError(
+                f"{source.at(*path)}: unknown metric '{metric}'{did_you_mean(metric, known)} "
+                f"(there are {', '.join(known)})"
+            )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scenarios.experiment_designs import with_rates
+from scenarios.experiments.designs import with_rates
 from scenarios.market import Prepared, Relevance, settle
 from scenarios.replicates import ModelKey, model_of
 from scenarios.schema import Scenario

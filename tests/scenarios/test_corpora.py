@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from relevance.corpus import SPLITS, CorpusError, LabelledCorpus
-from scenarios.corpora import hash_share, read_tables, write_tables
+from scenarios.corpora.key_frames import picture_frames, scene_middles, video_frames
+from scenarios.corpora.labelled import hash_share, read_tables, write_tables
+from scenarios.corpora.own import export_corpus_tables, import_corpus, schema_of
+from scenarios.corpora.public import read_esci, read_wands
 from scenarios.errors import StoreError
-from scenarios.key_frames import picture_frames, scene_middles, video_frames
-from scenarios.own_corpora import export_corpus_tables, import_corpus, schema_of
-from scenarios.public_corpora import read_esci, read_wands
 from simulator.world import WorldConfig, labelled_corpus
 
 

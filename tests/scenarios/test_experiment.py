@@ -11,12 +11,12 @@ import pytest
 
 from scenarios import ScenarioError, load_scenario, prepare, relevance_of
 from scenarios import cache as disk
-from scenarios import experiment as module
-from scenarios.experiment import check_experiment, run_experiment, write_experiment
-from scenarios.experiment_designs import arm_of_arrival, budget_split, full, query_split
-from scenarios.experiment_schema import load_experiment
+from scenarios.experiments import run as module
+from scenarios.experiments.designs import arm_of_arrival, budget_split, full, query_split
+from scenarios.experiments.run import check_experiment, run_experiment, write_experiment
+from scenarios.experiments.schema import load_experiment
+from scenarios.experiments.statistics import compare
 from scenarios.market import market_of, thin
-from scenarios.statistics import compare
 from simulator.arrays import MICROS
 from simulator.engine import simulate
 from simulator.fusion import Product
@@ -116,7 +116,7 @@ def test_three_arms_get_a_third_each(small):
 def test_a_budget_split_gives_each_arm_its_part_of_every_budget(small, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "scenarios.experiment_designs.simulate", lambda market: seen.append(market) or simulate(market)
+        "scenarios.experiments.designs.simulate", lambda market: seen.append(market) or simulate(market)
     )
     market = day(small)
     budget_split([market, market])

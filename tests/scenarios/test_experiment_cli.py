@@ -140,8 +140,8 @@ def test_a_killed_experiment_loses_only_what_was_in_flight(folder, ran, tmp_path
 def test_bad_files_leave_one_message_and_nothing_behind(tmp_path, text, message):
     """In this process: what the command line does with such an error is tested in test_cli.py."""
     from scenarios.cli import _user_errors
-    from scenarios.experiment import check_experiment
-    from scenarios.experiment_schema import load_experiment
+    from scenarios.experiments.run import check_experiment
+    from scenarios.experiments.schema import load_experiment
 
     path = tmp_path / "bad.yaml"
     path.write_text("schema: 1\nname: bad\nbaseline: A\n" + text)

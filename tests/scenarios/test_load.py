@@ -216,7 +216,7 @@ MESSAGES = {
     "unknown rule": (
         HEAD + "fusion:\n  rule: prodct\n",
         "s.yaml, line 4, fusion.rule: unknown rule 'prodct'; did you mean 'product'? "
-        "(there are product, gate, soft_gate, linear, tiers, exponential, learnt, custom)",
+        "(there are product, gate, soft_gate, linear, tiers, exponential, learnt, formula, custom)",
     ),
     "unknown scorer": (
         HEAD + "scorer: hcmr\n",
@@ -387,3 +387,19 @@ def test_whatever_is_set_the_answer_is_a_scenario_or_one_message(text):
         load_scenario(DEFAULT_SCENARIO, [f"fusion.relevance={text}"])
     except ScenarioError as error:
         assert "fusion.relevance" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["users.return_elasticity=2"], "traffic.sessions.population: must be above 0"),
+        (
+            ["bidders.churn.least_return=1"],
+            "users.conversion_rate: must be above 0: bidders.churn.least_return",
+        ),
+        (["bidders.policies=[{policy: target_cpa, share: 1.0}]"], "must be above 0: target_cpa looks at"),
+    ],
+)
+def test_blocks_that_need_one_another_say_so(settings, message):
+    with pytest.raises(ScenarioError, match=re.escape(message)):
+        load_scenario(DEFAULT_SCENARIO, settings)

@@ -16,10 +16,10 @@ from relevance.hcmrm import HcmrmScorer
 from relevance.oracle import GRADE_GAIN
 from scenarios import pair_scores
 from scenarios.cli import main
+from scenarios.corpora.own import export_corpus_tables, import_corpus
+from scenarios.corpora.pair_scores import score_pairs_table
 from scenarios.errors import UserError
 from scenarios.market import SHIPPED_CHECKPOINT
-from scenarios.own_corpora import export_corpus_tables, import_corpus
-from scenarios.pair_scores import score_pairs_table
 from tests.relevance.test_importing import ALBEF
 from tests.relevance.tiny import tiny_corpus
 from tests.scenarios.test_cli import REPOSITORY

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenarios.statistics import (
+from scenarios.experiments.statistics import (
     bootstrap_interval,
     compare,
     detectable,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from relevance.corpus import CorpusError, LabelledCorpus
-from scenarios.corpora import Progress, read_tables, write_tables
-from scenarios.key_frames import Choice
-from scenarios.public_corpora import ESCI_FILES, WANDS_FILES, read_esci, read_wands
+from scenarios.corpora.key_frames import Choice
+from scenarios.corpora.labelled import Progress, read_tables, write_tables
+from scenarios.corpora.public import ESCI_FILES, WANDS_FILES, read_esci, read_wands
 from scenarios.store import check_free, whole_folder
 from scenarios.tables import SUFFIXES
 

@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from scenarios import statistics
 from scenarios.errors import ScenarioError, did_you_mean
-from scenarios.experiment_designs import TOTALS, budget_split, full, metric_names, query_split
-from scenarios.experiment_schema import Plan, dump_experiment
-from scenarios.experiment_summary import SPLITS, interference, summarise
+from scenarios.experiments import statistics
+from scenarios.experiments.designs import TOTALS, budget_split, full, metric_names, query_split
+from scenarios.experiments.schema import Plan, dump_experiment
+from scenarios.experiments.summary import SPLITS, interference, summarise
 from scenarios.load import dump_scenario
 from scenarios.market import Prepared, Progress, Relevance, check_scorers, market_of
 from scenarios.replicates import (

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from relevance.corpus import CorpusError, FrameArray, LabelledCorpus
-from scenarios.corpora import hash_share, labelled, plain
+from scenarios.corpora.labelled import hash_share, labelled, plain
 from scenarios.tables import Table
 
 ESCI_GRADE: Mapping[str, int] = {"E": 3, "S": 2, "C": 1, "I": 0}

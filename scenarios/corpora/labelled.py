@@ -22,8 +22,8 @@ import polars as pl
 from PIL import Image
 
 from relevance.corpus import SPLITS, Corpus, CorpusError, FrameArray, LabelledCorpus, Labels
+from scenarios.corpora.key_frames import Choice, FrameError, picture_frames, video_frames
 from scenarios.errors import did_you_mean
-from scenarios.key_frames import Choice, FrameError, picture_frames, video_frames
 from scenarios.tables import Table
 
 Progress = Callable[[str, int, int], None]

@@ -8,8 +8,8 @@ from dataclasses import asdict
 import numpy as np
 import polars as pl
 
-from scenarios import statistics
-from scenarios.experiment_schema import Plan
+from scenarios.experiments import statistics
+from scenarios.experiments.schema import Plan
 from simulator.arrays import FloatArray
 
 SPLITS = ("query_split", "budget_split")

@@ -9,7 +9,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from scenarios.experiment import ExperimentResult
+from scenarios.experiments.run import ExperimentResult
 from scenarios.terminal import Section
 
 _CONFIDENCE_NOTE = """\

@@ -1,0 +1,1 @@
+"""Experiments: arms over one scenario, replicated over seeds, with intervals."""
