@@ -128,6 +128,28 @@ class LearntRule(Settings):
         return fusion.Learnt(self.rel_knots, self.rel_weights, self.pctr_knots, self.pctr_weights)
 
 
+class FormulaRule(Settings):
+    """An expression in b (bid), q (pctr) and r (relevance)."""
+
+    rule: Literal["formula"]
+    expression: str = "b * q * r"
+    """Of + - * / ^, parentheses, min, max, exp, log and sqrt; the score must rise in b."""
+
+    @field_validator("expression")
+    @classmethod
+    def _sound(cls, expression: str) -> str:
+        try:
+            rule = fusion.Formula(expression)
+        except fusion.FormulaError as error:
+            raise PydanticCustomError("formula", "{message}", {"message": str(error)}) from None
+        if faults := fusion.check_rule(rule):
+            raise PydanticCustomError("formula", "{message}", {"message": "; ".join(faults)})
+        return expression
+
+    def build(self) -> fusion.FusionRule:
+        return fusion.Formula(self.expression)
+
+
 class CustomRule(Settings):
     """A rule of your own, tried by `simulator.fusion.check_rule` before it is used."""
 
@@ -163,7 +185,14 @@ class CustomRule(Settings):
 
 
 BuiltInRule: TypeAlias = (
-    ProductRule | GateRule | SoftGateRule | LinearRule | TiersRule | ExponentialRule | LearntRule
+    ProductRule
+    | GateRule
+    | SoftGateRule
+    | LinearRule
+    | TiersRule
+    | ExponentialRule
+    | LearntRule
+    | FormulaRule
 )
 FusionSettings = Annotated[BuiltInRule | CustomRule, Field(discriminator="rule")]
 
@@ -175,5 +204,6 @@ RULE_SETTINGS: Mapping[str, type[Settings]] = {
     "tiers": TiersRule,
     "exponential": ExponentialRule,
     "learnt": LearntRule,
+    "formula": FormulaRule,
 }
 """The rules of `simulator.fusion.RULES` by the same names."""

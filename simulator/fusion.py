@@ -20,6 +20,8 @@ from typing import Any, Protocol, runtime_checkable
 from array_api_compat import array_namespace
 
 from simulator.arrays import AnyArray
+from simulator.formula import Formula as Formula
+from simulator.formula import FormulaError as FormulaError
 
 
 @runtime_checkable
@@ -325,6 +327,7 @@ RULES: Mapping[str, type[Any]] = MappingProxyType(
         "tiers": Tiers,
         "exponential": Exponential,
         "learnt": Learnt,
+        "formula": Formula,
     }
 )
 

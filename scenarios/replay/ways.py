@@ -16,8 +16,9 @@ from scenarios.sweep import points_of
 from simulator.fusion import FusionRule, Product
 
 THRESHOLDS = (0.3, 0.6)
-RULES = tuple(name for name in RULE_SETTINGS if name != "learnt")
-"""What is tried where nothing is said; a learnt rule is for those who have learnt its weights."""
+RULES = tuple(name for name in RULE_SETTINGS if name not in ("learnt", "formula"))
+"""What is tried where nothing is said; a learnt rule is for those who have learnt its weights, and a formula
+for those who have written one."""
 
 
 class Entry(NamedTuple):

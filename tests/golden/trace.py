@@ -13,7 +13,18 @@ import numpy as np
 from simulator import bidders, journey
 from simulator.arrays import MICROS, FloatArray, to_micros
 from simulator.bidders import BidderModel
-from simulator.fusion import RULES, Exponential, FusionRule, Gate, Learnt, Linear, Product, SoftGate, Tiers
+from simulator.fusion import (
+    RULES,
+    Exponential,
+    Formula,
+    FusionRule,
+    Gate,
+    Learnt,
+    Linear,
+    Product,
+    SoftGate,
+    Tiers,
+)
 from simulator.ledger import UNLIMITED, Ledger
 from simulator.market import AuctionModel, Market
 from simulator.users import UserModel
@@ -30,6 +41,7 @@ RULE_OF_TRACE: dict[str, FusionRule] = {
     "soft_gate": SoftGate(threshold=0.3, floor=0.25),
     "exponential": Exponential(gain=2.0),
     "learnt": Learnt((0.0, 0.5, 1.0), (1.5, 0.5), pctr_knots=(0.4,), pctr_weights=(1.0, 0.5)),
+    "formula": Formula("b * q * max(r, 0.1)^0.5"),
 }
 # Of each mechanism, what its traces are of: a mechanism without an entry has no trace, which fails a test.
 TRACES_OF_MECHANISM: dict[str, tuple[str, ...]] = {

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from simulator.fusion import (
     RULES,
     Exponential,
+    Formula,
     FusionRule,
     Gate,
     Learnt,
@@ -42,6 +43,8 @@ RULE_EXAMPLES: list[FusionRule] = [
     Learnt(),
     Learnt((0.0, 0.1, 1.0), (3.0, 0.0), pctr_knots=(0.02, 0.1), pctr_weights=(2.0, 0.5, 1.0)),
     Learnt((0.2, 0.6), (1.0,), pctr_knots=(0.05,), pctr_weights=(0.0, 0.0)),
+    Formula("b^0.7 * q * max(r, 0.1)"),
+    Formula("q * (b - 0.5 * (1 - r)) + 0.01 * log(1 + b)"),
 ]
 
 positive = st.floats(0.01, 100.0)
