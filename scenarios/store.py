@@ -109,7 +109,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     root = folder.parent
     with _naming(root):
         root.mkdir(parents=True, exist_ok=True)
-        _remove_stale(root)
+        remove_stale(root)
         part = Path(tempfile.mkdtemp(dir=root, prefix=TEMPORARY))
         try:
             part.chmod(0o755)  # mkdtemp's 0700 would keep other users from reading results
@@ -183,7 +183,8 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
         _flush_to_disk(folder.parent)
 
 
-def _remove_stale(root: Path) -> None:
+def remove_stale(root: Path) -> None:
+    """Remove what writers that were killed long ago have left in a folder."""
     for path in root.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > STALE_AFTER_S:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata, spearmanr
 
-from scenarios.sweeps.folder import OBJECTIVES, SweepResult
+from scenarios.sweeps.folder import SweepResult
 from simulator.arrays import FloatArray
 
 
@@ -26,9 +26,13 @@ class Sensitivity(NamedTuple):
     strength: float
 
 
-def sensitivity(result: SweepResult, metrics: tuple[str, ...] = OBJECTIVES) -> list[Sensitivity]:
-    """Every swept field against every metric; the strongest fields of the first metric come first."""
+def sensitivity(result: SweepResult, metrics: tuple[str, ...] = ()) -> list[Sensitivity]:
+    """Every swept field against every metric, the sweep's objectives by default.
+
+    The strongest fields of the first metric come first.
+    """
     found = []
+    metrics = metrics or result.sweep.file.objectives
     for field in result.sweep.fields:
         values = result.points[field]
         ordered = values.dtype == pl.Float64
@@ -60,11 +64,12 @@ def rank_ratio(values: np.ndarray, target: FloatArray) -> float:
 
 
 def best_points(result: SweepResult, max_irrelevant: float, n: int = 10) -> pl.DataFrame:
-    """The n feasible points of most revenue whose share of irrelevant ads is no larger than that."""
+    """The n best feasible points, by the first objective, whose share of irrelevant ads is no larger."""
     kept = result.points.filter(pl.col("feasible") & (pl.col("irrelevant_share") <= max_irrelevant))
-    return kept.sort("revenue_rpm", "point", descending=[True, False]).head(n)
+    gain = result.sweep.file.maximise
+    return kept.drop_nans(gain).sort(gain, "point", descending=[True, False]).head(n)
 
 
 def front(result: SweepResult) -> pl.DataFrame:
-    """The points of the Pareto front, by their share of irrelevant ads."""
-    return result.points.filter("pareto").sort("irrelevant_share", "point")
+    """The points of the Pareto front, from the least of what is to be minimised."""
+    return result.points.filter("pareto").sort(result.sweep.file.minimise, "point")

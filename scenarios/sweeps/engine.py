@@ -32,7 +32,7 @@ from scenarios.replicates import (
     replicates_folder,
 )
 from scenarios.schema import PREPARED, Scenario
-from scenarios.store import write_whole_file
+from scenarios.store import remove_stale, write_whole_file
 from scenarios.sweeps import pool
 from scenarios.sweeps.folder import (
     Status,
@@ -85,6 +85,7 @@ def run_sweep(
     folder = sweep_folder(out, sweep)
     with alone_in(folder):
         remove_leftovers(folder, [WORK])
+        remove_stale(replicates_folder(out))
         write_whole_file(folder / "scenario.yaml", dump_scenario(sweep.scenario))
         write_whole_file(folder / "sweep.yaml", dump_sweep(sweep))
         run = _Run(sweep, folder, out, workers, retry_failed, report, clock)

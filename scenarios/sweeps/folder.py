@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from scenarios.errors import StoreError
@@ -31,8 +32,6 @@ from scenarios.sweep import pareto_front
 from scenarios.sweeps.schema import Sweep, dump_sweep, load_sweep
 
 SWEEPS = "sweeps"
-OBJECTIVES = ("revenue_rpm", "irrelevant_share")
-"""What a sweep trades off: more of the first, less of the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +59,9 @@ class SweepResult:
 
     `replicates` has one row per point and seed: point, seed, the swept fields (a value that is neither number
     nor text as JSON), and all metrics. `points` has one row per point with the means over its seeds, the
-    standard errors revenue_rpm_se and irrelevant_share_se (null for a single seed), `seeds` (how many),
-    `feasible` (whether it keeps to the constraints) and `pareto` (no other feasible point has more revenue
-    and a smaller irrelevant share).
+    standard errors of the two objectives, e.g. revenue_rpm_se and irrelevant_share_se (null for a single
+    seed), `seeds` (how many), `feasible` (whether it keeps to the constraints) and `pareto` (no other
+    feasible point is better in both objectives, or in one and as good in the other).
     """
 
     folder: Path
@@ -181,7 +180,7 @@ def means_of(sweep: Sweep, replicates: pl.DataFrame) -> pl.DataFrame:
     """One row per point, see `SweepResult`."""
     fields = [name for name in sweep.fields if name in replicates.columns]
     metrics = [name for name in replicates.columns if name not in ("point", "seed", *fields)]
-    errors = [(pl.col(name).std() / pl.len().sqrt()).alias(f"{name}_se") for name in OBJECTIVES]
+    errors = [(pl.col(name).std() / pl.len().sqrt()).alias(f"{name}_se") for name in sweep.file.objectives]
     table = (
         replicates.group_by("point", maintain_order=True)
         .agg(*(pl.col(name).first() for name in fields), *(pl.col(name).mean() for name in metrics),
@@ -192,9 +191,8 @@ def means_of(sweep: Sweep, replicates: pl.DataFrame) -> pl.DataFrame:
         all(one.metric is None or one.holds(row[one.metric]) for one in sweep.file.constraints)
         for row in table.iter_rows(named=True)
     ]
-    gain = table["revenue_rpm"].to_numpy().copy()
-    gain[[not kept for kept in feasible]] = float("nan")
-    front = pareto_front(gain, table["irrelevant_share"].to_numpy())
+    gain, harm = (table[name].to_numpy() for name in sweep.file.objectives)
+    front = pareto_front(np.where(feasible, gain, np.nan), harm)
     return table.with_columns(pl.Series("feasible", feasible), pl.Series("pareto", front))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Any
 
 import polars as pl
 
@@ -14,7 +12,7 @@ from scenarios.sweeps.analysis import best_points, front, sensitivity
 from scenarios.sweeps.folder import SweepResult
 from scenarios.sweeps.schema import in_words
 from scenarios.sweeps.svg import Dot, scatter
-from scenarios.sweeps.terminal import cell, figures, strength
+from scenarios.sweeps.terminal import amount, cell, figures, is_share, strength
 from scenarios.terminal import NAMES
 
 STYLE = """
@@ -47,6 +45,7 @@ def report_html(result: SweepResult, *, max_irrelevant: float = 0.02) -> str:
     fields = [field for field in sweep.fields if field in result.points.columns]
     seeds = ", ".join(map(str, sweep.seeds)) if len(sweep.seeds) < 8 else f"{len(sweep.seeds)} in all"
     total = len(sweep.points) * len(sweep.seeds)
+    gain, harm = sweep.file.objectives
     best, pareto = best_points(result, max_irrelevant), front(result)
     missing = total - len(result.replicates)
     unfinished = (
@@ -62,20 +61,20 @@ def report_html(result: SweepResult, *, max_irrelevant: float = 0.02) -> str:
         f"<p>{len(result.points)} points over {escape(', '.join(fields))} of the scenario "
         f"{escape(sweep.scenario.name)}; {sweep.file.method.replace('_', ' ')}; "
         f"seeds: {seeds}.{unfinished}</p>",
-        "<h2>Revenue against irrelevant ads</h2>",
+        f"<h2>{escape(gain)} against {escape(harm)}</h2>",
         _plot(result, pareto),
         '<p class="note">Each dot is a point, the mean over its seeds; the line is the Pareto front: no '
-        "other point has more revenue with fewer irrelevant ads. Rest the pointer on a dot to see its "
+        "other feasible point is better in both. Rest the pointer on a dot to see its "
         "settings.</p>",
         "<h2>Pareto front</h2>",
-        _table(fields, pareto.iter_rows(named=True)),
+        _table(result, fields, pareto),
         "<h2>Which field moves what</h2>",
         _sensitivity(result),
         '<p class="note">With a sign: Spearman\'s rank correlation over the points. Without one, for values '
         "that have no order: the correlation ratio of the ranks, from 0 to 1.</p>",
         f"<h2>Best points with at most {share} irrelevant ads</h2>",
-        _table(fields, best.iter_rows(named=True)) if len(best) else f"<p>No point has at most {share}.</p>",
-        '<p class="note">Revenue in currency per 1000 queries; irrelevant: share of shown ads of true grade '
+        _table(result, fields, best) if len(best) else f"<p>No point has at most {share}.</p>",
+        '<p class="note">_rpm: per 1000 queries, in currency; irrelevant_share: of shown ads of true grade '
         "0; &plusmn;: standard error over the seeds.</p>",
         "<h2>Their scenarios</h2>",
         "<p>Save one as a file; <code>relbid run FILE</code> runs it, and <code>relbid sweep</code> gave "
@@ -96,36 +95,41 @@ def scenario_of(result: SweepResult, index: int) -> Scenario:
 def _plot(result: SweepResult, pareto: pl.DataFrame) -> str:
     groups = list(dict.fromkeys(point.scenario.scorer for point in result.sweep.points))
     dots = []
-    for row in result.points.drop_nans(["revenue_rpm", "irrelevant_share"]).iter_rows(named=True):
+    gain, harm = result.sweep.file.objectives
+    scales = {metric: 100.0 if is_share(metric) else 1.0 for metric in (gain, harm)}
+    for row in result.points.drop_nans([gain, harm]).iter_rows(named=True):
         point = result.sweep.points[row["point"]]
         label = (
             f"point {row['point']}: {in_words(point.settings)}\n"
-            f"revenue {row['revenue_rpm']:.2f}, irrelevant {100 * row['irrelevant_share']:.2f}%"
+            f"{gain} {amount(gain, row[gain])}, {harm} {amount(harm, row[harm])}"
         )
         group = groups.index(point.scenario.scorer)
-        dots.append(Dot(100 * row["irrelevant_share"], row["revenue_rpm"], group, label, bool(row["pareto"])))
+        dots.append(
+            Dot(scales[harm] * row[harm], scales[gain] * row[gain], group, label, bool(row["pareto"]))
+        )
     if not dots:
         return "<p>No point has both figures.</p>"
-    line = [(100 * row["irrelevant_share"], row["revenue_rpm"]) for row in pareto.iter_rows(named=True)]
+    line = [(scales[harm] * row[harm], scales[gain] * row[gain]) for row in pareto.iter_rows(named=True)]
     return scatter(
         dots,
         line,
         [NAMES.get(name, name) for name in groups],
-        "Revenue against the share of irrelevant ads",
-        "irrelevant ads, % of those shown",
-        "revenue per 1000 queries",
+        f"{gain} against {harm}",
+        f"{harm}, %" if is_share(harm) else harm,
+        f"{gain}, %" if is_share(gain) else gain,
     )
 
 
-def _table(fields: list[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    numbers = ("revenue", "&plusmn;", "irrelevant", "&plusmn;")
+def _table(result: SweepResult, fields: list[str], points: pl.DataFrame) -> str:
+    gain, harm = map(escape, result.sweep.file.objectives)
+    numbers = (gain, "&plusmn;", harm, "&plusmn;")
     head = "".join(f"<th>{escape(name)}</th>" for name in ("point", *fields))
     head += "".join(f'<th class="number">{name}</th>' for name in numbers)
     body = []
-    for row in rows:
+    for row in points.iter_rows(named=True):
         cells = [f'<td><a href="#point-{row["point"]}">{row["point"]}</a></td>']
         cells += [f"<td>{escape(cell(row[field]))}</td>" for field in fields]
-        cells += [f'<td class="number">{text}</td>' for text in figures(row)]
+        cells += [f'<td class="number">{text}</td>' for text in figures(result.sweep, row)]
         body.append(f"<tr>{''.join(cells)}</tr>")
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(body)}</table></div>'
 
@@ -136,7 +140,9 @@ def _sensitivity(result: SweepResult) -> str:
     for field in dict.fromkeys(one.field for one in found):
         cells = (f'<td class="number">{strength(one)}</td>' for one in found if one.field == field)
         rows.append(f"<tr><td>{escape(field)}</td>{''.join(cells)}</tr>")
-    head = '<th>field</th><th class="number">revenue</th><th class="number">irrelevant share</th>'
+    head = "<th>field</th>" + "".join(
+        f'<th class="number">{escape(metric)}</th>' for metric in result.sweep.file.objectives
+    )
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 

@@ -35,7 +35,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from scenarios.errors import ScenarioError, did_you_mean
-from scenarios.experiment_designs import metric_names
+from scenarios.experiments.designs import metric_names
 from scenarios.load import (
     DISCRIMINATOR,
     FileKind,

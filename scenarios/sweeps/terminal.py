@@ -62,14 +62,15 @@ def sweep_tables(result: SweepResult) -> list[Section]:
     sweep = result.sweep
     fields = [field for field in sweep.fields if field in result.points.columns]
     points = front(result)
-    table = _table("point", *fields, "revenue", "+-", "irrel.", "+-", numbers=4)
+    names = [short(metric) for metric in sweep.file.objectives]
+    table = _table("point", *fields, names[0], "+-", names[1], "+-", numbers=4)
     for row in points.head(MOST_ROWS).iter_rows(named=True):
-        table.add_row(str(row["point"]), *(cell(row[field]) for field in fields), *figures(row))
+        table.add_row(str(row["point"]), *(cell(row[field]) for field in fields), *figures(sweep, row))
     count = f"{len(result.points)} points, {len(sweep.seeds)} seed{'s' if len(sweep.seeds) > 1 else ''} each"
     more = f"; {len(points) - MOST_ROWS} more in points.parquet" if len(points) > MOST_ROWS else ""
-    note = f"revenue per 1000 queries; irrel.: share of shown ads of grade 0; +-: standard error{more}"
+    note = f"_rpm: per 1000 queries; irrel.: share of shown ads of grade 0; +-: standard error{more}"
     sections = [Section(f"{sweep.name}: Pareto front of {count}", table, note)]
-    strengths = _table("field", "revenue", "irrel.", numbers=2)
+    strengths = _table("field", *names, numbers=2)
     found = sensitivity(result)
     for field in dict.fromkeys(one.field for one in found):
         strengths.add_row(field, *(strength(one) for one in found if one.field == field))
@@ -86,15 +87,34 @@ def cell(value: float | str) -> str:
     return NAMES.get(value, value) if isinstance(value, str) else f"{value:g}"
 
 
-def figures(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    """Revenue and irrelevant share of a point, each with its standard error, if it has one."""
-    several = row["seeds"] > 1
+def figures(sweep: Sweep, row: Mapping[str, Any]) -> list[str]:
+    """The objectives of a point, each with its standard error, if it has one."""
+    cells = []
+    for metric in sweep.file.objectives:
+        cells.append(amount(metric, row[metric]))
+        cells.append(amount(metric, row[f"{metric}_se"]) if row["seeds"] > 1 else "")
+    return cells
+
+
+def amount(metric: str, value: float) -> str:
+    """A metric, shares in per cent."""
     return (
-        f"{row['revenue_rpm']:.2f}",
-        f"{row['revenue_rpm_se']:.2f}" if several else "",
-        f"{100 * row['irrelevant_share']:.2f}%",
-        f"{100 * row['irrelevant_share_se']:.2f}%" if several else "",
+        f"{100 * value:.2f}%"
+        if is_share(metric)
+        else f"{value:,.4g}"
+        if abs(value) < 100
+        else f"{value:,.2f}"
     )
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of something."""
+    return metric.endswith(("_share", "_weighted", "ctr", "fill"))
+
+
+def short(metric: str) -> str:
+    """A metric as the heading of a column."""
+    return {"irrelevant_share": "irrel."}.get(metric, metric)
 
 
 def strength(one: Sensitivity) -> str:
