@@ -25,6 +25,7 @@ def main() -> None:
         ),
         st.Page(HERE / "views" / "inspector.py", title="Auction inspector", icon=":material/search:"),
         st.Page(HERE / "views" / "market.py", title="Market", icon=":material/storefront:"),
+        st.Page(HERE / "views" / "formula.py", title="Formula", icon=":material/function:"),
     ]
     folders = session.stored_results()
     page = st.navigation(pages, position="top" if folders else "hidden")
@@ -34,8 +35,9 @@ def main() -> None:
     for notice in st.session_state.get("notices", ()):
         st.warning(notice)
     # A page's own widget is forgotten when its page is left; writing it back keeps it.
-    if "query" in st.session_state:
-        st.session_state["query"] = st.session_state["query"]
+    for key in ("query", "event", "expression", "formula-scorer", "rate"):
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
     folder = sidebar.choose_result(folders)
     try:
         result = session.result(folder)
@@ -44,7 +46,7 @@ def main() -> None:
         st.error(f"This result cannot be opened.\n\n{error}")
         st.write("Run it again (`make run`), or choose another result in the sidebar.")
         return
-    ranks = page.title not in ("Market",)
+    ranks = page.title not in ("Market", "Formula")
     setting = sidebar.choose_setting(result.scenario, draw=ranks)
     session.open_for_pages(session.Opened(result, prepared, setting))
     page.run()

@@ -30,6 +30,9 @@ from scenarios import (
 LIVE_QUERIES = 100_000
 """A slider settles at most this many of the day's queries, so that it answers within about a second."""
 
+RULE_QUERIES = 25_000
+"""The same where a page settles many rules at once."""
+
 BASELINE = "none"
 
 
@@ -86,6 +89,19 @@ def metrics(market: Prepared, setting: Setting | None) -> dict[str, float]:
     return _metrics(dump_scenario(market.scenario), scorer, settings, market)
 
 
+def rule_metrics(market: Prepared, scorer: str, fusion: dict[str, object]) -> dict[str, float]:
+    """Metrics with another block `fusion`, on a small sample, as a page settles many rules at once."""
+    return _rule_metrics(dump_scenario(market.scenario), scorer, fusion, market)
+
+
+def sampled(market: Prepared) -> str:
+    """In words, what `rule_metrics` settles."""
+    total, sample = total_queries(market), live_queries(market, RULE_QUERIES)
+    if sample is None:
+        return f"all {total:,} queries"
+    return f"an even sample of {sample:,} of {total:,} queries, budgets scaled alike"
+
+
 def settled(market: Prepared) -> Settled:
     """The scenario's own run, whole.
 
@@ -102,10 +118,10 @@ def total_queries(market: Prepared) -> int:
     return market.scenario.traffic.n_queries * market.scenario.traffic.days
 
 
-def live_queries(market: Prepared) -> int | None:
+def live_queries(market: Prepared, most: int = LIVE_QUERIES) -> int | None:
     """How many of the queries a slider settles; None for all: servers would have less to do with a part."""
     total = total_queries(market)
-    return None if total <= LIVE_QUERIES or not market.scenario.serving.instant else LIVE_QUERIES
+    return None if total <= most or not market.scenario.serving.instant else most
 
 
 def is_table(scenario: Scenario) -> bool:
@@ -145,6 +161,13 @@ def _metrics(
     key: str, scorer: str, settings: dict[str, object] | None, _market: Prepared
 ) -> dict[str, float]:
     n_queries = live_queries(_market)
+    return settle(_market, relevance(_market, scorer), settings, n_queries=n_queries).metrics
+
+
+@st.cache_data(show_spinner="Settling the rules …", max_entries=512)
+def _rule_metrics(key: str, scorer: str, fusion: dict[str, object], _market: Prepared) -> dict[str, float]:
+    settings = {"sweep": None, "fusion": fusion}
+    n_queries = live_queries(_market, RULE_QUERIES)
     return settle(_market, relevance(_market, scorer), settings, n_queries=n_queries).metrics
 
 

@@ -33,8 +33,8 @@ def choose_setting(scenario: Scenario, *, draw: bool = True) -> Setting:
         draw: False on pages that do not follow them: the setting is kept, without sliders.
     """
     own = scenario_setting(scenario)
-    scorers = _scorers(scenario)
-    if st.session_state.get("scorer") not in scorers:
+    known = scorers(scenario)
+    if st.session_state.get("scorer") not in known:
         write(own)
     if not draw:
         kept = Setting(**{key: st.session_state[key] for key in _KEYS})
@@ -44,7 +44,7 @@ def choose_setting(scenario: Scenario, *, draw: bool = True) -> Setting:
         st.subheader("Ranking")
         scorer = st.selectbox(
             "Relevance scorer",
-            scorers,
+            known,
             format_func=lambda name: scorer_style(name).label,
             key="scorer",
             help="Who says how relevant an ad is: nobody, word overlap (BM25), the neural model (HCMRM), or "
@@ -97,7 +97,8 @@ def _forget() -> None:
         st.session_state.pop(key, None)
 
 
-def _scorers(scenario: Scenario) -> list[str]:
+def scorers(scenario: Scenario) -> list[str]:
+    """The scorers to choose from: those of the comparison and the sweep, its own, and none."""
     swept = scenario.sweep.scorers if scenario.sweep is not None else ()
     return list(dict.fromkeys([*scenario.compare, *swept, scenario.scorer, BASELINE]))
 

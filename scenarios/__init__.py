@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from scenarios.errors import ScenarioError, StoreError, UserError
     from scenarios.experiments.run import ExperimentResult, run_experiment, write_experiment
     from scenarios.experiments.schema import load_experiment
+    from scenarios.formula import SHIPPED_RULES, FormulaError, Verdict, iso_scores, judge_formula
     from scenarios.inspection import GRADE_DEFINITIONS, inspect_query
     from scenarios.load import DEFAULT_SCENARIO, dump_scenario, load_scenario, override
     from scenarios.market import Prepared, Progress, Relevance, Settled, prepare, relevance_of, settle
@@ -27,7 +28,9 @@ __all__ = [
     "DEFAULT_SCENARIO",
     "GRADE_DEFINITIONS",
     "SCORERS",
+    "SHIPPED_RULES",
     "ExperimentResult",
+    "FormulaError",
     "Prepared",
     "Progress",
     "Relevance",
@@ -41,9 +44,12 @@ __all__ = [
     "SweepResult",
     "Tuned",
     "UserError",
+    "Verdict",
     "dump_scenario",
     "inspect_event",
     "inspect_query",
+    "iso_scores",
+    "judge_formula",
     "list_results",
     "list_sweeps",
     "load_experiment",
@@ -71,6 +77,7 @@ _HOMES = {
     "experiments.run": ("ExperimentResult", "run_experiment", "write_experiment"),
     "experiments.schema": ("load_experiment",),
     "replay.inspection": ("inspect_event",),
+    "formula": ("SHIPPED_RULES", "FormulaError", "Verdict", "iso_scores", "judge_formula"),
     "inspection": ("GRADE_DEFINITIONS", "inspect_query"),
     "load": ("DEFAULT_SCENARIO", "dump_scenario", "load_scenario", "override"),
     "market": ("Prepared", "Progress", "Relevance", "Settled", "prepare", "relevance_of", "settle"),

@@ -3,6 +3,8 @@
 Backgrounds and text colours are left to the page's theme, so that they follow light and dark.
 """
 
+from app.figures.formula import among_rules as among_rules
+from app.figures.formula import iso_scores as iso_scores
 from app.figures.market import accounts as accounts
 from app.figures.market import fill as fill
 from app.figures.market import latency as latency

@@ -17,6 +17,7 @@ from scenarios import Prepared, inspect_event, inspect_query
 
 QUERY = "query"
 
+# How the columns of a table's auction are named
 _COLUMNS: dict[str, Any] = {
     "slot": "Slot",
     "price": st.column_config.NumberColumn("Price", format="%.4f"),
@@ -26,7 +27,6 @@ _COLUMNS: dict[str, Any] = {
     "pctr": st.column_config.NumberColumn("pCTR", format="%.4f"),
     "grade": "True grade",
 }
-"""How the columns of a table's auction are named."""
 
 
 def page(opened: Opened) -> None:

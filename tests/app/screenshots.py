@@ -14,17 +14,17 @@ from PIL import Image
 
 from tests.app.server import browser, dashboard, wait_until_drawn
 
-PAGES = {"trade-off": "", "inspector": "inspector", "market": "market"}
+PAGES = {"trade-off": "", "inspector": "inspector", "market": "market", "formula": "formula"}
 VIEWS = [(f"{width}{'-dark' * (scheme == 'dark')}", width, scheme)
          for width in (1440, 800) for scheme in ("light", "dark")]  # fmt: skip
-COLOURS = 128
+COLOURS = 256
 """Of a stored picture, which makes it a third of the size."""
 
 
 def save(png: bytes, path: Path) -> None:
     """Write a picture with a palette of its own."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main() -> None:

@@ -157,10 +157,28 @@ def test_the_market_page_draws_the_day_and_gives_its_data(page: Page, address: s
     assert hours["time"].to_list() == [hour + 0.5 for hour in range(24)]
 
 
+def test_a_formula_is_written_tried_and_taken_away(page: Page, address: str, tmp_path: Path) -> None:
+    open_page(page, f"{address}/formula")
+    box = page.get_by_role("textbox", name="Score of an ad")
+    box.fill("b * q * rel")
+    box.press("Enter")
+    page.get_by_text("Character 9: unknown name").wait_for()
+    box.fill("b * q * r^2")
+    box.press("Enter")
+    page.get_by_text("Fit for auctions").wait_for()
+    server.wait_until_drawn(page)
+    assert page.locator(".js-plotly-plot").count() == 2
+    with page.expect_download() as download:
+        page.get_by_role("button", name="This formula as a scenario").click()
+    download.value.save_as(tmp_path / "formula.yaml")
+    chosen = load_scenario(tmp_path / "formula.yaml")
+    assert chosen.fusion.model_dump() == {"rule": "formula", "expression": "b * q * r^2"}
+
+
 @pytest.mark.parametrize("width", [1440, 800])
 def test_nothing_is_wider_than_the_page(page: Page, address: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
-    for path in ("", "/inspector", "/market"):
+    for path in ("", "/inspector", "/market", "/formula"):
         open_page(page, address + path)
         overflow = page.get_by_test_id("stMain").evaluate("main => main.scrollWidth - main.clientWidth")
         assert overflow <= 0

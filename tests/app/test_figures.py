@@ -23,7 +23,16 @@ from app.setting import (
     setting_at,
 )
 from app.theme import GRADE_COLOURS, GRADE_NAMES, ON_GRADE, scorer_style
-from scenarios import GRADE_DEFINITIONS, SCORERS, Scenario, dump_scenario, load_scenario, override
+from scenarios import (
+    GRADE_DEFINITIONS,
+    SCORERS,
+    Scenario,
+    dump_scenario,
+    iso_scores,
+    judge_formula,
+    load_scenario,
+    override,
+)
 
 FIELD = "fusion.relevance"
 
@@ -205,6 +214,28 @@ def test_okabe_ito_colours_and_readable_grade_labels() -> None:
     assert len(ON_GRADE) == len(GRADE_NAMES) == len(GRADE_DEFINITIONS)
     for grade, definition in enumerate(GRADE_DEFINITIONS):
         assert definition.startswith(f"{grade} {GRADE_NAMES[grade]}: ")
+
+
+def test_lines_of_equal_score_are_those_of_the_rule() -> None:
+    verdict = judge_formula("b * q * r^2")
+    table = iso_scores(verdict.rule, 0.05, (0.5, 1.0))
+    assert table["bid"].to_list() == pytest.approx((table["line"] / table["relevance"] ** 2).to_list())
+    assert table["relevance"].min() == pytest.approx(0.01)  # at 0 no bid would do
+    figure = figures.iso_scores(table, 0.05)
+    assert [trace.name for trace in figure.data] == ["bid 0.5 at relevance 1", "bid 1 at relevance 1"]
+    assert max(max(trace.y) for trace in figure.data) <= 12
+
+
+def test_a_formula_is_a_star_among_the_rules() -> None:
+    rules = {
+        "product": metrics(100.0, 0.1),
+        "gate": metrics(90.0, 0.05),
+        "none shown": metrics(0.0, math.nan),
+    }
+    squares, star = figures.among_rules(rules, metrics(95.0, 0.07)).data
+    assert list(squares.text) == ["gate", "product"]  # from left to right
+    assert (star.x[0], star.y[0]) == pytest.approx((7.0, 95.0))
+    assert len(figures.among_rules(rules, None).data) == 1
 
 
 # Wording

@@ -12,7 +12,7 @@ from scenarios import Scenario, list_results, load_scenario, override, run_scena
 from scenarios.replay.example import as_table, make_example
 from tests.app.test_pages import MAIN, PATIENCE_S, cards, chart, html
 
-PAGES = ("views/inspector.py", "views/market.py")
+PAGES = ("views/inspector.py", "views/market.py", "views/formula.py")
 
 KINDS: dict[str, dict[str, object]] = {
     "no sweep, first price": {"sweep": None, "auction.mechanism": "first_price"},

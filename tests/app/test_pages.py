@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import welcome
 from scenarios import (
+    SHIPPED_RULES,
     Scenario,
     dump_scenario,
     inspect_query,
@@ -181,6 +183,12 @@ def test_random_query_and_the_query_is_kept_between_pages(dashboard: AppTest) ->
     assert at.selectbox(key="query").value == query
 
 
+def test_pages_say_nothing_of_their_code() -> None:
+    """Streamlit would show any text that stands on a line of its own in a page."""
+    config = (Path(MAIN).parent / ".streamlit" / "config.toml").read_text()
+    assert tomllib.loads(config)["runner"]["magicEnabled"] is False
+
+
 def test_market_shows_the_scenarios_own_run(dashboard: AppTest, results: Path) -> None:
     at = dashboard.run()
     at.slider(key="exponent").set_value(2.0).run()
@@ -195,6 +203,42 @@ def test_market_shows_the_scenarios_own_run(dashboard: AppTest, results: Path) -
     assert not at.slider  # nothing here follows them, and yet they stay where they were
     at.switch_page("views/trade_off.py").run()
     assert at.slider(key="exponent").value == 2.0
+
+
+def test_a_formula_has_a_verdict_lines_and_a_point(
+    dashboard: AppTest, tiny_scenario: Scenario, results: Path
+) -> None:
+    at = dashboard.run()
+    at.switch_page("views/formula.py").run()
+    at.text_input(key="expression").set_value("b * q * r^2").run()
+    assert not at.exception
+    assert "Fit for auctions" in at.success[0].value
+    assert len(chart(at, "Ads on one line score alike")["data"]) == 4
+    built_in, star = chart(at, "What the formula earns")["data"]
+    assert set(built_in["text"]) == set(SHIPPED_RULES)
+    prepared = prepare(tiny_scenario, cache=results)
+    product = {"sweep": None, "fusion": {"rule": "product", "relevance": 2.0}}
+    expected = settle(prepared, relevance_of(prepared, "oracle", cache=results), product).metrics
+    assert star["y"] == pytest.approx([expected["revenue_rpm"]], rel=1e-4)
+    at.selectbox(key="formula-scorer").set_value("bm25").run()
+    assert not at.exception
+    assert chart(at, "What the formula earns")["data"][1]["y"] != star["y"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("b * q * rel", "Character 9: unknown name 'rel'"),
+        ("", "Character 1: expected a number"),
+        ("min(b, 5) * q", "the score does not rise strictly in the bid"),
+    ],
+)
+def test_a_formula_that_is_none_is_explained(dashboard: AppTest, expression: str, words: str) -> None:
+    at = dashboard.run()
+    at.switch_page("views/formula.py").run()
+    at.text_input(key="expression").set_value(expression).run()
+    assert not at.exception
+    assert words in at.error[0].value
 
 
 def test_a_scorer_that_cannot_be_had_is_explained_and_the_rest_still_works(
