@@ -26,7 +26,7 @@ SCENARIO = """\
 schema: 1
 name: small
 world: {test_advertisers: 36, ads_per_advertiser: 4, query_pool: 3000}
-traffic: {n_queries: 2000}
+traffic: {n_queries: 500}
 retrieval: {candidates: 12}
 scorer: oracle
 """
@@ -55,7 +55,7 @@ class Tally:
 
 
 def write_files(folder: Path, n_points: int) -> Path:
-    """A sweep of about so many points, each some 50 ms long."""
+    """A sweep of about so many points, each some tens of milliseconds long."""
     (folder / "small.yaml").write_text(SCENARIO)
     file = folder / "killed.yaml"
     file.write_text(SWEEP.format(last=(n_points // 2 - 1) * 0.02))
@@ -87,7 +87,7 @@ def torture(file: Path, kills: int, rng: random.Random, workers: int = 2) -> Tal
     try:
         while of_workers + of_command < kills:
             _until_points_come(process, out)
-            time.sleep(rng.uniform(0.0, 0.3))
+            time.sleep(rng.uniform(0.0, 0.1))
             family = descendants(process.pid)
             if rng.random() < 0.5 and (hands := _workers_of(process.pid)):
                 os.kill(rng.choice(hands), signal.SIGKILL)
@@ -182,12 +182,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--points", type=int, default=0, help="about; 25 a kill by default")
+    parser.add_argument("--points", type=int, default=0, help="about; 20 a kill by default")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        file = write_files(Path(name), options.points or 25 * options.kills)
+        file = write_files(Path(name), options.points or 20 * options.kills)
         tally = torture(file, options.kills, random.Random(options.seed))
     print(tally)
     print(f"{time.monotonic() - began:.0f} s")
