@@ -26,18 +26,21 @@ def main() -> None:
         st.Page(HERE / "views" / "inspector.py", title="Auction inspector", icon=":material/search:"),
         st.Page(HERE / "views" / "market.py", title="Market", icon=":material/storefront:"),
         st.Page(HERE / "views" / "formula.py", title="Formula", icon=":material/function:"),
+        st.Page(HERE / "views" / "experiments.py", title="Experiments", icon=":material/science:"),
     ]
     folders = session.stored_results()
-    page = st.navigation(pages, position="top" if folders else "hidden")
+    anything = bool(folders or session.stored_experiments())
+    page = st.navigation(pages, position="top" if anything else "hidden")
+    if page.title == "Experiments" and anything:  # needs no result, and has its own choice
+        _keep_widgets()
+        page.run()
+        return
     if not folders:
         welcome.page()
         return
     for notice in st.session_state.get("notices", ()):
         st.warning(notice)
-    # A page's own widget is forgotten when its page is left; writing it back keeps it.
-    for key in ("query", "event", "expression", "formula-scorer", "rate"):
-        if key in st.session_state:
-            st.session_state[key] = st.session_state[key]
+    _keep_widgets()
     folder = sidebar.choose_result(folders)
     try:
         result = session.result(folder)
@@ -50,6 +53,22 @@ def main() -> None:
     setting = sidebar.choose_setting(result.scenario, draw=ranks)
     session.open_for_pages(session.Opened(result, prepared, setting))
     page.run()
+
+
+def _keep_widgets() -> None:
+    """A page's own widget is forgotten when its page is left; writing it back keeps it."""
+    for key in (
+        "query",
+        "event",
+        "expression",
+        "formula-scorer",
+        "rate",
+        "experiment",
+        "result",
+        *sidebar.KEYS,
+    ):
+        if key in st.session_state:
+            st.session_state[key] = st.session_state[key]
 
 
 if __name__ == "__main__":

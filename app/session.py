@@ -18,10 +18,13 @@ from scenarios import (
     Relevance,
     Scenario,
     Settled,
+    StoredExperiment,
     StoredResult,
     dump_scenario,
+    list_experiments,
     list_results,
     prepare,
+    read_experiment,
     read_result,
     relevance_of,
     settle,
@@ -57,6 +60,20 @@ def results_root() -> Path:
 def stored_results() -> list[Path]:
     """Result folders, newest first."""
     return list_results(results_root())
+
+
+def stored_experiments() -> list[Path]:
+    """Folders of experiments, newest first."""
+    return list_experiments(results_root())
+
+
+def experiment(folder: Path) -> StoredExperiment:
+    """A stored experiment.
+
+    Raises:
+        ValueError: it is missing, incomplete, or of another version.
+    """
+    return _experiment(str(folder), (folder / "experiment.yaml").stat().st_mtime_ns)
 
 
 def result(folder: Path) -> StoredResult:
@@ -142,6 +159,11 @@ def current() -> Opened:
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _result(folder: str, mtime_ns: int) -> StoredResult:
     return read_result(folder)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _experiment(folder: str, mtime_ns: int) -> StoredExperiment:
+    return read_experiment(folder)
 
 
 @st.cache_resource(show_spinner="Opening the market: its ads, queries and who meets whom …", max_entries=2)

@@ -11,7 +11,7 @@ from app.setting import EXPONENT_FIELDS, Setting, scenario_setting
 from app.theme import scorer_style
 from scenarios import Scenario
 
-_KEYS = ("scorer", "exponent", "threshold", "reserve")
+KEYS = ("scorer", "exponent", "threshold", "reserve")
 """Fields of a setting; the widgets' keys are the same."""
 
 
@@ -37,9 +37,7 @@ def choose_setting(scenario: Scenario, *, draw: bool = True) -> Setting:
     if st.session_state.get("scorer") not in known:
         write(own)
     if not draw:
-        kept = Setting(**{key: st.session_state[key] for key in _KEYS})
-        write(kept)  # what no widget holds is forgotten otherwise
-        return kept
+        return Setting(**{key: st.session_state[key] for key in KEYS})
     with st.sidebar:
         st.subheader("Ranking")
         scorer = st.selectbox(
@@ -88,12 +86,12 @@ def choose_setting(scenario: Scenario, *, draw: bool = True) -> Setting:
 
 def write(setting: Setting) -> None:
     """Move the sliders; only before they are drawn, or in a callback."""
-    for key in _KEYS:
+    for key in KEYS:
         st.session_state[key] = getattr(setting, key)
 
 
 def _forget() -> None:
-    for key in _KEYS:
+    for key in KEYS:
         st.session_state.pop(key, None)
 
 

@@ -24,6 +24,23 @@ class KeyFigure:
     help: str
 
 
+METRIC_NAMES = {
+    "revenue_rpm": "Revenue per 1,000 queries",
+    "irrelevant_share": "Irrelevant share",
+    "irrelevant_share_weighted": "Irrelevant share by position",
+    "ctr": "Click-through rate",
+    "mean_price": "Price per click",
+    "advertiser_surplus_rpm": "Advertiser surplus",
+    "user_utility_rpm": "User utility",
+    "welfare_rpm": "Welfare",
+}
+
+
+def metric_name(metric: str) -> str:
+    """A metric's name as a reader knows it."""
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
 def per_thousand(metrics: Metrics, name: str) -> float:
     """A day's total per 1,000 queries."""
     queries = metrics["queries"]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from scenarios.errors import ScenarioError, StoreError, UserError
     from scenarios.experiments.run import ExperimentResult, run_experiment, write_experiment
     from scenarios.experiments.schema import load_experiment
+    from scenarios.experiments.stored import StoredExperiment, list_experiments, read_experiment
     from scenarios.formula import SHIPPED_RULES, FormulaError, Verdict, iso_scores, judge_formula
     from scenarios.inspection import GRADE_DEFINITIONS, inspect_query
     from scenarios.load import DEFAULT_SCENARIO, dump_scenario, load_scenario, override
@@ -39,6 +40,7 @@ __all__ = [
     "ScenarioError",
     "Settled",
     "StoreError",
+    "StoredExperiment",
     "StoredResult",
     "Sweep",
     "SweepResult",
@@ -50,6 +52,7 @@ __all__ = [
     "inspect_query",
     "iso_scores",
     "judge_formula",
+    "list_experiments",
     "list_results",
     "list_sweeps",
     "load_experiment",
@@ -58,6 +61,7 @@ __all__ = [
     "override",
     "pareto_front",
     "prepare",
+    "read_experiment",
     "read_result",
     "read_sweep",
     "relevance_of",
@@ -77,6 +81,7 @@ _HOMES = {
     "experiments.run": ("ExperimentResult", "run_experiment", "write_experiment"),
     "experiments.schema": ("load_experiment",),
     "replay.inspection": ("inspect_event",),
+    "experiments.stored": ("StoredExperiment", "list_experiments", "read_experiment"),
     "formula": ("SHIPPED_RULES", "FormulaError", "Verdict", "iso_scores", "judge_formula"),
     "inspection": ("GRADE_DEFINITIONS", "inspect_query"),
     "load": ("DEFAULT_SCENARIO", "dump_scenario", "load_scenario", "override"),

@@ -3,6 +3,9 @@
 Backgrounds and text colours are left to the page's theme, so that they follow light and dark.
 """
 
+from app.figures.experiments import by_size as by_size
+from app.figures.experiments import forest as forest
+from app.figures.experiments import split_errors as split_errors
 from app.figures.formula import among_rules as among_rules
 from app.figures.formula import iso_scores as iso_scores
 from app.figures.market import accounts as accounts

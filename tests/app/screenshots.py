@@ -14,7 +14,13 @@ from PIL import Image
 
 from tests.app.server import browser, dashboard, wait_until_drawn
 
-PAGES = {"trade-off": "", "inspector": "inspector", "market": "market", "formula": "formula"}
+PAGES = {
+    "trade-off": "",
+    "inspector": "inspector",
+    "market": "market",
+    "formula": "formula",
+    "experiments": "experiments",
+}
 VIEWS = [(f"{width}{'-dark' * (scheme == 'dark')}", width, scheme)
          for width in (1440, 800) for scheme in ("light", "dark")]  # fmt: skip
 COLOURS = 256

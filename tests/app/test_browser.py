@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,15 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from scenarios import load_scenario
+from scenarios import (
+    Scenario,
+    dump_scenario,
+    load_experiment,
+    load_scenario,
+    override,
+    run_experiment,
+    write_experiment,
+)
 from tests.app import server
 
 if TYPE_CHECKING:
@@ -40,8 +49,18 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def address(chromium: Browser, results: Path) -> Iterator[str]:
-    with server.dashboard(results) as found:
+def address(chromium: Browser, results: Path, tiny_scenario: Scenario) -> Iterator[str]:
+    """A dashboard with a result and an experiment."""
+    root = results.parent / "results-and-an-experiment"
+    shutil.copytree(results, root)
+    (results.parent / "tiny.yaml").write_text(dump_scenario(override(tiny_scenario, {"sweep": None})))
+    plan = results.parent / "arms.yaml"
+    plan.write_text(
+        "schema: 1\nname: arms\nscenario: tiny.yaml\nbaseline: A\nseeds: 3\n"
+        "arms:\n  A: {scorer: none}\n  B: {scorer: oracle}\n"
+    )
+    write_experiment(root, run_experiment(load_experiment(plan)))
+    with server.dashboard(root) as found:
         yield found
 
 
@@ -175,10 +194,27 @@ def test_a_formula_is_written_tried_and_taken_away(page: Page, address: str, tmp
     assert chosen.fusion.model_dump() == {"rule": "formula", "expression": "b * q * r^2"}
 
 
+def test_an_experiment_is_looked_at_and_its_replicates_taken_away(
+    page: Page, address: str, tmp_path: Path
+) -> None:
+    open_page(page, address)
+    page.get_by_role("link", name="Experiments").click()
+    page.get_by_role("heading", name="Which arm is better").wait_for()
+    server.wait_until_drawn(page)
+    assert page.get_by_text("Against A, B changes").is_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="All replicates").click()
+    download.value.save_as(tmp_path / "replicates.csv")
+    assert pl.read_csv(tmp_path / "replicates.csv")["arm"].value_counts().sort("arm").rows() == [
+        ("A", 3),
+        ("B", 3),
+    ]
+
+
 @pytest.mark.parametrize("width", [1440, 800])
 def test_nothing_is_wider_than_the_page(page: Page, address: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
-    for path in ("", "/inspector", "/market", "/formula"):
+    for path in ("", "/inspector", "/market", "/formula", "/experiments"):
         open_page(page, address + path)
         overflow = page.get_by_test_id("stMain").evaluate("main => main.scrollWidth - main.clientWidth")
         assert overflow <= 0

@@ -1,0 +1,107 @@
+"""Figures of experiments: changes with their intervals, and what splits get wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+import polars as pl
+
+from app.figures.common import LINE_COLOURS, SYMBOLS, lay_out
+from app.theme import GREY
+from app.wording import metric_name
+
+LARGE = 0.3
+"""Metrics with a larger change are drawn apart, or they would flatten the others."""
+
+
+def by_size(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """Rows of a summary in one part or two: metrics that change little in every arm, and the others."""
+    bounds = pl.max_horizontal(pl.col("change_t_low").abs(), pl.col("change_t_high").abs())
+    large = rows.filter(bounds.is_finite() & (bounds > LARGE))["metric"].unique().to_list()
+    parts = rows.filter(~pl.col("metric").is_in(large)), rows.filter(pl.col("metric").is_in(large))
+    return [part for part in parts if len(part)]
+
+
+def forest(rows: pl.DataFrame, baseline: str, level: str, *, large: bool = False) -> go.Figure:
+    """Relative change of each metric in each arm, with its paired interval, over what could be detected.
+
+    Args:
+        rows: of one design of `StoredExperiment.summary`.
+        level: of the intervals, e.g. "95%".
+        large: whether the changes are those drawn apart.
+    """
+    figure = _forest(
+        rows,
+        "arm",
+        ("change_value", "change_t_low", "change_t_high"),
+        f"{'Larger changes' if large else 'Change'} against {baseline}, with {level} intervals",
+    )
+    detectable = rows.group_by("metric", maintain_order=True).agg(pl.col("change_detectable").max())
+    for place, reach in enumerate(detectable["change_detectable"].to_list()):
+        if math.isfinite(reach):
+            figure.add_shape(
+                type="rect", layer="below", x0=-100 * reach, x1=100 * reach, y0=place - 0.36, y1=place + 0.36,
+                fillcolor=GREY, opacity=0.25, line={"width": 0},
+            )  # fmt: skip
+    figure.update_xaxes(title=f"Change relative to {baseline} (%)")
+    return figure
+
+
+def split_errors(rows: pl.DataFrame, baseline: str, level: str) -> go.Figure:
+    """By how much each split design is wrong about one arm.
+
+    Args:
+        rows: of one arm of `StoredExperiment.interference`.
+    """
+    rows = rows.with_columns(pl.col("design").str.replace("_", " "))
+    figure = _forest(
+        rows,
+        "design",
+        ("error_change", "error_change_low", "error_change_high"),
+        f"What splits get wrong, with {level} intervals",
+    )
+    figure.update_xaxes(title=f"Estimate minus truth, relative to {baseline} (%)")
+    return figure
+
+
+def _forest(rows: pl.DataFrame, by: str, columns: Sequence[str], title: str) -> go.Figure:
+    """One line of the plot per metric, one marker in it per value of `by`."""
+    metrics = rows["metric"].unique(maintain_order=True).to_list()
+    groups = rows[by].unique(maintain_order=True).to_list()
+    figure = go.Figure()
+    for number, group in enumerate(groups):
+        own = rows.filter(pl.col(by) == group)
+        shift = 0.5 * (number - 0.5 * (len(groups) - 1)) / len(groups)
+        value, low, high = (100 * own[column] for column in columns)
+        figure.add_scatter(
+            x=value,
+            y=[metrics.index(metric) + shift for metric in own["metric"]],
+            mode="markers",
+            name=str(group),
+            marker={
+                "color": LINE_COLOURS[number % len(LINE_COLOURS)],
+                "symbol": SYMBOLS[number % len(SYMBOLS)],
+                "size": 10,
+            },
+            error_x={"type": "data", "array": high - value, "arrayminus": value - low, "thickness": 2},
+            customdata=[
+                [metric_name(metric), f"{a:+.2f}%", f"{b:+.2f}%"]
+                for metric, a, b in zip(own["metric"], low, high, strict=True)
+            ],
+            hovertemplate=f"<b>{group}</b>, %{{customdata[0]}}: %{{x:+.2f}}%<br>"
+            "from %{customdata[1]} to %{customdata[2]}<extra></extra>",
+            showlegend=True,
+        )
+    lay_out(figure, title, height=150 + 44 * len(metrics))
+    figure.update_layout(legend={"y": -70 / (44 * len(metrics))})
+    figure.update_xaxes(ticksuffix="%", zeroline=True, zerolinecolor=GREY, zerolinewidth=1.5)
+    figure.update_yaxes(
+        tickvals=list(range(len(metrics))),
+        ticktext=[metric_name(metric) for metric in metrics],
+        range=[len(metrics) - 0.4, -0.6],
+        automargin=True,
+        zeroline=False,
+    )
+    return figure
