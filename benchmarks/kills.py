@@ -182,12 +182,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--points", type=int, default=0, help="about; 20 a kill by default")
+    parser.add_argument("--points", type=int, default=0, help="about; 12 a kill by default")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        file = write_files(Path(name), options.points or 20 * options.kills)
+        file = write_files(Path(name), options.points or 12 * options.kills)
         tally = torture(file, options.kills, random.Random(options.seed))
     print(tally)
     print(f"{time.monotonic() - began:.0f} s")

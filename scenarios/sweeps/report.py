@@ -12,7 +12,7 @@ from scenarios.sweeps.analysis import best_points, front, sensitivity
 from scenarios.sweeps.folder import SweepResult
 from scenarios.sweeps.schema import in_words
 from scenarios.sweeps.svg import Dot, scatter
-from scenarios.sweeps.terminal import amount, cell, figures, is_share, strength
+from scenarios.sweeps.terminal import amount, cell, figures, is_share, long, strength
 from scenarios.terminal import NAMES
 
 STYLE = """
@@ -61,7 +61,7 @@ def report_html(result: SweepResult, *, max_irrelevant: float = 0.02) -> str:
         f"<p>{len(result.points)} points over {escape(', '.join(fields))} of the scenario "
         f"{escape(sweep.scenario.name)}; {sweep.file.method.replace('_', ' ')}; "
         f"seeds: {seeds}.{unfinished}</p>",
-        f"<h2>{escape(gain)} against {escape(harm)}</h2>",
+        f"<h2>{escape(long(gain).capitalize())} against {escape(long(harm))}</h2>",
         _plot(result, pareto),
         '<p class="note">Each dot is a point, the mean over its seeds; the line is the Pareto front: no '
         "other feasible point is better in both. Rest the pointer on a dot to see its "
@@ -115,8 +115,8 @@ def _plot(result: SweepResult, pareto: pl.DataFrame) -> str:
         line,
         [NAMES.get(name, name) for name in groups],
         f"{gain} against {harm}",
-        f"{harm}, %" if is_share(harm) else harm,
-        f"{gain}, %" if is_share(gain) else gain,
+        long(harm),
+        long(gain),
     )
 
 

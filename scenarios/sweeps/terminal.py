@@ -98,18 +98,20 @@ def figures(sweep: Sweep, row: Mapping[str, Any]) -> list[str]:
 
 def amount(metric: str, value: float) -> str:
     """A metric, shares in per cent."""
-    return (
-        f"{100 * value:.2f}%"
-        if is_share(metric)
-        else f"{value:,.4g}"
-        if abs(value) < 100
-        else f"{value:,.2f}"
-    )
+    if is_share(metric):
+        return f"{100 * value:.2f}%"
+    return f"{value:.4g}" if abs(value) < 1 else f"{value:,.2f}"
 
 
 def is_share(metric: str) -> bool:
     """Whether a metric is a share of something."""
     return metric.endswith(("_share", "_weighted", "ctr", "fill"))
+
+
+def long(metric: str) -> str:
+    """A metric as the title of an axis."""
+    named = {"revenue_rpm": "revenue per 1000 queries", "irrelevant_share": "share of irrelevant ads"}
+    return named.get(metric, metric) + (", %" if is_share(metric) else "")
 
 
 def short(metric: str) -> str:
