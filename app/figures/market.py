@@ -154,8 +154,7 @@ def _line(figure: go.Figure, name: str, x: pl.Series, y: pl.Series, number: int,
 
 def _time_axis(figure: go.Figure, unit: str, table: pl.DataFrame) -> None:
     titles = {"hour": "Time of day (hours)", "day": "Time (days)", "minute": "Time (minutes)"}
-    end = float(str(table["time"].max()))
+    times = table["time"].to_list()
+    end = max(times) + min(times)  # a part's middle is half a part before its end; an end has 0 first
     step = 3 if unit == "hour" and end <= 24.5 else None
-    figure.update_xaxes(
-        title=titles[unit], range=[0, round(end + 0.4) if unit == "hour" else end], dtick=step
-    )
+    figure.update_xaxes(title=titles[unit], range=[0, end], dtick=step)

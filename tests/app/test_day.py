@@ -92,6 +92,8 @@ def test_every_figure_has_a_title_and_units(settled: Settled, scenario: Scenario
         assert "(" in figure.layout.xaxis.title.text
         assert figure.layout.yaxis.title.text
         assert figure.layout.paper_bgcolor is None  # the page's theme decides
+    for figure in (drawn[0], drawn[5]):  # parts by their middles, and by their ends
+        assert list(figure.layout.xaxis.range) == pytest.approx([0.0, 24.0])
     assert [trace.name for trace in drawn[-1].data] == ["slot 1", "slot 2", "slot 3", "slot 4"]
     assert {trace.name for trace in drawn[6].data} == {"shading", "pid pacing"}
 
