@@ -14,8 +14,8 @@ import pytest
 from relevance.corpus import Corpus, LabelledCorpus, Labels
 from relevance.hcmrm import HcmrmScorer
 from relevance.oracle import GRADE_GAIN
-from scenarios import pair_scores
 from scenarios.cli import main
+from scenarios.corpora import pair_scores
 from scenarios.corpora.own import export_corpus_tables, import_corpus
 from scenarios.corpora.pair_scores import score_pairs_table
 from scenarios.errors import UserError
