@@ -167,7 +167,7 @@ def nothing_was_written(folder: Path) -> bool:
         (
             ["run", "tiny.yaml", "--set", "fusion.rule=linaer"],
             "tiny.yaml, --set fusion.rule=linaer: unknown rule 'linaer'; did you mean 'linear'? "
-            "(there are product, gate, soft_gate, linear, tiers, exponential, learnt, custom)",
+            "(there are product, gate, soft_gate, linear, tiers, exponential, learnt, formula, custom)",
         ),
         (
             ["run", "tiny.yaml", "--out", "empty.yaml/results"],
