@@ -206,21 +206,25 @@ def _traffic(world: "World", traffic: TrafficModel, seed: int) -> Visits:
     model = traffic.sessions
     rng = random.generator(seed, "arrivals")
     rate = np.asarray(traffic.shape) / np.mean(traffic.shape) * (traffic.n_queries / traffic.horizon_s)
+    counts = np.full(traffic.days, traffic.n_queries)
+    if not traffic.fixed_count:
+        counts = rng.poisson(counts)
+    widest = int(counts.max())  # one width for all days, lest the rows of two days overlap
+    intent = world.query_intent
     days: list[Visits] = []
     n_sessions = n_queries = 0  # of the days before
-    for day in range(traffic.days):
-        expected = traffic.n_queries if traffic.fixed_count else int(rng.poisson(traffic.n_queries))
+    for day, expected in enumerate(counts.tolist()):
         draws = random.uniforms(seed, "session length", n_queries, expected, 1)[:, 0]
         length = session_lengths(model, draws, expected)
         start_s = arrivals.arrival_times_given_count(length.size, rate, traffic.horizon_s, rng)
-        which = random.uniforms(seed, "which query", day, 1, expected)[0][: length.size]
+        which = random.uniforms(seed, "which query", day, 1, widest)[0][: length.size]
         days.append(
             visits(
                 model,
                 start_s + day * traffic.horizon_s,
                 length,
                 arrivals.query_of(which, world.query_popularity),
-                world.query_intent,
+                intent,
                 world.query_popularity,
                 traffic.horizon_s,
                 random.uniforms(seed, "follow-up query", n_queries, expected, 2),

@@ -1,6 +1,7 @@
 """From a world to a market: what is drawn, and what it may depend on."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -115,6 +116,18 @@ def test_draws_do_not_depend_on_relevance_rule_or_serving() -> None:
     assert np.array_equal(with_relevance(one, other.relevance).relevance, other.relevance)
     reseeded = build_market(world(), candidate, np.ones(candidate.shape), seed=2, traffic=traffic)
     assert not np.array_equal(one.arrival_s, reseeded.arrival_s)
+
+
+def test_no_day_of_poisson_traffic_repeats_another_ones_queries() -> None:
+    traffic = TrafficModel(n_queries=200, fixed_count=False, days=30)
+    candidate = retrieve_candidates(world(), 4)
+    market = build_market(world(), candidate, np.ones(candidate.shape), seed=3, traffic=traffic)
+    by_day = np.split(market.query, np.searchsorted(market.arrival_s, 86_400.0 * np.arange(1, 30)))
+    assert len({day.size for day in by_day}) > 10
+    for before, after in pairwise(by_day):
+        for shift in range(0, before.size - 40):
+            n = min(before.size - shift, after.size)
+            assert (before[shift : shift + n] == after[:n]).mean() < 0.9
 
 
 def test_poisson_traffic_varies_in_number() -> None:
