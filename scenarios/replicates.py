@@ -7,7 +7,6 @@ goes on where it was.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import inspect
 import json
@@ -107,7 +106,7 @@ def code_of(plug_in: str) -> str:
 
 def digest_of(prepared: Prepared) -> str:
     """What the markets of a prepared world have in common: the code, and what was read or scored before."""
-    parts = [_simulator_code(), *sorted(prepared.cheap)]
+    parts = [disk.code_hash(simulator), *sorted(prepared.cheap)]
     arrays = [prepared.candidate, *(prepared.cheap[name] for name in sorted(prepared.cheap))]
     if (ctr := prepared.ctr) is not None:
         parts.append(str(ctr.coefficients))
@@ -142,11 +141,6 @@ def read_replicate(path: Path, n_arms: int = 1) -> list[dict[str, float]] | None
         return [dict(metrics) for metrics in found] if len(found) == n_arms else None
     except (OSError, ValueError, TypeError):
         return None
-
-
-@functools.cache
-def _simulator_code() -> str:
-    return disk.code_hash(simulator)
 
 
 def _digest(array: NDArray[Any]) -> str:

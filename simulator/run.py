@@ -40,11 +40,9 @@ class Run:
         self.bidding = Bids(np.ones(n), np.ones(n))
         self.tally = Tally(market) if market.policies or market.bidders.churn.on else None
         self.states: tuple[State, ...] = ()
-        if market.policies:
+        if self.tally is not None and market.policies:
             self.states, self.bidding = bidders.first_bids(
-                market.policies,
-                market.budget_micros / MICROS,
-                bidders.mean_value(market.value, market.advertiser, n),
+                market.policies, market.budget_micros / MICROS, self.tally.value
             )
         self._bid()
         # Advertisers who come and go
