@@ -125,7 +125,7 @@ def test_no_day_of_poisson_traffic_repeats_another_ones_queries() -> None:
     by_day = np.split(market.query, np.searchsorted(market.arrival_s, 86_400.0 * np.arange(1, 30)))
     assert len({day.size for day in by_day}) > 10
     for before, after in pairwise(by_day):
-        for shift in range(0, before.size - 40):
+        for shift in range(before.size - 40):
             n = min(before.size - shift, after.size)
             assert (before[shift : shift + n] == after[:n]).mean() < 0.9
 
