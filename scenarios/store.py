@@ -115,7 +115,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             part.chmod(0o755)  # mkdtemp's 0700 would keep other users from reading results
             yield part
             for path in part.iterdir():
-                _flush_to_disk(path)
+                flush_to_disk(path)
             _put_in_place(part, folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -137,7 +137,7 @@ def write_whole_file(path: Path, text: str, *, flush: bool = True) -> None:
             part = Path(folder) / path.name
             part.write_text(text, encoding="utf-8")
             if flush:
-                _flush_to_disk(part)
+                flush_to_disk(part)
             part.replace(path)
     except OSError as error:
         raise StoreError(
@@ -180,7 +180,7 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
         else:
             temporary.rename(folder)
-        _flush_to_disk(folder.parent)
+        flush_to_disk(folder.parent)
 
 
 def remove_stale(root: Path) -> None:
@@ -191,7 +191,7 @@ def remove_stale(root: Path) -> None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _flush_to_disk(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """After a rename a crash of the machine must not show a name without its bytes."""
     handle = os.open(path, os.O_RDONLY)
     try:

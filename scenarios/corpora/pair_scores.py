@@ -10,7 +10,6 @@ import csv
 import hashlib
 import itertools
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from relevance.corpus import LabelledCorpus
 from scenarios.cache import checkpoint_hash
 from scenarios.errors import StoreError, UserError
 from scenarios.market import Progress
+from scenarios.store import flush_to_disk
 from simulator.arrays import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def _write_whole(table: pl.DataFrame, path: Path) -> None:
     """Write a part under another name first; it counts once it has its own."""
     unfinished = path.with_suffix(".tmp")
     table.write_parquet(unfinished)
-    _flush(unfinished)
+    flush_to_disk(unfinished)
     unfinished.replace(path)
 
 
@@ -232,16 +232,8 @@ def _join(parts: Path, out: Path) -> None:
     """All parts as one file."""
     unfinished = parts / "all.tmp"
     pl.scan_parquet(sorted(parts.glob("*.parquet"))).sink_parquet(unfinished)
-    _flush(unfinished)
+    flush_to_disk(unfinished)
     unfinished.replace(out)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _file_hash(path: Path) -> str:
