@@ -224,13 +224,13 @@ def distilled_cross_entropy(logits: Tensor, target: Tensor, slow_logits: Tensor,
     return (1.0 - weight) * functional.nll_loss(log_probabilities, target) + weight * soft
 
 
-def bag_of_words_loss(logits: Tensor, bag: Tensor) -> Tensor:
-    """Softmax over the vocabulary against the words of an ad's keywords (not in the HCMRM paper).
+def bag_of_words_loss(log_probabilities: Tensor, bag: Tensor) -> Tensor:
+    """Cross-entropy of words read off the frames with the words of an ad (not in the HCMRM paper).
 
     Args:
-        logits: [B, W].
+        log_probabilities: [B, W].
         bag: [B, W], non-negative weights; rows without any weight count for nothing.
     """
     mass = bag.sum(dim=-1)
-    loss = -(bag * logits.log_softmax(dim=-1)).sum(dim=-1) / mass.clamp(min=1.0)
+    loss = -(bag * log_probabilities).sum(dim=-1) / mass.clamp(min=1.0)
     return loss.sum() / (mass > 0).sum().clamp(min=1)

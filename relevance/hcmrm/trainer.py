@@ -18,7 +18,7 @@ from .checkpoint import Checkpoint
 from .config import HCMRMConfig
 from .losses import GRADE_HEADS, bag_of_words_loss
 from .model import HCMRM
-from .pretraining import Pretraining, TrainingTexts, autocast, class_tokens, to_device
+from .pretraining import Pretraining, TrainingTexts, autocast, to_device
 from .text import SPECIAL_TOKENS
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Trainer:
         self.frames = data.corpus.frames
         self.groups = PairsByAd(labels)
         self.texts = TrainingTexts.build(
-            data.corpus, self.groups.ads, np.unique(labels.query), config.vocab_size
+            data.corpus, data.pretraining_ads(), np.unique(labels.query), config.vocab_size
         )
 
         torch.manual_seed(config.seed)
@@ -151,8 +151,7 @@ class Trainer:
                 torch.ones(()),
             )
             bag[:, : len(SPECIAL_TOKENS)] = 0.0
-            classes = class_tokens(self.model, visual, frames.shape[1]).mean(dim=1)
-            loss = loss + c.word_weight * bag_of_words_loss(self.model.keyword_head(classes), bag)
+            loss = loss + c.word_weight * bag_of_words_loss(self.model.seen_words(visual), bag)
         return loss
 
     def _parameters(self) -> list[nn.Parameter]:
