@@ -32,12 +32,18 @@ WORDS, ALIGN, FINETUNE = "words", "align", "finetune"
 class Trainer:
     """Model, optimiser and moving average, and the stages as one stream of steps."""
 
-    def __init__(self, data: LabelledCorpus, labels: Labels, config: TrainConfig, device: str) -> None:
+    def __init__(
+        self, data: LabelledCorpus, pool: Labels, labels: Labels, config: TrainConfig, device: str
+    ) -> None:
+        """`pool`: every labelled pair of the training, whose texts and frames may be read; `labels`: those
+        whose grades may be used."""
         self.config, self.device = config, torch.device(device)
         self.frames = data.corpus.frames
         self.groups = PairsByAd(labels)
         self.texts = TrainingTexts.build(
-            data.corpus, data.pretraining_ads(), np.unique(labels.query), config.vocab_size
+        self.texts = TrainingTexts.build(
+            data.corpus, data.pretraining_ads(), np.unique(pool.query), config.vocab_size
+        )
         )
 
         torch.manual_seed(config.seed)
@@ -120,7 +126,8 @@ class Trainer:
 
     def _grade_loss(self, rng: np.random.Generator) -> Tensor:
         c = self.config
-        ads = np.sort(rng.choice(self.groups.ads, c.ads_per_step, replace=False))
+        n_ads = min(c.ads_per_step, len(self.groups.ads))  # few labels may name fewer
+        ads = np.sort(rng.choice(self.groups.ads, n_ads, replace=False))
         early = self.step < c.positive_first * c.finetune_steps
         row, pair = self.groups.draw(ads, c.pairs_per_ad, np.array(c.first_mix if early else c.mix), rng)
         query, grade = self.groups.labels.query[pair], self.groups.labels.grade[pair]
