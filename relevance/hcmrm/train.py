@@ -104,6 +104,12 @@ class TrainConfig:
     topic_weight: float = 0.3
     """Weight of the word stage's loss in fine-tuning, where it keeps the topics in the embeddings."""
 
+    shuffle_weight: float = 0.0
+    """Weight of modality shuffling in fine-tuning (MBVR, arXiv 2204.08182): positive pairs become negative
+    ones when their ad shows another ad's frames, or carries its text; 0 leaves it out."""
+    shuffle: str = "frames"
+    """What is taken from another ad, a name in `SHUFFLES`."""
+
     warm_up: int = 100
     weight_decay: float = 0.02
     average: float = 0.999
@@ -136,6 +142,9 @@ CRITERIA: Mapping[str, Callable[[RelevanceMetrics], float]] = {
     "ndcg_10": lambda metrics: metrics.ndcg_10,
 }
 """Criteria to choose a checkpoint by, more is better."""
+
+SHUFFLES = ("frames", "text", "both")
+"""What modality shuffling takes from another ad; both: either in half of the pairs."""
 
 
 class TrainError(ValueError):
@@ -221,13 +230,15 @@ def check_config(config: TrainConfig) -> None:
     Raises:
         TrainError: names the setting, its value and what it may be.
     """
-    for name, known in (("loss", GRADE_HEADS), ("choose_by", CRITERIA)):
+    for name, known in (("loss", GRADE_HEADS), ("choose_by", CRITERIA), ("shuffle", SHUFFLES)):
         if getattr(config, name) not in known:
             raise TrainError(f"{name} '{getattr(config, name)}': there is no such; take {', '.join(known)}")
     if config.labels < 0:
         raise TrainError(f"labels {config.labels}: must be a number of pairs, or 0 for all")
     if not 0.0 <= config.label_noise <= 1.0:
         raise TrainError(f"label_noise {config.label_noise}: must be a share in [0, 1]")
+    if config.shuffle_weight and config.loss == "ranknet":
+        raise TrainError("shuffle_weight: the loss 'ranknet' knows no negative pairs; take another loss")
 
 
 def used_labels(labels: Labels, config: TrainConfig) -> Labels:

@@ -1,7 +1,5 @@
 """Fewer labels and wrong ones: what the draws promise, and that a training sees no others."""
 
-# ruff: noqa: E402
-
 from __future__ import annotations
 
 import dataclasses
@@ -106,7 +104,7 @@ def test_a_training_uses_the_labels_that_it_is_told_to() -> None:
         with pytest.raises(TrainError, match=f"{setting} {value}: must be"):
             check_config(dataclasses.replace(TrainConfig(), **{setting: value}))
     alike = dataclasses.replace(every, grade=np.full_like(every.grade, 3))
-    with pytest.raises(TrainError, match="label_noise 0.25: all pairs have the same grade"):
+    with pytest.raises(TrainError, match=r"label_noise 0\.25: all pairs have the same grade"):
         used_labels(alike, config)
 
 
