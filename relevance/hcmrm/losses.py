@@ -154,6 +154,34 @@ def ranking_score(logits: Tensor, head: str = "hierarchical") -> Tensor:
     return log_probabilities(logits.double()).exp() @ gain
 
 
+def log_negative(logits: Tensor, head: str = "hierarchical") -> Tensor:
+    """Logarithm of P(negative), the grades below 2: [P].
+
+    Raises:
+        ValueError: the head knows no such probability ("ranknet").
+    """
+    log_probabilities = GRADE_HEADS[head].log_probabilities
+    if log_probabilities is not None:
+        return log_probabilities(logits)[:, :2].logsumexp(dim=-1)
+    if head == "bce":
+        return functional.logsigmoid(-logits[:, 0])
+    raise ValueError(f"the loss '{head}' knows no probability of a negative pair")
+
+
+def shuffled_loss(logits: Tensor, head: str = "hierarchical") -> Tensor:
+    """Modality shuffling: ads with another ad's frames or text are negative, of whatever grade.
+
+    After the negatives of MBVR (Wang et al., SIGIR 2022, arXiv 2204.08182), which keep one modality, mostly
+    text, from being all that a model looks at; there with a margin on embeddings, here mean -log P(negative).
+    Zero for no pairs.
+
+    Args:
+        logits: [P, logits of the head], of queries and shuffled ads.
+        head: a name in GRADE_HEADS, not "ranknet".
+    """
+    return -log_negative(logits, head).sum() / max(1, len(logits))
+
+
 def contrastive_loss(frames: Tensor, texts: Tensor, same: Tensor, temperature: float) -> Tensor:
     """In-batch image-text contrastive loss (ITC), both directions.
 
