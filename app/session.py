@@ -18,14 +18,18 @@ from scenarios import (
     Relevance,
     Scenario,
     Settled,
+    Status,
     StoredExperiment,
     StoredResult,
+    SweepResult,
     dump_scenario,
     list_experiments,
     list_results,
+    list_sweeps,
     prepare,
     read_experiment,
     read_result,
+    read_sweep,
     relevance_of,
     settle,
 )
@@ -65,6 +69,35 @@ def stored_results() -> list[Path]:
 def stored_experiments() -> list[Path]:
     """Folders of experiments, newest first."""
     return list_experiments(results_root())
+
+
+def stored_sweeps() -> list[Path]:
+    """Folders of sweeps, newest first."""
+    return list_sweeps(results_root())
+
+
+def sweep(folder: Path) -> SweepResult:
+    """A stored sweep, finished or not.
+
+    Raises:
+        ValueError: it has no finished points, or its files are damaged.
+    """
+    table, failures = folder / "points.parquet", folder / "failures"
+    stamps = [path.stat().st_mtime_ns if path.exists() else 0 for path in (table, failures)]
+    return _sweep(str(folder), stamps)
+
+
+def seems_at_work(status: Status | None) -> bool:
+    """Whether the process that wrote a sweep's status has not said that it ended, and is there."""
+    if status is None or status.state not in ("preparing", "running"):
+        return False
+    try:
+        os.kill(status.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def experiment(folder: Path) -> StoredExperiment:
@@ -164,6 +197,11 @@ def _result(folder: str, mtime_ns: int) -> StoredResult:
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _experiment(folder: str, mtime_ns: int) -> StoredExperiment:
     return read_experiment(folder)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _sweep(folder: str, stamps: list[int]) -> SweepResult:
+    return read_sweep(folder)
 
 
 @st.cache_resource(show_spinner="Opening the market: its ads, queries and who meets whom …", max_entries=2)

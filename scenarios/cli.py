@@ -42,6 +42,10 @@ Scorer = Annotated[
     typer.Option(metavar="NAME", help="Replace the scorer: none, bm25, hcmrm, oracle or module:attr."),
 ]
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where results and cached scores go.")]
+ProgressPath = Annotated[
+    Path | None,
+    typer.Option("--progress", metavar="FILE", help="Keep how far it is in a JSON file, for who polls it."),
+]
 
 
 @app.command()
@@ -52,6 +56,7 @@ def run(
     scorer: Scorer = None,
     out: Out = RESULTS,
     sweep: Annotated[bool, typer.Option(help="Also run the scenario's sweep.")] = True,
+    progress_file: ProgressPath = None,
 ) -> None:
     """Run a scenario: its comparison of scorers, its sweep, and the log of its own scorer's run."""
     from scenarios.load import load_scenario
@@ -67,11 +72,12 @@ def run(
     )
     from simulator.users import has_loyalty
 
-    scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer)
-    check_writable(out)
-    with ProgressBars() as progress:
+    with ProgressBars(progress_file) as progress:
+        scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer)
+        check_writable(out)
         result = run_scenario(scenario, cache=out, sweep=sweep, progress=progress)
         folder = write_result(out, scenario, result.metrics, result.points, result.log)
+        progress.made(folder)
     tables = [comparison_table(scenario, result.points)]
     if has_loyalty(scenario.users):
         tables.append(traffic_table(scenario, result.points))
@@ -94,6 +100,7 @@ def experiment(
     ] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Replace the number of seeds.")] = None,
     out: Out = RESULTS,
+    progress_file: ProgressPath = None,
 ) -> None:
     """Compare arms over many seeds, with intervals. Stopped, the same command goes on where it was."""
     from scenarios.experiments.run import check_experiment, run_experiment, write_experiment
@@ -102,13 +109,14 @@ def experiment(
     from scenarios.store import check_writable
     from scenarios.terminal import ProgressBars, print_tables
 
-    plan = load_experiment(file, overrides or (), seeds=seeds)
-    check_experiment(plan)
-    check_writable(out)
     try:
-        with ProgressBars() as progress:
+        with ProgressBars(progress_file) as progress:
+            plan = load_experiment(file, overrides or (), seeds=seeds)
+            check_experiment(plan)
+            check_writable(out)
             result = run_experiment(plan, cache=out, progress=progress)
             folder = write_experiment(out, result)
+            progress.made(folder)
     except KeyboardInterrupt:
         print("relbid: stopped; the same command goes on from the last finished replicate", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -137,6 +145,7 @@ def sweep(
         bool, typer.Option("--retry-failed", help="Also run the points that failed before.")
     ] = False,
     out: Out = RESULTS,
+    progress_file: ProgressPath = None,
 ) -> None:
     """Run every point of a sweep. Stopped or killed, the same command goes on where it was."""
     import signal
@@ -150,9 +159,9 @@ def sweep(
 
     # A polite kill stops a sweep as Ctrl-C does, so that its folder says so.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    plan = load_sweep(file, overrides or ())
-    check_writable(out)
-    with ProgressBars() as progress:
+    with ProgressBars(progress_file) as progress:
+        plan = load_sweep(file, overrides or ())
+        check_writable(out)
         if dry_run:
             typer.echo(estimate_text(plan, estimate(plan, out, progress=progress), workers))
             return
@@ -168,6 +177,7 @@ def sweep(
         except KeyboardInterrupt:
             print("relbid: stopped; the same command goes on from the last finished point", file=sys.stderr)
             raise typer.Exit(130) from None
+        progress.made(folder)
     failed = len(list((folder / "failures").glob("*.json")))
     if failed < len(plan.points) * len(plan.seeds):
         print_tables(sweep_tables(read_sweep(folder)))
@@ -202,6 +212,35 @@ def report(
     share = 0.02 if max_irrelevant is None else max_irrelevant
     write_whole_file(path, report_html(read_sweep(folder), max_irrelevant=share))
     typer.echo(f"Report: {path}")
+
+
+@app.command()
+def prepare(
+    file: ScenarioFile,
+    overrides: Overrides = None,
+    scorer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="May be repeated; all that the scenario names by default."),
+    ] = None,
+    out: Out = RESULTS,
+    progress_file: ProgressPath = None,
+) -> None:
+    """Draw frames and score pairs ahead, so that runs, sweeps and the dashboard find them."""
+    from scenarios.load import load_scenario
+    from scenarios.market import check_scorers, prepare, relevance_of
+    from scenarios.store import check_writable
+    from scenarios.terminal import ProgressBars
+
+    with ProgressBars(progress_file) as progress:
+        scenario = load_scenario(file, overrides or ())
+        swept = scenario.sweep.scorers if scenario.sweep is not None else ()
+        names = list(dict.fromkeys(scorer or [*scenario.compare, *swept, scenario.scorer]))
+        check_scorers(scenario, names)
+        check_writable(out)
+        prepared = prepare(scenario, cache=out, progress=progress)
+        for name in names:
+            relevance_of(prepared, name, cache=out, progress=progress)
+    typer.echo(f"Prepared: {scenario.name}, for {', '.join(names)}")
 
 
 @app.command()
