@@ -19,23 +19,35 @@ DIED = (
 )
 
 
-def watch(job: Job, title: str, again: str, more: Callable[[], None] | None = None) -> None:
+def watch(
+    job: Job,
+    title: str,
+    again: str,
+    more: Callable[[], None] | None = None,
+    finished: Callable[[Outcome], None] | None = None,
+) -> None:
     """Draw a job, and draw it again every second while it runs; the page is drawn anew when it ends.
 
     Args:
         title: what it does, e.g. "Sweep exponent-threshold".
         again: what to do where it has not come to its end.
         more: draws what else there is to see while it runs.
+        finished: called when it has ended under the reader's eyes, before the page is drawn anew.
     """
     running = jobs.is_alive(job)
-    draw = st.fragment(_draw, run_every=POLL_S if running else None)
-    draw(job, title, again, more, running)
+
+    def draw() -> None:
+        now = jobs.outcome(job)
+        if running and not now.alive:
+            if finished is not None:
+                finished(now)
+            st.rerun()
+        _draw(job, now, title, again, more)
+
+    st.fragment(draw, run_every=POLL_S if running else None)()
 
 
-def _draw(job: Job, title: str, again: str, more: Callable[[], None] | None, was_running: bool) -> None:
-    now = jobs.outcome(job)
-    if was_running and not now.alive:
-        st.rerun()
+def _draw(job: Job, now: Outcome, title: str, again: str, more: Callable[[], None] | None) -> None:
     if now.state == "done":
         return
     with st.container(border=True, key=f"job-{job.folder.name}"):
@@ -71,7 +83,7 @@ def _ended(job: Job, now: Outcome, title: str, again: str) -> None:
         st.info(f"{title} was stopped. {again}")
     else:
         st.warning(f"{title} did not come to its end. {DIED} {again}")
-    if printed := jobs.output(job):
+    if printed := "\n".join(filter(None, [jobs.output(job), jobs.complaints(job)])):
         with st.expander("What the command printed"):
             st.code(printed, language=None)
     st.button("Dismiss", key=f"dismiss-{job.folder.name}", on_click=jobs.forget, args=(job,))

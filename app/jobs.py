@@ -4,8 +4,8 @@ A job is a folder `<results>/.jobs/<id>/`:
 
     job.json        what was started, when, and as which process
     progress.json   how far it is, written by the command (`--progress`)
-    output.log      what it printed
-    input.yaml      a file that it reads, if the page has made one
+    output.log, errors.log      what it printed
+    *.yaml          files that it reads, if the page has made some
     alive           locked by the process as long as it lives, however it ends
     cancelled       there once somebody has asked it to stop
 So a page that is opened later, or by somebody else, finds what is running and how the rest has ended.
@@ -25,15 +25,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scenarios import CommandProgress, StoreError, read_progress, write_whole_file
 
 FOLDER = ".jobs"
-INPUT = "{input}"
-"""Stands in a command's arguments for the file that the page has made."""
+HERE = "{job}"
+"""Stands in a command's arguments for the job's own folder."""
 
 KEPT = 20
 """Jobs that have ended are remembered, the newest of them, until somebody dismisses them."""
@@ -76,12 +76,19 @@ class Outcome:
         return self.state in ("running", "stopping")
 
 
-def start(root: Path, kind: str, subject: str, arguments: Sequence[str], text: str | None = None) -> Job:
+def start(
+    root: Path,
+    kind: str,
+    subject: str,
+    arguments: Sequence[str],
+    files: Mapping[str, str] | None = None,
+) -> Job:
     """Start `relbid ARGUMENTS --progress ...`.
 
     Args:
         root: the results folder.
-        text: of a file whose path takes the place of `INPUT` in the arguments.
+        arguments: HERE in them stands for the job's folder.
+        files: name -> text of what the command reads, written to that folder.
 
     Raises:
         StoreError: its folder cannot be written.
@@ -90,20 +97,24 @@ def start(root: Path, kind: str, subject: str, arguments: Sequence[str], text: s
     now = time.time()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
     folder = root / FOLDER / f"{stamp}-{secrets.token_hex(3)}"
-    if text is not None:
-        write_whole_file(folder / "input.yaml", text)
-    given = [str(folder / "input.yaml") if argument == INPUT else argument for argument in arguments]
+    for name, text in (files or {}).items():
+        write_whole_file(folder / name, text)
+    given = [argument.replace(HERE, str(folder)) for argument in arguments]
     command = [sys.executable, "-m", "scenarios.cli", *given, "--progress", str(folder / "progress.json")]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "output.log").open("wb") as output, (folder / "alive").open("wb") as alive:
+        with (
+            (folder / "output.log").open("wb") as output,
+            (folder / "errors.log").open("wb") as errors,
+            (folder / "alive").open("wb") as alive,
+        ):
             # The lock goes with the open file that the process inherits, and ends when that does.
             fcntl.flock(alive, fcntl.LOCK_EX)
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=errors,
                 env={**os.environ, "NO_COLOR": "1", "COLUMNS": "132"},
                 pass_fds=[alive.fileno()],
                 start_new_session=True,  # neither Ctrl-C at the dashboard's terminal nor its end reach it
@@ -144,15 +155,18 @@ def outcome(job: Job) -> Outcome:
     if alive:
         return Outcome("stopping" if cancelled else "running", progress, "")
     if progress.state == "running":
-        return Outcome("stopped" if cancelled else "died", progress, output(job))
+        return Outcome("stopped" if cancelled else "died", progress, complaints(job))
     return Outcome(progress.state, progress, progress.message)
 
 
 def output(job: Job) -> str:
-    """The end of what its command has printed."""
-    with contextlib.suppress(OSError):
-        return (job.folder / "output.log").read_bytes()[-TAIL:].decode(errors="replace").strip()
-    return ""
+    """The end of what its command has printed as its result."""
+    return _tail(job.folder / "output.log")
+
+
+def complaints(job: Job) -> str:
+    """The end of what its command has printed beside that."""
+    return _tail(job.folder / "errors.log")
 
 
 def is_alive(job: Job) -> bool:
@@ -179,6 +193,12 @@ def forget(job: Job) -> None:
     """Remove what is kept of a job that has ended; its results stay."""
     if not is_alive(job):
         shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def _tail(path: Path) -> str:
+    with contextlib.suppress(OSError):
+        return path.read_bytes()[-TAIL:].decode(errors="replace").strip()
+    return ""
 
 
 def _insist(job: Job, patience_s: float) -> None:

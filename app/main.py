@@ -39,7 +39,7 @@ def main() -> None:
     if not folders:
         welcome.page()
         return
-    for notice in st.session_state.get("notices", ()):
+    for notice in welcome.notices(session.results_root()):
         st.warning(notice)
     _keep_widgets()
     folder = sidebar.choose_result(folders)

@@ -122,6 +122,12 @@ def _take_away(found: SweepResult, point: int) -> None:
 def _run(name: str, text: str) -> None:
     root = session.results_root()
     try:
-        jobs.start(root, "run", name, ["run", jobs.INPUT, "--out", str(root)], text)
+        jobs.start(
+            root,
+            "run",
+            name,
+            ["run", f"{jobs.HERE}/scenario.yaml", "--out", str(root)],
+            {"scenario.yaml": text},
+        )
     except StoreError as error:
         st.session_state[FAULT] = str(error)

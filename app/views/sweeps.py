@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
-from app import figures, files, job_panel, jobs, session, sweep_point, sweep_tables
+from app import figures, files, job_panel, jobs, session, start_box, sweep_point, sweep_tables
 from app.download import chart_with_data
 from app.wording import metric_name
 from scenarios import (
@@ -23,7 +23,6 @@ from scenarios import (
 )
 
 CHOICE, FILE, OTHER, BOUND, AXES = "sweep", "sweep-file", "sweep-other", "sweep-bound", "sweep-axes"
-FAULT = "sweep-fault"
 CHART = "sweep-front"
 REDRAW_S = 5.0
 """While a sweep runs, its figures are drawn anew as often."""
@@ -61,42 +60,25 @@ def _folders() -> dict[str, Path]:
 
 
 def _start_one(*, expanded: bool) -> None:
-    root = session.results_root()
     with st.expander("Start a sweep", icon=":material/play_circle:", expanded=expanded):
-        offered = files.offered(files.SWEEPS)
-        name = st.selectbox(
-            "Sweep file",
-            list(offered),
-            key=FILE,
-            help="The sweeps that come with relbid, and those in the folder where the dashboard was started.",
-        )
-        file = offered[str(name)]
-        if text := files.about(file):
-            st.markdown(text)
+        file = start_box.choose_file(files.SWEEPS, "Sweep file", FILE)
         with st.container(horizontal=True):
-            st.button("Start", type="primary", icon=":material/play_arrow:", on_click=_start, args=(file,))
+            start_box.start_button(file, _start)
             st.button(
                 "Count its points and estimate the time",
                 icon=":material/timer:",
                 on_click=_estimate,
                 args=(file,),
             )
-        st.caption(f"In a terminal: `relbid sweep {_typed(file)}`. How to write a file: docs/sweeps.md.")
-        if fault := st.session_state.pop(FAULT, None):
-            st.error(fault)
-        job = jobs.latest(root, "estimate", str(file))
+        job = jobs.latest(session.results_root(), "estimate", str(file))
         if job is not None:
             job_panel.watch(job, "The estimate", "Ask for it again.")
             if jobs.outcome(job).state == "done":
-                st.code(jobs.output(job), language=None)
-        with st.expander("The file", icon=":material/description:"):
-            st.code(file.read_text(encoding="utf-8"), language="yaml")
-
-
-def _typed(file: Path) -> str:
-    """A path as one would type it here."""
-    here = Path.cwd()
-    return str(file.relative_to(here) if file.is_relative_to(here) else file)
+                *points, counted, time, scored = jobs.output(job).splitlines()
+                st.info(f"{counted}. {time} {scored}.")
+                with st.expander("Its points", icon=":material/list:"):
+                    st.code("\n".join(points), language=None)
+        start_box.foot(file, "sweep", "docs/sweeps.md")
 
 
 def _start(file: Path, *options: str) -> None:
@@ -108,7 +90,7 @@ def _start(file: Path, *options: str) -> None:
         if found is None or not jobs.is_alive(found):
             jobs.start(root, "sweep", name, ["sweep", str(file), "--out", str(root), *options])
     except (ValueError, OSError) as error:
-        st.session_state[FAULT] = str(error)
+        st.session_state[start_box.FAULT] = str(error)
         return
     st.session_state[CHOICE] = name
     sweep_point.close()
@@ -119,7 +101,7 @@ def _estimate(file: Path) -> None:
     try:
         jobs.start(root, "estimate", str(file), ["sweep", str(file), "--dry-run", "--out", str(root)])
     except StoreError as error:
-        st.session_state[FAULT] = str(error)
+        st.session_state[start_box.FAULT] = str(error)
 
 
 def _state(folder: Path) -> bool:
