@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios.commands.options import RESULTS, Out
+from scenarios.commands.options import RESULTS, Out, ProgressPath
 
 
 def experiment(
@@ -21,6 +21,7 @@ def experiment(
     ] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Replace the number of seeds.")] = None,
     out: Out = RESULTS,
+    progress_file: ProgressPath = None,
 ) -> None:
     """Compare arms over many seeds, with intervals. Stopped, the same command goes on where it was."""
     from scenarios.experiments.run import check_experiment, run_experiment, write_experiment
@@ -29,13 +30,14 @@ def experiment(
     from scenarios.store import check_writable
     from scenarios.terminal import ProgressBars, print_tables
 
-    plan = load_experiment(file, overrides or (), seeds=seeds)
-    check_experiment(plan)
-    check_writable(out)
     try:
-        with ProgressBars() as progress:
+        with ProgressBars(progress_file) as progress:
+            plan = load_experiment(file, overrides or (), seeds=seeds)
+            check_experiment(plan)
+            check_writable(out)
             result = run_experiment(plan, cache=out, progress=progress)
             folder = write_experiment(out, result)
+            progress.made(folder)
     except KeyboardInterrupt:
         print("relbid: stopped; the same command goes on from the last finished replicate", file=sys.stderr)
         raise typer.Exit(130) from None

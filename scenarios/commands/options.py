@@ -24,6 +24,10 @@ Scorer = Annotated[
     typer.Option(metavar="NAME", help="Replace the scorer: none, bm25, hcmrm, oracle or module:attr."),
 ]
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where results and cached scores go.")]
+ProgressPath = Annotated[
+    Path | None,
+    typer.Option("--progress", metavar="FILE", help="Keep how far it is in a JSON file, for who polls it."),
+]
 Corpus = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="A graded corpus; the embedded world's by default.")
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios.commands.options import RESULTS, Out, Overrides, ScenarioFile, Scorer, Seed
+from scenarios.commands.options import RESULTS, Out, Overrides, ProgressPath, ScenarioFile, Scorer, Seed
 
 
 def run(
@@ -16,6 +16,7 @@ def run(
     scorer: Scorer = None,
     out: Out = RESULTS,
     sweep: Annotated[bool, typer.Option(help="Also run the scenario's sweep.")] = True,
+    progress_file: ProgressPath = None,
 ) -> None:
     """Run a scenario: its comparison of scorers, its sweep, and the log of its own scorer's run."""
     from scenarios.load import load_scenario
@@ -31,11 +32,12 @@ def run(
     )
     from simulator.users import has_loyalty
 
-    scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer)
-    check_writable(out)
-    with ProgressBars() as progress:
+    with ProgressBars(progress_file) as progress:
+        scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer)
+        check_writable(out)
         result = run_scenario(scenario, cache=out, sweep=sweep, progress=progress)
         folder = write_result(out, scenario, result.metrics, result.points, result.log)
+        progress.made(folder)
     tables = [comparison_table(scenario, result.points)]
     if has_loyalty(scenario.users):
         tables.append(traffic_table(scenario, result.points))
@@ -45,6 +47,34 @@ def run(
         tables.append(serving_table(scenario, result.points))
     print_tables(tables)
     typer.echo(f"Results: {folder}/  (points.parquet, log.parquet, metrics.json, scenario.yaml)")
+
+
+def prepare(
+    file: ScenarioFile,
+    overrides: Overrides = None,
+    scorer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="May be repeated; all that the scenario names by default."),
+    ] = None,
+    out: Out = RESULTS,
+    progress_file: ProgressPath = None,
+) -> None:
+    """Draw frames and score pairs ahead, so that runs, sweeps and the dashboard find them."""
+    from scenarios.load import load_scenario
+    from scenarios.market import check_scorers, prepare, relevance_of
+    from scenarios.store import check_writable
+    from scenarios.terminal import ProgressBars
+
+    with ProgressBars(progress_file) as progress:
+        scenario = load_scenario(file, overrides or ())
+        swept = scenario.sweep.scorers if scenario.sweep is not None else ()
+        names = list(dict.fromkeys(scorer or [*scenario.compare, *swept, scenario.scorer]))
+        check_scorers(scenario, names)
+        check_writable(out)
+        prepared = prepare(scenario, cache=out, progress=progress)
+        for name in names:
+            relevance_of(prepared, name, cache=out, progress=progress)
+    typer.echo(f"Prepared: {scenario.name}, for {', '.join(names)}")
 
 
 def show(file: ScenarioFile, overrides: Overrides = None, seed: Seed = None, scorer: Scorer = None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios.commands.options import RESULTS, Out
+from scenarios.commands.options import RESULTS, Out, ProgressPath
 
 
 def sweep(
@@ -29,6 +29,7 @@ def sweep(
         bool, typer.Option("--retry-failed", help="Also run the points that failed before.")
     ] = False,
     out: Out = RESULTS,
+    progress_file: ProgressPath = None,
 ) -> None:
     """Run every point of a sweep. Stopped or killed, the same command goes on where it was."""
     import signal
@@ -42,9 +43,9 @@ def sweep(
 
     # A polite kill stops a sweep as Ctrl-C does, so that its folder says so.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    plan = load_sweep(file, overrides or ())
-    check_writable(out)
-    with ProgressBars() as progress:
+    with ProgressBars(progress_file) as progress:
+        plan = load_sweep(file, overrides or ())
+        check_writable(out)
         if dry_run:
             typer.echo(estimate_text(plan, estimate(plan, out, progress=progress), workers))
             return
@@ -60,6 +61,7 @@ def sweep(
         except KeyboardInterrupt:
             print("relbid: stopped; the same command goes on from the last finished point", file=sys.stderr)
             raise typer.Exit(130) from None
+        progress.made(folder)
     failed = len(list((folder / "failures").glob("*.json")))
     if failed < len(plan.points) * len(plan.seeds):
         print_tables(sweep_tables(read_sweep(folder)))
