@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .config import HCMRMConfig
-from .layers import TextLayer, VisualBlock, attention_bias
+from .layers import Linear, TextLayer, VisualBlock, attention_bias
 from .losses import GRADE_HEADS
 
 
@@ -62,19 +62,19 @@ class VisualEncoder(nn.Module):
             for _ in range(config.visual_layers)
         )
         self.norm = nn.LayerNorm(size, eps=config.visual_norm_eps)
-        self.layout = nn.Linear(grid * grid * size, size) if config.layout_token else None
+        self.layout = Linear(grid * grid * size, size) if config.layout_token else None
         self.mean, self.deviation = config.pixel_mean, config.pixel_deviation
         self.grid = grid
         self.pooled = None if config.frame_tokens is None else int(config.frame_tokens**0.5)
 
     def pixels(self, frames: Tensor) -> Tensor:
         """Normalised pixels of B frames: uint8 [B, H, W, 3] -> [B, 3, H, W]."""
-        pixels = frames.permute(0, 3, 1, 2).to(self.class_token.dtype) / 255.0
+        pixels = frames.permute(0, 3, 1, 2).float() / 255.0
         mean, deviation = (
             pixels.new_tensor(x)[:, None, None] if isinstance(x, Sequence) else x
             for x in (self.mean, self.deviation)
         )
-        return (pixels - mean) / deviation
+        return ((pixels - mean) / deviation).to(self.class_token.dtype)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """The ViT alone: normalised pixels [B, 3, H, W] -> [B, 1 + patches, v], the class token first."""
@@ -112,7 +112,7 @@ class TextEncoder(nn.Module):
         self.token_type = nn.Embedding(config.token_types, size)
         self.norm = nn.LayerNorm(size, eps=config.text_norm_eps)
         self.layers = _text_layers(config, config.text_layers, cross=False)
-        marker = nn.Sequential(nn.Linear(1, size), nn.GELU(), nn.Linear(size, size))
+        marker = nn.Sequential(Linear(1, size), nn.GELU(), Linear(size, size))
         self.frame_marker = marker if config.frame_markers else None
 
     def forward(self, text: TextBatch, seen: Tensor | None = None) -> Tensor:
@@ -125,7 +125,7 @@ class TextEncoder(nn.Module):
         position = self.position.weight[: text.input_ids.shape[1]]
         x = self.word(text.input_ids) + self.token_type(text.token_type) + position
         if self.frame_marker is not None and seen is not None:
-            x = x + self.frame_marker(seen[..., None])
+            x = x + self.frame_marker(seen[..., None].to(x.dtype))
         x = self.norm(x)
         bias = attention_bias(text.mask, x.dtype)
         for layer in self.layers:
@@ -151,7 +151,7 @@ class HCMRM(PreTrainedModel):
         self.grade_head = nn.Linear(size, GRADE_HEADS[config.grade_head].logits)
         self.frame_projection = nn.Linear(config.visual_size, config.embed_dim)
         self.text_projection = nn.Linear(size, config.embed_dim)
-        self.keyword_head = nn.Linear(config.visual_size, config.vocab_size)
+        self.keyword_head = Linear(config.visual_size, config.vocab_size)
         self.mlm_transform = nn.Sequential(
             nn.Linear(size, size), nn.GELU(), nn.LayerNorm(size, eps=config.text_norm_eps)
         )
@@ -199,28 +199,50 @@ class HCMRM(PreTrainedModel):
         tokens = torch.where(hidden[:, None, None], nothing, tokens)
         return torch.cat((nothing, tokens), dim=1) if self.config.empty_token else tokens
 
-    def fuse(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
+    def fuse(
+        self,
+        text: TextBatch,
+        visual: Tensor,
+        ad_of_pair: Tensor,
+        words: Tensor | None = None,
+        *,
+        first_only: bool = False,
+    ) -> Tensor:
         """All tokens of P pairs after the fusion encoder, [CLS] first: [P, N, d].
 
         Args:
             visual: `visual_tokens` of the A ads of the batch, [A, V, v].
-            ad_of_pair: int64 [P], the ad among those A that each text goes with.
+            ad_of_pair: the ad among those A that each text goes with, int64 [P]; or int64 [P / G], the ad
+                that every G texts which stand side by side go with.
+            words: `words_of_frames` of the A ads, [A, W], where that is known already.
+            first_only: leave all tokens but [CLS] out of the last layer, which no grade looks at: [P, 1, d].
         """
-        x = self.text_encoder(text, self._seen(text, visual, ad_of_pair))
+        x = self.text_encoder(text, self._seen(text, visual, ad_of_pair, words))
         bias = attention_bias(text.mask, x.dtype)
-        for layer in self.fusion_layers:
-            x = layer(x, bias, visual, ad_of_pair)
+        last = len(self.fusion_layers) - 1
+        for number, layer in enumerate(self.fusion_layers):
+            x = layer(x, bias, visual, ad_of_pair, first_only=first_only and number == last)
         return x
 
-    def _seen(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor | None:
-        """Frame markers: log P(token | frames) - log P(token | no frames) within +-6, float32 [P, N].
-
-        Ads without frames have zeros.
-        """
+    def _seen(
+        self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor, words: Tensor | None = None
+    ) -> Tensor | None:
+        """Frame markers of each token: its entry of `words_of_frames`, [P, N]."""
         if not self.config.frame_markers:
             return None
-        seen = self.seen_words(visual) - self.seen_words(self.no_frame)
-        return seen[ad_of_pair[:, None], text.input_ids].clamp(-6.0, 6.0)
+        words = self.words_of_frames(visual) if words is None else words
+        row = ad_of_pair.repeat_interleave(len(text.input_ids) // len(ad_of_pair))
+        return words[row[:, None], text.input_ids]
+
+    def words_of_frames(self, visual: Tensor) -> Tensor:
+        """log P(word | frames) - log P(word | no frames) within +-6, float32 [A, W].
+
+        Ads without frames have zeros.
+
+        Args:
+            visual: `visual_tokens` of A ads.
+        """
+        return (self.seen_words(visual) - self.seen_words(self.no_frame)).clamp(-6.0, 6.0)
 
     def seen_words(self, visual: Tensor) -> Tensor:
         """Words read off the frames: log P(word | frames), float32 [A, W].
@@ -235,9 +257,17 @@ class HCMRM(PreTrainedModel):
         words = self.keyword_head(visual[:, first::per_frame]).float().log_softmax(dim=-1)
         return words.logsumexp(dim=1) - math.log(words.shape[1])
 
-    def forward(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
-        """Logits of P pairs, [P, logits of the grade head]: `losses.GRADE_HEADS` says what they mean."""
-        return self.grade_head(self.fuse(text, visual, ad_of_pair)[:, 0]).float()
+    def forward(
+        self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor, words: Tensor | None = None
+    ) -> Tensor:
+        """Logits of P pairs, float32 [P, logits of the grade head]: `losses.GRADE_HEADS` says what they mean.
+
+        They are float32 from the head on in a model of half precision, too: its few digits would make many
+        pairs equal.
+        """
+        first = self.fuse(text, visual, ad_of_pair, words, first_only=True)[:, 0]
+        head = self.grade_head
+        return nn.functional.linear(first.float(), head.weight.float(), head.bias.float()).float()
 
     def match_logits(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
         """Image-text matching (ITM) of P pairs, float32 [P, 2]: no match, match.
@@ -247,7 +277,7 @@ class HCMRM(PreTrainedModel):
         """
         if self.match_head is None:
             raise ValueError("the model has no matching head; its config must say match_head=True")
-        return self.match_head(self.fuse(text, visual, ad_of_pair)[:, 0]).float()
+        return self.match_head(self.fuse(text, visual, ad_of_pair, first_only=True)[:, 0]).float()
 
     def frame_embedding(self, class_token: Tensor) -> Tensor:
         """What contrastive similarities compare: class tokens of frames [..., v] to unit vectors [..., e]."""

@@ -2,32 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from relevance.corpus import Corpus
 from relevance.errors import CheckpointError
 from relevance.oracle import GRADE_GAIN
 
+from .batching import plan_batches
 from .checkpoint import SHIPPED, Checkpoint
 from .losses import GRADE_HEADS, ranking_score
+from .model import TextBatch
 from .text import TokenTable
+from .visual_tokens import Home, OfAds, VisualTokens
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 Progress = Callable[[int, int], None]
+Precision = Literal["float32", "bfloat16", "float16"]
+One = TypeVar("One")
+Other = TypeVar("Other")
+
+
+class Prepared(NamedTuple):
+    """A batch of P = B * G pairs, its text on its way to the device."""
+
+    rows: IntArray  # [P] places in the list of pairs
+    ads: IntArray  # [A] its different ads
+    ad_of_row: Tensor  # [B] which of those every G pairs go with
+    text: TextBatch  # [P, N]
 
 
 class HcmrmScorer:
     """Scores query-ad pairs of one corpus with one checkpoint.
 
-    Visual tokens are computed once for each ad that is asked for, then kept. Pairs are scored in the order of
-    their ads and text lengths; that changes speed, and results by rounding (about 1e-6) only.
+    What the model sees of an ad (visual tokens) is computed once and kept, within bounds. Pairs are scored in
+    the order of their text lengths and ads (see batching.py); that changes speed, and results by rounding
+    (about 1e-6) only.
     """
 
     def __init__(
@@ -38,20 +58,57 @@ class HcmrmScorer:
         device: str = "cpu",
         batch: int = 256,
         tables: TokenTable | None = None,
+        precision: Precision = "float32",
+        texts_per_ad: int | None = None,
+        memory: int = 2**30,
+        keep_on: Home = "device",
+        compiled: bool = False,
+        compile_backend: str = "inductor",
     ) -> None:
-        """`tables`: the corpus tokenised before with this checkpoint's vocabulary, to save doing it again."""
+        """Nothing is scored yet.
+
+        Args:
+            batch: pairs in one pass through the model.
+            tables: the corpus tokenised before with this checkpoint's vocabulary, to save doing it again.
+            precision: of weights and activations; logits are float32. Half precision halves the digits and
+                may swap pairs that score nearly alike: docs/hcmrm.md says how many.
+            texts_per_ad: texts of one ad that stand side by side, for which keys and values of its frames are
+                laid out once; None: 1 on a CPU, where that copy costs nothing, and 8 on a GPU.
+            memory: bytes of visual tokens to keep, at most.
+            keep_on: where they are kept.
+            compiled: pass the model through `torch.compile` with static shapes (with CUDA graphs on a GPU):
+                texts are padded to multiples of 8 tokens and batches to their full size. Its start takes tens
+                of seconds for each shape.
+        """
         self._device = torch.device(device)
-        self._model = checkpoint.model.to(self._device).eval()  # type: ignore[arg-type]
+        self._model = checkpoint.model
+        if precision != "float32":
+            self._model = copy.deepcopy(self._model).to(getattr(torch, precision))
+        self._model = self._model.to(self._device).eval()  # type: ignore[arg-type]
         self._head = self._model.config.grade_head
         self._corpus, self._batch = corpus, batch
+        self._on_gpu, self._compiled = self._device.type == "cuda", compiled
+        self._texts_per_ad = texts_per_ad or (8 if self._on_gpu else 1)
+        self._forward: Callable[..., Tensor] = self._model
+        if compiled:
+            mode = "reduce-overhead" if self._on_gpu and compile_backend == "inductor" else None
+            self._forward = torch.compile(self._model, backend=compile_backend, mode=mode, dynamic=False)
         self._extract = checkpoint.keywords
         self._sequences = [checkpoint.keywords(text) for text in corpus.ad_texts()]
         self._tables = tables or TokenTable.build(checkpoint.tokenizer, corpus.query_text, self._sequences)
-        self._visual: dict[int, Tensor] = {}
+        self._length = tuple((part != 0).sum(axis=1) for part in (self._tables.query, self._tables.keywords))
+        self._of_ads = VisualTokens(
+            self._encode,
+            corpus.n_ads,
+            bytes_at_most=memory,
+            home=keep_on,
+            device=self._device,
+            encode_at_once=batch if self._on_gpu else 32,
+        )
 
     @staticmethod
-    def load(corpus: Corpus, folder: Path = SHIPPED, *, device: str = "cpu") -> HcmrmScorer:
-        """A scorer from a checkpoint folder.
+    def load(corpus: Corpus, folder: Path = SHIPPED, *, device: str = "cpu", **options: Any) -> HcmrmScorer:
+        """A scorer from a checkpoint folder; `options` are those of the class.
 
         Raises:
             CheckpointError: the folder holds no whole checkpoint, or one for frames of another shape.
@@ -64,7 +121,7 @@ class HcmrmScorer:
                 f"{folder}: reads {reads[0]} frames of {reads[1]}x{reads[2]} pixels, the ads have {has[0]} "
                 f"of {has[1]}x{has[2]}; give the world such frames, or train a checkpoint on these"
             )
-        return HcmrmScorer(checkpoint, corpus, device=device)
+        return HcmrmScorer(checkpoint, corpus, device=device, **options)
 
     def score(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> FloatArray:
         """Ranking score of each pair: [P], [P] -> [P] in [0, 1].
@@ -84,63 +141,109 @@ class HcmrmScorer:
         self, query: IntArray, ad: IntArray, progress: Progress | None = None
     ) -> tuple[FloatArray, FloatArray | None]:
         """`score` and `grade_probabilities` of the pairs from one pass through the model."""
-        logits = torch.from_numpy(self._logits(query, ad, progress)).double()
+        logits = self._logits(query, ad, progress).cpu().double()
         log_probabilities = GRADE_HEADS[self._head].log_probabilities
         if log_probabilities is None:
             return ranking_score(logits, self._head).numpy(), None
         probabilities = log_probabilities(logits).exp().numpy()
         return probabilities @ np.asarray(GRADE_GAIN), probabilities
 
-    @property
     @torch.inference_mode()
-    def bytes_per_ad(self) -> int:
-        """Memory that the kept visual tokens of one ad take."""
-        shape = (1, *self._corpus.frames.shape[1:])
-        tokens = self._model.visual_tokens(torch.zeros(shape, dtype=torch.uint8, device=self._device))
-        return tokens.numel() * tokens.element_size()
+    def relevance(self, query: IntArray, candidate: IntArray) -> Tensor:
+        """Scores of the candidates [Q, K] of queries [Q], left on the device: float64 [Q, K], 0 at padding -1.
 
-    @property
-    def n_kept(self) -> int:
-        """Ads whose visual tokens are kept."""
-        return len(self._visual)
+        See simulator/stage.py, which ranks and prices them there.
+        """
+        row, column = np.nonzero(candidate >= 0)
+        logits = self._logits(query[row], candidate[row, column])
+        table = torch.zeros(candidate.shape, dtype=torch.float64, device=self._device)
+        table[self.place(row), self.place(column)] = ranking_score(logits, self._head)
+        return table
 
-    def forget(self) -> None:
-        """Drop the kept visual tokens; ads that are asked for again are encoded again."""
-        self._visual.clear()
+    def place(self, values: NDArray[Any]) -> Tensor:
+        """An array on the device; the host does not wait for its journey."""
+        tensor = torch.from_numpy(np.ascontiguousarray(values))
+        return tensor.pin_memory().to(self._device, non_blocking=True) if self._on_gpu else tensor
 
     def keywords(self, ad: IntArray) -> tuple[tuple[str, ...], ...]:
         """The keyword sequences that the model reads for these ads."""
         return tuple(self._sequences[i] for i in ad.tolist())
 
+    @property
+    def kept(self) -> VisualTokens:
+        """What is kept of the ads."""
+        return self._of_ads
+
     @torch.inference_mode()
-    def _logits(self, query: IntArray, ad: IntArray, progress: Progress | None) -> NDArray[np.float32]:
-        """Logits of the grade head, [P, its width]."""
+    def _logits(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> Tensor:
+        """Logits of the grade head on the device, [P, its width]."""
         query, ad = np.asarray(query, dtype=np.int64), np.asarray(ad, dtype=np.int64)
-        self._encode_frames(np.unique(ad))
-        length = (self._tables.query != 0).sum(axis=1)[query] + (self._tables.keywords != 0).sum(axis=1)[ad]
-        order = np.lexsort((ad, length))
-        logits = np.empty((len(query), GRADE_HEADS[self._head].logits), dtype=np.float32)
-        for start in range(0, len(order), self._batch):
-            rows = order[start : start + self._batch]
-            ads, ad_of_pair = np.unique(ad[rows], return_inverse=True)
-            text = self._tables.pairs(
-                query[rows],
-                ad[rows],
-                markers=self._model.config.match_markers,
-                without_keywords=None if self._model.config.use_keywords else np.ones(len(rows), dtype=bool),
-            )
-            visual = torch.stack([self._visual[i] for i in ads.tolist()])
-            on_device = type(text)(*(part.to(self._device) for part in text))
-            logits[rows] = (
-                self._model(on_device, visual, torch.from_numpy(ad_of_pair).to(self._device)).cpu().numpy()
-            )
+        batches = plan_batches(
+            ad,
+            self._length[0][query] + self._length[1][ad],
+            batch=min(self._batch, self._texts_per_ad * self._of_ads.capacity),
+            texts_per_ad=self._texts_per_ad,
+            ads_at_once=self._of_ads.capacity,
+        )
+        logits = torch.empty(len(query), GRADE_HEADS[self._head].logits, device=self._device)
+        done = 0
+        for batch in _ahead(lambda rows: self._prepared(query, ad, rows), batches, in_thread=self._on_gpu):
+            of_ads = self._of_ads.of(batch.ads)
+            if self._compiled:
+                batch, of_ads = self._static(batch, of_ads)
+            scored = self._forward(batch.text, of_ads.visual, batch.ad_of_row, of_ads.words)
+            logits[self.place(batch.rows)] = scored[: batch.rows.size]
+            done += batch.rows.size
             if progress is not None:
-                progress(min(start + self._batch, len(order)), len(order))
+                progress(done, len(query))
         return logits
 
-    def _encode_frames(self, ads: IntArray) -> None:
-        missing = np.array([i for i in ads.tolist() if i not in self._visual], dtype=np.int64)
-        for start in range(0, len(missing), self._batch):
-            chunk = missing[start : start + self._batch]
-            frames = torch.from_numpy(np.ascontiguousarray(self._corpus.frames[chunk])).to(self._device)
-            self._visual.update(zip(chunk.tolist(), self._model.visual_tokens(frames), strict=True))
+    def _prepared(self, query: IntArray, ad: IntArray, rows: IntArray) -> Prepared:
+        pair = rows.ravel()
+        ads, ad_of_row = np.unique(ad[rows[:, 0]], return_inverse=True)
+        text = self._tables.pairs(
+            query[pair],
+            ad[pair],
+            markers=self._model.config.match_markers,
+            without_keywords=None if self._model.config.use_keywords else np.ones(pair.size, dtype=bool),
+        )
+        on_device = TextBatch(*(self.place(part.numpy()) for part in text))
+        return Prepared(pair, ads, self.place(ad_of_row), on_device)
+
+    def _encode(self, ads: IntArray) -> OfAds:
+        frames = self.place(self._corpus.frames[ads])
+        visual = self._model.visual_tokens(frames)
+        return OfAds(visual, self._model.words_of_frames(visual) if self._model.config.frame_markers else None)
+
+    def _static(self, batch: Prepared, of_ads: OfAds) -> tuple[Prepared, OfAds]:
+        """Padded to one of few shapes: what stands in the padding scores something that nobody reads."""
+        g = batch.rows.size // len(batch.ad_of_row)
+        n_rows = max(1, self._batch // g)
+        pairs, tokens = n_rows * g - batch.rows.size, -batch.text.input_ids.shape[1] % 8
+        text = TextBatch(*(functional.pad(part, (0, tokens, 0, pairs)) for part in batch.text))
+        text.mask[batch.rows.size :, 0] = 1  # a text without any token has no softmax
+        ads = n_rows - len(of_ads.visual)
+        return (
+            batch._replace(
+                text=text, ad_of_row=functional.pad(batch.ad_of_row, (0, n_rows - len(batch.ad_of_row)))
+            ),
+            OfAds(
+                functional.pad(of_ads.visual, (0, 0, 0, 0, 0, ads)),
+                None if of_ads.words is None else functional.pad(of_ads.words, (0, 0, 0, ads)),
+            ),
+        )
+
+
+def _ahead(make: Callable[[One], Other], of: Iterable[One], *, in_thread: bool) -> Iterator[Other]:
+    """`make` of each, where a thread makes the next one while this one is used."""
+    if not in_thread:
+        yield from map(make, of)
+        return
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = None
+        for one in of:
+            last, coming = coming, thread.submit(make, one)
+            if last is not None:
+                yield last.result()
+        if coming is not None:
+            yield coming.result()
