@@ -333,9 +333,14 @@ def _scored(
         from relevance.hcmrm.device import use_device
 
         # Half the cores: threads that wait for one another crawl where something else keeps a core busy.
-        use_device(prepared.scenario.hcmrm.device, threads=max(1, (os.cpu_count() or 1) // 2))
-        checkpoint = checkpoint_folder(prepared.scenario)
-        model_scorer = HcmrmScorer.load(corpus, checkpoint, device=prepared.scenario.hcmrm.device)
+        settings = prepared.scenario.hcmrm
+        use_device(settings.device, threads=max(1, (os.cpu_count() or 1) // 2))
+        model_scorer = HcmrmScorer.load(
+            corpus,
+            checkpoint_folder(prepared.scenario),
+            device=settings.device,
+            precision=settings.precision,
+        )
         table = ScoreTable.build(query, ad, *model_scorer.read(query, ad, progress))
     if path is not None:
         disk.write_scores(path, table)
@@ -344,7 +349,11 @@ def _scored(
 
 def _kept_scores(prepared: Prepared, scorer: str, cache: Path) -> Path:
     """Where the scores of a built-in scorer are kept."""
-    model = disk.checkpoint_hash(checkpoint_folder(prepared.scenario)) if scorer == "hcmrm" else ""
+    model = ""
+    if scorer == "hcmrm":
+        precision = prepared.scenario.hcmrm.precision
+        model = disk.checkpoint_hash(checkpoint_folder(prepared.scenario))
+        model += "" if precision == "float32" else precision
     corpus = prepared.world.corpus.fingerprint()
     return disk.score_table_path(cache, scorer, corpus, prepared.candidate, model)
 

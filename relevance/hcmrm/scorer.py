@@ -213,7 +213,9 @@ class HcmrmScorer:
     def _encode(self, ads: IntArray) -> OfAds:
         frames = self.place(self._corpus.frames[ads])
         visual = self._model.visual_tokens(frames)
-        return OfAds(visual, self._model.words_of_frames(visual) if self._model.config.frame_markers else None)
+        return OfAds(
+            visual, self._model.words_of_frames(visual) if self._model.config.frame_markers else None
+        )
 
     def _static(self, batch: Prepared, of_ads: OfAds) -> tuple[Prepared, OfAds]:
         """Padded to one of few shapes: what stands in the padding scores something that nobody reads."""

@@ -49,14 +49,13 @@ class VisualTokens:
         Args:
             encode: what the model sees of some ads, on the device.
             n_ads: ads that there are, numbered from 0.
-            bytes_at_most: bound of what is kept.
+            bytes_at_most: bound of what is kept; one ad has room in any case.
             home: where it is kept.
             dtype: in which precision it is kept (`torch.bfloat16` halves it); None: as it is encoded.
             encode_at_once: ads; on a CPU a few, whose pixels fit its caches.
             folder: where the file lies with `home="disk"`; None: the system's folder for such files.
 
         Raises:
-            ValueError: not even one ad has room.
             OSError: the file cannot be made.
         """
         self._encode, self._at_once, self._device = encode, max(1, encode_at_once), torch.device(device)
@@ -67,12 +66,12 @@ class VisualTokens:
             for part in example
         ]
         self.bytes_per_ad = sum(prod(shape) * kind.itemsize for shape, kind in filter(None, kept))
-        self.capacity = min(max(1, n_ads), bytes_at_most // self.bytes_per_ad)
-        if self.capacity < 1:
-            raise ValueError(f"{bytes_at_most} bytes for visual tokens: one ad takes {self.bytes_per_ad}")
+        self.capacity = max(1, min(n_ads, bytes_at_most // self.bytes_per_ad))
         self._rows = OfAds(
             *(
-                None if part is None else _room(home, (self.capacity, *part[0]), part[1], self._device, folder)
+                None
+                if part is None
+                else _room(home, (self.capacity, *part[0]), part[1], self._device, folder)
                 for part in kept
             )
         )
