@@ -66,9 +66,11 @@ def rank_on_device(
         rule,
         model,
         examination,
-        *map(scorer.place, (bid, pctr)),
+        scorer.place(bid),
+        scorer.place(pctr),
         rel,
-        *map(scorer.place, (present, tie_break)),
+        scorer.place(present),
+        scorer.place(tie_break),
         least if isinstance(least, float) else scorer.place(least),
     )
     s = len(examination)

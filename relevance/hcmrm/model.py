@@ -235,9 +235,9 @@ class HCMRM(PreTrainedModel):
         return words[row[:, None], text.input_ids]
 
     def words_of_frames(self, visual: Tensor) -> Tensor:
-        """log P(word | frames) - log P(word | no frames) within +-6, float32 [A, W].
+        """How much the frames speak for each word, float32 [A, W]; ads without frames have zeros.
 
-        Ads without frames have zeros.
+        log P(word | frames) - log P(word | no frames), within +-6.
 
         Args:
             visual: `visual_tokens` of A ads.

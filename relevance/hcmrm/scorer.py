@@ -81,22 +81,21 @@ class HcmrmScorer:
                 of seconds for each shape.
         """
         self._device = torch.device(device)
-        self._model = checkpoint.model
+        self.model = checkpoint.model
         if precision != "float32":
-            self._model = copy.deepcopy(self._model).to(getattr(torch, precision))
-        self._model = self._model.to(self._device).eval()  # type: ignore[arg-type]
-        self._head = self._model.config.grade_head
+            self.model = copy.deepcopy(self.model).to(getattr(torch, precision))
+        self.model = self.model.to(self._device).eval()  # type: ignore[arg-type]
+        self._head = self.model.config.grade_head
         self._corpus, self._batch = corpus, batch
         self._on_gpu, self._compiled = self._device.type == "cuda", compiled
-        self._texts_per_ad = texts_per_ad or (8 if self._on_gpu else 1)
-        self._forward: Callable[..., Tensor] = self._model
+        self.texts_per_ad = texts_per_ad or (8 if self._on_gpu else 1)
+        self._forward: Callable[..., Tensor] = self.model
         if compiled:
             mode = "reduce-overhead" if self._on_gpu and compile_backend == "inductor" else None
-            self._forward = torch.compile(self._model, backend=compile_backend, mode=mode, dynamic=False)
+            self._forward = torch.compile(self.model, backend=compile_backend, mode=mode, dynamic=False)
         self._extract = checkpoint.keywords
         self._sequences = [checkpoint.keywords(text) for text in corpus.ad_texts()]
         self._tables = tables or TokenTable.build(checkpoint.tokenizer, corpus.query_text, self._sequences)
-        self._length = tuple((part != 0).sum(axis=1) for part in (self._tables.query, self._tables.keywords))
         self._of_ads = VisualTokens(
             self._encode,
             corpus.n_ads,
@@ -150,7 +149,7 @@ class HcmrmScorer:
 
     @torch.inference_mode()
     def relevance(self, query: IntArray, candidate: IntArray) -> Tensor:
-        """Scores of the candidates [Q, K] of queries [Q], left on the device: float64 [Q, K], 0 at padding -1.
+        """Scores of the candidates [Q, K] of queries [Q], on the device: float64 [Q, K], 0 at padding -1.
 
         See simulator/stage.py, which ranks and prices them there.
         """
@@ -169,6 +168,28 @@ class HcmrmScorer:
         """The keyword sequences that the model reads for these ads."""
         return tuple(self._sequences[i] for i in ad.tolist())
 
+    def length(self, query: IntArray, ad: IntArray) -> IntArray:
+        """Tokens of the text of each pair, [CLS] and [SEP] included: [P], [P] -> [P]."""
+        of_query, of_ad = ((part != 0).sum(axis=1) for part in (self._tables.query, self._tables.keywords))
+        length: IntArray = of_query[query] + of_ad[ad] + 3
+        return length
+
+    def plan(self, query: IntArray, ad: IntArray) -> Iterator[IntArray]:
+        """The batches that pairs [P], [P] are scored in (see batching.py)."""
+        return plan_batches(
+            ad,
+            self.length(query, ad),
+            batch=min(self._batch, self.texts_per_ad * self._of_ads.capacity),
+            texts_per_ad=self.texts_per_ad,
+            ads_at_once=self._of_ads.capacity,
+        )
+
+    def text(self, query: IntArray, ad: IntArray) -> TextBatch:
+        """What the model reads of each pair, on the host: [P], [P] -> [P, N]."""
+        config = self.model.config
+        hidden = None if config.use_keywords else np.ones(ad.size, dtype=bool)
+        return self._tables.pairs(query, ad, markers=config.match_markers, without_keywords=hidden)
+
     @property
     def kept(self) -> VisualTokens:
         """What is kept of the ads."""
@@ -178,16 +199,11 @@ class HcmrmScorer:
     def _logits(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> Tensor:
         """Logits of the grade head on the device, [P, its width]."""
         query, ad = np.asarray(query, dtype=np.int64), np.asarray(ad, dtype=np.int64)
-        batches = plan_batches(
-            ad,
-            self._length[0][query] + self._length[1][ad],
-            batch=min(self._batch, self._texts_per_ad * self._of_ads.capacity),
-            texts_per_ad=self._texts_per_ad,
-            ads_at_once=self._of_ads.capacity,
-        )
         logits = torch.empty(len(query), GRADE_HEADS[self._head].logits, device=self._device)
         done = 0
-        for batch in _ahead(lambda rows: self._prepared(query, ad, rows), batches, in_thread=self._on_gpu):
+        for batch in _ahead(
+            lambda rows: self._prepared(query, ad, rows), self.plan(query, ad), in_thread=self._on_gpu
+        ):
             of_ads = self._of_ads.of(batch.ads)
             if self._compiled:
                 batch, of_ads = self._static(batch, of_ads)
@@ -201,21 +217,13 @@ class HcmrmScorer:
     def _prepared(self, query: IntArray, ad: IntArray, rows: IntArray) -> Prepared:
         pair = rows.ravel()
         ads, ad_of_row = np.unique(ad[rows[:, 0]], return_inverse=True)
-        text = self._tables.pairs(
-            query[pair],
-            ad[pair],
-            markers=self._model.config.match_markers,
-            without_keywords=None if self._model.config.use_keywords else np.ones(pair.size, dtype=bool),
-        )
-        on_device = TextBatch(*(self.place(part.numpy()) for part in text))
-        return Prepared(pair, ads, self.place(ad_of_row), on_device)
+        text = TextBatch(*(self.place(part.numpy()) for part in self.text(query[pair], ad[pair])))
+        return Prepared(pair, ads, self.place(ad_of_row), text)
 
     def _encode(self, ads: IntArray) -> OfAds:
         frames = self.place(self._corpus.frames[ads])
-        visual = self._model.visual_tokens(frames)
-        return OfAds(
-            visual, self._model.words_of_frames(visual) if self._model.config.frame_markers else None
-        )
+        visual = self.model.visual_tokens(frames)
+        return OfAds(visual, self.model.words_of_frames(visual) if self.model.config.frame_markers else None)
 
     def _static(self, batch: Prepared, of_ads: OfAds) -> tuple[Prepared, OfAds]:
         """Padded to one of few shapes: what stands in the padding scores something that nobody reads."""

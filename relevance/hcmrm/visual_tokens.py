@@ -60,20 +60,11 @@ class VisualTokens:
         """
         self._encode, self._at_once, self._device = encode, max(1, encode_at_once), torch.device(device)
         example = encode(np.zeros(1, dtype=np.int64))
-        self._dtypes = tuple(None if part is None else part.dtype for part in example)
-        kept = [
-            None if part is None else (part.shape[1:], part.dtype if dtype is None else dtype)
-            for part in example
-        ]
-        self.bytes_per_ad = sum(prod(shape) * kind.itemsize for shape, kind in filter(None, kept))
+        self._dtype, kept_as = example.visual.dtype, dtype or example.visual.dtype
+        self.bytes_per_ad = kept_as.itemsize * sum(part[0].numel() for part in example if part is not None)
         self.capacity = max(1, min(n_ads, bytes_at_most // self.bytes_per_ad))
-        self._rows = OfAds(
-            *(
-                None
-                if part is None
-                else _room(home, (self.capacity, *part[0]), part[1], self._device, folder)
-                for part in kept
-            )
+        self._rows = _each(
+            lambda part: _room(home, (self.capacity, *part.shape[1:]), kept_as, self._device, folder), example
         )
         self._row_of_ad = np.full(n_ads, -1)
         self._ad_of_row = np.full(self.capacity, -1)
@@ -108,13 +99,9 @@ class VisualTokens:
         for start in range(0, missing.size, self._at_once):
             self._keep(missing[start : start + self._at_once])
         row = torch.from_numpy(self._row_of_ad[ads])
-        return OfAds(
-            *(
-                None
-                if part is None or dtype is None
-                else part[row.to(part.device)].to(self._device, dtype, non_blocking=True)
-                for part, dtype in zip(self._rows, self._dtypes, strict=True)
-            )
+        return _each(
+            lambda part: part[row.to(part.device)].to(self._device, self._dtype, non_blocking=True),
+            self._rows,
         )
 
     def _keep(self, ads: IntArray) -> None:
@@ -128,6 +115,10 @@ class VisualTokens:
         for part, new in zip(self._rows, encoded, strict=True):
             if part is not None and new is not None:
                 part[torch.from_numpy(row).to(part.device)] = new.to(part.device, part.dtype)
+
+
+def _each(make: Callable[[Tensor], Tensor], of: OfAds) -> OfAds:
+    return OfAds(make(of.visual), None if of.words is None else make(of.words))
 
 
 def _room(
