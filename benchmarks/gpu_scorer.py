@@ -1,8 +1,8 @@
-"""How fast HCMRM scores, and the whole ranking stage with it, beside the plain way: `python -m benchmarks.gpu_scorer`.
+"""How fast HCMRM scores, and the whole ranking stage with it, beside the plain way.
 
-    python -m benchmarks.gpu_scorer --out h100.json                    # preset base on a GPU, in bfloat16
-    python -m benchmarks.gpu_scorer --preset tiny --device cpu         # one thread of a processor, in float32
-    python -m benchmarks.gpu_scorer --checkpoint shipped --device cpu  # trained weights, the default scenario's pairs
+    python -m benchmarks.gpu_scorer --out h100.json             # preset base on a GPU, in bfloat16
+    python -m benchmarks.gpu_scorer --preset tiny --device cpu  # one thread of a processor, in float32
+    python -m benchmarks.gpu_scorer --checkpoint shipped --device cpu  # pairs of the default scenario
 
 With a preset, weights and data are random: queries of 2 to 6 tokens, 10 to 16 tokens of keywords, noise for
 frames, 32 candidates a query, drawn by a Zipf law, so that some ads come often. Everything is measured in one
@@ -21,9 +21,9 @@ The share of the matrix rate is those operations a second over what the largest 
 reaches on the same device in the same precision. Visual tokens are kept before; encoding frames stands by
 itself.
 
-The plain way is transformers' ViTModel and BertModel with the same sizes and precision: all of a pair's frames
-and its text for every pair, padded to the longest of a batch in the order of the queries. It lacks HCMRM's
-convolutions, markers and tokens of the layout, which makes it the cheaper.
+The plain way is transformers' ViTModel and BertModel with the same sizes and precision: all of a pair's
+frames and its text for every pair, padded to the longest of a batch in the order of the queries. It lacks
+HCMRM's convolutions, markers and layout token.
 
 Latency: queries arrive at random (Poisson) at a share of the rate that full batches reach, whether or not the
 ones before are done; those that wait are taken together, up to a batch, through score, fusion, slots and
@@ -48,7 +48,6 @@ from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 from relevance.corpus import Corpus
 from relevance.hcmrm import HCMRM, SHIPPED, Checkpoint, HCMRMConfig, HcmrmScorer
-from relevance.hcmrm.batching import plan_batches
 from relevance.hcmrm.device import device_name
 from relevance.hcmrm.layers import Linear
 from relevance.hcmrm.text import TokenTable, train_tokenizer

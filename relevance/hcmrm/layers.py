@@ -1,7 +1,8 @@
 """The parts of the two encoders: attention, the pre-norm block of ViT, the post-norm layer of BERT.
 
-On a CPU attention is written out rather than taken from `scaled_dot_product_attention`: for sequences of some
-thirty tokens its backward pass is the faster one there. d is the hidden size, N and M are numbers of tokens.
+For training on a CPU attention is written out rather than taken from `scaled_dot_product_attention`: for
+sequences of some thirty tokens its backward pass is the faster one there. d is the hidden size, N and M are
+numbers of tokens.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ class Linear(nn.Linear):
     the same but for rounding.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., in] -> [..., out]."""
+    def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
+        """[..., in] -> [..., out], with a GELU after it where that is asked for."""
         in_onednn = (
             x.is_cpu
             and x.dtype == self.weight.dtype == torch.float32
@@ -29,14 +30,16 @@ class Linear(nn.Linear):
             and torch.backends.mkldnn.is_available()
         )
         if in_onednn and x.numel():
-            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
-        return super().forward(x)
+            after = ("gelu", [], "none") if gelu else ("none", [], "")
+            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, *after)
+        y = super().forward(x)
+        return nn.functional.gelu(y) if gelu else y
 
 
 class Attention(nn.Module):
     """Multi-head attention from N tokens to M others; keys and values may be projected once and shared.
 
-    `fused` says whether `scaled_dot_product_attention` is taken; None: on a GPU.
+    `fused` says whether `scaled_dot_product_attention` is taken; None: on a GPU, or without gradients.
     """
 
     fused: bool | None = None
@@ -60,7 +63,8 @@ class Attention(nn.Module):
         b, n, d = x.shape
         key, value = key_value[0], key_value[1]
         query = self.query(x).view(b, n, self.n_heads, d // self.n_heads).transpose(1, 2)
-        if x.is_cuda if self.fused is None else self.fused:
+        fused = not (x.is_cpu and torch.is_grad_enabled()) if self.fused is None else self.fused
+        if fused:
             mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
             return self.output(mixed.transpose(1, 2).reshape(b, n, d))
         logits = query @ key.transpose(-1, -2) / math.sqrt(d // self.n_heads)
@@ -75,6 +79,10 @@ class Mlp(nn.Sequential):
 
     def __init__(self, size: int, inner: int) -> None:
         super().__init__(Linear(size, inner), nn.GELU(), Linear(inner, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., size] -> [..., size]."""
+        return self[2](self[0](x, gelu=True))
 
 
 class VisualBlock(nn.Module):

@@ -151,6 +151,7 @@ def test_fused_attention_is_the_same() -> None:
     torch.manual_seed(1)
     attention, x = Attention(16, 2), torch.randn(3, 5, 16)
     bias = torch.zeros(3, 1, 1, 5).masked_fill(torch.rand(3, 1, 1, 5) < 0.3, -1e30)
+    attention.fused = False
     written_out = attention(x, attention.project(x), bias)
     attention.fused = True
     torch.testing.assert_close(attention(x, attention.project(x), bias), written_out)
@@ -162,6 +163,7 @@ def test_linear_layers_agree_with_and_without_gradients() -> None:
     assert layer(x).requires_grad
     with torch.inference_mode():
         torch.testing.assert_close(layer(x), expected)
+        torch.testing.assert_close(layer(x, gelu=True), torch.nn.functional.gelu(expected))
         assert layer(x[:0]).shape == (0, 5, 3)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert layer(x).dtype == torch.bfloat16
