@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -96,14 +97,7 @@ class HcmrmScorer:
         self._extract = checkpoint.keywords
         self._sequences = [checkpoint.keywords(text) for text in corpus.ad_texts()]
         self._tables = tables or TokenTable.build(checkpoint.tokenizer, corpus.query_text, self._sequences)
-        self._of_ads = VisualTokens(
-            self._encode,
-            corpus.n_ads,
-            bytes_at_most=memory,
-            home=keep_on,
-            device=self._device,
-            encode_at_once=batch if self._on_gpu else 32,
-        )
+        self._memory, self._home = memory, keep_on
 
     @staticmethod
     def load(corpus: Corpus, folder: Path = SHIPPED, *, device: str = "cpu", **options: Any) -> HcmrmScorer:
@@ -176,12 +170,14 @@ class HcmrmScorer:
 
     def plan(self, query: IntArray, ad: IntArray) -> Iterator[IntArray]:
         """The batches that pairs [P], [P] are scored in (see batching.py)."""
+        if not ad.size:
+            return iter(())
         return plan_batches(
             ad,
             self.length(query, ad),
-            batch=min(self._batch, self.texts_per_ad * self._of_ads.capacity),
+            batch=min(self._batch, self.texts_per_ad * self.kept.capacity),
             texts_per_ad=self.texts_per_ad,
-            ads_at_once=self._of_ads.capacity,
+            ads_at_once=self.kept.capacity,
         )
 
     def text(self, query: IntArray, ad: IntArray) -> TextBatch:
@@ -190,10 +186,17 @@ class HcmrmScorer:
         hidden = None if config.use_keywords else np.ones(ad.size, dtype=bool)
         return self._tables.pairs(query, ad, markers=config.match_markers, without_keywords=hidden)
 
-    @property
+    @cached_property
     def kept(self) -> VisualTokens:
-        """What is kept of the ads."""
-        return self._of_ads
+        """What is kept of the ads; room is taken when it is first asked for."""
+        return VisualTokens(
+            self._encode,
+            self._corpus.n_ads,
+            bytes_at_most=self._memory,
+            home=self._home,
+            device=self._device,
+            encode_at_once=self._batch if self._on_gpu else 32,
+        )
 
     @torch.inference_mode()
     def _logits(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> Tensor:
@@ -204,7 +207,7 @@ class HcmrmScorer:
         for batch in _ahead(
             lambda rows: self._prepared(query, ad, rows), self.plan(query, ad), in_thread=self._on_gpu
         ):
-            of_ads = self._of_ads.of(batch.ads)
+            of_ads = self.kept.of(batch.ads)
             if self._compiled:
                 batch, of_ads = self._static(batch, of_ads)
             scored = self._forward(batch.text, of_ads.visual, batch.ad_of_row, of_ads.words)
