@@ -352,6 +352,14 @@ def train(
     choose_by: Annotated[
         Criterion, typer.Option(help="What the kept weights are best in, on the validation split.")
     ] = Criterion.MEAN_AUC,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Set a field of TrainConfig, e.g. labels=5000. May be repeated.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: Device = Device.CPU,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
@@ -365,6 +373,7 @@ def train(
     from relevance.corpus import LabelledCorpus
     from scenarios.store import check_writable
     from scenarios.terminal import ProgressBars
+    from scenarios.train_settings import read_settings
     from scenarios.training import export_corpus, train_model, training_corpus
 
     if export is not None:
@@ -372,6 +381,7 @@ def train(
             export_corpus(export, progress)
         typer.echo(f"Corpus: {export}/")
         return
+    set_over = read_settings(overrides or ())  # imports torch, so it comes before the folder is there
     check_writable(out)
     settings = {
         "seed": seed,
@@ -405,7 +415,7 @@ def train(
                 preset=preset.value,
                 device=device.value,
                 threads=threads,
-                settings=given,
+                settings=given | set_over,
                 progress=report,
             )
     except KeyboardInterrupt:

@@ -70,7 +70,7 @@ def train_model(
     preset: str = "tiny",
     device: str = "cpu",
     threads: int | None = None,
-    settings: Mapping[str, int | float | str] | None = None,
+    settings: Mapping[str, Any] | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
 ) -> Checkpoint:
     """Train HCMRM and leave its checkpoint in `out`; a training that was stopped there goes on.
@@ -79,7 +79,8 @@ def train_model(
         modality: a name in MODALITIES.
         preset: sizes of the model, a name in `relevance.hcmrm.config.PRESETS`.
         threads: processor threads; None leaves it to torch.
-        settings: differences from the default `TrainConfig`, such as `finetune_steps`.
+        settings: differences from the default `TrainConfig`, such as `finetune_steps`; `model` holds those
+            from the preset's sizes.
 
     Raises:
         UserError: `out` cannot be written, or holds a training with other settings.
@@ -88,7 +89,9 @@ def train_model(
     from relevance.hcmrm.train import TrainConfig, TrainError, train
 
     use_device(device, threads)
-    config = replace(TrainConfig(), **{**_fitted(data, modality, preset), **(settings or {})})
+    given = dict(settings or {})
+    fitted = _fitted(data, modality, preset, given.pop("model", {}))
+    config = replace(TrainConfig(), **{**fitted, **given})
     if data.corpus.frames.shape[1] == 0:
         # The trainer draws frames to look at; a text-only model never does, and these take no memory.
         black = np.broadcast_to(np.uint8(0), (data.corpus.n_ads, 1, 16, 16, 3))
@@ -103,8 +106,11 @@ def train_model(
         ) from error
 
 
-def _fitted(data: LabelledCorpus, modality: str, preset: str) -> dict[str, Any]:
+def _fitted(data: LabelledCorpus, modality: str, preset: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that the corpus decides: the shape of its frames, and no more ads a step than it has.
+
+    Args:
+        changes: sizes that are set over the preset's.
 
     Raises:
         UserError: the model cannot look at such frames.
@@ -127,6 +133,9 @@ def _fitted(data: LabelledCorpus, modality: str, preset: str) -> dict[str, Any]:
         shape = {"n_frames": n_frames, "image_size": height}
         default = HCMRMConfig(**model).to_dict()
         model |= {name: value for name, value in shape.items() if value != default[name]}
+        if not 1 <= changes.get("n_frames", n_frames) <= n_frames:
+            raise UserError(f"model.n_frames {changes['n_frames']}: the corpus has {n_frames} frames an ad")
+    model |= changes
     n_ads = max(1, np.unique(data.labels.of("train").ad).size)
     few = {name: n_ads for name in ("align_batch", "ads_per_step") if n_ads < getattr(TrainConfig(), name)}
     return {"model": model, **few}

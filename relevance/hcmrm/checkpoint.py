@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from relevance.errors import CheckpointError
-from relevance.keywords import TfIdfKeywords
+from relevance.keywords import KeywordExtractor, extractor_from
 
 from .config import HCMRMConfig
 from .model import HCMRM
@@ -37,7 +37,7 @@ class Checkpoint:
 
     model: HCMRM
     tokenizer: PreTrainedTokenizerFast
-    keywords: TfIdfKeywords
+    keywords: KeywordExtractor
     training: dict[str, Any]
 
     def save(self, folder: Path) -> None:
@@ -58,15 +58,8 @@ class Checkpoint:
             save_file(half, part / WEIGHTS, metadata={"format": "pt"})
             self.model.config.save_pretrained(part)
             self.tokenizer.backend_tokenizer.save(str(part / TOKENIZER))
-            words = {word: round(value, 4) for word, value in self.keywords.idf.items()}
-            limits = {
-                "unseen": self.keywords.unseen,
-                "n_words": self.keywords.n_words,
-                "n_tokens": self.keywords.n_tokens,
-            }
-            (part / KEYWORDS).write_text(
-                json.dumps({**limits, "idf": words}, ensure_ascii=False), encoding="utf-8"
-            )
+            words = {"extractor": self.keywords.name, **self.keywords.as_dict()}
+            (part / KEYWORDS).write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
             (part / TRAINING).write_text(json.dumps(self.training, indent=1), encoding="utf-8")
             for file in (SIZES, TOKENIZER, KEYWORDS, TRAINING, WEIGHTS):
                 (part / file).replace(folder / file)
@@ -88,8 +81,7 @@ class Checkpoint:
             model = HCMRM(config)
             weights = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
             model.load_state_dict(weights, strict=True)
-            words = json.loads((folder / KEYWORDS).read_text(encoding="utf-8"))
-            keywords = TfIdfKeywords(words["idf"], words["unseen"], words["n_words"], words["n_tokens"])
+            keywords = extractor_from(json.loads((folder / KEYWORDS).read_text(encoding="utf-8")))
             training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
             tokenizer = wrap_tokenizer(_read_tokenizer(folder / TOKENIZER))
         except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:

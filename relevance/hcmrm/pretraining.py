@@ -19,7 +19,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
 from relevance.corpus import Corpus, FrameArray
-from relevance.keywords import TfIdfKeywords
+from relevance.keywords import KeywordExtractor, fit_extractor
 
 from .losses import (
     bag_of_words_loss,
@@ -28,7 +28,7 @@ from .losses import (
     matching_loss,
     momentum_contrastive_loss,
 )
-from .model import HCMRM, TextBatch
+from .model import COSINE_SCALE, HCMRM, TextBatch
 from .pseudo_queries import draw_hard, draw_pseudo_queries, matching_pairs
 from .text import MASK, SPECIAL_TOKENS, TokenTable, join_texts, token_ids, train_tokenizer
 
@@ -48,7 +48,7 @@ class TrainingTexts:
     ads: IntArray
     """The training ads, with labels or without."""
     tokenizer: PreTrainedTokenizerFast
-    keywords: TfIdfKeywords
+    keywords: KeywordExtractor
     tables: TokenTable
     sequences: list[tuple[str, ...]]
     """Keyword sequence of every ad."""
@@ -60,15 +60,28 @@ class TrainingTexts:
     """Which informative tokens each ad's keywords have: float [ads of the corpus, W]."""
 
     @staticmethod
-    def build(corpus: Corpus, ads: IntArray, queries: IntArray, vocab_size: int) -> TrainingTexts:
-        """Read the texts; `ads` and `queries` are those of the training."""
+    def build(
+        corpus: Corpus,
+        ads: IntArray,
+        queries: IntArray,
+        vocab_size: int,
+        *,
+        extractor: str = "tfidf",
+        text_tokens: int = 32,
+    ) -> TrainingTexts:
+        """Read the texts; `ads` and `queries` are those of the training.
+
+        Args:
+            extractor: a name in `relevance.keywords.EXTRACTORS`.
+            text_tokens: longest keyword sequence, in tokens.
+        """
         texts = corpus.ad_texts()
-        words = [frozenset(text.lower().split()) for text in texts]
         train_texts = [texts[ad] for ad in ads]
-        keywords = TfIdfKeywords.fit(train_texts)
+        keywords = fit_extractor(extractor, train_texts)
+        words = [frozenset(keywords.words(text)) for text in texts]
         tokenizer = train_tokenizer([*train_texts, *(corpus.query_text[q] for q in queries)], vocab_size)
         sequences = [keywords(text) for text in texts]
-        tables = TokenTable.build(tokenizer, corpus.query_text, sequences)
+        tables = TokenTable.build(tokenizer, corpus.query_text, sequences, max_keywords=text_tokens)
         count: dict[str, int] = {}
         for ad in ads:
             for word in words[ad]:
@@ -148,7 +161,9 @@ class Pretraining:
         self.model, self.texts, self.frames, self.config = model, texts, frames, config
         self.device = model.no_frame.device
         # Of this stage alone; fine-tuning starts a head of its own, whatever its loss.
-        self.pqvm_head = nn.Linear(model.config.hidden_size, 1).to(self.device)
+        self.pqvm_head = nn.Linear(model.pair_size, 1).to(self.device)
+        if model.pair_size == 1:
+            nn.init.constant_(self.pqvm_head.weight, COSINE_SCALE)
         self.slow = MomentumEncoders(model, config.momentum, config.queue) if config.momentum else None
 
     def state(self) -> dict[str, Any]:
@@ -267,14 +282,16 @@ class Pretraining:
             kept = [word for word in texts.sequences[ad] if word not in dropped]
             keywords.append(" ".join(kept) if without_text[i] >= c.pqvm_text_dropout else "")
         text = join_texts(
-            query_ids[which], token_ids(texts.tokenizer, keywords, 32), markers=sizes.match_markers
+            query_ids[which],
+            token_ids(texts.tokenizer, keywords, sizes.text_tokens),
+            markers=sizes.match_markers,
         )
         frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads[chosen]])).to(self.device)
         with autocast(self.device, self.config.bf16):
             visual = self.model.visual_tokens(frames)
             rows = torch.from_numpy(row).to(self.device)
-            fused = self.model.fuse(to_device(text, self.device), visual, rows)
-        logits = self.pqvm_head(fused[:, 0].float())[:, 0]
+            read = self.model.pair(to_device(text, self.device), visual, rows)
+        logits = self.pqvm_head(read.float())[:, 0]
         return matching_loss(logits, torch.from_numpy(match).to(self.device))
 
 

@@ -46,7 +46,13 @@ class HcmrmScorer:
         self._corpus, self._batch = corpus, batch
         self._extract = checkpoint.keywords
         self._sequences = [checkpoint.keywords(text) for text in corpus.ad_texts()]
-        self._tables = tables or TokenTable.build(checkpoint.tokenizer, corpus.query_text, self._sequences)
+        self._frames = corpus.frames[:, : self._model.config.n_frames]
+        self._tables = tables or TokenTable.build(
+            checkpoint.tokenizer,
+            corpus.query_text,
+            self._sequences,
+            max_keywords=self._model.config.text_tokens,
+        )
         self._visual: dict[int, Tensor] = {}
 
     @staticmethod
@@ -54,12 +60,13 @@ class HcmrmScorer:
         """A scorer from a checkpoint folder.
 
         Raises:
-            CheckpointError: the folder holds no whole checkpoint, or one for frames of another shape.
+            CheckpointError: the folder holds no whole checkpoint, or one for more frames or frames of another
+                shape.
         """
         checkpoint = Checkpoint.load(folder)
         config = checkpoint.model.config
         reads, has = (config.n_frames, config.image_size, config.image_size), corpus.frames.shape[1:4]
-        if config.use_frames and has[0] and has != reads:
+        if config.use_frames and has[0] and (has[0] < reads[0] or has[1:] != reads[1:]):
             raise CheckpointError(
                 f"{folder}: reads {reads[0]} frames of {reads[1]}x{reads[2]} pixels, the ads have {has[0]} "
                 f"of {has[1]}x{has[2]}; give the world such frames, or train a checkpoint on these"
@@ -95,7 +102,7 @@ class HcmrmScorer:
     @torch.inference_mode()
     def bytes_per_ad(self) -> int:
         """Memory that the kept visual tokens of one ad take."""
-        shape = (1, *self._corpus.frames.shape[1:])
+        shape = (1, *self._frames.shape[1:])
         tokens = self._model.visual_tokens(torch.zeros(shape, dtype=torch.uint8, device=self._device))
         return tokens.numel() * tokens.element_size()
 
@@ -142,5 +149,5 @@ class HcmrmScorer:
         missing = np.array([i for i in ads.tolist() if i not in self._visual], dtype=np.int64)
         for start in range(0, len(missing), self._batch):
             chunk = missing[start : start + self._batch]
-            frames = torch.from_numpy(np.ascontiguousarray(self._corpus.frames[chunk])).to(self._device)
+            frames = torch.from_numpy(np.ascontiguousarray(self._frames[chunk])).to(self._device)
             self._visual.update(zip(chunk.tolist(), self._model.visual_tokens(frames), strict=True))

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,10 @@ from relevance.corpus import LabelledCorpus, Labels
 from relevance.metrics import RelevanceMetrics, evaluate
 
 from .checkpoint import Checkpoint
+from .config import FUSIONS, HCMRMConfig
 from .losses import GRADE_HEADS
 from .scorer import HcmrmScorer
-from .trainer import FINETUNE, Trainer
+from .trainer import FINETUNE, TEXT_SIZES, Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ class TrainConfig:
     other training ads still serve where no label is needed."""
     label_noise: float = 0.0
     """Share of those labels that are made wrong (see `relevance.annotation`)."""
+
+    text: str = "tfidf"
+    """What is read of an ad's text, a name in `relevance.keywords.EXTRACTORS`."""
 
     word_steps: int = 1500
     word_batch: int = 256
@@ -230,9 +234,21 @@ def check_config(config: TrainConfig) -> None:
     Raises:
         TrainError: names the setting, its value and what it may be.
     """
-    for name, known in (("loss", GRADE_HEADS), ("choose_by", CRITERIA), ("shuffle", SHUFFLES)):
+    names: dict[str, Collection[str]] = {
+        "loss": GRADE_HEADS,
+        "choose_by": CRITERIA,
+        "shuffle": SHUFFLES,
+        "text": TEXT_SIZES,
+    }
+    for name, known in names.items():
         if getattr(config, name) not in known:
             raise TrainError(f"{name} '{getattr(config, name)}': there is no such; take {', '.join(known)}")
+    shape = HCMRMConfig(**{**TEXT_SIZES[config.text], **config.model})
+    if shape.fusion not in FUSIONS:
+        raise TrainError(f"model.fusion '{shape.fusion}': there is no such; take {', '.join(FUSIONS)}")
+    positions = shape.text_tokens + 19  # a query of 16 tokens and three special ones
+    if positions > shape.max_positions:
+        raise TrainError(f"model.text_tokens {shape.text_tokens}: needs model.max_positions {positions}")
     if config.labels < 0:
         raise TrainError(f"labels {config.labels}: must be a number of pairs, or 0 for all")
     if not 0.0 <= config.label_noise <= 1.0:

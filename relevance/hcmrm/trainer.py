@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 IntArray = NDArray[np.int64]
 
 WORDS, ALIGN, FINETUNE = "words", "align", "finetune"
+TEXT_SIZES: Mapping[str, Mapping[str, int]] = {
+    "tfidf": {},
+    "raw": {"text_tokens": 96, "max_positions": 128},
+}
+"""Ways to read an ad's text, `relevance.keywords.EXTRACTORS`, and the sizes that they need."""
 
 
 class Trainer:
@@ -37,14 +42,22 @@ class Trainer:
     ) -> None:
         """`pool`: all training pairs, whose texts may be read; `labels`: those whose grades are used."""
         self.config, self.device = config, torch.device(device)
-        self.frames = data.corpus.frames
+        sizes = {**TEXT_SIZES[config.text], **config.model}
+        shape = HCMRMConfig(**sizes)
+        # Of more frames than the model looks at, the first.
+        self.frames = data.corpus.frames[:, : shape.n_frames]
         self.groups = PairsByAd(labels)
         self.texts = TrainingTexts.build(
-            data.corpus, data.pretraining_ads(), np.unique(pool.query), config.vocab_size
+            data.corpus,
+            data.pretraining_ads(),
+            np.unique(pool.query),
+            config.vocab_size,
+            extractor=config.text,
+            text_tokens=shape.text_tokens,
         )
 
         torch.manual_seed(config.seed)
-        sizes = {"vocab_size": len(self.texts.tokenizer), **config.model}
+        sizes = {"vocab_size": len(self.texts.tokenizer), **sizes}
         self.model = _new_model(sizes, grade_head=config.loss, match_head=config.itm_weight > 0.0)
         self.model.to(self.device)  # type: ignore[arg-type]
         self.pretraining = Pretraining(self.model, self.texts, self.frames, config)

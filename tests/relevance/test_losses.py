@@ -148,7 +148,9 @@ def test_momentum_contrast_without_momentum_is_the_plain_one() -> None:
 def test_bag_of_words_by_hand() -> None:
     # Equal probabilities of four words, two of them in the bag; the ad without words counts for nothing.
     bag = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
-    assert bag_of_words_loss(torch.full((2, 4), -math.log(4.0)), bag).item() == pytest.approx(math.log(4.0), abs=1e-6)
+    assert bag_of_words_loss(torch.full((2, 4), -math.log(4.0)), bag).item() == pytest.approx(
+        math.log(4.0), abs=1e-6
+    )
 
 
 def test_binary_loss_by_hand() -> None:

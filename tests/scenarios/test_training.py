@@ -191,6 +191,34 @@ def test_a_model_without_grades_scores_too(prepared, trained, tmp_path):
     np.testing.assert_array_equal(np.sort(table["relevance"].to_numpy()), np.sort(read.score[0][met[0]]))
 
 
+def test_fields_of_a_training_are_set_from_the_command_line(trained):
+    settings = ("labels=400", "label_noise=0.1", "text=raw", "model.fusion=two_tower", "model.n_frames=1")
+    options = [part for setting in settings for part in ("--set", setting)]
+    done = relbid(*TRAIN, "--steps", 1, *options, "--out", "set", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    training = json.loads((trained / "set" / "training.json").read_text())
+    assert (training["labels"], training["label_noise"], training["text"]) == (400, 0.1, "raw")
+    sizes = json.loads((trained / "set" / "config.json").read_text())
+    assert (sizes["fusion"], sizes["n_frames"]) == ("two_tower", 1)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("labels", "--set labels: needs the form field=value, for instance --set label_noise=0.1"),
+        ("label=3", "a training has no field 'label'; did you mean 'labels'?"),
+        ("model.n_frame=3", "a training has no field 'model.n_frame'; did you mean 'n_frames'?"),
+        ("labels=many", "--set labels=many: input should be a valid integer"),
+        ("model.n_frames=4", "model.n_frames 4: the corpus has 3 frames an ad"),
+        ("label_noise=2", "label_noise 2.0: must be a share in [0, 1]"),
+    ],
+)
+def test_settings_that_mean_nothing_are_explained(trained, setting, message):
+    done = relbid(*TRAIN, "--steps", 1, "--set", setting, "--out", "refused", cwd=trained)
+    assert message in refused(done)
+    assert not (trained / "refused" / "model.safetensors").exists()
+
+
 def test_checkpoints_of_the_package_have_names(prepared):
     shipped = checkpoint_folder(prepared.scenario)
     assert checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "shipped"})) == shipped
