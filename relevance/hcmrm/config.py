@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from transformers import PretrainedConfig
@@ -94,6 +94,8 @@ class HCMRMConfig(PretrainedConfig):
             cosine of query and ad, which never see each other, for comparison.
         grade_head: the loss that the grade head is trained with, a name in `losses.GRADE_HEADS`; it says how
             many logits there are and how a score is made of them.
+        grade_tree: grades on the branches of the hierarchical softmax, as `tree.GradeTree.of` takes them; for
+            labels without grade 1 (WANDS) ((0,), (2, 3)).
     """
 
     model_type = "hcmrm"
@@ -133,6 +135,7 @@ class HCMRMConfig(PretrainedConfig):
         text_tokens: int = 32,
         fusion: str = "early",
         grade_head: str = "hierarchical",
+        grade_tree: Sequence[Sequence[int]] = ((0, 1), (2, 3)),
         **kwargs: Any,
     ) -> None:
         self.vocab_size = vocab_size
@@ -168,6 +171,7 @@ class HCMRMConfig(PretrainedConfig):
         self.text_tokens = text_tokens
         self.fusion = fusion
         self.grade_head = grade_head
+        self.grade_tree = tuple(tuple(branch) for branch in grade_tree)
         kwargs.setdefault("pad_token_id", 0)
         super().__init__(**kwargs)
 

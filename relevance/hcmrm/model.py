@@ -24,7 +24,8 @@ from transformers import PreTrainedModel
 
 from .config import HCMRMConfig
 from .layers import TextLayer, VisualBlock, attention_bias
-from .losses import GRADE_HEADS
+from .losses import grade_head
+from .tree import GradeTree
 
 
 class TextBatch(NamedTuple):
@@ -154,7 +155,8 @@ class HCMRM(PreTrainedModel):
         self.no_frame = nn.Parameter(0.02 * torch.randn(1, 1, config.visual_size))
         two_towers = config.fusion == "two_tower"
         self.pair_size = 1 if two_towers else size
-        self.grade_head = nn.Linear(self.pair_size, GRADE_HEADS[config.grade_head].logits)
+        self.grades = grade_head(config.grade_head, GradeTree.of(config.grade_tree))
+        self.grade_head = nn.Linear(self.pair_size, self.grades.logits)
         self.frame_projection = nn.Linear(config.visual_size, config.embed_dim)
         self.text_projection = nn.Linear(size, config.embed_dim)
         self.keyword_head = nn.Linear(config.visual_size, config.vocab_size)
@@ -245,7 +247,7 @@ class HCMRM(PreTrainedModel):
         return words.logsumexp(dim=1) - math.log(words.shape[1])
 
     def forward(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
-        """Logits of P pairs, [P, logits of the grade head]: `losses.GRADE_HEADS` says what they mean."""
+        """Logits of P pairs, [P, logits of the grade head]: `self.grades` says what they mean."""
         return self.grade_head(self.pair(text, visual, ad_of_pair)).float()
 
     def pair(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:

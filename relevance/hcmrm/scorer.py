@@ -15,7 +15,7 @@ from relevance.errors import CheckpointError
 from relevance.oracle import GRADE_GAIN
 
 from .checkpoint import SHIPPED, Checkpoint
-from .losses import GRADE_HEADS, ranking_score
+from .losses import ranking_score
 from .text import TokenTable
 
 IntArray = NDArray[np.int64]
@@ -42,7 +42,7 @@ class HcmrmScorer:
         """`tables`: the corpus tokenised before with this checkpoint's vocabulary, to save doing it again."""
         self._device = torch.device(device)
         self._model = checkpoint.model.to(self._device).eval()  # type: ignore[arg-type]
-        self._head = self._model.config.grade_head
+        self._head = self._model.grades
         self._corpus, self._batch = corpus, batch
         self._extract = checkpoint.keywords
         self._sequences = [checkpoint.keywords(text) for text in corpus.ad_texts()]
@@ -92,7 +92,7 @@ class HcmrmScorer:
     ) -> tuple[FloatArray, FloatArray | None]:
         """`score` and `grade_probabilities` of the pairs from one pass through the model."""
         logits = torch.from_numpy(self._logits(query, ad, progress)).double()
-        log_probabilities = GRADE_HEADS[self._head].log_probabilities
+        log_probabilities = self._head.log_probabilities
         if log_probabilities is None:
             return ranking_score(logits, self._head).numpy(), None
         probabilities = log_probabilities(logits).exp().numpy()
@@ -126,7 +126,7 @@ class HcmrmScorer:
         self._encode_frames(np.unique(ad))
         length = (self._tables.query != 0).sum(axis=1)[query] + (self._tables.keywords != 0).sum(axis=1)[ad]
         order = np.lexsort((ad, length))
-        logits = np.empty((len(query), GRADE_HEADS[self._head].logits), dtype=np.float32)
+        logits = np.empty((len(query), self._head.logits), dtype=np.float32)
         for start in range(0, len(order), self._batch):
             rows = order[start : start + self._batch]
             ads, ad_of_pair = np.unique(ad[rows], return_inverse=True)

@@ -37,6 +37,7 @@ from .config import FUSIONS, HCMRMConfig
 from .losses import GRADE_HEADS
 from .scorer import HcmrmScorer
 from .trainer import FINETUNE, TEXT_SIZES, Trainer
+from .tree import GradeTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,11 @@ def train(
         raise TrainError("the corpus needs labelled pairs in both the train and the validation split")
     check_config(config)
     started = time.monotonic()
+    if "grade_tree" in config.model:
+        tree = GradeTree.of(config.model["grade_tree"])
+        foreign = sorted(set(np.unique(data.labels.grade).tolist()) - set(tree.grades))
+        if foreign:
+            raise TrainError(f"model.grade_tree {tree.branches}: the labels have the grade {foreign[0]}, too")
     trainer = Trainer(data, train_labels, used_labels(train_labels, config), config, device)
     state_file = out / "training-state.pt"
     log: list[dict[str, Any]] = []
@@ -246,6 +252,10 @@ def check_config(config: TrainConfig) -> None:
     shape = HCMRMConfig(**{**TEXT_SIZES[config.text], **config.model})
     if shape.fusion not in FUSIONS:
         raise TrainError(f"model.fusion '{shape.fusion}': there is no such; take {', '.join(FUSIONS)}")
+    try:
+        GradeTree.of(shape.grade_tree)
+    except ValueError as error:
+        raise TrainError(f"model.grade_tree: {error}") from error
     positions = shape.text_tokens + 19  # a query of 16 tokens and three special ones
     if positions > shape.max_positions:
         raise TrainError(f"model.text_tokens {shape.text_tokens}: needs model.max_positions {positions}")

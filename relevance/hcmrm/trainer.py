@@ -16,10 +16,11 @@ from relevance.corpus import LabelledCorpus, Labels
 
 from .checkpoint import Checkpoint
 from .config import HCMRMConfig
-from .losses import GRADE_HEADS, bag_of_words_loss, shuffled_loss
+from .losses import bag_of_words_loss, shuffled_loss
 from .model import HCMRM
 from .pretraining import Pretraining, TrainingTexts, autocast, to_device
 from .text import SPECIAL_TOKENS
+from .tree import FOUR_GRADES, GradeTree
 
 if TYPE_CHECKING:
     from .train import TrainConfig
@@ -42,7 +43,9 @@ class Trainer:
     ) -> None:
         """`pool`: all training pairs, whose texts may be read; `labels`: those whose grades are used."""
         self.config, self.device = config, torch.device(device)
-        sizes = {**TEXT_SIZES[config.text], **config.model}
+        tree = GradeTree.for_grades(np.unique(pool.grade).tolist())
+        known = {} if tree == FOUR_GRADES else {"grade_tree": tree.branches}
+        sizes = {**known, **TEXT_SIZES[config.text], **config.model}
         shape = HCMRMConfig(**sizes)
         # Of more frames than the model looks at, the first.
         self.frames = data.corpus.frames[:, : shape.n_frames]
@@ -156,7 +159,7 @@ class Trainer:
             visual = self.model.visual_tokens(frames, torch.from_numpy(hidden_frames).to(self.device))
             rows = torch.from_numpy(row).to(self.device)
             logits = self.model(to_device(text, self.device), visual, rows)
-        loss = GRADE_HEADS[c.loss].loss(logits, torch.from_numpy(grade).to(self.device))
+        loss = self.model.grades.loss(logits, torch.from_numpy(grade).to(self.device))
         if c.shuffle_weight:
             whole = ~hidden_words & ~hidden_frames[row] & (grade >= 2)
             loss = loss + c.shuffle_weight * self._shuffled_loss(query[whole], row[whole], ads, visual, rng)
@@ -189,7 +192,7 @@ class Trainer:
         text = self.texts.tables.pairs(query[kept], ads[told], markers=markers)
         with autocast(self.device, self.config.bf16):
             logits = self.model(to_device(text, self.device), visual, torch.from_numpy(shown).to(self.device))
-        return shuffled_loss(logits, self.config.loss)
+        return shuffled_loss(logits, self.model.grades)
 
     def _parameters(self) -> list[nn.Parameter]:
         return [*self.model.parameters(), *self.pretraining.pqvm_head.parameters()]
