@@ -57,9 +57,7 @@ def corpus_folder(cache: Path, config: WorldConfig) -> Path:
     return cache / FOLDER / f"corpus-{world_hash(config, 'all')}"
 
 
-def export_corpus(
-    folder: Path, progress: Progress | None = None, config: WorldConfig | None = None
-) -> None:
+def export_corpus(folder: Path, progress: Progress | None = None, config: WorldConfig | None = None) -> None:
     """Write the graded corpus as a folder that a machine without the simulator can train on.
 
     Raises:

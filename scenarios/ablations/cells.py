@@ -41,10 +41,14 @@ class Cell:
     seed: int
     splits: tuple[str, ...]
 
-    def key(self, scenario: Scenario, corpus: str) -> str:
-        """Names the file of its metrics."""
-        bare = scenario.model_copy(update={"name": "cell", "seed": 0})
-        return _hash(self.settings, self.seed, self.splits, bare.model_dump(mode="json"), corpus)
+    def key(self, scenario: str, corpus: str) -> str:
+        """Names the file of its metrics.
+
+        Args:
+            scenario: see `digest_of_scenario`.
+            corpus: fingerprint of the graded corpus.
+        """
+        return _hash(self.settings, self.seed, self.splits, scenario, corpus)
 
     @property
     def pretrained(self) -> bool:
@@ -65,10 +69,12 @@ class Measured:
     """What is known of a finished cell."""
 
     cell: Cell
+    scenario: str
+    """Digest of the scenario."""
     corpus: str
     """Fingerprint of what it was trained on."""
     code: str
-    """Hash of the model's code."""
+    """Hash of the code of model and market."""
     defaults: Mapping[str, Any]
     """Every setting with its value at the time."""
     metrics: Mapping[str, Metrics]
@@ -93,7 +99,7 @@ class Measured:
         whole = _numbers({name: found[name] for name in ("metrics", "market", "cost")})
         return Measured(
             Cell(cell["settings"], int(cell["seed"]), tuple(cell["splits"])),
-            str(found["corpus"]), str(found["code"]), dict(found["defaults"]), **whole,
+            str(found["scenario"]), str(found["corpus"]), str(found["code"]), dict(found["defaults"]), **whole,
         )  # fmt: skip
 
     @property
@@ -116,6 +122,12 @@ def every_setting(cell: Cell) -> dict[str, Any]:
     model = {f"model.{name}": getattr(sizes, name) for name in sorted(own)}
     whole: dict[str, Any] = json.loads(json.dumps({**config, **model}))
     return whole
+
+
+def digest_of_scenario(scenario: Scenario) -> str:
+    """Hash of the fields of a scenario that are not at their defaults, but for its name and its seed."""
+    bare = scenario.model_copy(update={"name": "cell", "seed": 0})
+    return _hash(bare.model_dump(mode="json", exclude_defaults=True))
 
 
 def cells_of(ablation: Ablation) -> list[Cell]:
@@ -169,9 +181,25 @@ def read_lines(path: Path) -> list[Measured]:
     return [cell for cell in cells if cell.still_means]
 
 
-def by_settings(cells: Iterable[Measured]) -> dict[tuple[str, int], Measured]:
-    """Finished cells by (hash of their settings, seed); a later one wins."""
-    return {(settings_hash(one.cell.settings), one.cell.seed): one for one in cells}
+def of_ablation(ablation: Ablation, cells: Iterable[Measured]) -> dict[tuple[str, int], Measured]:
+    """The cells that an ablation asks for, by (hash of their settings, seed); a later one wins.
+
+    Only those of its scenario, and of the corpus that the last of them was trained on.
+    """
+    scenario, splits = digest_of_scenario(ablation.scenario), tuple(ablation.file.splits)
+    wanted = {(settings_hash(cell.settings), cell.seed) for cell in cells_of(ablation)}
+    found = [
+        one
+        for one in cells
+        if one.scenario == scenario
+        and one.cell.splits == splits
+        and (settings_hash(one.cell.settings), one.cell.seed) in wanted
+    ]
+    return {
+        (settings_hash(one.cell.settings), one.cell.seed): one
+        for one in found
+        if one.corpus == found[-1].corpus
+    }
 
 
 def settings_hash(settings: Mapping[str, JsonValue]) -> str:

@@ -105,7 +105,10 @@ class Slices:
 
 
 def measure(
-    labels: Labels, score: FloatArray, probabilities: FloatArray | None, parts: Mapping[str, NDArray[np.bool_]]
+    labels: Labels,
+    score: FloatArray,
+    probabilities: FloatArray | None,
+    parts: Mapping[str, NDArray[np.bool_]],
 ) -> dict[str, dict[str, float]]:
     """`graded_metrics` of every part of P graded pairs."""
     return {

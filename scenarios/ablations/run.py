@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relevance.corpus import LabelledCorpus
-from scenarios.ablations.cells import Cell, cells_folder, cells_of, read_cell
+from scenarios.ablations.cells import Cell, cells_folder, cells_of, digest_of_scenario, read_cell
 from scenarios.ablations.schema import Ablation
 from scenarios.ablations.worker import Shared, Task
 from scenarios.cache import FOLDER
@@ -128,10 +128,10 @@ def fingerprint_of(data: LabelledCorpus) -> str:
 
 def missing_tasks(ablation: Ablation, shared: Shared) -> list[Task]:
     """A task for every cell that is not there yet."""
-    folder = cells_folder(shared.out, ablation)
+    folder, scenario = cells_folder(shared.out, ablation), digest_of_scenario(shared.scenario)
     tasks = []
     for cell in cells_of(ablation):
-        path = folder / f"{cell.key(shared.scenario, shared.fingerprint)}.json"
+        path = folder / f"{cell.key(scenario, shared.fingerprint)}.json"
         if read_cell(path) is None:
             tasks.append(Task(shared, cell, weights_path(cell, shared), path))
     return tasks

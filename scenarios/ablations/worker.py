@@ -17,8 +17,9 @@ import numpy as np
 from pydantic import JsonValue
 
 import relevance
+import simulator
 from relevance.corpus import LabelledCorpus
-from scenarios.ablations.cells import Cell, Measured, every_setting
+from scenarios.ablations.cells import Cell, Measured, digest_of_scenario, every_setting
 from scenarios.ablations.measures import Slices, measure
 from scenarios.ablations.schema import train_config
 from scenarios.cache import code_hash
@@ -149,7 +150,14 @@ def measured(task: Task, loaded: _Loaded) -> Measured:
         "market_s": time.process_time() - tested,
     }
     return Measured(
-        cell, task.shared.fingerprint, code_hash(relevance), every_setting(cell), metrics, market, cost
+        cell,
+        digest_of_scenario(task.shared.scenario),
+        task.shared.fingerprint,
+        code_hash(relevance) + code_hash(simulator),
+        every_setting(cell),
+        metrics,
+        market,
+        cost,
     )
 
 
