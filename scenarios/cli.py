@@ -477,12 +477,12 @@ def ablate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Train nothing: write the tables of the finished cells there (Markdown), and the cells beside.",
+            help="Train nothing: write tables of the finished cells there (Markdown), the cells beside it.",
         ),
     ] = None,
     out: Out = RESULTS,
 ) -> None:
-    """Train and measure every arm of an ablation on every seed. Stopped or killed, it goes on where it was."""
+    """Train and measure each arm of an ablation on each seed. Stopped or killed, it goes on where it was."""
     import signal
 
     from scenarios.ablations.cells import cells_folder

@@ -1,9 +1,9 @@
 """A cell of an ablation: one training of one seed, and the file that holds what was measured of it.
 
     <results>/ablations/<name>/<key>.json     written whole or not at all
-The key is a hash of the training's settings, its seed, the scenario and the corpus. The code is not part of it:
-an ablation takes hours, and most changes of the code change no number. The file says of which code it is, and
-with which value of every setting it was trained, so that a default that has been changed since is noticed.
+The key is a hash of the training's settings, its seed, the scenario and the corpus. The code is not part of
+it: an ablation takes hours, and most changes of the code change no number. The file says of which code it is,
+and with which value of every setting it was trained, so that a changed default is noticed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from scenarios.ablations.schema import Ablation, Row, train_config
+from scenarios.ablations.schema import Ablation, train_config
 from scenarios.errors import StoreError
 from scenarios.schema import Scenario
 
 FINETUNING_ONLY = frozenset(
-    """labels label_noise word_steps word_batch word_rate loss choose_by finetune_steps ads_per_step
-    pairs_per_ad rate positive_first first_mix mix keyword_dropout frame_dropout word_weight topic_weight
-    shuffle_weight shuffle validate_every validation_pairs""".split()
+    (
+        *("labels", "label_noise", "word_steps", "word_batch", "word_rate", "loss", "choose_by"),
+        *("finetune_steps", "ads_per_step", "pairs_per_ad", "rate", "positive_first", "first_mix", "mix"),
+        *("keyword_dropout", "frame_dropout", "word_weight", "topic_weight", "shuffle_weight", "shuffle"),
+        *("average", "validate_every", "validation_pairs"),
+    )
 )
 """Settings that pre-training does not look at. A setting that is not among them is taken to change it."""
 
@@ -35,7 +38,7 @@ Metrics = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One training: settings over the default TrainConfig, and a seed, which is also that of the market's day."""
+    """One training: settings over the default TrainConfig, and a seed, that of the market's day, too."""
 
     settings: Mapping[str, JsonValue]
     seed: int
@@ -99,8 +102,10 @@ class Measured:
         whole = _numbers({name: found[name] for name in ("metrics", "market", "cost")})
         return Measured(
             Cell(cell["settings"], int(cell["seed"]), tuple(cell["splits"])),
-            str(found["scenario"]), str(found["corpus"]), str(found["code"]), dict(found["defaults"]), **whole,
-        )  # fmt: skip
+            *(str(found[name]) for name in ("scenario", "corpus", "code")),
+            dict(found["defaults"]),
+            **whole,
+        )
 
     @property
     def still_means(self) -> bool:
@@ -132,14 +137,14 @@ def digest_of_scenario(scenario: Scenario) -> str:
 
 def cells_of(ablation: Ablation) -> list[Cell]:
     """Every training once, all arms of the first seed first, so that early results are paired."""
-    cells = {_hash(row.settings, seed): cell_of(ablation, row, seed)
-             for seed in ablation.seeds for row in ablation.rows}  # fmt: skip
-    return list(cells.values())
-
-
-def cell_of(ablation: Ablation, row: Row, seed: int) -> Cell:
-    """The training of a row with a seed."""
-    return Cell(row.settings, seed, tuple(ablation.file.splits))
+    seeds = dict.fromkeys(seed for row in ablation.rows for seed in row.seeds)
+    found: dict[tuple[str, int], Cell] = {}
+    for seed in seeds:
+        for row in ablation.rows:
+            if seed in row.seeds:
+                cell = Cell(row.settings, seed, tuple(ablation.file.splits))
+                found.setdefault((settings_hash(row.settings), seed), cell)
+    return list(found.values())
 
 
 def cells_folder(out: Path, ablation: Ablation) -> Path:

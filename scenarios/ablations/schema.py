@@ -22,13 +22,12 @@ groups:
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
 
 from pydantic import (
     Field,
@@ -66,8 +65,10 @@ class Group(Settings):
     """Settings of the training for all arms of the group."""
     arms: Annotated[dict[ArmName, dict[str, JsonValue]], Field(min_length=2)]
     """Arm -> settings of its training."""
+    seeds: Annotated[int, Field(ge=2)] | None = None
+    """So many of the seeds, the first ones; None: all."""
     across: dict[str, Annotated[list[JsonValue], Field(min_length=1)]] = Field(default_factory=dict)
-    """Setting -> values; all arms are trained with each value, or with each combination of several settings."""
+    """Setting -> values; all arms are trained with each, or with each combination of several settings."""
 
     @model_validator(mode="after")
     def _has_its_reference(self) -> Self:
@@ -77,7 +78,8 @@ class Group(Settings):
                 "{message}",
                 {
                     "field": "reference",
-                    "message": f"no arm is called '{self.reference}'{did_you_mean(self.reference, self.arms)} "
+                    "message": f"no arm is called '{self.reference}'"
+                    f"{did_you_mean(self.reference, self.arms)} "
                     f"(there are {', '.join(self.arms)})",
                 },
             )
@@ -127,6 +129,8 @@ class Row:
     settings: Mapping[str, JsonValue]
     """Differences from the default TrainConfig, without the seed."""
 
+    seeds: tuple[int, ...] = ()
+
     @property
     def at_text(self) -> str:
         """`labels 5000, label_noise 0.2`."""
@@ -144,11 +148,6 @@ class Ablation:
     @property
     def name(self) -> str:
         return self.file.name
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        chosen = self.file.seeds
-        return tuple(range(1, chosen + 1)) if isinstance(chosen, int) else chosen
 
     def reference_of(self, row: Row) -> Row:
         """The row that this one is held against."""
@@ -170,19 +169,20 @@ def load_ablation(path: Path | str) -> Ablation:
     if scenario.market.kind != "world":
         raise ScenarioError(f"{source.at('scenario')}: needs the embedded world, whose labels are trained on")
     check_training(file.training, source, "training")
+    seeds = tuple(range(1, file.seeds + 1)) if isinstance(file.seeds, int) else file.seeds
     rows: list[Row] = []
     for name, group in file.groups.items():
         check_training(group.common, source, "groups", name, "common")
         for arm, settings in group.arms.items():
             check_training(settings, source, "groups", name, "arms", arm)
         for setting, values in group.across.items():
-            for place, value in enumerate(values):
-                check_training({setting: value}, source, "groups", name, "across", setting, place)
+            for value in values:
+                check_training({setting: value}, source, "groups", name, "across")
         for at in _combinations(group.across):
             for arm, settings in group.arms.items():
-                whole = merged(file.training, group.common, at, settings)
+                whole = normal(merged(file.training, group.common, at, settings))
                 _check_whole(whole, source, "groups", name, "arms", arm)
-                rows.append(Row(name, arm, at, whole))
+                rows.append(Row(name, arm, at, whole, seeds[: group.seeds]))
     return Ablation(file, scenario, tuple(rows))
 
 
@@ -194,7 +194,6 @@ def train_config(settings: Mapping[str, JsonValue], seed: int) -> TrainConfig:
     """
     from relevance.hcmrm.train import TrainConfig
 
-    # As JSON, so that a list may stand for a tuple and 1 for 1.0, but "1" for neither.
     return TypeAdapter(TrainConfig).validate_json(json.dumps({**settings, "seed": seed}), strict=True)
 
 
@@ -209,8 +208,30 @@ def merged(*settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     return {**whole, "model": model} if model else whole
 
 
+def normal(settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The same training by the settings that are not at their defaults, so that equal ones look equal."""
+    from relevance.hcmrm.config import HCMRMConfig
+    from relevance.hcmrm.train import TrainConfig
+
+    def plain(config: TrainConfig) -> dict[str, Any]:
+        whole: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+        return whole
+
+    sizes = HCMRMConfig()
+    found, default = plain(train_config(settings, 0)), plain(TrainConfig())
+    found["model"] = {
+        name: value
+        for name, value in found["model"].items()
+        if value != json.loads(json.dumps(getattr(sizes, name)))
+    }
+    return {name: value for name, value in found.items() if name != "seed" and value != default[name]}
+
+
 def check_training(settings: Mapping[str, JsonValue], source: Source, *path: str | int) -> None:
     """Refuse settings that no training or model has, and values of the wrong kind.
+
+    Args:
+        path: where the settings stand in the file.
 
     Raises:
         ScenarioError: says where in the file, and what there is.
@@ -218,29 +239,42 @@ def check_training(settings: Mapping[str, JsonValue], source: Source, *path: str
     from relevance.hcmrm.config import HCMRMConfig
     from relevance.hcmrm.train import TrainConfig
 
-    known = {field.name for field in fields(TrainConfig)} - {"seed"}
-    model = set(inspect.signature(HCMRMConfig.__init__).parameters) - {"self", "kwargs", "vocab_size"}
-    under = () if len(path) > 2 and path[-3] == "across" else ("",)
+    fields = {name: hint for name, hint in get_type_hints(TrainConfig).items() if name != "seed"}
+    sizes = {
+        name: hint
+        for name, hint in get_type_hints(HCMRMConfig.__init__).items()
+        if name not in ("kwargs", "return", "vocab_size")
+    }
     for name, value in settings.items():
-        at = source.at(*path, *((name,) if under else ()))
-        if name not in known:
-            remedy = "'seeds' says which there are" if name == "seed" else f"a training has {_some(known)}"
-            if name in model:
-                remedy = f"it is one of the model's: write model: {{{name}: ...}}"
-            raise ScenarioError(f"{at}: unknown setting '{name}'{did_you_mean(name, known)}; {remedy}")
-        if name == "model":
-            if not isinstance(value, dict):
-                raise ScenarioError(f"{at}: needs a block of the model's settings")
-            for part in value:
-                if part not in model:
+        if name not in fields:
+            remedy = did_you_mean(name, fields)
+            if name in sizes:
+                remedy = f"; it is one of the model's: write model: {{{name}: {_plain(value)}}}"
+            if name == "seed":
+                remedy = "; 'seeds' says which there are"
+            raise ScenarioError(
+                f"{source.at(*path, name)}: a training has no setting '{name}'{remedy} "
+                f"(there are {', '.join(sorted(fields))})"
+            )
+        _check_value(value, fields[name], source.at(*path, name))
+        if name == "model" and isinstance(value, dict):
+            for part, size in value.items():
+                at = source.at(*path, name, part)
+                if part not in sizes:
                     raise ScenarioError(
-                        f"{source.at(*path, 'model', part)}: unknown setting '{part}' of the model"
-                        f"{did_you_mean(part, model)}; it has {_some(model)}"
+                        f"{at}: a model has no setting '{part}'{did_you_mean(part, sizes)} "
+                        f"(there are {', '.join(sorted(sizes))})"
                     )
-        try:
-            train_config({name: value}, 0)
-        except ValidationError as error:
-            raise ScenarioError(f"{at}: {error.errors()[0]['msg']}, got {_plain(value)}") from None
+                _check_value(size, sizes[part], at)
+
+
+def _check_value(value: JsonValue, kind: Any, at: str) -> None:
+    # As JSON, so that a list may stand for a tuple and 1 for 1.0, but "1" for neither.
+    try:
+        TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ScenarioError(f"{at}: {reason[0].lower()}{reason[1:]}, got {_plain(value)}") from None
 
 
 def _check_whole(settings: Mapping[str, JsonValue], source: Source, *path: str) -> None:
@@ -257,10 +291,6 @@ def _check_whole(settings: Mapping[str, JsonValue], source: Source, *path: str) 
 def _combinations(across: Mapping[str, list[JsonValue]]) -> Iterator[dict[str, JsonValue]]:
     for values in itertools.product(*across.values()):
         yield dict(zip(across, values, strict=True))
-
-
-def _some(names: set[str]) -> str:
-    return ", ".join(sorted(names))
 
 
 def _plain(value: JsonValue) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from scenarios.ablations.cells import (
     Measured,
     cells_folder,
+    cells_of,
     of_ablation,
     read_cells,
     read_lines,
@@ -90,17 +91,11 @@ def write_tables(ablation: Ablation, out: Path, path: Path, command: Sequence[st
     lines = path.with_suffix(".jsonl")
     found = of_ablation(ablation, [*read_lines(lines), *read_cells(cells_folder(out, ablation))])
     if not found:
-        raise StoreError(
-            f"{cells_folder(out, ablation)}: no cell of '{ablation.name}' is finished; run it without --table"
-        )
+        folder = cells_folder(out, ablation)
+        raise StoreError(f"{folder}: no cell of '{ablation.name}' is finished; run it without --table")
     write_whole_file(path, tables(ablation, found.values(), command))
     write_whole_file(lines, "".join(found[key].to_json() for key in sorted(found)))
-    return wanted(ablation) - len(found)
-
-
-def wanted(ablation: Ablation) -> int:
-    """How many different cells an ablation asks for."""
-    return len({settings_hash(row.settings) for row in ablation.rows}) * len(ablation.seeds)
+    return len(cells_of(ablation)) - len(found)
 
 
 def tables(ablation: Ablation, cells: Iterable[Measured], command: Sequence[str]) -> str:
@@ -113,11 +108,9 @@ def tables(ablation: Ablation, cells: Iterable[Measured], command: Sequence[str]
         if group.about:
             text += [group.about.strip(), ""]
         text += [f"Differences are to *{group.reference}*.", ""]
-        for split in ablation.file.splits[:1]:
-            columns = [
-                Column(head, _graded(split, "all", key), unit) for head, (key, unit) in METRICS.items()
-            ]
-            text += _table(ablation, rows, found, [*columns, *COSTS])
+        split = ablation.file.splits[0]
+        columns = [Column(head, _graded(split, "all", key), unit) for head, (key, unit) in METRICS.items()]
+        text += _table(ablation, rows, found, [*columns, *COSTS])
         columns = [
             Column(f"{heading}, {part}", _graded(split, slice_, METRICS[heading][0]))
             for heading in ("AUC", "NDCG@10")
@@ -132,12 +125,24 @@ def tables(ablation: Ablation, cells: Iterable[Measured], command: Sequence[str]
     return "\n".join(text).rstrip() + "\n"
 
 
-_MARKET_NOTE = (
-    "The model of every cell ranks the same market, on the day of its seed. irrelevant: share of the shown ads "
-    "whose true grade is 0; by position: weighted by how likely the slot is looked at; revenue, user utility "
-    "and welfare in currency per 1000 queries. Differences of shares in percentage points, of the others in per "
-    "cent of the reference's mean (Fieller's interval)."
-)
+_MARKET_NOTE = """\
+The model of every cell ranks the same market, on the day of its seed. irrelevant: share of the shown ads
+whose true grade is 0; by position: weighted by how likely the slot is looked at; revenue, user utility
+and welfare in currency per 1000 queries. Differences of shares in percentage points, of the others in
+per cent of the reference's mean (Fieller's interval)."""
+
+_HEAD_NOTE = """\
+Each figure is a mean over the seeds; below it stands the paired difference to the group's reference with
+its 95% t interval over the seeds, in bold where that misses zero. So do one in twenty of the differences
+that are nothing. A seed is that of the weights, of all batches and of the market's day; *seeds* says how
+many a row has.
+
+The first table of a group is of test queries on test advertisers, neither of which training has seen.
+distance: mean score of the positive pairs minus that of the negative ones. ECE: expected calibration
+error of P(positive) in 15 bins of equally many pairs. AUC by P(pos.): ranked by P(positive) instead of
+the ranking score. head: the most frequent queries that make half of the traffic; tail: all others;
+stuffed: ads of advertisers who stuff keywords; new products: no label ever named them. Seconds are of
+one processor core."""
 
 
 def _head(ablation: Ablation, found: Mapping[tuple[str, int], Measured], command: Sequence[str]) -> str:
@@ -150,27 +155,12 @@ def _head(ablation: Ablation, found: Mapping[tuple[str, int], Measured], command
         for one in found.values()
     }
     hours = (seconds + sum(shared.values())) / 3600
-    return "\n".join(
-        [
-            f"# Ablations: {ablation.name}",
-            "",
-            f"Made by `{shlex.join(command)}` of {len(found)} of {wanted(ablation)} cells (trainings), "
-            f"{hours:.1f} hours of one processor core in all"
-            + (f", by {codes} versions of the code." if codes > 1 else "."),
-            "",
-            "Each figure is a mean over the seeds; below it stands the paired difference to the group's reference "
-            f"with its {CONFIDENCE:.0%} t interval over the seeds, in bold where that misses zero. So do one in "
-            "twenty of the differences that are nothing. A seed is that of the weights, of all batches and of the "
-            "market's day. seeds: how many a row has.",
-            "",
-            "All but the last columns of the first tables are of test queries on test advertisers, neither of which "
-            "training has seen. distance: mean score of positive pairs minus that of negative ones. ECE: expected "
-            "calibration error of P(positive) in 15 bins of equally many pairs. head: the most frequent queries that "
-            "make half of the traffic; stuffed: ads of advertisers who stuff keywords; new products: no label ever "
-            "named them. Seconds are of one core.",
-            "",
-        ]
+    versions = f", by {codes} versions of the code" if codes > 1 else ""
+    made = (
+        f"Made by `{shlex.join(command)}` of {len(found)} of {len(cells_of(ablation))} trainings, "
+        f"{hours:.1f} hours of one processor core in all{versions}."
     )
+    return "\n".join([f"# Ablations: {ablation.name}", "", made, "", _HEAD_NOTE, ""])
 
 
 def _table(
@@ -185,7 +175,7 @@ def _table(
     for row in rows:
         reference = ablation.reference_of(row)
         texts = []
-        own, other = _by_seed(row, found, ablation), _by_seed(reference, found, ablation)
+        own, other = _by_seed(row, found), _by_seed(reference, found)
         for column in columns:
             value = np.array([column.of(own[seed]) for seed in own])
             paired = [seed for seed in own if seed in other]
@@ -196,9 +186,9 @@ def _table(
     return [*lines, ""]
 
 
-def _by_seed(row: Row, found: Mapping[tuple[str, int], Measured], ablation: Ablation) -> dict[int, Measured]:
+def _by_seed(row: Row, found: Mapping[tuple[str, int], Measured]) -> dict[int, Measured]:
     digest = settings_hash(row.settings)
-    return {seed: found[digest, seed] for seed in ablation.seeds if (digest, seed) in found}
+    return {seed: found[digest, seed] for seed in row.seeds if (digest, seed) in found}
 
 
 def _entry(value: FloatArray, pair: tuple[FloatArray, ...] | None, unit: str) -> str:

@@ -1,8 +1,8 @@
 """What a process of an ablation does: pre-train, fine-tune and measure one cell after another.
 
-Pre-training looks at no label, so cells that differ in their fine-tuning alone start from the same weights: those
-lie in `<results>/.cache/ablations`, by a hash of what decides them. All runs on one thread, since two processes
-of one thread each do more than one of two.
+Pre-training looks at no label, so cells that differ in their fine-tuning alone start from the same weights,
+which lie in `<results>/.cache/ablations` by a hash of what decides them. All runs on one thread, since two
+processes of one thread each do more than one of two.
 """
 
 from __future__ import annotations
