@@ -467,6 +467,31 @@ def evaluate(
         typer.echo(f"Card: {card}")
 
 
+@app.command()
+def calibrate(
+    checkpoint: Annotated[Path, typer.Option(metavar="FOLDER", help="The checkpoint to calibrate.")],
+    fit_on: Annotated[SplitName, typer.Option(help="Pairs to fit on.")] = SplitName.VALIDATION,
+    split: Annotated[SplitName, typer.Option(help="Pairs to measure on.")] = SplitName.TEST,
+    corpus: Corpus = None,
+    device: Device = Device.CPU,
+    cache: Cache = RESULTS,
+) -> None:
+    """Fit what makes a probability of a checkpoint's score, for scenarios with hcmrm.calibration."""
+    from relevance.corpus import LabelledCorpus
+    from scenarios.calibration import calibrate_checkpoint, calibration_table
+    from scenarios.terminal import ProgressBars
+    from scenarios.training import training_corpus
+
+    with ProgressBars() as progress:
+        data = LabelledCorpus.load(corpus) if corpus else training_corpus(cache, progress)
+        rows = calibrate_checkpoint(
+            data, checkpoint, fit_on=fit_on.value, split=split.value, device=device.value, progress=progress
+        )
+    typer.echo(f"The score as a probability of grade 2 or 3, on the split '{split.value}'")
+    typer.echo("\n".join(calibration_table(rows)))
+    typer.echo(f"Calibration: {checkpoint / 'calibration.json'}")
+
+
 corpora = typer.Typer(help="Ads, queries and graded labels of your own.", no_args_is_help=True)
 app.add_typer(corpora, name="corpus")
 

@@ -288,6 +288,12 @@ def checkpoint_folder(scenario: Scenario) -> Path:
     return SHIPPED_CHECKPOINTS.get(name, Path(name))
 
 
+def _model_key(scenario: Scenario) -> str:
+    """What decides the scores that a checkpoint gives."""
+    key, calibration = disk.checkpoint_hash(checkpoint_folder(scenario)), scenario.hcmrm.calibration
+    return key if calibration == "none" else f"{key}-{calibration}"
+
+
 def _scored(
     prepared: Prepared,
     scorer: str,
@@ -308,7 +314,7 @@ def _scored(
     path = None
     checkpoint = checkpoint_folder(prepared.scenario)
     if cache is not None:
-        model = disk.checkpoint_hash(checkpoint) if scorer == "hcmrm" else ""
+        model = _model_key(prepared.scenario) if scorer == "hcmrm" else ""
         path = disk.score_table_path(cache, scorer, corpus.fingerprint(), prepared.candidate, model)
         if (kept := disk.read_scores(path)) is not None:
             return kept
@@ -320,7 +326,10 @@ def _scored(
 
         # Half the cores: threads that wait for one another crawl where something else keeps a core busy.
         use_device(prepared.scenario.hcmrm.device, threads=max(1, (os.cpu_count() or 1) // 2))
-        model_scorer = HcmrmScorer.load(corpus, checkpoint, device=prepared.scenario.hcmrm.device)
+        settings = prepared.scenario.hcmrm
+        model_scorer = HcmrmScorer.load(
+            corpus, checkpoint, device=settings.device, calibration=settings.calibration
+        )
         table = ScoreTable.build(query, ad, *model_scorer.read(query, ad, progress))
     if path is not None:
         disk.write_scores(path, table)

@@ -175,12 +175,12 @@ def evaluate_models(
     scorers["bm25"] = Bm25Scorer(data.corpus)
     results: dict[str, list[ScorerEvaluation]] = {}
     for split, labels in graded.items():
-        shown = {name: _Reporting(scorer, f"{name} on {split}", progress) for name, scorer in scorers.items()}
+        shown = {name: Reporting(scorer, f"{name} on {split}", progress) for name, scorer in scorers.items()}
         results[split] = evaluate_scorers(labels, shown, rng=np.random.default_rng(seed))
     return results
 
 
-class _Reporting:
+class Reporting:
     """A scorer that reports how far it is."""
 
     def __init__(self, scorer: RelevanceScorer, stage: str, progress: Progress | None) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from relevance.calibration import FITS, Calibration, calibration_from
 from relevance.errors import CheckpointError
 from relevance.keywords import KeywordExtractor, extractor_from
 
@@ -27,18 +29,24 @@ from .text import wrap_tokenizer
 WEIGHTS, SIZES, TOKENIZER, KEYWORDS, TRAINING = (
     "model.safetensors", "config.json", "tokenizer.json", "keywords.json", "training.json",
 )  # fmt: skip
+CALIBRATION = "calibration.json"
+"""Only of checkpoints that were calibrated (`relbid calibrate`)."""
 SHIPPED = Path(__file__).parent / "checkpoint"
 """The checkpoint that comes with the package."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model in evaluation mode with its tokenizer, its keyword extractor and the record of its training."""
+    """A model in evaluation mode with its tokenizer, its keyword extractor and the record of its training.
+
+    `calibration` holds what turns its score into P(positive), by name; empty where nobody fitted any.
+    """
 
     model: HCMRM
     tokenizer: PreTrainedTokenizerFast
     keywords: KeywordExtractor
     training: dict[str, Any]
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint's files, each whole or not at all.
@@ -63,6 +71,7 @@ class Checkpoint:
             (part / TRAINING).write_text(json.dumps(self.training, indent=1), encoding="utf-8")
             for file in (SIZES, TOKENIZER, KEYWORDS, TRAINING, WEIGHTS):
                 (part / file).replace(folder / file)
+            (folder / CALIBRATION).unlink(missing_ok=True)  # of the weights that were there before
 
     @staticmethod
     def load(folder: Path = SHIPPED) -> Checkpoint:
@@ -84,6 +93,7 @@ class Checkpoint:
             keywords = extractor_from(json.loads((folder / KEYWORDS).read_text(encoding="utf-8")))
             training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
             tokenizer = wrap_tokenizer(_read_tokenizer(folder / TOKENIZER))
+            calibration = _read_calibration(folder / CALIBRATION)
         except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(
@@ -97,11 +107,21 @@ class Checkpoint:
         for parameter in model.parameters():
             if not torch.isfinite(parameter).all():
                 raise CheckpointError(f"{folder / WEIGHTS}: holds values that are not finite; train it again")
-        return Checkpoint(model.eval(), tokenizer, keywords, training)  # type: ignore[no-untyped-call]
+        return Checkpoint(model.eval(), tokenizer, keywords, training, calibration)  # type: ignore[no-untyped-call]
 
 
 def _read_tokenizer(path: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers library raises nothing more specific
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def _read_calibration(path: Path) -> dict[str, Calibration]:
+    if not path.is_file():
+        return {}
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {name: calibration_from(name, stored[name]) for name in FITS if name in stored}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path.name}: {error}") from error
