@@ -301,6 +301,14 @@ class Loss(StrEnum):
     RANKNET = "ranknet"
 
 
+class Stage(StrEnum):
+    """Stages of a training, `relevance.hcmrm.trainer.STAGES`."""
+
+    WORDS = "words"
+    ALIGN = "align"
+    FINETUNE = "finetune"
+
+
 class Criterion(StrEnum):
     """What a checkpoint is chosen by, `relevance.hcmrm.train.CRITERIA`."""
 
@@ -352,6 +360,13 @@ def train(
     choose_by: Annotated[
         Criterion, typer.Option(help="What the kept weights are best in, on the validation split.")
     ] = Criterion.MEAN_AUC,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Start from the weights and vocabulary of a checkpoint."),
+    ] = None,
+    stage: Annotated[
+        list[Stage] | None, typer.Option(help="Run this stage alone. May be repeated; all by default.")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -394,6 +409,8 @@ def train(
         "momentum": momentum,
         "queue": queue,
         "choose_by": choose_by.value,
+        "init": None if init is None else str(init),
+        "stages": tuple(name.value for name in stage) if stage else None,
     }
     given = {name: value for name, value in settings.items() if value is not None}
     try:

@@ -85,12 +85,15 @@ def train_model(
     Raises:
         UserError: `out` cannot be written, or holds a training with other settings.
     """
+    from relevance.hcmrm.config import PRESETS
     from relevance.hcmrm.device import use_device
     from relevance.hcmrm.train import TrainConfig, TrainError, train
 
     use_device(device, threads)
     given = dict(settings or {})
-    fitted = _fitted(data, modality, preset, given.pop("model", {}))
+    # A checkpoint to start from has sizes of its own.
+    sizes = {} if given.get("init") else PRESETS[preset]
+    fitted = _fitted(data, modality, sizes, given.pop("model", {}))
     config = replace(TrainConfig(), **{**fitted, **given})
     if data.corpus.frames.shape[1] == 0:
         # The trainer draws frames to look at; a text-only model never does, and these take no memory.
@@ -106,7 +109,9 @@ def train_model(
         ) from error
 
 
-def _fitted(data: LabelledCorpus, modality: str, preset: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+def _fitted(
+    data: LabelledCorpus, modality: str, preset: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
     """Settings that the corpus decides: the shape of its frames, and no more ads a step than it has.
 
     Args:
@@ -115,11 +120,11 @@ def _fitted(data: LabelledCorpus, modality: str, preset: str, changes: Mapping[s
     Raises:
         UserError: the model cannot look at such frames.
     """
-    from relevance.hcmrm.config import PRESETS, HCMRMConfig
+    from relevance.hcmrm.config import HCMRMConfig
     from relevance.hcmrm.train import TrainConfig
 
     # The vocabulary is the corpus's.
-    sizes = {name: value for name, value in PRESETS[preset].items() if name != "vocab_size"}
+    sizes = {name: value for name, value in preset.items() if name != "vocab_size"}
     model: dict[str, Any] = {**sizes, **MODALITIES[modality]}
     n_frames, height, width = data.corpus.frames.shape[1:4]
     if modality != "text":
