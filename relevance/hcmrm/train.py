@@ -81,6 +81,9 @@ class TrainConfig:
     """Share of the pairs whose pseudo-query's words are taken out of the keywords."""
     pqvm_text_dropout: float = 0.35
     """Share of the pairs without any keywords."""
+    pqvm_frame_dropout: float = 0.3
+    """Share of the ads without any frames; those keep their keywords. With the words of a pseudo-query taken
+    out of them, what is left to learn is which words go together: synonyms."""
 
     loss: str = "hierarchical"
     """Of the fine-tuning, a name in `losses.GRADE_HEADS`."""
@@ -96,7 +99,7 @@ class TrainConfig:
     mix: tuple[float, float, float, float] = (0.28, 0.28, 0.22, 0.22)
     """Shares of the grades 0..3 among the drawn pairs."""
     keyword_dropout: float = 0.35
-    frame_dropout: float = 0.1
+    frame_dropout: float = 0.2
     word_weight: float = 0.2
     """Weight of the bag-of-words loss in fine-tuning: the frames of an ad foretell the words of queries
     it is strong for."""
