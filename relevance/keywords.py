@@ -9,15 +9,29 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol
 
 
 class KeywordExtractor(Protocol):
-    """Anything that turns a video text into its keyword sequence."""
+    """Anything that turns a video text into its keyword sequence.
+
+    `name` is its key in EXTRACTORS, by which a checkpoint finds it again.
+    """
+
+    @property
+    def name(self) -> str: ...
 
     def __call__(self, text: str) -> tuple[str, ...]: ...
+
+    def words(self, text: str) -> list[str]:
+        """All words of a text, in order; the sequence is some of them."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `EXTRACTORS[name]` makes it from again, as JSON knows it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,8 @@ class TfIdfKeywords:
         n_words: how many different words to keep.
         n_tokens: the longest sequence, repetitions counted.
     """
+
+    name: ClassVar[str] = "tfidf"
 
     idf: Mapping[str, float]
     unseen: float
@@ -45,8 +61,63 @@ class TfIdfKeywords:
         idf = {word: math.log((1 + n) / (1 + count)) + 1.0 for word, count in sorted(frequency.items())}
         return TfIdfKeywords(idf, math.log(1 + n) + 1.0, n_words, n_tokens)
 
+    def words(self, text: str) -> list[str]:
+        return text.lower().split()
+
+    def as_dict(self) -> dict[str, Any]:
+        words = {word: round(value, 4) for word, value in self.idf.items()}
+        return {"unseen": self.unseen, "n_words": self.n_words, "n_tokens": self.n_tokens, "idf": words}
+
     def __call__(self, text: str) -> tuple[str, ...]:
-        words = text.lower().split()
+        words = self.words(text)
         weight = {word: count * self.idf.get(word, self.unseen) for word, count in Counter(words).items()}
         kept = set(sorted(weight, key=lambda word: (-weight[word], word))[: self.n_words])
         return tuple(word for word in words if word in kept)[: self.n_tokens]
+
+
+@dataclass(frozen=True, slots=True)
+class RawText:
+    """No keywords but the text itself, from its start: what the paper's keyword sequence is held against.
+
+    Attributes:
+        n_tokens: the longest text, in words.
+    """
+
+    name: ClassVar[str] = "raw"
+
+    n_tokens: int = 96
+
+    def words(self, text: str) -> list[str]:
+        return text.lower().split()
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        return tuple(self.words(text)[: self.n_tokens])
+
+
+EXTRACTORS: Mapping[str, Callable[..., KeywordExtractor]] = {
+    TfIdfKeywords.name: TfIdfKeywords,
+    RawText.name: RawText,
+}
+"""Extractors by the name that a checkpoint's keywords.json gives them."""
+
+
+def fit_extractor(name: str, texts: Iterable[str]) -> KeywordExtractor:
+    """The extractor of that name in EXTRACTORS, fitted to the texts of a training corpus."""
+    return RawText() if name == RawText.name else TfIdfKeywords.fit(texts)
+
+
+def extractor_from(stored: Mapping[str, Any]) -> KeywordExtractor:
+    """The extractor that a checkpoint's keywords.json describes; one that names none is TF-IDF.
+
+    Raises:
+        ValueError: there is no extractor of that name.
+        TypeError: what it is made from does not fit it.
+    """
+    settings = dict(stored)
+    name = settings.pop("extractor", TfIdfKeywords.name)
+    if name not in EXTRACTORS:
+        raise ValueError(f"keyword extractor '{name}': there is no such, only {', '.join(EXTRACTORS)}")
+    return EXTRACTORS[name](**settings)

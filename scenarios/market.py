@@ -304,6 +304,12 @@ def checkpoint_folder(scenario: Scenario) -> Path:
     return SHIPPED_CHECKPOINTS.get(name, Path(name))
 
 
+def _model_key(scenario: Scenario) -> str:
+    """What decides the scores that a checkpoint gives."""
+    key, calibration = disk.checkpoint_hash(checkpoint_folder(scenario)), scenario.hcmrm.calibration
+    return key if calibration == "none" else f"{key}-{calibration}"
+
+
 def _scored(
     prepared: Prepared,
     scorer: str,
@@ -335,7 +341,10 @@ def _scored(
         # Half the cores: threads that wait for one another crawl where something else keeps a core busy.
         use_device(prepared.scenario.hcmrm.device, threads=max(1, (os.cpu_count() or 1) // 2))
         checkpoint = checkpoint_folder(prepared.scenario)
-        model_scorer = HcmrmScorer.load(corpus, checkpoint, device=prepared.scenario.hcmrm.device)
+        settings = prepared.scenario.hcmrm
+        model_scorer = HcmrmScorer.load(
+            corpus, checkpoint, device=settings.device, calibration=settings.calibration
+        )
         table = ScoreTable.build(query, ad, *model_scorer.read(query, ad, progress))
     if path is not None:
         disk.write_scores(path, table)
@@ -344,7 +353,7 @@ def _scored(
 
 def _kept_scores(prepared: Prepared, scorer: str, cache: Path) -> Path:
     """Where the scores of a built-in scorer are kept."""
-    model = disk.checkpoint_hash(checkpoint_folder(prepared.scenario)) if scorer == "hcmrm" else ""
+    model = _model_key(prepared.scenario) if scorer == "hcmrm" else ""
     corpus = prepared.world.corpus.fingerprint()
     return disk.score_table_path(cache, scorer, corpus, prepared.candidate, model)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from transformers import PretrainedConfig
@@ -49,6 +49,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 GPU, on the same frames. base: ALBEF as published (arXiv 2107.07651), ViT-B/16 at 224 pixels and the
 12 layers of BERT-base, six for text and six for fusion."""
 
+FUSIONS = ("early", "two_tower")
+"""How query and ad meet."""
+
 
 class HCMRMConfig(PretrainedConfig):
     """Sizes and switches. The defaults are the shipped model without soft markers: 2.4 million parameters.
@@ -90,8 +93,14 @@ class HCMRMConfig(PretrainedConfig):
             there. Not in the HCMRM paper.
         use_frames, use_keywords: switch a modality off for good: the ablations' frames-only and
             text-only models.
+        text_tokens: longest keyword sequence that is read, in tokens; a query's 16 and three special ones
+            come on top and must fit into `max_positions`, too.
+        fusion: early: query and keywords in one sequence beside the frames, as in the paper. two_tower: a
+            cosine of query and ad, which never see each other, for comparison.
         grade_head: the loss that the grade head is trained with, a name in `losses.GRADE_HEADS`; it says how
             many logits there are and how a score is made of them.
+        grade_tree: grades on the branches of the hierarchical softmax, as `tree.GradeTree.of` takes them; for
+            labels without grade 1 (WANDS) ((0,), (2, 3)).
     """
 
     model_type = "hcmrm"
@@ -129,7 +138,10 @@ class HCMRMConfig(PretrainedConfig):
         word_markers: bool = False,
         use_frames: bool = True,
         use_keywords: bool = True,
+        text_tokens: int = 32,
+        fusion: str = "early",
         grade_head: str = "hierarchical",
+        grade_tree: Sequence[Sequence[int]] = ((0, 1), (2, 3)),
         **kwargs: Any,
     ) -> None:
         self.vocab_size = vocab_size
@@ -163,7 +175,10 @@ class HCMRMConfig(PretrainedConfig):
         self.word_markers = word_markers
         self.use_frames = use_frames
         self.use_keywords = use_keywords
+        self.text_tokens = text_tokens
+        self.fusion = fusion
         self.grade_head = grade_head
+        self.grade_tree = tuple(tuple(branch) for branch in grade_tree)
         kwargs.setdefault("pad_token_id", 0)
         super().__init__(**kwargs)
 

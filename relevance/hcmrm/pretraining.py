@@ -19,7 +19,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
 from relevance.corpus import Corpus, FrameArray
-from relevance.keywords import TfIdfKeywords
+from relevance.keywords import KeywordExtractor, fit_extractor
 
 from .losses import (
     bag_of_words_loss,
@@ -28,11 +28,12 @@ from .losses import (
     matching_loss,
     momentum_contrastive_loss,
 )
-from .model import HCMRM, TextBatch
+from .model import COSINE_SCALE, HCMRM, TextBatch
 from .pseudo_queries import draw_hard, draw_pseudo_queries, matching_pairs
-from .text import MASK, SPECIAL_TOKENS, TokenTable, join_texts, token_ids, train_tokenizer
+from .text import TokenTable, join_texts, token_ids, train_tokenizer
 
 if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
     from .train import TrainConfig
 
 IntArray = NDArray[np.int64]
@@ -48,7 +49,7 @@ class TrainingTexts:
     ads: IntArray
     """The training ads, with labels or without."""
     tokenizer: PreTrainedTokenizerFast
-    keywords: TfIdfKeywords
+    keywords: KeywordExtractor
     tables: TokenTable
     sequences: list[tuple[str, ...]]
     """Keyword sequence of every ad."""
@@ -60,21 +61,40 @@ class TrainingTexts:
     """Which informative tokens each ad's keywords have: float [ads of the corpus, W]."""
 
     @staticmethod
-    def build(corpus: Corpus, ads: IntArray, queries: IntArray, vocab_size: int) -> TrainingTexts:
-        """Read the texts; `ads` and `queries` are those of the training."""
+    def build(
+        corpus: Corpus,
+        ads: IntArray,
+        queries: IntArray,
+        vocab_size: int,
+        *,
+        extractor: str = "tfidf",
+        text_tokens: int = 32,
+        known: Checkpoint | None = None,
+    ) -> TrainingTexts:
+        """Read the texts; `ads` and `queries` are those of the training.
+
+        Args:
+            extractor: a name in `relevance.keywords.EXTRACTORS`.
+            text_tokens: longest keyword sequence, in tokens.
+            known: a checkpoint whose vocabulary and extractor are taken over.
+        """
         texts = corpus.ad_texts()
-        words = [frozenset(text.lower().split()) for text in texts]
         train_texts = [texts[ad] for ad in ads]
-        keywords = TfIdfKeywords.fit(train_texts)
-        tokenizer = train_tokenizer([*train_texts, *(corpus.query_text[q] for q in queries)], vocab_size)
+        keywords = known.keywords if known else fit_extractor(extractor, train_texts)
+        words = [frozenset(keywords.words(text)) for text in texts]
+        tokenizer = (
+            known.tokenizer
+            if known
+            else train_tokenizer([*train_texts, *(corpus.query_text[q] for q in queries)], vocab_size)
+        )
         sequences = [keywords(text) for text in texts]
-        tables = TokenTable.build(tokenizer, corpus.query_text, sequences)
+        tables = TokenTable.build(tokenizer, corpus.query_text, sequences, max_keywords=text_tokens)
         count: dict[str, int] = {}
         for ad in ads:
             for word in words[ad]:
                 count[word] = count.get(word, 0) + 1
         informative = frozenset(word for word, n in count.items() if n < FILLER * len(ads))
-        bags = _bags_of_words(tables.keywords, len(tokenizer), ads)
+        bags = _bags_of_words(tables.keywords, len(tokenizer), tokenizer.all_special_ids, ads)
         return TrainingTexts(ads, tokenizer, keywords, tables, sequences, words, informative, bags)
 
 
@@ -148,8 +168,16 @@ class Pretraining:
         self.model, self.texts, self.frames, self.config = model, texts, frames, config
         self.device = model.no_frame.device
         # Of this stage alone; fine-tuning starts a head of its own, whatever its loss.
-        self.pqvm_head = nn.Linear(model.config.hidden_size, 1).to(self.device)
+        self.pqvm_head = nn.Linear(model.pair_size, 1).to(self.device)
+        if model.pair_size == 1:
+            nn.init.constant_(self.pqvm_head.weight, COSINE_SCALE)
         self.slow = MomentumEncoders(model, config.momentum, config.queue) if config.momentum else None
+
+    @property
+    def temperature(self) -> float | Tensor:
+        """Of the contrast: the model's own where it is learnt."""
+        learnt = self.model.temperature if self.config.learn_temperature else None
+        return self.config.temperature if learnt is None else learnt
 
     def state(self) -> dict[str, Any]:
         """What the stage holds beside the model."""
@@ -172,7 +200,7 @@ class Pretraining:
         ads, frame = ads[order], frame[order]
         pictures = torch.from_numpy(np.ascontiguousarray(self.frames[ads, frame])).to(self.device)[:, None]
         text = to_device(self.texts.tables.pairs(None, ads, markers=False), self.device)
-        masked, hidden = _mask_words(text, c.mask_share, rng)
+        masked, hidden = _mask_words(text, c.mask_share, self.texts.tokenizer, rng)
         row = torch.arange(len(ads), device=self.device)
         with autocast(self.device, c.bf16):
             visual = model.visual_tokens(pictures)
@@ -186,7 +214,7 @@ class Pretraining:
 
         if self.slow is None:
             loss = functional.cross_entropy(words, target)
-            contrast = contrastive_loss(*embedded, alike, c.temperature)
+            contrast = contrastive_loss(*embedded, alike, self.temperature)
         else:
             if step == 0:
                 self.slow.model.load_state_dict(model.state_dict())  # the stage before has moved the words
@@ -201,7 +229,7 @@ class Pretraining:
                 torch.cat((slow_frames, self.slow.frames)),
                 torch.cat((slow_texts, self.slow.texts)),
                 torch.cat((alike, ((bag @ queued.T) > 0) | again.to(self.device)), dim=1),
-                c.temperature,
+                self.temperature,
                 weight,
             )
             self.slow.push(slow_frames, slow_texts, ads)
@@ -228,9 +256,9 @@ class Pretraining:
         """
         b = len(visual)
         allowed = ~alike.cpu().numpy() & ~np.eye(b, dtype=bool)
-        near = similarity.double().cpu().numpy()
-        frame_1, text_1 = draw_hard(near, allowed, 1.0 / self.config.temperature, rng)
-        text_2, frame_2 = draw_hard(near.T, allowed.T, 1.0 / self.config.temperature, rng)
+        near, sharpness = similarity.double().cpu().numpy(), 1.0 / float(self.temperature)
+        frame_1, text_1 = draw_hard(near, allowed, sharpness, rng)
+        text_2, frame_2 = draw_hard(near.T, allowed.T, sharpness, rng)
         of_text = torch.from_numpy(np.concatenate((np.arange(b), text_1, text_2))).to(self.device)
         of_frame = torch.from_numpy(np.concatenate((np.arange(b), frame_1, frame_2))).to(self.device)
         with autocast(self.device, self.config.bf16):
@@ -270,14 +298,16 @@ class Pretraining:
             kept = [word for word in texts.sequences[ad] if word not in dropped]
             keywords.append(" ".join(kept) if without_text[i] >= c.pqvm_text_dropout else "")
         text = join_texts(
-            query_ids[which], token_ids(texts.tokenizer, keywords, 32), markers=sizes.match_markers
+            query_ids[which],
+            token_ids(texts.tokenizer, keywords, sizes.text_tokens),
+            markers=sizes.match_markers,
         )
         frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads[chosen]])).to(self.device)
         with autocast(self.device, self.config.bf16):
             visual = self.model.visual_tokens(frames, torch.from_numpy(hidden).to(self.device))
             rows = torch.from_numpy(row).to(self.device)
-            fused = self.model.fuse(to_device(text, self.device), visual, rows)
-        logits = self.pqvm_head(fused[:, 0].float())[:, 0]
+            read = self.model.pair(to_device(text, self.device), visual, rows)
+        logits = self.pqvm_head(read.float())[:, 0]
         return matching_loss(logits, torch.from_numpy(match).to(self.device))
 
 
@@ -299,18 +329,21 @@ def autocast(device: torch.device, bf16: bool) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 
-def _mask_words(text: TextBatch, share: float, rng: np.random.Generator) -> tuple[TextBatch, Tensor]:
+def _mask_words(
+    text: TextBatch, share: float, tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator
+) -> tuple[TextBatch, Tensor]:
     """The texts with a share of their words replaced by [MASK], and where: bool [P, N]."""
     ids = text.input_ids
     drawn = torch.from_numpy(rng.random(tuple(ids.shape))).to(ids.device)
-    hidden = (drawn < share) & (ids >= len(SPECIAL_TOKENS))
-    return text._replace(input_ids=ids.masked_fill(hidden, MASK)), hidden
+    special = torch.tensor(tokenizer.all_special_ids, device=ids.device)
+    hidden = (drawn < share) & ~torch.isin(ids, special)
+    return text._replace(input_ids=ids.masked_fill(hidden, int(tokenizer.mask_token_id))), hidden
 
 
-def _bags_of_words(keywords: IntArray, vocab_size: int, ads: IntArray) -> Tensor:
+def _bags_of_words(keywords: IntArray, vocab_size: int, special: list[int], ads: IntArray) -> Tensor:
     """Which informative tokens each ad's keywords have, not filler: float [A, W]."""
     bag = torch.zeros(len(keywords), vocab_size)
     bag.scatter_(1, torch.from_numpy(keywords), 1.0)
-    bag[:, : len(SPECIAL_TOKENS)] = 0.0
+    bag[:, special] = 0.0
     bag[:, bag[ads].mean(dim=0) > FILLER] = 0.0
     return bag

@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,11 @@ from relevance.corpus import LabelledCorpus, Labels
 from relevance.metrics import RelevanceMetrics, evaluate
 
 from .checkpoint import Checkpoint
+from .config import FUSIONS, HCMRMConfig
 from .losses import GRADE_HEADS
 from .scorer import HcmrmScorer
-from .trainer import FINETUNE, Trainer
+from .trainer import FINETUNE, STAGES, TEXT_SIZES, WORDS, InitError, Trainer
+from .tree import GradeTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,20 @@ class TrainConfig:
 
     seed: int = 0
 
+    stages: tuple[str, ...] = ("words", "align", "finetune")
+    """Those that are run; the others are left out, as with no steps."""
+    init: str = ""
+    """Folder of a checkpoint whose weights, vocabulary and keywords the training starts from. Heads of
+    another kind start anew. Sizes are the checkpoint's unless `model` says otherwise."""
+
     labels: int = 0
     """Labelled training pairs that are used, those of some whole queries; 0: all. Texts and frames of the
     other training ads still serve where no label is needed."""
     label_noise: float = 0.0
     """Share of those labels that are made wrong (see `relevance.annotation`)."""
+
+    text: str = "tfidf"
+    """What is read of an ad's text, a name in `relevance.keywords.EXTRACTORS`."""
 
     word_steps: int = 1500
     word_batch: int = 256
@@ -58,6 +69,9 @@ class TrainConfig:
     align_batch: int = 128
     align_rate: float = 2e-3
     temperature: float = 0.07
+    """Divides the contrast's similarities."""
+    learn_temperature: bool = False
+    """Learn it from there on, within ALBEF's bounds, 0.001 and 0.5."""
     mask_share: float = 0.2
     """Of the words of an ad that the masked language model has to foretell."""
 
@@ -166,14 +180,25 @@ def train(
     """Train a model into the checkpoint `out`; a training that was stopped there goes on where it was.
 
     Raises:
-        TrainError: `out` holds the state of a training with other settings, or the labels lack a split.
+        TrainError: a setting means nothing; `out` holds the state of a training with other settings; the
+            labels lack a split; the weights to start from do not fit.
+        CheckpointError: the checkpoint to start from is missing or damaged.
     """
-    train_labels, validation_labels = data.labels.of("train"), data.labels.of("validation")
-    if not len(train_labels) or not len(validation_labels):
-        raise TrainError("the corpus needs labelled pairs in both the train and the validation split")
     check_config(config)
+    train_labels, validation_labels = data.labels.of("train"), data.labels.of("validation")
+    reads_grades = {WORDS, FINETUNE} & set(config.stages)
+    if reads_grades and not (len(train_labels) and len(validation_labels)):
+        raise TrainError("the corpus needs labelled pairs in both the train and the validation split")
     started = time.monotonic()
-    trainer = Trainer(data, train_labels, used_labels(train_labels, config), config, device)
+    if "grade_tree" in config.model:
+        tree = GradeTree.of(config.model["grade_tree"])
+        foreign = sorted(set(np.unique(data.labels.grade).tolist()) - set(tree.grades))
+        if foreign:
+            raise TrainError(f"model.grade_tree {tree.branches}: the labels have the grade {foreign[0]}, too")
+    try:
+        trainer = Trainer(data, train_labels, used_labels(train_labels, config), config, device)
+    except InitError as error:
+        raise TrainError(str(error)) from error
     state_file = out / "training-state.pt"
     log: list[dict[str, Any]] = []
     best = -math.inf
@@ -190,7 +215,7 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     saved = time.monotonic()
 
-    chosen = _validation_subset(validation_labels, config)
+    chosen = _validation_subset(validation_labels, config) if FINETUNE in config.stages else validation_labels
     for stage, step, steps, loss in trainer.steps():
         done = stage == FINETUNE and step == steps
         validation = None
@@ -224,6 +249,11 @@ def train(
             }
             torch.save(state, state_file.with_suffix(".tmp"))
             state_file.with_suffix(".tmp").replace(state_file)
+    if FINETUNE not in config.stages:
+        # Nothing was validated: what there is at the end is kept.
+        spent += time.monotonic() - started
+        record = {**asdict(config), "chosen_step": trainer.step, "seconds": round(spent), "log": log}
+        trainer.checkpoint(record).save(out)
     return Checkpoint.load(out)
 
 
@@ -233,9 +263,30 @@ def check_config(config: TrainConfig) -> None:
     Raises:
         TrainError: names the setting, its value and what it may be.
     """
-    for name, known in (("loss", GRADE_HEADS), ("choose_by", CRITERIA), ("shuffle", SHUFFLES)):
+    names: dict[str, Collection[str]] = {
+        "loss": GRADE_HEADS,
+        "choose_by": CRITERIA,
+        "shuffle": SHUFFLES,
+        "text": TEXT_SIZES,
+    }
+    for name, known in names.items():
         if getattr(config, name) not in known:
             raise TrainError(f"{name} '{getattr(config, name)}': there is no such; take {', '.join(known)}")
+    shape = HCMRMConfig(**{**TEXT_SIZES[config.text], **config.model})
+    if shape.fusion not in FUSIONS:
+        raise TrainError(f"model.fusion '{shape.fusion}': there is no such; take {', '.join(FUSIONS)}")
+    try:
+        GradeTree.of(shape.grade_tree)
+    except ValueError as error:
+        raise TrainError(f"model.grade_tree: {error}") from error
+    positions = shape.text_tokens + 19  # a query of 16 tokens and three special ones
+    if positions > shape.max_positions:
+        raise TrainError(f"model.text_tokens {shape.text_tokens}: needs model.max_positions {positions}")
+    unknown = [stage for stage in config.stages if stage not in STAGES]
+    if unknown or not config.stages:
+        raise TrainError(f"stages {', '.join(unknown) or '(none)'}: take some of {', '.join(STAGES)}")
+    if not 0.001 <= config.temperature <= 0.5:
+        raise TrainError(f"temperature {config.temperature}: must lie in [0.001, 0.5]")
     if config.labels < 0:
         raise TrainError(f"labels {config.labels}: must be a number of pairs, or 0 for all")
     if not 0.0 <= config.label_noise <= 1.0:
