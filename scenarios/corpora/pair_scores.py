@@ -23,6 +23,7 @@ from scenarios.cache import checkpoint_hash
 from scenarios.errors import StoreError, UserError
 from scenarios.market import Progress
 from scenarios.store import flush_to_disk
+from scenarios.tables import text_lines
 from simulator.arrays import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _indexed(pairs: Path, ids: Sequence[Sequence[str]], path: Path, progress: Pr
         unfinished = path.with_suffix(".tmp")
         done = 0
         with unfinished.open("wb") as file:
-            for rows in _batches(pairs):
+            for rows in read_pairs(pairs):
                 found = np.empty((len(rows), 2), dtype=np.int64)
                 for side, (column, place) in enumerate(zip(COLUMNS, places, strict=True)):
                     for i, row in enumerate(rows):
@@ -174,8 +175,12 @@ def _indexed(pairs: Path, ids: Sequence[Sequence[str]], path: Path, progress: Pr
     return numbers
 
 
-def _batches(pairs: Path, size: int = 65536) -> Iterator[list[tuple[str, str]]]:
-    """Rows of a table of pairs, as texts, so many at a time."""
+def read_pairs(pairs: Path, size: int = 65536) -> Iterator[list[tuple[str, str]]]:
+    """Rows of a table of pairs, as texts, so many at a time.
+
+    Raises:
+        UserError: the file cannot be read; names the row where one is to blame.
+    """
     if pairs.suffix == ".parquet":
         try:
             table = pl.scan_parquet(pairs)
@@ -186,21 +191,24 @@ def _batches(pairs: Path, size: int = 65536) -> Iterator[list[tuple[str, str]]]:
             while rows := wanted.slice(start, size).collect(engine="in-memory").rows():
                 yield [(str(query), str(ad)) for query, ad in rows]
                 start += size
-        except pl.exceptions.PolarsError as error:
-            reason = str(error).splitlines()[0]
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"{pairs}: cannot be read ({reason})") from error
         return
-    with pairs.open(encoding="utf-8", newline="") as file:
-        rows_read = _json_rows(pairs, file) if pairs.suffix == ".jsonl" else _csv_rows(pairs, file)
-        while batch := list(itertools.islice(rows_read, size)):
-            yield batch
+    lines = text_lines(pairs)
+    rows_read = _json_rows(pairs, lines) if pairs.suffix == ".jsonl" else _csv_rows(pairs, lines)
+    while batch := list(itertools.islice(rows_read, size)):
+        yield batch
 
 
 def _csv_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
     reader = csv.DictReader(lines)
-    _check_columns(pairs, reader.fieldnames or ())
-    for row in reader:
-        yield row["query_id"] or "", row["ad_id"] or ""
+    try:
+        _check_columns(pairs, reader.fieldnames or ())
+        for row in reader:
+            yield row["query_id"] or "", row["ad_id"] or ""
+    except csv.Error as error:
+        raise UserError(f"{pairs}, line {reader.line_num}: cannot be read ({error})") from error
 
 
 def _json_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
@@ -208,7 +216,7 @@ def _json_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
         try:
             row = json.loads(line)
             yield str(row["query_id"]), str(row["ad_id"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{pairs}, row {number}: needs an object with query_id and ad_id ({error})"
             ) from error
