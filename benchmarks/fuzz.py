@@ -313,7 +313,8 @@ def _other_structure(data: Any, rng: random.Random) -> Any:
         else:
             data.insert(place, rng.choice(VALUES))
         return data
-    if isinstance(data, int | float) and not isinstance(data, bool) and rng.random() < 0.5:
+    number = isinstance(data, int | float) and not isinstance(data, bool)
+    if number and abs(data) < 1e300 and rng.random() < 0.5:
         return rng.choice((-data, data * 1e9, data + 0.5, str(data), [data], data * 1000, data / 3))
     if rng.random() < 0.05:
         for _ in range(rng.choice((3, 60, 300))):

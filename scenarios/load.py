@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from scenarios.errors import ScenarioError
+from scenarios.errors import ScenarioError, TableError, quoted
 from scenarios.problems import in_words, is_number, line_of
 from scenarios.schema import PREPARED, Scenario
 from scenarios.service_profile import ProfileFile
@@ -109,7 +109,10 @@ def load_scenario(
     if scenario.market.kind == "table":
         from scenarios.replay.scenario import with_table  # imports polars
 
-        scenario = with_table(scenario, file.parent)
+        try:
+            scenario = with_table(scenario, file.parent)
+        except (ScenarioError, TableError) as error:
+            raise type(error)(_where_named(str(error), scenario.name, Source(str(file), lines))) from None
     _check_sweep(scenario, lines, source=str(file))
     return scenario
 
@@ -184,6 +187,14 @@ def _read_profile(data: dict[str, Any], source: Source) -> None:
         serving["profile"] = [list(point) for point in profile.points]
 
 
+def _where_named(message: str, name: str, source: Source) -> str:
+    """An error that speaks of a scenario by its name, or of a file that it names, with its place in the file."""
+    field, colon, reason = message.removeprefix(f"{name}, ").partition(": ")
+    if colon and message.startswith(f"{name}, "):
+        return f"{source.at(*field.split('.'))}: {reason}"
+    return f"{source.at('market')}: {message}"
+
+
 def _check_sweep(scenario: Scenario, lines: Mapping[KeyPath, int], source: str) -> None:
     """Every point of the sweep must be a scenario, so that no run ends half-way."""
     swept = scenario.sweep
@@ -222,7 +233,7 @@ def _apply_override(data: dict[str, Any], text: str, label: str) -> KeyPath:
         inner = block.setdefault(key, {})
         if not isinstance(inner, dict):
             raise ScenarioError(
-                f"{label}{text}: '{'.'.join(keys[:depth])}' holds a value, not a block of keys"
+                f"{label}{text}: {quoted('.'.join(keys[:depth]))} holds a value, not a block of keys"
             )
         block = inner
     if keys[-1] in DISCRIMINATORS and block.get(keys[-1]) != value:

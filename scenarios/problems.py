@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from scenarios.errors import did_you_mean
+from scenarios.errors import did_you_mean, listed, quoted
 from scenarios.yaml_file import MAX_BYTES, KeyPath, dotted, kind_of
 
 MOST_PROBLEMS = 20
@@ -104,7 +104,7 @@ def _describe(
         known = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
         key = context["discriminator"].strip("'")
         tag = str(context["tag"])
-        text = f"unknown {key} '{tag}'{did_you_mean(tag, known)} (there are {', '.join(known)})"
+        text = f"unknown {key} {quoted(tag)}{did_you_mean(tag, known)} (there are {', '.join(known)})"
     elif kind == "union_tag_not_found":
         text = f"needs the key {context['discriminator']} to say which kind it is"
     elif kind == "literal_error":
@@ -157,8 +157,8 @@ def _unknown_key(loc: Sequence[str | int], model: type[BaseModel]) -> str:
         return text
     homes = [block for block in _keys_at(schema, ()) if key in _keys_at(schema, (block,))]
     if homes:
-        return f"{text}; '{key}' belongs under '{homes[0]}'"
-    return f"{text}; there are {', '.join(known)}" if known else text
+        return f"{text}; {quoted(key)} belongs under '{homes[0]}'"
+    return f"{text}; there are {listed(known)}" if known else text
 
 
 def _keys_at(schema: dict[str, Any], loc: Sequence[str | int]) -> list[str]:

@@ -201,11 +201,11 @@ def flush_to_disk(path: Path) -> None:
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:
-    import polars as pl
+    from scenarios.parquet import ParquetError, read_parquet
 
     try:
-        return pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
+        return read_parquet(path)
+    except (OSError, ParquetError) as error:
         raise StoreError(f"{path}: cannot be read ({error}); run the scenario again") from None
 
 

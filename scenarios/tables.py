@@ -12,6 +12,7 @@ import polars as pl
 
 from relevance.corpus import CorpusError
 from scenarios.errors import did_you_mean
+from scenarios.parquet import ParquetError, read_parquet
 
 SUFFIXES = (".parquet", ".jsonl", ".csv")
 
@@ -49,11 +50,11 @@ class Table:
             raise CorpusError(f"{path}: not found")
         try:
             if path.suffix == ".parquet":
-                return Table(path, pl.read_parquet(path, columns=None if columns is None else list(columns)))
+                return Table(path, read_parquet(path, columns))
             if path.suffix == ".jsonl":
                 return Table(path, _read_jsonl(path))
             return Table(path, pl.read_csv(path, separator=separator, infer_schema=False))
-        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        except (OSError, ParquetError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             if path.suffix != ".parquet":
                 for _ in text_lines(path):  # says where it is not UTF-8
                     pass

@@ -20,8 +20,9 @@ import polars as pl
 
 from relevance.corpus import LabelledCorpus
 from scenarios.cache import checkpoint_hash
-from scenarios.errors import StoreError, UserError
+from scenarios.errors import StoreError, UserError, listed, quoted
 from scenarios.market import Progress
+from scenarios.parquet import ParquetError, parquet_batches, parquet_columns
 from scenarios.store import flush_to_disk
 from scenarios.tables import text_lines
 from simulator.arrays import FloatArray, IntArray
@@ -183,15 +184,11 @@ def read_pairs(pairs: Path, size: int = 65536) -> Iterator[list[tuple[str, str]]
     """
     if pairs.suffix == ".parquet":
         try:
-            table = pl.scan_parquet(pairs)
-            names = table.collect_schema().names()
-            _check_columns(pairs, names)
-            wanted = table.select(pl.col(name).cast(pl.String) for name in COLUMNS)
-            start = 0
-            while rows := wanted.slice(start, size).collect(engine="in-memory").rows():
+            _check_columns(pairs, parquet_columns(pairs))
+            for table in parquet_batches(pairs, COLUMNS, size):
+                rows = table.select(pl.col(name).cast(pl.String) for name in COLUMNS).rows()
                 yield [(str(query), str(ad)) for query, ad in rows]
-                start += size
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        except (ParquetError, pl.exceptions.PolarsError, OSError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"{pairs}: cannot be read ({reason})") from error
         return
@@ -225,7 +222,7 @@ def _json_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
 def _check_columns(pairs: Path, names: Sequence[str]) -> None:
     missing = [name for name in COLUMNS if name not in names]
     if missing:
-        raise UserError(f"{pairs}: has no column '{missing[0]}'; it has {', '.join(names)}")
+        raise UserError(f"{pairs}: has no column '{missing[0]}'; it has {listed(map(quoted, names))}")
 
 
 def _write_whole(table: pl.DataFrame, path: Path) -> None:

@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from scenarios.errors import ScenarioError, did_you_mean
 from scenarios.experiments import statistics
-from scenarios.experiments.designs import TOTALS, budget_split, full, metric_names, query_split
-from scenarios.experiments.schema import Plan, dump_experiment
-from scenarios.experiments.summary import SPLITS, interference, summarise
-from scenarios.load import dump_scenario
+from scenarios.experiments.designs import budget_split, full, query_split
+from scenarios.experiments.schema import SPLITS, Plan, check_metrics, dump_experiment
+from scenarios.experiments.summary import interference, summarise
+from scenarios.load import Source, dump_scenario
 from scenarios.market import Prepared, Progress, Relevance, check_scorers, market_of
 from scenarios.replicates import (
     decides,
@@ -122,20 +121,7 @@ def check_experiment(plan: Plan) -> None:
     Raises:
         ScenarioError, CheckpointError, PluginError: see `run_experiment`.
     """
-    known = metric_names()
-    until = plan.experiment.until
-    split = any(design in SPLITS for design in plan.experiment.designs)
-    for metric in (*plan.experiment.metrics, *([until.metric] if until else ())):
-        if metric not in known:
-            raise ScenarioError(
-                f"{plan.experiment.name}, metrics: unknown metric '{metric}'"
-                f"{did_you_mean(metric, known)} (there are {', '.join(known)})"
-            )
-        if split and metric in TOTALS:
-            raise ScenarioError(
-                f"{plan.experiment.name}, metrics: '{metric}' is a total, and the arms of a split differ in "
-                "size; take one per thousand queries (_rpm)"
-            )
+    check_metrics(plan.experiment, Source(plan.experiment.name, {}))
     for scenario in plan.arms.values():
         check_scorers(scenario, [scenario.scorer])
 

@@ -28,6 +28,7 @@ import polars as pl
 
 from scenarios.errors import StoreError
 from scenarios.load import dump_scenario
+from scenarios.parquet import ParquetError, read_parquet
 from scenarios.sweep import pareto_front
 from scenarios.sweeps.schema import Sweep, dump_sweep, load_sweep
 
@@ -161,8 +162,8 @@ def read_sweep(folder: Path | str) -> SweepResult:
         raise StoreError(f"{folder}: not a sweep's folder; relbid sweep FILE makes one and names it")
     sweep = load_sweep(folder / "sweep.yaml")
     try:
-        replicates = pl.read_parquet(folder / "points.parquet")
-    except (OSError, pl.exceptions.PolarsError) as error:
+        replicates = read_parquet(folder / "points.parquet")
+    except (OSError, ParquetError) as error:
         raise StoreError(f"{folder}: has no finished points ({error}); run the sweep again") from None
     failures = tuple(
         json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "failures").glob("*.json"))
