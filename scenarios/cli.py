@@ -55,8 +55,8 @@ def run(
 ) -> None:
     """Run a scenario: its comparison of scorers, its sweep, and the log of its own scorer's run."""
     from scenarios.load import load_scenario
-    from scenarios.run import run_scenario
-    from scenarios.store import check_writable, write_result
+    from scenarios.run import run_to_folder
+    from scenarios.store import check_writable
     from scenarios.terminal import (
         ProgressBars,
         comparison_table,
@@ -70,8 +70,7 @@ def run(
     scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer)
     check_writable(out)
     with ProgressBars() as progress:
-        result = run_scenario(scenario, cache=out, sweep=sweep, progress=progress)
-        folder = write_result(out, scenario, result.metrics, result.points, result.log)
+        result, folder = run_to_folder(scenario, out, sweep=sweep, progress=progress)
     tables = [comparison_table(scenario, result.points)]
     if has_loyalty(scenario.users):
         tables.append(traffic_table(scenario, result.points))

@@ -188,7 +188,7 @@ def _read_profile(data: dict[str, Any], source: Source) -> None:
 
 
 def _where_named(message: str, name: str, source: Source) -> str:
-    """An error that speaks of a scenario by its name, or of a file that it names, with its place in the file."""
+    """An error of a scenario by its name, or of a file that it names, with its place in the file."""
     field, colon, reason = message.removeprefix(f"{name}, ").partition(": ")
     if colon and message.startswith(f"{name}, "):
         return f"{source.at(*field.split('.'))}: {reason}"
@@ -236,7 +236,7 @@ def _apply_override(data: dict[str, Any], text: str, label: str) -> KeyPath:
                 f"{label}{text}: {quoted('.'.join(keys[:depth]))} holds a value, not a block of keys"
             )
         block = inner
-    if keys[-1] in DISCRIMINATORS and block.get(keys[-1]) != value:
+    if len(keys) > 1 and keys[-1] in DISCRIMINATORS and block.get(keys[-1]) != value:
         block.clear()
     block[keys[-1]] = value
     return tuple(keys)

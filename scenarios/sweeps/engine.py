@@ -32,7 +32,7 @@ from scenarios.replicates import (
     replicates_folder,
 )
 from scenarios.schema import PREPARED, Scenario
-from scenarios.store import remove_stale, write_whole_file
+from scenarios.store import remove_stale, whole_path, write_whole_file
 from scenarios.sweeps import pool
 from scenarios.sweeps.folder import (
     Status,
@@ -61,7 +61,7 @@ def run_sweep(
     retry_failed: bool = False,
     progress: Progress | None = None,
     report: Report | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Path:
     """Run a sweep and return its folder.
 
@@ -74,6 +74,7 @@ def run_sweep(
         retry_failed: also run what failed before; otherwise failures stay as they are.
         progress: called for what is prepared before the points.
         report: called with the status as often as points finish.
+        clock: seconds from any start, for durations; one that nobody sets forward or back.
 
     Raises:
         StoreError: the folder cannot be written, or another command is at work in it.
@@ -120,7 +121,7 @@ class _Run:
         self._found: dict[tuple[int, int], Mapping[str, float]] = {}
         self._missing: list[Task] = []
         self._failed = self._reused = 0
-        self._started = clock()
+        self._started, self._since = time.time(), clock()
         self._began: float | None = None
         self.say("preparing")
 
@@ -150,7 +151,8 @@ class _Run:
                     missing.append(Task(key, point.index, scenario, bundle, path))
             if missing:
                 bundle.parent.mkdir(exist_ok=True)
-                bundle.write_bytes(pickle.dumps(Shared(_light(prepared), relevances), protocol=5))
+                with whole_path(bundle) as part:
+                    part.write_bytes(pickle.dumps(Shared(_light(prepared), relevances), protocol=5))
                 self._missing += missing
 
     def simulate(self) -> None:
@@ -183,7 +185,7 @@ class _Run:
             left = (total - done - self._failed) / rate
         return Status(
             state, total, done, self._failed, self._reused, self._workers, os.getpid(),
-            self._started, now - self._started, rate, left,
+            self._started, now - self._since, rate, left,
         )  # fmt: skip
 
     def say(self, state: str) -> None:
