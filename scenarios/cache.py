@@ -131,5 +131,5 @@ def _write_frames(path: Path, frames: FrameArray) -> None:
 def _kept_whole(path: Path) -> Iterator[Path]:
     """`store.whole_path` in the cache, where killed writers leave the most."""
     remove_stale(path.parent)
-    with whole_path(path) as part:
+    with whole_path(path, remedy="choose another folder with --out") as part:
         yield part

@@ -8,6 +8,9 @@ Polars sees them.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +19,10 @@ import polars as pl
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
+
+
+FULL_BYTES = 1_000_000
+"""Less than this is free on a full disk: what was half-written is not counted."""
 
 
 class ParquetError(ValueError):
@@ -55,6 +62,28 @@ def parquet_batches(path: Path, columns: Sequence[str], size: int) -> Iterator[p
     with _opened(path) as file:
         for batch in file.iter_batches(size, columns=list(columns), use_threads=False):
             yield _checked(pa.Table.from_batches([batch]))
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write a table.
+
+    Raises:
+        OSError: it cannot be written; Polars reports a full disk as an error of its own.
+    """
+    try:
+        frame.write_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise unwritten(path, error) from error
+
+
+def unwritten(path: Path, error: pl.exceptions.PolarsError) -> OSError:
+    """What the operating system has said, where Polars says that it could not write a file."""
+    full = "os error 28" in str(error) or shutil.disk_usage(path.parent).free < FULL_BYTES
+    return (
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if full
+        else OSError(errno.EIO, " ".join(str(error).split())[:160])
+    )
 
 
 def _checked(table: Any) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import polars as pl
 from relevance.errors import ScorerError
 from scenarios.load import dump_scenario
 from scenarios.market import Prepared, Progress, Relevance, check_scorers, prepare, relevance_of, settle
+from scenarios.parquet import write_parquet
 from scenarios.replay.market import Auctions
 from scenarios.replay.scenario import named_log
 from scenarios.schema import Scenario
@@ -130,17 +131,16 @@ def keep_incomplete(
         (part / "scenario.yaml").write_text(dump_scenario(prepared.scenario), encoding="utf-8")
         if relevances:
             finished = replace(prepared, scenario=_only(prepared.scenario, relevances))
-            settle_points(finished, relevances, sweep=sweep).write_parquet(part / "finished.parquet")
+            write_parquet(settle_points(finished, relevances, sweep=sweep), part / "finished.parquet")
         if score is not None and done.any():
             corpus = prepared.world.corpus
             ids = corpus.ad_ids()
-            pl.DataFrame(
-                {
-                    "query": [corpus.query_text[i] for i in query[done].tolist()],
-                    "ad": [ids[i] for i in ad[done].tolist()],
-                    "score": score[done],
-                }
-            ).write_parquet(part / "scores.parquet")
+            columns = {
+                "query": [corpus.query_text[i] for i in query[done].tolist()],
+                "ad": [ids[i] for i in ad[done].tolist()],
+                "score": score[done],
+            }
+            write_parquet(pl.DataFrame(columns), part / "scores.parquet")
 
 
 def _only(scenario: Scenario, scorers: Mapping[str, object]) -> Scenario:

@@ -18,7 +18,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -93,13 +92,15 @@ def write_result(
     Raises:
         StoreError: the folder cannot be written; nothing half-written stays behind.
     """
+    from scenarios.parquet import write_parquet
+
     folder = result_folder(root, scenario)
     with whole_folder(folder) as part:
         (part / "scenario.yaml").write_text(dump_scenario(scenario), encoding="utf-8")
         numbers = {name: None if math.isnan(value) else value for name, value in metrics.items()}
         (part / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
-        points.write_parquet(part / "points.parquet")
-        log.write_parquet(part / "log.parquet")
+        write_parquet(points, part / "points.parquet")
+        write_parquet(log, part / "log.parquet")
     return folder
 
 
@@ -137,11 +138,12 @@ def write_whole_file(path: Path, text: str, *, flush: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def whole_path(path: Path, *, flush: bool = True) -> Iterator[Path]:
+def whole_path(path: Path, *, flush: bool = True, remedy: str = "name another file") -> Iterator[Path]:
     """A temporary path that takes the place of `path` when the block ends without an error.
 
     Args:
         flush: see `write_whole_file`.
+        remedy: what messages advise.
 
     Raises:
         StoreError: it cannot be written; what was there before stays.
@@ -155,9 +157,14 @@ def whole_path(path: Path, *, flush: bool = True) -> Iterator[Path]:
                 flush_to_disk(part)
             part.replace(path)
     except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be written ({error.strerror or error}); name another file"
-        ) from error
+        raise StoreError(f"{path}: cannot be written ({reason_of(error)}); {remedy}") from error
+
+
+def reason_of(error: OSError) -> str:
+    """What the operating system says, in one line; NumPy and Polars do not always pass it on as it is."""
+    text = " ".join((error.strerror or str(error)).split())
+    full = "requested and" in text or "os error 28" in text  # NumPy's half-written array; Polars
+    return "No space left on device" if full else text
 
 
 @contextlib.contextmanager
@@ -294,5 +301,6 @@ def _naming(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = re.sub(r"\s+", " ", error.strerror or str(error))
-        raise StoreError(f"{root}: cannot be written ({reason}); choose another folder with --out") from error
+        raise StoreError(
+            f"{root}: cannot be written ({reason_of(error)}); choose another folder with --out"
+        ) from error

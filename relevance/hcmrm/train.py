@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from relevance.corpus import LabelledCorpus, Labels
 from relevance.metrics import RelevanceMetrics, evaluate
@@ -34,6 +33,7 @@ from relevance.metrics import RelevanceMetrics, evaluate
 from .checkpoint import Checkpoint
 from .losses import GRADE_HEADS
 from .scorer import HcmrmScorer
+from .state_file import read_state, write_state
 from .trainer import FINETUNE, Trainer
 
 
@@ -157,15 +157,17 @@ def train(
             raise TrainError(f"{name} '{getattr(config, name)}': there is no such; take {', '.join(known)}")
     started = time.monotonic()
     trainer = Trainer(data, train_labels, config, device)
-    state_file = out / "training-state.pt"
+    state_file = out / "training-state.safetensors"
+    identity = json.dumps([asdict(config), data.corpus.fingerprint()])
     log: list[dict[str, Any]] = []
     best = -math.inf
     spent = 0.0
     if state_file.is_file():
-        state = torch.load(state_file, weights_only=True, map_location=device)
-        if state["config"] != json.dumps(asdict(config)):
+        state = read_state(state_file, device)
+        if state["config"] != identity:
             raise TrainError(
-                f"{state_file}: belongs to a training with other settings; remove it or choose another folder"
+                f"{state_file}: belongs to a training with other settings or another corpus; remove it or "
+                "choose another folder"
             )
         trainer.load_state(state)
         log, best, spent = json.loads(state["log"]), state["best"], state["spent_s"]
@@ -200,13 +202,12 @@ def train(
             saved = time.monotonic()
             state = {
                 **trainer.state(),
-                "config": json.dumps(asdict(config)),
+                "config": identity,
                 "log": json.dumps(log),
                 "best": best,
                 "spent_s": spent + saved - started,
             }
-            torch.save(state, state_file.with_suffix(".tmp"))
-            state_file.with_suffix(".tmp").replace(state_file)
+            write_state(state_file, state)
     return Checkpoint.load(out)
 
 

@@ -22,8 +22,8 @@ from relevance.corpus import LabelledCorpus
 from scenarios.cache import checkpoint_hash
 from scenarios.errors import StoreError, UserError, listed, quoted
 from scenarios.market import Progress
-from scenarios.parquet import ParquetError, parquet_batches, parquet_columns
-from scenarios.store import flush_to_disk
+from scenarios.parquet import ParquetError, parquet_batches, parquet_columns, unwritten, write_parquet
+from scenarios.store import alone, flush_to_disk, reason_of
 from scenarios.tables import text_lines
 from simulator.arrays import FloatArray, IntArray
 
@@ -79,22 +79,36 @@ def score_pairs_table(
     }
     parts = out.with_name(f"{out.name}.parts")
     try:
-        _open_parts(parts, identity)
-        rows = _indexed(pairs, ids, parts / "pairs.bin", progress)
-        n = len(rows)
-        for number, start in enumerate(range(0, n, chunk)):
-            part = parts / f"{number:06d}.parquet"
-            if not part.is_file():
-                query, ad = rows[start : start + chunk].T
-                table = _scored(scorer, query, ad, ids)
-                _write_whole(table, part)
-            if progress is not None:
-                progress("scoring pairs", min(start + chunk, n), n)
-        _join(parts, out)
+        with alone(out):
+            n = _score_parts(scorer, pairs, out, parts, ids, identity, chunk, progress)
     except OSError as error:
-        raise StoreError(
-            f"{out}: cannot be written ({error.strerror or error}); choose another --out"
-        ) from error
+        raise StoreError(f"{out}: cannot be written ({reason_of(error)}); choose another --out") from error
+    return n
+
+
+def _score_parts(
+    scorer: HcmrmScorer,
+    pairs: Path,
+    out: Path,
+    parts: Path,
+    ids: tuple[Sequence[str], Sequence[str]],
+    identity: dict[str, Any],
+    chunk: int,
+    progress: Progress | None,
+) -> int:
+    """Score what is missing, part by part, and join the parts."""
+    _open_parts(parts, identity)
+    rows = _indexed(pairs, ids, parts / "pairs.bin", progress)
+    n = len(rows)
+    for number, start in enumerate(range(0, n, chunk)):
+        part = parts / f"{number:06d}.parquet"
+        if not part.is_file():
+            query, ad = rows[start : start + chunk].T
+            table = _scored(scorer, query, ad, ids)
+            _write_whole(table, part)
+        if progress is not None:
+            progress("scoring pairs", min(start + chunk, n), n)
+    _join(parts, out)
     shutil.rmtree(parts)
     return n
 
@@ -228,7 +242,7 @@ def _check_columns(pairs: Path, names: Sequence[str]) -> None:
 def _write_whole(table: pl.DataFrame, path: Path) -> None:
     """Write a part under another name first; it counts once it has its own."""
     unfinished = path.with_suffix(".tmp")
-    table.write_parquet(unfinished)
+    write_parquet(table, unfinished)
     flush_to_disk(unfinished)
     unfinished.replace(path)
 
@@ -236,7 +250,10 @@ def _write_whole(table: pl.DataFrame, path: Path) -> None:
 def _join(parts: Path, out: Path) -> None:
     """All parts as one file."""
     unfinished = parts / "all.tmp"
-    pl.scan_parquet(sorted(parts.glob("*.parquet"))).sink_parquet(unfinished)
+    try:
+        pl.scan_parquet(sorted(parts.glob("*.parquet"))).sink_parquet(unfinished)
+    except pl.exceptions.PolarsError as error:
+        raise unwritten(unfinished, error) from error
     flush_to_disk(unfinished)
     unfinished.replace(out)
 

@@ -7,6 +7,7 @@ that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -24,6 +25,7 @@ from scenarios.experiments.schema import SPLITS, Plan, check_metrics, dump_exper
 from scenarios.experiments.summary import interference, summarise
 from scenarios.load import Source, dump_scenario
 from scenarios.market import Prepared, Progress, Relevance, check_scorers, market_of
+from scenarios.parquet import write_parquet
 from scenarios.replicates import (
     decides,
     digest_of,
@@ -36,7 +38,7 @@ from scenarios.replicates import (
     replicate_key,
     replicates_folder,
 )
-from scenarios.store import whole_folder, write_whole_file
+from scenarios.store import alone, whole_folder, write_whole_file
 from simulator.market import Market
 
 OTHER_LUCK = 1_000_003
@@ -76,8 +78,14 @@ def run_experiment(
 
     Raises:
         ScenarioError: it asks for a metric that there is not.
-        CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
+        CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`; or another
+            command is running this experiment in `cache`.
     """
+    with contextlib.nullcontext() if cache is None else alone(experiment_folder(cache, plan)):
+        return _run(plan, cache, progress)
+
+
+def _run(plan: Plan, cache: Path | None, progress: Progress | None) -> ExperimentResult:
     check_experiment(plan)
     prepared = prepare_for(plan.scenario, plan.arms.values(), cache=cache, progress=progress)
     found = relevances_for(prepared, plan.arms.values(), cache=cache, progress=progress)
@@ -178,6 +186,16 @@ class _Jobs:
         return market_of(self._prepared, self._relevances[arm], scenario)
 
 
+def experiment_folder(root: Path, plan: Plan) -> Path:
+    """Where the result of an experiment belongs: its name and a hash of all that it asks for."""
+    digest = hashlib.blake2b("".join(_texts(plan).values()).encode(), digest_size=4).hexdigest()
+    return root / f"{plan.experiment.name}-{digest}"
+
+
+def _texts(plan: Plan) -> dict[str, str]:
+    return {"experiment.yaml": dump_experiment(plan), "scenario.yaml": dump_scenario(plan.scenario)}
+
+
 def write_experiment(root: Path, result: ExperimentResult) -> Path:
     """Write a result folder and return it. An earlier result of the same experiment is replaced.
 
@@ -185,9 +203,7 @@ def write_experiment(root: Path, result: ExperimentResult) -> Path:
         StoreError: the folder cannot be written; nothing half-written stays behind.
     """
     plan = result.plan
-    texts = {"experiment.yaml": dump_experiment(plan), "scenario.yaml": dump_scenario(plan.scenario)}
-    digest = hashlib.blake2b("".join(texts.values()).encode(), digest_size=4).hexdigest()
-    folder = root / f"{plan.experiment.name}-{digest}"
+    folder, texts = experiment_folder(root, plan), _texts(plan)
     texts["summary.json"] = json.dumps(
         {
             "name": plan.experiment.name,
@@ -201,7 +217,7 @@ def write_experiment(root: Path, result: ExperimentResult) -> Path:
     with whole_folder(folder) as part:
         for name, text in texts.items():
             (part / name).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
-        result.replicates.write_parquet(part / "replicates.parquet")
+        write_parquet(result.replicates, part / "replicates.parquet")
     return folder
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from scenarios.errors import StoreError
 from scenarios.load import dump_scenario
 from scenarios.market import Prepared, Progress, Relevance, check_scorers
 from scenarios.replicates import (
@@ -160,6 +161,8 @@ class _Run:
         self._began = wrote = tabled = self._clock()
         self.say("running")
         for task, error in pool.work_through("scenarios.sweeps.worker:worker", self._missing, self._workers):
+            if error and error.startswith("StoreError: "):  # a full disk is no fault of the point
+                raise StoreError(error.partition("\n")[0].removeprefix("StoreError: "))
             kept = None if error else read_replicate(task.out)
             if kept is None:
                 self._fail(task, error or f"{task.out}: was removed while the sweep ran")

@@ -27,7 +27,7 @@ import polars as pl
 
 from scenarios.errors import StoreError
 from scenarios.load import dump_scenario
-from scenarios.parquet import ParquetError, read_parquet
+from scenarios.parquet import ParquetError, read_parquet, write_parquet
 from scenarios.store import TEMPORARY, whole_path
 from scenarios.sweep import pareto_front
 from scenarios.sweeps.schema import Sweep, dump_sweep, load_sweep
@@ -135,7 +135,7 @@ def write_replicates(
     ]
     table = pl.DataFrame(rows, infer_schema_length=None)
     with whole_path(folder / "points.parquet") as part:
-        table.write_parquet(part)
+        write_parquet(table, part)
 
 
 def field_values(sweep: Sweep) -> dict[str, list[float] | list[str]]:
