@@ -28,6 +28,8 @@ from simulator.world import Split, World, WorldConfig, build_world
 from simulator.world.build import Progress
 
 FOLDER = ".cache"
+KEPT_SCORERS = ("bm25", "hcmrm")
+"""Built-in scorers whose scores are kept; the others take no time, or one's own code may have changed."""
 
 
 def cached_world(
@@ -43,12 +45,17 @@ def cached_world(
     """
     if root is None:
         return build_world(config, split, progress=progress)
-    path = root / FOLDER / f"frames-{world_hash(config, split)}.npy"
+    path = _frames_path(root, config, split)
     frames = _read_frames(path)
     world = build_world(config, split, frames=frames, progress=progress)
     if frames is None:
         _write_frames(path, world.corpus.frames)
     return world
+
+
+def frames_kept(config: WorldConfig, split: Split, root: Path) -> bool:
+    """Whether a split's frames are on disk."""
+    return _read_frames(_frames_path(root, config, split)) is not None
 
 
 def score_table_path(root: Path, scorer: str, corpus: str, pairs: np.ndarray, checkpoint: str = "") -> Path:
@@ -112,6 +119,10 @@ def code_hash(package: ModuleType) -> str:
 
 def _hash(*parts: object) -> str:
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _frames_path(root: Path, config: WorldConfig, split: Split) -> Path:
+    return root / FOLDER / f"frames-{world_hash(config, split)}.npy"
 
 
 def _read_frames(path: Path) -> FrameArray | None:

@@ -163,6 +163,22 @@ def relevance_of(
     return Relevance(scorer, score, probabilities)
 
 
+def frames_kept(scenario: Scenario, cache: Path) -> bool:
+    """Whether `prepare` finds the key frames on disk, and need not draw them."""
+    return isinstance(scenario.market, TableMarket) or disk.frames_kept(scenario.world, scenario.split, cache)
+
+
+def scores_kept(prepared: Prepared, scorer: str, cache: Path) -> bool:
+    """Whether `relevance_of` need not run a model whose scores it could keep.
+
+    Raises:
+        CheckpointError: HCMRM's checkpoint is missing.
+    """
+    if isinstance(prepared.source, Auctions) or scorer not in disk.KEPT_SCORERS:
+        return True
+    return disk.read_scores(_kept_scores(prepared, scorer, cache)) is not None
+
+
 def settle(
     prepared: Prepared,
     relevance: Relevance,
@@ -312,10 +328,8 @@ def _scored(
         return ScoreTable.build(query, ad, score)
 
     path = None
-    checkpoint = checkpoint_folder(prepared.scenario)
     if cache is not None:
-        model = disk.checkpoint_hash(checkpoint) if scorer == "hcmrm" else ""
-        path = disk.score_table_path(cache, scorer, corpus.fingerprint(), prepared.candidate, model)
+        path = _kept_scores(prepared, scorer, cache)
         if (kept := disk.read_scores(path)) is not None:
             return kept
     if scorer == "bm25":
@@ -326,11 +340,19 @@ def _scored(
 
         # Half the cores: threads that wait for one another crawl where something else keeps a core busy.
         use_device(prepared.scenario.hcmrm.device, threads=max(1, (os.cpu_count() or 1) // 2))
+        checkpoint = checkpoint_folder(prepared.scenario)
         model_scorer = HcmrmScorer.load(corpus, checkpoint, device=prepared.scenario.hcmrm.device)
         table = ScoreTable.build(query, ad, *model_scorer.read(query, ad, progress))
     if path is not None:
         disk.write_scores(path, table)
     return table
+
+
+def _kept_scores(prepared: Prepared, scorer: str, cache: Path) -> Path:
+    """Where the scores of a built-in scorer are kept."""
+    model = disk.checkpoint_hash(checkpoint_folder(prepared.scenario)) if scorer == "hcmrm" else ""
+    corpus = prepared.world.corpus.fingerprint()
+    return disk.score_table_path(cache, scorer, corpus, prepared.candidate, model)
 
 
 def own_scorer(name: str, prepared: Prepared) -> RelevanceScorer:

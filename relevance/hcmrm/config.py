@@ -8,7 +8,7 @@ from typing import Any, Self
 from transformers import PretrainedConfig
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "tiny": {},
+    "tiny": {"frame_markers": True},
     "small": {
         "hidden_size": 256,
         "num_heads": 8,
@@ -19,6 +19,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "conv_stem": (48, 96, 192, 256),
         "embed_dim": 128,
         "dropout": 0.1,
+        "frame_markers": True,
     },
     "base": {
         "vocab_size": 30522,
@@ -49,7 +50,7 @@ GPU, on the same frames. base: ALBEF as published (arXiv 2107.07651), ViT-B/16 a
 
 
 class HCMRMConfig(PretrainedConfig):
-    """Sizes and switches. The defaults are the shipped model: 2.4 million parameters.
+    """Sizes and switches. The defaults are the shipped model without frame markers: 2.4 million parameters.
 
     The layer plan is ALBEF's (arXiv 2107.07651) made small: `visual_layers` of a pre-norm ViT over each
     key frame, `text_layers` of a post-norm BERT, and `fusion_layers` more of it with cross-attention to
@@ -77,6 +78,11 @@ class HCMRMConfig(PretrainedConfig):
             contrastive similarities.
         match_markers: mark query and keyword tokens that occur in both by their token type (exact-match
             marking in the manner of MarkedBERT, SIGIR 2020). Not in the HCMRM paper.
+        frame_markers: add to the embedding of each token how much the frames speak for it: a small network of
+            log P(token | frames) - log P(token | no frames), the pointwise mutual information of word and
+            frames as the bag-of-words head has it. What match markers are between query and keywords, these
+            are between words and frames: whether a word is shown is read off one number, the same for a
+            colour, a product, or a product that no label ever named. Not in the HCMRM paper.
         use_frames, use_keywords: switch a modality off for good: the ablations' frames-only and
             text-only models.
         grade_head: the loss that the grade head is trained with, a name in `losses.GRADE_HEADS`; it says how
@@ -114,6 +120,7 @@ class HCMRMConfig(PretrainedConfig):
         dropout: float = 0.0,
         match_head: bool = False,
         match_markers: bool = True,
+        frame_markers: bool = False,
         use_frames: bool = True,
         use_keywords: bool = True,
         grade_head: str = "hierarchical",
@@ -146,6 +153,7 @@ class HCMRMConfig(PretrainedConfig):
         self.dropout = dropout
         self.match_head = match_head
         self.match_markers = match_markers
+        self.frame_markers = frame_markers
         self.use_frames = use_frames
         self.use_keywords = use_keywords
         self.grade_head = grade_head

@@ -154,6 +154,34 @@ def ranking_score(logits: Tensor, head: str = "hierarchical") -> Tensor:
     return log_probabilities(logits.double()).exp() @ gain
 
 
+def log_negative(logits: Tensor, head: str = "hierarchical") -> Tensor:
+    """Logarithm of P(negative), the grades below 2: [P].
+
+    Raises:
+        ValueError: the head knows no such probability ("ranknet").
+    """
+    log_probabilities = GRADE_HEADS[head].log_probabilities
+    if log_probabilities is not None:
+        return log_probabilities(logits)[:, :2].logsumexp(dim=-1)
+    if head == "bce":
+        return functional.logsigmoid(-logits[:, 0])
+    raise ValueError(f"the loss '{head}' knows no probability of a negative pair")
+
+
+def shuffled_loss(logits: Tensor, head: str = "hierarchical") -> Tensor:
+    """Modality shuffling: ads with another ad's frames or text are negative, of whatever grade.
+
+    After the negatives of MBVR (Wang et al., SIGIR 2022, arXiv 2204.08182), which keep one modality, mostly
+    text, from being all that a model looks at; there with a margin on embeddings, here mean -log P(negative).
+    Zero for no pairs.
+
+    Args:
+        logits: [P, logits of the head], of queries and shuffled ads.
+        head: a name in GRADE_HEADS, not "ranknet".
+    """
+    return -log_negative(logits, head).sum() / max(1, len(logits))
+
+
 def contrastive_loss(frames: Tensor, texts: Tensor, same: Tensor, temperature: float) -> Tensor:
     """In-batch image-text contrastive loss (ITC), both directions.
 
@@ -224,13 +252,13 @@ def distilled_cross_entropy(logits: Tensor, target: Tensor, slow_logits: Tensor,
     return (1.0 - weight) * functional.nll_loss(log_probabilities, target) + weight * soft
 
 
-def bag_of_words_loss(logits: Tensor, bag: Tensor) -> Tensor:
-    """Softmax over the vocabulary against the words of an ad's keywords (not in the HCMRM paper).
+def bag_of_words_loss(log_probabilities: Tensor, bag: Tensor) -> Tensor:
+    """Cross-entropy of words read off the frames with the words of an ad (not in the HCMRM paper).
 
     Args:
-        logits: [B, W].
+        log_probabilities: [B, W].
         bag: [B, W], non-negative weights; rows without any weight count for nothing.
     """
     mass = bag.sum(dim=-1)
-    loss = -(bag * logits.log_softmax(dim=-1)).sum(dim=-1) / mass.clamp(min=1.0)
+    loss = -(bag * log_probabilities).sum(dim=-1) / mass.clamp(min=1.0)
     return loss.sum() / (mass > 0).sum().clamp(min=1)

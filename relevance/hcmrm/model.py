@@ -13,6 +13,7 @@ ALBEF (see importing.py).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -111,11 +112,21 @@ class TextEncoder(nn.Module):
         self.token_type = nn.Embedding(config.token_types, size)
         self.norm = nn.LayerNorm(size, eps=config.text_norm_eps)
         self.layers = _text_layers(config, config.text_layers, cross=False)
+        marker = nn.Sequential(nn.Linear(1, size), nn.GELU(), nn.Linear(size, size))
+        self.frame_marker = marker if config.frame_markers else None
 
-    def forward(self, text: TextBatch) -> Tensor:
-        """[P, N] token ids -> [P, N, d]."""
+    def forward(self, text: TextBatch, seen: Tensor | None = None) -> Tensor:
+        """[P, N] token ids -> [P, N, d].
+
+        Args:
+            seen: [P, N], how much the frames speak for each token, for a model with frame markers; None: the
+                text is read without frames.
+        """
         position = self.position.weight[: text.input_ids.shape[1]]
-        x = self.norm(self.word(text.input_ids) + self.token_type(text.token_type) + position)
+        x = self.word(text.input_ids) + self.token_type(text.token_type) + position
+        if self.frame_marker is not None and seen is not None:
+            x = x + self.frame_marker(seen[..., None])
+        x = self.norm(x)
         bias = attention_bias(text.mask, x.dtype)
         for layer in self.layers:
             x = layer(x, bias)
@@ -195,11 +206,34 @@ class HCMRM(PreTrainedModel):
             visual: `visual_tokens` of the A ads of the batch, [A, V, v].
             ad_of_pair: int64 [P], the ad among those A that each text goes with.
         """
-        x = self.text_encoder(text)
+        x = self.text_encoder(text, self._seen(text, visual, ad_of_pair))
         bias = attention_bias(text.mask, x.dtype)
         for layer in self.fusion_layers:
             x = layer(x, bias, visual, ad_of_pair)
         return x
+
+    def _seen(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor | None:
+        """Frame markers: log P(token | frames) - log P(token | no frames) within +-6, float32 [P, N].
+
+        Ads without frames have zeros.
+        """
+        if not self.config.frame_markers:
+            return None
+        seen = self.seen_words(visual) - self.seen_words(self.no_frame)
+        return seen[ad_of_pair[:, None], text.input_ids].clamp(-6.0, 6.0)
+
+    def seen_words(self, visual: Tensor) -> Tensor:
+        """Words read off the frames: log P(word | frames), float32 [A, W].
+
+        The mean of what each frame's class token foretells, since one of them may be empty.
+
+        Args:
+            visual: `visual_tokens` of A ads, or the empty token alone.
+        """
+        first = int(self.config.empty_token and visual.shape[1] > 1)
+        per_frame = 1 + (self.config.frame_tokens or self.visual_encoder.grid**2)
+        words = self.keyword_head(visual[:, first::per_frame]).float().log_softmax(dim=-1)
+        return words.logsumexp(dim=1) - math.log(words.shape[1])
 
     def forward(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
         """Logits of P pairs, [P, logits of the grade head]: `losses.GRADE_HEADS` says what they mean."""

@@ -46,7 +46,7 @@ class TrainingTexts:
     """The texts of a corpus as a training reads them; vocabulary and word counts are of the training ads."""
 
     ads: IntArray
-    """The training ads."""
+    """The training ads, with labels or without."""
     tokenizer: PreTrainedTokenizerFast
     keywords: TfIdfKeywords
     tables: TokenTable
@@ -212,7 +212,10 @@ class Pretraining:
         if c.itm_weight:
             similarity = (embedded[0] @ embedded[1].T).detach()
             loss = loss + c.itm_weight * self._hard_matching_loss(text, visual, similarity, alike, rng)
-        return loss + contrast + bag_of_words_loss(model.keyword_head(seen), bag)
+        loss = loss + contrast + bag_of_words_loss(model.seen_words(visual), bag)
+        # What frames are held against: the words of ads that are not looked at.
+        usual = bag_of_words_loss(model.seen_words(model.no_frame), bag.mean(dim=0, keepdim=True))
+        return loss + usual
 
     def _hard_matching_loss(
         self, text: TextBatch, visual: Tensor, similarity: Tensor, alike: Tensor, rng: np.random.Generator

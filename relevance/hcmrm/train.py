@@ -21,12 +21,13 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from relevance.annotation import noisy_grades, whole_queries
 from relevance.corpus import LabelledCorpus, Labels
 from relevance.metrics import RelevanceMetrics, evaluate
 
@@ -42,6 +43,12 @@ class TrainConfig:
     """Schedule of a training; steps rather than seconds, so that a run can be repeated."""
 
     seed: int = 0
+
+    labels: int = 0
+    """Labelled training pairs that are used, those of some whole queries; 0: all. Texts and frames of the
+    other training ads still serve where no label is needed."""
+    label_noise: float = 0.0
+    """Share of those labels that are made wrong (see `relevance.annotation`)."""
 
     word_steps: int = 1500
     word_batch: int = 256
@@ -97,6 +104,12 @@ class TrainConfig:
     topic_weight: float = 0.3
     """Weight of the word stage's loss in fine-tuning, where it keeps the topics in the embeddings."""
 
+    shuffle_weight: float = 0.0
+    """Weight of modality shuffling in fine-tuning (MBVR, arXiv 2204.08182): positive pairs become negative
+    ones when their ad shows another ad's frames, or carries its text; 0 leaves it out."""
+    shuffle: str = "frames"
+    """What is taken from another ad, a name in `SHUFFLES`."""
+
     warm_up: int = 100
     weight_decay: float = 0.02
     average: float = 0.999
@@ -130,6 +143,9 @@ CRITERIA: Mapping[str, Callable[[RelevanceMetrics], float]] = {
 }
 """Criteria to choose a checkpoint by, more is better."""
 
+SHUFFLES = ("frames", "text", "both")
+"""What modality shuffling takes from another ad; both: either in half of the pairs."""
+
 
 class TrainError(ValueError):
     """The training cannot start or go on; the message says why and what to do."""
@@ -152,11 +168,9 @@ def train(
     train_labels, validation_labels = data.labels.of("train"), data.labels.of("validation")
     if not len(train_labels) or not len(validation_labels):
         raise TrainError("the corpus needs labelled pairs in both the train and the validation split")
-    for name, known in (("loss", GRADE_HEADS), ("choose_by", CRITERIA)):
-        if getattr(config, name) not in known:
-            raise TrainError(f"{name} '{getattr(config, name)}': there is no such; take {', '.join(known)}")
+    check_config(config)
     started = time.monotonic()
-    trainer = Trainer(data, train_labels, config, device)
+    trainer = Trainer(data, train_labels, used_labels(train_labels, config), config, device)
     state_file = out / "training-state.safetensors"
     identity = json.dumps([asdict(config), data.corpus.fingerprint()])
     log: list[dict[str, Any]] = []
@@ -209,6 +223,41 @@ def train(
             }
             write_state(state_file, state)
     return Checkpoint.load(out)
+
+
+def check_config(config: TrainConfig) -> None:
+    """Refuse names that nobody knows and numbers that mean nothing.
+
+    Raises:
+        TrainError: names the setting, its value and what it may be.
+    """
+    for name, known in (("loss", GRADE_HEADS), ("choose_by", CRITERIA), ("shuffle", SHUFFLES)):
+        if getattr(config, name) not in known:
+            raise TrainError(f"{name} '{getattr(config, name)}': there is no such; take {', '.join(known)}")
+    if config.labels < 0:
+        raise TrainError(f"labels {config.labels}: must be a number of pairs, or 0 for all")
+    if not 0.0 <= config.label_noise <= 1.0:
+        raise TrainError(f"label_noise {config.label_noise}: must be a share in [0, 1]")
+    if config.shuffle_weight and config.loss == "ranknet":
+        raise TrainError("shuffle_weight: the loss 'ranknet' knows no negative pairs; take another loss")
+
+
+def used_labels(labels: Labels, config: TrainConfig) -> Labels:
+    """The training labels that a training uses, with the mistakes that it is told to make in them.
+
+    Raises:
+        TrainError: labels cannot be wrong, since they are all equal.
+    """
+    if config.labels:
+        labels = whole_queries(labels, config.labels, np.random.default_rng((config.seed, 97)))
+    if config.label_noise:
+        rng = np.random.default_rng((config.seed, 98))
+        try:
+            grade = noisy_grades(labels.grade, config.label_noise, rng)
+        except ValueError as error:
+            raise TrainError(f"label_noise {config.label_noise}: {error}") from error
+        labels = replace(labels, grade=grade)
+    return labels
 
 
 def _validation_subset(labels: Labels, config: TrainConfig) -> Labels:

@@ -16,9 +16,9 @@ from relevance.corpus import LabelledCorpus, Labels
 
 from .checkpoint import Checkpoint
 from .config import HCMRMConfig
-from .losses import GRADE_HEADS, bag_of_words_loss
+from .losses import GRADE_HEADS, bag_of_words_loss, shuffled_loss
 from .model import HCMRM
-from .pretraining import Pretraining, TrainingTexts, autocast, class_tokens, to_device
+from .pretraining import Pretraining, TrainingTexts, autocast, to_device
 from .text import SPECIAL_TOKENS
 
 if TYPE_CHECKING:
@@ -32,12 +32,15 @@ WORDS, ALIGN, FINETUNE = "words", "align", "finetune"
 class Trainer:
     """Model, optimiser and moving average, and the stages as one stream of steps."""
 
-    def __init__(self, data: LabelledCorpus, labels: Labels, config: TrainConfig, device: str) -> None:
+    def __init__(
+        self, data: LabelledCorpus, pool: Labels, labels: Labels, config: TrainConfig, device: str
+    ) -> None:
+        """`pool`: all training pairs, whose texts may be read; `labels`: those whose grades are used."""
         self.config, self.device = config, torch.device(device)
         self.frames = data.corpus.frames
         self.groups = PairsByAd(labels)
         self.texts = TrainingTexts.build(
-            data.corpus, self.groups.ads, np.unique(labels.query), config.vocab_size
+            data.corpus, data.pretraining_ads(), np.unique(pool.query), config.vocab_size
         )
 
         torch.manual_seed(config.seed)
@@ -120,7 +123,8 @@ class Trainer:
 
     def _grade_loss(self, rng: np.random.Generator) -> Tensor:
         c = self.config
-        ads = np.sort(rng.choice(self.groups.ads, c.ads_per_step, replace=False))
+        n_ads = min(c.ads_per_step, len(self.groups.ads))  # few labels may name fewer
+        ads = np.sort(rng.choice(self.groups.ads, n_ads, replace=False))
         early = self.step < c.positive_first * c.finetune_steps
         row, pair = self.groups.draw(ads, c.pairs_per_ad, np.array(c.first_mix if early else c.mix), rng)
         query, grade = self.groups.labels.query[pair], self.groups.labels.grade[pair]
@@ -140,6 +144,9 @@ class Trainer:
             rows = torch.from_numpy(row).to(self.device)
             logits = self.model(to_device(text, self.device), visual, rows)
         loss = GRADE_HEADS[c.loss].loss(logits, torch.from_numpy(grade).to(self.device))
+        if c.shuffle_weight:
+            whole = ~hidden_words & ~hidden_frames[row] & (grade >= 2)
+            loss = loss + c.shuffle_weight * self._shuffled_loss(query[whole], row[whole], ads, visual, rng)
         if c.topic_weight:
             loss = loss + c.topic_weight * self._topic_loss(query, ads[row], grade)
         if c.word_weight and self.model.config.use_frames:
@@ -151,9 +158,25 @@ class Trainer:
                 torch.ones(()),
             )
             bag[:, : len(SPECIAL_TOKENS)] = 0.0
-            classes = class_tokens(self.model, visual, frames.shape[1]).mean(dim=1)
-            loss = loss + c.word_weight * bag_of_words_loss(self.model.keyword_head(classes), bag)
+            loss = loss + c.word_weight * bag_of_words_loss(self.model.seen_words(visual), bag)
         return loss
+
+    def _shuffled_loss(
+        self, query: IntArray, row: IntArray, ads: IntArray, visual: Tensor, rng: np.random.Generator
+    ) -> Tensor:
+        """Modality shuffling of P positive pairs: `row` is the place of each one's ad among the step's `ads`.
+
+        The other ad is one of the step that shares no informative keyword with the pair's own.
+        """
+        bag = self.texts.bags[ads]
+        other, kept = _draw_others(((bag @ bag.T) > 0).numpy(), row, rng)
+        swap_text = rng.random(len(row)) < {"frames": 0.0, "text": 1.0, "both": 0.5}[self.config.shuffle]
+        told, shown = np.where(swap_text, other, row)[kept], np.where(swap_text, row, other)[kept]
+        markers = self.model.config.match_markers
+        text = self.texts.tables.pairs(query[kept], ads[told], markers=markers)
+        with autocast(self.device, self.config.bf16):
+            logits = self.model(to_device(text, self.device), visual, torch.from_numpy(shown).to(self.device))
+        return shuffled_loss(logits, self.config.loss)
 
     def _parameters(self) -> list[nn.Parameter]:
         return [*self.model.parameters(), *self.pretraining.pqvm_head.parameters()]
@@ -210,6 +233,21 @@ class PairsByAd:
             rows.append(np.full(len(chosen), row))
             pairs.append(chosen)
         return np.concatenate(rows), np.concatenate(pairs)
+
+
+def _draw_others(
+    alike: NDArray[np.bool_], row: IntArray, rng: np.random.Generator
+) -> tuple[IntArray, NDArray[np.bool_]]:
+    """For each of P pairs another ad of the step: its place [P], and whether there is one at all.
+
+    Args:
+        alike: bool [A, A], ads that are about the same and do not stand for another.
+        row: [P], the place of each pair's own ad.
+    """
+    allowed = ~alike[row]
+    allowed[np.arange(len(row)), row] = False
+    place = np.where(allowed, rng.random(allowed.shape), -1.0).argmax(axis=1)
+    return place, np.greater(allowed.sum(axis=1), 0)
 
 
 def _schedule(step: int, steps: int, warm_up: int) -> float:

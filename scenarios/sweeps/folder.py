@@ -165,10 +165,16 @@ def read_sweep(folder: Path | str) -> SweepResult:
         replicates = read_parquet(folder / "points.parquet")
     except (OSError, ParquetError) as error:
         raise StoreError(f"{folder}: has no finished points ({error}); run the sweep again") from None
-    failures = tuple(
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "failures").glob("*.json"))
-    )
-    return SweepResult(folder, sweep, means_of(sweep, replicates), replicates, failures)
+    return SweepResult(folder, sweep, means_of(sweep, replicates), replicates, read_failures(folder))
+
+
+def read_failures(folder: Path | str) -> tuple[Mapping[str, Any], ...]:
+    """What failed so far: key, point, seed, settings and error of each."""
+    found = []
+    for path in sorted((Path(folder) / "failures").glob("*.json")):
+        with contextlib.suppress(FileNotFoundError):  # it is being run again
+            found.append(json.loads(path.read_text(encoding="utf-8")))
+    return tuple(found)
 
 
 def list_sweeps(root: Path | str) -> list[Path]:
