@@ -50,6 +50,10 @@ SHIPPED_CHECKPOINTS: Mapping[str, Path] = {
 the previous kind of model, trained with binary labels and without pseudo-queries."""
 
 
+OWN_CHUNK = 8192
+"""Pairs that a scorer of one's own is asked for at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A world or a table, and which ads can meet which query: `candidate` I[U, K], -1 padding."""
@@ -325,7 +329,9 @@ def _scored(
     if scorer == "oracle":  # knows the truth, which the corpus's fingerprint does not cover
         return ScoreTable.build(query, ad, score_pairs(OracleScorer(world.truth.grade), query, ad, scorer))
     if ":" in scorer:
-        return ScoreTable.build(query, ad, score_pairs(own_scorer(scorer, prepared), query, ad, scorer))
+        own = own_scorer(scorer, prepared)
+        score = score_pairs(own, query, ad, scorer, corpus=corpus, chunk=OWN_CHUNK, progress=progress)
+        return ScoreTable.build(query, ad, score)
 
     path = None
     if cache is not None:

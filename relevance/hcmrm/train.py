@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from relevance.annotation import noisy_grades, whole_queries
 from relevance.corpus import LabelledCorpus, Labels
@@ -36,6 +35,7 @@ from .checkpoint import Checkpoint
 from .config import FUSIONS, HCMRMConfig
 from .losses import GRADE_HEADS
 from .scorer import HcmrmScorer
+from .state_file import read_state, write_state
 from .trainer import FINETUNE, STAGES, TEXT_SIZES, WORDS, InitError, Trainer
 from .tree import GradeTree
 
@@ -199,15 +199,17 @@ def train(
         trainer = Trainer(data, train_labels, used_labels(train_labels, config), config, device)
     except InitError as error:
         raise TrainError(str(error)) from error
-    state_file = out / "training-state.pt"
+    state_file = out / "training-state.safetensors"
+    identity = json.dumps([asdict(config), data.corpus.fingerprint()])
     log: list[dict[str, Any]] = []
     best = -math.inf
     spent = 0.0
     if state_file.is_file():
-        state = torch.load(state_file, weights_only=True, map_location=device)
-        if state["config"] != json.dumps(asdict(config)):
+        state = read_state(state_file, device)
+        if state["config"] != identity:
             raise TrainError(
-                f"{state_file}: belongs to a training with other settings; remove it or choose another folder"
+                f"{state_file}: belongs to a training with other settings or another corpus; remove it or "
+                "choose another folder"
             )
         trainer.load_state(state)
         log, best, spent = json.loads(state["log"]), state["best"], state["spent_s"]
@@ -242,13 +244,12 @@ def train(
             saved = time.monotonic()
             state = {
                 **trainer.state(),
-                "config": json.dumps(asdict(config)),
+                "config": identity,
                 "log": json.dumps(log),
                 "best": best,
                 "spent_s": spent + saved - started,
             }
-            torch.save(state, state_file.with_suffix(".tmp"))
-            state_file.with_suffix(".tmp").replace(state_file)
+            write_state(state_file, state)
     if FINETUNE not in config.stages:
         # Nothing was validated: what there is at the end is kept.
         spent += time.monotonic() - started
