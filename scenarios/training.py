@@ -18,7 +18,7 @@ from relevance.protocol import RelevanceScorer
 from scenarios.cache import FOLDER, world_hash
 from scenarios.errors import StoreError, UserError
 from scenarios.market import Progress
-from scenarios.store import whole_folder
+from scenarios.store import alone, reason_of, whole_folder
 from simulator.arrays import FloatArray, IntArray
 from simulator.world import WorldConfig, labelled_corpus
 
@@ -83,7 +83,8 @@ def train_model(
             from the preset's sizes.
 
     Raises:
-        UserError: `out` cannot be written, or holds a training with other settings.
+        UserError: `out` cannot be written, holds a training with other settings, or another command is
+            training in it.
     """
     from relevance.hcmrm.config import PRESETS
     from relevance.hcmrm.device import use_device
@@ -100,13 +101,12 @@ def train_model(
         black = np.broadcast_to(np.uint8(0), (data.corpus.n_ads, 1, 16, 16, 3))
         data = replace(data, corpus=replace(data.corpus, frames=black))
     try:
-        return train(data, out, config, device=device, progress=progress or (lambda _: None))
+        with alone(out):
+            return train(data, out, config, device=device, progress=progress or (lambda _: None))
     except TrainError as error:
         raise UserError(str(error)) from error
     except OSError as error:
-        raise StoreError(
-            f"{out}: cannot be written ({error.strerror or error}); choose another --out"
-        ) from error
+        raise StoreError(f"{out}: cannot be written ({reason_of(error)}); choose another --out") from error
 
 
 def _fitted(

@@ -5,6 +5,7 @@ It holds weights (safetensors, never pickle), sizes, vocabulary, keyword weights
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
@@ -31,6 +32,8 @@ WEIGHTS, SIZES, TOKENIZER, KEYWORDS, TRAINING = (
 )  # fmt: skip
 CALIBRATION = "calibration.json"
 """Only of checkpoints that were calibrated (`relbid calibrate`)."""
+SCHEMA = "1"
+"""Version of this format, written into the weights' header, which also says to which texts they belong."""
 SHIPPED = Path(__file__).parent / "checkpoint"
 """The checkpoint that comes with the package."""
 
@@ -63,12 +66,16 @@ class Checkpoint:
                 name: value.half() if value.is_floating_point() else value
                 for name, value in self.model.state_dict().items()
             }
-            save_file(half, part / WEIGHTS, metadata={"format": "pt"})
             self.model.config.save_pretrained(part)
             self.tokenizer.backend_tokenizer.save(str(part / TOKENIZER))
             words = {"extractor": self.keywords.name, **self.keywords.as_dict()}
             (part / KEYWORDS).write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
             (part / TRAINING).write_text(json.dumps(self.training, indent=1), encoding="utf-8")
+            header = {"format": "pt", "schema": SCHEMA, "texts": _texts_hash(part)}
+            try:
+                save_file(half, part / WEIGHTS, metadata=header)
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
             for file in (SIZES, TOKENIZER, KEYWORDS, TRAINING, WEIGHTS):
                 (part / file).replace(folder / file)
             (folder / CALIBRATION).unlink(missing_ok=True)  # of the weights that were there before
@@ -86,6 +93,9 @@ class Checkpoint:
                     f"{folder / name}: not found; train a checkpoint with 'relbid train --out {folder}'"
                 )
         try:
+            with safe_open(folder / WEIGHTS, "pt") as file:
+                header = file.metadata() or {}
+            _check_header(folder, header)
             config = HCMRMConfig.from_pretrained(folder)
             model = HCMRM(config)
             weights = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
@@ -94,8 +104,11 @@ class Checkpoint:
             training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
             tokenizer = wrap_tokenizer(_read_tokenizer(folder / TOKENIZER))
             calibration = _read_calibration(folder / CALIBRATION)
-        except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
-            reason = str(error).splitlines()[0]
+        except CheckpointError:
+            raise
+        except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, ArithmeticError,
+                AttributeError, OSError) as error:  # fmt: skip
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(
                 f"{folder}: damaged checkpoint ({reason}); train it again or restore it from git"
             ) from error
@@ -108,6 +121,27 @@ class Checkpoint:
             if not torch.isfinite(parameter).all():
                 raise CheckpointError(f"{folder / WEIGHTS}: holds values that are not finite; train it again")
         return Checkpoint(model.eval(), tokenizer, keywords, training, calibration)  # type: ignore[no-untyped-call]
+
+
+def _texts_hash(folder: Path) -> str:
+    """Hash of what decides which words the weights are asked about."""
+    files = (folder / TOKENIZER, folder / KEYWORDS)
+    return hashlib.blake2b(b"".join(file.read_bytes() for file in files), digest_size=16).hexdigest()
+
+
+def _check_header(folder: Path, header: Mapping[str, str]) -> None:
+    """Refuse weights of another version, or of other texts. Weights that do not say are taken as they are."""
+    schema = header.get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise CheckpointError(
+            f"{folder / WEIGHTS}: has the schema version {schema}, this relbid reads {SCHEMA}; "
+            "take the relbid that wrote it, or train it again"
+        )
+    if header.get("texts", texts := _texts_hash(folder)) != texts:
+        raise CheckpointError(
+            f"{folder}: {TOKENIZER} or {KEYWORDS} belong to other weights than {WEIGHTS}; "
+            "train it again or restore it from git"
+        )
 
 
 def _read_tokenizer(path: Path) -> Tokenizer:

@@ -301,10 +301,13 @@ class Pretraining:
             return torch.zeros((), device=self.device)  # no ad of the step has an informative word
 
         without_words, without_text = rng.random((2, len(row)))
-        if not sizes.use_frames:
-            without_text[:] = 1.0
+        hidden = rng.random(len(chosen)) < c.pqvm_frame_dropout
         if not sizes.use_keywords:
+            hidden[:] = False
             without_text[:] = 0.0
+        elif not sizes.use_frames:
+            hidden[:] = True
+        without_text[hidden[row]] = 1.0
         keywords = []
         for i, (ad, query) in enumerate(zip(ads[chosen[row]], which, strict=True)):
             dropped = drawn.words[query] if without_words[i] < c.pqvm_word_dropout else ()
@@ -323,7 +326,7 @@ class Pretraining:
         )
         frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads[chosen[own]]])).to(self.device)
         with autocast(self.device, self.config.bf16):
-            visual = self.model.visual_tokens(frames)
+            visual = self.model.visual_tokens(frames, torch.from_numpy(hidden[own]).to(self.device))
             rows = torch.from_numpy(row).to(self.device)
             read = self.model.pair(to_device(text, self.device), visual, rows)
         logits = self.pqvm_head(read.float())[:, 0]

@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from relevance.annotation import noisy_grades, whole_queries
 from relevance.corpus import LabelledCorpus, Labels
@@ -39,6 +38,7 @@ from .config import FUSIONS, HCMRMConfig
 from .losses import GRADE_HEADS
 from .ranks import Ranks
 from .scorer import HcmrmScorer
+from .state_file import read_state, write_state
 from .trainer import FINETUNE, STAGES, TEXT_SIZES, WORDS, InitError, Trainer
 from .tree import GradeTree
 
@@ -98,6 +98,9 @@ class TrainConfig:
     """Share of the pairs whose pseudo-query's words are taken out of the keywords."""
     pqvm_text_dropout: float = 0.35
     """Share of the pairs without any keywords."""
+    pqvm_frame_dropout: float = 0.3
+    """Share of the ads without any frames; those keep their keywords. With the words of a pseudo-query taken
+    out of them, what is left to learn is which words go together: synonyms."""
 
     loss: str = "hierarchical"
     """Of the fine-tuning, a name in `losses.GRADE_HEADS`."""
@@ -113,7 +116,7 @@ class TrainConfig:
     mix: tuple[float, float, float, float] = (0.28, 0.28, 0.22, 0.22)
     """Shares of the grades 0..3 among the drawn pairs."""
     keyword_dropout: float = 0.35
-    frame_dropout: float = 0.1
+    frame_dropout: float = 0.2
     word_weight: float = 0.2
     """Weight of the bag-of-words loss in fine-tuning: the frames of an ad foretell the words of queries
     it is strong for."""
@@ -209,15 +212,17 @@ def train(
         trainer = Trainer(data, train_labels, used_labels(train_labels, config), config, device, ranks)
     except InitError as error:
         raise TrainError(str(error)) from error
-    state_file = out / "training-state.pt"
+    state_file = out / "training-state.safetensors"
+    identity = json.dumps([asdict(config), data.corpus.fingerprint()])
     log: list[dict[str, Any]] = []
     best = -math.inf
     spent = 0.0
     if state_file.is_file():
-        state = torch.load(state_file, weights_only=True, map_location=device)
-        if state["config"] != json.dumps(asdict(config)):
+        state = read_state(state_file, device)
+        if state["config"] != identity:
             raise TrainError(
-                f"{state_file}: belongs to a training with other settings; remove it or choose another folder"
+                f"{state_file}: belongs to a training with other settings or another corpus; remove it or "
+                "choose another folder"
             )
         trainer.load_state(state)
         log, best, spent = json.loads(state["log"]), state["best"], state["spent_s"]
@@ -254,13 +259,12 @@ def train(
             saved = time.monotonic()
             state = {
                 **trainer.state(),
-                "config": json.dumps(asdict(config)),
+                "config": identity,
                 "log": json.dumps(log),
                 "best": best,
                 "spent_s": spent + saved - started,
             }
-            torch.save(state, state_file.with_suffix(".tmp"))
-            state_file.with_suffix(".tmp").replace(state_file)
+            write_state(state_file, state)
     if FINETUNE not in config.stages and ranks.first:
         # Nothing was validated: what there is at the end is kept.
         spent += time.monotonic() - started

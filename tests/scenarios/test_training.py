@@ -67,7 +67,7 @@ def test_evaluate_prints_a_table_and_writes_the_card(trained):
 
 def test_a_training_with_other_settings_is_not_continued_by_mistake(trained):
     done = relbid(*TRAIN, "--steps", 3, "--out", "model", cwd=trained)
-    assert "model/training-state.pt: belongs to a training with other settings" in refused(done)
+    assert "model/training-state.safetensors: belongs to a training with other settings" in refused(done)
 
 
 def test_a_stopped_training_says_how_to_go_on(trained):
