@@ -14,14 +14,48 @@ if TYPE_CHECKING:
     from scenarios.formula import SHIPPED_RULES, FormulaError, Verdict, iso_scores, judge_formula
     from scenarios.inspection import GRADE_DEFINITIONS, inspect_query
     from scenarios.load import DEFAULT_SCENARIO, dump_scenario, load_scenario, override
-    from scenarios.market import Prepared, Progress, Relevance, Settled, prepare, relevance_of, settle
+    from scenarios.market import (
+        Prepared,
+        Progress,
+        Relevance,
+        Settled,
+        check_scorers,
+        frames_kept,
+        prepare,
+        relevance_of,
+        scores_kept,
+        settle,
+    )
+    from scenarios.progress import CommandProgress, read_progress
     from scenarios.replay.inspection import inspect_event
     from scenarios.run import RunResult, run_scenario
     from scenarios.schema import SCORERS, Scenario
-    from scenarios.store import StoredResult, list_results, read_result, write_result
+    from scenarios.store import (
+        StoredResult,
+        list_results,
+        read_result,
+        result_folder,
+        write_result,
+        write_whole_file,
+    )
     from scenarios.sweep import pareto_front, settle_points
+    from scenarios.sweeps.analysis import (
+        Sensitivity,
+        best_points,
+        front,
+        point_scenario,
+        sensitivity,
+    )
     from scenarios.sweeps.engine import run_sweep
-    from scenarios.sweeps.folder import SweepResult, list_sweeps, read_sweep
+    from scenarios.sweeps.folder import (
+        Status,
+        SweepResult,
+        list_sweeps,
+        read_failures,
+        read_status,
+        read_sweep,
+        sweep_folder,
+    )
     from scenarios.sweeps.schema import Sweep, load_sweep, sweep_points
     from scenarios.tuning import Tuned, tune_fusion
 
@@ -30,6 +64,7 @@ __all__ = [
     "GRADE_DEFINITIONS",
     "SCORERS",
     "SHIPPED_RULES",
+    "CommandProgress",
     "ExperimentResult",
     "FormulaError",
     "Prepared",
@@ -38,7 +73,9 @@ __all__ = [
     "RunResult",
     "Scenario",
     "ScenarioError",
+    "Sensitivity",
     "Settled",
+    "Status",
     "StoreError",
     "StoredExperiment",
     "StoredResult",
@@ -47,7 +84,11 @@ __all__ = [
     "Tuned",
     "UserError",
     "Verdict",
+    "best_points",
+    "check_scorers",
     "dump_scenario",
+    "frames_kept",
+    "front",
     "inspect_event",
     "inspect_query",
     "iso_scores",
@@ -60,20 +101,29 @@ __all__ = [
     "load_sweep",
     "override",
     "pareto_front",
+    "point_scenario",
     "prepare",
     "read_experiment",
+    "read_failures",
+    "read_progress",
     "read_result",
+    "read_status",
     "read_sweep",
     "relevance_of",
+    "result_folder",
     "run_experiment",
     "run_scenario",
     "run_sweep",
+    "scores_kept",
+    "sensitivity",
     "settle",
     "settle_points",
+    "sweep_folder",
     "sweep_points",
     "tune_fusion",
     "write_experiment",
     "write_result",
+    "write_whole_file",
 ]
 
 _HOMES = {
@@ -85,13 +135,41 @@ _HOMES = {
     "formula": ("SHIPPED_RULES", "FormulaError", "Verdict", "iso_scores", "judge_formula"),
     "inspection": ("GRADE_DEFINITIONS", "inspect_query"),
     "load": ("DEFAULT_SCENARIO", "dump_scenario", "load_scenario", "override"),
-    "market": ("Prepared", "Progress", "Relevance", "Settled", "prepare", "relevance_of", "settle"),
+    "market": (
+        "Prepared",
+        "Progress",
+        "Relevance",
+        "Settled",
+        "check_scorers",
+        "frames_kept",
+        "prepare",
+        "relevance_of",
+        "scores_kept",
+        "settle",
+    ),
+    "progress": ("CommandProgress", "read_progress"),
     "run": ("RunResult", "run_scenario"),
     "schema": ("SCORERS", "Scenario"),
-    "store": ("StoredResult", "list_results", "read_result", "write_result"),
+    "store": (
+        "StoredResult",
+        "list_results",
+        "read_result",
+        "result_folder",
+        "write_result",
+        "write_whole_file",
+    ),
     "sweep": ("pareto_front", "settle_points"),
+    "sweeps.analysis": ("Sensitivity", "best_points", "front", "point_scenario", "sensitivity"),
     "sweeps.engine": ("run_sweep",),
-    "sweeps.folder": ("SweepResult", "list_sweeps", "read_sweep"),
+    "sweeps.folder": (
+        "Status",
+        "SweepResult",
+        "list_sweeps",
+        "read_failures",
+        "read_status",
+        "read_sweep",
+        "sweep_folder",
+    ),
     "sweeps.schema": ("Sweep", "load_sweep", "sweep_points"),
     "tuning": ("Tuned", "tune_fusion"),
 }

@@ -50,6 +50,10 @@ SHIPPED_CHECKPOINTS: Mapping[str, Path] = {
 the previous kind of model, trained with binary labels and without pseudo-queries."""
 
 
+OWN_CHUNK = 8192
+"""Pairs that a scorer of one's own is asked for at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A world or a table, and which ads can meet which query: `candidate` I[U, K], -1 padding."""
@@ -157,6 +161,22 @@ def relevance_of(
     probabilities = np.zeros((*prepared.candidate.shape, len(GRADE_GAIN)))
     probabilities[query, column] = table.grade_probabilities[row]
     return Relevance(scorer, score, probabilities)
+
+
+def frames_kept(scenario: Scenario, cache: Path) -> bool:
+    """Whether `prepare` finds the key frames on disk, and need not draw them."""
+    return isinstance(scenario.market, TableMarket) or disk.frames_kept(scenario.world, scenario.split, cache)
+
+
+def scores_kept(prepared: Prepared, scorer: str, cache: Path) -> bool:
+    """Whether `relevance_of` need not run a model whose scores it could keep.
+
+    Raises:
+        CheckpointError: HCMRM's checkpoint is missing.
+    """
+    if isinstance(prepared.source, Auctions) or scorer not in disk.KEPT_SCORERS:
+        return True
+    return disk.read_scores(_kept_scores(prepared, scorer, cache)) is not None
 
 
 def settle(
@@ -288,6 +308,12 @@ def checkpoint_folder(scenario: Scenario) -> Path:
     return SHIPPED_CHECKPOINTS.get(name, Path(name))
 
 
+def _model_key(scenario: Scenario) -> str:
+    """What decides the scores that a checkpoint gives."""
+    key, calibration = disk.checkpoint_hash(checkpoint_folder(scenario)), scenario.hcmrm.calibration
+    return key if calibration == "none" else f"{key}-{calibration}"
+
+
 def _scored(
     prepared: Prepared,
     scorer: str,
@@ -303,13 +329,13 @@ def _scored(
     if scorer == "oracle":  # knows the truth, which the corpus's fingerprint does not cover
         return ScoreTable.build(query, ad, score_pairs(OracleScorer(world.truth.grade), query, ad, scorer))
     if ":" in scorer:
-        return ScoreTable.build(query, ad, score_pairs(own_scorer(scorer, prepared), query, ad, scorer))
+        own = own_scorer(scorer, prepared)
+        score = score_pairs(own, query, ad, scorer, corpus=corpus, chunk=OWN_CHUNK, progress=progress)
+        return ScoreTable.build(query, ad, score)
 
     path = None
-    checkpoint = checkpoint_folder(prepared.scenario)
     if cache is not None:
-        model = disk.checkpoint_hash(checkpoint) if scorer == "hcmrm" else ""
-        path = disk.score_table_path(cache, scorer, corpus.fingerprint(), prepared.candidate, model)
+        path = _kept_scores(prepared, scorer, cache)
         if (kept := disk.read_scores(path)) is not None:
             return kept
     if scorer == "bm25":
@@ -320,11 +346,22 @@ def _scored(
 
         # Half the cores: threads that wait for one another crawl where something else keeps a core busy.
         use_device(prepared.scenario.hcmrm.device, threads=max(1, (os.cpu_count() or 1) // 2))
-        model_scorer = HcmrmScorer.load(corpus, checkpoint, device=prepared.scenario.hcmrm.device)
+        checkpoint = checkpoint_folder(prepared.scenario)
+        settings = prepared.scenario.hcmrm
+        model_scorer = HcmrmScorer.load(
+            corpus, checkpoint, device=settings.device, calibration=settings.calibration
+        )
         table = ScoreTable.build(query, ad, *model_scorer.read(query, ad, progress))
     if path is not None:
         disk.write_scores(path, table)
     return table
+
+
+def _kept_scores(prepared: Prepared, scorer: str, cache: Path) -> Path:
+    """Where the scores of a built-in scorer are kept."""
+    model = _model_key(prepared.scenario) if scorer == "hcmrm" else ""
+    corpus = prepared.world.corpus.fingerprint()
+    return disk.score_table_path(cache, scorer, corpus, prepared.candidate, model)
 
 
 def own_scorer(name: str, prepared: Prepared) -> RelevanceScorer:

@@ -18,7 +18,7 @@ from relevance.protocol import RelevanceScorer
 from scenarios.cache import FOLDER, world_hash
 from scenarios.errors import StoreError, UserError
 from scenarios.market import Progress
-from scenarios.store import whole_folder
+from scenarios.store import alone, reason_of, whole_folder
 from simulator.arrays import FloatArray, IntArray
 from simulator.world import WorldConfig, labelled_corpus
 
@@ -93,30 +93,35 @@ def train_model(
             from the preset's sizes.
 
     Raises:
-        UserError: `out` cannot be written, or holds a training with other settings.
+        UserError: `out` cannot be written, holds a training with other settings, or another command is
+            training in it.
     """
+    from relevance.hcmrm.config import PRESETS
     from relevance.hcmrm.device import use_device
     from relevance.hcmrm.train import TrainConfig, TrainError, train
 
     use_device(device, threads)
     given = dict(settings or {})
-    fitted = _fitted(data, modality, preset, given.pop("model", {}))
+    # A checkpoint to start from has sizes of its own.
+    sizes = {} if given.get("init") else PRESETS[preset]
+    fitted = _fitted(data, modality, sizes, given.pop("model", {}))
     config = replace(TrainConfig(), **{**fitted, **given})
     if data.corpus.frames.shape[1] == 0:
         # The trainer draws frames to look at; a text-only model never does, and these take no memory.
         black = np.broadcast_to(np.uint8(0), (data.corpus.n_ads, 1, 16, 16, 3))
         data = replace(data, corpus=replace(data.corpus, frames=black))
     try:
-        return train(data, out, config, device=device, progress=progress or (lambda _: None))
+        with alone(out):
+            return train(data, out, config, device=device, progress=progress or (lambda _: None))
     except TrainError as error:
         raise UserError(str(error)) from error
     except OSError as error:
-        raise StoreError(
-            f"{out}: cannot be written ({error.strerror or error}); choose another --out"
-        ) from error
+        raise StoreError(f"{out}: cannot be written ({reason_of(error)}); choose another --out") from error
 
 
-def _fitted(data: LabelledCorpus, modality: str, preset: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+def _fitted(
+    data: LabelledCorpus, modality: str, preset: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
     """Settings that the corpus decides: the shape of its frames, and no more ads a step than it has.
 
     Args:
@@ -125,11 +130,11 @@ def _fitted(data: LabelledCorpus, modality: str, preset: str, changes: Mapping[s
     Raises:
         UserError: the model cannot look at such frames.
     """
-    from relevance.hcmrm.config import PRESETS, HCMRMConfig
+    from relevance.hcmrm.config import HCMRMConfig
     from relevance.hcmrm.train import TrainConfig
 
     # The vocabulary is the corpus's.
-    sizes = {name: value for name, value in PRESETS[preset].items() if name != "vocab_size"}
+    sizes = {name: value for name, value in preset.items() if name != "vocab_size"}
     model: dict[str, Any] = {**sizes, **MODALITIES[modality]}
     n_frames, height, width = data.corpus.frames.shape[1:4]
     if modality != "text":
@@ -185,12 +190,12 @@ def evaluate_models(
     scorers["bm25"] = Bm25Scorer(data.corpus)
     results: dict[str, list[ScorerEvaluation]] = {}
     for split, labels in graded.items():
-        shown = {name: _Reporting(scorer, f"{name} on {split}", progress) for name, scorer in scorers.items()}
+        shown = {name: Reporting(scorer, f"{name} on {split}", progress) for name, scorer in scorers.items()}
         results[split] = evaluate_scorers(labels, shown, rng=np.random.default_rng(seed))
     return results
 
 
-class _Reporting:
+class Reporting:
     """A scorer that reports how far it is."""
 
     def __init__(self, scorer: RelevanceScorer, stage: str, progress: Progress | None) -> None:

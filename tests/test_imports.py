@@ -42,7 +42,21 @@ def test_help_of_the_command_line_is_light():
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main()"
     )
     assert "typer" in loaded
-    assert not loaded & {"numpy", "polars", "pydantic", "yaml", "torch", "streamlit"}
+    heavy = {
+        "numpy",
+        "polars",
+        "pydantic",
+        "rich",
+        "scipy",
+        "simpy",
+        "simulator",
+        "streamlit",
+        "torch",
+        "yaml",
+    }
+    assert not loaded & heavy
+    ours = {name for name in loaded if name.startswith(("scenarios.", "relevance", "app"))}
+    assert all(name == "scenarios.cli" or name.startswith("scenarios.commands") for name in ours)
 
 
 def test_the_public_names_of_scenarios_are_these():

@@ -24,3 +24,7 @@ from app.figures.points import ranking as ranking
 from app.figures.points import selected_id as selected_id
 from app.figures.points import trade_off as trade_off
 from app.figures.points import who_gains as who_gains
+from app.figures.sweeps import parallel as parallel
+from app.figures.sweeps import sensitivities as sensitivities
+from app.figures.sweeps import sweep_front as sweep_front
+from app.figures.sweeps import two_fronts as two_fronts

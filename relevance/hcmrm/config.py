@@ -8,7 +8,7 @@ from typing import Any, Self
 from transformers import PretrainedConfig
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "tiny": {"frame_markers": True},
+    "tiny": {"frame_markers": True, "word_markers": True},
     "small": {
         "hidden_size": 256,
         "num_heads": 8,
@@ -20,6 +20,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "embed_dim": 128,
         "dropout": 0.1,
         "frame_markers": True,
+        "word_markers": True,
     },
     "base": {
         "vocab_size": 30522,
@@ -53,7 +54,7 @@ FUSIONS = ("early", "two_tower")
 
 
 class HCMRMConfig(PretrainedConfig):
-    """Sizes and switches. The defaults are the shipped model without frame markers: 2.4 million parameters.
+    """Sizes and switches. The defaults are the shipped model without soft markers: 2.4 million parameters.
 
     The layer plan is ALBEF's (arXiv 2107.07651) made small: `visual_layers` of a pre-norm ViT over each
     key frame, `text_layers` of a post-norm BERT, and `fusion_layers` more of it with cross-attention to
@@ -86,6 +87,10 @@ class HCMRMConfig(PretrainedConfig):
             frames as the bag-of-words head has it. What match markers are between query and keywords, these
             are between words and frames: whether a word is shown is read off one number, the same for a
             colour, a product, or a product that no label ever named. Not in the HCMRM paper.
+        word_markers: the same with how near the nearest token of the other side is in meaning: the largest
+            cosine of a query token with the keywords' tokens, and the other way round, between their rows of
+            the bag-of-words head. Words that the same frames foretell, such as synonyms, are near each other
+            there. Not in the HCMRM paper.
         use_frames, use_keywords: switch a modality off for good: the ablations' frames-only and
             text-only models.
         text_tokens: longest keyword sequence that is read, in tokens; a query's 16 and three special ones
@@ -130,6 +135,7 @@ class HCMRMConfig(PretrainedConfig):
         match_head: bool = False,
         match_markers: bool = True,
         frame_markers: bool = False,
+        word_markers: bool = False,
         use_frames: bool = True,
         use_keywords: bool = True,
         text_tokens: int = 32,
@@ -166,6 +172,7 @@ class HCMRMConfig(PretrainedConfig):
         self.match_head = match_head
         self.match_markers = match_markers
         self.frame_markers = frame_markers
+        self.word_markers = word_markers
         self.use_frames = use_frames
         self.use_keywords = use_keywords
         self.text_tokens = text_tokens

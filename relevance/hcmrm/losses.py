@@ -199,7 +199,7 @@ def _named(head: GradeHead | str) -> GradeHead:
     return GRADE_HEADS[head] if isinstance(head, str) else head
 
 
-def contrastive_loss(frames: Tensor, texts: Tensor, same: Tensor, temperature: float) -> Tensor:
+def contrastive_loss(frames: Tensor, texts: Tensor, same: Tensor, temperature: float | Tensor) -> Tensor:
     """In-batch image-text contrastive loss (ITC), both directions.
 
     Args:
@@ -223,7 +223,7 @@ def momentum_contrastive_loss(
     slow_frames: Tensor,
     slow_texts: Tensor,
     same: Tensor,
-    temperature: float,
+    temperature: float | Tensor,
     weight: float,
 ) -> Tensor:
     """Image-text contrastive loss (ITC) with momentum encoders, queues and soft targets (ALBEF).
@@ -254,6 +254,12 @@ def momentum_contrastive_loss(
             similarity(texts, slow_frames), target, similarity(slow_texts[:b], slow_frames), weight
         )
     )
+
+
+@torch.no_grad()
+def clamp_temperature(temperature: Tensor) -> None:
+    """Keep a learnt temperature (a scalar) within ALBEF's bounds, 0.001 and 0.5, in place."""
+    temperature.clamp_(0.001, 0.5)
 
 
 def distilled_cross_entropy(logits: Tensor, target: Tensor, slow_logits: Tensor, weight: float) -> Tensor:

@@ -14,7 +14,7 @@ ALBEF (see importing.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -117,20 +117,25 @@ class TextEncoder(nn.Module):
         self.token_type = nn.Embedding(config.token_types, size)
         self.norm = nn.LayerNorm(size, eps=config.text_norm_eps)
         self.layers = _text_layers(config, config.text_layers, cross=False)
-        marker = nn.Sequential(nn.Linear(1, size), nn.GELU(), nn.Linear(size, size))
-        self.frame_marker = marker if config.frame_markers else None
+        self.markers = nn.ModuleDict(
+            {
+                name: nn.Sequential(nn.Linear(1, size), nn.GELU(), nn.Linear(size, size))
+                for name, wanted in (("frames", config.frame_markers), ("words", config.word_markers))
+                if wanted
+            }
+        )
 
-    def forward(self, text: TextBatch, seen: Tensor | None = None) -> Tensor:
+    def forward(self, text: TextBatch, marks: Mapping[str, Tensor] | None = None) -> Tensor:
         """[P, N] token ids -> [P, N, d].
 
         Args:
-            seen: [P, N], how much the frames speak for each token, for a model with frame markers; None: the
-                text is read without frames.
+            marks: name of a marker -> [P, N], a number for each token (`HCMRM.marks`); None: an ad's text is
+                read by itself.
         """
         position = self.position.weight[: text.input_ids.shape[1]]
         x = self.word(text.input_ids) + self.token_type(text.token_type) + position
-        if self.frame_marker is not None and seen is not None:
-            x = x + self.frame_marker(seen[..., None])
+        for name, mark in (marks or {}).items():
+            x = x + self.markers[name](mark[..., None])
         x = self.norm(x)
         bias = attention_bias(text.mask, x.dtype)
         for layer in self.layers:
@@ -217,21 +222,29 @@ class HCMRM(PreTrainedModel):
             visual: `visual_tokens` of the A ads of the batch, [A, V, v].
             ad_of_pair: int64 [P], the ad among those A that each text goes with.
         """
-        x = self.text_encoder(text, self._seen(text, visual, ad_of_pair))
+        x = self.text_encoder(text, self.marks(text, visual, ad_of_pair))
         bias = attention_bias(text.mask, x.dtype)
         for layer in self.fusion_layers:
             x = layer(x, bias, visual, ad_of_pair)
         return x
 
-    def _seen(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor | None:
-        """Frame markers: log P(token | frames) - log P(token | no frames) within +-6, float32 [P, N].
+    def marks(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> dict[str, Tensor]:
+        """The numbers that the markers of the config read at each token, float32 [P, N] each.
 
-        Ads without frames have zeros.
+        frames: log P(token | frames) - log P(token | no frames) within +-6; 0 for ads without frames.
+        words: the largest cosine with a token of the other side; -1 where it is empty.
         """
-        if not self.config.frame_markers:
-            return None
-        seen = self.seen_words(visual) - self.seen_words(self.no_frame)
-        return seen[ad_of_pair[:, None], text.input_ids].clamp(-6.0, 6.0)
+        marks: dict[str, Tensor] = {}
+        if self.config.frame_markers:
+            seen = self.seen_words(visual) - self.seen_words(self.no_frame)
+            marks["frames"] = seen[ad_of_pair[:, None], text.input_ids].clamp(-6.0, 6.0)
+        if self.config.word_markers:
+            meaning = nn.functional.normalize(self.keyword_head.weight, dim=-1)[text.input_ids]
+            side = text.token_type % 2  # 0 query, 1 keywords, with or without match markers
+            other = (side[:, :, None] != side[:, None, :]) & (text.mask[:, None, :] == 1)
+            cosine = (meaning @ meaning.transpose(1, 2)).float()
+            marks["words"] = cosine.masked_fill(~other, -1.0).amax(dim=-1)
+        return marks
 
     def seen_words(self, visual: Tensor) -> Tensor:
         """Words read off the frames: log P(word | frames), float32 [A, W].

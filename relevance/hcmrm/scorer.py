@@ -38,12 +38,20 @@ class HcmrmScorer:
         device: str = "cpu",
         batch: int = 256,
         tables: TokenTable | None = None,
+        calibration: str = "none",
     ) -> None:
-        """`tables`: the corpus tokenised before with this checkpoint's vocabulary, to save doing it again."""
+        """A scorer.
+
+        Args:
+            tables: the corpus tokenised before with this checkpoint's vocabulary, to save doing it again.
+            calibration: a name in `checkpoint.calibration`, which makes P(positive) of the score (grade
+                probabilities stay the model's own); "none": the ranking score.
+        """
         self._device = torch.device(device)
         self._model = checkpoint.model.to(self._device).eval()  # type: ignore[arg-type]
         self._head = self._model.grades
         self._corpus, self._batch = corpus, batch
+        self._calibrated = None if calibration == "none" else checkpoint.calibration[calibration]
         self._extract = checkpoint.keywords
         self._sequences = [checkpoint.keywords(text) for text in corpus.ad_texts()]
         self._frames = corpus.frames[:, : self._model.config.n_frames]
@@ -56,12 +64,14 @@ class HcmrmScorer:
         self._visual: dict[int, Tensor] = {}
 
     @staticmethod
-    def load(corpus: Corpus, folder: Path = SHIPPED, *, device: str = "cpu") -> HcmrmScorer:
+    def load(
+        corpus: Corpus, folder: Path = SHIPPED, *, device: str = "cpu", calibration: str = "none"
+    ) -> HcmrmScorer:
         """A scorer from a checkpoint folder.
 
         Raises:
             CheckpointError: the folder holds no whole checkpoint, or one for more frames or frames of another
-                shape.
+                shape, or lacks the calibration.
         """
         checkpoint = Checkpoint.load(folder)
         config = checkpoint.model.config
@@ -71,7 +81,12 @@ class HcmrmScorer:
                 f"{folder}: reads {reads[0]} frames of {reads[1]}x{reads[2]} pixels, the ads have {has[0]} "
                 f"of {has[1]}x{has[2]}; give the world such frames, or train a checkpoint on these"
             )
-        return HcmrmScorer(checkpoint, corpus, device=device)
+        if calibration != "none" and calibration not in checkpoint.calibration:
+            raise CheckpointError(
+                f"{folder}: has no calibration '{calibration}'; fit it with "
+                f"'relbid calibrate --checkpoint {folder}', or take calibration 'none'"
+            )
+        return HcmrmScorer(checkpoint, corpus, device=device, calibration=calibration)
 
     def score(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> FloatArray:
         """Ranking score of each pair: [P], [P] -> [P] in [0, 1].
@@ -94,9 +109,9 @@ class HcmrmScorer:
         logits = torch.from_numpy(self._logits(query, ad, progress)).double()
         log_probabilities = self._head.log_probabilities
         if log_probabilities is None:
-            return ranking_score(logits, self._head).numpy(), None
+            return self._worth(ranking_score(logits, self._head).numpy()), None
         probabilities = log_probabilities(logits).exp().numpy()
-        return probabilities @ np.asarray(GRADE_GAIN), probabilities
+        return self._worth(probabilities @ np.asarray(GRADE_GAIN)), probabilities
 
     @property
     @torch.inference_mode()
@@ -118,6 +133,9 @@ class HcmrmScorer:
     def keywords(self, ad: IntArray) -> tuple[tuple[str, ...], ...]:
         """The keyword sequences that the model reads for these ads."""
         return tuple(self._sequences[i] for i in ad.tolist())
+
+    def _worth(self, score: FloatArray) -> FloatArray:
+        return score if self._calibrated is None else self._calibrated(score)
 
     @torch.inference_mode()
     def _logits(self, query: IntArray, ad: IntArray, progress: Progress | None) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from scenarios.errors import ScenarioError, TableError
+from scenarios.errors import ScenarioError, TableError, shown
 from scenarios.market_schema import TableMarket
 from scenarios.replay.market import Auctions, table_market, to_arrays
 from scenarios.replay.table import read_auctions, read_budgets, scorers_of
@@ -140,5 +140,5 @@ def _digest(*paths: str | None) -> str:
                 with Path(path).open("rb") as file:
                     found.update(hashlib.file_digest(file, "blake2b").digest())
             except OSError as error:
-                raise TableError(f"{path}: cannot be read ({error.strerror})") from None
+                raise TableError(f"{shown(path)}: cannot be read ({error.strerror})") from None
     return found.hexdigest()
