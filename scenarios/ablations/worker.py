@@ -1,12 +1,14 @@
 """What a process of an ablation does: pre-train, fine-tune and measure one cell after another.
 
-Pre-training looks at no label, so cells that differ in their fine-tuning alone start from the same weights,
-which lie in `<results>/.cache/ablations` by a hash of what decides them. All runs on one thread, since two
-processes of one thread each do more than one of two.
+Cells that differ in their fine-tuning alone start from the same weights, those after the word and the align
+stage, which lie in `<results>/.cache/ablations` by a hash of what decides them. The word stage reads labels:
+other amounts of labels, and worse ones, have weights of their own. All runs on one thread: two processes
+of one thread each do more than one of two.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -89,31 +91,37 @@ class _Loaded:
 
 
 def pretrain(cell: Cell, data: LabelledCorpus, weights: Path) -> None:
-    """Run the align stage alone, and keep what it has learnt."""
+    """Run the stages before fine-tuning alone, and keep what they have learnt."""
     import torch
 
     began = time.process_time()
-    trainer = _trainer({**cell.pretraining(), "word_steps": 0, "finetune_steps": 0}, cell.seed, data)
+    trainer = _trainer({**cell.pretraining(), "finetune_steps": 0}, cell.seed, data)
     for _ in trainer.steps():
         pass
     state = {"model": trainer.model.state_dict(), "seconds": time.process_time() - began}
     weights.parent.mkdir(parents=True, exist_ok=True)
-    part = weights.with_name(f".writing-{weights.name}-{cell.seed}")
+    part = weights.with_name(f".writing-{weights.name}-{os.getpid()}")
     torch.save(state, part)
     part.replace(weights)
 
 
 def finetune(cell: Cell, data: LabelledCorpus, weights: Path | None) -> Trainer:
-    """Train a cell on its labels, from its pre-trained weights where it has any."""
+    """Train a cell on its labels, from its pre-trained weights where it has any.
+
+    Raises:
+        RuntimeError: the weights are of another model, since its code has been changed.
+    """
     import torch
 
-    trainer = _trainer({**cell.settings, "align_steps": 0}, cell.seed, data)
-    if weights is not None:
+    if weights is None:
+        trainer = _trainer(cell.settings, cell.seed, data)  # has no align stage, but the words'
+    else:
+        trainer = _trainer({**cell.settings, "word_steps": 0, "align_steps": 0}, cell.seed, data)
         state = torch.load(weights, weights_only=True)["model"]
         own = trainer.model.state_dict()
         # The grade head is of the fine-tuning alone; its width is the loss's.
-        own |= {name: value for name, value in state.items() if not name.startswith("grade_head.")}
-        trainer.model.load_state_dict(own, strict=True)
+        heads = {name: value for name, value in own.items() if name.startswith("grade_head.")}
+        trainer.model.load_state_dict({**state, **heads}, strict=True)
         for name, parameter in trainer.model.named_parameters():
             trainer.average[name] = parameter.detach().clone()
     for _ in trainer.steps():
@@ -133,7 +141,13 @@ def measured(task: Task, loaded: _Loaded) -> Measured:
             pretrain(cell, data, task.weights)
         cost["pretraining_s"] = float(torch.load(task.weights, weights_only=True)["seconds"])
     began = time.process_time()
-    trainer = finetune(cell, data, task.weights)
+    try:
+        trainer = finetune(cell, data, task.weights)
+    except RuntimeError:
+        if task.weights is None:
+            raise
+        pretrain(cell, data, task.weights)  # by the code of today
+        trainer = finetune(cell, data, task.weights)
     trained = time.process_time()
     model = trainer.checkpoint({})
     scorer = HcmrmScorer(model, data.corpus, tables=trainer.texts.tables)
