@@ -225,7 +225,7 @@ def parts_of(market: Market) -> tuple[list[Impressions], SimulationLog]:
 
 
 @pytest.mark.parametrize(
-    "serving", [ServingModel(), ServingModel(batch_size=5, window_s=100.0, service_s=300.0, timeout_s=500.0)]
+    "serving", [ServingModel(), ServingModel(batch_size=5, window_s=100.0, service_s=300.0, servers=4)]
 )
 def test_a_log_handed_on_in_parts_is_the_log(serving: ServingModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_module, "ROWS_OF_A_PART", 100)
