@@ -7,31 +7,42 @@ from pathlib import Path
 
 import polars as pl
 
+from scenarios.log_file import LogFile
 from scenarios.market import Progress, check_scorers, prepare, relevance_of, settle
 from scenarios.replay.market import Auctions
 from scenarios.replay.scenario import named_log
 from scenarios.schema import Scenario
 from scenarios.sweep import settle_points
+from simulator.log import Impressions
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What `relbid run` stores: the own run's metrics and log, and one row of `points` per settled point."""
+    """What `relbid run` stores: the own run's metrics and log, and one row of `points` per settled point.
+
+    The log is a file where `run_scenario` was told to write one.
+    """
 
     scenario: Scenario
     metrics: dict[str, float]
     points: pl.DataFrame
-    log: pl.DataFrame
+    log: pl.DataFrame | Path
 
 
 def run_scenario(
-    scenario: Scenario, *, cache: Path | None = None, sweep: bool = True, progress: Progress | None = None
+    scenario: Scenario,
+    *,
+    cache: Path | None = None,
+    sweep: bool = True,
+    log_path: Path | None = None,
+    progress: Progress | None = None,
 ) -> RunResult:
     """Run a scenario.
 
     Args:
         cache: the results folder, under which frames and scores are kept; None keeps nothing.
         sweep: False leaves the sweep out.
+        log_path: the own run's log goes there as it comes, and memory does not grow with it.
 
     Raises:
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
@@ -46,8 +57,17 @@ def run_scenario(
         for scorer in dict.fromkeys(scorers)
     }
     points = settle_points(prepared, relevances, sweep=sweep, progress=progress)
-    own = settle(prepared, relevances[scenario.scorer])
-    log = own.log.impressions()
-    if isinstance(prepared.source, Auctions):
-        log = named_log(own.log, prepared.source)
-    return RunResult(scenario, own.metrics, points, log)
+
+    def frame(part: Impressions) -> pl.DataFrame:
+        source = prepared.source
+        return named_log(part, source) if isinstance(source, Auctions) else part.impressions()
+
+    own_relevance = relevances[scenario.scorer]
+    if log_path is None:
+        own = settle(prepared, own_relevance)
+        return RunResult(scenario, own.metrics, points, frame(own.log))
+    with LogFile(log_path) as file:
+        own = settle(prepared, own_relevance, sink=lambda part: file.write(frame(part)))
+        if not file.begun:  # nothing was shown
+            file.write(frame(own.log))
+    return RunResult(scenario, own.metrics, points, log_path)

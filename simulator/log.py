@@ -47,6 +47,20 @@ Sink = Callable[[Impressions], None]
 """Takes the parts of a log in their order. Their arrays are overwritten when it returns."""
 
 
+def forget(part: Impressions) -> None:
+    """The sink of runs of which nobody asks for the log."""
+
+
+def both(first: Sink, second: Sink) -> Sink:
+    """A sink that hands on to two others."""
+
+    def hand_on(part: Impressions) -> None:
+        first(part)
+        second(part)
+
+    return hand_on
+
+
 @dataclass(frozen=True, slots=True)
 class SimulationLog(Impressions):
     """What is known of shown ads (R), and columns with one row per query (Q), and one per account (N)."""

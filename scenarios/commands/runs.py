@@ -20,7 +20,7 @@ def run(
     """Run a scenario: its comparison of scorers, its sweep, and the log of its own scorer's run."""
     from scenarios.load import load_scenario
     from scenarios.run import run_scenario
-    from scenarios.store import check_writable, write_result
+    from scenarios.store import check_writable, staging, write_result
     from scenarios.terminal import (
         ProgressBars,
         comparison_table,
@@ -33,8 +33,10 @@ def run(
 
     scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer)
     check_writable(out)
-    with ProgressBars() as progress:
-        result = run_scenario(scenario, cache=out, sweep=sweep, progress=progress)
+    with ProgressBars() as progress, staging(out) as part:
+        result = run_scenario(
+            scenario, cache=out, sweep=sweep, log_path=part / "log.parquet", progress=progress
+        )
         folder = write_result(out, scenario, result.metrics, result.points, result.log)
     tables = [comparison_table(scenario, result.points)]
     if has_loyalty(scenario.users):
