@@ -1,9 +1,8 @@
 """Run an ablation, or what is missing of it.
 
-Seed after seed, so that what is there early can be compared, every distinct pre-training is run once, then every
-cell. Each is a task of its own for a pool of processes,
-and leaves its file whole or not at all: the numbers depend neither on how many processes there are nor on
-when they were killed.
+Seed after seed, so that what is there early can be compared, every distinct pre-training is run once, then
+every cell. Each is a task of its own for a pool of processes, and leaves its file whole or not at all: the
+numbers depend neither on how many processes there are nor on when they were killed.
 """
 
 from __future__ import annotations
