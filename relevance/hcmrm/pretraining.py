@@ -30,6 +30,7 @@ from .losses import (
 )
 from .model import COSINE_SCALE, HCMRM, TextBatch
 from .pseudo_queries import draw_hard, draw_pseudo_queries, matching_pairs
+from .ranks import Ranks
 from .text import TokenTable, join_texts, token_ids, train_tokenizer
 
 if TYPE_CHECKING:
@@ -164,8 +165,16 @@ class MomentumEncoders:
 class Pretraining:
     """Draws the batches of the stage and adds up its losses."""
 
-    def __init__(self, model: HCMRM, texts: TrainingTexts, frames: FrameArray, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        model: HCMRM,
+        texts: TrainingTexts,
+        frames: FrameArray,
+        config: TrainConfig,
+        ranks: Ranks | None = None,
+    ) -> None:
         self.model, self.texts, self.frames, self.config = model, texts, frames, config
+        self.ranks = ranks or Ranks()
         self.device = model.no_frame.device
         # Of this stage alone; fine-tuning starts a head of its own, whatever its loss.
         self.pqvm_head = nn.Linear(model.pair_size, 1).to(self.device)
@@ -192,22 +201,25 @@ class Pretraining:
             self.slow.load_state(state["slow"])
 
     def loss(self, step: int, rng: np.random.Generator) -> Tensor:
-        """The loss of one step, with all weights: a scalar."""
-        c, model = self.config, self.model
+        """The loss of one step, with all weights: a scalar; of several processes, this one's share."""
+        c, model, ranks = self.config, self.model, self.ranks
         ads = rng.choice(self.texts.ads, c.align_batch, replace=False)
         frame = rng.integers(0, self.frames.shape[1], len(ads))
         order = np.argsort(ads)  # in the order of the file, which a memory map likes
         ads, frame = ads[order], frame[order]
-        pictures = torch.from_numpy(np.ascontiguousarray(self.frames[ads, frame])).to(self.device)[:, None]
-        text = to_device(self.texts.tables.pairs(None, ads, markers=False), self.device)
-        masked, hidden = _mask_words(text, c.mask_share, self.texts.tokenizer, rng)
-        row = torch.arange(len(ads), device=self.device)
+        own = ranks.mine(len(ads))
+        looked_at = np.ascontiguousarray(self.frames[ads[own], frame[own]])
+        pictures = torch.from_numpy(looked_at).to(self.device)[:, None]
+        every = to_device(self.texts.tables.pairs(None, ads, markers=False), self.device)
+        masked, hidden = _mask_words(every, c.mask_share, self.texts.tokenizer, rng)
+        text, masked, hidden = rows_of(every, own), rows_of(masked, own), hidden[own]
+        row = torch.arange(len(pictures), device=self.device)
         with autocast(self.device, c.bf16):
             visual = model.visual_tokens(pictures)
             words = model.word_logits(model.fuse(masked, visual, row)[hidden]).float()
             read = model.text_encoder(text)[:, 0].float()
         seen = class_tokens(model, visual, 1)[:, 0]
-        embedded = model.frame_embedding(seen), model.text_embedding(read)
+        embedded = ranks.joined(model.frame_embedding(seen)), ranks.joined(model.text_embedding(read))
         target = text.input_ids[hidden]
         bag = self.texts.bags[ads].to(self.device)
         alike = (bag @ bag.T) > 0
@@ -219,7 +231,8 @@ class Pretraining:
             if step == 0:
                 self.slow.model.load_state_dict(model.state_dict())  # the stage before has moved the words
             self.slow.follow(model)
-            slow_frames, slow_texts, slow_words = self.slow.read(pictures, text, masked, hidden, c.bf16)
+            *slow, slow_words = self.slow.read(pictures, text, masked, hidden, c.bf16)
+            slow_frames, slow_texts = map(ranks.gathered, slow)
             queued = self.texts.bags[self.slow.ads].to(self.device)
             again = torch.from_numpy(ads)[:, None] == self.slow.ads[None, :]
             weight = c.soft_weight * min(1.0, step / max(1, c.soft_ramp))
@@ -233,17 +246,20 @@ class Pretraining:
                 weight,
             )
             self.slow.push(slow_frames, slow_texts, ads)
+        loss = loss * ranks.share(len(target))
         if c.pqvm_weight:
             loss = loss + c.pqvm_weight * self._pseudo_query_loss(ads, rng)
         if not model.config.use_frames:
             return loss
         if c.itm_weight:
-            similarity = (embedded[0] @ embedded[1].T).detach()
-            loss = loss + c.itm_weight * self._hard_matching_loss(text, visual, similarity, alike, rng)
-        loss = loss + contrast + bag_of_words_loss(model.seen_words(visual), bag)
+            similarity = (embedded[0][own] @ embedded[1][own].T).detach()
+            matching = self._hard_matching_loss(text, visual, similarity, alike[own, own], rng)
+            loss = loss + c.itm_weight * ranks.share(len(visual)) * matching
+        read_off = bag_of_words_loss(model.seen_words(visual), bag[own])
+        loss = loss + contrast / ranks.count + read_off * ranks.share(int((bag[own].sum(dim=1) > 0).sum()))
         # What frames are held against: the words of ads that are not looked at.
         usual = bag_of_words_loss(model.seen_words(model.no_frame), bag.mean(dim=0, keepdim=True))
-        return loss + usual
+        return loss + usual / ranks.count
 
     def _hard_matching_loss(
         self, text: TextBatch, visual: Tensor, similarity: Tensor, alike: Tensor, rng: np.random.Generator
@@ -297,18 +313,24 @@ class Pretraining:
             dropped = drawn.words[query] if without_words[i] < c.pqvm_word_dropout else ()
             kept = [word for word in texts.sequences[ad] if word not in dropped]
             keywords.append(" ".join(kept) if without_text[i] >= c.pqvm_text_dropout else "")
+        own = self.ranks.mine(len(chosen))
+        kept_rows = np.flatnonzero((row >= own.start) & (row < own.stop))
+        share = self.ranks.share(len(kept_rows))
+        if not len(kept_rows):
+            return torch.zeros((), device=self.device)
+        row, match = row[kept_rows] - own.start, match[kept_rows]
         text = join_texts(
-            query_ids[which],
-            token_ids(texts.tokenizer, keywords, sizes.text_tokens),
+            query_ids[which[kept_rows]],
+            token_ids(texts.tokenizer, [keywords[i] for i in kept_rows], sizes.text_tokens),
             markers=sizes.match_markers,
         )
-        frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads[chosen]])).to(self.device)
+        frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads[chosen[own]]])).to(self.device)
         with autocast(self.device, self.config.bf16):
-            visual = self.model.visual_tokens(frames, torch.from_numpy(hidden).to(self.device))
+            visual = self.model.visual_tokens(frames, torch.from_numpy(hidden[own]).to(self.device))
             rows = torch.from_numpy(row).to(self.device)
             read = self.model.pair(to_device(text, self.device), visual, rows)
         logits = self.pqvm_head(read.float())[:, 0]
-        return matching_loss(logits, torch.from_numpy(match).to(self.device))
+        return share * matching_loss(logits, torch.from_numpy(match).to(self.device))
 
 
 def class_tokens(model: HCMRM, visual: Tensor, n_frames: int) -> Tensor:
@@ -317,6 +339,11 @@ def class_tokens(model: HCMRM, visual: Tensor, n_frames: int) -> Tensor:
         return visual.float()
     first = int(model.config.empty_token)
     return visual[:, first :: (visual.shape[1] - first) // n_frames].float()
+
+
+def rows_of(text: TextBatch, rows: slice) -> TextBatch:
+    """Some rows of the sequences."""
+    return TextBatch(*(part[rows] for part in text))
 
 
 def to_device(text: TextBatch, device: torch.device) -> TextBatch:

@@ -17,8 +17,10 @@ never stopped.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -34,6 +36,7 @@ from relevance.metrics import RelevanceMetrics, evaluate
 from .checkpoint import Checkpoint
 from .config import FUSIONS, HCMRMConfig
 from .losses import GRADE_HEADS
+from .ranks import Ranks
 from .scorer import HcmrmScorer
 from .state_file import read_state, write_state
 from .trainer import FINETUNE, STAGES, TEXT_SIZES, WORDS, InitError, Trainer
@@ -176,8 +179,12 @@ def train(
     device: str = "cpu",
     progress: Callable[[TrainProgress], None] = lambda _: None,
     save_every_s: float = 60.0,
+    ranks: Ranks | None = None,
 ) -> Checkpoint:
     """Train a model into the checkpoint `out`; a training that was stopped there goes on where it was.
+
+    Args:
+        ranks: the processes that train together; the first one validates, reports and writes.
 
     Raises:
         TrainError: a setting means nothing; `out` holds the state of a training with other settings; the
@@ -185,6 +192,12 @@ def train(
         CheckpointError: the checkpoint to start from is missing or damaged.
     """
     check_config(config)
+    ranks = ranks or Ranks()
+    if ranks.count > 1 and (config.loss == "ranknet" or config.align_batch % ranks.count):
+        raise TrainError(
+            f"{ranks.count} processes: they must divide align_batch, {config.align_batch}, and 'ranknet' "
+            "compares all pairs of a batch, so it needs one process"
+        )
     train_labels, validation_labels = data.labels.of("train"), data.labels.of("validation")
     reads_grades = {WORDS, FINETUNE} & set(config.stages)
     if reads_grades and not (len(train_labels) and len(validation_labels)):
@@ -196,7 +209,7 @@ def train(
         if foreign:
             raise TrainError(f"model.grade_tree {tree.branches}: the labels have the grade {foreign[0]}, too")
     try:
-        trainer = Trainer(data, train_labels, used_labels(train_labels, config), config, device)
+        trainer = Trainer(data, train_labels, used_labels(train_labels, config), config, device, ranks)
     except InitError as error:
         raise TrainError(str(error)) from error
     state_file = out / "training-state.safetensors"
@@ -220,6 +233,8 @@ def train(
     chosen = _validation_subset(validation_labels, config) if FINETUNE in config.stages else validation_labels
     for stage, step, steps, loss in trainer.steps():
         done = stage == FINETUNE and step == steps
+        if not ranks.first:
+            continue
         validation = None
         if stage == FINETUNE and (step % config.validate_every == 0 or done):
             scorer = HcmrmScorer(
@@ -250,11 +265,12 @@ def train(
                 "spent_s": spent + saved - started,
             }
             write_state(state_file, state)
-    if FINETUNE not in config.stages:
+    if FINETUNE not in config.stages and ranks.first:
         # Nothing was validated: what there is at the end is kept.
         spent += time.monotonic() - started
         record = {**asdict(config), "chosen_step": trainer.step, "seconds": round(spent), "log": log}
         trainer.checkpoint(record).save(out)
+    ranks.wait()
     return Checkpoint.load(out)
 
 
@@ -320,3 +336,39 @@ def _validation_subset(labels: Labels, config: TrainConfig) -> Labels:
     per_query = len(labels) / len(queries)
     kept = np.isin(labels.query, queries[: max(1, round(config.validation_pairs / per_query))])
     return Labels(labels.query[kept], labels.ad[kept], labels.grade[kept], labels.split[kept])
+
+
+def main() -> None:
+    """`accelerate launch -m relevance.hcmrm.train --corpus FOLDER --out FOLDER [--settings FILE.json]`.
+
+    The settings file holds fields of TrainConfig. Batch sizes are of all processes together.
+    """
+    from accelerate import Accelerator
+
+    parser = argparse.ArgumentParser(
+        prog="relevance.hcmrm.train", description="Train HCMRM on a corpus folder."
+    )
+    parser.add_argument("--corpus", type=Path, required=True, help="a corpus folder (relbid train --export)")
+    parser.add_argument("--out", type=Path, required=True, help="where the checkpoint goes")
+    parser.add_argument("--settings", type=Path, help="fields of TrainConfig, as a JSON object")
+    arguments = parser.parse_args()
+    accelerator = Accelerator()
+    ranks = Ranks(accelerator)
+
+    def report(at: TrainProgress) -> None:
+        if at.step % max(1, at.steps // 20) == 0 or at.step == at.steps:
+            print(f"{at.stage} {at.step}/{at.steps}: loss {at.loss:.6f}", file=sys.stderr, flush=True)
+
+    try:
+        given = (
+            {} if arguments.settings is None else json.loads(arguments.settings.read_text(encoding="utf-8"))
+        )
+        config = replace(TrainConfig(), **given)
+        data = LabelledCorpus.load(arguments.corpus)
+        train(data, arguments.out, config, device=str(accelerator.device), progress=report, ranks=ranks)
+    except (ValueError, TypeError, OSError) as error:
+        parser.exit(2, f"relevance.hcmrm.train: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

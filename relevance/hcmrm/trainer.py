@@ -21,6 +21,7 @@ from .config import HCMRMConfig
 from .losses import bag_of_words_loss, clamp_temperature, shuffled_loss
 from .model import HCMRM
 from .pretraining import Pretraining, TrainingTexts, autocast, to_device
+from .ranks import Ranks
 from .tree import FOUR_GRADES, GradeTree
 
 if TYPE_CHECKING:
@@ -40,10 +41,16 @@ class Trainer:
     """Model, optimiser and moving average, and the stages as one stream of steps."""
 
     def __init__(
-        self, data: LabelledCorpus, pool: Labels, labels: Labels, config: TrainConfig, device: str
+        self,
+        data: LabelledCorpus,
+        pool: Labels,
+        labels: Labels,
+        config: TrainConfig,
+        device: str,
+        ranks: Ranks | None = None,
     ) -> None:
         """`pool`: all training pairs, whose texts may be read; `labels`: those whose grades are used."""
-        self.config, self.device = config, torch.device(device)
+        self.config, self.device, self.ranks = config, torch.device(device), ranks or Ranks()
         tree = GradeTree.for_grades(np.unique(pool.grade).tolist())
         known = {} if tree == FOUR_GRADES else {"grade_tree": tree.branches}
         start = Checkpoint.load(Path(config.init)) if config.init else None
@@ -72,7 +79,7 @@ class Trainer:
             _check_fit(start, self.texts, self.frames, config.init)
             _start_from(self.model, start.model, config.init)
         self.model.to(self.device)  # type: ignore[arg-type]
-        self.pretraining = Pretraining(self.model, self.texts, self.frames, config)
+        self.pretraining = Pretraining(self.model, self.texts, self.frames, config, self.ranks)
         self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.stage, self.step = WORDS, 0
         self.optimizer = self._optimizer(config.word_rate)
@@ -101,13 +108,14 @@ class Trainer:
                 self.optimizer.zero_grad(set_to_none=True)
                 loss = loss_of(rng)
                 loss.backward()
+                self.ranks.sum_gradients(self._parameters())
                 torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
                 self.optimizer.step()
                 if c.learn_temperature and self.model.temperature is not None:
                     clamp_temperature(self.model.temperature)
                 self.step += 1
                 self._update_average()
-                yield stage, self.step, steps, float(loss.detach())
+                yield stage, self.step, steps, float(self.ranks.summed(loss))
 
     def checkpoint(self, training: dict[str, Any]) -> Checkpoint:
         """The moving average as a model of its own, with what it needs to read texts."""
@@ -137,7 +145,9 @@ class Trainer:
     def _word_loss(self, rng: np.random.Generator) -> Tensor:
         labels = self.groups.labels
         pair = rng.integers(0, len(labels), self.config.word_batch)
-        return self._topic_loss(labels.query[pair], labels.ad[pair], labels.grade[pair])
+        pair = pair[self.ranks.mine(len(pair))]
+        share = self.ranks.share(len(pair))
+        return share * self._topic_loss(labels.query[pair], labels.ad[pair], labels.grade[pair])
 
     def _topic_loss(self, query: IntArray, ad: IntArray, grade: IntArray) -> Tensor:
         query_ids, keyword_ids = self.texts.tables.query[query], self.texts.tables.keywords[ad]
@@ -156,7 +166,6 @@ class Trainer:
         row, pair = self.groups.draw(ads, c.pairs_per_ad, np.array(c.first_mix if early else c.mix), rng)
         query, grade = self.groups.labels.query[pair], self.groups.labels.grade[pair]
 
-        frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads])).to(self.device)
         hidden_frames = rng.random(len(ads)) < c.frame_dropout
         hidden_words = (rng.random(len(pair)) < c.keyword_dropout) & ~hidden_frames[row]
         if not self.model.config.use_frames:
@@ -164,6 +173,12 @@ class Trainer:
         if not self.model.config.use_keywords:
             hidden_words[:] = True
             hidden_frames[:] = False
+        own = self.ranks.mine(len(ads))
+        ads, hidden_frames = ads[own], hidden_frames[own]
+        kept = (row >= own.start) & (row < own.stop)
+        query, grade, hidden_words, row = query[kept], grade[kept], hidden_words[kept], row[kept] - own.start
+        share = self.ranks.share(len(row))
+        frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads])).to(self.device)
         markers = self.model.config.match_markers
         text = self.texts.tables.pairs(query, ads[row], markers=markers, without_keywords=hidden_words)
         with autocast(self.device, c.bf16):
@@ -176,6 +191,7 @@ class Trainer:
             loss = loss + c.shuffle_weight * self._shuffled_loss(query[whole], row[whole], ads, visual, rng)
         if c.topic_weight:
             loss = loss + c.topic_weight * self._topic_loss(query, ads[row], grade)
+        loss = loss * share
         if c.word_weight and self.model.config.use_frames:
             bag = torch.zeros(len(ads), len(self.texts.tokenizer), device=self.device)
             strong = grade == 3
@@ -185,7 +201,8 @@ class Trainer:
                 torch.ones(()),
             )
             bag[:, self.texts.tokenizer.all_special_ids] = 0.0
-            loss = loss + c.word_weight * bag_of_words_loss(self.model.seen_words(visual), bag)
+            named = self.ranks.share(int((bag.sum(dim=1) > 0).sum()))
+            loss = loss + c.word_weight * named * bag_of_words_loss(self.model.seen_words(visual), bag)
         return loss
 
     def _shuffled_loss(
