@@ -7,11 +7,16 @@ that words of one phrase stay together and a repeated word stays repeated.
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, ClassVar, Protocol
+
+from .errors import PluginError
 
 
 class KeywordExtractor(Protocol):
@@ -34,35 +39,81 @@ class KeywordExtractor(Protocol):
         ...
 
 
+def split_words(text: str) -> list[str]:
+    """Lower-case words between spaces."""
+    return text.lower().split()
+
+
+def split_characters(text: str) -> list[str]:
+    """As `split_words`, but scripts without spaces (Chinese, Japanese) in overlapping pairs of characters.
+
+    Pairs need no dictionary, and most Chinese words have two characters.
+    """
+    units: list[str] = []
+    for run in _RUNS.findall(text.lower()):
+        pairs = len(run) > 1 and _NO_SPACES.match(run)
+        units += [run[i : i + 2] for i in range(len(run) - 1)] if pairs else [run]
+    return units
+
+
+def split_jieba(text: str) -> list[str]:
+    """Words as jieba's dictionary finds them in Chinese.
+
+    Raises:
+        PluginError: jieba is not installed.
+    """
+    try:
+        import jieba
+    except ImportError as error:
+        raise PluginError("keyword extractor 'jieba': needs jieba; pip install 'relbid[chinese]'") from error
+    jieba.setLogLevel(logging.WARNING)
+    return [word for word in jieba.lcut(text.lower()) if not word.isspace()]
+
+
+_SCRIPTS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Kana and Han characters."""
+_NO_SPACES = re.compile(f"[{_SCRIPTS}]")
+_RUNS = re.compile(f"[{_SCRIPTS}]+|[^\\s{_SCRIPTS}]+")
+
+SPLITTERS: Mapping[str, Callable[[str], list[str]]] = {
+    "tfidf": split_words,
+    "characters": split_characters,
+    "jieba": split_jieba,
+}
+"""Ways to find the words of a text, by the names of the extractors that count them."""
+
+
 @dataclass(frozen=True, slots=True)
 class TfIdfKeywords:
     """Keep the words with the largest term frequency x inverse document frequency.
 
     Attributes:
+        name: a name in SPLITTERS, how the words of a text are found.
         idf: word -> ln((1 + N) / (1 + document frequency)) + 1, from the N texts of a training corpus.
         unseen: the same for a word that none of those texts has.
         n_words: how many different words to keep.
         n_tokens: the longest sequence, repetitions counted.
     """
 
-    name: ClassVar[str] = "tfidf"
-
     idf: Mapping[str, float]
     unseen: float
     n_words: int = 10
     n_tokens: int = 14
+    name: str = "tfidf"
 
     @staticmethod
-    def fit(texts: Iterable[str], n_words: int = 10, n_tokens: int = 14) -> TfIdfKeywords:
+    def fit(
+        texts: Iterable[str], n_words: int = 10, n_tokens: int = 14, name: str = "tfidf"
+    ) -> TfIdfKeywords:
         """Count in how many of the texts each word occurs."""
-        documents = [set(text.lower().split()) for text in texts]
+        documents = [set(SPLITTERS[name](text)) for text in texts]
         frequency = Counter(word for words in documents for word in words)
         n = len(documents)
         idf = {word: math.log((1 + n) / (1 + count)) + 1.0 for word, count in sorted(frequency.items())}
-        return TfIdfKeywords(idf, math.log(1 + n) + 1.0, n_words, n_tokens)
+        return TfIdfKeywords(idf, math.log(1 + n) + 1.0, n_words, n_tokens, name)
 
     def words(self, text: str) -> list[str]:
-        return text.lower().split()
+        return SPLITTERS[self.name](text)
 
     def as_dict(self) -> dict[str, Any]:
         words = {word: round(value, 4) for word, value in self.idf.items()}
@@ -88,7 +139,7 @@ class RawText:
     n_tokens: int = 96
 
     def words(self, text: str) -> list[str]:
-        return text.lower().split()
+        return split_words(text)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -98,15 +149,20 @@ class RawText:
 
 
 EXTRACTORS: Mapping[str, Callable[..., KeywordExtractor]] = {
-    TfIdfKeywords.name: TfIdfKeywords,
+    **{name: partial(TfIdfKeywords, name=name) for name in SPLITTERS},
     RawText.name: RawText,
 }
-"""Extractors by the name that a checkpoint's keywords.json gives them."""
+"""Extractors by the name that a checkpoint's keywords.json gives them: TF-IDF of words, of pairs of
+characters or of jieba's words, and the raw text."""
 
 
 def fit_extractor(name: str, texts: Iterable[str]) -> KeywordExtractor:
-    """The extractor of that name in EXTRACTORS, fitted to the texts of a training corpus."""
-    return RawText() if name == RawText.name else TfIdfKeywords.fit(texts)
+    """The extractor of that name in EXTRACTORS, fitted to the texts of a training corpus.
+
+    Raises:
+        PluginError: it needs a package that is not installed.
+    """
+    return RawText() if name == RawText.name else TfIdfKeywords.fit(texts, name=name)
 
 
 def extractor_from(stored: Mapping[str, Any]) -> KeywordExtractor:
@@ -117,7 +173,7 @@ def extractor_from(stored: Mapping[str, Any]) -> KeywordExtractor:
         TypeError: what it is made from does not fit it.
     """
     settings = dict(stored)
-    name = settings.pop("extractor", TfIdfKeywords.name)
+    name = settings.pop("extractor", "tfidf")
     if name not in EXTRACTORS:
         raise ValueError(f"keyword extractor '{name}': there is no such, only {', '.join(EXTRACTORS)}")
     return EXTRACTORS[name](**settings)

@@ -20,8 +20,8 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from relevance.calibration import FITS, Calibration, calibration_from
-from relevance.errors import CheckpointError
-from relevance.keywords import KeywordExtractor, extractor_from
+from relevance.errors import CheckpointError, PluginError
+from relevance.keywords import EXTRACTORS, KeywordExtractor, extractor_from
 
 from .config import HCMRMConfig
 from .model import HCMRM
@@ -100,7 +100,7 @@ class Checkpoint:
             model = HCMRM(config)
             weights = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
             model.load_state_dict(weights, strict=True)
-            keywords = extractor_from(json.loads((folder / KEYWORDS).read_text(encoding="utf-8")))
+            keywords = _read_keywords(folder / KEYWORDS)
             training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
             tokenizer = wrap_tokenizer(_read_tokenizer(folder / TOKENIZER))
             calibration = _read_calibration(folder / CALIBRATION)
@@ -149,6 +149,27 @@ def _read_tokenizer(path: Path) -> Tokenizer:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers library raises nothing more specific
         raise ValueError(f"{path.name}: {error}") from error
+
+
+def _read_keywords(path: Path) -> KeywordExtractor:
+    """The extractor that the checkpoint was trained with: no other reads the texts as the weights know them.
+
+    Raises:
+        CheckpointError: this version has no such extractor, or it needs a package that is not installed.
+    """
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    name = stored.get("extractor", "tfidf")
+    if name not in EXTRACTORS:
+        raise CheckpointError(
+            f"{path}: keyword extractor '{name}': there is no such, only {', '.join(EXTRACTORS)}; "
+            "the checkpoint comes from another version"
+        )
+    extractor = extractor_from(stored)
+    try:
+        extractor.words("")
+    except PluginError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return extractor
 
 
 def _read_calibration(path: Path) -> dict[str, Calibration]:

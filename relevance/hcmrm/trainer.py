@@ -32,6 +32,8 @@ IntArray = NDArray[np.int64]
 STAGES = WORDS, ALIGN, FINETUNE = "words", "align", "finetune"
 TEXT_SIZES: Mapping[str, Mapping[str, int]] = {
     "tfidf": {},
+    "characters": {},
+    "jieba": {},
     "raw": {"text_tokens": 96, "max_positions": 128},
 }
 """Ways to read an ad's text, `relevance.keywords.EXTRACTORS`, and the sizes that they need."""

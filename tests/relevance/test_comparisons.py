@@ -118,7 +118,7 @@ def test_a_checkpoint_without_the_name_of_an_extractor_is_tfidf() -> None:
     stored = fitted.as_dict()
     assert isinstance(extractor_from(stored), TfIdfKeywords)
     assert extractor_from({"extractor": "tfidf", **stored})("a red mug") == fitted("a red mug")
-    with pytest.raises(ValueError, match="keyword extractor 'yake': there is no such, only tfidf, raw"):
+    with pytest.raises(ValueError, match="keyword extractor 'yake': there is no such, only tfidf, char"):
         extractor_from({"extractor": "yake"})
 
 
