@@ -102,7 +102,9 @@ class Measured:
         whole = _numbers({name: found[name] for name in ("metrics", "market", "cost")})
         return Measured(
             Cell(cell["settings"], int(cell["seed"]), tuple(cell["splits"])),
-            *(str(found[name]) for name in ("scenario", "corpus", "code")),
+            str(found["scenario"]),
+            str(found["corpus"]),
+            str(found["code"]),
             dict(found["defaults"]),
             **whole,
         )

@@ -204,14 +204,14 @@ def _entry(value: FloatArray, pair: tuple[FloatArray, ...] | None, unit: str) ->
     reference, own = reference[whole], own[whole]
     if not own.size:
         return text
-    value, low, high = t_interval(own - reference, CONFIDENCE)
+    mean, low, high = t_interval(own - reference, CONFIDENCE)
     if unit == "change":
         scale = abs(float(reference.mean()))
         if not scale:
             return text
-        value /= scale
+        mean /= scale
         low, high = fieller_interval(own - reference, reference, CONFIDENCE)
-    difference = _difference(value, unit)
+    difference = _difference(mean, unit)
     if math.isnan(low):
         return f"{text}<br>{difference}"
     difference += f" [{_difference(low, unit)}, {_difference(high, unit)}]"
