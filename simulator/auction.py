@@ -288,14 +288,18 @@ def _places(ranking: AnyArray, score: AnyArray) -> AnyArray:
 
     Column 0 stands in for nobody, and what is read of it is masked.
     """
-    xp = array_namespace(ranking)
     *rows, k = score.shape
+    if isinstance(ranking, np.ndarray):  # the same without array_namespace, which takes as long as the rest
+        return np.maximum(ranking, 0) + np.arange(0, prod(rows) * k, k).reshape(*rows, 1)
+    xp = array_namespace(ranking)
     start = xp.arange(0, prod(rows) * k, k, device=device(ranking))
     return xp.clip(ranking, min=0) + xp.reshape(start, (*rows, 1))
 
 
 def _at(values: AnyArray, place: AnyArray) -> AnyArray:
     """Values F[..., K] at places I[..., S]: what take_along_axis gives, five times as fast."""
+    if isinstance(values, np.ndarray):
+        return values.reshape(-1).take(place)
     xp = array_namespace(values)
     return xp.reshape(xp.take(xp.reshape(values, (-1,)), xp.reshape(place, (-1,)), axis=0), place.shape)
 
