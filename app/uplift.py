@@ -77,8 +77,8 @@ def _offer(opened: Opened) -> None:
     name = in_words(opened.setting, scorer_style(opened.setting.scorer).label)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
-            "In brackets: 95% intervals of the mean over the days, on each of which both rankings meet the same "
-            "queries and luck."
+            "In brackets: 95% intervals of the mean over the days, on each of which both rankings meet the "
+            "same queries and luck."
         )
         st.button(
             f"The same on {WHOLE_DAYS} whole days",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,25 +25,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
-PATIENCE_MS = 60_000
-
-
-def _missing() -> str | None:
-    if find_spec("playwright") is None:
-        return "playwright is not installed: pip install -e '.[browser]'"
-    if server.chromium() is None:
-        return "no chromium: apt-get install chromium"
-    return None
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if reason := _missing():
-        if os.environ.get("RELBID_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"RELBID_REQUIRE_BROWSER=1, but {reason}")
-        pytest.skip(reason)
-    with server.browser() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +41,6 @@ def address(chromium: Browser, results: Path, tiny_scenario: Scenario) -> Iterat
     write_experiment(root, run_experiment(load_experiment(plan)))
     with server.dashboard(root) as found:
         yield found
-
-
-@pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
-    found = chromium.new_page(viewport={"width": 1440, "height": 1000}, accept_downloads=True)
-    found.set_default_timeout(PATIENCE_MS)
-    yield found
-    found.close()
 
 
 def revenue(page: Page) -> str:
