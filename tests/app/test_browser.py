@@ -185,7 +185,7 @@ def test_an_experiment_is_looked_at_and_its_replicates_taken_away(
 @pytest.mark.parametrize("width", [1440, 800])
 def test_nothing_is_wider_than_the_page(page: Page, address: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
-    for path in ("", "/inspector", "/market", "/formula", "/experiments"):
+    for path in ("", "/inspector", "/market", "/formula", "/experiments", "/sweeps"):
         open_page(page, address + path)
         overflow = page.get_by_test_id("stMain").evaluate("main => main.scrollWidth - main.clientWidth")
         assert overflow <= 0

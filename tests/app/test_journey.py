@@ -1,4 +1,4 @@
-"""The whole way of a new user, in a real chromium: from the first page to a file that the command line runs."""
+"""The whole way of a new user, in a real chromium: from the first page to a file that relbid runs."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 SLOW = """\
-# Twelve points of a market that takes its time.
+# Fourteen points of a market that takes its time.
 schema: 1
 name: slow
 scenario: small.yaml
-common: {traffic.n_queries: 20000}
-over: {fusion.relevance: [0, 0.4, 0.8, 1.2, 1.6, 2], scorer: [bm25, oracle]}
+common: {traffic.n_queries: 40000}
+over: {fusion.relevance: [0, 0.3, 0.6, 0.9, 1.2, 1.5, 2], scorer: [bm25, oracle]}
 seeds: [3]
 """
 
@@ -102,8 +102,8 @@ def test_from_the_first_page_to_the_same_figures_in_a_terminal(
     page.get_by_text("With BM25 at exponent 0.5,").wait_for()
     server.wait_until_drawn(page)
     shown = revenue(page), card(page, "Irrelevant share"), card(page, "Click-through rate")
-    assert page.get_by_text("On 6 further days of 2,000 queries each").is_visible()
-    interval = page.get_by_text("On 6 further days").inner_text()
+    interval = page.locator("p").filter(has_text="On 6 further days").inner_text()
+    assert interval.startswith("On 6 further days of 2,000 queries each, against no relevance: ")
     assert re.search(r"revenue [+-]\d+\.\d% \[[+-]\d+\.\d%, [+-]\d+\.\d%\]", interval)
 
     page.get_by_role("link", name="Auction inspector").click()
@@ -171,22 +171,22 @@ def test_a_sweep_is_started_left_stopped_continued_and_a_point_of_it_taken_away(
     with server.dashboard(root, cwd=tmp_path) as address:
         page.goto(f"{address}/sweeps")
         choose(page, "Sweep file", "slow.yaml")
-        page.get_by_text("Twelve points of a market that takes its time.").wait_for()
+        page.get_by_text("Fourteen points of a market that takes its time.", exact=True).wait_for()
         page.get_by_role("button", name="Start", exact=True).click()
         page.get_by_text(f"Sweep {folder.name}").wait_for()
         page.goto("about:blank")  # the page is closed; nobody looks
 
         page.goto(f"{address}/sweeps")  # and somebody comes back
-        page.get_by_text(re.compile(r"^[1-9]\d* of 12$")).wait_for()
+        page.get_by_text(re.compile(r"^[1-9]\d* of 14$")).wait_for()
         page.get_by_role("button", name="Stop").click()
-        page.get_by_text(re.compile(r"^Half-finished: \d+ of 12 simulations done")).wait_for()
+        page.get_by_text(re.compile(r"^Half-finished: \d+ of 14 simulations done")).wait_for()
         server.wait_until_drawn(page)
         kept = {path.name: path.stat().st_mtime_ns for path in (root / ".cache/replicates").glob("*.json")}
-        assert 0 < len(kept) < 12
+        assert 0 < len(kept) < 14
 
         page.get_by_role("button", name="Go on with it").click()
-        page.get_by_text("Finished: 12 of 12 simulations done").wait_for()
-        page.get_by_text("12 of 12 points so far").wait_for()
+        page.get_by_text("Finished: 14 of 14 simulations done").wait_for()
+        page.get_by_text("14 of 14 points so far").wait_for()
         server.wait_until_drawn(page)
         assert all((root / ".cache/replicates" / name).stat().st_mtime_ns == at for name, at in kept.items())
 
