@@ -113,7 +113,7 @@ def sensitivities(found: Sequence[Sensitivity]) -> go.Figure:
             x=known,
             y=[short_field(one.field) for one in own],
             orientation="h",
-            name=metric_name(metric),
+            name=headline(metric),
             marker={
                 "color": LINE_COLOURS[number % len(LINE_COLOURS)],
                 "pattern": {"shape": ["" if one.ordered else "/" for one in own]},

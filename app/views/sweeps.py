@@ -54,7 +54,8 @@ def _folders() -> dict[str, Path]:
     """Sweeps by their names: those that have no folder yet, or could not begin, and those that have one."""
     root = session.results_root()
     stored = {folder.name: folder for folder in session.stored_sweeps()}
-    begun = [job for job in jobs.all_jobs(root) if job.kind == "sweep" and job.subject not in stored]
+    begun = [job for job in jobs.all_jobs(root) if job.kind == "sweep"]
+    begun = [job for job in begun if job.subject not in stored and Path(job.subject).name == job.subject]
     return {job.subject: root / "sweeps" / job.subject for job in begun} | stored
 
 
@@ -244,7 +245,10 @@ def _best(found: SweepResult) -> None:
         st.download_button(
             "These points (CSV)", best.write_csv(), "best-points.csv", "text/csv", icon=":material/download:"
         )
-    st.caption(f"By {metric_name(gain).lower()}, the best first; ± is the standard error over the seeds.")
+    st.caption(
+        f"By {metric_name(gain).lower()}, the best first; ± is the standard error over the seeds, "
+        "most of which is how days differ: all points have the same days."
+    )
 
 
 def _what_moves_what(found: SweepResult) -> None:
