@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +50,14 @@ def test_the_interval_is_that_of_the_days_of_further_seeds(
     prepared = prepare(tiny_scenario, cache=results)
     scores = {name: relevance_of(prepared, name, cache=results) for name in ("none", "bm25")}
     days = range(tiny_scenario.seed + 1, tiny_scenario.seed + 1 + session.DAYS)
+
+    def revenue_of(scorer: str, fields: dict[str, object]) -> float:
+        return settle(prepared, scores[scorer], {"sweep": None, **fields}).metrics["revenue_rpm"]
+
     revenue = [
-        np.array([settle(prepared, scores[name], {"sweep": None, "seed": day, **fields}).metrics["revenue_rpm"]
-                  for day in days])
-        for name, fields in (("none", {}), ("bm25", {"fusion.relevance": 2.0}))
-    ]  # fmt: skip
+        np.array([revenue_of(scorer, {"seed": day, **fields}) for day in days])
+        for scorer, fields in (("none", {}), ("bm25", {"fusion.relevance": 2.0}))
+    ]
     change = compare(*revenue).change
     expected = f"revenue {change.value:+.1%} [{change.t_low:+.1%}, {change.t_high:+.1%}]"
     assert (
@@ -70,16 +74,19 @@ def test_a_sentence_of_days_without_ads_says_nothing_false() -> None:
 
 
 def test_whole_days_are_an_experiment_of_its_own(
-    dashboard: AppTest, tiny_scenario: Scenario, results: Path, monkeypatch: pytest.MonkeyPatch
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    root = tmp_path / "results"
+    shutil.copytree(results, root)
+    monkeypatch.setenv("RELBID_RESULTS", str(root))
     monkeypatch.setenv("PYTHONPATH", str(Path(MAIN).parents[1]))
-    at = dashboard.run()
+    at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
     at.selectbox(key="scorer").set_value("bm25")
     at.slider(key="threshold").set_value(0.3).run()
     button = next(button for button in at.button if button.label == "The same on 10 whole days")
     button.click().run()
     assert not at.exception
-    job = jobs.latest(results, "experiment")
+    job = jobs.latest(root, "experiment")
     assert job is not None
     outcome = until_ended(job)
     assert outcome.state == "done", outcome.message
