@@ -349,6 +349,8 @@ def _scored(
     if scorer == "bm25":
         table = ScoreTable.build(query, ad, score_pairs(Bm25Scorer(corpus), query, ad, scorer))
     else:
+        if progress is not None:
+            progress(0, query.size)  # importing torch and loading the model take their time, too
         from relevance.hcmrm import HcmrmScorer  # imports torch
         from relevance.hcmrm.device import use_device
 
