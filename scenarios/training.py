@@ -34,20 +34,30 @@ MODALITIES: Mapping[str, dict[str, bool]] = {
 """What a model may look at, as differences from the default model."""
 
 
-def training_corpus(cache: Path, progress: Progress | None = None) -> LabelledCorpus:
+def training_corpus(
+    cache: Path, progress: Progress | None = None, config: WorldConfig | None = None
+) -> LabelledCorpus:
     """The embedded world's graded corpus, drawn once and then read from `<cache>/.cache`.
+
+    Args:
+        config: of the world; the default one.
 
     Raises:
         StoreError: it cannot be written.
     """
-    config = WorldConfig()
-    folder = cache / FOLDER / f"corpus-{world_hash(config, 'all')}"
+    config = config or WorldConfig()
+    folder = corpus_folder(cache, config)
     if not folder.is_dir():
-        export_corpus(folder, progress)
+        export_corpus(folder, progress, config)
     return LabelledCorpus.load(folder)
 
 
-def export_corpus(folder: Path, progress: Progress | None = None) -> None:
+def corpus_folder(cache: Path, config: WorldConfig) -> Path:
+    """Where a world's graded corpus is kept."""
+    return cache / FOLDER / f"corpus-{world_hash(config, 'all')}"
+
+
+def export_corpus(folder: Path, progress: Progress | None = None, config: WorldConfig | None = None) -> None:
     """Write the graded corpus as a folder that a machine without the simulator can train on.
 
     Raises:
@@ -59,7 +69,7 @@ def export_corpus(folder: Path, progress: Progress | None = None) -> None:
             progress("drawing key frames", done, total)
 
     with whole_folder(folder) as part:
-        labelled_corpus(WorldConfig(), progress=report).save(part)
+        labelled_corpus(config or WorldConfig(), progress=report).save(part)
 
 
 def train_model(
