@@ -33,7 +33,10 @@ from scenarios.sweeps import engine
 from scenarios.sweeps.folder import read_status
 from tests.scenarios.test_cli import REPOSITORY
 
-SWEEP = "schema: 1\nname: swept\nscenario: tiny.yaml\nover: {fusion.relevance: [0.5, 1], scorer: [none, oracle]}\n"
+SWEEP = (
+    "schema: 1\nname: swept\nscenario: tiny.yaml\n"
+    "over: {fusion.relevance: [0.5, 1], scorer: [none, oracle]}\n"
+)
 EXPERIMENT = (
     "schema: 1\nname: compared\nscenario: tiny.yaml\nbaseline: A\n"
     "arms: {A: {fusion.relevance: 0.5}, B: {fusion.relevance: 2}}\nseeds: 12\n"
@@ -95,7 +98,7 @@ def test_killed_at_random_moments_a_command_goes_on_to_the_same_bytes(files, com
         else:
             result = run_experiment(load_experiment(file), cache=Path("undisturbed"))
             undisturbed = write_experiment(Path("undisturbed"), result)
-    assert content(folder) == content(undisturbed)
+        assert content(folder) == content(undisturbed)
 
 
 TRAIN = """
@@ -108,7 +111,7 @@ from relevance.hcmrm.train import TrainConfig, train
 
 torch.set_num_threads(1)
 sizes = dict(hidden_size=16, num_heads=2, visual_layers=1, text_layers=1, fusion_layers=1,
-             intermediate_size=16, embed_dim=8, conv_stem=(4, 4, 4, 4))
+             intermediate_size=16, embed_dim=8, conv_stem=(4, 4, 4, 16))
 config = TrainConfig(word_steps=20, align_steps=8, finetune_steps=24, validate_every=8, validation_pairs=200,
                      align_batch=8, ads_per_step=4, model=sizes)
 train(LabelledCorpus.load(Path(sys.argv[1])), Path(sys.argv[2]), config, save_every_s=0.0,
@@ -147,8 +150,8 @@ def test_a_training_that_is_killed_goes_on_to_the_same_weights(corpus, tmp_path)
     process.communicate()
     state = tmp_path / "killed" / "training-state.safetensors"
     assert state.is_file()
-    again, _ = (process := training("killed")).communicate(timeout=300)
-    assert process.returncode == 0
+    again, err = (process := training("killed")).communicate(timeout=300)
+    assert process.returncode == 0, err
     assert len(again.splitlines()) < 52, "it goes on where it was"
     steps, err = whole.communicate(timeout=300)
     assert whole.returncode == 0, err
@@ -184,10 +187,9 @@ def small_disk(tmp_path):
     def leave(free: int) -> None:
         filler = disk / "filler"
         filler.unlink(missing_ok=True)
-        with filler.open("wb") as file, contextlib.suppress(OSError):
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(b"x" * 4096)
-                file.flush()
         os.truncate(filler, max(0, filler.stat().st_size - free))
 
     try:
@@ -342,7 +344,7 @@ def hungry(how):
     if how == 1 and in_worker:
         os.kill(os.getpid(), signal.SIGKILL)  # what the kernel does to the greediest
     if how == 2 and in_worker:
-        np.ones(2**60)
+        np.ones(2**50)
     return Product()
 """
 
