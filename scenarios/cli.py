@@ -67,6 +67,9 @@ def main() -> None:
     sys.path.insert(0, "")
     try:
         app()
+    except MemoryError as error:
+        print(f"relbid: not enough memory ({error}); take fewer queries, candidates or ads", file=sys.stderr)
+        sys.exit(2)
     except Exception as error:
         if isinstance(error, _user_errors()):
             print(f"relbid: {error}", file=sys.stderr)
