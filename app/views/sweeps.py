@@ -186,10 +186,11 @@ def _results(folder: Path, running: bool) -> None:
             st.info("It has no finished points. Go on with it, or choose another sweep above.")
         return
     gain, _ = found.sweep.file.objectives
-    seeds = len(found.sweep.seeds)
+    seeds, least = len(found.sweep.seeds), int(found.points["seeds"].to_numpy().min())
     st.caption(
         f"{len(found.points):,} of {len(found.sweep.points):,} points so far, the mean over "
-        f"{seeds} seed{'s' * (seeds > 1)} each. Scenario {found.sweep.scenario.name}, "
+        f"{'up to ' * (least < seeds)}{seeds} seed{'s' * (seeds > 1)} each. Scenario "
+        f"{found.sweep.scenario.name}, "
         f"{found.sweep.file.method.replace('_', ' ')}."
     )
     bound = st.session_state.setdefault(BOUND, 2.0)
