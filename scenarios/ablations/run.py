@@ -1,8 +1,8 @@
 """Run an ablation, or what is missing of it.
 
-Every distinct pre-training is run once, then every cell. Each is a task of its own for a pool of processes,
-and leaves its file whole or not at all: the numbers depend neither on how many processes there are nor on
-when they were killed.
+Seed after seed, so that what is there early can be compared, every distinct pre-training is run once, then
+every cell. Each is a task of its own for a pool of processes, and leaves its file whole or not at all: the
+numbers depend neither on how many processes there are nor on when they were killed.
 """
 
 from __future__ import annotations
@@ -74,11 +74,16 @@ def run_ablation(
             note.unlink()
         shared = share(ablation, out, progress)
         tasks = missing_tasks(ablation, shared)
-        needed = {task.weights: replace(task, out=None) for task in tasks if task.weights is not None}
         run = _Run(folder, workers, report, clock)
-        unmade = [task for weights, task in needed.items() if not weights.exists()]
-        run.work("pre-trainings", unmade, len(needed))
-        return run.work("cells", tasks, len(cells_of(ablation)))
+        failed = 0
+        for seed in dict.fromkeys(task.cell.seed for task in tasks):
+            of_seed = [task for task in tasks if task.cell.seed == seed]
+            needed = {task.weights: replace(task, out=None) for task in of_seed if task.weights is not None}
+            unmade = [task for weights, task in needed.items() if not weights.exists()]
+            run.work(f"pre-trainings of seed {seed}", unmade, len(needed))
+            total = sum(cell.seed == seed for cell in cells_of(ablation))
+            failed += run.work(f"cells of seed {seed}", of_seed, total)
+        return failed
 
 
 @dataclass(frozen=True, slots=True)

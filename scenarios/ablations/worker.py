@@ -8,7 +8,6 @@ of one thread each do more than one of two.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from pydantic import JsonValue
 import relevance
 import simulator
 from relevance.corpus import LabelledCorpus
+from relevance.errors import CheckpointError
 from scenarios.ablations.cells import Cell, Measured, digest_of_scenario, every_setting
 from scenarios.ablations.measures import Slices, measure
 from scenarios.ablations.schema import train_config
@@ -60,9 +60,9 @@ class Task:
 
 def worker() -> Callable[[Task], None]:
     """A function of tasks that keeps what it has loaded last."""
-    import torch
+    from relevance.hcmrm.device import use_device
 
-    torch.set_num_threads(1)
+    use_device("cpu", threads=1)
     loaded: dict[Shared, _Loaded] = {}
 
     def do(task: Task) -> None:
@@ -92,62 +92,49 @@ class _Loaded:
 
 def pretrain(cell: Cell, data: LabelledCorpus, weights: Path) -> None:
     """Run the stages before fine-tuning alone, and keep what they have learnt."""
-    import torch
+    from relevance.hcmrm.pretrained import save_weights
 
     began = time.process_time()
     trainer = _trainer({**cell.pretraining(), "finetune_steps": 0}, cell.seed, data)
     for _ in trainer.steps():
         pass
-    state = {"model": trainer.model.state_dict(), "seconds": time.process_time() - began}
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    part = weights.with_name(f".writing-{weights.name}-{os.getpid()}")
-    torch.save(state, part)
-    part.replace(weights)
+    save_weights(trainer, weights, time.process_time() - began)
 
 
-def finetune(cell: Cell, data: LabelledCorpus, weights: Path | None) -> Trainer:
+def finetune(cell: Cell, data: LabelledCorpus, weights: Path | None) -> tuple[Trainer, float]:
     """Train a cell on its labels, from its pre-trained weights where it has any.
 
+    Returns:
+        The finished training, and the seconds that the weights took.
+
     Raises:
-        RuntimeError: the weights are of another model, since its code has been changed.
+        CheckpointError: the weights are missing or damaged, or of a model whose code has been changed.
     """
-    import torch
+    from relevance.hcmrm.pretrained import start_from_weights
 
     if weights is None:
-        trainer = _trainer(cell.settings, cell.seed, data)  # has no align stage, but the words'
+        trainer, seconds = _trainer(cell.settings, cell.seed, data), 0.0  # has no align stage, but the words'
     else:
         trainer = _trainer({**cell.settings, "word_steps": 0, "align_steps": 0}, cell.seed, data)
-        state = torch.load(weights, weights_only=True)["model"]
-        own = trainer.model.state_dict()
-        # The grade head is of the fine-tuning alone; its width is the loss's.
-        heads = {name: value for name, value in own.items() if name.startswith("grade_head.")}
-        trainer.model.load_state_dict({**state, **heads}, strict=True)
-        for name, parameter in trainer.model.named_parameters():
-            trainer.average[name] = parameter.detach().clone()
+        seconds = start_from_weights(trainer, weights)
     for _ in trainer.steps():
         pass
-    return trainer
+    return trainer, seconds
 
 
 def measured(task: Task, loaded: _Loaded) -> Measured:
-    """Train and measure a cell; its pre-trained weights are made first where they are missing."""
-    import torch
-
+    """Train and measure a cell; its pre-trained weights are made first where they are missing or unfit."""
     from relevance.hcmrm import HcmrmScorer
 
-    cell, data, cost = task.cell, loaded.data, {"pretraining_s": 0.0}
-    if task.weights is not None:
-        if not task.weights.exists():
-            pretrain(cell, data, task.weights)
-        cost["pretraining_s"] = float(torch.load(task.weights, weights_only=True)["seconds"])
+    cell, data = task.cell, loaded.data
     began = time.process_time()
     try:
-        trainer = finetune(cell, data, task.weights)
-    except RuntimeError:
-        if task.weights is None:
-            raise
-        pretrain(cell, data, task.weights)  # by the code of today
-        trainer = finetune(cell, data, task.weights)
+        trainer, pretraining_s = finetune(cell, data, task.weights)
+    except CheckpointError:
+        assert task.weights is not None
+        pretrain(cell, data, task.weights)
+        began = time.process_time()
+        trainer, pretraining_s = finetune(cell, data, task.weights)
     trained = time.process_time()
     model = trainer.checkpoint({})
     scorer = HcmrmScorer(model, data.corpus, tables=trainer.texts.tables)
@@ -158,7 +145,8 @@ def measured(task: Task, loaded: _Loaded) -> Measured:
         metrics[split] = measure(labels, score, probabilities, loaded.slices.parts(labels))
     tested = time.process_time()
     market = market_of(model, cell.seed, loaded.prepared)
-    cost |= {
+    cost = {
+        "pretraining_s": pretraining_s,
         "finetuning_s": trained - began,
         "testing_s": tested - trained,
         "market_s": time.process_time() - tested,

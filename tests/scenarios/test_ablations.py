@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from relevance.corpus import LabelledCorpus
+from relevance.errors import CheckpointError
 from scenarios.ablations.cells import (
     Cell,
     Measured,
@@ -214,10 +215,19 @@ def test_pretrained_weights_are_shared_and_used(file):
     state = torch.load(bce.weights, weights_only=True)["model"]
     for task in (hierarchical, bce):
         bare = replace(task.cell, settings={**task.cell.settings, "finetune_steps": 0})
-        trainer = finetune(bare, data, bce.weights)
+        trainer, seconds = finetune(bare, data, bce.weights)
+        assert seconds > 0
         for name, value in trainer.checkpoint({}).model.state_dict().items():
             if not name.startswith("grade_head."):
                 assert torch.equal(value, state[name]), name
+
+    # Weights that do not fit, damaged or of other code, are made again.
+    bce.weights.write_bytes(b"no weights")
+    with pytest.raises(CheckpointError, match="no weights for this model"):
+        finetune(bce.cell, data, bce.weights)
+    worker()(bce)
+    assert read_cell(bce.out) is not None
+    assert torch.load(bce.weights, weights_only=True)["model"].keys() == state.keys()
 
 
 def test_metrics_by_hand():

@@ -24,6 +24,7 @@ from scenarios import (
     list_sweeps,
     load_scenario,
     load_sweep,
+    point_scenario,
     prepare,
     read_sweep,
     relevance_of,
