@@ -118,6 +118,13 @@ def experiment(
     typer.echo(f"Results: {folder}/  (replicates.parquet, summary.json, experiment.yaml, scenario.yaml)")
 
 
+class Engine(StrEnum):
+    """Who simulates the points of a sweep."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 @app.command()
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file (YAML).")],
@@ -136,6 +143,10 @@ def sweep(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also run the points that failed before.")
     ] = False,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="Processes of this machine, or those of a Ray cluster that RAY_ADDRESS names."),
+    ] = Engine.LOCAL,
     out: Out = RESULTS,
 ) -> None:
     """Run every point of a sweep. Stopped or killed, the same command goes on where it was."""
@@ -163,13 +174,19 @@ def sweep(
 
         try:
             folder = run_sweep(
-                plan, out, workers=workers, retry_failed=retry_failed, progress=progress, report=report
+                plan,
+                out,
+                workers=workers,
+                engine=engine.value,
+                retry_failed=retry_failed,
+                progress=progress,
+                report=report,
             )
         except KeyboardInterrupt:
             print("relbid: stopped; the same command goes on from the last finished point", file=sys.stderr)
             raise typer.Exit(130) from None
     failed = len(list((folder / "failures").glob("*.json")))
-    if failed < len(plan.points) * len(plan.seeds):
+    if (folder / "points.parquet").exists():
         print_tables(sweep_tables(read_sweep(folder)))
     typer.echo(f"Sweep: {folder}/  (points.parquet; relbid report {folder} makes a page of it)")
     if failed:
@@ -186,7 +203,10 @@ def report(
     max_irrelevant: Annotated[
         float | None,
         typer.Option(
-            min=0.0, max=1.0, metavar="SHARE", help="Best points with no more irrelevant ads than that; 0.02."
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="Best points with no more irrelevant ads than that; 0.02 where a sweep has no bounds.",
         ),
     ] = None,
     out: Annotated[
@@ -199,8 +219,7 @@ def report(
     from scenarios.sweeps.report import report_html
 
     path = out or folder / "report.html"
-    share = 0.02 if max_irrelevant is None else max_irrelevant
-    write_whole_file(path, report_html(read_sweep(folder), max_irrelevant=share))
+    write_whole_file(path, report_html(read_sweep(folder), max_irrelevant=max_irrelevant))
     typer.echo(f"Report: {path}")
 
 
