@@ -288,7 +288,9 @@ def test_what_is_there_is_not_done_again(ran, monkeypatch):
     sweep, out, folder = ran
     before = (folder / "points.parquet").read_bytes()
     tasks = []
-    monkeypatch.setattr(pool, "work_through", lambda work, batches, workers: iter(tasks.extend(*batches) or ()))
+    monkeypatch.setattr(
+        pool, "work_through", lambda work, batches, workers: iter(tasks.extend(*batches) or ())
+    )
     run_sweep(sweep, out)
     status = read_status(folder)
     assert (tasks, status.state, status.done, status.reused) == ([], "done", 8, 8)
