@@ -153,7 +153,8 @@ def sweep(
     import signal
 
     from scenarios.store import check_writable
-    from scenarios.sweeps.engine import estimate, run_sweep
+    from scenarios.sweeps.engine import run_sweep
+    from scenarios.sweeps.estimate import estimate
     from scenarios.sweeps.folder import Status, read_sweep
     from scenarios.sweeps.schema import load_sweep
     from scenarios.sweeps.terminal import estimate_text, status_text, sweep_tables

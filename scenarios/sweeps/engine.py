@@ -11,7 +11,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -19,29 +18,23 @@ import numpy as np
 
 from scenarios.load import dump_scenario
 from scenarios.market import Progress, check_scorers
-from scenarios.replicates import (
-    model_of,
-    prepare_for,
-    read_replicate,
-    relevances_for,
-    replicates_folder,
-)
+from scenarios.replicates import model_of, read_replicate, replicates_folder
 from scenarios.store import remove_stale, write_whole_file
 from scenarios.sweeps import pool
 from scenarios.sweeps.asked import Asked, read_asked, write_asked
 from scenarios.sweeps.folder import (
     Status,
     alone_in,
-    read_status,
     remove_leftovers,
     sweep_folder,
     write_replicates,
     write_status,
 )
-from scenarios.sweeps.schema import GENERATION, Point, Sweep, dump_sweep, probes, simulations
+from scenarios.sweeps.schema import Point, Sweep, dump_sweep, samples, simulations
 from scenarios.sweeps.search import Search, check_installed
-from scenarios.sweeps.worker import Shared, Task, metrics_of
-from scenarios.sweeps.worlds import Worlds, worlds
+from scenarios.sweeps.sweep_file import GENERATION
+from scenarios.sweeps.worker import Task
+from scenarios.sweeps.worlds import Worlds
 
 WORK = ".work"
 STATUS_EVERY_S = 0.5
@@ -111,7 +104,7 @@ def run_sweep(
     if sweep.file.searches:
         check_installed(sweep.file)
     chosen = engine_named(engine)
-    for scenario in {model_of(point.scenario): point.scenario for point in _samples(sweep)}.values():
+    for scenario in {model_of(point.scenario): point.scenario for point in samples(sweep)}.values():
         check_scorers(scenario, [scenario.scorer])
     workers = workers or len(os.sched_getaffinity(0))
     folder = sweep_folder(out, sweep)
@@ -275,62 +268,3 @@ class _Run:
             "error": error,
         }
         write_whole_file(self._folder / "failures" / f"{task.key}.json", json.dumps(failure, indent=2) + "\n")
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a sweep asks for, before it is run."""
-
-    points: int
-    jobs: int
-    """Points times seeds."""
-    done: int
-    """As of an earlier run of this very sweep."""
-    worlds: int
-    models: tuple[str, ...]
-    """Scorers whose relevance is needed."""
-    job_s: float
-    """Seconds that one takes: an earlier run's, or measured on the first and the last point."""
-
-    def left_s(self, workers: int) -> float:
-        """Seconds of simulation that are left."""
-        return (self.jobs - self.done) * self.job_s / workers
-
-
-def estimate(
-    sweep: Sweep,
-    out: Path,
-    *,
-    progress: Progress | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Estimate:
-    """How long a sweep takes, without running it: two points are settled, ranked without relevance.
-
-    Raises:
-        PluginError, ScenarioError, StoreError, TableError: see `scenarios.prepare`.
-    """
-    samples = _samples(sweep)
-    jobs = simulations(sweep)
-    models = tuple(dict.fromkeys(point.scenario.scorer for point in samples))
-    groups = worlds(samples)
-    status = read_status(sweep_folder(out, sweep))
-    if status is not None and status.rate_per_s:
-        job_s = status.workers / status.rate_per_s
-    else:
-        points = next(iter(groups.values()))
-        scenarios = [
-            point.scenario.model_copy(update={"scorer": "none"}) for point in (points[0], points[-1])
-        ]
-        prepared = prepare_for(scenarios[0], scenarios, cache=out, progress=progress)
-        shared = Shared(prepared, relevances_for(prepared, scenarios))
-        began = clock()
-        for scenario in scenarios:
-            metrics_of(scenario, shared)
-        job_s = (clock() - began) / len(scenarios)
-    done = 0 if status is None else status.done
-    return Estimate(jobs // len(sweep.seeds), jobs, done, len(groups), models, job_s)
-
-
-def _samples(sweep: Sweep) -> Sequence[Point]:
-    """All points; of a search, whose points are not known beforehand, some that hold each of its values."""
-    return probes(sweep) if sweep.file.searches else sweep.points

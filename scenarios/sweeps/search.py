@@ -28,7 +28,8 @@ from pydantic import JsonValue
 from scenarios.errors import StoreError, UserError
 from scenarios.sweeps import samplers
 from scenarios.sweeps.asked import Generation, Settings
-from scenarios.sweeps.schema import GENERATION, SweepFile, is_ordered, searched_values
+from scenarios.sweeps.schema import is_ordered, searched_values
+from scenarios.sweeps.sweep_file import GENERATION, SweepFile
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

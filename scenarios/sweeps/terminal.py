@@ -13,9 +13,10 @@ from rich import box
 from rich.table import Table
 
 from scenarios.sweeps.analysis import Sensitivity, front, sensitivity
-from scenarios.sweeps.engine import Estimate
+from scenarios.sweeps.estimate import Estimate
 from scenarios.sweeps.folder import Status, SweepResult
-from scenarios.sweeps.schema import GENERATION, Sweep, in_words, is_ordered, searched_values
+from scenarios.sweeps.schema import Sweep, in_words, is_ordered, searched_values
+from scenarios.sweeps.sweep_file import GENERATION
 from scenarios.terminal import NAMES, Section
 
 MOST_ROWS = 20

@@ -18,7 +18,8 @@ from scenarios.sweeps.analysis import best_points, hypervolume
 from scenarios.sweeps.axes import AxisSettings
 from scenarios.sweeps.constraints import Constraint
 from scenarios.sweeps.report import report_html
-from scenarios.sweeps.schema import SweepFile, dump_sweep
+from scenarios.sweeps.schema import dump_sweep
+from scenarios.sweeps.sweep_file import SweepFile
 from tests.scenarios.test_sweeps import HEAD, write
 
 FILE = {"schema": 1, "name": "s", "over": {"fusion.relevance": [1]}}

@@ -11,11 +11,11 @@ from benchmarks.kills import torture
 from scenarios import ScenarioError, StoreError, UserError, load_sweep, read_sweep, run_sweep
 from scenarios.sweeps.analysis import hypervolume
 from scenarios.sweeps.asked import Asked, read_asked
-from scenarios.sweeps.engine import estimate
+from scenarios.sweeps.estimate import estimate
 from scenarios.sweeps.folder import read_status, sweep_folder
 from scenarios.sweeps.report import report_html
 from scenarios.sweeps.samplers import unit_points
-from scenarios.sweeps.schema import SweepFile
+from scenarios.sweeps.sweep_file import SweepFile
 from scenarios.sweeps.terminal import estimate_text, sweep_tables
 from tests.scenarios.test_sweeps import HEAD, write
 

@@ -35,10 +35,10 @@ from scenarios.replicates import code_of
 from scenarios.sweep import pareto_front
 from scenarios.sweeps import pool, samplers
 from scenarios.sweeps.analysis import best_points, rank_correlation, rank_ratio, sensitivity
-from scenarios.sweeps.engine import estimate
+from scenarios.sweeps.estimate import estimate
 from scenarios.sweeps.folder import alone_in, field_values, read_status, sweep_folder
 from scenarios.sweeps.report import report_html, scenario_of
-from scenarios.sweeps.schema import dump_sweep
+from scenarios.sweeps.schema import dump_sweep, samples, simulations
 from scenarios.sweeps.svg import ticks
 from scenarios.sweeps.terminal import estimate_text, sweep_tables
 
@@ -78,7 +78,9 @@ def test_shipped_sweeps_are_valid(path):
     sweep = load_sweep(path)
     assert sweep.name == path.stem
     scenarios = {point.scenario.model_dump_json() for point in sweep.points}
-    assert len(scenarios) == len(sweep.points) >= 16, "points differ"
+    assert len(scenarios) == len(sweep.points), "points differ"
+    assert simulations(sweep) >= 16
+    assert len(samples(sweep)) >= 8
 
 
 def test_a_grid_has_every_combination(tmp_path):
