@@ -89,6 +89,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--levels", default="4,4,3,3", help="values of each field in the grid")
+    parser.add_argument("--methods", default="search,grid,latin_hypercube,nsga2,tpe", help="search: the file")
     parser.add_argument("--design-seeds", default="1", help="of the search and of the Latin hypercube")
     parser.add_argument("--bound", type=float, default=0.01, help="of the share of irrelevant ads")
     parser.add_argument("--workers", type=int, default=2)
@@ -99,12 +100,16 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     counts = [int(n) for n in options.levels.split(",")]
     n = math.prod(counts)
-    sweeps = [variant(base, folder, name="grid", method="grid", points=None, over=levels(base, counts))]
+    methods = options.methods.split(",")
+    sweeps = [base] if "search" in methods else []
+    if "grid" in methods:
+        over = levels(base, counts)
+        sweeps.append(variant(base, folder, name="grid", method="grid", points=None, over=over))
     for seed in options.design_seeds.split(","):
-        for method in ("latin_hypercube", "nsga2", "tpe"):
-            sweeps.append(
-                variant(base, folder, name=f"{method}-{seed}", method=method, points=n, design_seed=int(seed))
-            )
+        for method in methods:
+            if method not in ("search", "grid"):
+                changes = {"method": method, "points": n, "design_seed": int(seed)}
+                sweeps.append(variant(base, folder, name=f"{method}-{seed}", **changes))
     plain = override(base.scenario, {"scorer": "none"})
 
     def without(seeds: tuple[int, ...]) -> Figures:

@@ -38,7 +38,8 @@ from scenarios.sweeps.worlds import Worlds
 
 WORK = ".work"
 STATUS_EVERY_S = 0.5
-TABLE_EVERY_S = 5.0
+TABLE_EVERY_S, TABLE_SHARE = 5.0, 0.01
+"""The table is brought up to date so often, but takes no larger share of the time."""
 
 MOST_IDLE = 20
 """Generations without a new point after which a search has seen all that it will see."""
@@ -166,6 +167,7 @@ class _Run:
     def simulate(self, engine: Engine) -> None:
         """What is missing."""
         self._began = wrote = tabled = self._clock()
+        table_every = TABLE_EVERY_S
         self.say("running")
         for task, error in engine(itertools.chain([self._first], self._batches), self._workers):
             kept = None if error else read_replicate(task.out)
@@ -179,9 +181,10 @@ class _Run:
             if now - wrote >= STATUS_EVERY_S:
                 wrote = now
                 write_status(self._folder, self.status("running"))
-            if now - tabled >= TABLE_EVERY_S:
+            if now - tabled >= table_every:
                 self.write_table()
                 tabled = self._clock()
+                table_every = max(TABLE_EVERY_S, (tabled - now) / TABLE_SHARE)
 
     def status(self, state: str) -> Status:
         """How far it is now."""
