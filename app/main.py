@@ -27,18 +27,19 @@ def main() -> None:
         st.Page(HERE / "views" / "market.py", title="Market", icon=":material/storefront:"),
         st.Page(HERE / "views" / "formula.py", title="Formula", icon=":material/function:"),
         st.Page(HERE / "views" / "experiments.py", title="Experiments", icon=":material/science:"),
+        st.Page(HERE / "views" / "sweeps.py", title="Sweeps", icon=":material/grid_on:"),
     ]
     folders = session.stored_results()
-    anything = bool(folders or session.stored_experiments())
+    anything = bool(folders or session.stored_experiments() or session.stored_sweeps())
     page = st.navigation(pages, position="top" if anything else "hidden")
-    if page.title == "Experiments" and anything:  # needs no result, and has its own choice
+    if page.title in ("Experiments", "Sweeps") and anything:  # they need no result, and have their own choice
         _keep_widgets()
         page.run()
         return
     if not folders:
         welcome.page()
         return
-    for notice in st.session_state.get("notices", ()):
+    for notice in welcome.notices(session.results_root()):
         st.warning(notice)
     _keep_widgets()
     folder = sidebar.choose_result(folders)
@@ -65,6 +66,12 @@ def _keep_widgets() -> None:
         "rate",
         "experiment",
         "result",
+        "whole",
+        "sweep",
+        "sweep-other",
+        "sweep-bound",
+        "sweep-point",
+        "sweep-seed",
         *sidebar.KEYS,
     ):
         if key in st.session_state:

@@ -42,7 +42,21 @@ def test_help_of_the_command_line_is_light():
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main()"
     )
     assert "typer" in loaded
-    assert not loaded & {"numpy", "polars", "pydantic", "yaml", "torch", "streamlit"}
+    heavy = {
+        "numpy",
+        "polars",
+        "pydantic",
+        "rich",
+        "scipy",
+        "simpy",
+        "simulator",
+        "streamlit",
+        "torch",
+        "yaml",
+    }
+    assert not loaded & heavy
+    ours = {name for name in loaded if name.startswith(("scenarios.", "relevance", "app"))}
+    assert all(name == "scenarios.cli" or name.startswith("scenarios.commands") for name in ours)
 
 
 def test_the_public_names_of_scenarios_are_these():
@@ -51,6 +65,8 @@ def test_the_public_names_of_scenarios_are_these():
         "GRADE_DEFINITIONS",
         "SCORERS",
         "SHIPPED_RULES",
+        "CommandProgress",
+        "Comparison",
         "ExperimentResult",
         "FormulaError",
         "Prepared",
@@ -59,7 +75,9 @@ def test_the_public_names_of_scenarios_are_these():
         "RunResult",
         "Scenario",
         "ScenarioError",
+        "Sensitivity",
         "Settled",
+        "Status",
         "StoreError",
         "StoredExperiment",
         "StoredResult",
@@ -68,7 +86,12 @@ def test_the_public_names_of_scenarios_are_these():
         "Tuned",
         "UserError",
         "Verdict",
+        "best_points",
+        "check_scorers",
+        "compare",
         "dump_scenario",
+        "frames_kept",
+        "front",
         "inspect_event",
         "inspect_query",
         "iso_scores",
@@ -81,20 +104,29 @@ def test_the_public_names_of_scenarios_are_these():
         "load_sweep",
         "override",
         "pareto_front",
+        "point_scenario",
         "prepare",
         "read_experiment",
+        "read_failures",
+        "read_progress",
         "read_result",
+        "read_status",
         "read_sweep",
         "relevance_of",
+        "result_folder",
         "run_experiment",
         "run_scenario",
         "run_sweep",
+        "scores_kept",
+        "sensitivity",
         "settle",
         "settle_points",
+        "sweep_folder",
         "sweep_points",
         "tune_fusion",
         "write_experiment",
         "write_result",
+        "write_whole_file",
     ]
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = scenarios.nothing

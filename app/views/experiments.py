@@ -8,12 +8,13 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
-from app import figures, session
+from app import figures, files, job_panel, jobs, session, start_box
 from app.download import chart_with_data
 from app.wording import MISSING, metric_name
 from scenarios import StoredExperiment
 
-CHOICE = "experiment"
+KIND = "experiment"
+CHOICE, FILE, MADE = "experiment", "experiment-file", "experiment-made"
 DESIGNS = {
     "common": "Each arm on the whole market, with the same luck",
     "independent": "Each arm on the whole market, with luck of its own",
@@ -25,8 +26,9 @@ DESIGNS = {
 def page(folders: list[Path]) -> None:
     """Draw the page."""
     st.title("Which arm is better, and how sure is that?")
+    _start_one(expanded=not folders)
     if not folders:
-        st.write("No experiment has been run yet. Run one in a terminal, then reload this page:")
+        st.write("No experiment has been run yet. Start one above, or in a terminal:")
         st.code("relbid experiment scenarios/experiments/interference.yaml", language="bash")
         st.write(
             "It takes some minutes, can be stopped and started again, and is stored in "
@@ -34,6 +36,8 @@ def page(folders: list[Path]) -> None:
         )
         return
     names = {folder.name: folder for folder in folders}
+    if (made := st.session_state.pop(MADE, None)) in names:
+        st.session_state[CHOICE] = made
     if st.session_state.get(CHOICE) not in names:
         st.session_state[CHOICE] = folders[0].name
     name = st.selectbox("Experiment, newest first", list(names), key=CHOICE)
@@ -56,6 +60,34 @@ def page(folders: list[Path]) -> None:
         "text/csv",
         icon=":material/download:",
     )
+
+
+def _start_one(*, expanded: bool) -> None:
+    with st.expander("Start an experiment", icon=":material/play_circle:", expanded=expanded):
+        file = start_box.choose_file(files.EXPERIMENTS, "Experiment file", FILE)
+        start_box.start_button(file, _start)
+        start_box.foot(file, "experiment", "docs/experiments.md")
+    for job in jobs.all_jobs(session.results_root()):
+        if job.kind == KIND:
+            title = f"Experiment {Path(job.subject).name.removesuffix('.yaml')}"
+            job_panel.watch(job, title, "Start it again: what is finished is not repeated.", finished=_made)
+
+
+def _start(file: Path) -> None:
+    root = session.results_root()
+    found = jobs.latest(root, KIND, str(file))
+    if found is not None and jobs.is_alive(found):
+        return
+    try:
+        jobs.start(root, KIND, str(file), [KIND, str(file), "--out", str(root)])
+    except (ValueError, OSError) as error:
+        st.session_state[start_box.FAULT] = str(error)
+
+
+def _made(outcome: jobs.Outcome) -> None:
+    """Open it when it has come to its end."""
+    if outcome.progress.result is not None:
+        st.session_state[MADE] = Path(outcome.progress.result).name
 
 
 def _arms(found: StoredExperiment) -> None:

@@ -18,11 +18,10 @@ LEVELS = 1000
 Numbers = tuple[float, float]
 
 
-def wrong(message: str, field: str = "") -> PydanticCustomError:
-    """An error of a sweep file, and the field below which it stands."""
-    return PydanticCustomError(
-        "sweep", "{message}", {"message": message, **({"field": field} if field else {})}
-    )
+def wrong(message: str, field: str = "", because: str = "") -> PydanticCustomError:
+    """A refusal; where the file leaves the field out, the line is that of the field to blame."""
+    where = {"field": field, "because": because} if field else {}
+    return PydanticCustomError("sweep", "{message}", {"message": message, **where})
 
 
 def as_axis(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from scenarios.errors import quoted
 from scenarios.settings import Settings
 from scenarios.sweeps.axes import wrong
 
@@ -21,13 +22,14 @@ def as_constraint(value: Any) -> Any:
     found = _WRITTEN.fullmatch(value)
     if found is None:
         raise wrong(
-            f"needs NAME <= NUMBER or NAME >= NUMBER, for instance irrelevant_share <= 0.02, got {value}"
+            "needs NAME <= NUMBER or NAME >= NUMBER, for instance irrelevant_share <= 0.02, "
+            f"got {quoted(value)}"
         )
     name, sign, number, percent = found.groups()
     try:
         bound = float(number) / (100.0 if percent else 1.0)
     except ValueError:
-        raise wrong(f"needs a number after {sign}, got {number}") from None
+        raise wrong(f"needs a number after {sign}, got {quoted(number)}") from None
     return {
         "field" if "." in name else "metric": name,
         "at_most" if sign in ("<=", "≤") else "at_least": bound,

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from scenarios.errors import StoreError
 from scenarios.load import dump_scenario
 from scenarios.market import Progress, check_scorers
 from scenarios.replicates import model_of, read_replicate, replicates_folder
@@ -81,7 +82,7 @@ def run_sweep(
     retry_failed: bool = False,
     progress: Progress | None = None,
     report: Report | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Path:
     """Run a sweep and return its folder.
 
@@ -96,6 +97,7 @@ def run_sweep(
         retry_failed: also run what failed before; otherwise failures stay as they are.
         progress: called for what is prepared before the points.
         report: called with the status as often as points finish.
+        clock: seconds from any start, for durations; one that nobody sets forward or back.
 
     Raises:
         StoreError: the folder cannot be written, or another command is at work in it.
@@ -151,7 +153,7 @@ class _Run:
         self._known_failures: set[str] = set()
         self._failed = self._reused = 0
         self._total = simulations(sweep)
-        self._started = clock()
+        self._started, self._since = time.time(), clock()
         self._began: float | None = None
         self.say("preparing")
 
@@ -170,6 +172,8 @@ class _Run:
         table_every = TABLE_EVERY_S
         self.say("running")
         for task, error in engine(itertools.chain([self._first], self._batches), self._workers):
+            if error and error.startswith("StoreError: "):  # a full disk is no fault of the point
+                raise StoreError(error.partition("\n")[0].removeprefix("StoreError: "))
             kept = None if error else read_replicate(task.out)
             if kept is None:
                 self._fail(task, error or f"{task.out}: was removed while the sweep ran")
@@ -196,7 +200,7 @@ class _Run:
             left = (total - done - self._failed) / rate
         return Status(
             state, total, done, self._failed, self._reused, self._workers, os.getpid(),
-            self._started, now - self._started, rate, left,
+            self._started, now - self._since, rate, left,
         )  # fmt: skip
 
     def say(self, state: str) -> None:

@@ -7,10 +7,9 @@ from html import escape
 import polars as pl
 
 from scenarios.load import dump_scenario
-from scenarios.schema import Scenario
-from scenarios.sweeps.analysis import best_points, front, sensitivity
-from scenarios.sweeps.folder import SweepResult
-from scenarios.sweeps.schema import in_words
+from scenarios.sweeps.analysis import best_points, front, point_scenario, sensitivity
+from scenarios.sweeps.folder import SweepResult, read_status
+from scenarios.sweeps.schema import in_words, simulations
 from scenarios.sweeps.svg import Dot, scatter
 from scenarios.sweeps.terminal import amount, cell, figures, is_share, long, strength
 from scenarios.terminal import NAMES
@@ -49,7 +48,8 @@ def report_html(result: SweepResult, *, max_irrelevant: float | None = None) -> 
     sweep = result.sweep
     fields = [field for field in sweep.fields if field in result.points.columns]
     seeds = ", ".join(map(str, sweep.seeds)) if len(sweep.seeds) < 8 else f"{len(sweep.seeds)} in all"
-    total = len(sweep.points) * len(sweep.seeds)
+    status = read_status(result.folder)  # a search that has seen all there is has ended before its time
+    total = simulations(sweep) if status is None else status.total
     gain, harm = sweep.file.objectives
     bounds = [str(one) for one in sweep.file.bounds]
     if max_irrelevant is None and not bounds:
@@ -97,13 +97,6 @@ def report_html(result: SweepResult, *, max_irrelevant: float | None = None) -> 
         "</body></html>",
     ]
     return "\n".join(parts) + "\n"
-
-
-def scenario_of(result: SweepResult, index: int) -> Scenario:
-    """The exact scenario of a point, with the first of its seeds."""
-    scenario = result.sweep.points[index].scenario
-    name = f"{result.sweep.name[:56]}-{index}"
-    return scenario.model_copy(update={"name": name, "seed": result.sweep.seeds[0]})
 
 
 def _front_in_words(result: SweepResult) -> str:
@@ -184,7 +177,7 @@ def _sensitivity(result: SweepResult) -> str:
 
 def _scenario(result: SweepResult, index: int) -> str:
     words = in_words(result.sweep.points[index].settings)
-    text = escape(dump_scenario(scenario_of(result, index)))
+    text = escape(dump_scenario(point_scenario(result, index)))
     return (
         f'<details id="point-{index}"><summary>Point {index}: {escape(words)}</summary>'
         f"<pre>{text}</pre></details>"

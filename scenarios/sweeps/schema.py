@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 from pydantic import JsonValue
 
-from scenarios.errors import ScenarioError, did_you_mean
+from scenarios.errors import ScenarioError, did_you_mean, listed, quoted
 from scenarios.experiments.designs import metric_names
 from scenarios.load import DISCRIMINATOR, Source, load_scenario, override, read_file, setting
-from scenarios.overlay import flat, scenario_file, set_over, shape_first
+from scenarios.overlay import base_scenario, flat, scenario_file, set_over, shape_first
 from scenarios.schema import Scenario
 from scenarios.sweeps import samplers
 from scenarios.sweeps.sweep_file import SWEEP, SweepFile
@@ -84,7 +84,7 @@ def load_sweep(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) ->
     base = scenario_file(Path(path), file.scenario, source, "the sweep's folder")
     own = ["sweep=null", "compare=[]"]
     common = flat(file.common)
-    set_over(load_scenario(base, own), common, source, "common")
+    set_over(base_scenario(base, own, source), common, source, "common")
     texts = [setting(field, value) for field, (_, value) in common.items()]
     scenario = load_scenario(base, [*own, *texts, *overrides])
     _check_names(file, source)
@@ -150,7 +150,10 @@ def sweep_points(sweep: Sweep) -> list[tuple[dict[str, JsonValue], Scenario]]:
 def dump_sweep(sweep: Sweep, scenario: str = "scenario.yaml") -> str:
     """The sweep as YAML that stands beside its scenario, which then holds what all points share."""
     file = sweep.file.model_copy(update={"scenario": scenario, "common": {}})
-    data = file.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    # pydantic warns of a list of seeds, which it writes as it should.
+    data = file.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, warnings=False
+    )
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
 
 
@@ -207,13 +210,13 @@ def _check_names(file: SweepFile, source: Source) -> None:
     for place, one in enumerate(file.constraints):
         if one.field is not None and one.field not in file.over:
             raise ScenarioError(
-                f"{source.at('constraints', place, 'field')}: '{one.field}' is not swept"
-                f"{did_you_mean(one.field, file.over)} (swept are {', '.join(file.over)})"
+                f"{source.at('constraints', place, 'field')}: {quoted(one.field)} is not swept"
+                f"{did_you_mean(one.field, file.over)} (swept are {listed(file.over)})"
             )
         if one.field is not None and not is_ordered(file.over[one.field].levels()):
             raise ScenarioError(
-                f"{source.at('constraints', place, 'field')}: '{one.field}' has values that are no numbers, "
-                "which no bound can hold; leave them out of its list"
+                f"{source.at('constraints', place, 'field')}: {quoted(one.field)} has values that are no "
+                "numbers, which no bound can hold; leave them out of its list"
             )
         if one.metric is not None:
             metrics["constraints", place, "metric"] = one.metric
@@ -221,6 +224,6 @@ def _check_names(file: SweepFile, source: Source) -> None:
     for path, metric in metrics.items():
         if metric not in known:
             raise ScenarioError(
-                f"{source.at(*path)}: unknown metric '{metric}'{did_you_mean(metric, known)} "
+                f"{source.at(*path)}: unknown metric {quoted(metric)}{did_you_mean(metric, known)} "
                 f"(there are {', '.join(known)})"
             )

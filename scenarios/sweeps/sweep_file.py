@@ -116,7 +116,7 @@ class SweepFile(Settings):
         if self.method == "grid":
             self._check_grid()
         elif self.points is None:
-            raise wrong(f"is missing: how many points {self.method} draws", "points")
+            raise wrong(f"is missing: how many points {self.method} draws", "points", "method")
         elif self.method == "sobol" and self.points.bit_count() != 1:
             near = 2 ** round(math.log2(self.points))
             raise wrong(f"a sobol design needs a power of 2, for instance {near}", "points")

@@ -23,6 +23,7 @@ from scenarios.replicates import (
     replicates_folder,
 )
 from scenarios.schema import PREPARED, Scenario
+from scenarios.store import whole_path
 from scenarios.sweeps.schema import Point
 from scenarios.sweeps.worker import Shared, Task
 
@@ -62,8 +63,8 @@ class Worlds:
         """Write down what a task shares with others of its world, if that is not done yet."""
         if not task.shared.exists():
             world = next(world for world in self._known.values() if world.bundle == task.shared)
-            task.shared.parent.mkdir(exist_ok=True)
-            task.shared.write_bytes(pickle.dumps(Shared(world.prepared, world.relevances), protocol=5))
+            with whole_path(task.shared) as part:
+                part.write_bytes(pickle.dumps(Shared(world.prepared, world.relevances), protocol=5))
 
     def _world(self, name: str, points: list[Point]) -> _World:
         known = self._known.get(name)

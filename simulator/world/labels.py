@@ -63,6 +63,12 @@ def label_pairs(world: World, per_grade: int, rng: np.random.Generator) -> tuple
     return query_column, ad_column, grade_column
 
 
+def split_pairs(world: World, split: Split, per_grade: int = 5) -> tuple[NDArray[np.int64], ...]:
+    """The pairs that the labelled corpus has of a split, by the world's own numbers: (query, ad, grade)."""
+    rng = np.random.default_rng((world.config.seed, SPLITS.index(split), _LABELS_KEY))
+    return label_pairs(world, per_grade, rng)
+
+
 def labelled_corpus(
     config: WorldConfig,
     *,
@@ -70,28 +76,36 @@ def labelled_corpus(
     test_per_grade: int = 5,
     progress: Progress | None = None,
 ) -> LabelledCorpus:
-    """All three splits as one corpus with graded pairs: what a model is trained, chosen and tested on."""
-    splits: tuple[Split, ...] = ("train", "validation", "test")
+    """All splits as one corpus with graded pairs: what a model is trained, chosen and tested on.
+
+    Of validation and test only the ads with a grade are kept: what is left without one is there for
+    pre-training, and those advertisers are to be new.
+    """
+    splits: tuple[Split, ...] = ("train", "validation", "test", "unlabelled")
     worlds = [build_world(config, split, progress=progress) for split in splits]
     labels: list[NDArray[np.int64]] = []
     first_query = first_ad = 0
+    parts: list[Corpus] = []
     for code, (split, world) in enumerate(zip(splits, worlds, strict=True)):
-        rng = np.random.default_rng((config.seed, code, _LABELS_KEY))
-        query, ad, grade = label_pairs(world, train_per_grade if split == "train" else test_per_grade, rng)
+        if split == "unlabelled":
+            parts.append(world.corpus)
+            continue
+        query, ad, grade = split_pairs(world, split, train_per_grade if split == "train" else test_per_grade)
         held_out = (split == "test") & world.query_is_held_out[query]
+        graded = np.arange(world.corpus.n_ads) if split == "train" else np.unique(ad)
+        parts.append(_with_ads(world.corpus, graded))
         labels.append(
             np.stack(
                 (
                     query + first_query,
-                    ad + first_ad,
+                    np.searchsorted(graded, ad) + first_ad,
                     grade,
                     np.where(held_out, SPLITS.index("held_out"), code),
                 )
             )
         )
         first_query += world.corpus.n_queries
-        first_ad += world.corpus.n_ads
-    parts = [world.corpus for world in worlds]
+        first_ad += len(graded)
     corpus = Corpus(
         query_text=tuple(text for part in parts for text in part.query_text),
         ad_title=tuple(text for part in parts for text in part.ad_title),
@@ -100,6 +114,14 @@ def labelled_corpus(
         frames=np.concatenate([part.frames for part in parts]),
     )
     return LabelledCorpus(corpus, Labels(*np.concatenate(labels, axis=1)))
+
+
+def _with_ads(corpus: Corpus, ads: NDArray[np.int64]) -> Corpus:
+    """The corpus with these of its ads."""
+    title, ocr, asr = (
+        tuple(texts[ad] for ad in ads) for texts in (corpus.ad_title, corpus.ad_ocr, corpus.ad_asr)
+    )
+    return Corpus(corpus.query_text, title, ocr, asr, corpus.frames[ads])
 
 
 def _stuffed_with(world: World) -> list[NDArray[np.int64]]:

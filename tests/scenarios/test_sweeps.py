@@ -35,10 +35,10 @@ from scenarios import (
 from scenarios.replicates import code_of, relevances_for
 from scenarios.sweep import pareto_front
 from scenarios.sweeps import pool, samplers
-from scenarios.sweeps.analysis import best_points, rank_correlation, rank_ratio, sensitivity
+from scenarios.sweeps.analysis import best_points, point_scenario, rank_correlation, rank_ratio, sensitivity
 from scenarios.sweeps.estimate import estimate
 from scenarios.sweeps.folder import alone_in, field_values, read_status, sweep_folder
-from scenarios.sweeps.report import report_html, scenario_of
+from scenarios.sweeps.report import report_html
 from scenarios.sweeps.schema import dump_sweep, samples, simulations
 from scenarios.sweeps.svg import ticks
 from scenarios.sweeps.terminal import estimate_text, sweep_tables
@@ -458,7 +458,7 @@ def test_the_report_stands_alone_and_holds_exact_scenarios(ran, tmp_path):
         file.write_text(text)
         scenario = load_scenario(file)
         index = int(yaml.safe_load(text)["name"].rpartition("-")[2])
-        assert scenario == scenario_of(result, index)
+        assert scenario == point_scenario(result, index)
         row = result.replicates.filter(point=index, seed=scenario.seed).row(0, named=True)
         prepared = prepare(scenario, cache=ran[1])
         assert settle(prepared, relevance_of(prepared, scenario.scorer)).metrics["revenue"] == row["revenue"]

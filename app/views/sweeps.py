@@ -1,0 +1,350 @@
+"""Page Sweeps: start one, watch it, go on with it; see which settings are best and which field moves what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import streamlit as st
+
+from app import figures, files, job_panel, jobs, session, start_box, sweep_point, sweep_tables
+from app.download import chart_with_data
+from app.wording import metric_name
+from scenarios import (
+    Status,
+    StoreError,
+    SweepResult,
+    best_points,
+    load_sweep,
+    read_failures,
+    read_status,
+    sensitivity,
+    sweep_folder,
+)
+
+CHOICE, FILE, OTHER, AXES = "sweep", "sweep-file", "sweep-other", "sweep-axes"
+BOUND, BOUND_OF = "sweep-bound", "sweep-bound-of"
+CHART = "sweep-front"
+REDRAW_S = 5.0
+"""While a sweep runs, its figures are drawn anew as often."""
+
+USUAL_BOUND = 2.0
+"""Of irrelevant ads, in per cent, where a sweep has no constraints on metrics."""
+
+AGAIN = "Go on with it below: what is finished is not repeated."
+
+
+def page() -> None:
+    """Draw the page."""
+    st.title("Many settings at once: which are best?")
+    folders = _folders()
+    _start_one(expanded=not folders)
+    if not folders:
+        st.info(
+            f"No sweep has been run yet: there is none in `{session.results_root()}`. Start one above; it is "
+            "stored as it goes, and can be stopped and continued at any time."
+        )
+        return
+    if st.session_state.get(CHOICE) not in folders:
+        st.session_state[CHOICE] = next(iter(folders))
+    name = str(st.selectbox("Sweep, newest first", list(folders), key=CHOICE, on_change=sweep_point.close))
+    folder = folders[name]
+    running = _state(folder)
+    st.fragment(_results, run_every=REDRAW_S if running else None)(folder, running)
+    _compare(folder, {other: path for other, path in folders.items() if other != name})
+
+
+def _folders() -> dict[str, Path]:
+    """Sweeps by their names: those that have no folder yet, or could not begin, and those that have one."""
+    root = session.results_root()
+    stored = {folder.name: folder for folder in session.stored_sweeps()}
+    begun = [job for job in jobs.all_jobs(root) if job.kind == "sweep"]
+    begun = [job for job in begun if job.subject not in stored and Path(job.subject).name == job.subject]
+    return {job.subject: root / "sweeps" / job.subject for job in begun} | stored
+
+
+def _start_one(*, expanded: bool) -> None:
+    with st.expander("Start a sweep", icon=":material/play_circle:", expanded=expanded):
+        file = start_box.choose_file(files.SWEEPS, "Sweep file", FILE)
+        with st.container(horizontal=True):
+            start_box.start_button(file, _start)
+            st.button(
+                "Count its points and estimate the time",
+                icon=":material/timer:",
+                on_click=_estimate,
+                args=(file,),
+            )
+        job = jobs.latest(session.results_root(), "estimate", str(file))
+        if job is not None:
+            job_panel.watch(job, "The estimate", "Ask for it again.")
+            if jobs.outcome(job).state == "done":
+                *points, counted, time, scored = jobs.output(job).splitlines()
+                st.info(f"{counted}. {time} {scored}.")
+                with st.expander("What it tries", icon=":material/list:"):
+                    st.code("\n".join(points), language=None)
+        start_box.foot(file, "sweep", "docs/sweeps.md")
+
+
+def _start(file: Path, *options: str) -> None:
+    """Start a sweep, or go on with it, as a process of its own."""
+    root = session.results_root()
+    try:
+        name = sweep_folder(root, load_sweep(file)).name
+        found = jobs.latest(root, "sweep", name)
+        if found is None or not jobs.is_alive(found):
+            jobs.start(root, "sweep", name, ["sweep", str(file), "--out", str(root), *options])
+    except (ValueError, OSError) as error:
+        st.session_state[start_box.FAULT] = str(error)
+        return
+    st.session_state[CHOICE] = name
+    sweep_point.close()
+
+
+def _estimate(file: Path) -> None:
+    root = session.results_root()
+    try:
+        jobs.start(root, "estimate", str(file), ["sweep", str(file), "--dry-run", "--out", str(root)])
+    except StoreError as error:
+        st.session_state[start_box.FAULT] = str(error)
+
+
+def _state(folder: Path) -> bool:
+    """How far the sweep is, and what can be done about it; whether it is at work."""
+    job = jobs.latest(session.results_root(), "sweep", folder.name)
+    if job is not None:
+        job_panel.watch(job, f"Sweep {folder.name}", AGAIN, more=lambda: _live(folder))
+        if jobs.is_alive(job):
+            return True
+    status = read_status(folder)
+    if session.seems_at_work(status):
+        assert status is not None
+        st.info(f"A command in a terminal is at work on it, process {status.pid}.")
+        st.fragment(_live, run_every=job_panel.POLL_S)(folder)
+        return True
+    st.markdown(sweep_tables.state_text(status, running=False))
+    own = folder / "sweep.yaml"
+    if job is not None and not own.exists():  # it could not begin
+        own = Path(job.command[2])
+    with st.container(horizontal=True):
+        if status is None or status.done + status.failed < status.total:
+            st.button("Go on with it", type="primary", icon=":material/resume:", on_click=_start, args=(own,))
+        if status is not None and status.failed:
+            st.button(
+                "Run what failed again",
+                icon=":material/replay:",
+                on_click=_start,
+                args=(own, "--retry-failed"),
+            )
+    _failures(folder, status)
+    return False
+
+
+def _live(folder: Path) -> None:
+    status = read_status(folder)
+    if status is None:
+        return
+    cells = [("Simulations done", f"{status.done:,} of {status.total:,}")]
+    if status.rate_per_s:
+        cells.append(("Per second", f"{status.rate_per_s:.2g}"))
+    if status.left_s is not None:
+        cells.append(("Time left", job_panel.duration(status.left_s)))
+    cells += [("Failed", f"{status.failed:,}"), ("Processes", f"{status.workers}")]
+    with st.container(horizontal=True):
+        for label, value in cells:
+            st.metric(label, value)
+    _failures(folder, status)
+
+
+def _failures(folder: Path, status: Status | None) -> None:
+    if status is None or not status.failed:
+        return
+    failures = read_failures(folder)
+    rows = [
+        {
+            "Point": one["point"],
+            "Seed": one["seed"],
+            "Settings": "; ".join(
+                f"{key} {sweep_tables.value_text(v)}" for key, v in one["settings"].items()
+            ),
+            "Error": str(one["error"]).partition("\n")[0],
+        }
+        for one in failures
+    ]
+    with st.expander(f"{len(rows)} failed, and why", icon=":material/error:"):
+        st.dataframe(pl.DataFrame(rows), hide_index=True)
+        if failures:
+            st.code(failures[0]["error"], language=None)
+
+
+def _results(folder: Path, running: bool) -> None:
+    """Figures of the points that there are."""
+    try:
+        found = session.sweep(folder)
+    except (ValueError, OSError) as error:
+        if running:
+            st.info("No point is finished yet. The figures come as soon as one is.")
+        elif (folder / "points.parquet").exists():
+            st.error(f"This sweep cannot be opened.\n\n{error}")
+            st.write("Go on with it to write its table anew, or choose another sweep above.")
+        else:
+            st.info("It has no finished points. Go on with it, or choose another sweep above.")
+        return
+    gain, _ = found.sweep.file.objectives
+    seeds, status = len(found.sweep.seeds), read_status(folder)
+    # A search knows its points only as it goes, and its status how many it may come to.
+    most = len(found.sweep.points) if status is None else status.total // seeds
+    st.caption(
+        f"{len(found.points):,} of {most:,} points so far, the mean over "
+        f"{seeds} seed{'s' * (seeds > 1)} each. Scenario {found.sweep.scenario.name}, "
+        f"{found.sweep.file.method.replace('_', ' ')}."
+    )
+    if BOUND not in st.session_state or st.session_state.get(BOUND_OF) != folder.name:
+        st.session_state[BOUND], st.session_state[BOUND_OF] = _own_bound(found), folder.name
+    bound = _share(st.session_state[BOUND])
+    chart_with_data(
+        figures.sweep_front(found, sweep_point.opened(found), bound),
+        found.points,
+        CHART,
+        on_select=sweep_point.open_clicked,
+    )
+    st.caption(
+        f"Click a point to open it below. Large markers are on the front: {_front_in_words(found)}."
+        + (" The dotted line is the bound on irrelevant ads that you set below." if bound is not None else "")
+    )
+    sweep_point.draw(found)
+    _best(found)
+    _what_moves_what(found)
+    all_metrics = sweep_tables.all_metrics(found)
+    metrics = st.multiselect(
+        "Further axes",
+        all_metrics,
+        default=[metric for metric in sweep_tables.further_of(found) if metric in all_metrics][:2],
+        format_func=metric_name,
+        key=f"{AXES}-{folder.name}",
+    )
+    drawn = figures.parallel(found, [*found.sweep.file.directions, *metrics])
+    chart_with_data(drawn, found.points, "parallel-coordinates")
+    st.caption(
+        f"One line per point, coloured by {metric_name(gain).lower()}. Draw along an axis to keep only the "
+        "lines that pass there; click the axis to keep all again."
+    )
+
+
+def _best(found: SweepResult) -> None:
+    gain, _ = found.sweep.file.objectives
+    st.subheader("Best points under a bound on irrelevant ads")
+    bound = st.number_input(
+        "At most so many of the shown ads irrelevant (%)",
+        0.0,
+        100.0,
+        value=None,
+        step=0.5,
+        key=BOUND,
+        placeholder="Any number of them",
+    )
+    bounds = " and ".join(map(str, found.sweep.file.bounds))
+    if bounds:
+        st.caption(f"All of them keep to the sweep's own constraints, too: {bounds}.")
+    best = best_points(found, _share(bound))
+    if not len(best) and (bound is None or not found.points["feasible"].any()):
+        st.info(f"No point keeps to the sweep's constraints: {bounds}." if bounds else "There are no points.")
+        return
+    if not len(best):
+        known = found.points.filter(pl.col("feasible"))["irrelevant_share"].drop_nans()
+        least = f" The least is {100 * float(known.min()):.2f}%." if len(known) else ""  # type: ignore[arg-type]
+        st.info(f"No feasible point has at most {bound:g}% irrelevant ads.{least} Raise the bound.")
+        return
+    table = sweep_tables.points_table(found, best)
+    sweep_point.draw_table(found, table)
+    with st.container(horizontal=True):
+        st.button(
+            f"Open the best, point {best['point'][0]}",
+            icon=":material/open_in_full:",
+            on_click=sweep_point.open_point,
+            args=(int(best["point"][0]),),
+        )
+        st.download_button(
+            "These points (CSV)", best.write_csv(), "best-points.csv", "text/csv", icon=":material/download:"
+        )
+    st.caption(
+        f"By {metric_name(gain).lower()}, the best first; ± is the standard error over the seeds, "
+        "most of which is how days differ: all points have the same days."
+    )
+
+
+def _own_bound(found: SweepResult) -> float | None:
+    """The bound on irrelevant ads to begin with, in per cent: the sweep's, or none where it has others."""
+    bounds = found.sweep.file.bounds
+    own = [one.at_most for one in bounds if one.metric == "irrelevant_share" and one.at_most is not None]
+    if own:
+        return min(round(100 * min(own), 6), 100.0)
+    return None if bounds else USUAL_BOUND
+
+
+def _share(per_cent: float | None) -> float | None:
+    return None if per_cent is None else per_cent / 100
+
+
+def _front_in_words(found: SweepResult) -> str:
+    file = found.sweep.file
+    if not file.further:
+        return "no other feasible point is better in both"
+    names = [metric_name(metric).lower() for metric in file.directions]
+    return (
+        f"no other feasible point is better in one of {', '.join(names[:-1])} and {names[-1]}, and as good "
+        "in the others"
+    )
+
+
+def _what_moves_what(found: SweepResult) -> None:
+    strengths = sensitivity(found)
+    table = pl.DataFrame([one._asdict() for one in strengths])
+    chart_with_data(figures.sensitivities(strengths), table, "sensitivity")
+
+
+def _compare(folder: Path, others: dict[str, Path]) -> None:
+    if not others:
+        return
+    st.subheader("Beside another sweep")
+    if st.session_state.get(OTHER) not in others:
+        st.session_state[OTHER] = None
+    other = st.selectbox(
+        "Compare with", list(others), index=None, key=OTHER, placeholder="Choose another sweep"
+    )
+    if other is None:
+        return
+    try:
+        first, second = session.sweep(folder), session.sweep(others[str(other)])
+    except (ValueError, OSError) as error:
+        st.error(f"They cannot be compared.\n\n{error}")
+        return
+    if first.sweep.file.directions != second.sweep.file.directions:
+        named = " and ".join(metric_name(metric).lower() for metric in second.sweep.file.directions)
+        st.info(f"They have different objectives: {other} weighs {named}. Choose another sweep.")
+        return
+    bound = st.session_state[BOUND]
+    both = pl.concat(
+        [one.points.with_columns(sweep=pl.lit(one.folder.name)) for one in (first, second)],
+        how="diagonal_relaxed",
+    )
+    chart_with_data(figures.two_fronts(first, second), both, "two-sweeps")
+    for one in (first, second):
+        best = best_points(one, _share(bound), n=1)
+        what = "no point" if not len(best) else _in_words(one, best)
+        bounded = "under its constraints" if bound is None else f"with at most {bound:g}% irrelevant ads"
+        st.markdown(f"Best of {one.folder.name} {bounded}: {what}.")
+    if first.sweep.scenario.name != second.sweep.scenario.name or first.sweep.seeds != second.sweep.seeds:
+        st.caption("They are of different scenarios or seeds, so part of what lies between them is luck.")
+
+
+def _in_words(found: SweepResult, best: pl.DataFrame) -> str:
+    row = best.row(0, named=True)
+    numbers = [
+        f"{metric_name(metric).lower()} {sweep_tables.amount(metric, row[metric])}"
+        for metric in found.sweep.file.directions
+    ]
+    return f"point {row['point']} ({sweep_tables.point_text(found, row)}), {' and '.join(numbers)}"
+
+
+if __name__ == "__main__":
+    page()
