@@ -32,7 +32,9 @@ LONGEST_TICK = 28
 
 
 def sweep_front(result: SweepResult, opened: int | None = None, bound: float | None = None) -> go.Figure:
-    """The two objectives against one another: a marker for each point, and their Pareto front.
+    """The two main objectives against one another: a marker for each point, and their Pareto front.
+
+    A front in more objectives is none in two: then there are its larger markers, and no line.
 
     Args:
         opened: the point that is drawn as a star.
@@ -43,7 +45,7 @@ def sweep_front(result: SweepResult, opened: int | None = None, bound: float | N
     gain, harm = result.sweep.file.objectives
     points = result.points.filter(pl.col(gain).is_finite() & pl.col(harm).is_finite())
     figure = go.Figure()
-    _add_front(figure, front(result), gain, harm, "Pareto front", GREY)
+    _add_front(figure, result, "Pareto front", GREY)
     by_scorer = "scorer" in fields_of(result)
     groups = points["scorer"].unique(maintain_order=True).to_list() if by_scorer else [None]
     for group in groups:
@@ -146,7 +148,7 @@ def two_fronts(first: SweepResult, second: SweepResult) -> go.Figure:
     figure = go.Figure()
     for result, colour, symbol in ((first, BLUE, SYMBOLS[0]), (second, ORANGE, SYMBOLS[1])):
         name = result.folder.name
-        _add_front(figure, front(result), gain, harm, f"front of {name}", colour)
+        _add_front(figure, result, f"front of {name}", colour)
         points = result.points.filter(pl.col(gain).is_finite() & pl.col(harm).is_finite())
         _add_points(figure, result, points, name, colour, symbol)
     lay_out(figure, "Two sweeps: their points and their fronts", height=460)
@@ -155,8 +157,12 @@ def two_fronts(first: SweepResult, second: SweepResult) -> go.Figure:
     return figure
 
 
-def _add_front(figure: go.Figure, points: pl.DataFrame, gain: str, harm: str, name: str, colour: str) -> None:
-    points = points.sort(harm, gain)
+def _add_front(figure: go.Figure, result: SweepResult, name: str, colour: str) -> None:
+    """The line of a front in two objectives."""
+    if result.sweep.file.further:
+        return
+    gain, harm = result.sweep.file.objectives
+    points = front(result).sort(harm, gain)
     figure.add_scatter(
         x=_scaled(points, harm),
         y=_scaled(points, gain),

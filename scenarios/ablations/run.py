@@ -98,7 +98,7 @@ class _Run:
         began, before = self.clock(), total - len(tasks)
         done = failed = 0
         self._say(Status(stage, total, before, 0))
-        for task, error in pool.work_through(WORK, tasks, self.workers):
+        for task, error in pool.work_through(WORK, [tasks], self.workers):
             if error is None:
                 done += 1
             else:
