@@ -105,8 +105,8 @@ def command(arguments: list[str], repeats: int, warm: bool = False) -> Figures:
 def answer(points: int, queries: int) -> Figures:
     """95th percentile of the processor time that settling the default market at another exponent takes.
 
-    What the dashboard does when a slider moves, without the page. Ranked by BM25: which scorer does not matter,
-    as its scores are looked up.
+    What the dashboard does when a slider moves, without the page. Ranked by BM25: the scorer does not
+    matter, as its scores are looked up.
     """
     from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, relevance_of, settle
 
