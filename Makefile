@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CONSTRAIN := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run app test check format lock clean fuzz audit
+.PHONY: help run app test check bench fuzz audit format lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -33,6 +33,9 @@ check: $(VENV)/.installed-dev ## Lint, formatting, types and the import chain
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev ## Measure what docs/speed.md says, targets beside the figures (about 15 minutes)
+	$(BIN)/python -m benchmarks.bench $(ARGS)
 
 format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix .

@@ -30,9 +30,15 @@ def amount(metric: str, value: float | None) -> str:
     return f"{100 * value:.2f}%" if is_share(metric) else f"{value:,.2f}"
 
 
+def headline(metric: str) -> str:
+    """A metric's name with a capital letter."""
+    name = metric_name(metric)
+    return name[:1].upper() + name[1:]
+
+
 def axis_title(metric: str) -> str:
     """A metric's name with its unit."""
-    name = metric_name(metric)
+    name = headline(metric)
     if is_share(metric):
         return f"{name} (%)"
     return f"{name} (currency units)" if metric.endswith("_rpm") or metric in _MONEY else name

@@ -63,6 +63,8 @@ class HcmrmSettings(Settings):
     checkpoint: str | None = None
     """A folder made by `relbid train`, or one of the package: `shipped` (the default), `pqvm` or `bce`."""
     device: Literal["cpu", "cuda"] = "cpu"
+    calibration: Literal["none", "temperature", "isotonic"] = "none"
+    """Makes P(relevant) of the score, as `relbid calibrate` has fitted it; none: the ranking score."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

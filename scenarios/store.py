@@ -89,9 +89,16 @@ def check_free(folder: Path) -> None:
 
 
 def write_result(
-    root: Path, scenario: Scenario, metrics: Mapping[str, float], points: pl.DataFrame, log: pl.DataFrame
+    root: Path,
+    scenario: Scenario,
+    metrics: Mapping[str, float],
+    points: pl.DataFrame,
+    log: pl.DataFrame | Path,
 ) -> Path:
     """Write a result folder and return it. An earlier result of the same scenario is replaced.
+
+    Args:
+        log: the log, or the file under `root` that holds it and is moved into the folder.
 
     Raises:
         StoreError: the folder cannot be written; nothing half-written stays behind.
@@ -104,8 +111,28 @@ def write_result(
         numbers = {name: None if math.isnan(value) else value for name, value in metrics.items()}
         (part / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
         write_parquet(points, part / "points.parquet")
-        write_parquet(log, part / "log.parquet")
+        if isinstance(log, Path):
+            log.rename(part / "log.parquet")
+        else:
+            from scenarios.log_file import LogFile  # imports polars
+
+            with LogFile(part / "log.parquet") as file:
+                file.write(log)
     return folder
+
+
+@contextlib.contextmanager
+def staging(root: Path) -> Iterator[Path]:
+    """A temporary folder under `root`, for files that `write_result` will move; removed when the block ends.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    with contextlib.ExitStack() as held:
+        with _naming(root):
+            root.mkdir(parents=True, exist_ok=True)
+            folder = held.enter_context(_temporary_folder(root))
+        yield folder
 
 
 @contextlib.contextmanager

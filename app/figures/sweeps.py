@@ -10,7 +10,16 @@ import polars as pl
 
 from app.figures.common import LINE_COLOURS, SYMBOLS, lay_out
 from app.figures.points import OUTLINE
-from app.sweep_tables import amount, axis_title, fields_of, is_share, point_text, short_field, value_text
+from app.sweep_tables import (
+    amount,
+    axis_title,
+    fields_of,
+    headline,
+    is_share,
+    point_text,
+    short_field,
+    value_text,
+)
 from app.theme import BLUE, CHOSEN, GREY, ORANGE, scorer_style
 from app.wording import metric_name
 from scenarios import Sensitivity, SweepResult, front
@@ -57,9 +66,7 @@ def sweep_front(result: SweepResult, opened: int | None = None, bound: float | N
         figure.add_vline(x=100 * bound, line={"color": GREY, "width": 1.5, "dash": "dot"})
     for trace in figure.data:
         trace.selected, trace.unselected = {"marker": {"opacity": 1}}, {"marker": {"opacity": 1}}
-    lay_out(
-        figure, f"{metric_name(gain)} against {metric_name(harm).lower()}, one marker per point", height=480
-    )
+    lay_out(figure, f"{headline(gain)} against {metric_name(harm).lower()}, one marker per point", height=480)
     figure.update_layout(clickmode="event+select", legend={"y": -0.2})
     figure.update_xaxes(title=f"{axis_title(harm)}, less to the left", zeroline=False)
     figure.update_yaxes(title=axis_title(gain), zeroline=False)
@@ -80,7 +87,7 @@ def parallel(result: SweepResult, metrics: Sequence[str]) -> go.Figure:
                 "color": _scaled(points, gain),
                 "colorscale": SCALE,
                 "showscale": True,
-                "colorbar": {"title": {"text": metric_name(gain), "side": "right"}, "thickness": 12},
+                "colorbar": {"title": {"text": headline(gain), "side": "right"}, "thickness": 12},
             },
             labelangle=-18,
             labelfont={"size": 12},
@@ -106,7 +113,7 @@ def sensitivities(found: Sequence[Sensitivity]) -> go.Figure:
             x=known,
             y=[short_field(one.field) for one in own],
             orientation="h",
-            name=metric_name(metric),
+            name=headline(metric),
             marker={
                 "color": LINE_COLOURS[number % len(LINE_COLOURS)],
                 "pattern": {"shape": ["" if one.ordered else "/" for one in own]},
@@ -211,7 +218,7 @@ def _field_axis(points: pl.DataFrame, field: str) -> dict[str, object]:
 
 
 def _short_metric(metric: str) -> str:
-    name = metric_name(metric).replace(" per 1,000 queries", "")
+    name = headline(metric).replace(" per 1,000 queries", "")
     return f"{name} (%)" if is_share(metric) else name
 
 

@@ -51,12 +51,12 @@ def page() -> None:
 
 
 def _folders() -> dict[str, Path]:
-    """Sweeps by their names: those that are just being started, and those that have a folder."""
+    """Sweeps by their names: those that have no folder yet, or could not begin, and those that have one."""
     root = session.results_root()
     stored = {folder.name: folder for folder in session.stored_sweeps()}
-    begun = [job for job in jobs.all_jobs(root) if job.kind == "sweep" and jobs.is_alive(job)]
-    new = {job.subject: root / "sweeps" / job.subject for job in begun if job.subject not in stored}
-    return new | stored
+    begun = [job for job in jobs.all_jobs(root) if job.kind == "sweep"]
+    begun = [job for job in begun if job.subject not in stored and Path(job.subject).name == job.subject]
+    return {job.subject: root / "sweeps" / job.subject for job in begun} | stored
 
 
 def _start_one(*, expanded: bool) -> None:
@@ -119,6 +119,8 @@ def _state(folder: Path) -> bool:
         return True
     st.markdown(sweep_tables.state_text(status, running=False))
     own = folder / "sweep.yaml"
+    if job is not None and not own.exists():  # it could not begin
+        own = Path(job.command[2])
     with st.container(horizontal=True):
         if status is None or status.done + status.failed < status.total:
             st.button("Go on with it", type="primary", icon=":material/resume:", on_click=_start, args=(own,))
@@ -184,10 +186,11 @@ def _results(folder: Path, running: bool) -> None:
             st.info("It has no finished points. Go on with it, or choose another sweep above.")
         return
     gain, _ = found.sweep.file.objectives
-    seeds = len(found.sweep.seeds)
+    seeds, least = len(found.sweep.seeds), int(found.points["seeds"].to_numpy().min())
     st.caption(
         f"{len(found.points):,} of {len(found.sweep.points):,} points so far, the mean over "
-        f"{seeds} seed{'s' * (seeds > 1)} each. Scenario {found.sweep.scenario.name}, "
+        f"{'up to ' * (least < seeds)}{seeds} seed{'s' * (seeds > 1)} each. Scenario "
+        f"{found.sweep.scenario.name}, "
         f"{found.sweep.file.method.replace('_', ' ')}."
     )
     bound = st.session_state.setdefault(BOUND, 2.0)
@@ -243,7 +246,10 @@ def _best(found: SweepResult) -> None:
         st.download_button(
             "These points (CSV)", best.write_csv(), "best-points.csv", "text/csv", icon=":material/download:"
         )
-    st.caption(f"By {metric_name(gain).lower()}, the best first; ± is the standard error over the seeds.")
+    st.caption(
+        f"By {metric_name(gain).lower()}, the best first; ± is the standard error over the seeds, "
+        "most of which is how days differ: all points have the same days."
+    )
 
 
 def _what_moves_what(found: SweepResult) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from relevance.errors import CheckpointError
-from relevance.keywords import TfIdfKeywords
+from relevance.calibration import FITS, Calibration, calibration_from
+from relevance.errors import CheckpointError, PluginError
+from relevance.keywords import EXTRACTORS, KeywordExtractor, extractor_from
 
 from .config import HCMRMConfig
 from .model import HCMRM
@@ -29,6 +30,8 @@ from .text import wrap_tokenizer
 WEIGHTS, SIZES, TOKENIZER, KEYWORDS, TRAINING = (
     "model.safetensors", "config.json", "tokenizer.json", "keywords.json", "training.json",
 )  # fmt: skip
+CALIBRATION = "calibration.json"
+"""Only of checkpoints that were calibrated (`relbid calibrate`)."""
 SCHEMA = "1"
 """Version of this format, written into the weights' header, which also says to which texts they belong."""
 SHIPPED = Path(__file__).parent / "checkpoint"
@@ -37,12 +40,16 @@ SHIPPED = Path(__file__).parent / "checkpoint"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model in evaluation mode with its tokenizer, its keyword extractor and the record of its training."""
+    """A model in evaluation mode with its tokenizer, its keyword extractor and the record of its training.
+
+    `calibration` holds what turns its score into P(positive), by name; empty where nobody fitted any.
+    """
 
     model: HCMRM
     tokenizer: PreTrainedTokenizerFast
-    keywords: TfIdfKeywords
+    keywords: KeywordExtractor
     training: dict[str, Any]
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint's files, each whole or not at all.
@@ -61,15 +68,8 @@ class Checkpoint:
             }
             self.model.config.save_pretrained(part)
             self.tokenizer.backend_tokenizer.save(str(part / TOKENIZER))
-            words = {word: round(value, 4) for word, value in self.keywords.idf.items()}
-            limits = {
-                "unseen": self.keywords.unseen,
-                "n_words": self.keywords.n_words,
-                "n_tokens": self.keywords.n_tokens,
-            }
-            (part / KEYWORDS).write_text(
-                json.dumps({**limits, "idf": words}, ensure_ascii=False), encoding="utf-8"
-            )
+            words = {"extractor": self.keywords.name, **self.keywords.as_dict()}
+            (part / KEYWORDS).write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
             (part / TRAINING).write_text(json.dumps(self.training, indent=1), encoding="utf-8")
             header = {"format": "pt", "schema": SCHEMA, "texts": _texts_hash(part)}
             try:
@@ -78,6 +78,7 @@ class Checkpoint:
                 raise OSError(str(error)) from error
             for file in (SIZES, TOKENIZER, KEYWORDS, TRAINING, WEIGHTS):
                 (part / file).replace(folder / file)
+            (folder / CALIBRATION).unlink(missing_ok=True)  # of the weights that were there before
 
     @staticmethod
     def load(folder: Path = SHIPPED) -> Checkpoint:
@@ -99,10 +100,10 @@ class Checkpoint:
             model = HCMRM(config)
             weights = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
             model.load_state_dict(weights, strict=True)
-            words = json.loads((folder / KEYWORDS).read_text(encoding="utf-8"))
-            keywords = TfIdfKeywords(words["idf"], words["unseen"], words["n_words"], words["n_tokens"])
+            keywords = _read_keywords(folder / KEYWORDS)
             training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
             tokenizer = wrap_tokenizer(_read_tokenizer(folder / TOKENIZER))
+            calibration = _read_calibration(folder / CALIBRATION)
         except CheckpointError:
             raise
         except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, ArithmeticError,
@@ -119,7 +120,7 @@ class Checkpoint:
         for parameter in model.parameters():
             if not torch.isfinite(parameter).all():
                 raise CheckpointError(f"{folder / WEIGHTS}: holds values that are not finite; train it again")
-        return Checkpoint(model.eval(), tokenizer, keywords, training)  # type: ignore[no-untyped-call]
+        return Checkpoint(model.eval(), tokenizer, keywords, training, calibration)  # type: ignore[no-untyped-call]
 
 
 def _texts_hash(folder: Path) -> str:
@@ -147,4 +148,35 @@ def _read_tokenizer(path: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers library raises nothing more specific
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def _read_keywords(path: Path) -> KeywordExtractor:
+    """The extractor that the checkpoint was trained with: no other reads the texts as the weights know them.
+
+    Raises:
+        CheckpointError: this version has no such extractor, or it needs a package that is not installed.
+    """
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    name = stored.get("extractor", "tfidf")
+    if name not in EXTRACTORS:
+        raise CheckpointError(
+            f"{path}: keyword extractor '{name}': there is no such, only {', '.join(EXTRACTORS)}; "
+            "the checkpoint comes from another version"
+        )
+    extractor = extractor_from(stored)
+    try:
+        extractor.words("")
+    except PluginError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return extractor
+
+
+def _read_calibration(path: Path) -> dict[str, Calibration]:
+    if not path.is_file():
+        return {}
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {name: calibration_from(name, stored[name]) for name in FITS if name in stored}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path.name}: {error}") from error

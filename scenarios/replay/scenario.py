@@ -19,7 +19,7 @@ from scenarios.replay.table import read_auctions, read_budgets, scorers_of
 from scenarios.schema import Scenario
 from simulator.arrays import FloatArray
 from simulator.fusion import FusionRule
-from simulator.log import SimulationLog
+from simulator.log import Impressions
 from simulator.market import Market
 
 MEANINGLESS = ("world", "split", "traffic", "retrieval", "hcmrm", "pctr")
@@ -98,7 +98,7 @@ def known_metrics(metrics: Mapping[str, float], auctions: Auctions) -> dict[str,
     return {name: math.nan if name in NEED_GRADES else value for name, value in metrics.items()}
 
 
-def named_log(log: SimulationLog, auctions: Auctions) -> pl.DataFrame:
+def named_log(log: Impressions, auctions: Auctions) -> pl.DataFrame:
     """One row per shown ad, with the table's own ids; grade is null where it is not known."""
     shown = log.impressions()
     grade = np.full(log.ad.size, -1, dtype=np.int8)

@@ -314,7 +314,10 @@ def sweep_points(sweep: Sweep) -> list[tuple[dict[str, JsonValue], Scenario]]:
 def dump_sweep(sweep: Sweep, scenario: str = "scenario.yaml") -> str:
     """The sweep as YAML that stands beside its scenario, which then holds what all points share."""
     file = sweep.file.model_copy(update={"scenario": scenario, "common": {}})
-    data = file.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    # pydantic warns of a list of seeds, which it writes as it should.
+    data = file.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, warnings=False
+    )
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
 
 
