@@ -128,13 +128,11 @@ def staging(root: Path) -> Iterator[Path]:
     Raises:
         StoreError: it cannot be made.
     """
-    with _naming(root):
-        root.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=root, prefix=TEMPORARY))
-    try:
+    with contextlib.ExitStack() as held:
+        with _naming(root):
+            root.mkdir(parents=True, exist_ok=True)
+            folder = held.enter_context(_temporary_folder(root))
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
