@@ -100,7 +100,9 @@ def start(
     for name, text in (files or {}).items():
         write_whole_file(folder / name, text)
     given = [argument.replace(HERE, str(folder)) for argument in arguments]
-    command = [sys.executable, "-m", "scenarios.cli", *given, "--progress", str(folder / "progress.json")]
+    # -P: a folder of yours that is called scenarios must not be taken for the package.
+    python = [sys.executable, "-P", "-m", "scenarios.cli"]
+    command = [*python, *given, "--progress", str(folder / "progress.json")]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (

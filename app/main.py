@@ -66,6 +66,7 @@ def _keep_widgets() -> None:
         "rate",
         "experiment",
         "result",
+        "whole",
         "sweep",
         "sweep-other",
         "sweep-bound",

@@ -40,6 +40,9 @@ from scenarios import (
 LIVE_QUERIES = 100_000
 """A slider settles at most this many of the day's queries, so that it answers within about a second."""
 
+DAYS, DAY_QUERIES = 6, 12_500
+"""How many further days the interval of an uplift is of, and at most so many queries of each."""
+
 RULE_QUERIES = 25_000
 """The same where a page settles many rules at once."""
 
@@ -143,12 +146,32 @@ def relevance(market: Prepared, scorer: str) -> Relevance:
     return relevance_of(market, scorer, cache=results_root())
 
 
-def metrics(market: Prepared, setting: Setting | None) -> dict[str, float]:
-    """Metrics of a setting, or of the scenario without relevance (None), on the same queries and luck."""
+def metrics(market: Prepared, setting: Setting | None, *, whole: bool = False) -> dict[str, float]:
+    """Metrics of a setting, or of the scenario without relevance (None), on the same queries and luck.
+
+    Args:
+        whole: on all queries, however many there are; without, a preview on `live_queries` of them.
+    """
     settings = None if setting is None else market_settings(setting, market.scenario)
     scorer = BASELINE if setting is None else setting.scorer
     relevance(market, scorer)  # waits for it here: nothing can be drawn inside what is cached
-    return _metrics(dump_scenario(market.scenario), scorer, settings, market)
+    n_queries = None if whole else live_queries(market)
+    return _metrics(dump_scenario(market.scenario), scorer, settings, n_queries, market)
+
+
+def has_other_days(market: Prepared) -> bool:
+    """Whether `on_other_day` can be had while a reader waits: not of a table, nor where servers queue."""
+    return not is_table(market.scenario) and market.scenario.serving.instant
+
+
+def on_other_day(market: Prepared, setting: Setting | None, number: int) -> dict[str, float]:
+    """As `metrics`, on the day of another seed, 1, 2, ... after the scenario's own."""
+    settings = {} if setting is None else market_settings(setting, market.scenario)
+    scorer = BASELINE if setting is None else setting.scorer
+    relevance(market, scorer)
+    seed = {"seed": market.scenario.seed + number}
+    n_queries = live_queries(market, DAY_QUERIES)
+    return _metrics(dump_scenario(market.scenario), scorer, {**settings, **seed}, n_queries, market)
 
 
 def rule_metrics(market: Prepared, scorer: str, fusion: dict[str, object]) -> dict[str, float]:
@@ -234,11 +257,10 @@ def _relevance(key: str, scorer: str, root: str, _market: Prepared) -> Relevance
     return relevance_of(_market, scorer, cache=Path(root))
 
 
-@st.cache_data(show_spinner="Settling the day …", max_entries=512)
+@st.cache_data(show_spinner="Settling the day …", max_entries=2048)
 def _metrics(
-    key: str, scorer: str, settings: dict[str, object] | None, _market: Prepared
+    key: str, scorer: str, settings: dict[str, object] | None, n_queries: int | None, _market: Prepared
 ) -> dict[str, float]:
-    n_queries = live_queries(_market)
     return settle(_market, relevance(_market, scorer), settings, n_queries=n_queries).metrics
 
 

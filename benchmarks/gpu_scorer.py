@@ -15,6 +15,7 @@ activations are none), for N tokens of a text, V of an ad's frames, width d, vis
     fusion layer         the same + 4 N d^2 + 4 N V d
     last fusion layer    [CLS] alone asks: 4 N d^2 + 2 (2 d^2 + 2 d^2 + 2 d m) + 4 N d + 4 V d
     frame markers        2 N (d + d^2)
+    word markers         the same + 2 N^2 v
     keys and values      4 V v d for each ad of a batch and fusion layer
 
 The share of the matrix rate is those operations a second over what the largest of some square matrix products
@@ -160,7 +161,7 @@ def operations(scorer: HcmrmScorer, query: np.ndarray, ad: np.ndarray) -> float:
     text = 2 * N * (4 * d * d + 2 * d * m) + 4 * N * N * d
     fusion = text + 4 * N * d * d + 4 * N * V * d
     last = 4 * N * d * d + 2 * (4 * d * d + 2 * d * m) + 4 * N * d + 4 * V * d
-    markers = 2 * N * (d + d * d) if c.frame_markers else 0.0 * N
+    markers = (c.frame_markers + c.word_markers) * 2 * N * (d + d * d) + c.word_markers * 2 * N * N * v
     every = c.text_layers * text + (c.fusion_layers - 1) * fusion + last + markers
     ads = sum(len(np.unique(ad[rows])) for rows in scorer.plan(query, ad))
     return float(every.sum()) + 4 * V * v * d * c.fusion_layers * ads

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from scenarios.errors import ScenarioError, StoreError, UserError
     from scenarios.experiments.run import ExperimentResult, run_experiment, write_experiment
     from scenarios.experiments.schema import load_experiment
+    from scenarios.experiments.statistics import Comparison, compare
     from scenarios.experiments.stored import StoredExperiment, list_experiments, read_experiment
     from scenarios.formula import SHIPPED_RULES, FormulaError, Verdict, iso_scores, judge_formula
     from scenarios.inspection import GRADE_DEFINITIONS, inspect_query
@@ -65,6 +66,7 @@ __all__ = [
     "SCORERS",
     "SHIPPED_RULES",
     "CommandProgress",
+    "Comparison",
     "ExperimentResult",
     "FormulaError",
     "Prepared",
@@ -86,6 +88,7 @@ __all__ = [
     "Verdict",
     "best_points",
     "check_scorers",
+    "compare",
     "dump_scenario",
     "frames_kept",
     "front",
@@ -130,6 +133,7 @@ _HOMES = {
     "errors": ("ScenarioError", "StoreError", "UserError"),
     "experiments.run": ("ExperimentResult", "run_experiment", "write_experiment"),
     "experiments.schema": ("load_experiment",),
+    "experiments.statistics": ("Comparison", "compare"),
     "replay.inspection": ("inspect_event",),
     "experiments.stored": ("StoredExperiment", "list_experiments", "read_experiment"),
     "formula": ("SHIPPED_RULES", "FormulaError", "Verdict", "iso_scores", "judge_formula"),

@@ -6,7 +6,17 @@ import sys
 
 import typer
 
-from scenarios.commands import corpora, dashboard, experiments, fitting, models, replay, runs, sweeps
+from scenarios.commands import (
+    ablations,
+    corpora,
+    dashboard,
+    experiments,
+    fitting,
+    models,
+    replay,
+    runs,
+    sweeps,
+)
 
 app = typer.Typer(
     help="Search-ad auctions ranked by bid, click probability and relevance.",
@@ -27,6 +37,9 @@ app.command("tune")(fitting.tune)
 app.command("schema")(runs.schema)
 app.command("train")(models.train)
 app.command("evaluate")(models.evaluate)
+app.command("ablate")(ablations.ablate)
+app.command("calibrate")(models.calibrate)
+app.command("ablate")(ablations.ablate)
 app.command("score")(corpora.score)
 app.command("import-weights")(models.import_weights)
 app.command("fit-pctr")(fitting.fit_pctr)
@@ -55,6 +68,9 @@ def main() -> None:
     sys.path.insert(0, "")
     try:
         app()
+    except MemoryError as error:
+        print(f"relbid: not enough memory ({error}); take fewer queries, candidates or ads", file=sys.stderr)
+        sys.exit(2)
     except Exception as error:
         if isinstance(error, _user_errors()):
             print(f"relbid: {error}", file=sys.stderr)

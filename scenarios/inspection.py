@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from relevance.keywords import TfIdfKeywords
+from relevance.keywords import extractor_from
 from scenarios.load import override
 from scenarios.market import Prepared, Relevance, checkpoint_folder, market_of
 from scenarios.schema import PREPARED
@@ -152,7 +152,7 @@ def _keywords(prepared: Prepared, ads: list[int]) -> list[str | None]:
         words = json.loads(
             (checkpoint_folder(prepared.scenario) / "keywords.json").read_text(encoding="utf-8")
         )
-        extract = TfIdfKeywords(**words)
+        extract = extractor_from(words)
     except (OSError, ValueError, TypeError):
         return [None] * len(ads)
     return [" ".join(extract(prepared.world.corpus.ad_text(ad))) for ad in ads]

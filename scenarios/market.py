@@ -17,7 +17,6 @@ import numpy as np
 import relevance
 from relevance.cached import ScoreTable
 from relevance.errors import PluginError
-from relevance.lexical import Bm25Scorer
 from relevance.oracle import GRADE_GAIN, OracleScorer
 from relevance.protocol import RelevanceScorer, check_scorer, load_object, score_pairs
 from scenarios import cache as disk
@@ -27,14 +26,14 @@ from scenarios.market_schema import TableMarket
 from scenarios.pctr import PreparedCtr, pair_features, read_ctr_file, with_fitted_ctr
 from scenarios.replay.market import Auctions, relevance_by
 from scenarios.replay.scenario import known_metrics, read_market, scenario_market
-from scenarios.schema import PREPARED, Scenario
+from scenarios.schema import PREPARED, HcmrmSettings, Scenario
 from simulator.arrays import FloatArray, IntArray
 from simulator.auction import check_vcg
 from simulator.engine import simulate
 from simulator.fusion import FusionRule
-from simulator.log import SimulationLog
+from simulator.log import SimulationLog, Sink, both
 from simulator.market import Market, build_market, retrieve_candidates, with_settings
-from simulator.metrics import market_metrics
+from simulator.metrics import Totals, market_metrics
 from simulator.world import World
 
 Progress = Callable[[str, int, int], None]
@@ -48,6 +47,10 @@ SHIPPED_CHECKPOINTS: Mapping[str, Path] = {
 }
 """Checkpoints of the package by their names in scenario files. pqvm: pre-trained with pseudo-queries. bce:
 the previous kind of model, trained with binary labels and without pseudo-queries."""
+
+
+OWN_CHUNK = 8192
+"""Pairs that a scorer of one's own is asked for at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,7 @@ def settle(
     settings: Mapping[str, object] | None = None,
     *,
     n_queries: int | None = None,
+    sink: Sink | None = None,
     progress: Progress | None = None,
 ) -> Settled:
     """Run the prepared market with a scorer's relevance.
@@ -189,6 +193,7 @@ def settle(
         settings: fields to replace in the scenario, e.g. `{"fusion.relevance": 2.0}`.
         n_queries: settle an even sample of this many of the day's queries, with budgets scaled down alike; a
             preview.
+        sink: takes the log's shown ads in parts (see `simulator.log.Sink`), and none are kept in memory.
 
     Raises:
         ScenarioError: a field does not exist, refuses its value, or would need another world (see PREPARED).
@@ -197,8 +202,14 @@ def settle(
     market = market_of(prepared, relevance, scenario)
     if n_queries is not None:
         market = thin(market, n_queries)
-    log = simulate(market, _stage(progress, "settling the day"))
-    metrics = market_metrics(log, market)
+    stage = _stage(progress, "settling the day")
+    if sink is None:
+        log = simulate(market, stage)
+        metrics = market_metrics(log, market)
+    else:
+        totals = Totals(market)
+        log = simulate(market, stage, both(totals.add, sink))
+        metrics = totals.metrics(log)
     if isinstance(prepared.source, Auctions):
         metrics = known_metrics(metrics, prepared.source)
     return Settled(market, log, metrics)
@@ -304,6 +315,15 @@ def checkpoint_folder(scenario: Scenario) -> Path:
     return SHIPPED_CHECKPOINTS.get(name, Path(name))
 
 
+def _model_key(scenario: Scenario) -> str:
+    """What decides the scores that a checkpoint gives."""
+    settings, usual = scenario.hcmrm, HcmrmSettings()
+    parts = [disk.checkpoint_hash(checkpoint_folder(scenario))]
+    parts += [settings.calibration] if settings.calibration != usual.calibration else []
+    parts += [settings.precision] if settings.precision != usual.precision else []
+    return "-".join(parts)
+
+
 def _scored(
     prepared: Prepared,
     scorer: str,
@@ -319,7 +339,9 @@ def _scored(
     if scorer == "oracle":  # knows the truth, which the corpus's fingerprint does not cover
         return ScoreTable.build(query, ad, score_pairs(OracleScorer(world.truth.grade), query, ad, scorer))
     if ":" in scorer:
-        return ScoreTable.build(query, ad, score_pairs(own_scorer(scorer, prepared), query, ad, scorer))
+        own = own_scorer(scorer, prepared)
+        score = score_pairs(own, query, ad, scorer, corpus=corpus, chunk=OWN_CHUNK, progress=progress)
+        return ScoreTable.build(query, ad, score)
 
     path = None
     if cache is not None:
@@ -327,8 +349,12 @@ def _scored(
         if (kept := disk.read_scores(path)) is not None:
             return kept
     if scorer == "bm25":
+        from relevance.lexical import Bm25Scorer  # imports numba where that is installed
+
         table = ScoreTable.build(query, ad, score_pairs(Bm25Scorer(corpus), query, ad, scorer))
     else:
+        if progress is not None:
+            progress(0, query.size)  # importing torch and loading the model take their time, too
         from relevance.hcmrm import HcmrmScorer  # imports torch
         from relevance.hcmrm.device import use_device
 
@@ -339,6 +365,7 @@ def _scored(
             corpus,
             checkpoint_folder(prepared.scenario),
             device=settings.device,
+            calibration=settings.calibration,
             precision=settings.precision,
         )
         table = ScoreTable.build(query, ad, *model_scorer.read(query, ad, progress))
@@ -349,11 +376,7 @@ def _scored(
 
 def _kept_scores(prepared: Prepared, scorer: str, cache: Path) -> Path:
     """Where the scores of a built-in scorer are kept."""
-    model = ""
-    if scorer == "hcmrm":
-        precision = prepared.scenario.hcmrm.precision
-        model = disk.checkpoint_hash(checkpoint_folder(prepared.scenario))
-        model += "" if precision == "float32" else precision
+    model = _model_key(prepared.scenario) if scorer == "hcmrm" else ""
     corpus = prepared.world.corpus.fingerprint()
     return disk.score_table_path(cache, scorer, corpus, prepared.candidate, model)
 

@@ -17,6 +17,7 @@ from app.figures.market import spending as spending
 from app.figures.market import timeouts as timeouts
 from app.figures.market import traffic as traffic
 from app.figures.points import ChosenPoint as ChosenPoint
+from app.figures.points import changes_by_side as changes_by_side
 from app.figures.points import grade_mix as grade_mix
 from app.figures.points import parse_point_id as parse_point_id
 from app.figures.points import point_id as point_id

@@ -107,7 +107,7 @@ def parse_point_id(text: str) -> tuple[str, str, float]:
     return scorer, field, float(value)
 
 
-def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
+def changes_by_side(chosen: Metrics, baseline: Metrics) -> dict[str, float]:
     """Change against the baseline for the platform, the advertisers and the users, per 1,000 queries."""
     sides = {
         "Platform: revenue": "revenue",
@@ -115,7 +115,13 @@ def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
         "Users: utility": "user_utility",
         "All together: welfare": "welfare",
     }
-    change = [per_thousand(chosen, name) - per_thousand(baseline, name) for name in sides.values()]
+    return {side: per_thousand(chosen, name) - per_thousand(baseline, name) for side, name in sides.items()}
+
+
+def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
+    """`changes_by_side` as bars."""
+    sides = changes_by_side(chosen, baseline)
+    change = list(sides.values())
     figure = go.Figure(
         go.Bar(
             x=change,

@@ -10,7 +10,16 @@ import polars as pl
 
 from app.figures.common import LINE_COLOURS, SYMBOLS, lay_out
 from app.figures.points import OUTLINE
-from app.sweep_tables import amount, axis_title, fields_of, is_share, point_text, short_field, value_text
+from app.sweep_tables import (
+    amount,
+    axis_title,
+    fields_of,
+    headline,
+    is_share,
+    point_text,
+    short_field,
+    value_text,
+)
 from app.theme import BLUE, CHOSEN, GREY, ORANGE, scorer_style
 from app.wording import metric_name
 from scenarios import Sensitivity, SweepResult, front
@@ -23,7 +32,9 @@ LONGEST_TICK = 28
 
 
 def sweep_front(result: SweepResult, opened: int | None = None, bound: float | None = None) -> go.Figure:
-    """The two objectives against one another: a marker for each point, and their Pareto front.
+    """The two main objectives against one another: a marker for each point, and their Pareto front.
+
+    A front in more objectives is none in two: then there are its larger markers, and no line.
 
     Args:
         opened: the point that is drawn as a star.
@@ -34,7 +45,7 @@ def sweep_front(result: SweepResult, opened: int | None = None, bound: float | N
     gain, harm = result.sweep.file.objectives
     points = result.points.filter(pl.col(gain).is_finite() & pl.col(harm).is_finite())
     figure = go.Figure()
-    _add_front(figure, front(result), gain, harm, "Pareto front", GREY)
+    _add_front(figure, result, "Pareto front", GREY)
     by_scorer = "scorer" in fields_of(result)
     groups = points["scorer"].unique(maintain_order=True).to_list() if by_scorer else [None]
     for group in groups:
@@ -57,9 +68,7 @@ def sweep_front(result: SweepResult, opened: int | None = None, bound: float | N
         figure.add_vline(x=100 * bound, line={"color": GREY, "width": 1.5, "dash": "dot"})
     for trace in figure.data:
         trace.selected, trace.unselected = {"marker": {"opacity": 1}}, {"marker": {"opacity": 1}}
-    lay_out(
-        figure, f"{metric_name(gain)} against {metric_name(harm).lower()}, one marker per point", height=480
-    )
+    lay_out(figure, f"{headline(gain)} against {metric_name(harm).lower()}, one marker per point", height=480)
     figure.update_layout(clickmode="event+select", legend={"y": -0.2})
     figure.update_xaxes(title=f"{axis_title(harm)}, less to the left", zeroline=False)
     figure.update_yaxes(title=axis_title(gain), zeroline=False)
@@ -80,7 +89,7 @@ def parallel(result: SweepResult, metrics: Sequence[str]) -> go.Figure:
                 "color": _scaled(points, gain),
                 "colorscale": SCALE,
                 "showscale": True,
-                "colorbar": {"title": {"text": metric_name(gain), "side": "right"}, "thickness": 12},
+                "colorbar": {"title": {"text": headline(gain), "side": "right"}, "thickness": 12},
             },
             labelangle=-18,
             labelfont={"size": 12},
@@ -106,7 +115,7 @@ def sensitivities(found: Sequence[Sensitivity]) -> go.Figure:
             x=known,
             y=[short_field(one.field) for one in own],
             orientation="h",
-            name=metric_name(metric),
+            name=headline(metric),
             marker={
                 "color": LINE_COLOURS[number % len(LINE_COLOURS)],
                 "pattern": {"shape": ["" if one.ordered else "/" for one in own]},
@@ -139,7 +148,7 @@ def two_fronts(first: SweepResult, second: SweepResult) -> go.Figure:
     figure = go.Figure()
     for result, colour, symbol in ((first, BLUE, SYMBOLS[0]), (second, ORANGE, SYMBOLS[1])):
         name = result.folder.name
-        _add_front(figure, front(result), gain, harm, f"front of {name}", colour)
+        _add_front(figure, result, f"front of {name}", colour)
         points = result.points.filter(pl.col(gain).is_finite() & pl.col(harm).is_finite())
         _add_points(figure, result, points, name, colour, symbol)
     lay_out(figure, "Two sweeps: their points and their fronts", height=460)
@@ -148,8 +157,12 @@ def two_fronts(first: SweepResult, second: SweepResult) -> go.Figure:
     return figure
 
 
-def _add_front(figure: go.Figure, points: pl.DataFrame, gain: str, harm: str, name: str, colour: str) -> None:
-    points = points.sort(harm, gain)
+def _add_front(figure: go.Figure, result: SweepResult, name: str, colour: str) -> None:
+    """The line of a front in two objectives."""
+    if result.sweep.file.further:
+        return
+    gain, harm = result.sweep.file.objectives
+    points = front(result).sort(harm, gain)
     figure.add_scatter(
         x=_scaled(points, harm),
         y=_scaled(points, gain),
@@ -211,7 +224,7 @@ def _field_axis(points: pl.DataFrame, field: str) -> dict[str, object]:
 
 
 def _short_metric(metric: str) -> str:
-    name = metric_name(metric).replace(" per 1,000 queries", "")
+    name = headline(metric).replace(" per 1,000 queries", "")
     return f"{name} (%)" if is_share(metric) else name
 
 

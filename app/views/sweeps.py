@@ -22,10 +22,14 @@ from scenarios import (
     sweep_folder,
 )
 
-CHOICE, FILE, OTHER, BOUND, AXES = "sweep", "sweep-file", "sweep-other", "sweep-bound", "sweep-axes"
+CHOICE, FILE, OTHER, AXES = "sweep", "sweep-file", "sweep-other", "sweep-axes"
+BOUND, BOUND_OF = "sweep-bound", "sweep-bound-of"
 CHART = "sweep-front"
 REDRAW_S = 5.0
 """While a sweep runs, its figures are drawn anew as often."""
+
+USUAL_BOUND = 2.0
+"""Of irrelevant ads, in per cent, where a sweep has no constraints on metrics."""
 
 AGAIN = "Go on with it below: what is finished is not repeated."
 
@@ -51,12 +55,12 @@ def page() -> None:
 
 
 def _folders() -> dict[str, Path]:
-    """Sweeps by their names: those that are just being started, and those that have a folder."""
+    """Sweeps by their names: those that have no folder yet, or could not begin, and those that have one."""
     root = session.results_root()
     stored = {folder.name: folder for folder in session.stored_sweeps()}
-    begun = [job for job in jobs.all_jobs(root) if job.kind == "sweep" and jobs.is_alive(job)]
-    new = {job.subject: root / "sweeps" / job.subject for job in begun if job.subject not in stored}
-    return new | stored
+    begun = [job for job in jobs.all_jobs(root) if job.kind == "sweep"]
+    begun = [job for job in begun if job.subject not in stored and Path(job.subject).name == job.subject]
+    return {job.subject: root / "sweeps" / job.subject for job in begun} | stored
 
 
 def _start_one(*, expanded: bool) -> None:
@@ -76,7 +80,7 @@ def _start_one(*, expanded: bool) -> None:
             if jobs.outcome(job).state == "done":
                 *points, counted, time, scored = jobs.output(job).splitlines()
                 st.info(f"{counted}. {time} {scored}.")
-                with st.expander("Its points", icon=":material/list:"):
+                with st.expander("What it tries", icon=":material/list:"):
                     st.code("\n".join(points), language=None)
         start_box.foot(file, "sweep", "docs/sweeps.md")
 
@@ -119,6 +123,8 @@ def _state(folder: Path) -> bool:
         return True
     st.markdown(sweep_tables.state_text(status, running=False))
     own = folder / "sweep.yaml"
+    if job is not None and not own.exists():  # it could not begin
+        own = Path(job.command[2])
     with st.container(horizontal=True):
         if status is None or status.done + status.failed < status.total:
             st.button("Go on with it", type="primary", icon=":material/resume:", on_click=_start, args=(own,))
@@ -184,34 +190,41 @@ def _results(folder: Path, running: bool) -> None:
             st.info("It has no finished points. Go on with it, or choose another sweep above.")
         return
     gain, _ = found.sweep.file.objectives
-    seeds = len(found.sweep.seeds)
+    seeds, least = len(found.sweep.seeds), int(found.points["seeds"].to_numpy().min())
+    # A search knows its points only as it goes, and its status how many it may come to.
+    status = read_status(folder)
+    most = len(found.sweep.points) if status is None else status.total // seeds
     st.caption(
-        f"{len(found.points):,} of {len(found.sweep.points):,} points so far, the mean over "
-        f"{seeds} seed{'s' * (seeds > 1)} each. Scenario {found.sweep.scenario.name}, "
+        f"{len(found.points):,} of {most:,} points so far, the mean over "
+        f"{'up to ' * (least < seeds)}{seeds} seed{'s' * (seeds > 1)} each. Scenario "
+        f"{found.sweep.scenario.name}, "
         f"{found.sweep.file.method.replace('_', ' ')}."
     )
-    bound = st.session_state.setdefault(BOUND, 2.0)
+    if BOUND not in st.session_state or st.session_state.get(BOUND_OF) != folder.name:
+        st.session_state[BOUND], st.session_state[BOUND_OF] = _own_bound(found), folder.name
+    bound = _share(st.session_state[BOUND])
     chart_with_data(
-        figures.sweep_front(found, sweep_point.opened(found), bound / 100),
+        figures.sweep_front(found, sweep_point.opened(found), bound),
         found.points,
         CHART,
         on_select=sweep_point.open_clicked,
     )
     st.caption(
-        "Click a point to open it below. Large markers are on the front: no other feasible point is better "
-        "in both. The dotted line is the bound on irrelevant ads that you set below."
+        f"Click a point to open it below. Large markers are on the front: {_front_in_words(found)}."
+        + (" The dotted line is the bound on irrelevant ads that you set below." if bound is not None else "")
     )
     sweep_point.draw(found)
     _best(found)
     _what_moves_what(found)
+    all_metrics = sweep_tables.all_metrics(found)
     metrics = st.multiselect(
         "Further axes",
-        sweep_tables.all_metrics(found),
-        default=sweep_tables.further_of(found)[:2],
+        all_metrics,
+        default=[metric for metric in sweep_tables.further_of(found) if metric in all_metrics][:2],
         format_func=metric_name,
         key=f"{AXES}-{folder.name}",
     )
-    drawn = figures.parallel(found, [*found.sweep.file.objectives, *metrics])
+    drawn = figures.parallel(found, [*found.sweep.file.directions, *metrics])
     chart_with_data(drawn, found.points, "parallel-coordinates")
     st.caption(
         f"One line per point, coloured by {metric_name(gain).lower()}. Draw along an axis to keep only the "
@@ -223,9 +236,21 @@ def _best(found: SweepResult) -> None:
     gain, _ = found.sweep.file.objectives
     st.subheader("Best points under a bound on irrelevant ads")
     bound = st.number_input(
-        "At most so many of the shown ads irrelevant (%)", 0.0, 100.0, step=0.5, key=BOUND
+        "At most so many of the shown ads irrelevant (%)",
+        0.0,
+        100.0,
+        value=None,
+        step=0.5,
+        key=BOUND,
+        placeholder="Any number of them",
     )
-    best = best_points(found, bound / 100)
+    bounds = " and ".join(map(str, found.sweep.file.bounds))
+    if bounds:
+        st.caption(f"All of them keep to the sweep's own constraints, too: {bounds}.")
+    best = best_points(found, _share(bound))
+    if not len(best) and (bound is None or not found.points["feasible"].any()):
+        st.info(f"No point keeps to the sweep's constraints: {bounds}." if bounds else "There are no points.")
+        return
     if not len(best):
         known = found.points.filter(pl.col("feasible"))["irrelevant_share"].drop_nans()
         least = f" The least is {100 * float(known.min()):.2f}%." if len(known) else ""  # type: ignore[arg-type]
@@ -243,7 +268,34 @@ def _best(found: SweepResult) -> None:
         st.download_button(
             "These points (CSV)", best.write_csv(), "best-points.csv", "text/csv", icon=":material/download:"
         )
-    st.caption(f"By {metric_name(gain).lower()}, the best first; ± is the standard error over the seeds.")
+    st.caption(
+        f"By {metric_name(gain).lower()}, the best first; ± is the standard error over the seeds, "
+        "most of which is how days differ: all points have the same days."
+    )
+
+
+def _own_bound(found: SweepResult) -> float | None:
+    """The bound on irrelevant ads to begin with, in per cent: the sweep's, or none where it has others."""
+    bounds = found.sweep.file.bounds
+    own = [one.at_most for one in bounds if one.metric == "irrelevant_share" and one.at_most is not None]
+    if own:
+        return min(round(100 * min(own), 6), 100.0)
+    return None if bounds else USUAL_BOUND
+
+
+def _share(per_cent: float | None) -> float | None:
+    return None if per_cent is None else per_cent / 100
+
+
+def _front_in_words(found: SweepResult) -> str:
+    file = found.sweep.file
+    if not file.further:
+        return "no other feasible point is better in both"
+    names = [metric_name(metric).lower() for metric in file.directions]
+    return (
+        f"no other feasible point is better in one of {', '.join(names[:-1])} and {names[-1]}, and as good "
+        "in the others"
+    )
 
 
 def _what_moves_what(found: SweepResult) -> None:
@@ -268,8 +320,8 @@ def _compare(folder: Path, others: dict[str, Path]) -> None:
     except (ValueError, OSError) as error:
         st.error(f"They cannot be compared.\n\n{error}")
         return
-    if first.sweep.file.objectives != second.sweep.file.objectives:
-        named = " and ".join(metric_name(metric).lower() for metric in second.sweep.file.objectives)
+    if first.sweep.file.directions != second.sweep.file.directions:
+        named = " and ".join(metric_name(metric).lower() for metric in second.sweep.file.directions)
         st.info(f"They have different objectives: {other} weighs {named}. Choose another sweep.")
         return
     bound = st.session_state[BOUND]
@@ -279,9 +331,10 @@ def _compare(folder: Path, others: dict[str, Path]) -> None:
     )
     chart_with_data(figures.two_fronts(first, second), both, "two-sweeps")
     for one in (first, second):
-        best = best_points(one, bound / 100, n=1)
+        best = best_points(one, _share(bound), n=1)
         what = "no point" if not len(best) else _in_words(one, best)
-        st.markdown(f"Best of {one.folder.name} with at most {bound:g}% irrelevant ads: {what}.")
+        bounded = "under its constraints" if bound is None else f"with at most {bound:g}% irrelevant ads"
+        st.markdown(f"Best of {one.folder.name} {bounded}: {what}.")
     if first.sweep.scenario.name != second.sweep.scenario.name or first.sweep.seeds != second.sweep.seeds:
         st.caption("They are of different scenarios or seeds, so part of what lies between them is luck.")
 
@@ -290,7 +343,7 @@ def _in_words(found: SweepResult, best: pl.DataFrame) -> str:
     row = best.row(0, named=True)
     numbers = [
         f"{metric_name(metric).lower()} {sweep_tables.amount(metric, row[metric])}"
-        for metric in found.sweep.file.objectives
+        for metric in found.sweep.file.directions
     ]
     return f"point {row['point']} ({sweep_tables.point_text(found, row)}), {' and '.join(numbers)}"
 

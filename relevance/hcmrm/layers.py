@@ -30,8 +30,8 @@ class Linear(nn.Linear):
             and torch.backends.mkldnn.is_available()
         )
         if in_onednn and x.numel():
-            after = ("gelu", [], "none") if gelu else ("none", [], "")
-            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, *after)
+            after, how = ("gelu", "none") if gelu else ("none", "")
+            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, after, [], how)
         y = super().forward(x)
         return nn.functional.gelu(y) if gelu else y
 

@@ -14,7 +14,7 @@ ALBEF (see importing.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -24,7 +24,8 @@ from transformers import PreTrainedModel
 
 from .config import HCMRMConfig
 from .layers import Linear, TextLayer, VisualBlock, attention_bias
-from .losses import GRADE_HEADS
+from .losses import grade_head
+from .tree import GradeTree
 
 
 class TextBatch(NamedTuple):
@@ -33,6 +34,17 @@ class TextBatch(NamedTuple):
     input_ids: Tensor
     mask: Tensor
     token_type: Tensor
+
+
+class Known(NamedTuple):
+    """What markers look up, where it was computed before: once for each ad, and once for a model."""
+
+    words: Tensor | None = None  # [A, W] `HCMRM.words_of_frames` of the ads of the batch
+    meaning: Tensor | None = None  # [W, v] `HCMRM.meaning`
+
+
+COSINE_SCALE = 10.0
+"""Of the logits of two towers, at the start of a training."""
 
 
 class VisualEncoder(nn.Module):
@@ -112,20 +124,25 @@ class TextEncoder(nn.Module):
         self.token_type = nn.Embedding(config.token_types, size)
         self.norm = nn.LayerNorm(size, eps=config.text_norm_eps)
         self.layers = _text_layers(config, config.text_layers, cross=False)
-        marker = nn.Sequential(Linear(1, size), nn.GELU(), Linear(size, size))
-        self.frame_marker = marker if config.frame_markers else None
+        self.markers = nn.ModuleDict(
+            {
+                name: nn.Sequential(Linear(1, size), nn.GELU(), Linear(size, size))
+                for name, wanted in (("frames", config.frame_markers), ("words", config.word_markers))
+                if wanted
+            }
+        )
 
-    def forward(self, text: TextBatch, seen: Tensor | None = None) -> Tensor:
+    def forward(self, text: TextBatch, marks: Mapping[str, Tensor] | None = None) -> Tensor:
         """[P, N] token ids -> [P, N, d].
 
         Args:
-            seen: [P, N], how much the frames speak for each token, for a model with frame markers; None: the
-                text is read without frames.
+            marks: name of a marker -> [P, N], a number for each token (`HCMRM.marks`); None: an ad's text is
+                read by itself.
         """
         position = self.position.weight[: text.input_ids.shape[1]]
         x = self.word(text.input_ids) + self.token_type(text.token_type) + position
-        if self.frame_marker is not None and seen is not None:
-            x = x + self.frame_marker(seen[..., None].to(x.dtype))
+        for name, mark in (marks or {}).items():
+            x = x + self.markers[name](mark[..., None].to(x.dtype))
         x = self.norm(x)
         bias = attention_bias(text.mask, x.dtype)
         for layer in self.layers:
@@ -148,7 +165,10 @@ class HCMRM(PreTrainedModel):
         self.fusion_layers = _text_layers(config, config.fusion_layers, cross=True)
         # A learnt token that stands beside the frames, and alone where there are none to look at.
         self.no_frame = nn.Parameter(0.02 * torch.randn(1, 1, config.visual_size))
-        self.grade_head = nn.Linear(size, GRADE_HEADS[config.grade_head].logits)
+        two_towers = config.fusion == "two_tower"
+        self.pair_size = 1 if two_towers else size
+        self.grades = grade_head(config.grade_head, GradeTree.of(config.grade_tree))
+        self.grade_head = nn.Linear(self.pair_size, self.grades.logits)
         self.frame_projection = nn.Linear(config.visual_size, config.embed_dim)
         self.text_projection = nn.Linear(size, config.embed_dim)
         self.keyword_head = Linear(config.visual_size, config.vocab_size)
@@ -159,7 +179,10 @@ class HCMRM(PreTrainedModel):
         self.topic_scale = nn.Parameter(torch.tensor([5.0, 0.0]))
         self.match_head = nn.Linear(size, 2) if config.match_head else None
         self.temperature = nn.Parameter(torch.tensor(0.07)) if config.match_head else None
+        self.ad_projection = nn.Linear(size, config.embed_dim) if two_towers else None
         self.post_init()  # type: ignore[no-untyped-call]
+        if two_towers:
+            nn.init.constant_(self.grade_head.weight, COSINE_SCALE)
 
     def _init_weights(self, module: nn.Module) -> None:
         """BERT's and ViT's: normal with standard deviation 0.02; convolutions keep their own."""
@@ -204,7 +227,7 @@ class HCMRM(PreTrainedModel):
         text: TextBatch,
         visual: Tensor,
         ad_of_pair: Tensor,
-        words: Tensor | None = None,
+        known: Known | None = None,
         *,
         first_only: bool = False,
     ) -> Tensor:
@@ -214,25 +237,39 @@ class HCMRM(PreTrainedModel):
             visual: `visual_tokens` of the A ads of the batch, [A, V, v].
             ad_of_pair: the ad among those A that each text goes with, int64 [P]; or int64 [P / G], the ad
                 that every G texts which stand side by side go with.
-            words: `words_of_frames` of the A ads, [A, W], where that is known already.
+            known: what its markers look up, where that is known already.
             first_only: leave all tokens but [CLS] out of the last layer, which no grade looks at: [P, 1, d].
         """
-        x = self.text_encoder(text, self._seen(text, visual, ad_of_pair, words))
+        x = self.text_encoder(text, self.marks(text, visual, ad_of_pair, known))
         bias = attention_bias(text.mask, x.dtype)
         last = len(self.fusion_layers) - 1
         for number, layer in enumerate(self.fusion_layers):
             x = layer(x, bias, visual, ad_of_pair, first_only=first_only and number == last)
         return x
 
-    def _seen(
-        self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor, words: Tensor | None = None
-    ) -> Tensor | None:
-        """Frame markers of each token: its entry of `words_of_frames`, [P, N]."""
-        if not self.config.frame_markers:
-            return None
-        words = self.words_of_frames(visual) if words is None else words
-        row = ad_of_pair.repeat_interleave(len(text.input_ids) // len(ad_of_pair))
-        return words[row[:, None], text.input_ids]
+    def marks(
+        self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor, known: Known | None = None
+    ) -> dict[str, Tensor]:
+        """The numbers that the markers of the config read at each token, float32 [P, N] each.
+
+        frames: log P(token | frames) - log P(token | no frames) within +-6; 0 for ads without frames.
+        words: the largest cosine with a token of the other side; -1 where it is empty.
+
+        Args: as of `fuse`.
+        """
+        words, meaning = known or Known()
+        marks: dict[str, Tensor] = {}
+        if self.config.frame_markers:
+            words = self.words_of_frames(visual) if words is None else words
+            row = ad_of_pair.repeat_interleave(len(text.input_ids) // len(ad_of_pair))
+            marks["frames"] = words[row[:, None], text.input_ids]
+        if self.config.word_markers:
+            meaning = (self.meaning() if meaning is None else meaning)[text.input_ids]
+            side = text.token_type % 2  # 0 query, 1 keywords, with or without match markers
+            other = (side[:, :, None] != side[:, None, :]) & (text.mask[:, None, :] == 1)
+            cosine = (meaning @ meaning.transpose(1, 2)).float()
+            marks["words"] = cosine.masked_fill(~other, -1.0).amax(dim=-1)
+        return marks
 
     def words_of_frames(self, visual: Tensor) -> Tensor:
         """How much the frames speak for each word, float32 [A, W]; ads without frames have zeros.
@@ -243,6 +280,10 @@ class HCMRM(PreTrainedModel):
             visual: `visual_tokens` of A ads.
         """
         return (self.seen_words(visual) - self.seen_words(self.no_frame)).clamp(-6.0, 6.0)
+
+    def meaning(self) -> Tensor:
+        """What each word means, as far as frames foretell it: unit vectors [W, v] of the keyword head."""
+        return nn.functional.normalize(self.keyword_head.weight, dim=-1)
 
     def seen_words(self, visual: Tensor) -> Tensor:
         """Words read off the frames: log P(word | frames), float32 [A, W].
@@ -258,16 +299,27 @@ class HCMRM(PreTrainedModel):
         return words.logsumexp(dim=1) - math.log(words.shape[1])
 
     def forward(
-        self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor, words: Tensor | None = None
+        self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor, known: Known | None = None
     ) -> Tensor:
-        """Logits of P pairs, float32 [P, logits of the grade head]: `losses.GRADE_HEADS` says what they mean.
+        """Logits of P pairs, float32 [P, logits of the grade head]: `self.grades` says what they mean.
 
         They are float32 from the head on in a model of half precision, too: its few digits would make many
         pairs equal.
         """
-        first = self.fuse(text, visual, ad_of_pair, words, first_only=True)[:, 0]
-        head = self.grade_head
-        return nn.functional.linear(first.float(), head.weight.float(), head.bias.float()).float()
+        read, head = self.pair(text, visual, ad_of_pair, known).float(), self.grade_head
+        return nn.functional.linear(read, head.weight.float(), head.bias.float()).float()
+
+    def pair(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor, known: Known | None = None) -> Tensor:
+        """What heads read of P pairs: [CLS] after fusion, [P, d], or the cosine of two towers, [P, 1].
+
+        The query tower is the text encoder; the ad tower is text and fusion encoder over keywords and frames.
+        """
+        if self.ad_projection is None:
+            return self.fuse(text, visual, ad_of_pair, known, first_only=True)[:, 0]
+        query, ad = split_pairs(text)
+        asked = self.text_embedding(self.text_encoder(query)[:, 0]).float()
+        offered = self.ad_projection(self.fuse(ad, visual, ad_of_pair, known, first_only=True)[:, 0]).float()
+        return nn.functional.cosine_similarity(asked, offered, dim=-1)[:, None]
 
     def match_logits(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
         """Image-text matching (ITM) of P pairs, float32 [P, 2]: no match, match.
@@ -306,6 +358,27 @@ class HCMRM(PreTrainedModel):
         query, keywords = (self.text_encoder.word(ids).sum(dim=1) for ids in (query_ids, keyword_ids))
         cosine = nn.functional.cosine_similarity(query, keywords, dim=-1)
         return self.topic_scale[0] * cosine + self.topic_scale[1]
+
+
+def split_pairs(text: TextBatch) -> tuple[TextBatch, TextBatch]:
+    """[CLS] query [SEP] keywords [SEP] as two texts, [CLS] query [SEP] and [CLS] [SEP] keywords [SEP].
+
+    Match markers are taken off, since they say what the two have in common.
+    """
+    there = text.mask == 1
+    of_query = there & (text.token_type % 2 == 0)
+    place = torch.arange(there.shape[1], device=there.device)
+    ends = (place == 0) | (place == of_query.sum(dim=1, keepdim=True) - 1)  # [CLS] and the first [SEP]
+    parts = []
+    for kept in (of_query, there & (ends | ~of_query)):
+        order = kept.int().argsort(dim=1, descending=True, stable=True)[:, : int(kept.sum(dim=1).max())]
+        mask = kept.gather(1, order).long()
+        parts.append(
+            TextBatch(
+                text.input_ids.gather(1, order) * mask, mask, text.token_type.gather(1, order) % 2 * mask
+            )
+        )
+    return parts[0], parts[1]
 
 
 def _text_layers(config: HCMRMConfig, count: int, *, cross: bool) -> nn.ModuleList:

@@ -21,8 +21,8 @@ from relevance.oracle import GRADE_GAIN
 
 from .batching import plan_batches
 from .checkpoint import SHIPPED, Checkpoint
-from .losses import GRADE_HEADS, ranking_score
-from .model import TextBatch
+from .losses import ranking_score
+from .model import Known, TextBatch
 from .text import TokenTable
 from .visual_tokens import Home, OfAds, VisualTokens
 
@@ -59,6 +59,7 @@ class HcmrmScorer:
         device: str = "cpu",
         batch: int = 256,
         tables: TokenTable | None = None,
+        calibration: str = "none",
         precision: Precision = "float32",
         texts_per_ad: int | None = None,
         memory: int = 2**30,
@@ -71,6 +72,8 @@ class HcmrmScorer:
         Args:
             batch: pairs in one pass through the model.
             tables: the corpus tokenised before with this checkpoint's vocabulary, to save doing it again.
+            calibration: a name in `checkpoint.calibration`, which makes P(positive) of the score (grade
+                probabilities stay the model's own); "none": the ranking score.
             precision: of weights and activations; logits are float32. Half precision halves the digits and
                 may swap pairs that score nearly alike: docs/hcmrm.md says how many.
             texts_per_ad: texts of one ad that stand side by side, for which keys and values of its frames are
@@ -86,8 +89,9 @@ class HcmrmScorer:
         if precision != "float32":
             self.model = copy.deepcopy(self.model).to(getattr(torch, precision))
         self.model = self.model.to(self._device).eval()  # type: ignore[arg-type]
-        self._head = self.model.config.grade_head
+        self._head = self.model.grades
         self._corpus, self._batch = corpus, batch
+        self._calibrated = None if calibration == "none" else checkpoint.calibration[calibration]
         self._on_gpu, self._compiled = self._device.type == "cuda", compiled
         self.texts_per_ad = texts_per_ad or (8 if self._on_gpu else 1)
         self._forward: Callable[..., Tensor] = self.model
@@ -96,25 +100,44 @@ class HcmrmScorer:
             self._forward = torch.compile(self.model, backend=compile_backend, mode=mode, dynamic=False)
         self._extract = checkpoint.keywords
         self._sequences = [checkpoint.keywords(text) for text in corpus.ad_texts()]
-        self._tables = tables or TokenTable.build(checkpoint.tokenizer, corpus.query_text, self._sequences)
+        self._frames = corpus.frames[:, : self.model.config.n_frames]
+        self._tables = tables or TokenTable.build(
+            checkpoint.tokenizer,
+            corpus.query_text,
+            self._sequences,
+            max_keywords=self.model.config.text_tokens,
+        )
         self._memory, self._home = memory, keep_on
 
     @staticmethod
-    def load(corpus: Corpus, folder: Path = SHIPPED, *, device: str = "cpu", **options: Any) -> HcmrmScorer:
+    def load(
+        corpus: Corpus,
+        folder: Path = SHIPPED,
+        *,
+        device: str = "cpu",
+        calibration: str = "none",
+        **options: Any,
+    ) -> HcmrmScorer:
         """A scorer from a checkpoint folder; `options` are those of the class.
 
         Raises:
-            CheckpointError: the folder holds no whole checkpoint, or one for frames of another shape.
+            CheckpointError: the folder holds no whole checkpoint, or one for more frames or frames of another
+                shape, or lacks the calibration.
         """
         checkpoint = Checkpoint.load(folder)
         config = checkpoint.model.config
         reads, has = (config.n_frames, config.image_size, config.image_size), corpus.frames.shape[1:4]
-        if config.use_frames and has[0] and has != reads:
+        if config.use_frames and has[0] and (has[0] < reads[0] or has[1:] != reads[1:]):
             raise CheckpointError(
                 f"{folder}: reads {reads[0]} frames of {reads[1]}x{reads[2]} pixels, the ads have {has[0]} "
                 f"of {has[1]}x{has[2]}; give the world such frames, or train a checkpoint on these"
             )
-        return HcmrmScorer(checkpoint, corpus, device=device, **options)
+        if calibration != "none" and calibration not in checkpoint.calibration:
+            raise CheckpointError(
+                f"{folder}: has no calibration '{calibration}'; fit it with "
+                f"'relbid calibrate --checkpoint {folder}', or take calibration 'none'"
+            )
+        return HcmrmScorer(checkpoint, corpus, device=device, calibration=calibration, **options)
 
     def score(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> FloatArray:
         """Ranking score of each pair: [P], [P] -> [P] in [0, 1].
@@ -135,22 +158,25 @@ class HcmrmScorer:
     ) -> tuple[FloatArray, FloatArray | None]:
         """`score` and `grade_probabilities` of the pairs from one pass through the model."""
         logits = self._logits(query, ad, progress).cpu().double()
-        log_probabilities = GRADE_HEADS[self._head].log_probabilities
+        log_probabilities = self._head.log_probabilities
         if log_probabilities is None:
-            return ranking_score(logits, self._head).numpy(), None
+            return self._worth(ranking_score(logits, self._head).numpy()), None
         probabilities = log_probabilities(logits).exp().numpy()
-        return probabilities @ np.asarray(GRADE_GAIN), probabilities
+        return self._worth(probabilities @ np.asarray(GRADE_GAIN)), probabilities
 
     @torch.inference_mode()
     def relevance(self, query: IntArray, candidate: IntArray) -> Tensor:
         """Scores of the candidates [Q, K] of queries [Q], on the device: float64 [Q, K], 0 at padding -1.
 
-        See simulator/stage.py, which ranks and prices them there.
+        See simulator/stage.py, which ranks and prices them there. (A calibration is computed on the host.)
         """
         row, column = np.nonzero(candidate >= 0)
         logits = self._logits(query[row], candidate[row, column])
         table = torch.zeros(candidate.shape, dtype=torch.float64, device=self._device)
-        table[self.place(row), self.place(column)] = ranking_score(logits, self._head)
+        score = ranking_score(logits, self._head)
+        if self._calibrated is not None:
+            score = self.place(self._calibrated(score.cpu().numpy()))
+        table[self.place(row), self.place(column)] = score
         return table
 
     def place(self, values: NDArray[Any]) -> Tensor:
@@ -198,11 +224,15 @@ class HcmrmScorer:
             encode_at_once=self._batch if self._on_gpu else 32,
         )
 
+    def _worth(self, score: FloatArray) -> FloatArray:
+        return score if self._calibrated is None else self._calibrated(score)
+
     @torch.inference_mode()
     def _logits(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> Tensor:
         """Logits of the grade head on the device, [P, its width]."""
         query, ad = np.asarray(query, dtype=np.int64), np.asarray(ad, dtype=np.int64)
-        logits = torch.empty(len(query), GRADE_HEADS[self._head].logits, device=self._device)
+        logits = torch.empty(len(query), self._head.logits, device=self._device)
+        meaning = self.model.meaning() if self.model.config.word_markers else None
         done = 0
         for batch in _ahead(
             lambda rows: self._prepared(query, ad, rows), self.plan(query, ad), in_thread=self._on_gpu
@@ -210,7 +240,8 @@ class HcmrmScorer:
             of_ads = self.kept.of(batch.ads)
             if self._compiled:
                 batch, of_ads = self._static(batch, of_ads)
-            scored = self._forward(batch.text, of_ads.visual, batch.ad_of_row, of_ads.words)
+            known = Known(of_ads.words, meaning)
+            scored = self._forward(batch.text, of_ads.visual, batch.ad_of_row, known)
             logits[self.place(batch.rows)] = scored[: batch.rows.size]
             done += batch.rows.size
             if progress is not None:
@@ -224,7 +255,7 @@ class HcmrmScorer:
         return Prepared(pair, ads, self.place(ad_of_row), text)
 
     def _encode(self, ads: IntArray) -> OfAds:
-        frames = self.place(self._corpus.frames[ads])
+        frames = self.place(self._frames[ads])
         visual = self.model.visual_tokens(frames)
         return OfAds(visual, self.model.words_of_frames(visual) if self.model.config.frame_markers else None)
 

@@ -41,6 +41,14 @@ class Loss(StrEnum):
     RANKNET = "ranknet"
 
 
+class Stage(StrEnum):
+    """Stages of a training, `relevance.hcmrm.trainer.STAGES`."""
+
+    WORDS = "words"
+    ALIGN = "align"
+    FINETUNE = "finetune"
+
+
 class Criterion(StrEnum):
     """What a checkpoint is chosen by, `relevance.hcmrm.train.CRITERIA`."""
 
@@ -85,6 +93,21 @@ def train(
     choose_by: Annotated[
         Criterion, typer.Option(help="What the kept weights are best in, on the validation split.")
     ] = Criterion.MEAN_AUC,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Start from the weights and vocabulary of a checkpoint."),
+    ] = None,
+    stage: Annotated[
+        list[Stage] | None, typer.Option(help="Run this stage alone. May be repeated; all by default.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Set a field of TrainConfig, e.g. labels=5000. May be repeated.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: Device = Device.CPU,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
@@ -98,6 +121,7 @@ def train(
     from relevance.corpus import LabelledCorpus
     from scenarios.store import check_writable
     from scenarios.terminal import ProgressBars
+    from scenarios.train_settings import read_settings
     from scenarios.training import export_corpus, train_model, training_corpus
 
     if export is not None:
@@ -105,6 +129,7 @@ def train(
             export_corpus(export, progress)
         typer.echo(f"Corpus: {export}/")
         return
+    set_over = read_settings(overrides or ())  # imports torch, so it comes before the folder is there
     check_writable(out)
     settings = {
         "seed": seed,
@@ -117,6 +142,8 @@ def train(
         "momentum": momentum,
         "queue": queue,
         "choose_by": choose_by.value,
+        "init": None if init is None else str(init),
+        "stages": tuple(name.value for name in stage) if stage else None,
     }
     given = {name: value for name, value in settings.items() if value is not None}
     try:
@@ -138,7 +165,7 @@ def train(
                 preset=preset.value,
                 device=device.value,
                 threads=threads,
-                settings=given,
+                settings=given | set_over,
                 progress=report,
             )
     except KeyboardInterrupt:
@@ -187,6 +214,30 @@ def evaluate(
         command = ["relbid", *sys.argv[1:]]
         write_whole_file(card, model_card(data, training, results, command))
         typer.echo(f"Card: {card}")
+
+
+def calibrate(
+    checkpoint: Annotated[Path, typer.Option(metavar="FOLDER", help="The checkpoint to calibrate.")],
+    fit_on: Annotated[SplitName, typer.Option(help="Pairs to fit on.")] = SplitName.VALIDATION,
+    split: Annotated[SplitName, typer.Option(help="Pairs to measure on.")] = SplitName.TEST,
+    corpus: Corpus = None,
+    device: Device = Device.CPU,
+    cache: Cache = RESULTS,
+) -> None:
+    """Fit what makes a probability of a checkpoint's score, for scenarios with hcmrm.calibration."""
+    from relevance.corpus import LabelledCorpus
+    from scenarios.calibration import calibrate_checkpoint, calibration_table
+    from scenarios.terminal import ProgressBars
+    from scenarios.training import training_corpus
+
+    with ProgressBars() as progress:
+        data = LabelledCorpus.load(corpus) if corpus else training_corpus(cache, progress)
+        rows = calibrate_checkpoint(
+            data, checkpoint, fit_on=fit_on.value, split=split.value, device=device.value, progress=progress
+        )
+    typer.echo(f"The score as a probability of grade 2 or 3, on the split '{split.value}'")
+    typer.echo("\n".join(calibration_table(rows)))
+    typer.echo(f"Calibration: {checkpoint / 'calibration.json'}")
 
 
 def import_weights(

@@ -20,8 +20,8 @@ def run(
 ) -> None:
     """Run a scenario: its comparison of scorers, its sweep, and the log of its own scorer's run."""
     from scenarios.load import load_scenario
-    from scenarios.run import run_scenario
-    from scenarios.store import check_writable, write_result
+    from scenarios.run import run_to_folder
+    from scenarios.store import check_writable
     from scenarios.terminal import (
         ProgressBars,
         comparison_table,
@@ -35,8 +35,7 @@ def run(
     with ProgressBars(progress_file) as progress:
         scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer)
         check_writable(out)
-        result = run_scenario(scenario, cache=out, sweep=sweep, progress=progress)
-        folder = write_result(out, scenario, result.metrics, result.points, result.log)
+        result, folder = run_to_folder(scenario, out, sweep=sweep, progress=progress)
         progress.made(folder)
     tables = [comparison_table(scenario, result.points)]
     if has_loyalty(scenario.users):

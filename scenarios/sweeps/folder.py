@@ -1,6 +1,7 @@
 """The folder of a sweep, `<results>/sweeps/<name>-<hash>/`.
 
     sweep.yaml        the sweep; `relbid sweep` on it goes on with this folder's points
+    asked.json        of a search: the points that it has asked for, by generations
     scenario.yaml     what all points share
     progress.json     how far it is; written whole again and again while it runs
     points.parquet    one row per finished point and seed; brought up to date while it runs
@@ -16,8 +17,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
-import tempfile
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,8 +28,11 @@ import polars as pl
 
 from scenarios.errors import StoreError
 from scenarios.load import dump_scenario
-from scenarios.sweep import pareto_front
-from scenarios.sweeps.schema import Sweep, dump_sweep, load_sweep
+from scenarios.parquet import ParquetError, read_parquet, write_parquet
+from scenarios.store import TEMPORARY, whole_path
+from scenarios.sweep import undominated
+from scenarios.sweeps.asked import with_asked
+from scenarios.sweeps.schema import Sweep, dump_sweep, is_ordered, load_sweep
 
 SWEEPS = "sweeps"
 
@@ -59,9 +62,9 @@ class SweepResult:
 
     `replicates` has one row per point and seed: point, seed, the swept fields (a value that is neither number
     nor text as JSON), and all metrics. `points` has one row per point with the means over its seeds, the
-    standard errors of the two objectives, e.g. revenue_rpm_se and irrelevant_share_se (null for a single
-    seed), `seeds` (how many), `feasible` (whether it keeps to the constraints) and `pareto` (no other
-    feasible point is better in both objectives, or in one and as good in the other).
+    standard errors of the objectives, e.g. revenue_rpm_se and irrelevant_share_se (null for a single seed),
+    `seeds` (how many), `feasible` (whether it keeps to the constraints) and `pareto` (it is feasible, and no
+    other feasible point is better in one objective and as good in all others).
     """
 
     folder: Path
@@ -134,15 +137,15 @@ def write_replicates(
     ]
     table = pl.DataFrame(rows, infer_schema_length=None)
     with whole_path(folder / "points.parquet") as part:
-        table.write_parquet(part)
+        write_parquet(table, part)
 
 
 def field_values(sweep: Sweep) -> dict[str, list[float] | list[str]]:
-    """Swept field -> its value at each point: numbers, or texts where one of them is none."""
+    """Swept field -> its value at each point: numbers, or texts where one that it can take is none."""
     found: dict[str, list[float] | list[str]] = {}
-    for field in sweep.fields:
+    for field, axis in sweep.file.over.items():
         values: list[Any] = [point.settings[field] for point in sweep.points]
-        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        if is_ordered(axis.levels()):
             found[field] = [float(value) for value in values]
         else:
             found[field] = [value if isinstance(value, str) else json.dumps(value) for value in values]
@@ -161,9 +164,11 @@ def read_sweep(folder: Path | str) -> SweepResult:
         raise StoreError(f"{folder}: not a sweep's folder; relbid sweep FILE makes one and names it")
     sweep = load_sweep(folder / "sweep.yaml")
     try:
-        replicates = pl.read_parquet(folder / "points.parquet")
-    except (OSError, pl.exceptions.PolarsError) as error:
+        replicates = read_parquet(folder / "points.parquet")
+    except (OSError, ParquetError) as error:
         raise StoreError(f"{folder}: has no finished points ({error}); run the sweep again") from None
+    if sweep.file.searches:  # read after the table, so that it has all points of that
+        sweep = with_asked(sweep, folder)
     return SweepResult(folder, sweep, means_of(sweep, replicates), replicates, read_failures(folder))
 
 
@@ -186,7 +191,7 @@ def means_of(sweep: Sweep, replicates: pl.DataFrame) -> pl.DataFrame:
     """One row per point, see `SweepResult`."""
     fields = [name for name in sweep.fields if name in replicates.columns]
     metrics = [name for name in replicates.columns if name not in ("point", "seed", *fields)]
-    errors = [(pl.col(name).std() / pl.len().sqrt()).alias(f"{name}_se") for name in sweep.file.objectives]
+    errors = [(pl.col(name).std() / pl.len().sqrt()).alias(f"{name}_se") for name in sweep.file.directions]
     table = (
         replicates.group_by("point", maintain_order=True)
         .agg(*(pl.col(name).first() for name in fields), *(pl.col(name).mean() for name in metrics),
@@ -194,41 +199,16 @@ def means_of(sweep: Sweep, replicates: pl.DataFrame) -> pl.DataFrame:
         .sort("point")
     )  # fmt: skip
     feasible = [
-        all(one.metric is None or one.holds(row[one.metric]) for one in sweep.file.constraints)
-        for row in table.iter_rows(named=True)
+        all(one.holds(row[one.name]) for one in sweep.file.bounds) for row in table.iter_rows(named=True)
     ]
-    gain, harm = (table[name].to_numpy() for name in sweep.file.objectives)
-    front = pareto_front(np.where(feasible, gain, np.nan), harm)
+    gains = np.column_stack([sign * table[name].to_numpy() for name, sign in sweep.file.directions.items()])
+    front = undominated(np.where(np.array(feasible)[:, None], gains, np.nan))
     return table.with_columns(pl.Series("feasible", feasible), pl.Series("pareto", front))
-
-
-@contextlib.contextmanager
-def whole_path(path: Path) -> Iterator[Path]:
-    """A temporary path that takes the place of `path` when the block ends without an error.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        os.close(handle)
-        part = Path(name)
-        try:
-            yield part
-            part.chmod(0o644)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def remove_leftovers(folder: Path, work: Sequence[str]) -> None:
     """Remove what a killed command left behind; the caller is alone in the folder."""
-    import shutil
-
     for name in work:
         shutil.rmtree(folder / name, ignore_errors=True)
-    for path in folder.glob(".writing-*"):
-        path.unlink(missing_ok=True)
+    for path in folder.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

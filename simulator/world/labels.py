@@ -63,6 +63,12 @@ def label_pairs(world: World, per_grade: int, rng: np.random.Generator) -> tuple
     return query_column, ad_column, grade_column
 
 
+def split_pairs(world: World, split: Split, per_grade: int = 5) -> tuple[NDArray[np.int64], ...]:
+    """The pairs that the labelled corpus has of a split, by the world's own numbers: (query, ad, grade)."""
+    rng = np.random.default_rng((world.config.seed, SPLITS.index(split), _LABELS_KEY))
+    return label_pairs(world, per_grade, rng)
+
+
 def labelled_corpus(
     config: WorldConfig,
     *,
@@ -84,8 +90,7 @@ def labelled_corpus(
         if split == "unlabelled":
             parts.append(world.corpus)
             continue
-        rng = np.random.default_rng((config.seed, code, _LABELS_KEY))
-        query, ad, grade = label_pairs(world, train_per_grade if split == "train" else test_per_grade, rng)
+        query, ad, grade = split_pairs(world, split, train_per_grade if split == "train" else test_per_grade)
         held_out = (split == "test") & world.query_is_held_out[query]
         graded = np.arange(world.corpus.n_ads) if split == "train" else np.unique(ad)
         parts.append(_with_ads(world.corpus, graded))

@@ -35,6 +35,7 @@ def model() -> HCMRM:
         conv_stem=(8, 8, 8, 16),
         embed_dim=8,
         frame_markers=True,
+        word_markers=True,
     )
     model = HCMRM(config).eval()
     with torch.no_grad():  # larger than the usual start, so that every path shows in the output
@@ -109,13 +110,30 @@ def test_words_are_read_off_the_frames_as_a_mixture() -> None:
 def test_frame_markers_are_mutual_information_of_token_and_frames(model: HCMRM) -> None:
     visual = model.visual_tokens(_frames(2), torch.tensor([False, True]))
     text = _text([[2, 7, 3, 8, 3]] * 2)
-    seen = model._seen(text, visual, torch.tensor([0, 1]))
-    assert seen is not None
+    seen = model.marks(text, visual, torch.tensor([0, 1]))["frames"]
     usual = model.keyword_head(model.no_frame[0, 0]).log_softmax(dim=0)
     frames = model.keyword_head(visual[0, [1, 6, 11]]).softmax(dim=1).mean(dim=0).log()
     expected = (frames - usual).clamp(-6, 6)[text.input_ids[0]]
     assert seen[0].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
-    assert seen[1].tolist() == [0.0] * 5  # hidden frames say nothing of any word
+    assert seen[1].tolist() == pytest.approx([0.0] * 5, abs=1e-5)  # hidden frames say nothing of any word
+
+
+def test_word_markers_are_the_nearest_token_of_the_other_side() -> None:
+    words = HCMRM(HCMRMConfig(vocab_size=8, hidden_size=4, num_heads=1, word_markers=True))
+    with torch.no_grad():
+        words.keyword_head.weight.zero_()
+        words.keyword_head.weight[:, 3] = 1.0  # special tokens are like no word
+        words.keyword_head.weight[5] = torch.tensor([2.0, 0.0, 0.0, 0.0])
+        words.keyword_head.weight[6] = torch.tensor([3.0, 4.0, 0.0, 0.0])
+        words.keyword_head.weight[7] = torch.tensor([0.0, 0.0, 5.0, 0.0])
+    # [CLS] 5 [SEP] 6 7 [SEP], then padding: 5 and 6 have a cosine of 0.6, 7 is like nothing of the query.
+    text = TextBatch(
+        torch.tensor([[2, 5, 3, 6, 7, 3, 0]]),
+        torch.tensor([[1, 1, 1, 1, 1, 1, 0]]),
+        torch.tensor([[0, 0, 0, 1, 1, 1, 0]]),
+    )
+    marks = words.marks(text, words.no_frame, torch.tensor([0]))["words"][0].tolist()
+    assert marks[:6] == pytest.approx([1.0, 0.6, 1.0, 0.6, 0.0, 1.0], abs=1e-6)
 
 
 def test_frame_markers_reach_the_grade(model: HCMRM) -> None:

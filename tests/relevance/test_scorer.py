@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ torch = pytest.importorskip("torch")
 
 from scipy.stats import kendalltau
 
+from relevance.calibration import IsotonicCalibration
 from relevance.hcmrm import HCMRM, Checkpoint, HCMRMConfig, HcmrmScorer
 from relevance.hcmrm.batching import plan_batches
 from relevance.hcmrm.layers import Attention, Linear
+from relevance.hcmrm.model import COSINE_SCALE
 from relevance.hcmrm.text import train_tokenizer
 from relevance.hcmrm.visual_tokens import OfAds, VisualTokens
 from relevance.keywords import TfIdfKeywords
@@ -35,7 +38,7 @@ def make_checkpoint(**sizes: Any) -> Checkpoint:
     tokenizer = train_tokenizer([*CORPUS.query_text, *CORPUS.ad_texts()], 120)
     config = HCMRMConfig(
         vocab_size=len(tokenizer), hidden_size=32, num_heads=2, intermediate_size=64, conv_stem=(8, 8, 8, 32),
-        embed_dim=8, frame_markers=True, **sizes,
+        embed_dim=8, frame_markers=True, word_markers=True, **sizes,
     )  # fmt: skip
     model = HCMRM(config).eval()
     with torch.no_grad():
@@ -122,6 +125,19 @@ def test_scores_depend_neither_on_the_order_nor_on_company(
     assert scorer.kept.nbytes <= max(memory, scorer.kept.bytes_per_ad)
 
 
+def test_no_option_changes_scores_of_two_towers(pairs: tuple[np.ndarray, np.ndarray]) -> None:
+    towers = make_checkpoint(fusion="two_tower")
+    torch.nn.init.constant_(towers.model.grade_head.weight, COSINE_SCALE)
+    one_by_one = HcmrmScorer(towers, CORPUS, batch=1).score(*pairs)
+    assert one_by_one.std() > 0.01
+    compiled = {"compiled": True, "compile_backend": "eager", "batch": 64}
+    options: list[dict[str, Any]] = [{"batch": 7}, {"texts_per_ad": 5, "memory": 20_000}, compiled]
+    for some in options:
+        np.testing.assert_allclose(HcmrmScorer(towers, CORPUS, **some).score(*pairs), one_by_one, atol=1e-5)
+    half = HcmrmScorer(towers, CORPUS, precision="bfloat16").score(*pairs)
+    assert kendalltau(half, one_by_one).statistic > 0.9
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_keeps_order_and_makes_no_ties(
     checkpoint: Checkpoint, pairs: tuple[np.ndarray, np.ndarray], one_by_one: np.ndarray, precision: Any
@@ -145,6 +161,16 @@ def test_the_table_on_the_device_is_the_scores(
     assert table.dtype == torch.float64
     expected = np.where(candidate >= 0, one_by_one[query[:, None] * N_ADS + candidate], 0.0)
     np.testing.assert_allclose(table.numpy(), expected, atol=1e-5)
+
+
+def test_the_table_on_the_device_is_calibrated_as_scores_are(checkpoint: Checkpoint) -> None:
+    halved = replace(checkpoint, calibration={"isotonic": IsotonicCalibration((0.0, 1.0), (0.1, 0.6))})
+    candidate, query = np.array([[3, -1, 5]]), np.array([4])
+    plain = HcmrmScorer(checkpoint, CORPUS).relevance(query, candidate).numpy()
+    scorer = HcmrmScorer(halved, CORPUS, calibration="isotonic")
+    table = scorer.relevance(query, candidate).numpy()
+    np.testing.assert_allclose(table, np.where(candidate >= 0, 0.1 + 0.5 * plain, 0.0), atol=1e-12)
+    np.testing.assert_allclose(table[0, [0, 2]], scorer.score(np.array([4, 4]), np.array([3, 5])), atol=1e-12)
 
 
 def test_fused_attention_is_the_same() -> None:

@@ -29,6 +29,7 @@ TINY_TRAINING = TrainConfig(
         "conv_stem": (8, 8, 8, 16),
         "embed_dim": 8,
         "frame_markers": True,
+        "word_markers": True,
     },
 )
 
