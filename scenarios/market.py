@@ -47,7 +47,7 @@ SHIPPED_CHECKPOINTS: Mapping[str, Path] = {
     "bce": SHIPPED_CHECKPOINT.with_name("checkpoint-bce"),
 }
 """Checkpoints of the package by their names in scenario files. The last three have no soft markers
-and are of equal steps, data and seed: graded labels; graded labels after pre-training with pseudo-queries; the
+and are of equal steps, data and seed: graded labels; the same after pre-training with pseudo-queries; the
 previous kind of model, trained with binary labels and without pseudo-queries."""
 
 
