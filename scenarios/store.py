@@ -217,9 +217,9 @@ def alone(place: Path) -> Iterator[None]:
                 f"{place}: another relbid command{f' (process {who})' * who.isdigit()} is at work on it; "
                 "wait for it, stop it, or choose another --out"
             )
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        with contextlib.suppress(OSError):  # on a full disk nobody is told the number
+            os.truncate(lock.fileno(), 0)
+            os.write(lock.fileno(), str(os.getpid()).encode())
         yield
 
 

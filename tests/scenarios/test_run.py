@@ -167,7 +167,7 @@ def test_scores_and_frames_are_kept_and_reused(prepared, tmp_path, monkeypatch):
     def unneeded(corpus):
         raise AssertionError("scored again")
 
-    monkeypatch.setattr("scenarios.market.Bm25Scorer", unneeded)
+    monkeypatch.setattr("relevance.lexical.Bm25Scorer", unneeded)
     np.testing.assert_array_equal(relevance_of(first, "bm25", cache=tmp_path).score, before.score)
     # Another corpus, or other candidates, are not mistaken for these.
     for settings in ({"world.seed": 9}, {"retrieval.candidates": 3}):
