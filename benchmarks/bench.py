@@ -35,7 +35,7 @@ PACKAGES = ("relbid", "numpy", "polars", "pyarrow", "simpy")
 Figures = dict[str, float]
 
 
-def auctions(repeats: int = 5, keep: bool = True, **shape: int) -> Figures:
+def auctions(repeats: int = 5, keep: bool = True, **shape: Any) -> Figures:
     """Auctions per second of processor time, best of some."""
     seconds, ran_out = _market_seconds(repeats=repeats, keep=keep, **shape)
     return {"figure": shape["queries"] / min(seconds), "share of budgets that ran out": ran_out}
@@ -115,13 +115,14 @@ def _market_seconds(
     repeats: int = 5,
     keep: bool = True,
     paced: float = 0.5,
+    budget: float = 250.0,
 ) -> tuple[list[float], float]:
     """Processor time of each of some runs of one market, and the share of budgets that ran out."""
     from benchmarks.market import make_market
     from simulator.engine import simulate
     from simulator.log import forget
 
-    market = make_market(queries, candidates, slots, advertisers, paced)
+    market = make_market(queries, candidates, slots, advertisers, paced, budget)
     found = []
     for _ in range(repeats):
         start = time.process_time()

@@ -28,13 +28,14 @@ def make_market(
     slots: int = SLOTS,
     advertisers: int = ADVERTISERS,
     paced: float = 0.0,
+    budget: float = 250.0,
 ) -> Market:
-    """A day in which some budgets run out."""
+    """A day in which some budgets run out: `budget` is the median for 100,000 queries and 300 advertisers."""
     rng = np.random.default_rng(0)
     shape = (DISTINCT, candidates)
     owner = np.argsort(rng.random((DISTINCT, advertisers)), axis=1)[:, :candidates]
     attraction = rng.uniform(0.01, 0.15, shape)
-    median = 250.0 * (queries / QUERIES) * (ADVERTISERS / advertisers)
+    median = budget * (queries / QUERIES) * (ADVERTISERS / advertisers)
     return Market(
         seed=1,
         candidate=owner * 10 + rng.integers(0, 10, shape),

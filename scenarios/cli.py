@@ -39,6 +39,7 @@ app.command("train")(models.train)
 app.command("evaluate")(models.evaluate)
 app.command("ablate")(ablations.ablate)
 app.command("calibrate")(models.calibrate)
+app.command("ablate")(ablations.ablate)
 app.command("score")(corpora.score)
 app.command("import-weights")(models.import_weights)
 app.command("fit-pctr")(fitting.fit_pctr)
@@ -67,6 +68,9 @@ def main() -> None:
     sys.path.insert(0, "")
     try:
         app()
+    except MemoryError as error:
+        print(f"relbid: not enough memory ({error}); take fewer queries, candidates or ads", file=sys.stderr)
+        sys.exit(2)
     except Exception as error:
         if isinstance(error, _user_errors()):
             print(f"relbid: {error}", file=sys.stderr)

@@ -17,7 +17,6 @@ import numpy as np
 import relevance
 from relevance.cached import ScoreTable
 from relevance.errors import PluginError
-from relevance.lexical import Bm25Scorer
 from relevance.oracle import GRADE_GAIN, OracleScorer
 from relevance.protocol import RelevanceScorer, check_scorer, load_object, score_pairs
 from scenarios import cache as disk
@@ -347,6 +346,8 @@ def _scored(
         if (kept := disk.read_scores(path)) is not None:
             return kept
     if scorer == "bm25":
+        from relevance.lexical import Bm25Scorer  # imports numba where that is installed
+
         table = ScoreTable.build(query, ad, score_pairs(Bm25Scorer(corpus), query, ad, scorer))
     else:
         if progress is not None:

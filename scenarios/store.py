@@ -63,15 +63,19 @@ def result_folder(root: Path, scenario: Scenario) -> Path:
 
 
 def check_writable(root: Path) -> None:
-    """Fail before the work is done rather than after it.
+    """Fail before the work is done rather than after it; leaves nothing behind.
 
     Raises:
         StoreError: results cannot be written under `root`.
     """
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     with _naming(root):
         root.mkdir(parents=True, exist_ok=True)
         with _temporary_folder(root) as part:
             (part / "try").write_bytes(b"x" * 4096)
+        for folder in missing:
+            with contextlib.suppress(OSError):  # somebody else has begun to fill it
+                folder.rmdir()
 
 
 def check_free(folder: Path) -> None:

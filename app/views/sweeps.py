@@ -190,12 +190,14 @@ def _results(folder: Path, running: bool) -> None:
             st.info("It has no finished points. Go on with it, or choose another sweep above.")
         return
     gain, _ = found.sweep.file.objectives
-    seeds, status = len(found.sweep.seeds), read_status(folder)
+    seeds, least = len(found.sweep.seeds), int(found.points["seeds"].to_numpy().min())
     # A search knows its points only as it goes, and its status how many it may come to.
+    status = read_status(folder)
     most = len(found.sweep.points) if status is None else status.total // seeds
     st.caption(
         f"{len(found.points):,} of {most:,} points so far, the mean over "
-        f"{seeds} seed{'s' * (seeds > 1)} each. Scenario {found.sweep.scenario.name}, "
+        f"{'up to ' * (least < seeds)}{seeds} seed{'s' * (seeds > 1)} each. Scenario "
+        f"{found.sweep.scenario.name}, "
         f"{found.sweep.file.method.replace('_', ' ')}."
     )
     if BOUND not in st.session_state or st.session_state.get(BOUND_OF) != folder.name:

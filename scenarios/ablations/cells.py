@@ -25,13 +25,12 @@ from scenarios.schema import Scenario
 
 FINETUNING_ONLY = frozenset(
     (
-        *("labels", "label_noise", "word_steps", "word_batch", "word_rate", "loss", "choose_by"),
-        *("finetune_steps", "ads_per_step", "pairs_per_ad", "rate", "positive_first", "first_mix", "mix"),
-        *("keyword_dropout", "frame_dropout", "word_weight", "topic_weight", "shuffle_weight", "shuffle"),
-        *("average", "validate_every", "validation_pairs"),
+        *("loss", "choose_by", "finetune_steps", "ads_per_step", "pairs_per_ad", "rate", "average"),
+        *("positive_first", "first_mix", "mix", "keyword_dropout", "frame_dropout", "word_weight"),
+        *("topic_weight", "shuffle_weight", "shuffle", "validate_every", "validation_pairs"),
     )
 )
-"""Settings that pre-training does not look at. A setting that is not among them is taken to change it."""
+"""Settings that the stages before fine-tuning do not look at; any other one is taken to change them."""
 
 Metrics = Mapping[str, Mapping[str, float]]
 

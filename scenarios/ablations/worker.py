@@ -1,8 +1,9 @@
 """What a process of an ablation does: pre-train, fine-tune and measure one cell after another.
 
-Pre-training looks at no label, so cells that differ in their fine-tuning alone start from the same weights,
-which lie in `<results>/.cache/ablations` by a hash of what decides them. All runs on one thread, since two
-processes of one thread each do more than one of two.
+Cells that differ in their fine-tuning alone start from the same weights, those after the word and the align
+stage, which lie in `<results>/.cache/ablations` by a hash of what decides them. The word stage reads labels:
+other amounts of labels, and worse ones, have weights of their own. All runs on one thread: two processes
+of one thread each do more than one of two.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pydantic import JsonValue
 import relevance
 import simulator
 from relevance.corpus import LabelledCorpus
+from relevance.errors import CheckpointError
 from scenarios.ablations.cells import Cell, Measured, digest_of_scenario, every_setting
 from scenarios.ablations.measures import Slices, measure
 from scenarios.ablations.schema import train_config
@@ -58,9 +60,9 @@ class Task:
 
 def worker() -> Callable[[Task], None]:
     """A function of tasks that keeps what it has loaded last."""
-    import torch
+    from relevance.hcmrm.device import use_device
 
-    torch.set_num_threads(1)
+    use_device("cpu", threads=1)
     loaded: dict[Shared, _Loaded] = {}
 
     def do(task: Task) -> None:
@@ -89,51 +91,50 @@ class _Loaded:
 
 
 def pretrain(cell: Cell, data: LabelledCorpus, weights: Path) -> None:
-    """Run the align stage alone, and keep what it has learnt."""
-    import torch
+    """Run the stages before fine-tuning alone, and keep what they have learnt."""
+    from relevance.hcmrm.pretrained import save_weights
 
     began = time.process_time()
-    trainer = _trainer({**cell.pretraining(), "word_steps": 0, "finetune_steps": 0}, cell.seed, data)
+    trainer = _trainer({**cell.pretraining(), "finetune_steps": 0}, cell.seed, data)
     for _ in trainer.steps():
         pass
-    state = {"model": trainer.model.state_dict(), "seconds": time.process_time() - began}
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    part = weights.with_name(f".writing-{weights.name}-{cell.seed}")
-    torch.save(state, part)
-    part.replace(weights)
+    save_weights(trainer, weights, time.process_time() - began)
 
 
-def finetune(cell: Cell, data: LabelledCorpus, weights: Path | None) -> Trainer:
-    """Train a cell on its labels, from its pre-trained weights where it has any."""
-    import torch
+def finetune(cell: Cell, data: LabelledCorpus, weights: Path | None) -> tuple[Trainer, float]:
+    """Train a cell on its labels, from its pre-trained weights where it has any.
 
-    trainer = _trainer({**cell.settings, "align_steps": 0}, cell.seed, data)
-    if weights is not None:
-        state = torch.load(weights, weights_only=True)["model"]
-        own = trainer.model.state_dict()
-        # The grade head is of the fine-tuning alone; its width is the loss's.
-        own |= {name: value for name, value in state.items() if not name.startswith("grade_head.")}
-        trainer.model.load_state_dict(own, strict=True)
-        for name, parameter in trainer.model.named_parameters():
-            trainer.average[name] = parameter.detach().clone()
+    Returns:
+        The finished training, and the seconds that the weights took.
+
+    Raises:
+        CheckpointError: the weights are missing or damaged, or of a model whose code has been changed.
+    """
+    from relevance.hcmrm.pretrained import start_from_weights
+
+    if weights is None:
+        trainer, seconds = _trainer(cell.settings, cell.seed, data), 0.0  # has no align stage, but the words'
+    else:
+        trainer = _trainer({**cell.settings, "word_steps": 0, "align_steps": 0}, cell.seed, data)
+        seconds = start_from_weights(trainer, weights)
     for _ in trainer.steps():
         pass
-    return trainer
+    return trainer, seconds
 
 
 def measured(task: Task, loaded: _Loaded) -> Measured:
-    """Train and measure a cell; its pre-trained weights are made first where they are missing."""
-    import torch
-
+    """Train and measure a cell; its pre-trained weights are made first where they are missing or unfit."""
     from relevance.hcmrm import HcmrmScorer
 
-    cell, data, cost = task.cell, loaded.data, {"pretraining_s": 0.0}
-    if task.weights is not None:
-        if not task.weights.exists():
-            pretrain(cell, data, task.weights)
-        cost["pretraining_s"] = float(torch.load(task.weights, weights_only=True)["seconds"])
+    cell, data = task.cell, loaded.data
     began = time.process_time()
-    trainer = finetune(cell, data, task.weights)
+    try:
+        trainer, pretraining_s = finetune(cell, data, task.weights)
+    except CheckpointError:
+        assert task.weights is not None
+        pretrain(cell, data, task.weights)
+        began = time.process_time()
+        trainer, pretraining_s = finetune(cell, data, task.weights)
     trained = time.process_time()
     model = trainer.checkpoint({})
     scorer = HcmrmScorer(model, data.corpus, tables=trainer.texts.tables)
@@ -144,7 +145,8 @@ def measured(task: Task, loaded: _Loaded) -> Measured:
         metrics[split] = measure(labels, score, probabilities, loaded.slices.parts(labels))
     tested = time.process_time()
     market = market_of(model, cell.seed, loaded.prepared)
-    cost |= {
+    cost = {
+        "pretraining_s": pretraining_s,
         "finetuning_s": trained - began,
         "testing_s": tested - trained,
         "market_s": time.process_time() - tested,

@@ -1,4 +1,4 @@
-"""Many small trainings that differ in one thing each, and the tables made of them."""
+"""Ablations: what each idea of the model is worth."""
 
 from __future__ import annotations
 

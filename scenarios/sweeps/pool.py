@@ -96,8 +96,10 @@ def work_through(work: str, batches: Iterable[Sequence[Any]], workers: int) -> I
                         if deaths[number] < MOST_DEATHS:
                             waiting.appendleft((number, task))
                         else:
-                            text = f"its process died {MOST_DEATHS} times (exit code {process.exitcode})"
-                            yield Outcome(task, text)
+                            # What the kernel does to the greediest process where there is no memory left.
+                            killed = ": killed, perhaps for want of memory" if process.exitcode == -9 else ""
+                            code = f"exit code {process.exitcode}{killed}"
+                            yield Outcome(task, f"its process died {MOST_DEATHS} times ({code})")
                         continue
                     if said == "broken":
                         raise RuntimeError(error)

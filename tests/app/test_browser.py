@@ -15,8 +15,10 @@ from scenarios import (
     dump_scenario,
     load_experiment,
     load_scenario,
+    load_sweep,
     override,
     run_experiment,
+    run_sweep,
     write_experiment,
 )
 from tests.app import server
@@ -29,7 +31,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def address(chromium: Browser, results: Path, tiny_scenario: Scenario) -> Iterator[str]:
-    """A dashboard with a result and an experiment."""
+    """A dashboard with a result, an experiment and a sweep."""
     root = results.parent / "results-and-an-experiment"
     shutil.copytree(results, root)
     (results.parent / "tiny.yaml").write_text(dump_scenario(override(tiny_scenario, {"sweep": None})))
@@ -39,6 +41,9 @@ def address(chromium: Browser, results: Path, tiny_scenario: Scenario) -> Iterat
         "arms:\n  A: {scorer: none}\n  B: {scorer: oracle}\n"
     )
     write_experiment(root, run_experiment(load_experiment(plan)))
+    sweep = results.parent / "few.yaml"
+    sweep.write_text("schema: 1\nname: few\nscenario: tiny.yaml\nover: {fusion.relevance: [0.5, 1, 2]}\n")
+    run_sweep(load_sweep(sweep), root, workers=1)
     with server.dashboard(root) as found:
         yield found
 

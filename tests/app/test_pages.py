@@ -130,7 +130,7 @@ def test_back_to_the_scenarios_setting(dashboard: AppTest) -> None:
     before = cards(at)
     at.slider(key="exponent").set_value(2.0).run()
     assert cards(at) != before
-    at.button[0].click().run()
+    next(button for button in at.button if button.label == "Back to the scenario's setting").click().run()
     assert cards(at) == before
 
 

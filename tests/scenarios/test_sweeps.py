@@ -24,6 +24,7 @@ from scenarios import (
     list_sweeps,
     load_scenario,
     load_sweep,
+    point_scenario,
     prepare,
     read_sweep,
     relevance_of,
@@ -35,7 +36,7 @@ from scenarios import (
 from scenarios.replicates import code_of, relevances_for
 from scenarios.sweep import pareto_front
 from scenarios.sweeps import pool, samplers
-from scenarios.sweeps.analysis import best_points, point_scenario, rank_correlation, rank_ratio, sensitivity
+from scenarios.sweeps.analysis import best_points, rank_correlation, rank_ratio, sensitivity
 from scenarios.sweeps.estimate import estimate
 from scenarios.sweeps.folder import alone_in, field_values, read_status, sweep_folder
 from scenarios.sweeps.report import report_html

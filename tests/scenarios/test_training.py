@@ -239,6 +239,21 @@ def test_fields_of_a_training_are_set_from_the_command_line(trained):
     assert (sizes["fusion"], sizes["n_frames"]) == ("two_tower", 1)
 
 
+def test_stages_run_alone_from_the_command_line(trained):
+    done = relbid(*TRAIN, "--stage", "align", "--set", "learn_temperature=true", "--out", "pre", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    options = ("--stage", "finetune", "--steps", 1, "--init", "pre", "--loss", "bce", "--out", "tuned")
+    done = relbid(*TRAIN, *options, cwd=trained)
+    assert done.returncode == 0, done.stderr
+    training = json.loads((trained / "tuned" / "training.json").read_text())
+    assert (training["stages"], training["init"]) == (["finetune"], "pre")
+    assert json.loads((trained / "tuned" / "config.json").read_text())["grade_head"] == "bce"
+    texts = ((trained / name / "tokenizer.json").read_bytes() for name in ("pre", "tuned"))
+    assert len(set(texts)) == 1
+    done = relbid(*TRAIN, "--init", "nowhere", "--out", "fresh", cwd=trained)
+    assert "nowhere/model.safetensors: not found" in refused(done)
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
