@@ -42,11 +42,13 @@ Progress = Callable[[str, int, int], None]
 SHIPPED_CHECKPOINT = Path(str(relevance.__file__)).parent / "hcmrm" / "checkpoint"
 SHIPPED_CHECKPOINTS: Mapping[str, Path] = {
     "shipped": SHIPPED_CHECKPOINT,
-    "bce": SHIPPED_CHECKPOINT.with_name("checkpoint-bce"),
+    "graded": SHIPPED_CHECKPOINT.with_name("checkpoint-graded"),
     "pqvm": SHIPPED_CHECKPOINT.with_name("checkpoint-pqvm"),
+    "bce": SHIPPED_CHECKPOINT.with_name("checkpoint-bce"),
 }
-"""Checkpoints of the package by their names in scenario files. pqvm: pre-trained with pseudo-queries. bce:
-the previous kind of model, trained with binary labels and without pseudo-queries."""
+"""Checkpoints of the package by their names in scenario files. The last three have no soft markers
+and are of equal steps, data and seed: graded labels; the same after pre-training with pseudo-queries; the
+previous kind of model, trained with binary labels and without pseudo-queries."""
 
 
 OWN_CHUNK = 8192

@@ -97,9 +97,11 @@ def work_through(work: str, batches: Iterable[Sequence[Any]], workers: int) -> I
                             waiting.appendleft((number, task))
                         else:
                             # What the kernel does to the greediest process where there is no memory left.
-                            killed = ": killed, perhaps for want of memory" if process.exitcode == -9 else ""
-                            code = f"exit code {process.exitcode}{killed}"
-                            yield Outcome(task, f"its process died {MOST_DEATHS} times ({code})")
+                            hint = ": killed, perhaps for want of memory" if process.exitcode == -9 else ""
+                            text = (
+                                f"its process died {MOST_DEATHS} times (exit code {process.exitcode}{hint})"
+                            )
+                            yield Outcome(task, text)
                         continue
                     if said == "broken":
                         raise RuntimeError(error)
