@@ -104,7 +104,7 @@ class _Run:
             else:
                 failed += 1
                 text = f"seed {task.cell.seed}, {json.dumps(dict(task.cell.settings))}\n\n{error}\n"
-                write_whole_file(self.folder / "failures" / f"{stage}-{failed}.txt", text)
+                write_whole_file(self.folder / "failures" / f"{stage.replace(' ', '-')}-{failed}.txt", text)
             rate = (done + failed) / max(self.clock() - began, 1e-9)
             left = (len(tasks) - done - failed) / rate
             self._say(Status(stage, total, before + done, failed, rate, left))

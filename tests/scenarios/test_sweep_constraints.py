@@ -49,7 +49,7 @@ def test_a_bound_in_words_is_one_in_a_block(written, same):
         ("irrelevant_share < 0.02", "needs NAME <= NUMBER or NAME >= NUMBER"),
         ("irrelevant_share", "needs NAME <= NUMBER or NAME >= NUMBER"),
         ("0.02 >= irrelevant_share", "needs NAME <= NUMBER or NAME >= NUMBER"),
-        ("irrelevant_share <= few", "needs a number after <=, got few"),
+        ("irrelevant_share <= few", "needs a number after <=, got 'few'"),
         ("irrelevant_share <= nan", "finite number"),
     ],
 )

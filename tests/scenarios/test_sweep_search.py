@@ -211,10 +211,10 @@ def test_a_search_of_which_only_the_results_are_left_asks_again(hunted, tmp_path
 
 
 def test_kills_do_not_change_what_a_search_finds(tmp_path):
-    file = write(tmp_path, HUNT.replace("points: 20", "points: 40").replace("seeds: 2", "seeds: 1"))
+    file = write(tmp_path, HUNT.replace("points: 20", "points: 60").replace("seeds: 2", "seeds: 1"))
     tally = torture(file, kills=2, rng=random.Random(7))
     assert min(tally.kills_of_workers, tally.kills_of_the_command) == 1
-    assert (tally.points, tally.failed, tally.written_again) == (40, 0, 0)
+    assert (tally.points, tally.failed, tally.written_again) == (60, 0, 0)
     assert tally.same_bytes
 
 
