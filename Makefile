@@ -68,5 +68,5 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
-	$(PIP) install --quiet --editable '.[dev,browser,rl,search,video]' $(CONSTRAIN)
+	$(PIP) install --quiet --editable '.[dev,browser,distributed,rl,search,video]' $(CONSTRAIN)
 	@touch $(VENV)/.installed $@
