@@ -7,6 +7,7 @@ import polars as pl
 import streamlit as st
 
 from app.figures.common import QUIET
+from app.language import t
 
 
 def chart_with_data(figure: go.Figure, table: pl.DataFrame, name: str) -> None:
@@ -14,7 +15,7 @@ def chart_with_data(figure: go.Figure, table: pl.DataFrame, name: str) -> None:
     with st.container():
         st.plotly_chart(figure, config=QUIET, key=f"chart-{name}")
         st.download_button(
-            "Data (CSV)",
+            t("download.data"),
             table.write_csv(),
             f"{name}.csv",
             "text/csv",

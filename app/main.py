@@ -8,10 +8,26 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
-from app import session, sidebar, welcome
+from app import language, session, sidebar, welcome
+from app.language import t
+from app.views.relevance_lab import KEYS as LAB_KEYS
 
 HERE = Path(__file__).parent
+
+PAGES = {
+    "trade_off": "show_chart",
+    "inspector": "search",
+    "relevance_lab": "biotech",
+    "market": "storefront",
+    "formula": "function",
+    "experiments": "science",
+}
+"""Files in `views/`, and their icons."""
+
+OF_THEIR_OWN = ("relevance_lab", "market", "formula")
+"""Pages that do not follow the sidebar's sliders."""
 
 
 def main() -> None:
@@ -19,23 +35,18 @@ def main() -> None:
     st.set_page_config(page_title="relbid", page_icon=":material/balance:", layout="wide")
     st.html(HERE / "style.css")
     st.logo(HERE / "logo.svg", size="large")
-    pages = [
-        st.Page(
-            HERE / "views" / "trade_off.py", title="Trade-off", icon=":material/show_chart:", default=True
-        ),
-        st.Page(HERE / "views" / "inspector.py", title="Auction inspector", icon=":material/search:"),
-        st.Page(HERE / "views" / "market.py", title="Market", icon=":material/storefront:"),
-        st.Page(HERE / "views" / "formula.py", title="Formula", icon=":material/function:"),
-        st.Page(HERE / "views" / "experiments.py", title="Experiments", icon=":material/science:"),
-    ]
+    language.begin()
+    pages = {name: _page(name, icon) for name, icon in PAGES.items()}
     folders = session.stored_results()
     anything = bool(folders or session.stored_experiments())
-    page = st.navigation(pages, position="top" if anything else "hidden")
-    if page.title == "Experiments" and anything:  # needs no result, and has its own choice
+    page = st.navigation(list(pages.values()), position="top" if anything else "hidden")
+    if page == pages["experiments"] and anything:  # needs no result, and has its own choice
         _keep_widgets()
+        language.switch()
         page.run()
         return
     if not folders:
+        language.switch()
         welcome.page()
         return
     for notice in st.session_state.get("notices", ()):
@@ -46,13 +57,25 @@ def main() -> None:
         result = session.result(folder)
         prepared = session.prepared(result.scenario)
     except (ValueError, OSError) as error:
-        st.error(f"This result cannot be opened.\n\n{error}")
-        st.write("Run it again (`make run`), or choose another result in the sidebar.")
+        language.switch()
+        st.error(f"{t('main.cannot_open')}\n\n{error}")
+        st.write(t("main.open_remedy"))
         return
-    ranks = page.title not in ("Market", "Formula")
+    ranks = page not in [pages[name] for name in OF_THEIR_OWN]
     setting = sidebar.choose_setting(result.scenario, draw=ranks)
+    language.switch()
     session.open_for_pages(session.Opened(result, prepared, setting))
     page.run()
+
+
+def _page(name: str, icon: str) -> StreamlitPage:
+    """The page of a file in `views/`; its title is a text of the catalogue."""
+    return st.Page(
+        HERE / "views" / f"{name}.py",
+        title=t(f"pages.{name}"),
+        icon=f":material/{icon}:",
+        default=name == "trade_off",
+    )
 
 
 def _keep_widgets() -> None:
@@ -65,6 +88,9 @@ def _keep_widgets() -> None:
         "rate",
         "experiment",
         "result",
+        "second",
+        *LAB_KEYS,
+        language.KEY,
         *sidebar.KEYS,
     ):
         if key in st.session_state:

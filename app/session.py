@@ -6,29 +6,40 @@ Everything that takes time is kept by Streamlit's caches, shared by all who look
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import streamlit as st
 
+from app import wording
+from app.language import t
 from app.setting import Setting, market_settings
 from scenarios import (
+    Labels,
+    OfflineScores,
+    PairSet,
     Prepared,
+    Progress,
     Relevance,
     Scenario,
+    ScorerEvaluation,
     Settled,
     StoredExperiment,
     StoredResult,
     dump_scenario,
+    evaluate_offline,
     list_experiments,
     list_results,
+    offline_pairs,
     prepare,
     read_experiment,
     read_result,
     relevance_of,
     settle,
 )
+from scenarios import offline_scores as score_offline
 
 LIVE_QUERIES = 100_000
 """A slider settles at most this many of the day's queries, so that it answers within about a second."""
@@ -87,7 +98,8 @@ def result(folder: Path) -> StoredResult:
 
 def prepared(scenario: Scenario) -> Prepared:
     """A scenario's world and candidates."""
-    return _prepared(dump_scenario(scenario), str(results_root()), scenario)
+    with st.spinner(t("spinner.market")):
+        return _prepared(dump_scenario(scenario), str(results_root()), scenario)
 
 
 def relevance(market: Prepared, scorer: str) -> Relevance:
@@ -96,27 +108,61 @@ def relevance(market: Prepared, scorer: str) -> Relevance:
     Raises:
         ValueError: the scorer cannot be had; the message says why and what to do.
     """
-    return _relevance(dump_scenario(market.scenario), scorer, str(results_root()), market)
+    with st.spinner(t("spinner.scoring")):
+        return _relevance(dump_scenario(market.scenario), scorer, str(results_root()), market)
 
 
 def metrics(market: Prepared, setting: Setting | None) -> dict[str, float]:
     """Metrics of a setting, or of the scenario without relevance (None), on the same queries and luck."""
     settings = None if setting is None else market_settings(setting, market.scenario)
     scorer = BASELINE if setting is None else setting.scorer
-    return _metrics(dump_scenario(market.scenario), scorer, settings, market)
+    with st.spinner(t("spinner.day")):
+        return _metrics(dump_scenario(market.scenario), scorer, settings, market)
 
 
 def rule_metrics(market: Prepared, scorer: str, fusion: dict[str, object]) -> dict[str, float]:
     """Metrics with another block `fusion`, on a small sample, as a page settles many rules at once."""
-    return _rule_metrics(dump_scenario(market.scenario), scorer, fusion, market)
+    with st.spinner(t("spinner.rules")):
+        return _rule_metrics(dump_scenario(market.scenario), scorer, fusion, market)
 
 
-def sampled(market: Prepared) -> str:
-    """In words, what `rule_metrics` settles."""
-    total, sample = total_queries(market), live_queries(market, RULE_QUERIES)
-    if sample is None:
-        return f"all {total:,} queries"
-    return f"an even sample of {sample:,} of {total:,} queries, budgets scaled alike"
+def sampled(market: Prepared, most: int = RULE_QUERIES) -> str:
+    """In words, what `rule_metrics` settles, or `metrics` with LIVE_QUERIES."""
+    return wording.sample(total_queries(market), live_queries(market, most))
+
+
+Sample = tuple[PairSet, int | None]
+"""Which pairs of the relevance lab, and of how many queries (None: of all)."""
+
+
+def offline_labels(market: Prepared, sample: Sample) -> Labels:
+    """The graded pairs of a sample.
+
+    Raises:
+        ValueError: there are none; the message says why.
+    """
+    return _offline_labels(dump_scenario(market.scenario), sample, market)
+
+
+def offline_scores(
+    market: Prepared, labels: Labels, sample: Sample, scorer: str, progress: Progress
+) -> OfflineScores:
+    """A scorer's scores of a sample.
+
+    Raises:
+        ValueError: the scorer cannot be had; the message says why and what to do.
+    """
+    kept = _kept_offline_scores(dump_scenario(market.scenario))
+    if (sample, scorer) not in kept:
+        kept[sample, scorer] = score_offline(market, labels, scorer, cache=results_root(), progress=progress)
+    return kept[sample, scorer]
+
+
+def offline_evaluation(
+    market: Prepared, labels: Labels, sample: Sample, scores: Mapping[str, OfflineScores]
+) -> list[ScorerEvaluation]:
+    """Offline metrics of scorers, the first of which is the reference."""
+    return _offline_evaluation(dump_scenario(market.scenario), sample, tuple(scores), labels, scores)
 
 
 def settled(market: Prepared) -> Settled:
@@ -125,7 +171,8 @@ def settled(market: Prepared) -> Settled:
     Raises:
         ValueError: its scorer cannot be had; the message says why and what to do.
     """
-    return _settled(dump_scenario(market.scenario), market)
+    with st.spinner(t("spinner.day")):
+        return _settled(dump_scenario(market.scenario), market)
 
 
 def total_queries(market: Prepared) -> int:
@@ -166,19 +213,17 @@ def _experiment(folder: str, mtime_ns: int) -> StoredExperiment:
     return read_experiment(folder)
 
 
-@st.cache_resource(show_spinner="Opening the market: its ads, queries and who meets whom …", max_entries=2)
+@st.cache_resource(show_spinner=False, max_entries=2)
 def _prepared(key: str, root: str, _scenario: Scenario) -> Prepared:
     return prepare(_scenario, cache=Path(root))
 
 
-@st.cache_resource(
-    show_spinner="Scoring every query–ad pair; this is kept for the next time …", max_entries=8
-)
+@st.cache_resource(show_spinner=False, max_entries=8)
 def _relevance(key: str, scorer: str, root: str, _market: Prepared) -> Relevance:
     return relevance_of(_market, scorer, cache=Path(root))
 
 
-@st.cache_data(show_spinner="Settling the day …", max_entries=512)
+@st.cache_data(show_spinner=False, max_entries=512)
 def _metrics(
     key: str, scorer: str, settings: dict[str, object] | None, _market: Prepared
 ) -> dict[str, float]:
@@ -186,13 +231,31 @@ def _metrics(
     return settle(_market, relevance(_market, scorer), settings, n_queries=n_queries).metrics
 
 
-@st.cache_data(show_spinner="Settling the rules …", max_entries=512)
+@st.cache_data(show_spinner=False, max_entries=512)
 def _rule_metrics(key: str, scorer: str, fusion: dict[str, object], _market: Prepared) -> dict[str, float]:
     settings = {"sweep": None, "fusion": fusion}
     n_queries = live_queries(_market, RULE_QUERIES)
     return settle(_market, relevance(_market, scorer), settings, n_queries=n_queries).metrics
 
 
-@st.cache_resource(show_spinner="Settling the day …", max_entries=2)
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _offline_labels(key: str, sample: Sample, _market: Prepared) -> Labels:
+    return offline_pairs(_market, *sample)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _kept_offline_scores(key: str) -> dict[tuple[Sample, str], OfflineScores]:
+    """A scenario's scores, filled by `offline_scores`: a cached function may not draw progress."""
+    return {}
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _offline_evaluation(
+    key: str, sample: Sample, scorers: tuple[str, ...], _labels: Labels, _scores: Mapping[str, OfflineScores]
+) -> list[ScorerEvaluation]:
+    return evaluate_offline(_labels, _scores)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
 def _settled(key: str, _market: Prepared) -> Settled:
     return settle(_market, relevance(_market, _market.scenario.scorer))

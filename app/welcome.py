@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
+from app.language import t
 from app.session import results_root
-from app.theme import scorer_style
+from app.wording import scorer_name
 from scenarios import (
     DEFAULT_SCENARIO,
     Progress,
@@ -22,17 +23,17 @@ from scenarios import (
 def page() -> None:
     """The page of a newcomer."""
     root = results_root()
-    st.title("Nothing has been run yet")
-    st.write(f"The dashboard shows stored results, and there is none in `{root}`.")
-    st.write("Run the built-in scenario in a terminal, then reload this page:")
+    st.title(t("welcome.title"))
+    st.write(t("welcome.empty", folder=root))
+    st.write(t("welcome.terminal"))
     st.code("make run", language="bash")
-    st.write("Or run it from here; it takes about a minute and is stored in the same place.")
-    if not st.button("Run the built-in scenario", type="primary", icon=":material/play_arrow:"):
+    st.write(t("welcome.here"))
+    if not st.button(t("welcome.run"), type="primary", icon=":material/play_arrow:"):
         return
-    bar = st.progress(0.0, "Starting …")
+    bar = st.progress(0.0, t("welcome.starting"))
 
     def report(stage: str, done: int, total: int) -> None:
-        bar.progress(min(done / total, 1.0) if total else 0.0, f"{stage[:1].upper()}{stage[1:]} …")
+        bar.progress(min(done / total, 1.0) if total else 0.0, _stage(stage))
 
     try:
         scenario, notices = _that_can_run(load_scenario(DEFAULT_SCENARIO), report)
@@ -58,7 +59,7 @@ def _that_can_run(scenario: Scenario, report: Progress) -> tuple[Scenario, list[
         try:
             relevance_of(prepared, scorer, cache=results_root(), progress=report)
         except ValueError as error:
-            faults[scorer] = f"Left out {scorer_style(scorer).label}. {error}"
+            faults[scorer] = f"{t('welcome.left_out', scorer=scorer_name(scorer))} {error}"
     settings: dict[str, object] = {}
     if scenario.scorer in faults:
         settings["scorer"] = "oracle"
@@ -67,3 +68,11 @@ def _that_can_run(scenario: Scenario, report: Progress) -> tuple[Scenario, list[
         if swept:
             settings["sweep.scorers"] = [scorer for scorer in swept if scorer not in faults] or ["oracle"]
     return (override(scenario, settings) if settings else scenario), list(faults.values())
+
+
+def _stage(stage: str) -> str:
+    """What is being done, by the name of its stage (see `scenarios.Progress`)."""
+    what, _, scorer = stage.partition(" with ")
+    if what == "scoring":
+        return t("welcome.stage_scoring", scorer=scorer_name(scorer))
+    return t("welcome.stage_frames") if stage == "drawing key frames" else t("welcome.stage_settling")

@@ -12,9 +12,24 @@ if TYPE_CHECKING:
     from scenarios.experiments.schema import load_experiment
     from scenarios.experiments.stored import StoredExperiment, list_experiments, read_experiment
     from scenarios.formula import SHIPPED_RULES, FormulaError, Verdict, iso_scores, judge_formula
-    from scenarios.inspection import GRADE_DEFINITIONS, inspect_query
+    from scenarios.inspection import GRADE_DEFINITIONS, REASONS, inspect_query
     from scenarios.load import DEFAULT_SCENARIO, dump_scenario, load_scenario, override
     from scenarios.market import Prepared, Progress, Relevance, Settled, prepare, relevance_of, settle
+    from scenarios.offline import (
+        PAIR_SETS,
+        Labels,
+        OfflineScores,
+        PairSet,
+        Reliability,
+        ScorerEvaluation,
+        evaluate_offline,
+        gap_of,
+        offline_pairs,
+        offline_scorers,
+        offline_scores,
+        reliability_of,
+        worst_errors,
+    )
     from scenarios.replay.inspection import inspect_event
     from scenarios.run import RunResult, run_scenario
     from scenarios.schema import SCORERS, Scenario
@@ -28,16 +43,23 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_SCENARIO",
     "GRADE_DEFINITIONS",
+    "PAIR_SETS",
+    "REASONS",
     "SCORERS",
     "SHIPPED_RULES",
     "ExperimentResult",
     "FormulaError",
+    "Labels",
+    "OfflineScores",
+    "PairSet",
     "Prepared",
     "Progress",
     "Relevance",
+    "Reliability",
     "RunResult",
     "Scenario",
     "ScenarioError",
+    "ScorerEvaluation",
     "Settled",
     "StoreError",
     "StoredExperiment",
@@ -48,6 +70,8 @@ __all__ = [
     "UserError",
     "Verdict",
     "dump_scenario",
+    "evaluate_offline",
+    "gap_of",
     "inspect_event",
     "inspect_query",
     "iso_scores",
@@ -58,6 +82,9 @@ __all__ = [
     "load_experiment",
     "load_scenario",
     "load_sweep",
+    "offline_pairs",
+    "offline_scorers",
+    "offline_scores",
     "override",
     "pareto_front",
     "prepare",
@@ -65,6 +92,7 @@ __all__ = [
     "read_result",
     "read_sweep",
     "relevance_of",
+    "reliability_of",
     "run_experiment",
     "run_scenario",
     "run_sweep",
@@ -72,6 +100,7 @@ __all__ = [
     "settle_points",
     "sweep_points",
     "tune_fusion",
+    "worst_errors",
     "write_experiment",
     "write_result",
 ]
@@ -80,10 +109,25 @@ _HOMES = {
     "errors": ("ScenarioError", "StoreError", "UserError"),
     "experiments.run": ("ExperimentResult", "run_experiment", "write_experiment"),
     "experiments.schema": ("load_experiment",),
+    "offline": (
+        "PAIR_SETS",
+        "Labels",
+        "OfflineScores",
+        "PairSet",
+        "Reliability",
+        "ScorerEvaluation",
+        "evaluate_offline",
+        "gap_of",
+        "offline_pairs",
+        "offline_scorers",
+        "offline_scores",
+        "reliability_of",
+        "worst_errors",
+    ),
     "replay.inspection": ("inspect_event",),
     "experiments.stored": ("StoredExperiment", "list_experiments", "read_experiment"),
     "formula": ("SHIPPED_RULES", "FormulaError", "Verdict", "iso_scores", "judge_formula"),
-    "inspection": ("GRADE_DEFINITIONS", "inspect_query"),
+    "inspection": ("GRADE_DEFINITIONS", "REASONS", "inspect_query"),
     "load": ("DEFAULT_SCENARIO", "dump_scenario", "load_scenario", "override"),
     "market": ("Prepared", "Progress", "Relevance", "Settled", "prepare", "relevance_of", "settle"),
     "run": ("RunResult", "run_scenario"),

@@ -148,7 +148,7 @@ def relevance_of(
     query, column = np.nonzero(prepared.candidate >= 0)
     ad = prepared.candidate[query, column]
     stage = _stage(progress, f"scoring with {scorer}")
-    table = _scored(prepared, scorer, query, ad, cache, stage)
+    table = _scored(prepared, scorer, query, ad, prepared.candidate, cache, stage)
     row = table.rows(query, ad)
     score = np.zeros(prepared.candidate.shape)
     score[query, column] = table.score[row]
@@ -157,6 +157,20 @@ def relevance_of(
     probabilities = np.zeros((*prepared.candidate.shape, len(GRADE_GAIN)))
     probabilities[query, column] = table.grade_probabilities[row]
     return Relevance(scorer, score, probabilities)
+
+
+def pair_scores(
+    prepared: Prepared,
+    scorer: str,
+    query: IntArray,
+    ad: IntArray,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> ScoreTable:
+    """Score any pairs [P] of the world, every one once; as `relevance_of` does, with the same errors."""
+    pairs = np.stack((query, ad))
+    return _scored(prepared, scorer, query, ad, pairs, cache, _stage(progress, f"scoring with {scorer}"))
 
 
 def settle(
@@ -293,10 +307,11 @@ def _scored(
     scorer: str,
     query: IntArray,
     ad: IntArray,
+    key: IntArray,
     cache: Path | None,
     progress: Callable[[int, int], None] | None,
 ) -> ScoreTable:
-    """The scores of pairs [P], made or read from disk."""
+    """The scores of pairs [P], made or read from disk, where `key` tells them from other pairs."""
     world, corpus = prepared.world, prepared.world.corpus
     if scorer == "none":
         return ScoreTable.build(query, ad, np.ones(query.size))
@@ -309,7 +324,7 @@ def _scored(
     checkpoint = checkpoint_folder(prepared.scenario)
     if cache is not None:
         model = disk.checkpoint_hash(checkpoint) if scorer == "hcmrm" else ""
-        path = disk.score_table_path(cache, scorer, corpus.fingerprint(), prepared.candidate, model)
+        path = disk.score_table_path(cache, scorer, corpus.fingerprint(), key, model)
         if (kept := disk.read_scores(path)) is not None:
             return kept
     if scorer == "bm25":

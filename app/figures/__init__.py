@@ -16,6 +16,8 @@ from app.figures.market import revenue as revenue
 from app.figures.market import spending as spending
 from app.figures.market import timeouts as timeouts
 from app.figures.market import traffic as traffic
+from app.figures.offline import reliability as reliability
+from app.figures.offline import score_distributions as score_distributions
 from app.figures.points import ChosenPoint as ChosenPoint
 from app.figures.points import grade_mix as grade_mix
 from app.figures.points import parse_point_id as parse_point_id
@@ -24,3 +26,4 @@ from app.figures.points import ranking as ranking
 from app.figures.points import selected_id as selected_id
 from app.figures.points import trade_off as trade_off
 from app.figures.points import who_gains as who_gains
+from app.figures.slots import slots as slots

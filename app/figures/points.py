@@ -11,8 +11,10 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from app.theme import CHOSEN, GRADE_COLOURS, GRADE_NAMES, GREY, ON_GRADE, scorer_style
-from app.wording import Metrics, per_thousand
+from app.figures.common import OUTLINE
+from app.language import t
+from app.theme import CHOSEN, GRADE_COLOURS, GREY, ON_GRADE, scorer_style
+from app.wording import Metrics, grade_name, per_thousand, scorer_name
 
 FloatArray = NDArray[np.float64]
 
@@ -29,8 +31,6 @@ LABEL_DISTANCE = 0.045
 
 _LEGEND_BELOW = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
 """On narrow pages a legend of several lines would cover a title, but has room below."""
-
-OUTLINE = "rgba(255,255,255,0.9)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def trade_off(points: pl.DataFrame, chosen: ChosenPoint | None = None) -> go.Fig
             x=[100 * chosen.metrics[SHARE]],
             y=[chosen.metrics[REVENUE]],
             mode="markers",
-            name="your setting",
+            name=t("trade_off.your_setting"),
             marker={"symbol": "star", "size": 19, "color": CHOSEN, "line": {"width": 1.5, "color": OUTLINE}},
             hovertemplate=_hover(chosen.name),
         )
@@ -77,7 +77,7 @@ def trade_off(points: pl.DataFrame, chosen: ChosenPoint | None = None) -> go.Fig
         # A click chooses a point; the star shows which, so nothing else need fade.
         trace.selected, trace.unselected = {"marker": {"opacity": 1}}, {"marker": {"opacity": 1}}
     figure.update_layout(
-        title="Revenue against irrelevant ads, one line per relevance scorer",
+        title=t("trade_off.figure_title"),
         height=520,
         margin={"l": 10, "r": 10, "t": 60, "b": 10},
         legend=_LEGEND_BELOW,
@@ -85,10 +85,8 @@ def trade_off(points: pl.DataFrame, chosen: ChosenPoint | None = None) -> go.Fig
         dragmode=False,
         hovermode="closest",
     )
-    figure.update_xaxes(
-        title="Irrelevant share of shown ads (%), fewer to the left", ticksuffix="%", zeroline=False
-    )
-    figure.update_yaxes(title="Revenue per 1,000 queries (currency units)", zeroline=False)
+    figure.update_xaxes(title=t("trade_off.figure_x"), ticksuffix="%", zeroline=False)
+    figure.update_yaxes(title=t("trade_off.figure_y"), zeroline=False)
     return figure
 
 
@@ -110,10 +108,10 @@ def parse_point_id(text: str) -> tuple[str, str, float]:
 def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
     """Change against the baseline for the platform, the advertisers and the users, per 1,000 queries."""
     sides = {
-        "Platform: revenue": "revenue",
-        "Advertisers: surplus": "advertiser_surplus",
-        "Users: utility": "user_utility",
-        "All together: welfare": "welfare",
+        t("trade_off.gains_platform"): "revenue",
+        t("trade_off.gains_advertisers"): "advertiser_surplus",
+        t("trade_off.gains_users"): "user_utility",
+        t("trade_off.gains_all"): "welfare",
     }
     change = [per_thousand(chosen, name) - per_thousand(baseline, name) for name in sides.values()]
     figure = go.Figure(
@@ -121,8 +119,8 @@ def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
             x=change,
             y=list(sides),
             orientation="h",
-            marker_color=[GREY if side.startswith("All") else CHOSEN if x < 0 else GRADE_COLOURS[3]
-                          for side, x in zip(sides, change, strict=True)],
+            marker_color=[GREY if name == "welfare" else CHOSEN if x < 0 else GRADE_COLOURS[3]
+                          for name, x in zip(sides.values(), change, strict=True)],
             text=[f"{x:+,.1f}".replace("-", "−") if math.isfinite(x) else "" for x in change],
             textposition="outside",
             cliponaxis=False,
@@ -132,14 +130,14 @@ def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
     reach = max((abs(x) for x in change if math.isfinite(x)), default=0.0) or 1.0
     lowest, highest = min(0.0, *change), max(0.0, *change)
     figure.update_layout(
-        title="Who gains and who loses, against no relevance",
+        title=t("trade_off.gains_title"),
         height=330,
         margin={"l": 10, "r": 10, "t": 60, "b": 10},
         showlegend=False,
         dragmode=False,
     )
     figure.update_xaxes(
-        title="Change per 1,000 queries (currency units)",
+        title=t("trade_off.gains_x"),
         zeroline=True,
         zerolinecolor=GREY,
         range=[lowest - (0.22 * reach if lowest < 0 else 0.02 * reach), highest + 0.22 * reach],
@@ -152,7 +150,8 @@ def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
 def grade_mix(rows: Mapping[str, Metrics]) -> go.Figure:
     """True grades of the shown ads as stacked bars, one bar per named point."""
     figure = go.Figure()
-    for grade, (name, colour) in enumerate(zip(GRADE_NAMES, GRADE_COLOURS, strict=True)):
+    for grade, colour in enumerate(GRADE_COLOURS):
+        name = grade_name(grade)
         share = [100 * metrics[f"grade_{grade}_share"] for metrics in rows.values()]
         figure.add_bar(
             x=share,
@@ -165,10 +164,11 @@ def grade_mix(rows: Mapping[str, Metrics]) -> go.Figure:
             insidetextanchor="middle",
             textangle=0,
             textfont_color=ON_GRADE[grade],
-            hovertemplate=f"%{{y}}: %{{x:.2f}}% of shown ads are of grade {grade} ({name})<extra></extra>",
+            hovertemplate=t("trade_off.mix_hover", row="%{y}", share="%{x:.2f}", grade=grade, name=name)
+            + "<extra></extra>",
         )
     figure.update_layout(
-        title="What users see: true grades of the shown ads",
+        title=t("trade_off.mix_title"),
         barmode="stack",
         height=330,
         margin={"l": 10, "r": 10, "t": 60, "b": 10},
@@ -177,7 +177,7 @@ def grade_mix(rows: Mapping[str, Metrics]) -> go.Figure:
         dragmode=False,
     )
     figure.update_xaxes(
-        title="Share of shown ads (%)", range=[0, 101], tickvals=[0, 25, 50, 75, 100], ticksuffix="%"
+        title=t("trade_off.mix_x"), range=[0, 101], tickvals=[0, 25, 50, 75, 100], ticksuffix="%"
     )
     figure.update_yaxes(autorange="reversed", automargin=True)
     return figure
@@ -206,14 +206,14 @@ def ranking(
     figure = go.Figure()
     if len(shown):
         _add_border(figure, table, shown, exponent, threshold)
-    for grade, (name, colour) in enumerate(zip(GRADE_NAMES, GRADE_COLOURS, strict=True)):
+    for grade, colour in enumerate(GRADE_COLOURS):
         ads = table.filter(pl.col("grade") == grade)
         in_slot = ads["slot"].is_not_null().to_list()
         figure.add_scatter(
             x=ads["offer"],
             y=ads["relevance"],
             mode="markers+text",
-            name=f"{grade} {name}",
+            name=f"{grade} {grade_name(grade)}",
             text=[f"<b>{slot}</b>" if slot else "" for slot in ads["slot"]],
             textposition="middle center",
             textfont={"color": ON_GRADE[grade], "size": 13},
@@ -223,18 +223,24 @@ def ranking(
                 "line": {"width": 1, "color": OUTLINE},
             },
             customdata=ads.select("ad", "title").cast(pl.String).rows(),
-            hovertemplate="ad %{customdata[0]}: %{customdata[1]}<br>bid × pCTR × 1,000: %{x:.3g}"
-            "<br>relevance %{y:.2f}<extra></extra>",
+            hovertemplate=t(
+                "inspector.figure_hover",
+                ad="%{customdata[0]}",
+                title="%{customdata[1]}",
+                offer="%{x:.3g}",
+                relevance="%{y:.2f}",
+            )
+            + "<extra></extra>",
             showlegend=True,
         )
     if threshold > 0:
         figure.add_hline(y=threshold, line={"color": GREY, "width": 1.5, "dash": "dot"})
         figure.add_annotation(
             x=0, xref="paper", xanchor="left", y=threshold, yanchor="top", showarrow=False,
-            text="below the threshold: not admitted", font={"color": GREY, "size": 12},
+            text=t("inspector.not_admitted"), font={"color": GREY, "size": 12},
         )  # fmt: skip
     figure.update_layout(
-        title="The ranking: what ads offer against how relevant they are",
+        title=t("inspector.figure_title"),
         height=430,
         margin={"l": 10, "r": 10, "t": 60, "b": 10},
         legend={**_LEGEND_BELOW, "itemsizing": "constant"},
@@ -242,15 +248,17 @@ def ranking(
         hovermode="closest",
     )
     plain = bid_exponent == pctr_exponent == 1.0
-    offers = "bid × pCTR × 1,000" if plain else f"bid^{bid_exponent:g} × pCTR^{pctr_exponent:g} × 1,000"
+    offers = (
+        t("inspector.offer") if plain else t("inspector.offer_power", bid=bid_exponent, pctr=pctr_exponent)
+    )
     ticks = _log_ticks(table["offer"].to_numpy())
     figure.update_xaxes(
-        title=f"Offer: {offers} (currency units, log scale)",
+        title=t("inspector.figure_x", offer=offers),
         type="log",
         tickvals=ticks,
         ticktext=[f"{tick:g}" for tick in ticks],
     )
-    figure.update_yaxes(title="Relevance (score, 0 to 1)", range=[-0.05, 1.08], zeroline=False)
+    figure.update_yaxes(title=t("inspector.figure_y"), range=[-0.05, 1.08], zeroline=False)
     return figure
 
 
@@ -261,7 +269,7 @@ def _add_front(figure: go.Figure, front: pl.DataFrame) -> None:
         x=100 * front[SHARE],
         y=front[REVENUE],
         mode="lines",
-        name="Pareto front",
+        name=t("trade_off.front"),
         line={"color": GREY, "width": 6, "shape": "hv"},
         opacity=0.4,
         hoverinfo="skip",
@@ -269,13 +277,13 @@ def _add_front(figure: go.Figure, front: pl.DataFrame) -> None:
 
 
 def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[str]) -> None:
-    style = scorer_style(scorer)
+    style, name = scorer_style(scorer), scorer_name(scorer)
     ids = [point_id(*row) for row in line.select("scorer", "field", "value").iter_rows()]
     figure.add_scatter(
         x=100 * line[SHARE],
         y=line[REVENUE],
         mode="lines+markers+text",
-        name=style.label,
+        name=name,
         line={"color": style.colour, "width": 2},
         marker={
             "color": style.colour,
@@ -291,7 +299,7 @@ def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[
         textfont={"size": 12},
         customdata=[[id_] for id_ in ids],
         hovertemplate=[
-            _hover(style.label + (f", {field.rpartition('.')[2]} {value:g}" if field != NO_FIELD else ""))
+            _hover(name + (f", {field.rpartition('.')[2]} {value:g}" if field != NO_FIELD else ""))
             for field, value in line.select("field", "value").iter_rows()
         ],
     )  # fmt: skip
@@ -308,7 +316,7 @@ def _add_baseline(figure: go.Figure, baseline: pl.DataFrame) -> None:
         x=[x],
         y=[y],
         mode="markers",
-        name=style.label,
+        name=scorer_name(BASELINE),
         marker={
             "color": style.colour,
             "symbol": style.symbol,
@@ -316,12 +324,13 @@ def _add_baseline(figure: go.Figure, baseline: pl.DataFrame) -> None:
             "line": {"width": 1, "color": OUTLINE},
         },
         customdata=[[point_id(BASELINE, str(baseline["field"][0]), float(baseline["value"][0]))]],
-        hovertemplate=_hover("no relevance (the baseline)"),
+        hovertemplate=_hover(t("trade_off.baseline")),
     )
 
 
 def _hover(name: str) -> str:
-    return f"<b>{name}</b><br>%{{y:,.2f}} per 1,000 queries<br>%{{x:.2f}}% irrelevant<extra></extra>"
+    point = t("trade_off.point_hover", revenue="%{y:,.2f}", share="%{x:.2f}")
+    return f"<b>{name}</b><br>{point}<extra></extra>"
 
 
 def _labels_with_room(lines: pl.DataFrame, all_points: pl.DataFrame) -> set[str]:
@@ -357,7 +366,7 @@ def _add_border(
         x=offer[inside],
         y=relevance[inside],
         mode="lines",
-        name="score of the last slot",
+        name=t("inspector.last_slot"),
         line={"color": GREY, "width": 2, "dash": "dash"},
         hoverinfo="skip",
     )

@@ -63,6 +63,18 @@ def label_pairs(world: World, per_grade: int, rng: np.random.Generator) -> tuple
     return query_column, ad_column, grade_column
 
 
+def graded_pairs(world: World, split: Split, per_grade: int = 5) -> Labels:
+    """The graded pairs of one split's world: the same ones as in `labelled_corpus`, by the world's indices.
+
+    They are sorted by query, then ad.
+    """
+    code = SPLITS.index(split)
+    rng = np.random.default_rng((world.config.seed, code, _LABELS_KEY))
+    query, ad, grade = label_pairs(world, per_grade, rng)
+    held_out = (split == "test") & world.query_is_held_out[query]
+    return Labels(query, ad, grade, np.where(held_out, SPLITS.index("held_out"), code))
+
+
 def labelled_corpus(
     config: WorldConfig,
     *,
@@ -75,20 +87,9 @@ def labelled_corpus(
     worlds = [build_world(config, split, progress=progress) for split in splits]
     labels: list[NDArray[np.int64]] = []
     first_query = first_ad = 0
-    for code, (split, world) in enumerate(zip(splits, worlds, strict=True)):
-        rng = np.random.default_rng((config.seed, code, _LABELS_KEY))
-        query, ad, grade = label_pairs(world, train_per_grade if split == "train" else test_per_grade, rng)
-        held_out = (split == "test") & world.query_is_held_out[query]
-        labels.append(
-            np.stack(
-                (
-                    query + first_query,
-                    ad + first_ad,
-                    grade,
-                    np.where(held_out, SPLITS.index("held_out"), code),
-                )
-            )
-        )
+    for split, world in zip(splits, worlds, strict=True):
+        own = graded_pairs(world, split, train_per_grade if split == "train" else test_per_grade)
+        labels.append(np.stack((own.query + first_query, own.ad + first_ad, own.grade, own.split)))
         first_query += world.corpus.n_queries
         first_ad += world.corpus.n_ads
     parts = [world.corpus for world in worlds]
