@@ -7,8 +7,9 @@ shown. Placeholders are named, `{revenue:,.2f}`; a text that depends on a number
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import streamlit as st
 import yaml
@@ -21,6 +22,7 @@ DEFAULT = "en"
 KEY, ADDRESS = "language", "lang"
 """Of the switch in the session's state, and of the language in the page's address (`?lang=zh`)."""
 
+Option = TypeVar("Option")
 Message = str | Mapping[str, str]
 
 
@@ -46,6 +48,15 @@ def current() -> str:
     if get_script_run_ctx(suppress_warning=True) is None:
         return DEFAULT
     return str(st.session_state.get(KEY, DEFAULT))
+
+
+def names(options: Iterable[Option], name: Callable[[Option], str]) -> Callable[[Option], str]:
+    """What a widget calls its options, as its `format_func`.
+
+    They are named at once: Streamlit asks for names outside of a session, too, where the language is not
+    known.
+    """
+    return {option: name(option) for option in options}.__getitem__
 
 
 def begin() -> None:

@@ -16,6 +16,7 @@ from app.views.relevance_lab import KEYS as LAB_KEYS
 
 HERE = Path(__file__).parent
 
+# Files in `views/`, and their icons.
 PAGES = {
     "trade_off": "show_chart",
     "inspector": "search",
@@ -24,10 +25,9 @@ PAGES = {
     "formula": "function",
     "experiments": "science",
 }
-"""Files in `views/`, and their icons."""
 
+# Pages that do not follow the sidebar's sliders.
 OF_THEIR_OWN = ("relevance_lab", "market", "formula")
-"""Pages that do not follow the sidebar's sliders."""
 
 
 def main() -> None:

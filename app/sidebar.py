@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.language import t
+from app.language import names, t
 from app.session import BASELINE
 from app.setting import EXPONENT_FIELDS, Setting, scenario_setting
 from app.wording import rule_name, scorer_name
@@ -44,7 +44,7 @@ def choose_setting(scenario: Scenario, *, draw: bool = True) -> Setting:
         scorer = st.selectbox(
             t("sidebar.scorer"),
             known,
-            format_func=scorer_name,
+            format_func=names(known, scorer_name),
             key="scorer",
             help=t("sidebar.scorer_help"),
         )

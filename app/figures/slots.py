@@ -13,7 +13,7 @@ from app.wording import grade_name
 DEEPEST = 10
 """Ranks that are drawn, at least; further ones only of ads that either scorer shows."""
 
-LONGEST = 30
+LONGEST = 17
 """Characters of a title beside the figure."""
 
 
@@ -70,7 +70,7 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
     lay_out(figure, t("inspector.slots_title"), height=150 + 34 * deepest)
     figure.update_layout(legend={"y": -0.02})
     figure.update_xaxes(
-        tickvals=[0, 1], ticktext=[f"<b>{name}</b>" for name in names], range=[-0.85, 1.85], side="top",
+        tickvals=[0, 1], ticktext=[f"<b>{name}</b>" for name in names], range=[-0.95, 1.95], side="top",
         showgrid=False, zeroline=False,
     )  # fmt: skip
     figure.update_yaxes(

@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import figures, session, wording
 from app.download import chart_with_data
-from app.language import t
+from app.language import names, t
 from app.session import Opened
 from app.sidebar import scorers
 from app.wording import scorer_name
@@ -55,7 +55,9 @@ def page(opened: Opened) -> None:
             lines = iso_scores(verdict.rule, rate / 100, LINES)
             chart_with_data(figures.iso_scores(lines, rate / 100), lines, "equal-scores")
         with st.container():
-            scorer = st.selectbox(t("formula.scorer"), known, format_func=scorer_name, key=SCORER)
+            scorer = st.selectbox(
+                t("formula.scorer"), known, format_func=names(known, scorer_name), key=SCORER
+            )
             _market(opened, verdict, str(scorer))
     st.caption(t("formula.caption"))
 

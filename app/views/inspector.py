@@ -12,7 +12,7 @@ import streamlit as st
 
 from app import cards, comparison, figures, session
 from app.download import chart_with_data
-from app.language import t
+from app.language import names, t
 from app.session import Opened
 from app.setting import Setting, in_words, market_settings, offer_exponents
 from app.sidebar import scorers
@@ -174,7 +174,9 @@ def _choose(opened: Opened) -> tuple[int, str | None]:
         query = st.selectbox(
             t("inspector.query"),
             order,
-            format_func=lambda q: t("inspector.of_traffic", query=texts[q], share=popularity[q]),
+            format_func=names(
+                order, lambda q: t("inspector.of_traffic", query=texts[q], share=popularity[q])
+            ),
             key=QUERY,
         )
         st.button(
@@ -183,7 +185,10 @@ def _choose(opened: Opened) -> tuple[int, str | None]:
         second = st.selectbox(
             t("inspector.second"),
             [NOBODY, *others],
-            format_func=lambda name: scorer_name(name) if name else t("inspector.nobody_else"),
+            format_func=names(
+                [NOBODY, *others],
+                lambda name: scorer_name(name) if name else t("inspector.nobody_else"),
+            ),
             key=SECOND,
             help=t("inspector.second_help"),
             width=240,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Literal
 
 import polars as pl
 import streamlit as st
@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import figures, gallery, offline, session
 from app.download import chart_with_data
-from app.language import t
+from app.language import names, t
 from app.session import Opened, Sample
 from app.wording import MISSING, scorer_name
 from scenarios import (
@@ -32,6 +32,7 @@ KEYS = (PAIRS, QUERIES, SCORERS, ERRORS, KIND)
 SAMPLES = (50, 150, 300, 600, 0)
 """Queries to choose from; 0 is all of them."""
 
+KINDS: tuple[Literal["over", "under"], ...] = ("over", "under")
 SHOWN_ERRORS = 12
 
 
@@ -74,15 +75,25 @@ def _ask(opened: Opened) -> tuple[Sample, list[str]]:
     st.session_state[SCORERS] = kept or [known[0], "bm25", "oracle"]
     with st.container(key="small-controls"):
         pairs = st.selectbox(
-            t("lab.pairs"), PAIR_SETS, format_func=lambda name: t(f"lab.pairs_{name}"), key=PAIRS,
+            t("lab.pairs"),
+            PAIR_SETS,
+            format_func=names(PAIR_SETS, lambda one: t(f"lab.pairs_{one}")),
+            key=PAIRS,
             help=t("lab.pairs_help"),
-        )  # fmt: skip
+        )
         n_queries = st.select_slider(
-            t("lab.queries"), SAMPLES, format_func=lambda n: str(n) if n else t("lab.all"), key=QUERIES,
+            t("lab.queries"),
+            SAMPLES,
+            format_func=names(SAMPLES, lambda n: str(n) if n else t("lab.all")),
+            key=QUERIES,
             help=t("lab.queries_help"),
-        )  # fmt: skip
+        )
     wanted = st.multiselect(
-        t("lab.scorers"), known, format_func=scorer_name, key=SCORERS, help=t("lab.scorers_help")
+        t("lab.scorers"),
+        known,
+        format_func=names(known, scorer_name),
+        key=SCORERS,
+        help=t("lab.scorers_help"),
     )
     return (pairs, int(n_queries) or None), list(wanted)
 
@@ -172,19 +183,17 @@ def _intervals(table: pl.DataFrame, name: str) -> list[str]:
 
 def _errors(opened: Opened, labels: Labels, scores: dict[str, OfflineScores]) -> None:
     st.subheader(t("lab.errors"))
-    names = list(scores)
-    if st.session_state.get(ERRORS) not in names:
-        st.session_state[ERRORS] = names[0]
+    known = list(scores)
+    if st.session_state.get(ERRORS) not in known:
+        st.session_state[ERRORS] = known[0]
     st.session_state.setdefault(KIND, "over")
     with st.container(key="small-controls-errors"):
-        name = str(st.selectbox(t("lab.errors_of"), names, format_func=scorer_name, key=ERRORS))
+        name = str(st.selectbox(t("lab.errors_of"), known, format_func=names(known, scorer_name), key=ERRORS))
         kind = st.radio(
-            t("lab.errors_kind"), ("over", "under"), format_func=lambda one: t(f"lab.errors_{one}"),
+            t("lab.errors_kind"), KINDS, format_func=names(KINDS, lambda one: t(f"lab.errors_{one}")),
             key=KIND, horizontal=True,
         )  # fmt: skip
-    found = worst_errors(
-        opened.prepared, labels, scores[name], cast(Literal["over", "under"], kind), SHOWN_ERRORS
-    )
+    found = worst_errors(opened.prepared, labels, scores[name], kind, SHOWN_ERRORS)
     if not len(found):
         st.info(t("lab.no_errors", scorer=scorer_name(name)))
         return
