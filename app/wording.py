@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.language import DEFAULT, catalogue, t
+from scenarios import Fault, FormulaError
 
 Metrics = Mapping[str, float]
 """Metrics of one settled point by name, see `simulator.metrics`."""
@@ -56,6 +57,17 @@ def why(reason: str, facts: Mapping[str, object]) -> str:
     if values.get("mechanism"):
         values["mechanism"] = t(f"mechanisms.{values['mechanism']}")
     return t(f"why.{reason}", **values)
+
+
+def fault(found: Fault) -> str:
+    """What is wrong with a formula, as of `scenarios.judge_formula`."""
+    said = t(f"faults.{found.kind}", **found.values)
+    return said if found.at is None else t("faults.where", fault=said, **found.at)
+
+
+def reading_fault(error: FormulaError) -> str:
+    """Why a formula cannot be read."""
+    return t(f"reading.{error.kind}", **error.values)
 
 
 def sample(total: int, part: int | None) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from scenarios.experiments.run import ExperimentResult, run_experiment, write_experiment
     from scenarios.experiments.schema import load_experiment
     from scenarios.experiments.stored import StoredExperiment, list_experiments, read_experiment
-    from scenarios.formula import SHIPPED_RULES, FormulaError, Verdict, iso_scores, judge_formula
+    from scenarios.formula import SHIPPED_RULES, Fault, FormulaError, Verdict, iso_scores, judge_formula
     from scenarios.inspection import GRADE_DEFINITIONS, REASONS, inspect_query
     from scenarios.load import DEFAULT_SCENARIO, dump_scenario, load_scenario, override
     from scenarios.market import Prepared, Progress, Relevance, Settled, prepare, relevance_of, settle
@@ -48,6 +48,7 @@ __all__ = [
     "SCORERS",
     "SHIPPED_RULES",
     "ExperimentResult",
+    "Fault",
     "FormulaError",
     "Labels",
     "OfflineScores",
@@ -126,7 +127,7 @@ _HOMES = {
     ),
     "replay.inspection": ("inspect_event",),
     "experiments.stored": ("StoredExperiment", "list_experiments", "read_experiment"),
-    "formula": ("SHIPPED_RULES", "FormulaError", "Verdict", "iso_scores", "judge_formula"),
+    "formula": ("SHIPPED_RULES", "Fault", "FormulaError", "Verdict", "iso_scores", "judge_formula"),
     "inspection": ("GRADE_DEFINITIONS", "REASONS", "inspect_query"),
     "load": ("DEFAULT_SCENARIO", "dump_scenario", "load_scenario", "override"),
     "market": ("Prepared", "Progress", "Relevance", "Settled", "prepare", "relevance_of", "settle"),

@@ -54,6 +54,7 @@ def test_the_public_names_of_scenarios_are_these():
         "SCORERS",
         "SHIPPED_RULES",
         "ExperimentResult",
+        "Fault",
         "FormulaError",
         "Labels",
         "OfflineScores",

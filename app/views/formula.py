@@ -40,7 +40,9 @@ def page(opened: Opened) -> None:
     try:
         verdict = judge_formula(expression)
     except FormulaError as error:
-        st.error(t("formula.cannot_be_read", position=error.position + 1, reason=error.reason))
+        st.error(
+            t("formula.cannot_be_read", position=error.position + 1, reason=wording.reading_fault(error))
+        )
         st.code(error.pointer, language=None)
         st.write(t("formula.remedy"))
         return
@@ -83,7 +85,7 @@ def _take(example: str) -> None:
 def _say(verdict: Verdict) -> None:
     """The verdict in words."""
     if verdict.traits is None:
-        faults = t("words.semicolon").join(verdict.faults)
+        faults = t("words.semicolon").join(map(wording.fault, verdict.faults))
         st.error(f"{t('formula.faults', faults=faults)}\n\n{t('formula.faults_remedy')}")
         return
     twice = t("formula.homogeneous" if verdict.traits.homogeneous else "formula.has_scale")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pickle
 import re
 import string
 from pathlib import Path
@@ -13,7 +14,9 @@ from streamlit.testing.v1 import AppTest
 from app import figures, language, wording
 from app.language import LANGUAGES, catalogue, say, t
 from app.setting import Setting, in_words
-from scenarios import REASONS, SHIPPED_RULES
+from scenarios import REASONS, SHIPPED_RULES, FormulaError, judge_formula
+from simulator.formula import READING_FAULTS
+from simulator.rule_check import FAULTS, WHERE
 from tests.app.test_figures import metrics, points
 from tests.app.test_pages import MAIN, chart, html
 from tests.app.test_pages import dashboard as dashboard
@@ -70,10 +73,27 @@ def _said(key: str) -> str:
     return re.sub(r"\{.*?\}|<.*?>", "", str(catalogue("zh")[key]))
 
 
-def test_reasons_are_said_as_scripts_get_them() -> None:
-    for reason, sentence in REASONS.items():
-        assert catalogue("en")[f"why.{reason}"] == sentence
-    assert {key for key in catalogue("en") if key.startswith("why.")} == {f"why.{r}" for r in REASONS}
+@pytest.mark.parametrize(
+    ("page", "sentences"),
+    [("why", REASONS), ("faults", {**FAULTS, "where": WHERE}), ("reading", READING_FAULTS)],
+)
+def test_what_lies_below_is_said_as_scripts_get_it(page: str, sentences: dict[str, str]) -> None:
+    texts = catalogue("en").items()
+    said = {key.partition(".")[2]: text for key, text in texts if key.startswith(f"{page}.")}
+    assert said == sentences
+
+
+def test_faults_of_a_formula_in_both_languages(monkeypatch: pytest.MonkeyPatch) -> None:
+    verdict = judge_formula("min(b, 5) * q")
+    assert [wording.fault(fault) for fault in verdict.faults] == list(verdict.faults)
+    with pytest.raises(FormulaError) as caught:
+        judge_formula("b * (q")
+    assert wording.reading_fault(caught.value) == caught.value.reason == "expected ), but the expression ends"
+    monkeypatch.setattr(language, "current", lambda: "zh")
+    assert wording.fault(verdict.faults[0]).startswith("得分没有随出价严格上升：出价 ")
+    assert wording.reading_fault(caught.value) == "此处应为 )，但表达式已结束"
+    again = pickle.loads(pickle.dumps(verdict.faults[0]))  # as to another process
+    assert again == verdict.faults[0]
 
 
 def test_built_in_rules_have_names() -> None:
