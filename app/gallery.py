@@ -26,7 +26,7 @@ def gallery(rows: Sequence[Row], frames: Mapping[int, Frames], scorer: str) -> s
 
 def _tile(row: Row, frames: Frames, scorer: str) -> str:
     words = " · ".join(row["keywords"].split()) if row["keywords"] else ""
-    keywords = f"<p class='rb-soft'>{t('cards.keywords')}: {escape(words)}</p>" if words else ""
+    keywords = f"<p class='rb-soft'>{t('lab.keywords', words=escape(words))}</p>" if words else ""
     return f"""<article class="rb-tile">
 <h4>{escape(row["query"])}</h4>
 {pictures(frames, row["ad"])}

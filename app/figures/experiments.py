@@ -50,7 +50,7 @@ def forest(rows: pl.DataFrame, baseline: str, level: str, *, large: bool = False
     return figure
 
 
-def split_errors(rows: pl.DataFrame, baseline: str, level: str) -> go.Figure:
+def split_errors(rows: pl.DataFrame, arm: str, baseline: str, level: str) -> go.Figure:
     """By how much each split design is wrong about one arm.
 
     Args:
@@ -62,7 +62,7 @@ def split_errors(rows: pl.DataFrame, baseline: str, level: str) -> go.Figure:
         rows,
         "design",
         ("error_change", "error_change_low", "error_change_high"),
-        t("experiments.splits_title", level=level),
+        t("experiments.splits_title", arm=arm, level=level),
     )
     figure.update_xaxes(title=t("experiments.splits_x", baseline=baseline))
     return figure

@@ -54,10 +54,10 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
             + "<extra></extra>",
         )  # fmt: skip
         seen.add(row["grade"])
-        for side, x, anchor in ((1, -0.06, "right"), (2, 1.06, "left")):
+        for side, x, anchor, shift in ((1, 0.0, "right", -16), (2, 1.0, "left", 16)):
             if row[f"slot_{side}"] is not None:
                 figure.add_annotation(
-                    x=x, y=row[f"rank_{side}"], xanchor=anchor, showarrow=False,
+                    x=x, xshift=shift, y=row[f"rank_{side}"], xanchor=anchor, showarrow=False,
                     text=_short(row["title"]), font={"size": 12},
                 )  # fmt: skip
     for side, x in ((1, 0.0), (2, 1.0)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -69,9 +70,12 @@ def _arms(found: StoredExperiment) -> None:
         changes = t("words.semicolon").join(said)
         st.markdown(f"#### {t('experiments.headline', baseline=experiment.baseline, changes=changes)}")
     arms = t("words.semicolon").join(
-        (t("experiments.baseline", arm=name) if name == experiment.baseline else name)
-        + ": "
-        + (", ".join(f"`{field} = {value}`" for field, value in fields.items()) or t("experiments.as_is"))
+        t(
+            "experiments.arm",
+            arm=t("experiments.baseline", arm=name) if name == experiment.baseline else name,
+            fields=", ".join(f"`{field} = {value}`" for field, value in fields.items())
+            or t("experiments.as_is"),
+        )
         for name, fields in experiment.arms.items()
     )
     st.caption(t("experiments.arms", n=len(found.seeds), arms=arms))
@@ -97,14 +101,14 @@ def _interference(found: StoredExperiment, level: str) -> None:
     st.subheader(t("experiments.interference"))
     baseline = found.plan.experiment.baseline
     for (arm,), rows in found.interference.group_by("arm", maintain_order=True):
-        drawn = figures.split_errors(rows, baseline, level)
+        drawn = figures.split_errors(rows, str(arm), baseline, level)
         chart_with_data(drawn, rows, f"interference-{arm}")
         st.dataframe(
             rows.select(
-                pl.col("metric").map_elements(metric_name, pl.String).alias(t("experiments.column_metric")),
-                pl.col("design")
-                .map_elements(lambda design: t(f"experiments.name_{design}"), pl.String)
-                .alias(t("experiments.column_design")),
+                _named(rows, "metric", metric_name).alias(t("experiments.column_metric")),
+                _named(rows, "design", lambda design: t(f"experiments.name_{design}")).alias(
+                    t("experiments.column_design")
+                ),
                 *(
                     (100 * pl.col(column)).round(2).alias(title)
                     for column, title in (
@@ -123,7 +127,7 @@ def _interference(found: StoredExperiment, level: str) -> None:
 def _table(rows: pl.DataFrame, baseline: str) -> pl.DataFrame:
     return rows.select(
         pl.col("arm").alias(t("experiments.column_arm")),
-        pl.col("metric").map_elements(metric_name, pl.String).alias(t("experiments.column_metric")),
+        _named(rows, "metric", metric_name).alias(t("experiments.column_metric")),
         pl.col("baseline_mean").round(4).alias(t("experiments.column_baseline_mean", baseline=baseline)),
         pl.col("arm_mean").round(4).alias(t("experiments.column_arm_mean")),
         *(
@@ -138,6 +142,11 @@ def _table(rows: pl.DataFrame, baseline: str) -> pl.DataFrame:
             )
         ),
     )
+
+
+def _named(rows: pl.DataFrame, column: str, name: Callable[[str], str]) -> pl.Series:
+    """A column in the reader's language. Not by Polars' threads, which know of no reader."""
+    return pl.Series(column, [name(value) for value in rows[column]], dtype=pl.String)
 
 
 def _signed(change: float) -> str:
