@@ -154,6 +154,7 @@ def offline_scores(
     """
     kept = _kept_offline_scores(dump_scenario(market.scenario))
     if (sample, scorer) not in kept:
+        progress("", 0, len(labels))  # a model is loaded and looks at the frames before its first pairs
         kept[sample, scorer] = score_offline(market, labels, scorer, cache=results_root(), progress=progress)
     return kept[sample, scorer]
 

@@ -32,7 +32,7 @@ from simulator.world import graded_pairs
 PairSet = Literal["graded", "held_out", "meeting"]
 """Which pairs: `graded` has equally many of each grade, as training and `relbid evaluate` have them; so has
 `held_out`, of products that no training label names; `meeting` are those that meet in the market's auctions,
-mostly irrelevant or strong."""
+whatever their grades."""
 
 PAIR_SETS: tuple[PairSet, ...] = get_args(PairSet)
 _SAMPLE_KEY = 211

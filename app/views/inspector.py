@@ -41,7 +41,7 @@ def page(opened: Opened) -> None:
             auctions.append((setting, inspect_query(opened.prepared, relevance, query, settings)))
         except ValueError as error:
             st.error(f"{t('scorers.cannot_rank', scorer=scorer_name(setting.scorer))}\n\n{error}")
-            st.write(t("inspector.other_scorer"))
+            st.write(t("inspector.other_scorer" if setting is first else "inspector.other_second"))
             return
     if not len(auctions[0][1]):
         st.info(t("inspector.nobody_bids"))

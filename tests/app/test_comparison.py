@@ -10,8 +10,16 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import comparison, figures
-from scenarios import Scenario, inspect_query, prepare, relevance_of
-from tests.app.test_pages import chart, html
+from scenarios import (
+    Scenario,
+    inspect_query,
+    override,
+    prepare,
+    relevance_of,
+    run_scenario,
+    write_result,
+)
+from tests.app.test_pages import MAIN, PATIENCE_S, chart, html
 from tests.app.test_pages import dashboard as dashboard
 
 FACTS = {
@@ -112,6 +120,22 @@ def test_the_inspector_compares_two_scorers(
     assert [m.value.partition(" at ")[0] for m in at.markdown if m.value.startswith("####")] == [
         "#### Ranked by oracle", "#### Ranked by BM25",
     ]  # fmt: skip
+
+
+def test_a_second_scorer_that_cannot_be_had_is_explained(
+    tiny_scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_scenario(tiny_scenario, cache=tmp_path)
+    missing = {"compare": ["oracle", "hcmrm"], "hcmrm.checkpoint": str(tmp_path / "no-checkpoint")}
+    write_result(tmp_path, override(tiny_scenario, missing), run.metrics, run.points, run.log)
+    monkeypatch.setenv("RELBID_RESULTS", str(tmp_path))
+    at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
+    at.switch_page("views/inspector.py").run()
+    at.selectbox(key="second").set_value("hcmrm").run()
+    assert not at.exception
+    assert "HCMRM cannot rank." in at.error[0].value
+    assert "no-checkpoint" in at.error[0].value
+    assert "Compare with another scorer, or with nobody." in [text.value for text in at.markdown]
 
 
 def test_the_second_scorer_is_another_one_than_the_first(dashboard: AppTest) -> None:

@@ -255,6 +255,18 @@ def test_the_switch_changes_the_language_and_keeps_what_was_chosen(dashboard: Ap
     assert "lang" not in at.query_params
 
 
+def test_a_newcomer_is_welcomed_in_chinese(
+    dashboard: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RELBID_RESULTS", str(tmp_path))
+    dashboard.query_params["lang"] = "zh"
+    at = dashboard.run()
+    assert not at.exception
+    assert at.title[0].value == "还没有运行过任何场景"
+    assert at.button[0].label == "运行内置场景"
+    assert at.radio(key="language").value == "zh"
+
+
 def test_an_unknown_language_in_the_address_is_english(dashboard: AppTest) -> None:
     dashboard.query_params["lang"] = "xx"
     at = dashboard.run()
