@@ -3,6 +3,8 @@
 Backgrounds and text colours are left to the page's theme, so that they follow light and dark.
 """
 
+from app.figures.auction import ranking as ranking
+from app.figures.auction import slots as slots
 from app.figures.experiments import by_size as by_size
 from app.figures.experiments import forest as forest
 from app.figures.experiments import split_errors as split_errors
@@ -22,8 +24,6 @@ from app.figures.points import ChosenPoint as ChosenPoint
 from app.figures.points import grade_mix as grade_mix
 from app.figures.points import parse_point_id as parse_point_id
 from app.figures.points import point_id as point_id
-from app.figures.points import ranking as ranking
 from app.figures.points import selected_id as selected_id
 from app.figures.points import trade_off as trade_off
 from app.figures.points import who_gains as who_gains
-from app.figures.slots import slots as slots

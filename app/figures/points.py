@@ -1,4 +1,4 @@
-"""Figures of settled points and of one query's ranking."""
+"""Figures of settled points."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 import polars as pl
-from numpy.typing import NDArray
 
 from app.figures.common import OUTLINE
 from app.language import t
 from app.theme import CHOSEN, GRADE_COLOURS, GREY, ON_GRADE, scorer_style
 from app.wording import Metrics, grade_name, per_thousand, scorer_name
-
-FloatArray = NDArray[np.float64]
 
 BASELINE = "none"
 """The scorer without relevance, against which everything is compared."""
@@ -183,85 +180,6 @@ def grade_mix(rows: Mapping[str, Metrics]) -> go.Figure:
     return figure
 
 
-def ranking(
-    auction: pl.DataFrame,
-    *,
-    exponent: float,
-    threshold: float = 0.0,
-    bid_exponent: float = 1.0,
-    pctr_exponent: float = 1.0,
-) -> go.Figure:
-    """One query's candidates: what an ad offers against how relevant the scorer says it is.
-
-    The fused score is offer x relevance^exponent, so ads on one curve score alike; the drawn curve is that of
-    the last shown ad, and everything to its right is shown.
-
-    Args:
-        auction: as of `scenarios.inspect_query`.
-        threshold: ads of less relevance are not admitted; 0 admits all.
-    """
-    offer = auction["bid"].to_numpy() ** bid_exponent * auction["pctr"].to_numpy() ** pctr_exponent
-    table = auction.with_columns(pl.Series("offer", 1000.0 * offer))
-    shown = table.filter(pl.col("slot").is_not_null())
-    figure = go.Figure()
-    if len(shown):
-        _add_border(figure, table, shown, exponent, threshold)
-    for grade, colour in enumerate(GRADE_COLOURS):
-        ads = table.filter(pl.col("grade") == grade)
-        in_slot = ads["slot"].is_not_null().to_list()
-        figure.add_scatter(
-            x=ads["offer"],
-            y=ads["relevance"],
-            mode="markers+text",
-            name=f"{grade} {grade_name(grade)}",
-            text=[f"<b>{slot}</b>" if slot else "" for slot in ads["slot"]],
-            textposition="middle center",
-            textfont={"color": ON_GRADE[grade], "size": 13},
-            marker={
-                "color": colour,
-                "size": [24 if s else 10 for s in in_slot],
-                "line": {"width": 1, "color": OUTLINE},
-            },
-            customdata=ads.select("ad", "title").cast(pl.String).rows(),
-            hovertemplate=t(
-                "inspector.figure_hover",
-                ad="%{customdata[0]}",
-                title="%{customdata[1]}",
-                offer="%{x:.3g}",
-                relevance="%{y:.2f}",
-            )
-            + "<extra></extra>",
-            showlegend=True,
-        )
-    if threshold > 0:
-        figure.add_hline(y=threshold, line={"color": GREY, "width": 1.5, "dash": "dot"})
-        figure.add_annotation(
-            x=0, xref="paper", xanchor="left", y=threshold, yanchor="top", showarrow=False,
-            text=t("inspector.not_admitted"), font={"color": GREY, "size": 12},
-        )  # fmt: skip
-    figure.update_layout(
-        title=t("inspector.figure_title"),
-        height=430,
-        margin={"l": 10, "r": 10, "t": 60, "b": 10},
-        legend={**_LEGEND_BELOW, "itemsizing": "constant"},
-        dragmode=False,
-        hovermode="closest",
-    )
-    plain = bid_exponent == pctr_exponent == 1.0
-    offers = (
-        t("inspector.offer") if plain else t("inspector.offer_power", bid=bid_exponent, pctr=pctr_exponent)
-    )
-    ticks = _log_ticks(table["offer"].to_numpy())
-    figure.update_xaxes(
-        title=t("inspector.figure_x", offer=offers),
-        type="log",
-        tickvals=ticks,
-        ticktext=[f"{tick:g}" for tick in ticks],
-    )
-    figure.update_yaxes(title=t("inspector.figure_y"), range=[-0.05, 1.08], zeroline=False)
-    return figure
-
-
 def _add_front(figure: go.Figure, front: pl.DataFrame) -> None:
     """The Pareto front as a staircase: no stored point lies above or to the left of it."""
     front = front.sort(SHARE, REVENUE)
@@ -348,38 +266,6 @@ def _labels_with_room(lines: pl.DataFrame, all_points: pl.DataFrame) -> set[str]
             placed.append(at)
             kept.add(point_id(scorer, field, value))
     return kept
-
-
-def _add_border(
-    figure: go.Figure, table: pl.DataFrame, shown: pl.DataFrame, exponent: float, threshold: float
-) -> None:
-    """The curve of equal score through the shown ad that scores least."""
-    last = shown.sort("slot").row(-1, named=True)
-    least = float(last["offer"]) * float(last["relevance"]) ** exponent
-    if least <= 0:
-        return
-    relevance = np.linspace(max(threshold, 0.02), 1.0, 80)
-    offer = least * relevance**-exponent
-    limit = 3.0 * float(np.max(table["offer"].to_numpy()))
-    inside = offer <= limit
-    figure.add_scatter(
-        x=offer[inside],
-        y=relevance[inside],
-        mode="lines",
-        name=t("inspector.last_slot"),
-        line={"color": GREY, "width": 2, "dash": "dash"},
-        hoverinfo="skip",
-    )
-
-
-def _log_ticks(values: FloatArray) -> list[float]:
-    """Ticks at 1, 2 and 5 times the powers of ten that values span; at the powers alone if they span many."""
-    positive = values[values > 0]
-    if not positive.size:
-        return []
-    low, high = math.floor(math.log10(positive.min())), math.ceil(math.log10(positive.max()))
-    steps = (1, 2, 5) if high - low <= 3 else (1,)
-    return [step * 10.0**power for power in range(low, high + 1) for step in steps]
 
 
 def selected_id(event: object) -> str | None:
