@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CONSTRAIN := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run app test check format lock clean
+.PHONY: help run app test check bench fuzz audit format lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -34,9 +34,19 @@ check: $(VENV)/.installed-dev ## Lint, formatting, types and the import chain
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: $(VENV)/.installed-dev ## Measure what docs/speed.md says, targets beside the figures (about 15 minutes)
+	$(BIN)/python -m benchmarks.bench $(ARGS)
+
 format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+fuzz: $(VENV)/.installed ## Read 10,000 damaged files; none may end in a traceback
+	$(BIN)/python -m benchmarks.fuzz --files 10000 $(ARGS)
+
+audit: $(BIN)/python ## Look the tested versions up in a database of known vulnerabilities (needs the network)
+	$(PIP) install --quiet 'pip-audit>=2.7,<3'
+	$(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip $(ARGS)
 
 lock: $(VENV)/.installed-dev ## Write the installed versions to constraints.txt
 	@sed -n '/^#/p' constraints.txt > constraints.txt.new

@@ -24,7 +24,11 @@ PAGES = {
     "market": "storefront",
     "formula": "function",
     "experiments": "science",
+    "sweeps": "grid_on",
 }
+
+# Pages that need no result, and have their own choice.
+WITHOUT_RESULT = ("experiments", "sweeps")
 
 # Pages that do not follow the sidebar's sliders.
 OF_THEIR_OWN = ("relevance_lab", "market", "formula")
@@ -38,9 +42,9 @@ def main() -> None:
     language.begin()
     pages = {name: _page(name, icon) for name, icon in PAGES.items()}
     folders = session.stored_results()
-    anything = bool(folders or session.stored_experiments())
+    anything = bool(folders or session.stored_experiments() or session.stored_sweeps())
     page = st.navigation(list(pages.values()), position="top" if anything else "hidden")
-    if page == pages["experiments"] and anything:  # needs no result, and has its own choice
+    if anything and page in [pages[name] for name in WITHOUT_RESULT]:
         _keep_widgets()
         language.switch()
         page.run()
@@ -49,21 +53,21 @@ def main() -> None:
         language.switch()
         welcome.page()
         return
-    for notice in st.session_state.get("notices", ()):
+    for notice in welcome.notices(session.results_root()):
         st.warning(notice)
     _keep_widgets()
     folder = sidebar.choose_result(folders)
+    sliders = st.sidebar.container()
+    language.switch()
     try:
         result = session.result(folder)
         prepared = session.prepared(result.scenario)
     except (ValueError, OSError) as error:
-        language.switch()
         st.error(f"{t('main.cannot_open')}\n\n{error}")
         st.write(t("main.open_remedy"))
         return
     ranks = page not in [pages[name] for name in OF_THEIR_OWN]
-    setting = sidebar.choose_setting(result.scenario, draw=ranks)
-    language.switch()
+    setting = sidebar.choose_setting(result.scenario, sliders, draw=ranks)
     session.open_for_pages(session.Opened(result, prepared, setting))
     page.run()
 
@@ -89,6 +93,12 @@ def _keep_widgets() -> None:
         "experiment",
         "result",
         "second",
+        "whole",
+        "sweep",
+        "sweep-other",
+        "sweep-bound",
+        "sweep-point",
+        "sweep-seed",
         *LAB_KEYS,
         language.KEY,
         *sidebar.KEYS,

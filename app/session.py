@@ -13,7 +13,7 @@ from typing import cast
 
 import streamlit as st
 
-from app import wording
+from app import waiting, wording
 from app.language import t
 from app.setting import Setting, market_settings
 from scenarios import (
@@ -26,23 +26,32 @@ from scenarios import (
     Scenario,
     ScorerEvaluation,
     Settled,
+    Status,
     StoredExperiment,
     StoredResult,
+    SweepResult,
     dump_scenario,
     evaluate_offline,
+    frames_kept,
     list_experiments,
     list_results,
+    list_sweeps,
     offline_pairs,
     prepare,
     read_experiment,
     read_result,
+    read_sweep,
     relevance_of,
+    scores_kept,
     settle,
 )
 from scenarios import offline_scores as score_offline
 
 LIVE_QUERIES = 100_000
 """A slider settles at most this many of the day's queries, so that it answers within about a second."""
+
+DAYS, DAY_QUERIES = 6, 12_500
+"""How many further days the interval of an uplift is of, and at most so many queries of each."""
 
 RULE_QUERIES = 25_000
 """The same where a page settles many rules at once."""
@@ -78,6 +87,35 @@ def stored_experiments() -> list[Path]:
     return list_experiments(results_root())
 
 
+def stored_sweeps() -> list[Path]:
+    """Folders of sweeps, newest first."""
+    return list_sweeps(results_root())
+
+
+def sweep(folder: Path) -> SweepResult:
+    """A stored sweep, finished or not.
+
+    Raises:
+        ValueError: it has no finished points, or its files are damaged.
+    """
+    table, failures = folder / "points.parquet", folder / "failures"
+    stamps = [path.stat().st_mtime_ns if path.exists() else 0 for path in (table, failures)]
+    return _sweep(str(folder), stamps)
+
+
+def seems_at_work(status: Status | None) -> bool:
+    """Whether the process that wrote a sweep's status has not said that it ended, and is there."""
+    if status is None or status.state not in ("preparing", "running"):
+        return False
+    try:
+        os.kill(status.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def experiment(folder: Path) -> StoredExperiment:
     """A stored experiment.
 
@@ -97,7 +135,9 @@ def result(folder: Path) -> StoredResult:
 
 
 def prepared(scenario: Scenario) -> Prepared:
-    """A scenario's world and candidates."""
+    """A scenario's world and candidates. Where frames must be drawn first, the page shows that and ends."""
+    if not frames_kept(scenario, results_root()):
+        waiting.prepare_first(results_root(), scenario, scenario.scorer)
     with st.spinner(t("spinner.market")):
         return _prepared(dump_scenario(scenario), str(results_root()), scenario)
 
@@ -105,30 +145,60 @@ def prepared(scenario: Scenario) -> Prepared:
 def relevance(market: Prepared, scorer: str) -> Relevance:
     """A scorer's relevance of every pair that can meet.
 
+    Where the model must score first, the page shows that and ends. The other scorers take no time.
+
     Raises:
         ValueError: the scorer cannot be had; the message says why and what to do.
     """
+    try:
+        with st.spinner(t("spinner.scoring")):
+            return _had(market, scorer)
+    except _NotScoredError:
+        waiting.prepare_first(results_root(), market.scenario, scorer)
     with st.spinner(t("spinner.scoring")):
-        return _relevance(dump_scenario(market.scenario), scorer, str(results_root()), market)
+        return relevance_of(market, scorer, cache=results_root())
 
 
-def metrics(market: Prepared, setting: Setting | None) -> dict[str, float]:
-    """Metrics of a setting, or of the scenario without relevance (None), on the same queries and luck."""
+def metrics(market: Prepared, setting: Setting | None, *, whole: bool = False) -> dict[str, float]:
+    """Metrics of a setting, or of the scenario without relevance (None), on the same queries and luck.
+
+    Args:
+        whole: on all queries, however many there are; without, a preview on `live_queries` of them.
+    """
     settings = None if setting is None else market_settings(setting, market.scenario)
     scorer = BASELINE if setting is None else setting.scorer
+    relevance(market, scorer)  # waits for it here: nothing can be drawn inside what is cached
+    n_queries = None if whole else live_queries(market)
     with st.spinner(t("spinner.day")):
-        return _metrics(dump_scenario(market.scenario), scorer, settings, market)
+        return _metrics(dump_scenario(market.scenario), scorer, settings, n_queries, market)
+
+
+def has_other_days(market: Prepared) -> bool:
+    """Whether `on_other_day` can be had while a reader waits: not of a table, nor where servers queue."""
+    return not is_table(market.scenario) and market.scenario.serving.instant
+
+
+def on_other_day(market: Prepared, setting: Setting | None, number: int) -> dict[str, float]:
+    """As `metrics`, on the day of another seed, 1, 2, ... after the scenario's own."""
+    settings = {} if setting is None else market_settings(setting, market.scenario)
+    scorer = BASELINE if setting is None else setting.scorer
+    relevance(market, scorer)
+    seed = {"seed": market.scenario.seed + number}
+    n_queries = live_queries(market, DAY_QUERIES)
+    with st.spinner(t("spinner.day")):
+        return _metrics(dump_scenario(market.scenario), scorer, {**settings, **seed}, n_queries, market)
 
 
 def rule_metrics(market: Prepared, scorer: str, fusion: dict[str, object]) -> dict[str, float]:
     """Metrics with another block `fusion`, on a small sample, as a page settles many rules at once."""
+    relevance(market, scorer)
     with st.spinner(t("spinner.rules")):
         return _rule_metrics(dump_scenario(market.scenario), scorer, fusion, market)
 
 
-def sampled(market: Prepared, most: int = RULE_QUERIES) -> str:
-    """In words, what `rule_metrics` settles, or `metrics` with LIVE_QUERIES."""
-    return wording.sample(total_queries(market), live_queries(market, most))
+def sampled(market: Prepared) -> str:
+    """In words, what `rule_metrics` settles."""
+    return wording.sample(total_queries(market), live_queries(market, RULE_QUERIES))
 
 
 Sample = tuple[PairSet, int | None]
@@ -172,6 +242,7 @@ def settled(market: Prepared) -> Settled:
     Raises:
         ValueError: its scorer cannot be had; the message says why and what to do.
     """
+    relevance(market, market.scenario.scorer)
     with st.spinner(t("spinner.day")):
         return _settled(dump_scenario(market.scenario), market)
 
@@ -214,29 +285,44 @@ def _experiment(folder: str, mtime_ns: int) -> StoredExperiment:
     return read_experiment(folder)
 
 
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _sweep(folder: str, stamps: list[int]) -> SweepResult:
+    return read_sweep(folder)
+
+
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _prepared(key: str, root: str, _scenario: Scenario) -> Prepared:
     return prepare(_scenario, cache=Path(root))
 
 
+class _NotScoredError(Exception):
+    """The model has not scored these pairs yet."""
+
+
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _relevance(key: str, scorer: str, root: str, _market: Prepared) -> Relevance:
+    if scorer == "hcmrm" and not scores_kept(_market, scorer, Path(root)):
+        raise _NotScoredError
     return relevance_of(_market, scorer, cache=Path(root))
 
 
-@st.cache_data(show_spinner=False, max_entries=512)
+def _had(market: Prepared, scorer: str) -> Relevance:
+    """As `relevance`, once that has waited for it: nothing is drawn, so what is cached may ask for it."""
+    return _relevance(dump_scenario(market.scenario), scorer, str(results_root()), market)
+
+
+@st.cache_data(show_spinner=False, max_entries=2048)
 def _metrics(
-    key: str, scorer: str, settings: dict[str, object] | None, _market: Prepared
+    key: str, scorer: str, settings: dict[str, object] | None, n_queries: int | None, _market: Prepared
 ) -> dict[str, float]:
-    n_queries = live_queries(_market)
-    return settle(_market, relevance(_market, scorer), settings, n_queries=n_queries).metrics
+    return settle(_market, _had(_market, scorer), settings, n_queries=n_queries).metrics
 
 
 @st.cache_data(show_spinner=False, max_entries=512)
 def _rule_metrics(key: str, scorer: str, fusion: dict[str, object], _market: Prepared) -> dict[str, float]:
     settings = {"sweep": None, "fusion": fusion}
     n_queries = live_queries(_market, RULE_QUERIES)
-    return settle(_market, relevance(_market, scorer), settings, n_queries=n_queries).metrics
+    return settle(_market, _had(_market, scorer), settings, n_queries=n_queries).metrics
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
@@ -259,4 +345,4 @@ def _offline_evaluation(
 
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _settled(key: str, _market: Prepared) -> Settled:
-    return settle(_market, relevance(_market, _market.scenario.scorer))
+    return settle(_market, _had(_market, _market.scenario.scorer))

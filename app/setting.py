@@ -91,6 +91,12 @@ def setting_at(current: Setting, scenario: Scenario, scorer: str, field: str, va
     return None
 
 
+def stored_scenario(scenario: Scenario, scorer: str, field: str, value: float) -> Scenario:
+    """The exact scenario of a stored point: the scenario with the scorer and the swept field set."""
+    swept: dict[str, object] = {field: value} if field and scorer != "none" else {}
+    return override(scenario, {"sweep": None, **swept, "scorer": scorer})
+
+
 def in_words(setting: Setting) -> str:
     """A setting as a reader would name it, e.g. "HCMRM at exponent 1.5"."""
     if setting.scorer == "none":

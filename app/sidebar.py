@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.language import names, t
 from app.session import BASELINE
@@ -27,10 +28,11 @@ def choose_result(folders: list[Path]) -> Path:
     return names[str(name)]
 
 
-def choose_setting(scenario: Scenario, *, draw: bool = True) -> Setting:
+def choose_setting(scenario: Scenario, place: DeltaGenerator, *, draw: bool = True) -> Setting:
     """The sliders; they begin at the scenario's own setting.
 
     Args:
+        place: where they are drawn.
         draw: False on pages that do not follow them: the setting is kept, without sliders.
     """
     own = scenario_setting(scenario)
@@ -39,7 +41,7 @@ def choose_setting(scenario: Scenario, *, draw: bool = True) -> Setting:
         write(own)
     if not draw:
         return Setting(**{key: st.session_state[key] for key in KEYS})
-    with st.sidebar:
+    with place:
         st.subheader(t("sidebar.ranking"))
         scorer = st.selectbox(
             t("sidebar.scorer"),

@@ -46,6 +46,28 @@ def rule_name(rule: str) -> str:
     return _known("rules", rule.replace(" ", "_"), rule.replace("_", " "))
 
 
+def method_name(method: str) -> str:
+    """How a sweep lays out its points."""
+    return _known("sweeps", f"method_{method}", method.replace("_", " "))
+
+
+def stage_name(stage: str) -> str:
+    """What a command is doing, by the name of its stage (see `scenarios.Progress`)."""
+    what, _, scorer = stage.partition(" with ")
+    if what == "scoring":
+        return t("jobs.stage_scoring", scorer=scorer_name(scorer))
+    return _known("jobs", f"stage_{stage.replace(' ', '_')}", stage[:1].upper() + stage[1:])
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return t("jobs.seconds", amount=seconds)
+    return (
+        t("jobs.minutes", amount=seconds / 60) if seconds < 5400 else t("jobs.hours", amount=seconds / 3600)
+    )
+
+
 def group_name(group: str) -> str:
     """The name of a group of advertisers, see `app.day.accounts`: of a bid policy, or whether they pace."""
     return _known("market", f"group_{group.replace(' ', '_')}", group)

@@ -1,6 +1,8 @@
-"""What a checkpoint binds: AUC of grade 3 against 2 by what queries ask for, on the validation split.
+"""What a checkpoint binds: AUC of grade 3 against 2 by what queries ask for.
 
-.venv/bin/python -m benchmarks.attributes [--checkpoint FOLDER]
+.venv/bin/python -m benchmarks.attributes [--checkpoint FOLDER] [--split test]
+
+The test split's queries for products that no label named are left out.
 """
 
 from __future__ import annotations
@@ -21,9 +23,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
+    parser.add_argument("--split", choices=("validation", "test"), default="validation")
     arguments = parser.parse_args()
-    world = build_world(WorldConfig(), "validation")
+    world = build_world(WorldConfig(), arguments.split)
     query, ad, grade = label_pairs(world, 5, np.random.default_rng(0))
+    known = ~world.query_is_held_out[query]
+    query, ad, grade = query[known], ad[known], grade[known]
     score = HcmrmScorer.load(world.corpus, arguments.checkpoint).score(query, ad)
     colour, brand = world.truth.query_colour[query] >= 0, world.truth.query_brand[query] >= 0
     kinds = {"a colour": colour & ~brand, "a brand": brand & ~colour, "both": colour & brand}

@@ -18,15 +18,24 @@ from simulator.market import Market, ServingModel, with_rule, with_settings
 from simulator.users import UserModel
 from tests.simulator.one_by_one import simulate_one_by_one
 
-QUERIES, DISTINCT, ADVERTISERS, CANDIDATES = 100_000, 1500, 300, 32
+QUERIES, DISTINCT, ADVERTISERS, CANDIDATES, SLOTS = 100_000, 1500, 300, 32, 4
+EXAMINATION = (1.0, 0.7, 0.5, 0.35)  # of the first slots; those below are looked at as often as the last
 
 
-def make_market() -> Market:
-    """A day of 4 slots and 32 candidates in which some budgets run out."""
+def make_market(
+    queries: int = QUERIES,
+    candidates: int = CANDIDATES,
+    slots: int = SLOTS,
+    advertisers: int = ADVERTISERS,
+    paced: float = 0.0,
+    budget: float = 250.0,
+) -> Market:
+    """A day in which some budgets run out: `budget` is the median for 100,000 queries and 300 advertisers."""
     rng = np.random.default_rng(0)
-    shape = (DISTINCT, CANDIDATES)
-    owner = np.argsort(rng.random((DISTINCT, ADVERTISERS)), axis=1)[:, :CANDIDATES]
+    shape = (DISTINCT, candidates)
+    owner = np.argsort(rng.random((DISTINCT, advertisers)), axis=1)[:, :candidates]
     attraction = rng.uniform(0.01, 0.15, shape)
+    median = budget * (queries / QUERIES) * (ADVERTISERS / advertisers)
     return Market(
         seed=1,
         candidate=owner * 10 + rng.integers(0, 10, shape),
@@ -34,14 +43,14 @@ def make_market() -> Market:
         attraction=attraction,
         pctr=attraction * rng.lognormal(sigma=0.3, size=shape),
         relevance=rng.random(shape),
-        advertiser=np.repeat(np.arange(ADVERTISERS), 10),
-        value=rng.lognormal(sigma=0.5, size=10 * ADVERTISERS),
-        budget_micros=to_micros(250.0 * rng.lognormal(sigma=1.0, size=ADVERTISERS)),
-        paced=np.zeros(ADVERTISERS, dtype=bool),
-        arrival_s=np.sort(rng.uniform(0, 86_400, QUERIES)),
-        query=rng.integers(0, DISTINCT, QUERIES),
+        advertiser=np.repeat(np.arange(advertisers), 10),
+        value=rng.lognormal(sigma=0.5, size=10 * advertisers),
+        budget_micros=to_micros(median * rng.lognormal(sigma=1.0, size=advertisers)),
+        paced=rng.random(advertisers) < paced,
+        arrival_s=np.sort(rng.uniform(0, 86_400, queries)),
+        query=rng.integers(0, DISTINCT, queries),
         horizon_s=86_400.0,
-        users=UserModel(),
+        users=UserModel(examination=(EXAMINATION + EXAMINATION[-1:] * slots)[:slots]),
         bidders=BidderModel(),
     )
 

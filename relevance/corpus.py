@@ -123,6 +123,16 @@ class LabelledCorpus:
     corpus: Corpus
     labels: Labels
 
+    def pretraining_ads(self) -> IntArray:
+        """The ads that a training may look at without their grades, sorted.
+
+        Those with a grade in the training split, and those that nobody graded; never those of the other
+        splits.
+        """
+        kept_back = self.labels.ad[self.labels.split != SPLITS.index("train")]
+        graded = np.unique(self.labels.of("train").ad)
+        return np.union1d(graded, np.setdiff1d(np.arange(self.corpus.n_ads), kept_back))
+
     def save(self, folder: Path) -> None:
         """Write the four files of a corpus folder.
 

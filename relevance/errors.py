@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, damaged, or belongs to something else."""
@@ -12,4 +15,10 @@ class PluginError(ValueError):
 
 
 class ScorerError(ValueError):
-    """A scorer returned something that is not a relevance score."""
+    """A scorer failed, or returned something that is not a relevance score.
+
+    `done`: scores [P] of the pairs that it was asked for, NaN from the first chunk on that it failed at; None
+    where it was not asked for many.
+    """
+
+    done: NDArray[np.float64] | None = None

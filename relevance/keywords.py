@@ -7,17 +7,80 @@ that words of one phrase stay together and a repeated word stays repeated.
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, ClassVar, Protocol
+
+from .errors import PluginError
 
 
 class KeywordExtractor(Protocol):
-    """Anything that turns a video text into its keyword sequence."""
+    """Anything that turns a video text into its keyword sequence.
+
+    `name` is its key in EXTRACTORS, by which a checkpoint finds it again.
+    """
+
+    @property
+    def name(self) -> str: ...
 
     def __call__(self, text: str) -> tuple[str, ...]: ...
+
+    def words(self, text: str) -> list[str]:
+        """All words of a text, in order; the sequence is some of them."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `EXTRACTORS[name]` makes it from again, as JSON knows it."""
+        ...
+
+
+def split_words(text: str) -> list[str]:
+    """Lower-case words between spaces."""
+    return text.lower().split()
+
+
+def split_characters(text: str) -> list[str]:
+    """As `split_words`, but scripts without spaces (Chinese, Japanese) in overlapping pairs of characters.
+
+    Pairs need no dictionary, and most Chinese words have two characters.
+    """
+    units: list[str] = []
+    for run in _RUNS.findall(text.lower()):
+        pairs = len(run) > 1 and _NO_SPACES.match(run)
+        units += [run[i : i + 2] for i in range(len(run) - 1)] if pairs else [run]
+    return units
+
+
+def split_jieba(text: str) -> list[str]:
+    """Words as jieba's dictionary finds them in Chinese.
+
+    Raises:
+        PluginError: jieba is not installed.
+    """
+    try:
+        import jieba
+    except ImportError as error:
+        raise PluginError("keyword extractor 'jieba': needs jieba; pip install 'relbid[chinese]'") from error
+    jieba.setLogLevel(logging.WARNING)
+    return [word for word in jieba.lcut(text.lower()) if not word.isspace()]
+
+
+_SCRIPTS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+"""Kana and Han characters."""
+_NO_SPACES = re.compile(f"[{_SCRIPTS}]")
+_RUNS = re.compile(f"[{_SCRIPTS}]+|[^\\s{_SCRIPTS}]+")
+
+SPLITTERS: Mapping[str, Callable[[str], list[str]]] = {
+    "tfidf": split_words,
+    "characters": split_characters,
+    "jieba": split_jieba,
+}
+"""Ways to find the words of a text, by the names of the extractors that count them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +88,7 @@ class TfIdfKeywords:
     """Keep the words with the largest term frequency x inverse document frequency.
 
     Attributes:
+        name: a name in SPLITTERS, how the words of a text are found.
         idf: word -> ln((1 + N) / (1 + document frequency)) + 1, from the N texts of a training corpus.
         unseen: the same for a word that none of those texts has.
         n_words: how many different words to keep.
@@ -35,18 +99,81 @@ class TfIdfKeywords:
     unseen: float
     n_words: int = 10
     n_tokens: int = 14
+    name: str = "tfidf"
 
     @staticmethod
-    def fit(texts: Iterable[str], n_words: int = 10, n_tokens: int = 14) -> TfIdfKeywords:
+    def fit(
+        texts: Iterable[str], n_words: int = 10, n_tokens: int = 14, name: str = "tfidf"
+    ) -> TfIdfKeywords:
         """Count in how many of the texts each word occurs."""
-        documents = [set(text.lower().split()) for text in texts]
+        documents = [set(SPLITTERS[name](text)) for text in texts]
         frequency = Counter(word for words in documents for word in words)
         n = len(documents)
         idf = {word: math.log((1 + n) / (1 + count)) + 1.0 for word, count in sorted(frequency.items())}
-        return TfIdfKeywords(idf, math.log(1 + n) + 1.0, n_words, n_tokens)
+        return TfIdfKeywords(idf, math.log(1 + n) + 1.0, n_words, n_tokens, name)
+
+    def words(self, text: str) -> list[str]:
+        return SPLITTERS[self.name](text)
+
+    def as_dict(self) -> dict[str, Any]:
+        words = {word: round(value, 4) for word, value in self.idf.items()}
+        return {"unseen": self.unseen, "n_words": self.n_words, "n_tokens": self.n_tokens, "idf": words}
 
     def __call__(self, text: str) -> tuple[str, ...]:
-        words = text.lower().split()
+        words = self.words(text)
         weight = {word: count * self.idf.get(word, self.unseen) for word, count in Counter(words).items()}
         kept = set(sorted(weight, key=lambda word: (-weight[word], word))[: self.n_words])
         return tuple(word for word in words if word in kept)[: self.n_tokens]
+
+
+@dataclass(frozen=True, slots=True)
+class RawText:
+    """No keywords but the text itself, from its start: what the paper's keyword sequence is held against.
+
+    Attributes:
+        n_tokens: the longest text, in words.
+    """
+
+    name: ClassVar[str] = "raw"
+
+    n_tokens: int = 96
+
+    def words(self, text: str) -> list[str]:
+        return split_words(text)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        return tuple(self.words(text)[: self.n_tokens])
+
+
+EXTRACTORS: Mapping[str, Callable[..., KeywordExtractor]] = {
+    **{name: partial(TfIdfKeywords, name=name) for name in SPLITTERS},
+    RawText.name: RawText,
+}
+"""Extractors by the name that a checkpoint's keywords.json gives them: TF-IDF of words, of pairs of
+characters or of jieba's words, and the raw text."""
+
+
+def fit_extractor(name: str, texts: Iterable[str]) -> KeywordExtractor:
+    """The extractor of that name in EXTRACTORS, fitted to the texts of a training corpus.
+
+    Raises:
+        PluginError: it needs a package that is not installed.
+    """
+    return RawText() if name == RawText.name else TfIdfKeywords.fit(texts, name=name)
+
+
+def extractor_from(stored: Mapping[str, Any]) -> KeywordExtractor:
+    """The extractor that a checkpoint's keywords.json describes; one that names none is TF-IDF.
+
+    Raises:
+        ValueError: there is no extractor of that name.
+        TypeError: what it is made from does not fit it.
+    """
+    settings = dict(stored)
+    name = settings.pop("extractor", "tfidf")
+    if name not in EXTRACTORS:
+        raise ValueError(f"keyword extractor '{name}': there is no such, only {', '.join(EXTRACTORS)}")
+    return EXTRACTORS[name](**settings)

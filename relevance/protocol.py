@@ -6,7 +6,8 @@ With it, a checker for scorers of your own, and how such a one is loaded by name
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,27 +36,100 @@ class RelevanceScorer(Protocol):
         ...
 
 
-def score_pairs(scorer: RelevanceScorer, query: IntArray, ad: IntArray, name: str) -> FloatArray:
-    """Score pairs and refuse what is no relevance score.
+def score_pairs(
+    scorer: RelevanceScorer,
+    query: IntArray,
+    ad: IntArray,
+    name: str,
+    *,
+    corpus: Corpus | None = None,
+    chunk: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> FloatArray:
+    """Score P pairs and refuse what is no relevance score.
+
+    Args:
+        chunk: pairs that the scorer is asked for at once, so that what was scored before it fails is kept;
+            all of them by default.
+        corpus: lets messages speak of queries and ads in the owner's words.
+        progress: called with (pairs scored, pairs in all).
 
     Raises:
-        ScorerError: wrong length, NaN, or a value outside [0, 1]; names the scorer and the first
-            offending pair.
+        ScorerError: it raised something, or returned a wrong length, NaN, or a value outside [0, 1]; names
+            the scorer and the first offending pair, and holds the scores before that (`done`).
     """
-    score = np.asarray(scorer.score(query, ad), dtype=np.float64)
+    score = np.full(len(query), np.nan)
+    chunk = chunk or max(len(query), 1)
+    for start in range(0, max(len(query), 1), chunk):
+        rows = slice(start, min(start + chunk, len(query)))
+        found, fault = _try(scorer, query[rows], ad[rows])
+        if fault is not None:
+            error = ScorerError(f"scorer '{name}': {_blame(scorer, query[rows], ad[rows], fault, corpus)}")
+            error.done = score
+            raise error from fault.cause
+        score[rows] = found
+        if progress is not None:
+            progress(rows.stop, len(query))
+    return score
+
+
+class _Fault(NamedTuple):
+    """What is wrong with how a scorer answers, and what to do."""
+
+    what: str
+    remedy: str
+    pair: int | None = None
+    """Which of the pairs is to blame, where the answer says so."""
+    cause: Exception | None = None
+
+
+def _try(scorer: RelevanceScorer, query: IntArray, ad: IntArray) -> tuple[FloatArray, _Fault | None]:
+    """A scorer's answer, and what is wrong with it."""
+    nothing = np.empty(0)
+    try:
+        score = np.asarray(scorer.score(query, ad), dtype=np.float64)
+    except (ScorerError, MemoryError):  # speaks for itself; is nobody's fault
+        raise
+    except Exception as error:  # a stranger's code may raise anything
+        return nothing, _Fault(f"score() raised {type(error).__name__}: {error}", "mend it", cause=error)
     if score.shape != query.shape:
-        raise ScorerError(
-            f"scorer '{name}': returned shape {score.shape} for {len(query)} pairs; "
-            "it must return one score a pair"
-        )
+        what = f"returned shape {score.shape} for {len(query)} pair{'s' * (len(query) != 1)}"
+        return nothing, _Fault(what, "it must return one score a pair")
     wrong = ~((score >= 0.0) & (score <= 1.0))
     if wrong.any():
-        i = int(np.argmax(wrong))
-        raise ScorerError(
-            f"scorer '{name}': score {score[i]} for query {query[i]} and ad {ad[i]}; "
-            "scores must be numbers in [0, 1]"
-        )
-    return score
+        pair = int(np.argmax(wrong))
+        return nothing, _Fault(f"score {score[pair]}", "scores must be numbers in [0, 1]", pair)
+    return score, None
+
+
+def _blame(
+    scorer: RelevanceScorer, query: IntArray, ad: IntArray, fault: _Fault, corpus: Corpus | None
+) -> str:
+    """A fault in words, with the first pair that makes it."""
+    if fault.pair is not None:
+        first: int | None = fault.pair
+    else:
+        low, high = 0, len(query)  # fails at the pairs before `high`, not at those before `low`
+        while high - low > 1:
+            middle = (low + high) // 2
+            if _try(scorer, query[low:middle], ad[low:middle])[1] is None:
+                low = middle
+            else:
+                high = middle
+        alone = _try(scorer, query[low:high], ad[low:high])[1]
+        first, fault = (low, alone) if alone is not None and high > low else (None, fault)
+    where = ""
+    if first is not None:
+        where = f" for {_in_words(query[first], ad[first], corpus)}"
+    elif len(query):
+        where = f" of which the first is {_in_words(query[0], ad[0], corpus)}"
+    return f"{fault.what}{where}; {fault.remedy}"
+
+
+def _in_words(query: int, ad: int, corpus: Corpus | None) -> str:
+    if corpus is None:
+        return f"query {query} and ad {ad}"
+    return f"query '{corpus.query_text[query]}' ({query}) and ad '{corpus.ad_ids()[ad]}'"
 
 
 def check_scorer(
@@ -77,29 +151,30 @@ def check_scorer(
     """
     query = rng.integers(0, corpus.n_queries, n_pairs)
     ad = rng.integers(0, corpus.n_ads, n_pairs)
-    try:
-        score = score_pairs(scorer, query, ad, type(scorer).__name__)
-    except ScorerError as error:
-        return [str(error)]
-    except Exception as error:  # whatever a stranger's code raises belongs into the verdict
-        return [f"score() raised {type(error).__name__}: {error}"]
+
+    def ask(rows: IntArray | slice) -> FloatArray:
+        return score_pairs(scorer, query[rows], ad[rows], type(scorer).__name__, corpus=corpus)
+
     problems = []
+    try:
+        score = ask(slice(None))
 
-    def differs(other: Any) -> bool:
-        other = np.asarray(other, dtype=np.float64)
-        return other.shape != score.shape or bool((np.abs(other - score) > tolerance).any())
+        def differs(other: FloatArray) -> bool:
+            return bool((np.abs(other - score) > tolerance).any())
 
-    order = rng.permutation(n_pairs)
-    shuffled = np.empty_like(score)
-    shuffled[order] = scorer.score(query[order], ad[order])
-    if differs(shuffled):
-        problems.append("the score of a pair depends on the order of the pairs")
-    if differs(np.concatenate([scorer.score(query[i : i + 1], ad[i : i + 1]) for i in range(n_pairs)])):
-        problems.append("the score of a pair depends on which other pairs come with it")
-    if differs(scorer.score(query, ad)):
-        problems.append("the same pairs score differently the second time")
-    if np.asarray(scorer.score(query[:0], ad[:0])).shape != (0,):
-        problems.append("no pairs must give no scores: an array of shape (0,)")
+        order = rng.permutation(n_pairs)
+        shuffled = np.empty_like(score)
+        shuffled[order] = ask(order)
+        if differs(shuffled):
+            problems.append("the score of a pair depends on the order of the pairs")
+        if differs(np.concatenate([ask(slice(i, i + 1)) for i in range(n_pairs)])):
+            problems.append("the score of a pair depends on which other pairs come with it")
+        if differs(ask(slice(None))):
+            problems.append("the same pairs score differently the second time")
+        if _try(scorer, query[:0], ad[:0])[1] is not None:
+            problems.append("no pairs must give no scores: an array of shape (0,)")
+    except ScorerError as error:
+        return [str(error).removeprefix(f"scorer '{type(scorer).__name__}': ")]
     return problems
 
 

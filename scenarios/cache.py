@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -23,11 +23,13 @@ import simulator.world
 from relevance.cached import ScoreTable
 from relevance.corpus import FrameArray
 from relevance.errors import CheckpointError, ScorerError
-from scenarios.errors import StoreError
+from scenarios.store import remove_stale, whole_path
 from simulator.world import Split, World, WorldConfig, build_world
 from simulator.world.build import Progress
 
 FOLDER = ".cache"
+KEPT_SCORERS = ("bm25", "hcmrm")
+"""Built-in scorers whose scores are kept; the others take no time, or one's own code may have changed."""
 
 
 def cached_world(
@@ -43,12 +45,17 @@ def cached_world(
     """
     if root is None:
         return build_world(config, split, progress=progress)
-    path = root / FOLDER / f"frames-{world_hash(config, split)}.npy"
+    path = _frames_path(root, config, split)
     frames = _read_frames(path)
     world = build_world(config, split, frames=frames, progress=progress)
     if frames is None:
         _write_frames(path, world.corpus.frames)
     return world
+
+
+def frames_kept(config: WorldConfig, split: Split, root: Path) -> bool:
+    """Whether a split's frames are on disk."""
+    return _read_frames(_frames_path(root, config, split)) is not None
 
 
 def score_table_path(root: Path, scorer: str, corpus: str, pairs: np.ndarray, checkpoint: str = "") -> Path:
@@ -77,10 +84,8 @@ def write_scores(path: Path, table: ScoreTable) -> None:
     Raises:
         StoreError: it cannot be written.
     """
-    try:
-        table.save(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
+    with _kept_whole(path) as part:
+        table.save(part)
 
 
 def checkpoint_hash(folder: Path) -> str:
@@ -116,6 +121,10 @@ def _hash(*parts: object) -> str:
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
+def _frames_path(root: Path, config: WorldConfig, split: Split) -> Path:
+    return root / FOLDER / f"frames-{world_hash(config, split)}.npy"
+
+
 def _read_frames(path: Path) -> FrameArray | None:
     try:
         frames: FrameArray = np.lib.format.open_memmap(path, mode="r")
@@ -125,20 +134,13 @@ def _read_frames(path: Path) -> FrameArray | None:
 
 
 def _write_frames(path: Path, frames: FrameArray) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
-            try:
-                np.save(file, frames)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-        Path(file.name).replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
+    with _kept_whole(path) as part, part.open("wb") as file:
+        np.save(file, frames)
 
 
-def _unwritable(path: Path, error: OSError) -> StoreError:
-    return StoreError(
-        f"{path}: cannot be written ({error.strerror or error}); choose another folder with --out"
-    )
+@contextlib.contextmanager
+def _kept_whole(path: Path) -> Iterator[Path]:
+    """`store.whole_path` in the cache, where killed writers leave the most."""
+    remove_stale(path.parent)
+    with whole_path(path, remedy="choose another folder with --out") as part:
+        yield part

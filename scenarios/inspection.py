@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from relevance.keywords import TfIdfKeywords
+from relevance.keywords import extractor_from
 from scenarios.load import override
 from scenarios.market import Prepared, Relevance, checkpoint_folder, market_of
 from scenarios.schema import PREPARED
@@ -190,7 +190,7 @@ def keywords_of(prepared: Prepared, ads: list[int]) -> list[str | None]:
         words = json.loads(
             (checkpoint_folder(prepared.scenario) / "keywords.json").read_text(encoding="utf-8")
         )
-        extract = TfIdfKeywords(**words)
+        extract = extractor_from(words)
     except (OSError, ValueError, TypeError):
         return [None] * len(ads)
     return [" ".join(extract(prepared.world.corpus.ad_text(ad))) for ad in ads]

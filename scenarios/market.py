@@ -17,7 +17,6 @@ import numpy as np
 import relevance
 from relevance.cached import ScoreTable
 from relevance.errors import PluginError
-from relevance.lexical import Bm25Scorer
 from relevance.oracle import GRADE_GAIN, OracleScorer
 from relevance.protocol import RelevanceScorer, check_scorer, load_object, score_pairs
 from scenarios import cache as disk
@@ -32,9 +31,9 @@ from simulator.arrays import FloatArray, IntArray
 from simulator.auction import check_vcg
 from simulator.engine import simulate
 from simulator.fusion import FusionRule
-from simulator.log import SimulationLog
+from simulator.log import SimulationLog, Sink, both
 from simulator.market import Market, build_market, retrieve_candidates, with_settings
-from simulator.metrics import market_metrics
+from simulator.metrics import Totals, market_metrics
 from simulator.world import World
 
 Progress = Callable[[str, int, int], None]
@@ -48,6 +47,10 @@ SHIPPED_CHECKPOINTS: Mapping[str, Path] = {
 }
 """Checkpoints of the package by their names in scenario files. pqvm: pre-trained with pseudo-queries. bce:
 the previous kind of model, trained with binary labels and without pseudo-queries."""
+
+
+OWN_CHUNK = 8192
+"""Pairs that a scorer of one's own is asked for at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +176,29 @@ def pair_scores(
     return _scored(prepared, scorer, query, ad, pairs, cache, _stage(progress, f"scoring with {scorer}"))
 
 
+def frames_kept(scenario: Scenario, cache: Path) -> bool:
+    """Whether `prepare` finds the key frames on disk, and need not draw them."""
+    return isinstance(scenario.market, TableMarket) or disk.frames_kept(scenario.world, scenario.split, cache)
+
+
+def scores_kept(prepared: Prepared, scorer: str, cache: Path) -> bool:
+    """Whether `relevance_of` need not run a model whose scores it could keep.
+
+    Raises:
+        CheckpointError: HCMRM's checkpoint is missing.
+    """
+    if isinstance(prepared.source, Auctions) or scorer not in disk.KEPT_SCORERS:
+        return True
+    return disk.read_scores(_kept_scores(prepared, scorer, prepared.candidate, cache)) is not None
+
+
 def settle(
     prepared: Prepared,
     relevance: Relevance,
     settings: Mapping[str, object] | None = None,
     *,
     n_queries: int | None = None,
+    sink: Sink | None = None,
     progress: Progress | None = None,
 ) -> Settled:
     """Run the prepared market with a scorer's relevance.
@@ -187,6 +207,7 @@ def settle(
         settings: fields to replace in the scenario, e.g. `{"fusion.relevance": 2.0}`.
         n_queries: settle an even sample of this many of the day's queries, with budgets scaled down alike; a
             preview.
+        sink: takes the log's shown ads in parts (see `simulator.log.Sink`), and none are kept in memory.
 
     Raises:
         ScenarioError: a field does not exist, refuses its value, or would need another world (see PREPARED).
@@ -195,8 +216,14 @@ def settle(
     market = market_of(prepared, relevance, scenario)
     if n_queries is not None:
         market = thin(market, n_queries)
-    log = simulate(market, _stage(progress, "settling the day"))
-    metrics = market_metrics(log, market)
+    stage = _stage(progress, "settling the day")
+    if sink is None:
+        log = simulate(market, stage)
+        metrics = market_metrics(log, market)
+    else:
+        totals = Totals(market)
+        log = simulate(market, stage, both(totals.add, sink))
+        metrics = totals.metrics(log)
     if isinstance(prepared.source, Auctions):
         metrics = known_metrics(metrics, prepared.source)
     return Settled(market, log, metrics)
@@ -302,6 +329,12 @@ def checkpoint_folder(scenario: Scenario) -> Path:
     return SHIPPED_CHECKPOINTS.get(name, Path(name))
 
 
+def _model_key(scenario: Scenario) -> str:
+    """What decides the scores that a checkpoint gives."""
+    key, calibration = disk.checkpoint_hash(checkpoint_folder(scenario)), scenario.hcmrm.calibration
+    return key if calibration == "none" else f"{key}-{calibration}"
+
+
 def _scored(
     prepared: Prepared,
     scorer: str,
@@ -318,28 +351,43 @@ def _scored(
     if scorer == "oracle":  # knows the truth, which the corpus's fingerprint does not cover
         return ScoreTable.build(query, ad, score_pairs(OracleScorer(world.truth.grade), query, ad, scorer))
     if ":" in scorer:
-        return ScoreTable.build(query, ad, score_pairs(own_scorer(scorer, prepared), query, ad, scorer))
+        own = own_scorer(scorer, prepared)
+        score = score_pairs(own, query, ad, scorer, corpus=corpus, chunk=OWN_CHUNK, progress=progress)
+        return ScoreTable.build(query, ad, score)
 
     path = None
-    checkpoint = checkpoint_folder(prepared.scenario)
     if cache is not None:
-        model = disk.checkpoint_hash(checkpoint) if scorer == "hcmrm" else ""
-        path = disk.score_table_path(cache, scorer, corpus.fingerprint(), key, model)
+        path = _kept_scores(prepared, scorer, key, cache)
         if (kept := disk.read_scores(path)) is not None:
             return kept
     if scorer == "bm25":
+        from relevance.lexical import Bm25Scorer  # imports numba where that is installed
+
         table = ScoreTable.build(query, ad, score_pairs(Bm25Scorer(corpus), query, ad, scorer))
     else:
+        if progress is not None:
+            progress(0, query.size)  # importing torch and loading the model take their time, too
         from relevance.hcmrm import HcmrmScorer  # imports torch
         from relevance.hcmrm.device import use_device
 
         # Half the cores: threads that wait for one another crawl where something else keeps a core busy.
         use_device(prepared.scenario.hcmrm.device, threads=max(1, (os.cpu_count() or 1) // 2))
-        model_scorer = HcmrmScorer.load(corpus, checkpoint, device=prepared.scenario.hcmrm.device)
+        checkpoint = checkpoint_folder(prepared.scenario)
+        settings = prepared.scenario.hcmrm
+        model_scorer = HcmrmScorer.load(
+            corpus, checkpoint, device=settings.device, calibration=settings.calibration
+        )
         table = ScoreTable.build(query, ad, *model_scorer.read(query, ad, progress))
     if path is not None:
         disk.write_scores(path, table)
     return table
+
+
+def _kept_scores(prepared: Prepared, scorer: str, key: IntArray, cache: Path) -> Path:
+    """Where a built-in scorer's scores of the pairs that `key` tells from others are kept."""
+    model = _model_key(prepared.scenario) if scorer == "hcmrm" else ""
+    corpus = prepared.world.corpus.fingerprint()
+    return disk.score_table_path(cache, scorer, corpus, key, model)
 
 
 def own_scorer(name: str, prepared: Prepared) -> RelevanceScorer:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from scenarios.errors import ScenarioError, did_you_mean
-from scenarios.load import DEFAULT_SCENARIO, DISCRIMINATOR, Source, override, setting
+from scenarios.errors import ScenarioError, TableError, did_you_mean, shown
+from scenarios.load import DEFAULT_SCENARIO, DISCRIMINATOR, Source, load_scenario, override, setting
 from scenarios.schema import Scenario
 
 MOST_SEEDS = 100_000
@@ -58,11 +58,25 @@ def scenario_file(path: Path, name: str, source: Source, where: str) -> Path:
     if name == "default":
         return DEFAULT_SCENARIO
     file = path.parent / name
+    if file.exists() and file.samefile(path):
+        raise ScenarioError(f"{source.at('scenario')}: is this very file; name a scenario file, or 'default'")
     if not file.exists():
         near = did_you_mean(file.name, (sibling.name for sibling in file.parent.glob("*.yaml")))
         remedy = near or f"; name a scenario file as seen from {where}, or 'default'"
-        raise ScenarioError(f"{source.at('scenario')}: no such file {file}{remedy}")
+        raise ScenarioError(f"{source.at('scenario')}: no such file {shown(file)}{remedy}")
     return file
+
+
+def base_scenario(file: Path, own: Sequence[str], source: Source) -> Scenario:
+    """The scenario that a file builds on, with `own` set over it; an error says where it was named.
+
+    Raises:
+        ScenarioError, TableError: see `load_scenario`.
+    """
+    try:
+        return load_scenario(file, own)
+    except (ScenarioError, TableError) as error:
+        raise type(error)(f"{source.at('scenario')}: {error}") from None
 
 
 def flat(settings: Mapping[str, Any], above: tuple[str, ...] = ()) -> Fields:

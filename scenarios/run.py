@@ -2,36 +2,79 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from scenarios.market import Progress, check_scorers, prepare, relevance_of, settle
+from relevance.errors import ScorerError
+from scenarios.log_file import LogFile
+from scenarios.market import Progress, Relevance, check_scorers, prepare, relevance_of, settle
 from scenarios.replay.market import Auctions
 from scenarios.replay.scenario import named_log
 from scenarios.schema import Scenario
+from scenarios.store import alone, result_folder, staging, write_result
 from scenarios.sweep import settle_points
+from scenarios.unfinished import incomplete, keep_incomplete
+from simulator.log import Impressions
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What `relbid run` stores: the own run's metrics and log, and one row of `points` per settled point."""
+    """What `relbid run` stores: the own run's metrics and log, and one row of `points` per settled point.
+
+    The log is a file where `run_scenario` was told to write one.
+    """
 
     scenario: Scenario
     metrics: dict[str, float]
     points: pl.DataFrame
-    log: pl.DataFrame
+    log: pl.DataFrame | Path
+
+
+def run_to_folder(
+    scenario: Scenario, out: Path, *, sweep: bool = True, progress: Progress | None = None
+) -> tuple[RunResult, Path]:
+    """Run a scenario and write its result folder, alone at it; returns the result and the folder.
+
+    Where a scorer of one's own fails, what was finished is kept beside the folder's place, under a name that
+    no reader of results takes for a whole one: `<name>-<hash>.incomplete/` (see `keep_incomplete`).
+
+    Raises:
+        CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
+    """
+    folder = result_folder(out, scenario)
+    with alone(folder), staging(out) as part:
+        result = run_scenario(
+            scenario,
+            cache=out,
+            sweep=sweep,
+            log_path=part / "log.parquet",
+            progress=progress,
+            keep=incomplete(folder),
+        )
+        write_result(out, scenario, result.metrics, result.points, result.log)
+        shutil.rmtree(incomplete(folder), ignore_errors=True)
+    return result, folder
 
 
 def run_scenario(
-    scenario: Scenario, *, cache: Path | None = None, sweep: bool = True, progress: Progress | None = None
+    scenario: Scenario,
+    *,
+    cache: Path | None = None,
+    sweep: bool = True,
+    log_path: Path | None = None,
+    progress: Progress | None = None,
+    keep: Path | None = None,
 ) -> RunResult:
     """Run a scenario.
 
     Args:
         cache: the results folder, under which frames and scores are kept; None keeps nothing.
         sweep: False leaves the sweep out.
+        keep: a folder for what is finished where a scorer of one's own fails; None keeps nothing.
+        log_path: the own run's log goes there as it comes, and memory does not grow with it.
 
     Raises:
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
@@ -41,13 +84,27 @@ def run_scenario(
         scorers += scenario.sweep.scorers
     check_scorers(scenario, scorers)
     prepared = prepare(scenario, cache=cache, progress=progress)
-    relevances = {
-        scorer: relevance_of(prepared, scorer, cache=cache, progress=progress)
-        for scorer in dict.fromkeys(scorers)
-    }
+    relevances: dict[str, Relevance] = {}
+    for scorer in dict.fromkeys(scorers):
+        try:
+            relevances[scorer] = relevance_of(prepared, scorer, cache=cache, progress=progress)
+        except ScorerError as error:
+            if keep is None:
+                raise
+            keep_incomplete(keep, prepared, relevances, scorer, error, sweep=sweep)
+            raise ScorerError(f"{error}\n  what was finished until then is in {keep}/") from error
     points = settle_points(prepared, relevances, sweep=sweep, progress=progress)
-    own = settle(prepared, relevances[scenario.scorer])
-    log = own.log.impressions()
-    if isinstance(prepared.source, Auctions):
-        log = named_log(own.log, prepared.source)
-    return RunResult(scenario, own.metrics, points, log)
+
+    def frame(part: Impressions) -> pl.DataFrame:
+        source = prepared.source
+        return named_log(part, source) if isinstance(source, Auctions) else part.impressions()
+
+    own_relevance = relevances[scenario.scorer]
+    if log_path is None:
+        own = settle(prepared, own_relevance)
+        return RunResult(scenario, own.metrics, points, frame(own.log))
+    with LogFile(log_path) as file:
+        own = settle(prepared, own_relevance, sink=lambda part: file.write(frame(part)))
+        if not file.begun:  # nothing was shown
+            file.write(frame(own.log))
+    return RunResult(scenario, own.metrics, points, log_path)

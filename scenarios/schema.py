@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from scenarios.errors import did_you_mean
+from scenarios.errors import did_you_mean, quoted
 from scenarios.fusion_schema import CustomRule, FusionSettings, ProductRule
 from scenarios.market_schema import MarketSettings, WorldMarket
 from scenarios.settings import Settings as Settings
@@ -38,8 +38,8 @@ def _known_scorer(name: str, info: ValidationInfo) -> str:
         return name
     raise PydanticCustomError(
         "scorer",
-        "unknown scorer '{name}'{hint} (there are {known}, and your own as module:attr)",
-        {"name": name, "hint": did_you_mean(name, SCORERS), "known": ", ".join(SCORERS)},
+        "unknown scorer {name}{hint} (there are {known}, and your own as module:attr)",
+        {"name": quoted(name), "hint": did_you_mean(name, SCORERS), "known": ", ".join(SCORERS)},
     )
 
 
@@ -63,6 +63,8 @@ class HcmrmSettings(Settings):
     checkpoint: str | None = None
     """A folder made by `relbid train`, or one of the package: `shipped` (the default), `pqvm` or `bce`."""
     device: Literal["cpu", "cuda"] = "cpu"
+    calibration: Literal["none", "temperature", "isotonic"] = "none"
+    """Makes P(relevant) of the score, as `relbid calibrate` has fitted it; none: the ranking score."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -168,13 +170,16 @@ class Scenario(Settings):
                 "traffic.sessions.population",
                 "must be above 0 where users.return_rate or return_elasticity let users stay away: who is a "
                 "stranger at every visit cannot come back",
+                because="users",
             )
         if self.users.conversion_rate == 0:
             wants = [one.policy for one in self.bidders.policies if one.policy.startswith("target_")]
             wants += ["bidders.churn.least_return"] if self.bidders.churn.least_return > 0 else []
             if wants:
                 raise _out_of_range(
-                    "users.conversion_rate", f"must be above 0: {wants[0]} looks at conversions"
+                    "users.conversion_rate",
+                    f"must be above 0: {wants[0]} looks at conversions",
+                    because="bidders",
                 )
         return self
 
@@ -183,5 +188,7 @@ MAX_FRAME_BYTES = 4 * 2**30
 _MAY_BE_ZERO = ("seed", "held_out_products", "clutter", "rotation_degrees")
 
 
-def _out_of_range(field: str, message: str) -> PydanticCustomError:
-    return PydanticCustomError("out_of_range", "{message}", {"field": field, "message": message})
+def _out_of_range(field: str, message: str, because: str = "") -> PydanticCustomError:
+    """A refusal of a field; where the file leaves it out, the line is that of the field to blame."""
+    context = {"field": field, "message": message, "because": because}
+    return PydanticCustomError("out_of_range", "{message}", context)

@@ -5,8 +5,9 @@
         metrics.json     the metrics of the scenario's own run
         points.parquet   one row per point of the comparison and the sweep
         log.parquet      one row per shown impression of the scenario's own run
- A folder is filled under a temporary name beside its place and renamed when complete, so a reader never sees
-half of it, whenever the writer is killed.
+A folder is filled under a temporary name beside its place and renamed when complete, so a reader never sees
+half of it, whenever the writer is killed. While a command is at work on a folder it holds a lock, which the
+operating system takes from it when it ends, however it ends: nothing is left to be removed by hand.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import shutil
 import tempfile
 import time
@@ -34,9 +34,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 TEMPORARY = ".writing-"
-STALE_AFTER_S = 3600.0
-"""Temporary folders older than this were left by a writer that was killed, and are removed by the next
-one."""
+LOCKS = ".locks"
+INCOMPLETE = ".incomplete"
+"""What the names of folders end with that hold what a run had finished when it failed."""
+YOUNG_S = 60.0
+"""A temporary folder that is younger is left alone even where nobody holds its lock: its writer may be about
+to take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +63,19 @@ def result_folder(root: Path, scenario: Scenario) -> Path:
 
 
 def check_writable(root: Path) -> None:
-    """Fail before the work is done rather than after it.
+    """Fail before the work is done rather than after it; leaves nothing behind.
 
     Raises:
         StoreError: results cannot be written under `root`.
     """
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     with _naming(root):
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=root, prefix=TEMPORARY):
-            pass
+        with _temporary_folder(root) as part:
+            (part / "try").write_bytes(b"x" * 4096)
+        for folder in missing:
+            with contextlib.suppress(OSError):  # somebody else has begun to fill it
+                folder.rmdir()
 
 
 def check_free(folder: Path) -> None:
@@ -82,21 +89,52 @@ def check_free(folder: Path) -> None:
 
 
 def write_result(
-    root: Path, scenario: Scenario, metrics: Mapping[str, float], points: pl.DataFrame, log: pl.DataFrame
+    root: Path,
+    scenario: Scenario,
+    metrics: Mapping[str, float],
+    points: pl.DataFrame,
+    log: pl.DataFrame | Path,
 ) -> Path:
     """Write a result folder and return it. An earlier result of the same scenario is replaced.
+
+    Args:
+        log: the log, or the file under `root` that holds it and is moved into the folder.
 
     Raises:
         StoreError: the folder cannot be written; nothing half-written stays behind.
     """
+    from scenarios.parquet import write_parquet
+
     folder = result_folder(root, scenario)
     with whole_folder(folder) as part:
         (part / "scenario.yaml").write_text(dump_scenario(scenario), encoding="utf-8")
         numbers = {name: None if math.isnan(value) else value for name, value in metrics.items()}
         (part / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
-        points.write_parquet(part / "points.parquet")
-        log.write_parquet(part / "log.parquet")
+        write_parquet(points, part / "points.parquet")
+        if isinstance(log, Path):
+            log.rename(part / "log.parquet")
+        else:
+            from scenarios.log_file import LogFile  # imports polars
+
+            with LogFile(part / "log.parquet") as file:
+                file.write(log)
     return folder
+
+
+@contextlib.contextmanager
+def staging(root: Path) -> Iterator[Path]:
+    """A temporary folder under `root`, for files that `write_result` will move; removed when the block ends.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    with _naming(root):
+        root.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=root, prefix=TEMPORARY))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -110,15 +148,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     with _naming(root):
         root.mkdir(parents=True, exist_ok=True)
         remove_stale(root)
-        part = Path(tempfile.mkdtemp(dir=root, prefix=TEMPORARY))
-        try:
+        with _temporary_folder(root) as part:
             part.chmod(0o755)  # mkdtemp's 0700 would keep other users from reading results
             yield part
             for path in part.iterdir():
                 flush_to_disk(path)
             _put_in_place(part, folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
 
 
 def write_whole_file(path: Path, text: str, *, flush: bool = True) -> None:
@@ -131,18 +166,63 @@ def write_whole_file(path: Path, text: str, *, flush: bool = True) -> None:
     Raises:
         StoreError: it cannot be written.
     """
+    with whole_path(path, flush=flush) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def whole_path(path: Path, *, flush: bool = True, remedy: str = "name another file") -> Iterator[Path]:
+    """A temporary path that takes the place of `path` when the block ends without an error.
+
+    Args:
+        flush: see `write_whole_file`.
+        remedy: what messages advise.
+
+    Raises:
+        StoreError: it cannot be written; what was there before stays.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY) as folder:
-            part = Path(folder) / path.name
-            part.write_text(text, encoding="utf-8")
+        with _temporary_folder(path.parent) as folder:
+            part = folder / path.name
+            yield part
             if flush:
                 flush_to_disk(part)
             part.replace(path)
     except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be written ({error.strerror or error}); name another file"
-        ) from error
+        raise StoreError(f"{path}: cannot be written ({reason_of(error)}); {remedy}") from error
+
+
+def reason_of(error: OSError) -> str:
+    """What the operating system says, in one line; NumPy and Polars do not always pass it on as it is."""
+    text = " ".join((error.strerror or str(error)).split())
+    full = "requested and" in text or "os error 28" in text  # NumPy's half-written array; Polars
+    return "No space left on device" if full else text
+
+
+@contextlib.contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """Keep a second command off a folder or file that this one is at work on.
+
+    Raises:
+        StoreError: another command is at work on it; or the lock cannot be written.
+    """
+    path = place.parent / LOCKS / place.name
+    with _naming(place.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a+")
+    with lock:
+        if not _locked(lock.fileno()):
+            lock.seek(0)
+            who = lock.read().strip()
+            raise StoreError(
+                f"{place}: another relbid command{f' (process {who})' * who.isdigit()} is at work on it; "
+                "wait for it, stop it, or choose another --out"
+            )
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 def read_result(folder: Path | str) -> StoredResult:
@@ -152,6 +232,8 @@ def read_result(folder: Path | str) -> StoredResult:
         StoreError: it is missing or incomplete.
     """
     folder = Path(folder)
+    if (folder / "incomplete.json").exists():
+        raise StoreError(f"{folder}: is of a run that failed, and incomplete; run the scenario again")
     try:
         numbers = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         metrics = {name: math.nan if value is None else float(value) for name, value in numbers.items()}
@@ -162,9 +244,11 @@ def read_result(folder: Path | str) -> StoredResult:
 
 
 def list_results(root: Path | str) -> list[Path]:
-    """Result folders under a root, newest first."""
+    """Result folders under a root, newest first; what is incomplete is none."""
     found = [
-        path.parent for path in Path(root).glob("*/points.parquet") if not path.parent.name.startswith(".")
+        path.parent
+        for path in Path(root).glob("*/points.parquet")
+        if not path.parent.name.startswith(".") and path.parent.suffix != INCOMPLETE
     ]
     return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
 
@@ -184,11 +268,46 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
 
 
 def remove_stale(root: Path) -> None:
-    """Remove what writers that were killed long ago have left in a folder."""
+    """Remove what writers that were killed have left in a folder.
+
+    Whether one was killed is said by its lock, not by the time: clocks jump, and some writers take hours.
+    """
     for path in root.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > STALE_AFTER_S:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if time.time() - path.stat().st_mtime < YOUNG_S:
+                continue
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                if _locked(handle):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            finally:
+                os.close(handle)
+
+
+@contextlib.contextmanager
+def _temporary_folder(root: Path) -> Iterator[Path]:
+    """A folder for a writer, with its lock; it goes with the block."""
+    part = Path(tempfile.mkdtemp(dir=root, prefix=TEMPORARY))
+    try:
+        handle = os.open(part, os.O_RDONLY)
+        try:
+            _locked(handle)
+            yield part
+        finally:
+            os.close(handle)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _locked(handle: int) -> bool:
+    """Take the lock of an open file; False if somebody else has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: all one can do is go on
+        return True
+    return True
 
 
 def flush_to_disk(path: Path) -> None:
@@ -201,11 +320,11 @@ def flush_to_disk(path: Path) -> None:
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:
-    import polars as pl
+    from scenarios.parquet import ParquetError, read_parquet
 
     try:
-        return pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
+        return read_parquet(path)
+    except (OSError, ParquetError) as error:
         raise StoreError(f"{path}: cannot be read ({error}); run the scenario again") from None
 
 
@@ -215,5 +334,6 @@ def _naming(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = re.sub(r"\s+", " ", error.strerror or str(error))
-        raise StoreError(f"{root}: cannot be written ({reason}); choose another folder with --out") from error
+        raise StoreError(
+            f"{root}: cannot be written ({reason_of(error)}); choose another folder with --out"
+        ) from error

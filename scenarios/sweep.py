@@ -11,6 +11,7 @@ import polars as pl
 from scenarios.market import Prepared, Progress, Relevance, settle
 from scenarios.schema import Scenario
 from simulator.arrays import BoolArray, FloatArray
+from simulator.log import forget
 
 BASELINE = "none"
 """The scorer that the others are held against: ranking without relevance."""
@@ -60,7 +61,7 @@ def settle_points(
     for done, point in enumerate(points, start=1):
         key = point.scorer, point.value
         if key not in settled:
-            settled[key] = settle(prepared, relevances[point.scorer], point.settings).metrics
+            settled[key] = settle(prepared, relevances[point.scorer], point.settings, sink=forget).metrics
         rows.append({**point._asdict(), **settled[key]})
         if progress is not None:
             progress("settling points", done, len(points))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import polars as pl
 
 from relevance.corpus import CorpusError
 from scenarios.errors import did_you_mean
+from scenarios.parquet import ParquetError, read_parquet
 
 SUFFIXES = (".parquet", ".jsonl", ".csv")
 
@@ -49,12 +50,15 @@ class Table:
             raise CorpusError(f"{path}: not found")
         try:
             if path.suffix == ".parquet":
-                return Table(path, pl.read_parquet(path, columns=None if columns is None else list(columns)))
+                return Table(path, read_parquet(path, columns))
             if path.suffix == ".jsonl":
                 return Table(path, _read_jsonl(path))
             return Table(path, pl.read_csv(path, separator=separator, infer_schema=False))
-        except (OSError, pl.exceptions.PolarsError) as error:
-            reason = str(error).splitlines()[0]
+        except (OSError, ParquetError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            if path.suffix != ".parquet":
+                for _ in text_lines(path):  # says where it is not UTF-8
+                    pass
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CorpusError(f"{path}: cannot be read ({reason})") from error
 
     def error(self, row: int, column: str, what: str) -> CorpusError:
@@ -104,16 +108,32 @@ class Table:
 def _read_jsonl(path: Path) -> pl.DataFrame:
     """Line by line, so that an error has a line; columns are those of any line."""
     rows: list[dict[str, Any]] = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise CorpusError(f"{path}, row {number}: not a JSON object ({error})") from error
-            if not isinstance(row, dict):
-                raise CorpusError(f"{path}, row {number}: not a JSON object")
-            rows.append(row)
+    for number, line in enumerate(text_lines(path), start=1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CorpusError(f"{path}, row {number}: not a JSON object ({error})") from error
+        if not isinstance(row, dict):
+            raise CorpusError(f"{path}, row {number}: not a JSON object")
+        rows.append(row)
     columns = dict.fromkeys(name for row in rows for name in row)
     return pl.DataFrame(
         {name: pl.Series(name, [row.get(name) for row in rows], dtype=pl.Object) for name in columns}
     )
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, with their ends.
+
+    Raises:
+        CorpusError: one is not UTF-8; names it.
+    """
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            try:
+                yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise CorpusError(
+                    f"{path}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x}); "
+                    "save it with UTF-8 encoding"
+                ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -14,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from scenarios.progress import ProgressFile
 from scenarios.schema import Scenario
 
 if TYPE_CHECKING:
@@ -30,7 +32,15 @@ MIN_WIDTH = 132
 class ProgressBars:
     """A `scenarios.Progress`: one bar per stage, on stderr, so that stdout holds the tables only."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: Path | None = None) -> None:
+        """Show nothing yet.
+
+        Args:
+            file: kept up to date as well, see `scenarios.progress`.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -40,20 +50,32 @@ class ProgressBars:
         )
         self._bars = Progress(*columns, console=Console(stderr=True))
         self._stages: dict[str, TaskID] = {}
+        self._file = None if file is None else ProgressFile(file)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.end(error)
         if self._stages:  # where nothing was shown, stopping would still print an empty line
             self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """Move the bar of a stage."""
+        if self._file is not None:
+            self._file.report(stage, done, total, detail)
         self._bars.start()
         if stage not in self._stages:
             self._stages[stage] = self._bars.add_task(stage, total=total, detail=detail)
         self._bars.update(self._stages[stage], completed=done, total=total, detail=detail)
+
+    def made(self, folder: Path) -> None:
+        """Name the folder that the command has made, for who reads the progress file."""
+        if self._file is not None:
+            self._file.made(folder)
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""

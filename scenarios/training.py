@@ -18,7 +18,7 @@ from relevance.protocol import RelevanceScorer
 from scenarios.cache import FOLDER, world_hash
 from scenarios.errors import StoreError, UserError
 from scenarios.market import Progress
-from scenarios.store import whole_folder
+from scenarios.store import alone, reason_of, whole_folder
 from simulator.arrays import FloatArray, IntArray
 from simulator.world import WorldConfig, labelled_corpus
 
@@ -34,20 +34,30 @@ MODALITIES: Mapping[str, dict[str, bool]] = {
 """What a model may look at, as differences from the default model."""
 
 
-def training_corpus(cache: Path, progress: Progress | None = None) -> LabelledCorpus:
+def training_corpus(
+    cache: Path, progress: Progress | None = None, config: WorldConfig | None = None
+) -> LabelledCorpus:
     """The embedded world's graded corpus, drawn once and then read from `<cache>/.cache`.
+
+    Args:
+        config: of the world; the default one.
 
     Raises:
         StoreError: it cannot be written.
     """
-    config = WorldConfig()
-    folder = cache / FOLDER / f"corpus-{world_hash(config, 'all')}"
+    config = config or WorldConfig()
+    folder = corpus_folder(cache, config)
     if not folder.is_dir():
-        export_corpus(folder, progress)
+        export_corpus(folder, progress, config)
     return LabelledCorpus.load(folder)
 
 
-def export_corpus(folder: Path, progress: Progress | None = None) -> None:
+def corpus_folder(cache: Path, config: WorldConfig) -> Path:
+    """Where a world's graded corpus is kept."""
+    return cache / FOLDER / f"corpus-{world_hash(config, 'all')}"
+
+
+def export_corpus(folder: Path, progress: Progress | None = None, config: WorldConfig | None = None) -> None:
     """Write the graded corpus as a folder that a machine without the simulator can train on.
 
     Raises:
@@ -59,7 +69,7 @@ def export_corpus(folder: Path, progress: Progress | None = None) -> None:
             progress("drawing key frames", done, total)
 
     with whole_folder(folder) as part:
-        labelled_corpus(WorldConfig(), progress=report).save(part)
+        labelled_corpus(config or WorldConfig(), progress=report).save(part)
 
 
 def train_model(
@@ -70,7 +80,7 @@ def train_model(
     preset: str = "tiny",
     device: str = "cpu",
     threads: int | None = None,
-    settings: Mapping[str, int | float | str] | None = None,
+    settings: Mapping[str, Any] | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
 ) -> Checkpoint:
     """Train HCMRM and leave its checkpoint in `out`; a training that was stopped there goes on.
@@ -79,41 +89,52 @@ def train_model(
         modality: a name in MODALITIES.
         preset: sizes of the model, a name in `relevance.hcmrm.config.PRESETS`.
         threads: processor threads; None leaves it to torch.
-        settings: differences from the default `TrainConfig`, such as `finetune_steps`.
+        settings: differences from the default `TrainConfig`, such as `finetune_steps`; `model` holds those
+            from the preset's sizes.
 
     Raises:
-        UserError: `out` cannot be written, or holds a training with other settings.
+        UserError: `out` cannot be written, holds a training with other settings, or another command is
+            training in it.
     """
+    from relevance.hcmrm.config import PRESETS
     from relevance.hcmrm.device import use_device
     from relevance.hcmrm.train import TrainConfig, TrainError, train
 
     use_device(device, threads)
-    config = replace(TrainConfig(), **{**_fitted(data, modality, preset), **(settings or {})})
+    given = dict(settings or {})
+    # A checkpoint to start from has sizes of its own.
+    sizes = {} if given.get("init") else PRESETS[preset]
+    fitted = _fitted(data, modality, sizes, given.pop("model", {}))
+    config = replace(TrainConfig(), **{**fitted, **given})
     if data.corpus.frames.shape[1] == 0:
         # The trainer draws frames to look at; a text-only model never does, and these take no memory.
         black = np.broadcast_to(np.uint8(0), (data.corpus.n_ads, 1, 16, 16, 3))
         data = replace(data, corpus=replace(data.corpus, frames=black))
     try:
-        return train(data, out, config, device=device, progress=progress or (lambda _: None))
+        with alone(out):
+            return train(data, out, config, device=device, progress=progress or (lambda _: None))
     except TrainError as error:
         raise UserError(str(error)) from error
     except OSError as error:
-        raise StoreError(
-            f"{out}: cannot be written ({error.strerror or error}); choose another --out"
-        ) from error
+        raise StoreError(f"{out}: cannot be written ({reason_of(error)}); choose another --out") from error
 
 
-def _fitted(data: LabelledCorpus, modality: str, preset: str) -> dict[str, Any]:
+def _fitted(
+    data: LabelledCorpus, modality: str, preset: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
     """Settings that the corpus decides: the shape of its frames, and no more ads a step than it has.
+
+    Args:
+        changes: sizes that are set over the preset's.
 
     Raises:
         UserError: the model cannot look at such frames.
     """
-    from relevance.hcmrm.config import PRESETS, HCMRMConfig
+    from relevance.hcmrm.config import HCMRMConfig
     from relevance.hcmrm.train import TrainConfig
 
     # The vocabulary is the corpus's.
-    sizes = {name: value for name, value in PRESETS[preset].items() if name != "vocab_size"}
+    sizes = {name: value for name, value in preset.items() if name != "vocab_size"}
     model: dict[str, Any] = {**sizes, **MODALITIES[modality]}
     n_frames, height, width = data.corpus.frames.shape[1:4]
     if modality != "text":
@@ -127,6 +148,9 @@ def _fitted(data: LabelledCorpus, modality: str, preset: str) -> dict[str, Any]:
         shape = {"n_frames": n_frames, "image_size": height}
         default = HCMRMConfig(**model).to_dict()
         model |= {name: value for name, value in shape.items() if value != default[name]}
+        if not 1 <= changes.get("n_frames", n_frames) <= n_frames:
+            raise UserError(f"model.n_frames {changes['n_frames']}: the corpus has {n_frames} frames an ad")
+    model |= changes
     n_ads = max(1, np.unique(data.labels.of("train").ad).size)
     few = {name: n_ads for name in ("align_batch", "ads_per_step") if n_ads < getattr(TrainConfig(), name)}
     return {"model": model, **few}
@@ -166,12 +190,12 @@ def evaluate_models(
     scorers["bm25"] = Bm25Scorer(data.corpus)
     results: dict[str, list[ScorerEvaluation]] = {}
     for split, labels in graded.items():
-        shown = {name: _Reporting(scorer, f"{name} on {split}", progress) for name, scorer in scorers.items()}
+        shown = {name: Reporting(scorer, f"{name} on {split}", progress) for name, scorer in scorers.items()}
         results[split] = evaluate_scorers(labels, shown, rng=np.random.default_rng(seed))
     return results
 
 
-class _Reporting:
+class Reporting:
     """A scorer that reports how far it is."""
 
     def __init__(self, scorer: RelevanceScorer, stage: str, progress: Progress | None) -> None:

@@ -5,10 +5,10 @@ and first price, by name in `MECHANISMS`. What is paid is either that price for 
 impression, that price times the predicted click probability of the slot for each time that the ad is shown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf
+from math import inf, prod
 from types import MappingProxyType
 from typing import Literal, Protocol
 
@@ -80,6 +80,32 @@ def allocate(score: AnyArray, eligible: AnyArray, n_slots: int, tie_break: AnyAr
     return xp.concat(winners, axis=-1)
 
 
+def allocate_drawing(
+    score: FloatArray, eligible: BoolArray, n_slots: int, draw: Callable[[BoolArray], FloatArray]
+) -> IntArray:
+    """What `allocate` returns, with lots drawn where somebody ties: F[Q, K], B[Q, K] -> I[Q, n_slots].
+
+    `draw` is given the rows B[Q] in which that is so, n of them, and returns their `tie_break` F[n, K]:
+    drawing lots takes longer than the auction, and few are looked at. Which rows they are depends on the
+    scores, so what lies on another device had better go to `allocate`, which never waits for a number.
+    """
+    k = score.shape[1]
+    left = np.where(eligible, score, -inf)
+    flat, row = left.reshape(-1), np.arange(0, left.size, k)
+    ranking = np.empty((row.size, n_slots + 1), dtype=np.int64)
+    best = np.empty(ranking.shape)
+    for place in range(n_slots + 1):  # one more, who may tie with the last
+        ranking[:, place] = winner = left.argmax(axis=1)
+        best[:, place] = flat[row + winner]
+        flat[row + winner] = -inf  # which `left` sees, too
+    somebody = best > -inf
+    tied = ((best[:, 1:] == best[:, :-1]) & somebody[:, 1:]).any(axis=1)
+    ranking[~somebody] = -1
+    if tied.any():
+        ranking[tied, :-1] = allocate(score[tied], eligible[tied], n_slots, draw(tied))
+    return ranking[:, :-1]
+
+
 def price_gsp(
     ranking: AnyArray,
     score: AnyArray,
@@ -97,9 +123,11 @@ def price_gsp(
     Ostrovsky and Schwarz 2007, "Internet advertising and the generalized second-price auction"; scores as in
     Lahaie and Pennock 2007). `click_weight` is not looked at.
     """
-    taken = _taken(ranking)
-    least = rule.bid_for_score(_to_beat(ranking, score, score_reserve), _at(pctr, taken), _at(rel, taken))
-    return _within_bounds(least, ranking, bid, reserve)
+    place = _places(ranking, score)
+    taken = place[..., :-1]
+    rival = _to_beat(ranking, place, score, score_reserve)
+    least = rule.bid_for_score(rival, _at(pctr, taken), _at(rel, taken))
+    return _within_bounds(least, ranking, taken, bid, reserve)
 
 
 def price_vcg(
@@ -130,9 +158,10 @@ def price_vcg(
         raise ValueError("mechanism vcg needs click_weight: how likely each slot is looked at")
     check_vcg(rule, click_weight)
     xp = array_namespace(score, bid)
-    taken, rival = _taken(ranking), _to_beat(ranking, score, score_reserve)
+    place = _places(ranking, score)
+    taken, rival = place[..., :-1], _to_beat(ranking, place, score, score_reserve)
     bid_at, pctr_at, rel_at = _at(bid, taken), _at(pctr, taken), _at(rel, taken)
-    floor = _at(_spread(reserve, bid), taken)
+    floor = xp.broadcast_to(_least(reserve, taken, bid), bid_at.shape)
     total, last = xp.zeros_like(bid_at), xp.zeros_like(bid_at)
     for t, (weight, below) in enumerate(zip(click_weight, [*click_weight[1:], 0.0], strict=True)):
         above = (..., slice(0, t + 1))  # the slots down to t: each of their ads keeps the one below t out
@@ -143,7 +172,7 @@ def price_vcg(
         last[..., t] = critical[..., t]
     alpha = xp.asarray(click_weight, dtype=bid.dtype, device=device(bid))
     price = xp.where(alpha > 0, total / xp.where(alpha > 0, alpha, 1.0), last)
-    return _within_bounds(price, ranking, bid, reserve)
+    return _within_bounds(price, ranking, taken, bid, reserve)
 
 
 def price_first(
@@ -159,7 +188,7 @@ def price_first(
 ) -> AnyArray:
     """First price per click F[..., S]: the own bid (see PriceFunction)."""
     xp = array_namespace(score, bid)
-    return xp.where(ranking[..., :-1] >= 0, _at(bid, _taken(ranking)), 0.0)
+    return xp.where(ranking[..., :-1] >= 0, _at(bid, _places(ranking, bid)[..., :-1]), 0.0)
 
 
 MECHANISMS: Mapping[str, PriceFunction] = MappingProxyType(
@@ -254,13 +283,32 @@ def _is_none(score_reserve: AnyArray) -> bool:
     return isinstance(score_reserve, float) and score_reserve == -inf
 
 
-def _taken(ranking: AnyArray) -> AnyArray:
-    """Columns I[..., S] of the winners; column 0 stands in for nobody, and what is read of it is masked."""
-    return array_namespace(ranking).clip(ranking[..., :-1], min=0)
+def _places(ranking: AnyArray, score: AnyArray) -> AnyArray:
+    """Where the ranked candidates stand in F[..., K] read row by row, I[..., S + 1].
+
+    Column 0 stands in for nobody, and what is read of it is masked.
+    """
+    *rows, k = score.shape
+    if isinstance(ranking, np.ndarray):  # the same without array_namespace, which takes as long as the rest
+        return np.maximum(ranking, 0) + np.arange(0, prod(rows) * k, k).reshape(*rows, 1)
+    xp = array_namespace(ranking)
+    start = xp.arange(0, prod(rows) * k, k, device=device(ranking))
+    return xp.clip(ranking, min=0) + xp.reshape(start, (*rows, 1))
 
 
-def _at(values: AnyArray, column: AnyArray) -> AnyArray:
-    return array_namespace(values).take_along_axis(values, column, axis=-1)
+def _at(values: AnyArray, place: AnyArray) -> AnyArray:
+    """Values F[..., K] at places I[..., S]: what take_along_axis gives, five times as fast."""
+    if isinstance(values, np.ndarray):
+        return values.reshape(-1).take(place)
+    xp = array_namespace(values)
+    return xp.reshape(xp.take(xp.reshape(values, (-1,)), xp.reshape(place, (-1,)), axis=0), place.shape)
+
+
+def _least(reserve: AnyArray, taken: AnyArray, bid: AnyArray) -> AnyArray:
+    """The reserves of those who have taken slots, F[..., S], from a float or F[..., K]."""
+    if isinstance(reserve, int | float):
+        return array_namespace(bid).asarray(reserve, dtype=bid.dtype, device=device(bid))
+    return _at(_spread(reserve, bid), taken)
 
 
 def _spread(reserve: AnyArray, bid: AnyArray) -> AnyArray:
@@ -268,19 +316,19 @@ def _spread(reserve: AnyArray, bid: AnyArray) -> AnyArray:
     return xp.broadcast_to(xp.asarray(reserve, dtype=bid.dtype, device=device(bid)), bid.shape)
 
 
-def _to_beat(ranking: AnyArray, score: AnyArray, score_reserve: AnyArray) -> AnyArray:
+def _to_beat(ranking: AnyArray, place: AnyArray, score: AnyArray, score_reserve: AnyArray) -> AnyArray:
     """The score F[..., S] that each slot's ad must reach to stay there: the follower's, or the reserve."""
     xp = array_namespace(score)
-    follower = ranking[..., 1:]
-    rival = xp.where(follower >= 0, _at(score, xp.clip(follower, min=0)), -inf)
+    rival = xp.where(ranking[..., 1:] >= 0, _at(score, place[..., 1:]), -inf)
     if _is_none(score_reserve):
         return rival
     return xp.maximum(rival, xp.asarray(score_reserve, dtype=score.dtype, device=device(score)))
 
 
-def _within_bounds(price: AnyArray, ranking: AnyArray, bid: AnyArray, reserve: AnyArray) -> AnyArray:
+def _within_bounds(
+    price: AnyArray, ranking: AnyArray, taken: AnyArray, bid: AnyArray, reserve: AnyArray
+) -> AnyArray:
     """Raised to the reserve, cut at the bid (a rule's inverse may round to just above it), 0 where empty."""
     xp = array_namespace(price, bid)
-    taken = _taken(ranking)
-    price = xp.minimum(xp.maximum(price, _at(_spread(reserve, bid), taken)), _at(bid, taken))
+    price = xp.minimum(xp.maximum(price, _least(reserve, taken, bid)), _at(bid, taken))
     return xp.where(ranking[..., :-1] >= 0, price, 0.0)

@@ -12,16 +12,20 @@ import numpy as np
 import simpy
 
 from simulator import random, serving
-from simulator.arrays import FloatArray, IntArray
-from simulator.log import SimulationLog
+from simulator.arrays import FloatArray, IntArray, keep_freed_memory
+from simulator.log import SimulationLog, Sink
 from simulator.market import Market
 from simulator.run import Progress, Run
 
-ROWS_AT_ONCE = 1024  # answers settled in one go where no batch says how many
+CELLS_AT_ONCE = 2**16
+"""Queries x candidates ranked in one go, at most: half a megabyte an array, of which a cache holds some."""
 
 
-def simulate(market: Market, progress: Progress | None = None) -> SimulationLog:
+def simulate(market: Market, progress: Progress | None = None, sink: Sink | None = None) -> SimulationLog:
     """Run a market through its days; `progress(done, total)` counts queries.
+
+    The log is returned whole. With a `sink` its shown ads are handed to that in parts (see log.Sink) and not
+    kept, so that memory does not grow with them; the log that is returned then has no rows of shown ads.
 
     With no latency modelled every query is answered at its arrival, and the batch size changes nothing in the
     log. Otherwise a batch closes when it is full or its first query has waited for the window, but not before
@@ -30,7 +34,8 @@ def simulate(market: Market, progress: Progress | None = None) -> SimulationLog:
     answered by the fallback then: if it still waits, no server takes it up; if it is in service, the work is
     lost.
     """
-    run = Run(market, progress)
+    keep_freed_memory()
+    run = Run(market, progress, sink)
     for _ in ticks(market, run):
         pass
     return run.close()
@@ -57,12 +62,18 @@ def ticks(market: Market, run: Run) -> Iterator[float]:
         run.end_day()
 
 
+def _rows_at_once(market: Market) -> int:
+    """Queries settled in one go; it changes speed only."""
+    n_candidates: int = market.candidate.shape[1]
+    return max(1, CELLS_AT_ONCE // max(n_candidates, 1))
+
+
 class _OnArrival:
     """Answers every query at its arrival."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._batch_size = run.market.serving.batch_size
+        self._batch_size = min(run.market.serving.batch_size, _rows_at_once(run.market))
         self._pairs = serving.pairs_to_score(run.market.serving, run.market.candidate)
 
     def open(self, rows: IntArray) -> None:
@@ -136,6 +147,7 @@ class _Line:
         market, model = run.market, run.market.serving
         n = market.query.size
         self._run, self._market, self._model = run, market, model
+        self._rows_at_once = _rows_at_once(market)
         self._pairs = serving.pairs_to_score(model, market.candidate)
         self._late = serving.SKIPPED if model.fallback == serving.SKIP else serving.FALLBACK
         self._patience_s = inf if model.timeout_s is None else model.timeout_s
@@ -225,7 +237,7 @@ class _Line:
         if self.cache is not None:
             self.cache.keep(self._market.query[rows])
         self._settled.append((rows[in_time], np.full(np.count_nonzero(in_time), now), serving.FULL))
-        if len(self._settled) >= ROWS_AT_ONCE:
+        if len(self._settled) >= self._rows_at_once:
             self.answer()
 
     def answer(self) -> None:
@@ -244,8 +256,8 @@ class _Line:
         ranked_by = np.where(served == serving.CACHED, serving.FULL, served)
         cuts = (np.flatnonzero(np.diff(ranked_by)) + 1).tolist()
         for start, stop in zip([0, *cuts], [*cuts, rows.size], strict=True):
-            for first in range(start, stop, ROWS_AT_ONCE):
-                part = slice(first, min(stop, first + ROWS_AT_ONCE))
+            for first in range(start, stop, self._rows_at_once):
+                part = slice(first, min(stop, first + self._rows_at_once))
                 self._run.answer(rows[part], answered_s[part], int(ranked_by[start]))
 
     def _first_after(self, now: float, place: int, side: Literal["left", "right"]) -> int:

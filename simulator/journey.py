@@ -13,7 +13,7 @@ from simulator import auction, ledger, random, scoring, serving, users
 from simulator.arrays import BoolArray, FloatArray, IntArray, to_micros
 from simulator.fusion import ByArm, FusionRule
 from simulator.ledger import Ledger
-from simulator.log import Recorder, SimulationLog
+from simulator.log import COLUMNS, Recorder, SimulationLog
 from simulator.market import Market
 
 Number = TypeVar("Number", bound=np.generic)
@@ -22,6 +22,7 @@ Number = TypeVar("Number", bound=np.generic)
 class Batch(NamedTuple):
     """What is known of Q queries and their K candidates before they are ranked, and the users' luck."""
 
+    row: IntArray  # [Q] the arrival
     arm: IntArray  # [Q, 1] which of the market's rules ranks the query
     candidate: IntArray  # [Q, K] ad, -1 padding
     advertiser: IntArray  # [Q, K]
@@ -30,7 +31,6 @@ class Batch(NamedTuple):
     relevance: FloatArray  # [Q, K]
     first_stage: FloatArray | None  # [Q, K] relevance of the first of two stages; None: there is one
     attraction: FloatArray  # [Q, K] the users' own
-    tie_break: FloatArray  # [Q, K] uniforms
     luck: FloatArray  # [Q, K] uniforms: an ad meets the same luck in whichever slot it lands
     satisfaction: FloatArray | None  # [Q, K] P(satisfied | clicked); None where nothing depends on it
     satisfy_luck: FloatArray | None  # [Q, K] uniforms
@@ -94,7 +94,7 @@ def gather(
 ) -> Batch:
     """Arrivals, retrieval and scoring: which queries, which ads, and what is known of each pair."""
     query = market.query[rows]
-    candidate = market.candidate[query]
+    candidate = market.candidate.take(query, axis=0)
     k = candidate.shape[1]
     if participation is not None and bool((participation < 1).any()):
         takes_part = (
@@ -107,17 +107,17 @@ def gather(
     alone = served == serving.FALLBACK or not market.serving.first_stage_keep
     asks_satisfaction = users.asks_satisfaction(market.users)
     return Batch(
+        row=rows,
         arm=np.zeros((rows.size, 1), dtype=np.int64) if market.arm is None else market.arm[rows, None],
         candidate=candidate,
-        advertiser=market.advertiser[candidate],
-        bid=bid[candidate],
+        advertiser=market.advertiser.take(candidate),  # brackets would take longer
+        bid=bid.take(candidate),
         pctr=scoring.look_up(market.pctr, query),
         relevance=_relevance(
             market.fallback_relevance if served == serving.FALLBACK else market.relevance, market, query
         ),
         first_stage=None if alone else _relevance(market.first_stage_relevance, market, query),
-        attraction=market.attraction[query],
-        tie_break=random.row_uniforms(market.seed, "tie break", rows, k),
+        attraction=market.attraction.take(query, axis=0),
         luck=random.row_uniforms(market.seed, "luck", rows, k),
         category=None if market.query_category is None else market.query_category[query],
         satisfaction=(users.satisfaction(market.users, market.grade[query]) if asks_satisfaction else None),
@@ -136,7 +136,9 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
     score = rule.score(batch.bid, batch.pctr, batch.relevance)
     present = scored_ones(market, batch, active)
     eligible = auction.eligible(score, batch.bid, model.reserve, present, score_reserve)
-    ranking = auction.allocate(score, eligible, market.n_slots + 1, batch.tie_break)
+    ranking = auction.allocate_drawing(
+        score, eligible, market.n_slots + 1, lambda tied: lots(market, batch, tied)
+    )
     price = auction.MECHANISMS[model.mechanism](
         ranking,
         score,
@@ -149,8 +151,8 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
         score_reserve,
     )
 
-    winner = ranking[:, :-1]
-    shown = winner >= 0
+    ranked, place = ranking >= 0, _places(batch, ranking)
+    shown, winner = ranked[:, :-1], place[:, :-1]
     look = np.asarray(examination)
     price_micros = auction.price_micros(model.payment, price, look, _at(batch.pctr, winner))
     attraction = np.where(shown, _at(batch.attraction, winner), 0.0)
@@ -164,7 +166,7 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
     )
     return Outcome(
         ranking=ranking,
-        advertiser=np.where(ranking >= 0, _at(batch.advertiser, ranking), -1),
+        advertiser=np.where(ranked, _at(batch.advertiser, place), -1),
         score=np.where(shown, _at(score, winner), 0.0),
         bid_micros=np.where(shown, to_micros(_at(batch.bid, winner)), 0),
         price_micros=price_micros,
@@ -178,12 +180,18 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
 
 def scored_ones(market: Market, batch: Batch, active: BoolArray) -> BoolArray:
     """Which candidates the scorer gets to see, B[Q, K]: all of the active, or those of the first stage."""
-    present: BoolArray = (batch.candidate >= 0) & active[batch.advertiser]
+    present: BoolArray = (batch.candidate >= 0) & active.take(batch.advertiser)
     if batch.first_stage is None:
         return present
     cheap = _rule_of(market, batch).score(batch.bid, batch.pctr, batch.first_stage)
     may = present & (batch.bid >= market.auction.reserve)  # that is known without any score
-    return serving.shortlist(cheap, may, batch.tie_break, market.serving.first_stage_keep)
+    return serving.shortlist(cheap, may, lots(market, batch), market.serving.first_stage_keep)
+
+
+def lots(market: Market, batch: Batch, which: BoolArray | None = None) -> FloatArray:
+    """The lots F[Q, K] that break ties, all of them or those of some queries B[Q]; drawn when asked for."""
+    rows = batch.row if which is None else batch.row[which]
+    return random.row_uniforms(market.seed, "tie break", rows, batch.candidate.shape[1])
 
 
 def conversions(market: Market, rows: IntArray, outcome: Outcome, answered_s: FloatArray) -> FloatArray:
@@ -202,23 +210,51 @@ def conversions(market: Market, rows: IntArray, outcome: Outcome, answered_s: Fl
     return when
 
 
+def satisfaction_gained(market: Market, rows: IntArray, outcome: Outcome) -> FloatArray:
+    """What the pages of arrivals I[Q] gave their users, F[Q] in currency."""
+    column = outcome.ranking[:, :-1]  # what is read for -1 counts nothing: nobody has examined it
+    grade = np.take_along_axis(market.grade[market.query[rows]], column, axis=1)
+    return users.satisfaction_gained(market.users, grade, outcome.examined, outcome.satisfied)
+
+
 def record(
-    recorder: Recorder, rows: IntArray, outcome: Outcome, answered_s: FloatArray, conversion_s: FloatArray
+    market: Market,
+    recorder: Recorder,
+    rows: IntArray,
+    outcome: Outcome,
+    answered_s: FloatArray,
+    conversion_s: FloatArray,
 ) -> None:
     """Log: write down what came of the arrivals I[Q], answered at F[Q] seconds."""
-    recorder.write(
-        rows,
-        column=outcome.ranking[:, :-1],
-        score=outcome.score,
-        bid_micros=outcome.bid_micros,
-        price_micros=outcome.price_micros,
-        charged_micros=outcome.charged_micros,
-        examined=outcome.examined,
-        clicked=outcome.clicked,
-        satisfied=outcome.satisfied,
-        conversion_s=conversion_s,
-        n_eligible=outcome.n_eligible,
-        answered_s=answered_s,
+    column = outcome.ranking[:, :-1]
+    shown = column >= 0
+    recorder.answered(
+        rows, answered_s=answered_s, n_eligible=outcome.n_eligible, n_shown=np.count_nonzero(shown, axis=1)
+    )
+    at = np.flatnonzero(shown)
+    row, slot = np.divmod(at, market.n_slots)
+    arrival = rows[row]
+    query, column = market.query[arrival], column.reshape(-1)[at]
+    cell = query * market.candidate.shape[1] + column
+
+    recorder.append(
+        query_index=arrival,
+        time_s=market.arrival_s[arrival],
+        query=query,
+        slot=slot,
+        ad=market.candidate.reshape(-1)[cell],
+        advertiser=outcome.advertiser[:, :-1].reshape(-1)[at],
+        bid_micros=outcome.bid_micros.reshape(-1)[at],
+        pctr=market.pctr.reshape(-1)[cell],
+        relevance=market.relevance.reshape(-1)[cell],
+        score=outcome.score.reshape(-1)[at],
+        price_micros=outcome.price_micros.reshape(-1)[at],
+        examined=outcome.examined.reshape(-1)[at],
+        clicked=outcome.clicked.reshape(-1)[at],
+        charged_micros=outcome.charged_micros.reshape(-1)[at],
+        satisfied=outcome.satisfied.reshape(-1)[at],
+        conversion_s=conversion_s.reshape(-1)[at],
+        grade=market.grade.reshape(-1)[cell],
     )
 
 
@@ -226,37 +262,19 @@ def close(
     market: Market, recorder: Recorder, budget: IntArray, spent: IntArray, ran_out: BoolArray
 ) -> SimulationLog:
     """The log of days that are over, and what each of N advertisers had and spent in them (micros)."""
-    shown = recorder.column >= 0
-    arrival, slot = np.nonzero(shown)
-    query, column = market.query[arrival], recorder.column[shown]
-    ad = market.candidate[query, column]
-    came = recorder.came
+    shown, came = recorder.impressions(), recorder.came
+    everybody = came.size == market.query.size  # and then there is no need for copies
+    which = slice(None) if everybody else came
     return SimulationLog(
-        query_index=arrival,
-        time_s=market.arrival_s[arrival],
-        query=query,
-        slot=slot,
-        ad=ad,
-        advertiser=market.advertiser[ad],
-        bid_micros=recorder.bid_micros[shown],
-        pctr=market.pctr[query, column],
-        relevance=market.relevance[query, column],
-        score=recorder.score[shown],
-        price_micros=recorder.price_micros[shown],
-        examined=recorder.examined[shown],
-        clicked=recorder.clicked[shown],
-        charged_micros=recorder.charged_micros[shown],
-        satisfied=recorder.satisfied[shown],
-        conversion_s=recorder.conversion_s[shown],
-        grade=market.grade[query, column],
+        **{name: getattr(shown, name) for name in COLUMNS},
         arrival=came,
-        arrival_s=market.arrival_s[came],
-        arrival_query=market.query[came],
-        answered_s=recorder.answered_s[came],
-        served=recorder.served[came],
-        scored_pairs=recorder.scored_pairs[came],
-        n_eligible=recorder.n_eligible[came],
-        n_shown=shown[came].sum(axis=1),
+        arrival_s=market.arrival_s[which],
+        arrival_query=market.query[which],
+        answered_s=recorder.answered_s[which],
+        served=recorder.served[which],
+        scored_pairs=recorder.scored_pairs[which],
+        n_eligible=recorder.n_eligible[which],
+        n_shown=recorder.n_shown[which],
         budget_micros=budget,
         spent_micros=spent,
         ran_out=ran_out,
@@ -285,6 +303,12 @@ def _rows(batch: Batch, which: BoolArray) -> Batch:
     return Batch(*parts)
 
 
-def _at(values: NDArray[Number], column: IntArray) -> NDArray[Number]:
-    # Empty slots (-1) read column -1 of their row; callers mask them.
-    return np.take_along_axis(values, column, axis=1)
+def _places(batch: Batch, column: IntArray) -> IntArray:
+    """Where columns I[Q, S] stand in a table [Q, K] read row by row; -1 is one too far left."""
+    n, k = batch.candidate.shape
+    return np.arange(0, n * k, k)[:, None] + column
+
+
+def _at(values: NDArray[Number], place: IntArray) -> NDArray[Number]:
+    """Values [Q, K] at places I[Q, S]; what is read for empty slots is masked by callers."""
+    return values.reshape(-1).take(place, mode="wrap")

@@ -17,7 +17,7 @@ from simulator.fusion import FusionRule, Product
 from simulator.pctr import CtrModel
 from simulator.retrieval import KeywordIndex
 from simulator.serving import ServingModel as ServingModel
-from simulator.sessions import SessionModel, Visits, session_lengths, visits
+from simulator.sessions import SessionModel, Visits, session_lengths, single_visits, visits
 from simulator.users import UserModel
 
 if TYPE_CHECKING:
@@ -210,29 +210,28 @@ def _traffic(world: "World", traffic: TrafficModel, seed: int) -> Visits:
     if not traffic.fixed_count:
         counts = rng.poisson(counts)
     widest = int(counts.max())  # one width for all days, lest the rows of two days overlap
-    intent = world.query_intent
+    popularity, alone = world.query_popularity, model.queries_per_session == 1.0
     days: list[Visits] = []
     n_sessions = n_queries = 0  # of the days before
     for day, expected in enumerate(counts.tolist()):
-        draws = random.uniforms(seed, "session length", n_queries, expected, 1)[:, 0]
-        length = session_lengths(model, draws, expected)
-        start_s = arrivals.arrival_times_given_count(length.size, rate, traffic.horizon_s, rng)
-        which = random.uniforms(seed, "which query", day, 1, widest)[0][: length.size]
-        days.append(
-            visits(
-                model,
-                start_s + day * traffic.horizon_s,
-                length,
-                arrivals.query_of(which, world.query_popularity),
-                intent,
-                world.query_popularity,
-                traffic.horizon_s,
-                random.uniforms(seed, "follow-up query", n_queries, expected, 2),
-                random.uniforms(seed, "user", n_sessions, length.size, 1)[:, 0],
-            )
-        )
-        n_sessions, n_queries = n_sessions + length.size, n_queries + expected
-    return Visits(*(np.concatenate(part) for part in zip(*days, strict=True)))
+        n = expected
+        if not alone:
+            draws = random.uniforms(seed, "session length", n_queries, expected, 1)[:, 0]
+            length = session_lengths(model, draws, expected)
+            n = length.size
+        start_s = arrivals.arrival_times_given_count(n, rate, traffic.horizon_s, rng)
+        start_s += day * traffic.horizon_s
+        which = random.uniforms(seed, "which query", day, 1, widest)[0][:n]
+        first = arrivals.query_of(which, popularity)
+        who = random.uniforms(seed, "user", n_sessions, n if model.population else 0, 1)[:, 0]
+        if alone:
+            days.append(single_visits(model, start_s, first, who))
+        else:
+            follow = random.uniforms(seed, "follow-up query", n_queries, expected, 2)
+            intent, day_s = world.query_intent, traffic.horizon_s
+            days.append(visits(model, start_s, length, first, intent, popularity, day_s, follow, who))
+        n_sessions, n_queries = n_sessions + n, n_queries + expected
+    return days[0] if len(days) == 1 else Visits(*(np.concatenate(part) for part in zip(*days, strict=True)))
 
 
 def with_relevance(market: Market, relevance: FloatArray) -> Market:

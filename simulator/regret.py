@@ -107,7 +107,7 @@ def offers(market: Market, batch: Batch, present: BoolArray) -> Offers:
     score_reserve = model.least_score(batch.category)
     score = market.rule.score(batch.bid, batch.pctr, batch.relevance)
     eligible = auction.eligible(score, batch.bid, model.reserve, present, score_reserve)
-    ranking = auction.allocate(score, eligible, n_slots + 1, batch.tie_break)
+    ranking = auction.allocate(score, eligible, n_slots + 1, journey.lots(market, batch))
     ranked = np.where(ranking >= 0, np.take_along_axis(score, ranking, axis=1), -np.inf)
     row, place = np.nonzero(ranking >= 0)
     own = np.full(score.shape, n_slots + 1)

@@ -7,7 +7,7 @@ import numpy as np
 from simulator import bidders, churn, journey, random, users
 from simulator.arrays import MICROS, BoolArray, FloatArray, IntArray, to_micros
 from simulator.ledger import Ledger
-from simulator.log import Recorder, SimulationLog
+from simulator.log import Recorder, SimulationLog, Sink
 from simulator.market import Market
 from simulator.policies import N_UNIFORMS, Bids, Report, State
 from simulator.reports import Tally
@@ -19,11 +19,13 @@ Progress = Callable[[int, int], None]
 class Run:
     """One market on its way through its days. Whoever drives it calls its methods in the order of time."""
 
-    def __init__(self, market: Market, progress: Progress | None = None) -> None:
-        n = market.budget_micros.size
+    def __init__(self, market: Market, progress: Progress | None = None, sink: Sink | None = None) -> None:
+        n, n_queries = market.budget_micros.size, market.query.size
         self.market = market
         self.progress = progress
-        self.recorder = Recorder(market.query.size, market.n_slots)
+        self.recorder = Recorder(
+            n_queries, n_queries * market.n_slots, ordered=market.serving.instant, sink=sink
+        )
         self.n_answered = 0
         # Accounts: of today, and of all days before
         self.day = 0
@@ -33,6 +35,8 @@ class Run:
         self.left: BoolArray = np.zeros(n, dtype=np.bool_)  # advertisers who have left for good
         # Users
         self.satisfaction = np.zeros(0 if market.user is None else int(market.user.max(initial=-1)) + 1)
+        self.loyal = market.user is not None and users.has_loyalty(market.users)
+        self.gained = np.zeros(n_queries if self.loyal else 0)  # by each page, currency
         self.rows = np.arange(0)
         # Bids
         self.n_ticks = 0
@@ -65,7 +69,7 @@ class Run:
             market.arrival_s, (day * market.horizon_s, (day + 1) * market.horizon_s)
         )
         self.rows = np.arange(start, stop)
-        if market.user is not None and users.has_loyalty(market.users):
+        if market.user is not None and self.loyal:
             returns = users.return_probability(market.users, self.satisfaction)
             u = random.uniforms(market.seed, "returns", day, 1, returns.size)[0]
             self.rows = self.rows[(u < returns)[market.user[self.rows]]]
@@ -80,7 +84,9 @@ class Run:
             self.market, self.accounts, self.bid, rows, self.bidding.participation, served
         )
         conversion_s = journey.conversions(self.market, rows, outcome, answered_s)
-        journey.record(self.recorder, rows, outcome, answered_s, conversion_s)
+        journey.record(self.market, self.recorder, rows, outcome, answered_s, conversion_s)
+        if self.loyal:
+            self.gained[rows] = journey.satisfaction_gained(self.market, rows, outcome)
         if self.tally is not None:
             self.tally.count(rows, outcome, conversion_s)
         self.n_answered += rows.size
@@ -116,13 +122,10 @@ class Run:
                 market.bidders.churn, self.returns, spent, self.earned, self.present
             )
             self.left |= churn.leaves(market.bidders.churn, self.returns)
-        if market.user is not None and users.has_loyalty(market.users):
-            column = self.recorder.column[self.rows]
-            grade = np.take_along_axis(market.grade[market.query[self.rows]], column, axis=1)
-            gained = users.satisfaction_gained(
-                market.users, grade, self.recorder.examined[self.rows], self.recorder.satisfied[self.rows]
+        if market.user is not None and self.loyal:
+            utility = np.bincount(
+                market.user[self.rows], weights=self.gained[self.rows], minlength=self.satisfaction.size
             )
-            utility = np.bincount(market.user[self.rows], weights=gained, minlength=self.satisfaction.size)
             self.satisfaction = users.update_stock(
                 market.users, self.satisfaction, utility.astype(np.float64)
             )

@@ -37,4 +37,4 @@ def score_candidates(
 
 def look_up(table: FloatArray, query: IntArray) -> FloatArray:
     """The rows of a per-query table F[U, K] for a micro-batch of queries I[Q] -> F[Q, K]."""
-    return table[query]
+    return table.take(query, axis=0)

@@ -42,7 +42,21 @@ def test_help_of_the_command_line_is_light():
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main()"
     )
     assert "typer" in loaded
-    assert not loaded & {"numpy", "polars", "pydantic", "yaml", "torch", "streamlit"}
+    heavy = {
+        "numpy",
+        "polars",
+        "pydantic",
+        "rich",
+        "scipy",
+        "simpy",
+        "simulator",
+        "streamlit",
+        "torch",
+        "yaml",
+    }
+    assert not loaded & heavy
+    ours = {name for name in loaded if name.startswith(("scenarios.", "relevance", "app"))}
+    assert all(name == "scenarios.cli" or name.startswith("scenarios.commands") for name in ours)
 
 
 def test_the_public_names_of_scenarios_are_these():
@@ -53,6 +67,8 @@ def test_the_public_names_of_scenarios_are_these():
         "REASONS",
         "SCORERS",
         "SHIPPED_RULES",
+        "CommandProgress",
+        "Comparison",
         "ExperimentResult",
         "Fault",
         "FormulaError",
@@ -67,7 +83,9 @@ def test_the_public_names_of_scenarios_are_these():
         "Scenario",
         "ScenarioError",
         "ScorerEvaluation",
+        "Sensitivity",
         "Settled",
+        "Status",
         "StoreError",
         "StoredExperiment",
         "StoredResult",
@@ -76,8 +94,13 @@ def test_the_public_names_of_scenarios_are_these():
         "Tuned",
         "UserError",
         "Verdict",
+        "best_points",
+        "check_scorers",
+        "compare",
         "dump_scenario",
         "evaluate_offline",
+        "frames_kept",
+        "front",
         "gap_of",
         "inspect_event",
         "inspect_query",
@@ -94,22 +117,31 @@ def test_the_public_names_of_scenarios_are_these():
         "offline_scores",
         "override",
         "pareto_front",
+        "point_scenario",
         "prepare",
         "read_experiment",
+        "read_failures",
+        "read_progress",
         "read_result",
+        "read_status",
         "read_sweep",
         "relevance_of",
         "reliability_of",
+        "result_folder",
         "run_experiment",
         "run_scenario",
         "run_sweep",
+        "scores_kept",
+        "sensitivity",
         "settle",
         "settle_points",
+        "sweep_folder",
         "sweep_points",
         "tune_fusion",
         "worst_errors",
         "write_experiment",
         "write_result",
+        "write_whole_file",
     ]
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = scenarios.nothing

@@ -21,9 +21,14 @@ from app.figures.market import traffic as traffic
 from app.figures.offline import reliability as reliability
 from app.figures.offline import score_distributions as score_distributions
 from app.figures.points import ChosenPoint as ChosenPoint
+from app.figures.points import changes_by_side as changes_by_side
 from app.figures.points import grade_mix as grade_mix
 from app.figures.points import parse_point_id as parse_point_id
 from app.figures.points import point_id as point_id
 from app.figures.points import selected_id as selected_id
 from app.figures.points import trade_off as trade_off
 from app.figures.points import who_gains as who_gains
+from app.figures.sweeps import parallel as parallel
+from app.figures.sweeps import sensitivities as sensitivities
+from app.figures.sweeps import sweep_front as sweep_front
+from app.figures.sweeps import two_fronts as two_fronts

@@ -102,7 +102,7 @@ def parse_point_id(text: str) -> tuple[str, str, float]:
     return scorer, field, float(value)
 
 
-def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
+def changes_by_side(chosen: Metrics, baseline: Metrics) -> dict[str, float]:
     """Change against the baseline for the platform, the advertisers and the users, per 1,000 queries."""
     sides = {
         t("trade_off.gains_platform"): "revenue",
@@ -110,14 +110,20 @@ def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
         t("trade_off.gains_users"): "user_utility",
         t("trade_off.gains_all"): "welfare",
     }
-    change = [per_thousand(chosen, name) - per_thousand(baseline, name) for name in sides.values()]
+    return {side: per_thousand(chosen, name) - per_thousand(baseline, name) for side, name in sides.items()}
+
+
+def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
+    """`changes_by_side` as bars."""
+    sides = changes_by_side(chosen, baseline)
+    change = list(sides.values())
     figure = go.Figure(
         go.Bar(
             x=change,
             y=list(sides),
             orientation="h",
-            marker_color=[GREY if name == "welfare" else CHOSEN if x < 0 else GRADE_COLOURS[3]
-                          for name, x in zip(sides.values(), change, strict=True)],
+            # The last is all together.
+            marker_color=[*(CHOSEN if x < 0 else GRADE_COLOURS[3] for x in change[:-1]), GREY],
             text=[f"{x:+,.1f}".replace("-", "−") if math.isfinite(x) else "" for x in change],
             textposition="outside",
             cliponaxis=False,

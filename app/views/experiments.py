@@ -9,24 +9,28 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
-from app import figures, session
+from app import figures, files, job_panel, jobs, session, start_box, uplift
 from app.download import chart_with_data
 from app.language import t
 from app.wording import MISSING, metric_name
 from scenarios import StoredExperiment
 
-CHOICE = "experiment"
+KIND = "experiment"
+CHOICE, FILE, MADE = "experiment", "experiment-file", "experiment-made"
 
 
 def page(folders: list[Path]) -> None:
     """Draw the page."""
     st.title(t("experiments.title"))
+    _start_one(expanded=not folders)
     if not folders:
         st.write(t("experiments.empty"))
         st.code("relbid experiment scenarios/experiments/interference.yaml", language="bash")
         st.write(t("experiments.duration", folder=session.results_root()))
         return
     names = {folder.name: folder for folder in folders}
+    if (made := st.session_state.pop(MADE, None)) in names:
+        st.session_state[CHOICE] = made
     if st.session_state.get(CHOICE) not in names:
         st.session_state[CHOICE] = folders[0].name
     name = st.selectbox(t("experiments.experiment"), list(names), key=CHOICE)
@@ -49,6 +53,38 @@ def page(folders: list[Path]) -> None:
         "text/csv",
         icon=":material/download:",
     )
+
+
+def _start_one(*, expanded: bool) -> None:
+    with st.expander(t("experiments.start"), icon=":material/play_circle:", expanded=expanded):
+        file = start_box.choose_file(files.EXPERIMENTS, t("experiments.file"), FILE)
+        start_box.start_button(file, _start)
+        start_box.foot(file, "experiment", "docs/experiments.md")
+    for job in jobs.all_jobs(session.results_root()):
+        if job.kind == KIND:
+            job_panel.watch(job, _title(job.subject), t("experiments.again"), finished=_made)
+
+
+def _title(subject: str) -> str:
+    """What a job does: an experiment of a file, or a setting of the sliders on whole days."""
+    return uplift.title_of(subject) or t("experiments.one", name=Path(subject).name.removesuffix(".yaml"))
+
+
+def _start(file: Path) -> None:
+    root = session.results_root()
+    found = jobs.latest(root, KIND, str(file))
+    if found is not None and jobs.is_alive(found):
+        return
+    try:
+        jobs.start(root, KIND, str(file), [KIND, str(file), "--out", str(root)])
+    except (ValueError, OSError) as error:
+        st.session_state[start_box.FAULT] = str(error)
+
+
+def _made(outcome: jobs.Outcome) -> None:
+    """Open it when it has come to its end."""
+    if outcome.progress.result is not None:
+        st.session_state[MADE] = Path(outcome.progress.result).name
 
 
 def _arms(found: StoredExperiment) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from app import figures, session, sidebar, wording
+from app import figures, session, sidebar, uplift, wording
+from app.download import chart_with_data
+from app.export import scenario_text
 from app.language import t
 from app.session import Opened
-from app.setting import EXPONENT_FIELDS, chosen_scenario, in_words, setting_at
+from app.setting import EXPONENT_FIELDS, chosen_scenario, in_words, setting_at, stored_scenario
 from app.theme import BETTER, WORSE
 from app.wording import scorer_name
-from scenarios import dump_scenario
 
-CHART = "trade-off"
+CHART, WHOLE, POINT = "trade-off", "whole", "opened-point"
+HEAD = ("revenue_rpm", "irrelevant_share")
+"""Metrics that an exported scenario names at its head."""
 
 
 def page(opened: Opened) -> None:
@@ -21,9 +24,10 @@ def page(opened: Opened) -> None:
     setting, stored = opened.setting, opened.result
     name = in_words(setting)
     st.title(t("trade_off.title"))
-    baseline = session.metrics(opened.prepared, None)
+    whole = _whole(opened)
+    baseline = session.metrics(opened.prepared, None, whole=whole)
     try:
-        chosen = session.metrics(opened.prepared, setting)
+        chosen = session.metrics(opened.prepared, setting, whole=whole)
     except ValueError as error:
         st.error(f"{t('scorers.cannot_settle', scorer=scorer_name(setting.scorer))}\n\n{error}")
         st.write(t("trade_off.points_below"))
@@ -31,19 +35,40 @@ def page(opened: Opened) -> None:
         return
     st.markdown(f"#### {wording.answer(chosen, baseline, name)}")
     _cards(chosen, baseline)
-    st.caption(_basis(opened))
+    st.caption(_basis(opened, whole=whole))
+    further_days = st.container()
     _chart(opened, figures.ChosenPoint(t("trade_off.chosen", name=name), chosen))
-    _downloads(opened, chosen)
+    _stored_point(opened)
+    _downloads(opened, chosen, whole=whole)
     with st.container(key="figures"):
-        st.plotly_chart(figures.who_gains(chosen, baseline), config=_QUIET)
+        sides = figures.changes_by_side(chosen, baseline)
+        table = pl.DataFrame({"side": list(sides), "change_per_1000_queries": list(sides.values())})
+        chart_with_data(figures.who_gains(chosen, baseline), table, "who-gains")
         both = {t("trade_off.mix_baseline"): baseline, t("trade_off.mix_chosen"): chosen}
-        st.plotly_chart(figures.grade_mix(both), config=_QUIET)
+        mix = [
+            {"ranked_by": ranking, **{key: row[key] for key in row if key.startswith("grade_")}}
+            for ranking, row in both.items()
+        ]
+        chart_with_data(figures.grade_mix(both), pl.DataFrame(mix), "true-grades")
     if len(stored.points):
         with st.expander(t("trade_off.table")):
             st.dataframe(_table(stored.points), hide_index=True)
+    if setting.scorer != session.BASELINE:
+        with further_days:  # last, for it takes longer than all before
+            uplift.draw(opened)
 
 
-_QUIET = {"displayModeBar": False}
+def _whole(opened: Opened) -> bool:
+    """Whether to settle all queries; asks where that takes longer than a slider should."""
+    sample = session.live_queries(opened.prepared)
+    if sample is None:
+        return True
+    total = session.total_queries(opened.prepared)
+    return st.toggle(
+        t("trade_off.whole", total=total, sample=sample),
+        key=WHOLE,
+        help=t("trade_off.whole_help"),
+    )
 
 
 def _cards(chosen: wording.Metrics, baseline: wording.Metrics) -> None:
@@ -60,10 +85,12 @@ def _cards(chosen: wording.Metrics, baseline: wording.Metrics) -> None:
             )
 
 
-def _basis(opened: Opened) -> str:
+def _basis(opened: Opened, *, whole: bool) -> str:
     """On what the cards stand."""
-    queries = session.sampled(opened.prepared, session.LIVE_QUERIES)
-    return t("trade_off.basis", queries=queries, reserve=opened.scenario.auction.reserve)
+    sample = None if whole else session.live_queries(opened.prepared)
+    queries = wording.sample(session.total_queries(opened.prepared), sample)
+    settled = t("trade_off.settled" if whole else "trade_off.preview", queries=queries)
+    return t("trade_off.basis", settled=settled, reserve=opened.scenario.auction.reserve)
 
 
 def _chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:
@@ -87,20 +114,59 @@ def _chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:
     st.caption(numbers + t("trade_off.click"))
 
 
+_QUIET = {"displayModeBar": False}
+
+
 def choose_clicked() -> None:
-    """Move the sliders to the clicked point."""
+    """Open the clicked point: at the sliders or, where they cannot reach it, as it is stored."""
     clicked = figures.selected_id(st.session_state.get(CHART))
     if clicked is None:
         return
     opened = session.current()
     setting = setting_at(opened.setting, opened.scenario, *figures.parse_point_id(clicked))
     if setting is None:
-        st.toast(t("trade_off.cannot_follow"))
+        st.session_state[POINT] = (opened.result.folder.name, clicked)
     else:
+        st.session_state.pop(POINT, None)
         sidebar.write(setting)
 
 
-def _downloads(opened: Opened, chosen: wording.Metrics) -> None:
+def _stored_point(opened: Opened) -> None:
+    """A clicked point that the sliders cannot reach: its stored figures, and its exact scenario."""
+    folder, clicked = st.session_state.get(POINT, ("", ""))
+    if folder != opened.result.folder.name:
+        return
+    scorer, field, value = figures.parse_point_id(clicked)
+    label = scorer_name(scorer)
+    points = opened.result.points
+    rows = points.filter(
+        (pl.col("scorer") == scorer) & (pl.col("field") == field) & (pl.col("value") == value)
+    )
+    baseline = points.filter((pl.col("kind") == "compare") & (pl.col("scorer") == session.BASELINE))
+    if not len(rows):
+        return
+    with st.container(border=True):
+        st.markdown(f"#### {t('trade_off.stored_point', scorer=label, field=field, value=value)}")
+        st.caption(t("trade_off.stored_point_caption"))
+        row = rows.row(0, named=True)
+        _cards_of(row, baseline.row(0, named=True) if len(baseline) else row)
+        st.download_button(
+            t("download.point"),
+            scenario_text(stored_scenario(opened.scenario, scorer, field, value), row, HEAD),
+            f"{opened.scenario.name}-{scorer.rpartition(':')[2]}-{value:g}.yaml",
+            "application/yaml",
+            icon=":material/download:",
+            help=t("download.point_help"),
+        )
+
+
+def _cards_of(row: wording.Metrics, baseline: wording.Metrics) -> None:
+    with st.container(horizontal=True):
+        for figure in wording.key_figures(row, baseline)[:4]:
+            st.metric(figure.label, figure.value, figure.difference, delta_color="off", help=figure.help)
+
+
+def _downloads(opened: Opened, chosen: wording.Metrics, *, whole: bool) -> None:
     setting, stored = opened.setting, opened.result
     row = {"kind": "chosen", "scorer": setting.scorer, "field": "fusion.relevance", "value": setting.exponent}
     table = pl.concat([stored.points, pl.DataFrame([{**row, **chosen}])], how="diagonal_relaxed")
@@ -110,11 +176,12 @@ def _downloads(opened: Opened, chosen: wording.Metrics) -> None:
         )
         st.download_button(
             t("download.scenario"),
-            dump_scenario(chosen_scenario(setting, opened.scenario)),
+            scenario_text(chosen_scenario(setting, opened.scenario), chosen, HEAD),
             "scenario.yaml",
             "application/yaml",
             icon=":material/download:",
-            help=t("download.scenario_help"),
+            disabled=not whole,
+            help=t("download.scenario_exact" if whole else "download.scenario_preview"),
         )
 
 

@@ -5,20 +5,23 @@ It holds weights (safetensors, never pickle), sizes, vocabulary, keyword weights
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from relevance.errors import CheckpointError
-from relevance.keywords import TfIdfKeywords
+from relevance.calibration import FITS, Calibration, calibration_from
+from relevance.errors import CheckpointError, PluginError
+from relevance.keywords import EXTRACTORS, KeywordExtractor, extractor_from
 
 from .config import HCMRMConfig
 from .model import HCMRM
@@ -27,18 +30,26 @@ from .text import wrap_tokenizer
 WEIGHTS, SIZES, TOKENIZER, KEYWORDS, TRAINING = (
     "model.safetensors", "config.json", "tokenizer.json", "keywords.json", "training.json",
 )  # fmt: skip
+CALIBRATION = "calibration.json"
+"""Only of checkpoints that were calibrated (`relbid calibrate`)."""
+SCHEMA = "1"
+"""Version of this format, written into the weights' header, which also says to which texts they belong."""
 SHIPPED = Path(__file__).parent / "checkpoint"
 """The checkpoint that comes with the package."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model in evaluation mode with its tokenizer, its keyword extractor and the record of its training."""
+    """A model in evaluation mode with its tokenizer, its keyword extractor and the record of its training.
+
+    `calibration` holds what turns its score into P(positive), by name; empty where nobody fitted any.
+    """
 
     model: HCMRM
     tokenizer: PreTrainedTokenizerFast
-    keywords: TfIdfKeywords
+    keywords: KeywordExtractor
     training: dict[str, Any]
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Write the checkpoint's files, each whole or not at all.
@@ -55,21 +66,19 @@ class Checkpoint:
                 name: value.half() if value.is_floating_point() else value
                 for name, value in self.model.state_dict().items()
             }
-            save_file(half, part / WEIGHTS, metadata={"format": "pt"})
             self.model.config.save_pretrained(part)
             self.tokenizer.backend_tokenizer.save(str(part / TOKENIZER))
-            words = {word: round(value, 4) for word, value in self.keywords.idf.items()}
-            limits = {
-                "unseen": self.keywords.unseen,
-                "n_words": self.keywords.n_words,
-                "n_tokens": self.keywords.n_tokens,
-            }
-            (part / KEYWORDS).write_text(
-                json.dumps({**limits, "idf": words}, ensure_ascii=False), encoding="utf-8"
-            )
+            words = {"extractor": self.keywords.name, **self.keywords.as_dict()}
+            (part / KEYWORDS).write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
             (part / TRAINING).write_text(json.dumps(self.training, indent=1), encoding="utf-8")
+            header = {"format": "pt", "schema": SCHEMA, "texts": _texts_hash(part)}
+            try:
+                save_file(half, part / WEIGHTS, metadata=header)
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
             for file in (SIZES, TOKENIZER, KEYWORDS, TRAINING, WEIGHTS):
                 (part / file).replace(folder / file)
+            (folder / CALIBRATION).unlink(missing_ok=True)  # of the weights that were there before
 
     @staticmethod
     def load(folder: Path = SHIPPED) -> Checkpoint:
@@ -84,16 +93,22 @@ class Checkpoint:
                     f"{folder / name}: not found; train a checkpoint with 'relbid train --out {folder}'"
                 )
         try:
+            with safe_open(folder / WEIGHTS, "pt") as file:
+                header = file.metadata() or {}
+            _check_header(folder, header)
             config = HCMRMConfig.from_pretrained(folder)
             model = HCMRM(config)
             weights = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
             model.load_state_dict(weights, strict=True)
-            words = json.loads((folder / KEYWORDS).read_text(encoding="utf-8"))
-            keywords = TfIdfKeywords(words["idf"], words["unseen"], words["n_words"], words["n_tokens"])
+            keywords = _read_keywords(folder / KEYWORDS)
             training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
             tokenizer = wrap_tokenizer(_read_tokenizer(folder / TOKENIZER))
-        except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
-            reason = str(error).splitlines()[0]
+            calibration = _read_calibration(folder / CALIBRATION)
+        except CheckpointError:
+            raise
+        except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, ArithmeticError,
+                AttributeError, OSError) as error:  # fmt: skip
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(
                 f"{folder}: damaged checkpoint ({reason}); train it again or restore it from git"
             ) from error
@@ -105,11 +120,63 @@ class Checkpoint:
         for parameter in model.parameters():
             if not torch.isfinite(parameter).all():
                 raise CheckpointError(f"{folder / WEIGHTS}: holds values that are not finite; train it again")
-        return Checkpoint(model.eval(), tokenizer, keywords, training)  # type: ignore[no-untyped-call]
+        return Checkpoint(model.eval(), tokenizer, keywords, training, calibration)  # type: ignore[no-untyped-call]
+
+
+def _texts_hash(folder: Path) -> str:
+    """Hash of what decides which words the weights are asked about."""
+    files = (folder / TOKENIZER, folder / KEYWORDS)
+    return hashlib.blake2b(b"".join(file.read_bytes() for file in files), digest_size=16).hexdigest()
+
+
+def _check_header(folder: Path, header: Mapping[str, str]) -> None:
+    """Refuse weights of another version, or of other texts. Weights that do not say are taken as they are."""
+    schema = header.get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise CheckpointError(
+            f"{folder / WEIGHTS}: has the schema version {schema}, this relbid reads {SCHEMA}; "
+            "take the relbid that wrote it, or train it again"
+        )
+    if header.get("texts", texts := _texts_hash(folder)) != texts:
+        raise CheckpointError(
+            f"{folder}: {TOKENIZER} or {KEYWORDS} belong to other weights than {WEIGHTS}; "
+            "train it again or restore it from git"
+        )
 
 
 def _read_tokenizer(path: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers library raises nothing more specific
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def _read_keywords(path: Path) -> KeywordExtractor:
+    """The extractor that the checkpoint was trained with: no other reads the texts as the weights know them.
+
+    Raises:
+        CheckpointError: this version has no such extractor, or it needs a package that is not installed.
+    """
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    name = stored.get("extractor", "tfidf")
+    if name not in EXTRACTORS:
+        raise CheckpointError(
+            f"{path}: keyword extractor '{name}': there is no such, only {', '.join(EXTRACTORS)}; "
+            "the checkpoint comes from another version"
+        )
+    extractor = extractor_from(stored)
+    try:
+        extractor.words("")
+    except PluginError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return extractor
+
+
+def _read_calibration(path: Path) -> dict[str, Calibration]:
+    if not path.is_file():
+        return {}
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {name: calibration_from(name, stored[name]) for name in FITS if name in stored}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path.name}: {error}") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from transformers import PretrainedConfig
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "tiny": {},
+    "tiny": {"frame_markers": True, "word_markers": True},
     "small": {
         "hidden_size": 256,
         "num_heads": 8,
@@ -19,6 +19,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "conv_stem": (48, 96, 192, 256),
         "embed_dim": 128,
         "dropout": 0.1,
+        "frame_markers": True,
+        "word_markers": True,
     },
     "base": {
         "vocab_size": 30522,
@@ -47,9 +49,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 GPU, on the same frames. base: ALBEF as published (arXiv 2107.07651), ViT-B/16 at 224 pixels and the
 12 layers of BERT-base, six for text and six for fusion."""
 
+FUSIONS = ("early", "two_tower")
+"""How query and ad meet."""
+
 
 class HCMRMConfig(PretrainedConfig):
-    """Sizes and switches. The defaults are the shipped model: 2.4 million parameters.
+    """Sizes and switches. The defaults are the shipped model without soft markers: 2.4 million parameters.
 
     The layer plan is ALBEF's (arXiv 2107.07651) made small: `visual_layers` of a pre-norm ViT over each
     key frame, `text_layers` of a post-norm BERT, and `fusion_layers` more of it with cross-attention to
@@ -77,10 +82,25 @@ class HCMRMConfig(PretrainedConfig):
             contrastive similarities.
         match_markers: mark query and keyword tokens that occur in both by their token type (exact-match
             marking in the manner of MarkedBERT, SIGIR 2020). Not in the HCMRM paper.
+        frame_markers: add to the embedding of each token how much the frames speak for it: a small network of
+            log P(token | frames) - log P(token | no frames), the pointwise mutual information of word and
+            frames as the bag-of-words head has it. What match markers are between query and keywords, these
+            are between words and frames: whether a word is shown is read off one number, the same for a
+            colour, a product, or a product that no label ever named. Not in the HCMRM paper.
+        word_markers: the same with how near the nearest token of the other side is in meaning: the largest
+            cosine of a query token with the keywords' tokens, and the other way round, between their rows of
+            the bag-of-words head. Words that the same frames foretell, such as synonyms, are near each other
+            there. Not in the HCMRM paper.
         use_frames, use_keywords: switch a modality off for good: the ablations' frames-only and
             text-only models.
+        text_tokens: longest keyword sequence that is read, in tokens; a query's 16 and three special ones
+            come on top and must fit into `max_positions`, too.
+        fusion: early: query and keywords in one sequence beside the frames, as in the paper. two_tower: a
+            cosine of query and ad, which never see each other, for comparison.
         grade_head: the loss that the grade head is trained with, a name in `losses.GRADE_HEADS`; it says how
             many logits there are and how a score is made of them.
+        grade_tree: grades on the branches of the hierarchical softmax, as `tree.GradeTree.of` takes them; for
+            labels without grade 1 (WANDS) ((0,), (2, 3)).
     """
 
     model_type = "hcmrm"
@@ -114,9 +134,14 @@ class HCMRMConfig(PretrainedConfig):
         dropout: float = 0.0,
         match_head: bool = False,
         match_markers: bool = True,
+        frame_markers: bool = False,
+        word_markers: bool = False,
         use_frames: bool = True,
         use_keywords: bool = True,
+        text_tokens: int = 32,
+        fusion: str = "early",
         grade_head: str = "hierarchical",
+        grade_tree: Sequence[Sequence[int]] = ((0, 1), (2, 3)),
         **kwargs: Any,
     ) -> None:
         self.vocab_size = vocab_size
@@ -146,9 +171,14 @@ class HCMRMConfig(PretrainedConfig):
         self.dropout = dropout
         self.match_head = match_head
         self.match_markers = match_markers
+        self.frame_markers = frame_markers
+        self.word_markers = word_markers
         self.use_frames = use_frames
         self.use_keywords = use_keywords
+        self.text_tokens = text_tokens
+        self.fusion = fusion
         self.grade_head = grade_head
+        self.grade_tree = tuple(tuple(branch) for branch in grade_tree)
         kwargs.setdefault("pad_token_id", 0)
         super().__init__(**kwargs)
 

@@ -257,13 +257,8 @@ def write_imported(
         wrap_tokenizer(tokenizer).save_pretrained(folder)
     # No corpus has been counted yet: every word weighs the same, and the start of the text is read.
     keywords = TfIdfKeywords({}, 1.0, n_words=64, n_tokens=64)
-    limits = {
-        "unseen": keywords.unseen,
-        "n_words": keywords.n_words,
-        "n_tokens": keywords.n_tokens,
-        "idf": {},
-    }
-    (folder / KEYWORDS).write_text(json.dumps(limits), encoding="utf-8")
+    words = {"extractor": keywords.name, **keywords.as_dict()}
+    (folder / KEYWORDS).write_text(json.dumps(words), encoding="utf-8")
     (folder / TRAINING).write_text(json.dumps({"imported": dict(source)}, indent=1), encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -11,39 +12,35 @@ from torch.nn import functional
 
 from relevance.oracle import GRADE_GAIN
 
+from .tree import FOUR_GRADES, GradeTree, expected_gain, log_tree_probabilities, tree_loss
 
-def log_grade_probabilities(logits: Tensor) -> Tensor:
+
+def log_grade_probabilities(logits: Tensor, tree: GradeTree = FOUR_GRADES) -> Tensor:
     """Symmetric hierarchical softmax over the grades 0..3 (arXiv 2502.05822): log P(grade), [P, 4].
 
-    Three binary softmaxes: P(grade) = P(branch) P(grade | branch), with branches negative {0, 1} and
-    positive {2, 3}.
+    With the paper's tree three binary softmaxes: P(grade) = P(branch) P(grade | branch), with branches
+    negative {0, 1} and positive {2, 3}. Grades that are not of the tree have -inf.
 
     Args:
         logits: [P, 3], of the positive branch, of 1 within the negative branch, of 3 within the
-            positive branch.
+            positive branch; for another tree as in `log_tree_probabilities`.
     """
-    positive, upper_negative, upper_positive = logits.unbind(-1)
-    return torch.stack(
-        (
-            functional.logsigmoid(-positive) + functional.logsigmoid(-upper_negative),
-            functional.logsigmoid(-positive) + functional.logsigmoid(upper_negative),
-            functional.logsigmoid(positive) + functional.logsigmoid(-upper_positive),
-            functional.logsigmoid(positive) + functional.logsigmoid(upper_positive),
-        ),
-        dim=-1,
-    )
+    known = log_tree_probabilities(logits, tree)
+    if tree == FOUR_GRADES:
+        return known
+    every = known.new_full((len(known), 4), -torch.inf)
+    every[:, list(tree.grades)] = known
+    return every
 
 
 def hierarchical_softmax_loss(logits: Tensor, grade: Tensor) -> Tensor:
-    """Mean negative log likelihood of the grades.
-
-    The branch is learnt from every pair, the order inside a branch from the pairs of that branch alone.
+    """Mean negative log likelihood of the grades, see `tree_loss`.
 
     Args:
         logits: [P, 3] as in `log_grade_probabilities`.
         grade: int64 [P], 0..3.
     """
-    return functional.nll_loss(log_grade_probabilities(logits), grade)
+    return tree_loss(logits, grade, FOUR_GRADES)
 
 
 def binary_grade_loss(logits: Tensor, grade: Tensor) -> Tensor:
@@ -116,6 +113,8 @@ class GradeHead(NamedTuple):
     """(logits, grade int64 [P]) -> scalar."""
     log_probabilities: Callable[[Tensor], Tensor] | None
     """log P(grade), [P, 4]; None where the loss knows no grades."""
+    log_negative: Callable[[Tensor], Tensor] | None
+    """log P(negative), [P], of the grades below 2; None where the loss knows no such thing."""
 
 
 def _likelihood(log_probabilities: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
@@ -125,36 +124,82 @@ def _likelihood(log_probabilities: Callable[[Tensor], Tensor]) -> Callable[[Tens
     return loss
 
 
+def _log_negative(log_probabilities: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda logits: log_probabilities(logits)[:, :2].logsumexp(dim=-1)
+
+
+def _head_of(
+    logits: int,
+    log_probabilities: Callable[[Tensor], Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> GradeHead:
+    return GradeHead(
+        logits, loss or _likelihood(log_probabilities), log_probabilities, _log_negative(log_probabilities)
+    )
+
+
 GRADE_HEADS: Mapping[str, GradeHead] = {
-    "hierarchical": GradeHead(3, hierarchical_softmax_loss, log_grade_probabilities),
-    "bce": GradeHead(1, binary_grade_loss, None),
-    "flat": GradeHead(4, _likelihood(log_flat_probabilities), log_flat_probabilities),
-    "ordinal": GradeHead(3, _likelihood(log_ordinal_probabilities), log_ordinal_probabilities),
-    "ranknet": GradeHead(1, ranknet_loss, None),
+    "hierarchical": _head_of(3, log_grade_probabilities, hierarchical_softmax_loss),
+    "bce": GradeHead(1, binary_grade_loss, None, lambda logits: functional.logsigmoid(-logits[:, 0])),
+    "flat": _head_of(4, log_flat_probabilities),
+    "ordinal": _head_of(3, log_ordinal_probabilities),
+    "ranknet": GradeHead(1, ranknet_loss, None, None),
 }
 """Losses of the fine-tuning by name: the paper's, its predecessor's, and three for comparison."""
 
 
-def ranking_score(logits: Tensor, head: str = "hierarchical") -> Tensor:
+def grade_head(name: str, tree: GradeTree = FOUR_GRADES) -> GradeHead:
+    """The head of that name in GRADE_HEADS, the hierarchical one over the grades of a tree.
+
+    The others keep their four grades whatever the tree; one that never comes gets no probability.
+    """
+    if name != "hierarchical" or tree == FOUR_GRADES:
+        return GRADE_HEADS[name]
+    return _head_of(tree.n_logits, partial(log_grade_probabilities, tree=tree), partial(tree_loss, tree=tree))
+
+
+def ranking_score(logits: Tensor, head: GradeHead | str = "hierarchical") -> Tensor:
     """Score of a pair to rank by, float64 [P] in [0, 1].
 
     With P(grade): the expected gain, the sum over grades of P(grade) gain(grade). Of the hierarchical head
-    it rises in each of the three logits, and the gains keep the branches apart (see
-    relevance.oracle.GRADE_GAIN). Without: the sigmoid of the only logit, which is P(positive) for "bce" and
-    no probability for "ranknet".
+    it rises in each of its logits, and the gains keep the branches apart (see relevance.oracle.GRADE_GAIN).
+    Without: the sigmoid of the only logit, which is P(positive) for "bce" and no probability for "ranknet".
 
     Args:
         logits: [P, logits of the head].
-        head: a name in GRADE_HEADS.
+        head: a head, or its name in GRADE_HEADS.
     """
-    log_probabilities = GRADE_HEADS[head].log_probabilities
+    log_probabilities = _named(head).log_probabilities
     if log_probabilities is None:
         return logits[:, 0].double().sigmoid()
-    gain = torch.tensor(GRADE_GAIN, dtype=torch.float64, device=logits.device)
-    return log_probabilities(logits.double()).exp() @ gain
+    return expected_gain(log_probabilities(logits.double()), GRADE_GAIN)
 
 
-def contrastive_loss(frames: Tensor, texts: Tensor, same: Tensor, temperature: float) -> Tensor:
+def shuffled_loss(logits: Tensor, head: GradeHead | str = "hierarchical") -> Tensor:
+    """Modality shuffling: ads with another ad's frames or text are negative, of whatever grade.
+
+    After the negatives of MBVR (Wang et al., SIGIR 2022, arXiv 2204.08182), which keep one modality, mostly
+    text, from being all that a model looks at; there with a margin on embeddings, here mean -log P(negative).
+    Zero for no pairs.
+
+    Args:
+        logits: [P, logits of the head], of queries and shuffled ads.
+        head: a head, or its name in GRADE_HEADS.
+
+    Raises:
+        ValueError: the head knows no probability of a negative pair ("ranknet").
+    """
+    log_negative = _named(head).log_negative
+    if log_negative is None:
+        raise ValueError("this loss knows no probability of a negative pair")
+    return -log_negative(logits).sum() / max(1, len(logits))
+
+
+def _named(head: GradeHead | str) -> GradeHead:
+    return GRADE_HEADS[head] if isinstance(head, str) else head
+
+
+def contrastive_loss(frames: Tensor, texts: Tensor, same: Tensor, temperature: float | Tensor) -> Tensor:
     """In-batch image-text contrastive loss (ITC), both directions.
 
     Args:
@@ -178,7 +223,7 @@ def momentum_contrastive_loss(
     slow_frames: Tensor,
     slow_texts: Tensor,
     same: Tensor,
-    temperature: float,
+    temperature: float | Tensor,
     weight: float,
 ) -> Tensor:
     """Image-text contrastive loss (ITC) with momentum encoders, queues and soft targets (ALBEF).
@@ -211,6 +256,12 @@ def momentum_contrastive_loss(
     )
 
 
+@torch.no_grad()
+def clamp_temperature(temperature: Tensor) -> None:
+    """Keep a learnt temperature (a scalar) within ALBEF's bounds, 0.001 and 0.5, in place."""
+    temperature.clamp_(0.001, 0.5)
+
+
 def distilled_cross_entropy(logits: Tensor, target: Tensor, slow_logits: Tensor, weight: float) -> Tensor:
     """Mean cross-entropy against a mixture of the true class and of a momentum model's softmax (ALBEF).
 
@@ -224,13 +275,13 @@ def distilled_cross_entropy(logits: Tensor, target: Tensor, slow_logits: Tensor,
     return (1.0 - weight) * functional.nll_loss(log_probabilities, target) + weight * soft
 
 
-def bag_of_words_loss(logits: Tensor, bag: Tensor) -> Tensor:
-    """Softmax over the vocabulary against the words of an ad's keywords (not in the HCMRM paper).
+def bag_of_words_loss(log_probabilities: Tensor, bag: Tensor) -> Tensor:
+    """Cross-entropy of words read off the frames with the words of an ad (not in the HCMRM paper).
 
     Args:
-        logits: [B, W].
+        log_probabilities: [B, W].
         bag: [B, W], non-negative weights; rows without any weight count for nothing.
     """
     mass = bag.sum(dim=-1)
-    loss = -(bag * logits.log_softmax(dim=-1)).sum(dim=-1) / mass.clamp(min=1.0)
+    loss = -(bag * log_probabilities).sum(dim=-1) / mass.clamp(min=1.0)
     return loss.sum() / (mass > 0).sum().clamp(min=1)

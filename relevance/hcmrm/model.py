@@ -13,7 +13,8 @@ ALBEF (see importing.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -23,7 +24,8 @@ from transformers import PreTrainedModel
 
 from .config import HCMRMConfig
 from .layers import TextLayer, VisualBlock, attention_bias
-from .losses import GRADE_HEADS
+from .losses import grade_head
+from .tree import GradeTree
 
 
 class TextBatch(NamedTuple):
@@ -32,6 +34,10 @@ class TextBatch(NamedTuple):
     input_ids: Tensor
     mask: Tensor
     token_type: Tensor
+
+
+COSINE_SCALE = 10.0
+"""Of the logits of two towers, at the start of a training."""
 
 
 class VisualEncoder(nn.Module):
@@ -111,11 +117,26 @@ class TextEncoder(nn.Module):
         self.token_type = nn.Embedding(config.token_types, size)
         self.norm = nn.LayerNorm(size, eps=config.text_norm_eps)
         self.layers = _text_layers(config, config.text_layers, cross=False)
+        self.markers = nn.ModuleDict(
+            {
+                name: nn.Sequential(nn.Linear(1, size), nn.GELU(), nn.Linear(size, size))
+                for name, wanted in (("frames", config.frame_markers), ("words", config.word_markers))
+                if wanted
+            }
+        )
 
-    def forward(self, text: TextBatch) -> Tensor:
-        """[P, N] token ids -> [P, N, d]."""
+    def forward(self, text: TextBatch, marks: Mapping[str, Tensor] | None = None) -> Tensor:
+        """[P, N] token ids -> [P, N, d].
+
+        Args:
+            marks: name of a marker -> [P, N], a number for each token (`HCMRM.marks`); None: an ad's text is
+                read by itself.
+        """
         position = self.position.weight[: text.input_ids.shape[1]]
-        x = self.norm(self.word(text.input_ids) + self.token_type(text.token_type) + position)
+        x = self.word(text.input_ids) + self.token_type(text.token_type) + position
+        for name, mark in (marks or {}).items():
+            x = x + self.markers[name](mark[..., None])
+        x = self.norm(x)
         bias = attention_bias(text.mask, x.dtype)
         for layer in self.layers:
             x = layer(x, bias)
@@ -137,7 +158,10 @@ class HCMRM(PreTrainedModel):
         self.fusion_layers = _text_layers(config, config.fusion_layers, cross=True)
         # A learnt token that stands beside the frames, and alone where there are none to look at.
         self.no_frame = nn.Parameter(0.02 * torch.randn(1, 1, config.visual_size))
-        self.grade_head = nn.Linear(size, GRADE_HEADS[config.grade_head].logits)
+        two_towers = config.fusion == "two_tower"
+        self.pair_size = 1 if two_towers else size
+        self.grades = grade_head(config.grade_head, GradeTree.of(config.grade_tree))
+        self.grade_head = nn.Linear(self.pair_size, self.grades.logits)
         self.frame_projection = nn.Linear(config.visual_size, config.embed_dim)
         self.text_projection = nn.Linear(size, config.embed_dim)
         self.keyword_head = nn.Linear(config.visual_size, config.vocab_size)
@@ -148,7 +172,10 @@ class HCMRM(PreTrainedModel):
         self.topic_scale = nn.Parameter(torch.tensor([5.0, 0.0]))
         self.match_head = nn.Linear(size, 2) if config.match_head else None
         self.temperature = nn.Parameter(torch.tensor(0.07)) if config.match_head else None
+        self.ad_projection = nn.Linear(size, config.embed_dim) if two_towers else None
         self.post_init()  # type: ignore[no-untyped-call]
+        if two_towers:
+            nn.init.constant_(self.grade_head.weight, COSINE_SCALE)
 
     def _init_weights(self, module: nn.Module) -> None:
         """BERT's and ViT's: normal with standard deviation 0.02; convolutions keep their own."""
@@ -195,15 +222,58 @@ class HCMRM(PreTrainedModel):
             visual: `visual_tokens` of the A ads of the batch, [A, V, v].
             ad_of_pair: int64 [P], the ad among those A that each text goes with.
         """
-        x = self.text_encoder(text)
+        x = self.text_encoder(text, self.marks(text, visual, ad_of_pair))
         bias = attention_bias(text.mask, x.dtype)
         for layer in self.fusion_layers:
             x = layer(x, bias, visual, ad_of_pair)
         return x
 
+    def marks(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> dict[str, Tensor]:
+        """The numbers that the markers of the config read at each token, float32 [P, N] each.
+
+        frames: log P(token | frames) - log P(token | no frames) within +-6; 0 for ads without frames.
+        words: the largest cosine with a token of the other side; -1 where it is empty.
+        """
+        marks: dict[str, Tensor] = {}
+        if self.config.frame_markers:
+            seen = self.seen_words(visual) - self.seen_words(self.no_frame)
+            marks["frames"] = seen[ad_of_pair[:, None], text.input_ids].clamp(-6.0, 6.0)
+        if self.config.word_markers:
+            meaning = nn.functional.normalize(self.keyword_head.weight, dim=-1)[text.input_ids]
+            side = text.token_type % 2  # 0 query, 1 keywords, with or without match markers
+            other = (side[:, :, None] != side[:, None, :]) & (text.mask[:, None, :] == 1)
+            cosine = (meaning @ meaning.transpose(1, 2)).float()
+            marks["words"] = cosine.masked_fill(~other, -1.0).amax(dim=-1)
+        return marks
+
+    def seen_words(self, visual: Tensor) -> Tensor:
+        """Words read off the frames: log P(word | frames), float32 [A, W].
+
+        The mean of what each frame's class token foretells, since one of them may be empty.
+
+        Args:
+            visual: `visual_tokens` of A ads, or the empty token alone.
+        """
+        first = int(self.config.empty_token and visual.shape[1] > 1)
+        per_frame = 1 + (self.config.frame_tokens or self.visual_encoder.grid**2)
+        words = self.keyword_head(visual[:, first::per_frame]).float().log_softmax(dim=-1)
+        return words.logsumexp(dim=1) - math.log(words.shape[1])
+
     def forward(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
-        """Logits of P pairs, [P, logits of the grade head]: `losses.GRADE_HEADS` says what they mean."""
-        return self.grade_head(self.fuse(text, visual, ad_of_pair)[:, 0]).float()
+        """Logits of P pairs, [P, logits of the grade head]: `self.grades` says what they mean."""
+        return self.grade_head(self.pair(text, visual, ad_of_pair)).float()
+
+    def pair(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
+        """What heads read of P pairs: [CLS] after fusion, [P, d], or the cosine of two towers, [P, 1].
+
+        The query tower is the text encoder; the ad tower is text and fusion encoder over keywords and frames.
+        """
+        if self.ad_projection is None:
+            return self.fuse(text, visual, ad_of_pair)[:, 0]
+        query, ad = split_pairs(text)
+        asked = self.text_embedding(self.text_encoder(query)[:, 0].float())
+        offered = self.ad_projection(self.fuse(ad, visual, ad_of_pair)[:, 0]).float()
+        return nn.functional.cosine_similarity(asked, offered, dim=-1)[:, None]
 
     def match_logits(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
         """Image-text matching (ITM) of P pairs, float32 [P, 2]: no match, match.
@@ -242,6 +312,27 @@ class HCMRM(PreTrainedModel):
         query, keywords = (self.text_encoder.word(ids).sum(dim=1) for ids in (query_ids, keyword_ids))
         cosine = nn.functional.cosine_similarity(query, keywords, dim=-1)
         return self.topic_scale[0] * cosine + self.topic_scale[1]
+
+
+def split_pairs(text: TextBatch) -> tuple[TextBatch, TextBatch]:
+    """[CLS] query [SEP] keywords [SEP] as two texts, [CLS] query [SEP] and [CLS] [SEP] keywords [SEP].
+
+    Match markers are taken off, since they say what the two have in common.
+    """
+    there = text.mask == 1
+    of_query = there & (text.token_type % 2 == 0)
+    place = torch.arange(there.shape[1], device=there.device)
+    ends = (place == 0) | (place == of_query.sum(dim=1, keepdim=True) - 1)  # [CLS] and the first [SEP]
+    parts = []
+    for kept in (of_query, there & (ends | ~of_query)):
+        order = kept.int().argsort(dim=1, descending=True, stable=True)[:, : int(kept.sum(dim=1).max())]
+        mask = kept.gather(1, order).long()
+        parts.append(
+            TextBatch(
+                text.input_ids.gather(1, order) * mask, mask, text.token_type.gather(1, order) % 2 * mask
+            )
+        )
+    return parts[0], parts[1]
 
 
 def _text_layers(config: HCMRMConfig, count: int, *, cross: bool) -> nn.ModuleList:

@@ -19,7 +19,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
 from relevance.corpus import Corpus, FrameArray
-from relevance.keywords import TfIdfKeywords
+from relevance.keywords import KeywordExtractor, fit_extractor
 
 from .losses import (
     bag_of_words_loss,
@@ -28,11 +28,13 @@ from .losses import (
     matching_loss,
     momentum_contrastive_loss,
 )
-from .model import HCMRM, TextBatch
+from .model import COSINE_SCALE, HCMRM, TextBatch
 from .pseudo_queries import draw_hard, draw_pseudo_queries, matching_pairs
-from .text import MASK, SPECIAL_TOKENS, TokenTable, join_texts, token_ids, train_tokenizer
+from .ranks import Ranks
+from .text import TokenTable, join_texts, token_ids, train_tokenizer
 
 if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
     from .train import TrainConfig
 
 IntArray = NDArray[np.int64]
@@ -46,9 +48,9 @@ class TrainingTexts:
     """The texts of a corpus as a training reads them; vocabulary and word counts are of the training ads."""
 
     ads: IntArray
-    """The training ads."""
+    """The training ads, with labels or without."""
     tokenizer: PreTrainedTokenizerFast
-    keywords: TfIdfKeywords
+    keywords: KeywordExtractor
     tables: TokenTable
     sequences: list[tuple[str, ...]]
     """Keyword sequence of every ad."""
@@ -60,21 +62,40 @@ class TrainingTexts:
     """Which informative tokens each ad's keywords have: float [ads of the corpus, W]."""
 
     @staticmethod
-    def build(corpus: Corpus, ads: IntArray, queries: IntArray, vocab_size: int) -> TrainingTexts:
-        """Read the texts; `ads` and `queries` are those of the training."""
+    def build(
+        corpus: Corpus,
+        ads: IntArray,
+        queries: IntArray,
+        vocab_size: int,
+        *,
+        extractor: str = "tfidf",
+        text_tokens: int = 32,
+        known: Checkpoint | None = None,
+    ) -> TrainingTexts:
+        """Read the texts; `ads` and `queries` are those of the training.
+
+        Args:
+            extractor: a name in `relevance.keywords.EXTRACTORS`.
+            text_tokens: longest keyword sequence, in tokens.
+            known: a checkpoint whose vocabulary and extractor are taken over.
+        """
         texts = corpus.ad_texts()
-        words = [frozenset(text.lower().split()) for text in texts]
         train_texts = [texts[ad] for ad in ads]
-        keywords = TfIdfKeywords.fit(train_texts)
-        tokenizer = train_tokenizer([*train_texts, *(corpus.query_text[q] for q in queries)], vocab_size)
+        keywords = known.keywords if known else fit_extractor(extractor, train_texts)
+        words = [frozenset(keywords.words(text)) for text in texts]
+        tokenizer = (
+            known.tokenizer
+            if known
+            else train_tokenizer([*train_texts, *(corpus.query_text[q] for q in queries)], vocab_size)
+        )
         sequences = [keywords(text) for text in texts]
-        tables = TokenTable.build(tokenizer, corpus.query_text, sequences)
+        tables = TokenTable.build(tokenizer, corpus.query_text, sequences, max_keywords=text_tokens)
         count: dict[str, int] = {}
         for ad in ads:
             for word in words[ad]:
                 count[word] = count.get(word, 0) + 1
         informative = frozenset(word for word, n in count.items() if n < FILLER * len(ads))
-        bags = _bags_of_words(tables.keywords, len(tokenizer), ads)
+        bags = _bags_of_words(tables.keywords, len(tokenizer), tokenizer.all_special_ids, ads)
         return TrainingTexts(ads, tokenizer, keywords, tables, sequences, words, informative, bags)
 
 
@@ -144,12 +165,28 @@ class MomentumEncoders:
 class Pretraining:
     """Draws the batches of the stage and adds up its losses."""
 
-    def __init__(self, model: HCMRM, texts: TrainingTexts, frames: FrameArray, config: TrainConfig) -> None:
+    def __init__(
+        self,
+        model: HCMRM,
+        texts: TrainingTexts,
+        frames: FrameArray,
+        config: TrainConfig,
+        ranks: Ranks | None = None,
+    ) -> None:
         self.model, self.texts, self.frames, self.config = model, texts, frames, config
+        self.ranks = ranks or Ranks()
         self.device = model.no_frame.device
         # Of this stage alone; fine-tuning starts a head of its own, whatever its loss.
-        self.pqvm_head = nn.Linear(model.config.hidden_size, 1).to(self.device)
+        self.pqvm_head = nn.Linear(model.pair_size, 1).to(self.device)
+        if model.pair_size == 1:
+            nn.init.constant_(self.pqvm_head.weight, COSINE_SCALE)
         self.slow = MomentumEncoders(model, config.momentum, config.queue) if config.momentum else None
+
+    @property
+    def temperature(self) -> float | Tensor:
+        """Of the contrast: the model's own where it is learnt."""
+        learnt = self.model.temperature if self.config.learn_temperature else None
+        return self.config.temperature if learnt is None else learnt
 
     def state(self) -> dict[str, Any]:
         """What the stage holds beside the model."""
@@ -164,34 +201,38 @@ class Pretraining:
             self.slow.load_state(state["slow"])
 
     def loss(self, step: int, rng: np.random.Generator) -> Tensor:
-        """The loss of one step, with all weights: a scalar."""
-        c, model = self.config, self.model
+        """The loss of one step, with all weights: a scalar; of several processes, this one's share."""
+        c, model, ranks = self.config, self.model, self.ranks
         ads = rng.choice(self.texts.ads, c.align_batch, replace=False)
         frame = rng.integers(0, self.frames.shape[1], len(ads))
         order = np.argsort(ads)  # in the order of the file, which a memory map likes
         ads, frame = ads[order], frame[order]
-        pictures = torch.from_numpy(np.ascontiguousarray(self.frames[ads, frame])).to(self.device)[:, None]
-        text = to_device(self.texts.tables.pairs(None, ads, markers=False), self.device)
-        masked, hidden = _mask_words(text, c.mask_share, rng)
-        row = torch.arange(len(ads), device=self.device)
+        own = ranks.mine(len(ads))
+        looked_at = np.ascontiguousarray(self.frames[ads[own], frame[own]])
+        pictures = torch.from_numpy(looked_at).to(self.device)[:, None]
+        every = to_device(self.texts.tables.pairs(None, ads, markers=False), self.device)
+        masked, hidden = _mask_words(every, c.mask_share, self.texts.tokenizer, rng)
+        text, masked, hidden = rows_of(every, own), rows_of(masked, own), hidden[own]
+        row = torch.arange(len(pictures), device=self.device)
         with autocast(self.device, c.bf16):
             visual = model.visual_tokens(pictures)
             words = model.word_logits(model.fuse(masked, visual, row)[hidden]).float()
             read = model.text_encoder(text)[:, 0].float()
         seen = class_tokens(model, visual, 1)[:, 0]
-        embedded = model.frame_embedding(seen), model.text_embedding(read)
+        embedded = ranks.joined(model.frame_embedding(seen)), ranks.joined(model.text_embedding(read))
         target = text.input_ids[hidden]
         bag = self.texts.bags[ads].to(self.device)
         alike = (bag @ bag.T) > 0
 
         if self.slow is None:
             loss = functional.cross_entropy(words, target)
-            contrast = contrastive_loss(*embedded, alike, c.temperature)
+            contrast = contrastive_loss(*embedded, alike, self.temperature)
         else:
             if step == 0:
                 self.slow.model.load_state_dict(model.state_dict())  # the stage before has moved the words
             self.slow.follow(model)
-            slow_frames, slow_texts, slow_words = self.slow.read(pictures, text, masked, hidden, c.bf16)
+            *slow, slow_words = self.slow.read(pictures, text, masked, hidden, c.bf16)
+            slow_frames, slow_texts = map(ranks.gathered, slow)
             queued = self.texts.bags[self.slow.ads].to(self.device)
             again = torch.from_numpy(ads)[:, None] == self.slow.ads[None, :]
             weight = c.soft_weight * min(1.0, step / max(1, c.soft_ramp))
@@ -201,18 +242,24 @@ class Pretraining:
                 torch.cat((slow_frames, self.slow.frames)),
                 torch.cat((slow_texts, self.slow.texts)),
                 torch.cat((alike, ((bag @ queued.T) > 0) | again.to(self.device)), dim=1),
-                c.temperature,
+                self.temperature,
                 weight,
             )
             self.slow.push(slow_frames, slow_texts, ads)
+        loss = loss * ranks.share(len(target))
         if c.pqvm_weight:
             loss = loss + c.pqvm_weight * self._pseudo_query_loss(ads, rng)
         if not model.config.use_frames:
             return loss
         if c.itm_weight:
-            similarity = (embedded[0] @ embedded[1].T).detach()
-            loss = loss + c.itm_weight * self._hard_matching_loss(text, visual, similarity, alike, rng)
-        return loss + contrast + bag_of_words_loss(model.keyword_head(seen), bag)
+            similarity = (embedded[0][own] @ embedded[1][own].T).detach()
+            matching = self._hard_matching_loss(text, visual, similarity, alike[own, own], rng)
+            loss = loss + c.itm_weight * ranks.share(len(visual)) * matching
+        read_off = bag_of_words_loss(model.seen_words(visual), bag[own])
+        loss = loss + contrast / ranks.count + read_off * ranks.share(int((bag[own].sum(dim=1) > 0).sum()))
+        # What frames are held against: the words of ads that are not looked at.
+        usual = bag_of_words_loss(model.seen_words(model.no_frame), bag.mean(dim=0, keepdim=True))
+        return loss + usual / ranks.count
 
     def _hard_matching_loss(
         self, text: TextBatch, visual: Tensor, similarity: Tensor, alike: Tensor, rng: np.random.Generator
@@ -225,9 +272,9 @@ class Pretraining:
         """
         b = len(visual)
         allowed = ~alike.cpu().numpy() & ~np.eye(b, dtype=bool)
-        near = similarity.double().cpu().numpy()
-        frame_1, text_1 = draw_hard(near, allowed, 1.0 / self.config.temperature, rng)
-        text_2, frame_2 = draw_hard(near.T, allowed.T, 1.0 / self.config.temperature, rng)
+        near, sharpness = similarity.double().cpu().numpy(), 1.0 / float(self.temperature)
+        frame_1, text_1 = draw_hard(near, allowed, sharpness, rng)
+        text_2, frame_2 = draw_hard(near.T, allowed.T, sharpness, rng)
         of_text = torch.from_numpy(np.concatenate((np.arange(b), text_1, text_2))).to(self.device)
         of_frame = torch.from_numpy(np.concatenate((np.arange(b), frame_1, frame_2))).to(self.device)
         with autocast(self.device, self.config.bf16):
@@ -254,25 +301,36 @@ class Pretraining:
             return torch.zeros((), device=self.device)  # no ad of the step has an informative word
 
         without_words, without_text = rng.random((2, len(row)))
-        if not sizes.use_frames:
-            without_text[:] = 1.0
+        hidden = rng.random(len(chosen)) < c.pqvm_frame_dropout
         if not sizes.use_keywords:
+            hidden[:] = False
             without_text[:] = 0.0
+        elif not sizes.use_frames:
+            hidden[:] = True
+        without_text[hidden[row]] = 1.0
         keywords = []
         for i, (ad, query) in enumerate(zip(ads[chosen[row]], which, strict=True)):
             dropped = drawn.words[query] if without_words[i] < c.pqvm_word_dropout else ()
             kept = [word for word in texts.sequences[ad] if word not in dropped]
             keywords.append(" ".join(kept) if without_text[i] >= c.pqvm_text_dropout else "")
+        own = self.ranks.mine(len(chosen))
+        kept_rows = np.flatnonzero((row >= own.start) & (row < own.stop))
+        share = self.ranks.share(len(kept_rows))
+        if not len(kept_rows):
+            return torch.zeros((), device=self.device)
+        row, match = row[kept_rows] - own.start, match[kept_rows]
         text = join_texts(
-            query_ids[which], token_ids(texts.tokenizer, keywords, 32), markers=sizes.match_markers
+            query_ids[which[kept_rows]],
+            token_ids(texts.tokenizer, [keywords[i] for i in kept_rows], sizes.text_tokens),
+            markers=sizes.match_markers,
         )
-        frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads[chosen]])).to(self.device)
+        frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads[chosen[own]]])).to(self.device)
         with autocast(self.device, self.config.bf16):
-            visual = self.model.visual_tokens(frames)
+            visual = self.model.visual_tokens(frames, torch.from_numpy(hidden[own]).to(self.device))
             rows = torch.from_numpy(row).to(self.device)
-            fused = self.model.fuse(to_device(text, self.device), visual, rows)
-        logits = self.pqvm_head(fused[:, 0].float())[:, 0]
-        return matching_loss(logits, torch.from_numpy(match).to(self.device))
+            read = self.model.pair(to_device(text, self.device), visual, rows)
+        logits = self.pqvm_head(read.float())[:, 0]
+        return share * matching_loss(logits, torch.from_numpy(match).to(self.device))
 
 
 def class_tokens(model: HCMRM, visual: Tensor, n_frames: int) -> Tensor:
@@ -281,6 +339,11 @@ def class_tokens(model: HCMRM, visual: Tensor, n_frames: int) -> Tensor:
         return visual.float()
     first = int(model.config.empty_token)
     return visual[:, first :: (visual.shape[1] - first) // n_frames].float()
+
+
+def rows_of(text: TextBatch, rows: slice) -> TextBatch:
+    """Some rows of the sequences."""
+    return TextBatch(*(part[rows] for part in text))
 
 
 def to_device(text: TextBatch, device: torch.device) -> TextBatch:
@@ -293,18 +356,21 @@ def autocast(device: torch.device, bf16: bool) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 
-def _mask_words(text: TextBatch, share: float, rng: np.random.Generator) -> tuple[TextBatch, Tensor]:
+def _mask_words(
+    text: TextBatch, share: float, tokenizer: PreTrainedTokenizerFast, rng: np.random.Generator
+) -> tuple[TextBatch, Tensor]:
     """The texts with a share of their words replaced by [MASK], and where: bool [P, N]."""
     ids = text.input_ids
     drawn = torch.from_numpy(rng.random(tuple(ids.shape))).to(ids.device)
-    hidden = (drawn < share) & (ids >= len(SPECIAL_TOKENS))
-    return text._replace(input_ids=ids.masked_fill(hidden, MASK)), hidden
+    special = torch.tensor(tokenizer.all_special_ids, device=ids.device)
+    hidden = (drawn < share) & ~torch.isin(ids, special)
+    return text._replace(input_ids=ids.masked_fill(hidden, int(tokenizer.mask_token_id))), hidden
 
 
-def _bags_of_words(keywords: IntArray, vocab_size: int, ads: IntArray) -> Tensor:
+def _bags_of_words(keywords: IntArray, vocab_size: int, special: list[int], ads: IntArray) -> Tensor:
     """Which informative tokens each ad's keywords have, not filler: float [A, W]."""
     bag = torch.zeros(len(keywords), vocab_size)
     bag.scatter_(1, torch.from_numpy(keywords), 1.0)
-    bag[:, : len(SPECIAL_TOKENS)] = 0.0
+    bag[:, special] = 0.0
     bag[:, bag[ads].mean(dim=0) > FILLER] = 0.0
     return bag

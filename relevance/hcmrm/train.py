@@ -17,24 +17,30 @@ never stopped.
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from relevance.annotation import noisy_grades, whole_queries
 from relevance.corpus import LabelledCorpus, Labels
 from relevance.metrics import RelevanceMetrics, evaluate
 
 from .checkpoint import Checkpoint
+from .config import FUSIONS, HCMRMConfig
 from .losses import GRADE_HEADS
+from .ranks import Ranks
 from .scorer import HcmrmScorer
-from .trainer import FINETUNE, Trainer
+from .state_file import read_state, write_state
+from .trainer import FINETUNE, STAGES, TEXT_SIZES, WORDS, InitError, Trainer
+from .tree import GradeTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,21 @@ class TrainConfig:
     """Schedule of a training; steps rather than seconds, so that a run can be repeated."""
 
     seed: int = 0
+
+    stages: tuple[str, ...] = ("words", "align", "finetune")
+    """Those that are run; the others are left out, as with no steps."""
+    init: str = ""
+    """Folder of a checkpoint whose weights, vocabulary and keywords the training starts from. Heads of
+    another kind start anew. Sizes are the checkpoint's unless `model` says otherwise."""
+
+    labels: int = 0
+    """Labelled training pairs that are used, those of some whole queries; 0: all. Texts and frames of the
+    other training ads still serve where no label is needed."""
+    label_noise: float = 0.0
+    """Share of those labels that are made wrong (see `relevance.annotation`)."""
+
+    text: str = "tfidf"
+    """What is read of an ad's text, a name in `relevance.keywords.EXTRACTORS`."""
 
     word_steps: int = 1500
     word_batch: int = 256
@@ -51,6 +72,9 @@ class TrainConfig:
     align_batch: int = 128
     align_rate: float = 2e-3
     temperature: float = 0.07
+    """Divides the contrast's similarities."""
+    learn_temperature: bool = False
+    """Learn it from there on, within ALBEF's bounds, 0.001 and 0.5."""
     mask_share: float = 0.2
     """Of the words of an ad that the masked language model has to foretell."""
 
@@ -74,6 +98,9 @@ class TrainConfig:
     """Share of the pairs whose pseudo-query's words are taken out of the keywords."""
     pqvm_text_dropout: float = 0.35
     """Share of the pairs without any keywords."""
+    pqvm_frame_dropout: float = 0.3
+    """Share of the ads without any frames; those keep their keywords. With the words of a pseudo-query taken
+    out of them, what is left to learn is which words go together: synonyms."""
 
     loss: str = "hierarchical"
     """Of the fine-tuning, a name in `losses.GRADE_HEADS`."""
@@ -89,13 +116,19 @@ class TrainConfig:
     mix: tuple[float, float, float, float] = (0.28, 0.28, 0.22, 0.22)
     """Shares of the grades 0..3 among the drawn pairs."""
     keyword_dropout: float = 0.35
-    frame_dropout: float = 0.1
+    frame_dropout: float = 0.2
     word_weight: float = 0.2
     """Weight of the bag-of-words loss in fine-tuning: the frames of an ad foretell the words of queries
     it is strong for."""
 
     topic_weight: float = 0.3
     """Weight of the word stage's loss in fine-tuning, where it keeps the topics in the embeddings."""
+
+    shuffle_weight: float = 0.0
+    """Weight of modality shuffling in fine-tuning (MBVR, arXiv 2204.08182): positive pairs become negative
+    ones when their ad shows another ad's frames, or carries its text; 0 leaves it out."""
+    shuffle: str = "frames"
+    """What is taken from another ad, a name in `SHUFFLES`."""
 
     warm_up: int = 100
     weight_decay: float = 0.02
@@ -130,6 +163,9 @@ CRITERIA: Mapping[str, Callable[[RelevanceMetrics], float]] = {
 }
 """Criteria to choose a checkpoint by, more is better."""
 
+SHUFFLES = ("frames", "text", "both")
+"""What modality shuffling takes from another ad; both: either in half of the pairs."""
+
 
 class TrainError(ValueError):
     """The training cannot start or go on; the message says why and what to do."""
@@ -143,29 +179,50 @@ def train(
     device: str = "cpu",
     progress: Callable[[TrainProgress], None] = lambda _: None,
     save_every_s: float = 60.0,
+    ranks: Ranks | None = None,
 ) -> Checkpoint:
     """Train a model into the checkpoint `out`; a training that was stopped there goes on where it was.
 
+    Args:
+        ranks: the processes that train together; the first one validates, reports and writes.
+
     Raises:
-        TrainError: `out` holds the state of a training with other settings, or the labels lack a split.
+        TrainError: a setting means nothing; `out` holds the state of a training with other settings; the
+            labels lack a split; the weights to start from do not fit.
+        CheckpointError: the checkpoint to start from is missing or damaged.
     """
+    check_config(config)
+    ranks = ranks or Ranks()
+    if ranks.count > 1 and (config.loss == "ranknet" or config.align_batch % ranks.count):
+        raise TrainError(
+            f"{ranks.count} processes: they must divide align_batch, {config.align_batch}, and 'ranknet' "
+            "compares all pairs of a batch, so it needs one process"
+        )
     train_labels, validation_labels = data.labels.of("train"), data.labels.of("validation")
-    if not len(train_labels) or not len(validation_labels):
+    reads_grades = {WORDS, FINETUNE} & set(config.stages)
+    if reads_grades and not (len(train_labels) and len(validation_labels)):
         raise TrainError("the corpus needs labelled pairs in both the train and the validation split")
-    for name, known in (("loss", GRADE_HEADS), ("choose_by", CRITERIA)):
-        if getattr(config, name) not in known:
-            raise TrainError(f"{name} '{getattr(config, name)}': there is no such; take {', '.join(known)}")
     started = time.monotonic()
-    trainer = Trainer(data, train_labels, config, device)
-    state_file = out / "training-state.pt"
+    if "grade_tree" in config.model:
+        tree = GradeTree.of(config.model["grade_tree"])
+        foreign = sorted(set(np.unique(data.labels.grade).tolist()) - set(tree.grades))
+        if foreign:
+            raise TrainError(f"model.grade_tree {tree.branches}: the labels have the grade {foreign[0]}, too")
+    try:
+        trainer = Trainer(data, train_labels, used_labels(train_labels, config), config, device, ranks)
+    except InitError as error:
+        raise TrainError(str(error)) from error
+    state_file = out / "training-state.safetensors"
+    identity = json.dumps([asdict(config), data.corpus.fingerprint()])
     log: list[dict[str, Any]] = []
     best = -math.inf
     spent = 0.0
     if state_file.is_file():
-        state = torch.load(state_file, weights_only=True, map_location=device)
-        if state["config"] != json.dumps(asdict(config)):
+        state = read_state(state_file, device)
+        if state["config"] != identity:
             raise TrainError(
-                f"{state_file}: belongs to a training with other settings; remove it or choose another folder"
+                f"{state_file}: belongs to a training with other settings or another corpus; remove it or "
+                "choose another folder"
             )
         trainer.load_state(state)
         log, best, spent = json.loads(state["log"]), state["best"], state["spent_s"]
@@ -173,9 +230,11 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     saved = time.monotonic()
 
-    chosen = _validation_subset(validation_labels, config)
+    chosen = _validation_subset(validation_labels, config) if FINETUNE in config.stages else validation_labels
     for stage, step, steps, loss in trainer.steps():
         done = stage == FINETUNE and step == steps
+        if not ranks.first:
+            continue
         validation = None
         if stage == FINETUNE and (step % config.validate_every == 0 or done):
             scorer = HcmrmScorer(
@@ -200,14 +259,75 @@ def train(
             saved = time.monotonic()
             state = {
                 **trainer.state(),
-                "config": json.dumps(asdict(config)),
+                "config": identity,
                 "log": json.dumps(log),
                 "best": best,
                 "spent_s": spent + saved - started,
             }
-            torch.save(state, state_file.with_suffix(".tmp"))
-            state_file.with_suffix(".tmp").replace(state_file)
+            write_state(state_file, state)
+    if FINETUNE not in config.stages and ranks.first:
+        # Nothing was validated: what there is at the end is kept.
+        spent += time.monotonic() - started
+        record = {**asdict(config), "chosen_step": trainer.step, "seconds": round(spent), "log": log}
+        trainer.checkpoint(record).save(out)
+    ranks.wait()
     return Checkpoint.load(out)
+
+
+def check_config(config: TrainConfig) -> None:
+    """Refuse names that nobody knows and numbers that mean nothing.
+
+    Raises:
+        TrainError: names the setting, its value and what it may be.
+    """
+    names: dict[str, Collection[str]] = {
+        "loss": GRADE_HEADS,
+        "choose_by": CRITERIA,
+        "shuffle": SHUFFLES,
+        "text": TEXT_SIZES,
+    }
+    for name, known in names.items():
+        if getattr(config, name) not in known:
+            raise TrainError(f"{name} '{getattr(config, name)}': there is no such; take {', '.join(known)}")
+    shape = HCMRMConfig(**{**TEXT_SIZES[config.text], **config.model})
+    if shape.fusion not in FUSIONS:
+        raise TrainError(f"model.fusion '{shape.fusion}': there is no such; take {', '.join(FUSIONS)}")
+    try:
+        GradeTree.of(shape.grade_tree)
+    except ValueError as error:
+        raise TrainError(f"model.grade_tree: {error}") from error
+    positions = shape.text_tokens + 19  # a query of 16 tokens and three special ones
+    if positions > shape.max_positions:
+        raise TrainError(f"model.text_tokens {shape.text_tokens}: needs model.max_positions {positions}")
+    unknown = [stage for stage in config.stages if stage not in STAGES]
+    if unknown or not config.stages:
+        raise TrainError(f"stages {', '.join(unknown) or '(none)'}: take some of {', '.join(STAGES)}")
+    if not 0.001 <= config.temperature <= 0.5:
+        raise TrainError(f"temperature {config.temperature}: must lie in [0.001, 0.5]")
+    if config.labels < 0:
+        raise TrainError(f"labels {config.labels}: must be a number of pairs, or 0 for all")
+    if not 0.0 <= config.label_noise <= 1.0:
+        raise TrainError(f"label_noise {config.label_noise}: must be a share in [0, 1]")
+    if config.shuffle_weight and config.loss == "ranknet":
+        raise TrainError("shuffle_weight: the loss 'ranknet' knows no negative pairs; take another loss")
+
+
+def used_labels(labels: Labels, config: TrainConfig) -> Labels:
+    """The training labels that a training uses, with the mistakes that it is told to make in them.
+
+    Raises:
+        TrainError: labels cannot be wrong, since they are all equal.
+    """
+    if config.labels:
+        labels = whole_queries(labels, config.labels, np.random.default_rng((config.seed, 97)))
+    if config.label_noise:
+        rng = np.random.default_rng((config.seed, 98))
+        try:
+            grade = noisy_grades(labels.grade, config.label_noise, rng)
+        except ValueError as error:
+            raise TrainError(f"label_noise {config.label_noise}: {error}") from error
+        labels = replace(labels, grade=grade)
+    return labels
 
 
 def _validation_subset(labels: Labels, config: TrainConfig) -> Labels:
@@ -216,3 +336,39 @@ def _validation_subset(labels: Labels, config: TrainConfig) -> Labels:
     per_query = len(labels) / len(queries)
     kept = np.isin(labels.query, queries[: max(1, round(config.validation_pairs / per_query))])
     return Labels(labels.query[kept], labels.ad[kept], labels.grade[kept], labels.split[kept])
+
+
+def main() -> None:
+    """`accelerate launch -m relevance.hcmrm.train --corpus FOLDER --out FOLDER [--settings FILE.json]`.
+
+    The settings file holds fields of TrainConfig. Batch sizes are of all processes together.
+    """
+    from accelerate import Accelerator
+
+    parser = argparse.ArgumentParser(
+        prog="relevance.hcmrm.train", description="Train HCMRM on a corpus folder."
+    )
+    parser.add_argument("--corpus", type=Path, required=True, help="a corpus folder (relbid train --export)")
+    parser.add_argument("--out", type=Path, required=True, help="where the checkpoint goes")
+    parser.add_argument("--settings", type=Path, help="fields of TrainConfig, as a JSON object")
+    arguments = parser.parse_args()
+    accelerator = Accelerator()
+    ranks = Ranks(accelerator)
+
+    def report(at: TrainProgress) -> None:
+        if at.step % max(1, at.steps // 20) == 0 or at.step == at.steps:
+            print(f"{at.stage} {at.step}/{at.steps}: loss {at.loss:.6f}", file=sys.stderr, flush=True)
+
+    try:
+        given = (
+            {} if arguments.settings is None else json.loads(arguments.settings.read_text(encoding="utf-8"))
+        )
+        config = replace(TrainConfig(), **given)
+        data = LabelledCorpus.load(arguments.corpus)
+        train(data, arguments.out, config, device=str(accelerator.device), progress=report, ranks=ranks)
+    except (ValueError, TypeError, OSError) as error:
+        parser.exit(2, f"relevance.hcmrm.train: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

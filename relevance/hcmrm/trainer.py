@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,39 +14,74 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from relevance.corpus import LabelledCorpus, Labels
+from relevance.corpus import FrameArray, LabelledCorpus, Labels
 
 from .checkpoint import Checkpoint
 from .config import HCMRMConfig
-from .losses import GRADE_HEADS, bag_of_words_loss
+from .losses import bag_of_words_loss, clamp_temperature, shuffled_loss
 from .model import HCMRM
-from .pretraining import Pretraining, TrainingTexts, autocast, class_tokens, to_device
-from .text import SPECIAL_TOKENS
+from .pretraining import Pretraining, TrainingTexts, autocast, to_device
+from .ranks import Ranks
+from .tree import FOUR_GRADES, GradeTree
 
 if TYPE_CHECKING:
     from .train import TrainConfig
 
 IntArray = NDArray[np.int64]
 
-WORDS, ALIGN, FINETUNE = "words", "align", "finetune"
+STAGES = WORDS, ALIGN, FINETUNE = "words", "align", "finetune"
+TEXT_SIZES: Mapping[str, Mapping[str, int]] = {
+    "tfidf": {},
+    "characters": {},
+    "jieba": {},
+    "raw": {"text_tokens": 96, "max_positions": 128},
+}
+"""Ways to read an ad's text, `relevance.keywords.EXTRACTORS`, and the sizes that they need."""
 
 
 class Trainer:
     """Model, optimiser and moving average, and the stages as one stream of steps."""
 
-    def __init__(self, data: LabelledCorpus, labels: Labels, config: TrainConfig, device: str) -> None:
-        self.config, self.device = config, torch.device(device)
-        self.frames = data.corpus.frames
+    def __init__(
+        self,
+        data: LabelledCorpus,
+        pool: Labels,
+        labels: Labels,
+        config: TrainConfig,
+        device: str,
+        ranks: Ranks | None = None,
+    ) -> None:
+        """`pool`: all training pairs, whose texts may be read; `labels`: those whose grades are used."""
+        self.config, self.device, self.ranks = config, torch.device(device), ranks or Ranks()
+        tree = GradeTree.for_grades(np.unique(pool.grade).tolist())
+        known = {} if tree == FOUR_GRADES else {"grade_tree": tree.branches}
+        start = Checkpoint.load(Path(config.init)) if config.init else None
+        sizes = {**(_sizes_of(start.model) if start else TEXT_SIZES[config.text]), **known, **config.model}
+        shape = HCMRMConfig(**sizes)
+        # Of more frames than the model looks at, the first.
+        self.frames = data.corpus.frames[:, : shape.n_frames]
         self.groups = PairsByAd(labels)
         self.texts = TrainingTexts.build(
-            data.corpus, self.groups.ads, np.unique(labels.query), config.vocab_size
+            data.corpus,
+            data.pretraining_ads(),
+            np.unique(pool.query),
+            config.vocab_size,
+            extractor=config.text,
+            text_tokens=shape.text_tokens,
+            known=start,
         )
 
         torch.manual_seed(config.seed)
-        sizes = {"vocab_size": len(self.texts.tokenizer), **config.model}
-        self.model = _new_model(sizes, grade_head=config.loss, match_head=config.itm_weight > 0.0)
+        sizes = {"vocab_size": len(self.texts.tokenizer), **sizes}
+        albef = config.itm_weight > 0.0 or config.learn_temperature
+        self.model = _new_model(sizes, grade_head=config.loss, match_head=albef)
+        if self.model.temperature is not None:
+            nn.init.constant_(self.model.temperature, config.temperature)
+        if start is not None:
+            _check_fit(start, self.texts, self.frames, config.init)
+            _start_from(self.model, start.model, config.init)
         self.model.to(self.device)  # type: ignore[arg-type]
-        self.pretraining = Pretraining(self.model, self.texts, self.frames, config)
+        self.pretraining = Pretraining(self.model, self.texts, self.frames, config, self.ranks)
         self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self.stage, self.step = WORDS, 0
         self.optimizer = self._optimizer(config.word_rate)
@@ -59,8 +96,8 @@ class Trainer:
         )
         reached = [stage for stage, *_ in plan].index(self.stage)
         for number, (stage, steps, rate, loss_of) in enumerate(plan):
-            if number < reached:
-                continue  # done before the stop
+            if number < reached or stage not in c.stages:
+                continue  # done before the stop, or not asked for
             if self.stage != stage:
                 self.stage, self.step = stage, 0
                 self.optimizer = self._optimizer(rate)
@@ -73,11 +110,14 @@ class Trainer:
                 self.optimizer.zero_grad(set_to_none=True)
                 loss = loss_of(rng)
                 loss.backward()
+                self.ranks.sum_gradients(self._parameters())
                 torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
                 self.optimizer.step()
+                if c.learn_temperature and self.model.temperature is not None:
+                    clamp_temperature(self.model.temperature)
                 self.step += 1
                 self._update_average()
-                yield stage, self.step, steps, float(loss.detach())
+                yield stage, self.step, steps, float(self.ranks.summed(loss))
 
     def checkpoint(self, training: dict[str, Any]) -> Checkpoint:
         """The moving average as a model of its own, with what it needs to read texts."""
@@ -107,7 +147,9 @@ class Trainer:
     def _word_loss(self, rng: np.random.Generator) -> Tensor:
         labels = self.groups.labels
         pair = rng.integers(0, len(labels), self.config.word_batch)
-        return self._topic_loss(labels.query[pair], labels.ad[pair], labels.grade[pair])
+        pair = pair[self.ranks.mine(len(pair))]
+        share = self.ranks.share(len(pair))
+        return share * self._topic_loss(labels.query[pair], labels.ad[pair], labels.grade[pair])
 
     def _topic_loss(self, query: IntArray, ad: IntArray, grade: IntArray) -> Tensor:
         query_ids, keyword_ids = self.texts.tables.query[query], self.texts.tables.keywords[ad]
@@ -120,12 +162,12 @@ class Trainer:
 
     def _grade_loss(self, rng: np.random.Generator) -> Tensor:
         c = self.config
-        ads = np.sort(rng.choice(self.groups.ads, c.ads_per_step, replace=False))
+        n_ads = min(c.ads_per_step, len(self.groups.ads))  # few labels may name fewer
+        ads = np.sort(rng.choice(self.groups.ads, n_ads, replace=False))
         early = self.step < c.positive_first * c.finetune_steps
         row, pair = self.groups.draw(ads, c.pairs_per_ad, np.array(c.first_mix if early else c.mix), rng)
         query, grade = self.groups.labels.query[pair], self.groups.labels.grade[pair]
 
-        frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads])).to(self.device)
         hidden_frames = rng.random(len(ads)) < c.frame_dropout
         hidden_words = (rng.random(len(pair)) < c.keyword_dropout) & ~hidden_frames[row]
         if not self.model.config.use_frames:
@@ -133,15 +175,25 @@ class Trainer:
         if not self.model.config.use_keywords:
             hidden_words[:] = True
             hidden_frames[:] = False
+        own = self.ranks.mine(len(ads))
+        ads, hidden_frames = ads[own], hidden_frames[own]
+        kept = (row >= own.start) & (row < own.stop)
+        query, grade, hidden_words, row = query[kept], grade[kept], hidden_words[kept], row[kept] - own.start
+        share = self.ranks.share(len(row))
+        frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads])).to(self.device)
         markers = self.model.config.match_markers
         text = self.texts.tables.pairs(query, ads[row], markers=markers, without_keywords=hidden_words)
         with autocast(self.device, c.bf16):
             visual = self.model.visual_tokens(frames, torch.from_numpy(hidden_frames).to(self.device))
             rows = torch.from_numpy(row).to(self.device)
             logits = self.model(to_device(text, self.device), visual, rows)
-        loss = GRADE_HEADS[c.loss].loss(logits, torch.from_numpy(grade).to(self.device))
+        loss = self.model.grades.loss(logits, torch.from_numpy(grade).to(self.device))
+        if c.shuffle_weight:
+            whole = ~hidden_words & ~hidden_frames[row] & (grade >= 2)
+            loss = loss + c.shuffle_weight * self._shuffled_loss(query[whole], row[whole], ads, visual, rng)
         if c.topic_weight:
             loss = loss + c.topic_weight * self._topic_loss(query, ads[row], grade)
+        loss = loss * share
         if c.word_weight and self.model.config.use_frames:
             bag = torch.zeros(len(ads), len(self.texts.tokenizer), device=self.device)
             strong = grade == 3
@@ -150,10 +202,27 @@ class Trainer:
                 (torch.from_numpy(row[strong]).to(self.device)[:, None].expand_as(tokens), tokens),
                 torch.ones(()),
             )
-            bag[:, : len(SPECIAL_TOKENS)] = 0.0
-            classes = class_tokens(self.model, visual, frames.shape[1]).mean(dim=1)
-            loss = loss + c.word_weight * bag_of_words_loss(self.model.keyword_head(classes), bag)
+            bag[:, self.texts.tokenizer.all_special_ids] = 0.0
+            named = self.ranks.share(int((bag.sum(dim=1) > 0).sum()))
+            loss = loss + c.word_weight * named * bag_of_words_loss(self.model.seen_words(visual), bag)
         return loss
+
+    def _shuffled_loss(
+        self, query: IntArray, row: IntArray, ads: IntArray, visual: Tensor, rng: np.random.Generator
+    ) -> Tensor:
+        """Modality shuffling of P positive pairs: `row` is the place of each one's ad among the step's `ads`.
+
+        The other ad is one of the step that shares no informative keyword with the pair's own.
+        """
+        bag = self.texts.bags[ads]
+        other, kept = _draw_others(((bag @ bag.T) > 0).numpy(), row, rng)
+        swap_text = rng.random(len(row)) < {"frames": 0.0, "text": 1.0, "both": 0.5}[self.config.shuffle]
+        told, shown = np.where(swap_text, other, row)[kept], np.where(swap_text, row, other)[kept]
+        markers = self.model.config.match_markers
+        text = self.texts.tables.pairs(query[kept], ads[told], markers=markers)
+        with autocast(self.device, self.config.bf16):
+            logits = self.model(to_device(text, self.device), visual, torch.from_numpy(shown).to(self.device))
+        return shuffled_loss(logits, self.model.grades)
 
     def _parameters(self) -> list[nn.Parameter]:
         return [*self.model.parameters(), *self.pretraining.pqvm_head.parameters()]
@@ -187,6 +256,59 @@ def _new_model(sizes: Mapping[str, Any], **heads: Any) -> HCMRM:
     return model
 
 
+NEW_HEADS = ("grade_head.", "match_head.", "temperature", "ad_projection.")
+"""Parts of a model that start anew where the checkpoint has none or others."""
+
+
+class InitError(ValueError):
+    """The weights to start from do not fit the training; the message says which and what to do."""
+
+
+def _sizes_of(model: HCMRM) -> dict[str, Any]:
+    """All sizes and switches of a model but for its heads."""
+    names = inspect.signature(HCMRMConfig.__init__).parameters.keys() - {"self", "kwargs"}
+    return {name: getattr(model.config, name) for name in sorted(names - {"grade_head", "match_head"})}
+
+
+def _check_fit(start: Checkpoint, texts: TrainingTexts, frames: FrameArray, folder: str) -> None:
+    """Whether a checkpoint can read the corpus at all.
+
+    Raises:
+        InitError: its frames are of another shape, or its vocabulary is of another language.
+    """
+    shape, edge = start.model.config, frames.shape[2]
+    if shape.use_frames and frames.shape[1] and edge != shape.image_size:
+        raise InitError(f"{folder}: reads frames of {shape.image_size} pixels, the corpus has {edge}")
+    tokens = texts.tables.keywords[texts.ads]
+    unknown = (tokens == texts.tokenizer.unk_token_id).sum() / max(1, (tokens != 0).sum())
+    if unknown > 0.5:
+        raise InitError(
+            f"{folder}: its vocabulary does not know {unknown:.0%} of the tokens of this corpus; "
+            "start from a checkpoint of such texts, or without --init"
+        )
+
+
+def _start_from(model: HCMRM, start: HCMRM, folder: str) -> None:
+    """Copy the weights of `start`; NEW_HEADS that are missing there or of another kind stay as they are.
+
+    Raises:
+        InitError: a tensor has no counterpart of its shape.
+    """
+    kind = ("grade_head", "grade_tree", "fusion")
+    alike = all(getattr(model.config, name) == getattr(start.config, name) for name in kind)
+    own, given = model.state_dict(), start.state_dict()
+    for name in sorted(own.keys() | given.keys()):
+        there, here = (tuple(x[name].shape) if name in x else "missing" for x in (given, own))
+        new = name.startswith(NEW_HEADS)
+        if there == here and (alike or not name.startswith("grade_head.")):
+            own[name].copy_(given[name])
+        elif not new:
+            raise InitError(
+                f"{folder}: '{name}' is {there} in the checkpoint and {here} in this training; leave its "
+                "sizes as they are, or start from another checkpoint"
+            )
+
+
 class PairsByAd:
     """Labelled pairs sorted by ad, to draw several pairs of one ad with a wanted mix of grades."""
 
@@ -210,6 +332,21 @@ class PairsByAd:
             rows.append(np.full(len(chosen), row))
             pairs.append(chosen)
         return np.concatenate(rows), np.concatenate(pairs)
+
+
+def _draw_others(
+    alike: NDArray[np.bool_], row: IntArray, rng: np.random.Generator
+) -> tuple[IntArray, NDArray[np.bool_]]:
+    """For each of P pairs another ad of the step: its place [P], and whether there is one at all.
+
+    Args:
+        alike: bool [A, A], ads that are about the same and do not stand for another.
+        row: [P], the place of each pair's own ad.
+    """
+    allowed = ~alike[row]
+    allowed[np.arange(len(row)), row] = False
+    place = np.where(allowed, rng.random(allowed.shape), -1.0).argmax(axis=1)
+    return place, np.greater(allowed.sum(axis=1), 0)
 
 
 def _schedule(step: int, steps: int, warm_up: int) -> float:

@@ -24,6 +24,7 @@ from PIL import Image
 from relevance.corpus import SPLITS, Corpus, CorpusError, FrameArray, LabelledCorpus, Labels
 from scenarios.corpora.key_frames import Choice, FrameError, picture_frames, video_frames
 from scenarios.errors import did_you_mean
+from scenarios.parquet import write_parquet
 from scenarios.tables import Table
 
 Progress = Callable[[str, int, int], None]
@@ -101,7 +102,7 @@ def write_tables(
         if jsonl:
             table.write_ndjson(folder / f"{name}.jsonl")
         else:
-            table.write_parquet(folder / f"{name}.parquet")
+            write_parquet(table, folder / f"{name}.parquet")
 
 
 def labelled(

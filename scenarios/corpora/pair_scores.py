@@ -20,9 +20,11 @@ import polars as pl
 
 from relevance.corpus import LabelledCorpus
 from scenarios.cache import checkpoint_hash
-from scenarios.errors import StoreError, UserError
+from scenarios.errors import StoreError, UserError, listed, quoted
 from scenarios.market import Progress
-from scenarios.store import flush_to_disk
+from scenarios.parquet import ParquetError, parquet_batches, parquet_columns, unwritten, write_parquet
+from scenarios.store import alone, flush_to_disk, reason_of
+from scenarios.tables import text_lines
 from simulator.arrays import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -77,22 +79,36 @@ def score_pairs_table(
     }
     parts = out.with_name(f"{out.name}.parts")
     try:
-        _open_parts(parts, identity)
-        rows = _indexed(pairs, ids, parts / "pairs.bin", progress)
-        n = len(rows)
-        for number, start in enumerate(range(0, n, chunk)):
-            part = parts / f"{number:06d}.parquet"
-            if not part.is_file():
-                query, ad = rows[start : start + chunk].T
-                table = _scored(scorer, query, ad, ids)
-                _write_whole(table, part)
-            if progress is not None:
-                progress("scoring pairs", min(start + chunk, n), n)
-        _join(parts, out)
+        with alone(out):
+            n = _score_parts(scorer, pairs, out, parts, ids, identity, chunk, progress)
     except OSError as error:
-        raise StoreError(
-            f"{out}: cannot be written ({error.strerror or error}); choose another --out"
-        ) from error
+        raise StoreError(f"{out}: cannot be written ({reason_of(error)}); choose another --out") from error
+    return n
+
+
+def _score_parts(
+    scorer: HcmrmScorer,
+    pairs: Path,
+    out: Path,
+    parts: Path,
+    ids: tuple[Sequence[str], Sequence[str]],
+    identity: dict[str, Any],
+    chunk: int,
+    progress: Progress | None,
+) -> int:
+    """Score what is missing, part by part, and join the parts."""
+    _open_parts(parts, identity)
+    rows = _indexed(pairs, ids, parts / "pairs.bin", progress)
+    n = len(rows)
+    for number, start in enumerate(range(0, n, chunk)):
+        part = parts / f"{number:06d}.parquet"
+        if not part.is_file():
+            query, ad = rows[start : start + chunk].T
+            table = _scored(scorer, query, ad, ids)
+            _write_whole(table, part)
+        if progress is not None:
+            progress("scoring pairs", min(start + chunk, n), n)
+    _join(parts, out)
     shutil.rmtree(parts)
     return n
 
@@ -151,7 +167,7 @@ def _indexed(pairs: Path, ids: Sequence[Sequence[str]], path: Path, progress: Pr
         unfinished = path.with_suffix(".tmp")
         done = 0
         with unfinished.open("wb") as file:
-            for rows in _batches(pairs):
+            for rows in read_pairs(pairs):
                 found = np.empty((len(rows), 2), dtype=np.int64)
                 for side, (column, place) in enumerate(zip(COLUMNS, places, strict=True)):
                     for i, row in enumerate(rows):
@@ -174,33 +190,36 @@ def _indexed(pairs: Path, ids: Sequence[Sequence[str]], path: Path, progress: Pr
     return numbers
 
 
-def _batches(pairs: Path, size: int = 65536) -> Iterator[list[tuple[str, str]]]:
-    """Rows of a table of pairs, as texts, so many at a time."""
+def read_pairs(pairs: Path, size: int = 65536) -> Iterator[list[tuple[str, str]]]:
+    """Rows of a table of pairs, as texts, so many at a time.
+
+    Raises:
+        UserError: the file cannot be read; names the row where one is to blame.
+    """
     if pairs.suffix == ".parquet":
         try:
-            table = pl.scan_parquet(pairs)
-            names = table.collect_schema().names()
-            _check_columns(pairs, names)
-            wanted = table.select(pl.col(name).cast(pl.String) for name in COLUMNS)
-            start = 0
-            while rows := wanted.slice(start, size).collect(engine="in-memory").rows():
+            _check_columns(pairs, parquet_columns(pairs))
+            for table in parquet_batches(pairs, COLUMNS, size):
+                rows = table.select(pl.col(name).cast(pl.String) for name in COLUMNS).rows()
                 yield [(str(query), str(ad)) for query, ad in rows]
-                start += size
-        except pl.exceptions.PolarsError as error:
-            reason = str(error).splitlines()[0]
+        except (ParquetError, pl.exceptions.PolarsError, OSError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"{pairs}: cannot be read ({reason})") from error
         return
-    with pairs.open(encoding="utf-8", newline="") as file:
-        rows_read = _json_rows(pairs, file) if pairs.suffix == ".jsonl" else _csv_rows(pairs, file)
-        while batch := list(itertools.islice(rows_read, size)):
-            yield batch
+    lines = text_lines(pairs)
+    rows_read = _json_rows(pairs, lines) if pairs.suffix == ".jsonl" else _csv_rows(pairs, lines)
+    while batch := list(itertools.islice(rows_read, size)):
+        yield batch
 
 
 def _csv_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
     reader = csv.DictReader(lines)
-    _check_columns(pairs, reader.fieldnames or ())
-    for row in reader:
-        yield row["query_id"] or "", row["ad_id"] or ""
+    try:
+        _check_columns(pairs, reader.fieldnames or ())
+        for row in reader:
+            yield row["query_id"] or "", row["ad_id"] or ""
+    except csv.Error as error:
+        raise UserError(f"{pairs}, line {reader.line_num}: cannot be read ({error})") from error
 
 
 def _json_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
@@ -208,7 +227,7 @@ def _json_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
         try:
             row = json.loads(line)
             yield str(row["query_id"]), str(row["ad_id"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{pairs}, row {number}: needs an object with query_id and ad_id ({error})"
             ) from error
@@ -217,13 +236,13 @@ def _json_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
 def _check_columns(pairs: Path, names: Sequence[str]) -> None:
     missing = [name for name in COLUMNS if name not in names]
     if missing:
-        raise UserError(f"{pairs}: has no column '{missing[0]}'; it has {', '.join(names)}")
+        raise UserError(f"{pairs}: has no column '{missing[0]}'; it has {listed(map(quoted, names))}")
 
 
 def _write_whole(table: pl.DataFrame, path: Path) -> None:
     """Write a part under another name first; it counts once it has its own."""
     unfinished = path.with_suffix(".tmp")
-    table.write_parquet(unfinished)
+    write_parquet(table, unfinished)
     flush_to_disk(unfinished)
     unfinished.replace(path)
 
@@ -231,7 +250,10 @@ def _write_whole(table: pl.DataFrame, path: Path) -> None:
 def _join(parts: Path, out: Path) -> None:
     """All parts as one file."""
     unfinished = parts / "all.tmp"
-    pl.scan_parquet(sorted(parts.glob("*.parquet"))).sink_parquet(unfinished)
+    try:
+        pl.scan_parquet(sorted(parts.glob("*.parquet"))).sink_parquet(unfinished)
+    except pl.exceptions.PolarsError as error:
+        raise unwritten(unfinished, error) from error
     flush_to_disk(unfinished)
     unfinished.replace(out)
 

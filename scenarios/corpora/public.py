@@ -16,10 +16,12 @@ from scenarios.corpora.labelled import hash_share, labelled, plain
 from scenarios.tables import Table
 
 ESCI_GRADE: Mapping[str, int] = {"E": 3, "S": 2, "C": 1, "I": 0}
-"""Exact and Substitute are the positive branch, Complement and Irrelevant the negative one."""
+"""Exact and Substitute are the positive branch, Complement and Irrelevant the negative one: the paper's tree
+of grades, `relevance.hcmrm.tree.FOUR_GRADES`."""
 WANDS_GRADE: Mapping[str, int] = {"Exact": 3, "Partial": 2, "Irrelevant": 0}
 """A partial match is the product without some attribute that was asked for, which is grade 2 here. No label
-means grade 1, so that the negative branch of the tree has one leaf."""
+means grade 1, so that the negative branch of the tree has one leaf: a model that is trained on it has two
+logits, P(positive) and P(3 | positive)."""
 ESCI_FILES = ("shopping_queries_dataset_examples.parquet", "shopping_queries_dataset_products.parquet")
 WANDS_FILES = ("query.csv", "product.csv", "label.csv")
 

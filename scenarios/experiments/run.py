@@ -7,6 +7,7 @@ that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -18,13 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from scenarios.errors import ScenarioError, did_you_mean
 from scenarios.experiments import statistics
-from scenarios.experiments.designs import TOTALS, budget_split, full, metric_names, query_split
-from scenarios.experiments.schema import Plan, dump_experiment
-from scenarios.experiments.summary import SPLITS, interference, summarise
-from scenarios.load import dump_scenario
+from scenarios.experiments.designs import budget_split, full, query_split
+from scenarios.experiments.schema import SPLITS, Plan, check_metrics, dump_experiment
+from scenarios.experiments.summary import interference, summarise
+from scenarios.load import Source, dump_scenario
 from scenarios.market import Prepared, Progress, Relevance, check_scorers, market_of
+from scenarios.parquet import write_parquet
 from scenarios.replicates import (
     decides,
     digest_of,
@@ -37,7 +38,7 @@ from scenarios.replicates import (
     replicate_key,
     replicates_folder,
 )
-from scenarios.store import whole_folder, write_whole_file
+from scenarios.store import alone, whole_folder, write_whole_file
 from simulator.market import Market
 
 OTHER_LUCK = 1_000_003
@@ -77,8 +78,14 @@ def run_experiment(
 
     Raises:
         ScenarioError: it asks for a metric that there is not.
-        CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
+        CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`; or another
+            command is running this experiment in `cache`.
     """
+    with contextlib.nullcontext() if cache is None else alone(experiment_folder(cache, plan)):
+        return _run(plan, cache, progress)
+
+
+def _run(plan: Plan, cache: Path | None, progress: Progress | None) -> ExperimentResult:
     check_experiment(plan)
     prepared = prepare_for(plan.scenario, plan.arms.values(), cache=cache, progress=progress)
     found = relevances_for(prepared, plan.arms.values(), cache=cache, progress=progress)
@@ -122,20 +129,7 @@ def check_experiment(plan: Plan) -> None:
     Raises:
         ScenarioError, CheckpointError, PluginError: see `run_experiment`.
     """
-    known = metric_names()
-    until = plan.experiment.until
-    split = any(design in SPLITS for design in plan.experiment.designs)
-    for metric in (*plan.experiment.metrics, *([until.metric] if until else ())):
-        if metric not in known:
-            raise ScenarioError(
-                f"{plan.experiment.name}, metrics: unknown metric '{metric}'"
-                f"{did_you_mean(metric, known)} (there are {', '.join(known)})"
-            )
-        if split and metric in TOTALS:
-            raise ScenarioError(
-                f"{plan.experiment.name}, metrics: '{metric}' is a total, and the arms of a split differ in "
-                "size; take one per thousand queries (_rpm)"
-            )
+    check_metrics(plan.experiment, Source(plan.experiment.name, {}))
     for scenario in plan.arms.values():
         check_scorers(scenario, [scenario.scorer])
 
@@ -192,6 +186,16 @@ class _Jobs:
         return market_of(self._prepared, self._relevances[arm], scenario)
 
 
+def experiment_folder(root: Path, plan: Plan) -> Path:
+    """Where the result of an experiment belongs: its name and a hash of all that it asks for."""
+    digest = hashlib.blake2b("".join(_texts(plan).values()).encode(), digest_size=4).hexdigest()
+    return root / f"{plan.experiment.name}-{digest}"
+
+
+def _texts(plan: Plan) -> dict[str, str]:
+    return {"experiment.yaml": dump_experiment(plan), "scenario.yaml": dump_scenario(plan.scenario)}
+
+
 def write_experiment(root: Path, result: ExperimentResult) -> Path:
     """Write a result folder and return it. An earlier result of the same experiment is replaced.
 
@@ -199,9 +203,7 @@ def write_experiment(root: Path, result: ExperimentResult) -> Path:
         StoreError: the folder cannot be written; nothing half-written stays behind.
     """
     plan = result.plan
-    texts = {"experiment.yaml": dump_experiment(plan), "scenario.yaml": dump_scenario(plan.scenario)}
-    digest = hashlib.blake2b("".join(texts.values()).encode(), digest_size=4).hexdigest()
-    folder = root / f"{plan.experiment.name}-{digest}"
+    folder, texts = experiment_folder(root, plan), _texts(plan)
     texts["summary.json"] = json.dumps(
         {
             "name": plan.experiment.name,
@@ -215,7 +217,7 @@ def write_experiment(root: Path, result: ExperimentResult) -> Path:
     with whole_folder(folder) as part:
         for name, text in texts.items():
             (part / name).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
-        result.replicates.write_parquet(part / "replicates.parquet")
+        write_parquet(result.replicates, part / "replicates.parquet")
     return folder
 
 

@@ -30,9 +30,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from scenarios.errors import ScenarioError, did_you_mean
+from scenarios.errors import ScenarioError, did_you_mean, listed, quoted
+from scenarios.experiments.designs import TOTALS, metric_names
 from scenarios.load import FileKind, Source, dump_model, load_scenario, read_file, setting
-from scenarios.overlay import MOST_SEEDS, Fields, flat, scenario_file, seeds_of, set_over
+from scenarios.overlay import MOST_SEEDS, Fields, base_scenario, flat, scenario_file, seeds_of, set_over
 from scenarios.schema import Scenario, Settings
 
 Design = Literal["common", "independent", "query_split", "budget_split"]
@@ -41,6 +42,8 @@ independent: the same, but each arm with its own luck.
 query_split: one market; each query falls to an arm by a keyed coin.
 budget_split: each query falls to an arm likewise, and each arm is a market with its part of every budget."""
 
+SPLITS = ("query_split", "budget_split")
+"""Designs whose arms have a part of the queries each."""
 SHARED = ("schema", "name", "seed", "world", "split", "retrieval", "traffic", "compare", "sweep")
 """Blocks of a scenario that all arms share."""
 SPLIT_FIELDS = ("scorer", "hcmrm", "fusion")
@@ -113,7 +116,7 @@ class Experiment(Settings):
         if self.baseline not in self.arms:
             hint = did_you_mean(self.baseline, self.arms)
             raise _at(
-                "baseline", f"no arm is called '{self.baseline}'{hint} (there are {', '.join(self.arms)})"
+                "baseline", f"no arm is called {quoted(self.baseline)}{hint} (there are {listed(self.arms)})"
             )
         if self.until is not None and not isinstance(self.seeds, int):
             raise _at("seeds", "needs a number, not a list, since 'until' adds more of them")
@@ -172,11 +175,12 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = (), *, seeds: i
     experiment, source = read_file(path, EXPERIMENT)
     if seeds is not None:
         experiment = _with_seeds(experiment, seeds)
+    check_metrics(experiment, source)
     file = scenario_file(Path(path), experiment.scenario, source, "the experiment's folder")
     common = flat(experiment.common)
     # What an experiment does not run must not stand in its way.
     own = ["sweep=null", "compare=[]"]
-    set_over(load_scenario(file, own), common, source, "common")
+    set_over(base_scenario(file, own, source), common, source, "common")
     texts = [setting(field, value) for field, (_, value) in common.items()]
     scenario = load_scenario(file, [*own, *texts, *overrides])
     arms: dict[str, Scenario] = {}
@@ -185,6 +189,33 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = (), *, seeds: i
         _check_arm(name, fields, experiment, source)
         arms[name] = set_over(scenario, fields, source, "arms", name)
     return Plan(experiment, scenario, arms)
+
+
+def check_metrics(experiment: Experiment, source: Source) -> None:
+    """Refuse metrics that there are not, and those that the designs cannot compare.
+
+    Raises:
+        ScenarioError: names the first one.
+    """
+    known = metric_names()
+    until = experiment.until
+    split = any(design in SPLITS for design in experiment.designs)
+    named: dict[tuple[str | int, ...], str] = {
+        ("metrics", place): metric for place, metric in enumerate(experiment.metrics)
+    }
+    if until is not None:
+        named["until", "metric"] = until.metric
+    for path, metric in named.items():
+        if metric not in known:
+            raise ScenarioError(
+                f"{source.at(*path)}: unknown metric {quoted(metric)}{did_you_mean(metric, known)} "
+                f"(there are {', '.join(known)})"
+            )
+        if split and metric in TOTALS:
+            raise ScenarioError(
+                f"{source.at(*path)}: '{metric}' is a total, and the arms of a split differ in size; "
+                "take one per thousand queries (_rpm)"
+            )
 
 
 def dump_experiment(plan: Plan, scenario: str = "scenario.yaml") -> str:

@@ -11,6 +11,7 @@ import polars as pl
 
 from scenarios.errors import StoreError
 from scenarios.experiments.schema import Plan, load_experiment
+from scenarios.parquet import ParquetError, read_parquet
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ class StoredExperiment:
             StoreError: they cannot be read.
         """
         try:
-            return pl.read_parquet(self.folder / "replicates.parquet")
-        except (OSError, pl.exceptions.PolarsError) as error:
+            return read_parquet(self.folder / "replicates.parquet")
+        except (OSError, ParquetError) as error:
             raise StoreError(
                 f"{self.folder}/replicates.parquet: cannot be read ({error}); run the experiment again"
             ) from None

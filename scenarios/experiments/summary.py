@@ -9,10 +9,8 @@ import numpy as np
 import polars as pl
 
 from scenarios.experiments import statistics
-from scenarios.experiments.schema import Plan
+from scenarios.experiments.schema import SPLITS, Plan
 from simulator.arrays import FloatArray
-
-SPLITS = ("query_split", "budget_split")
 
 
 def summarise(plan: Plan, replicates: pl.DataFrame, pilot: int | None = None) -> pl.DataFrame:

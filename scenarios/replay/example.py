@@ -11,6 +11,7 @@ import polars as pl
 from relevance.lexical import Bm25Scorer
 from relevance.oracle import GRADE_GAIN
 from scenarios.errors import StoreError
+from scenarios.parquet import write_parquet
 from simulator import random
 from simulator.arrays import FloatArray
 from simulator.bidders import BidderModel
@@ -149,7 +150,7 @@ def write_example(path: Path, *, n_rows: int = 1000, seed: int = 1) -> int:
         if path.suffix.lower() in LINES:
             table.write_ndjson(part)
         else:
-            table.write_parquet(part)
+            write_parquet(table, part)
         part.replace(path)
     except OSError as error:
         reason = error.strerror or error

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
-from scenarios.errors import TableError, did_you_mean
+from scenarios.errors import TableError, did_you_mean, shown
+from scenarios.parquet import ParquetError, parquet_columns, read_parquet
 from scenarios.replay.schema import RELEVANCE_COLUMN, WANTED, Column, is_relevance
 
 LINES, PARQUET = (".jsonl", ".ndjson"), (".parquet", ".pq")
@@ -39,8 +40,8 @@ def read_file(path: Path, columns: Mapping[str, Column]) -> tuple[pl.DataFrame, 
             return frame, frame.columns
         names = _parquet_schema(path)
         ours = [name for name in names if name in columns or is_relevance(name)]
-        return pl.read_parquet(path, columns=ours, hive_partitioning=False), names
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        return read_parquet(path, ours), names
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ParquetError, OSError) as error:
         if lines and (found := first_bad_line(path, columns)):
             raise TableError(f"{path}{found}") from None
         raise _unreadable(path, error) from None
@@ -57,7 +58,7 @@ def is_lines(path: Path) -> bool:
     except OSError:
         siblings = (file.name for file in path.parent.glob("*") if file.suffix in (*LINES, *PARQUET))
         remedy = did_you_mean(path.name, siblings) or "; relbid replay --example FILE writes one to look at"
-        raise TableError(f"{path}: no such file{remedy}") from None
+        raise TableError(f"{shown(path)}: no such file{remedy}") from None
     if path.is_dir():
         raise TableError(f"{path}: is a folder; name one Parquet or JSON-lines file")
     check_kind(path)
@@ -117,8 +118,8 @@ def joined(path: Path, texts: Sequence[str]) -> str:
 
 def _parquet_schema(path: Path) -> list[str]:
     try:
-        return list(pl.read_parquet_schema(path))
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        return parquet_columns(path)
+    except (ParquetError, OSError) as error:
         raise _unreadable(path, error) from None
 
 

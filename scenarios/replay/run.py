@@ -19,6 +19,7 @@ from scenarios.errors import ScenarioError, TableError
 from scenarios.load import load_scenario
 from scenarios.market import Progress
 from scenarios.market_schema import TableMarket
+from scenarios.parquet import write_parquet
 from scenarios.replay.estimates import examination_by_pairs, examination_by_pctr
 from scenarios.replay.market import Auctions, relevance_by, table_market, to_arrays
 from scenarios.replay.pages import logged_figures, replayed_figures
@@ -229,7 +230,7 @@ def write_replay(root: Path, result: Replay, settings: dict[str, Any]) -> Path:
     folder = root / f"replay-{Path(result.source).stem}-{digest}"
     with whole_folder(folder) as part:
         (part / "replay.json").write_text(text, encoding="utf-8")
-        result.points.write_parquet(part / "replay.parquet")
+        write_parquet(result.points, part / "replay.parquet")
     return folder
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from scenarios.errors import ScenarioError, TableError
+from scenarios.errors import ScenarioError, TableError, shown
 from scenarios.market_schema import TableMarket
 from scenarios.replay.market import Auctions, table_market, to_arrays
 from scenarios.replay.table import read_auctions, read_budgets, scorers_of
 from scenarios.schema import Scenario
 from simulator.arrays import FloatArray
 from simulator.fusion import FusionRule
-from simulator.log import SimulationLog
+from simulator.log import Impressions
 from simulator.market import Market
 
 MEANINGLESS = ("world", "split", "traffic", "retrieval", "hcmrm", "pctr")
@@ -98,7 +98,7 @@ def known_metrics(metrics: Mapping[str, float], auctions: Auctions) -> dict[str,
     return {name: math.nan if name in NEED_GRADES else value for name, value in metrics.items()}
 
 
-def named_log(log: SimulationLog, auctions: Auctions) -> pl.DataFrame:
+def named_log(log: Impressions, auctions: Auctions) -> pl.DataFrame:
     """One row per shown ad, with the table's own ids; grade is null where it is not known."""
     shown = log.impressions()
     grade = np.full(log.ad.size, -1, dtype=np.int8)
@@ -140,5 +140,5 @@ def _digest(*paths: str | None) -> str:
                 with Path(path).open("rb") as file:
                     found.update(hashlib.file_digest(file, "blake2b").digest())
             except OSError as error:
-                raise TableError(f"{path}: cannot be read ({error.strerror})") from None
+                raise TableError(f"{shown(path)}: cannot be read ({error.strerror})") from None
     return found.hexdigest()

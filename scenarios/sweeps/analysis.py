@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata, spearmanr
 
+from scenarios.schema import Scenario
 from scenarios.sweeps.folder import SweepResult
 from simulator.arrays import FloatArray
 
@@ -73,3 +74,14 @@ def best_points(result: SweepResult, max_irrelevant: float, n: int = 10) -> pl.D
 def front(result: SweepResult) -> pl.DataFrame:
     """The points of the Pareto front, from the least of what is to be minimised."""
     return result.points.filter("pareto").sort(result.sweep.file.minimise, "point")
+
+
+def point_scenario(result: SweepResult, index: int, seed: int | None = None) -> Scenario:
+    """The exact scenario of a point.
+
+    Args:
+        seed: one of the sweep's, the first of them by default.
+    """
+    scenario = result.sweep.points[index].scenario
+    name = f"{result.sweep.name[:56]}-{index}"
+    return scenario.model_copy(update={"name": name, "seed": result.sweep.seeds[0] if seed is None else seed})

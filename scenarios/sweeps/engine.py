@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from scenarios.errors import StoreError
 from scenarios.load import dump_scenario
 from scenarios.market import Prepared, Progress, Relevance, check_scorers
 from scenarios.replicates import (
@@ -32,7 +33,7 @@ from scenarios.replicates import (
     replicates_folder,
 )
 from scenarios.schema import PREPARED, Scenario
-from scenarios.store import remove_stale, write_whole_file
+from scenarios.store import remove_stale, whole_path, write_whole_file
 from scenarios.sweeps import pool
 from scenarios.sweeps.folder import (
     Status,
@@ -61,7 +62,7 @@ def run_sweep(
     retry_failed: bool = False,
     progress: Progress | None = None,
     report: Report | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Path:
     """Run a sweep and return its folder.
 
@@ -74,6 +75,7 @@ def run_sweep(
         retry_failed: also run what failed before; otherwise failures stay as they are.
         progress: called for what is prepared before the points.
         report: called with the status as often as points finish.
+        clock: seconds from any start, for durations; one that nobody sets forward or back.
 
     Raises:
         StoreError: the folder cannot be written, or another command is at work in it.
@@ -120,7 +122,7 @@ class _Run:
         self._found: dict[tuple[int, int], Mapping[str, float]] = {}
         self._missing: list[Task] = []
         self._failed = self._reused = 0
-        self._started = clock()
+        self._started, self._since = time.time(), clock()
         self._began: float | None = None
         self.say("preparing")
 
@@ -150,7 +152,8 @@ class _Run:
                     missing.append(Task(key, point.index, scenario, bundle, path))
             if missing:
                 bundle.parent.mkdir(exist_ok=True)
-                bundle.write_bytes(pickle.dumps(Shared(_light(prepared), relevances), protocol=5))
+                with whole_path(bundle) as part:
+                    part.write_bytes(pickle.dumps(Shared(_light(prepared), relevances), protocol=5))
                 self._missing += missing
 
     def simulate(self) -> None:
@@ -158,6 +161,8 @@ class _Run:
         self._began = wrote = tabled = self._clock()
         self.say("running")
         for task, error in pool.work_through("scenarios.sweeps.worker:worker", self._missing, self._workers):
+            if error and error.startswith("StoreError: "):  # a full disk is no fault of the point
+                raise StoreError(error.partition("\n")[0].removeprefix("StoreError: "))
             kept = None if error else read_replicate(task.out)
             if kept is None:
                 self._fail(task, error or f"{task.out}: was removed while the sweep ran")
@@ -183,7 +188,7 @@ class _Run:
             left = (total - done - self._failed) / rate
         return Status(
             state, total, done, self._failed, self._reused, self._workers, os.getpid(),
-            self._started, now - self._started, rate, left,
+            self._started, now - self._since, rate, left,
         )  # fmt: skip
 
     def say(self, state: str) -> None:

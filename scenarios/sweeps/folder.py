@@ -16,8 +16,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
-import tempfile
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +27,8 @@ import polars as pl
 
 from scenarios.errors import StoreError
 from scenarios.load import dump_scenario
+from scenarios.parquet import ParquetError, read_parquet, write_parquet
+from scenarios.store import TEMPORARY, whole_path
 from scenarios.sweep import pareto_front
 from scenarios.sweeps.schema import Sweep, dump_sweep, load_sweep
 
@@ -134,7 +135,7 @@ def write_replicates(
     ]
     table = pl.DataFrame(rows, infer_schema_length=None)
     with whole_path(folder / "points.parquet") as part:
-        table.write_parquet(part)
+        write_parquet(table, part)
 
 
 def field_values(sweep: Sweep) -> dict[str, list[float] | list[str]]:
@@ -161,13 +162,19 @@ def read_sweep(folder: Path | str) -> SweepResult:
         raise StoreError(f"{folder}: not a sweep's folder; relbid sweep FILE makes one and names it")
     sweep = load_sweep(folder / "sweep.yaml")
     try:
-        replicates = pl.read_parquet(folder / "points.parquet")
-    except (OSError, pl.exceptions.PolarsError) as error:
+        replicates = read_parquet(folder / "points.parquet")
+    except (OSError, ParquetError) as error:
         raise StoreError(f"{folder}: has no finished points ({error}); run the sweep again") from None
-    failures = tuple(
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / "failures").glob("*.json"))
-    )
-    return SweepResult(folder, sweep, means_of(sweep, replicates), replicates, failures)
+    return SweepResult(folder, sweep, means_of(sweep, replicates), replicates, read_failures(folder))
+
+
+def read_failures(folder: Path | str) -> tuple[Mapping[str, Any], ...]:
+    """What failed so far: key, point, seed, settings and error of each."""
+    found = []
+    for path in sorted((Path(folder) / "failures").glob("*.json")):
+        with contextlib.suppress(FileNotFoundError):  # it is being run again
+            found.append(json.loads(path.read_text(encoding="utf-8")))
+    return tuple(found)
 
 
 def list_sweeps(root: Path | str) -> list[Path]:
@@ -196,33 +203,9 @@ def means_of(sweep: Sweep, replicates: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(pl.Series("feasible", feasible), pl.Series("pareto", front))
 
 
-@contextlib.contextmanager
-def whole_path(path: Path) -> Iterator[Path]:
-    """A temporary path that takes the place of `path` when the block ends without an error.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
-        os.close(handle)
-        part = Path(name)
-        try:
-            yield part
-            part.chmod(0o644)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
-
-
 def remove_leftovers(folder: Path, work: Sequence[str]) -> None:
     """Remove what a killed command left behind; the caller is alone in the folder."""
-    import shutil
-
     for name in work:
         shutil.rmtree(folder / name, ignore_errors=True)
-    for path in folder.glob(".writing-*"):
-        path.unlink(missing_ok=True)
+    for path in folder.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

@@ -93,7 +93,9 @@ def work_through(work: str, tasks: Iterable[Any], workers: int) -> Iterator[Outc
                     if deaths[number] < MOST_DEATHS:
                         waiting.appendleft((number, task))
                     else:
-                        text = f"its process died {MOST_DEATHS} times (exit code {process.exitcode})"
+                        # What the kernel does to the greediest process where there is no memory left.
+                        killed = ": killed, perhaps for want of memory" if process.exitcode == -9 else ""
+                        text = f"its process died {MOST_DEATHS} times (exit code {process.exitcode}{killed})"
                         yield Outcome(task, text)
                     continue
                 if said == "broken":

@@ -7,8 +7,7 @@ from html import escape
 import polars as pl
 
 from scenarios.load import dump_scenario
-from scenarios.schema import Scenario
-from scenarios.sweeps.analysis import best_points, front, sensitivity
+from scenarios.sweeps.analysis import best_points, front, point_scenario, sensitivity
 from scenarios.sweeps.folder import SweepResult
 from scenarios.sweeps.schema import in_words
 from scenarios.sweeps.svg import Dot, scatter
@@ -85,13 +84,6 @@ def report_html(result: SweepResult, *, max_irrelevant: float = 0.02) -> str:
     return "\n".join(parts) + "\n"
 
 
-def scenario_of(result: SweepResult, index: int) -> Scenario:
-    """The exact scenario of a point, with the first of its seeds."""
-    scenario = result.sweep.points[index].scenario
-    name = f"{result.sweep.name[:56]}-{index}"
-    return scenario.model_copy(update={"name": name, "seed": result.sweep.seeds[0]})
-
-
 def _plot(result: SweepResult, pareto: pl.DataFrame) -> str:
     groups = list(dict.fromkeys(point.scenario.scorer for point in result.sweep.points))
     dots = []
@@ -148,7 +140,7 @@ def _sensitivity(result: SweepResult) -> str:
 
 def _scenario(result: SweepResult, index: int) -> str:
     words = in_words(result.sweep.points[index].settings)
-    text = escape(dump_scenario(scenario_of(result, index)))
+    text = escape(dump_scenario(point_scenario(result, index)))
     return (
         f'<details id="point-{index}"><summary>Point {index}: {escape(words)}</summary>'
         f"<pre>{text}</pre></details>"

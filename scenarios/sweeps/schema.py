@@ -34,7 +34,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from scenarios.errors import ScenarioError, did_you_mean
+from scenarios.errors import ScenarioError, did_you_mean, listed, quoted
 from scenarios.experiments.designs import metric_names
 from scenarios.load import (
     DISCRIMINATOR,
@@ -45,7 +45,7 @@ from scenarios.load import (
     read_file,
     setting,
 )
-from scenarios.overlay import flat, scenario_file, seeds_of, set_over, shape_first
+from scenarios.overlay import base_scenario, flat, scenario_file, seeds_of, set_over, shape_first
 from scenarios.schema import Scenario, Settings
 from scenarios.sweeps import samplers
 
@@ -56,10 +56,10 @@ NOT_SWEPT = ("schema", "name", "seed", "compare", "sweep")
 Numbers = tuple[float, float]
 
 
-def _wrong(message: str, field: str = "") -> PydanticCustomError:
-    return PydanticCustomError(
-        "sweep", "{message}", {"message": message, **({"field": field} if field else {})}
-    )
+def _wrong(message: str, field: str = "", because: str = "") -> PydanticCustomError:
+    """A refusal; where the file leaves the field out, the line is that of the field to blame."""
+    where = {"field": field, "because": because} if field else {}
+    return PydanticCustomError("sweep", "{message}", {"message": message, **where})
 
 
 def _as_axis(value: Any) -> Any:
@@ -230,7 +230,7 @@ class SweepFile(Settings):
             if (n := math.prod(len(axis.values()) for axis in self.over.values())) > MOST_POINTS:
                 raise _wrong(f"the grid has {n:,} points, at most {MOST_POINTS:,}; take fewer values", "over")
         elif self.points is None:
-            raise _wrong(f"is missing: how many points {self.method} draws", "points")
+            raise _wrong(f"is missing: how many points {self.method} draws", "points", "method")
         elif self.method == "sobol" and self.points.bit_count() != 1:
             near = 2 ** round(math.log2(self.points))
             raise _wrong(f"a sobol design needs a power of 2, for instance {near}", "points")
@@ -299,7 +299,7 @@ def load_sweep(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) ->
     base = scenario_file(Path(path), file.scenario, source, "the sweep's folder")
     own = ["sweep=null", "compare=[]"]
     common = flat(file.common)
-    set_over(load_scenario(base, own), common, source, "common")
+    set_over(base_scenario(base, own, source), common, source, "common")
     texts = [setting(field, value) for field, (_, value) in common.items()]
     scenario = load_scenario(base, [*own, *texts, *overrides])
     _check_names(file, source)
@@ -314,7 +314,10 @@ def sweep_points(sweep: Sweep) -> list[tuple[dict[str, JsonValue], Scenario]]:
 def dump_sweep(sweep: Sweep, scenario: str = "scenario.yaml") -> str:
     """The sweep as YAML that stands beside its scenario, which then holds what all points share."""
     file = sweep.file.model_copy(update={"scenario": scenario, "common": {}})
-    data = file.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    # pydantic warns of a list of seeds, which it writes as it should.
+    data = file.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, warnings=False
+    )
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
 
 
@@ -366,8 +369,8 @@ def _check_names(file: SweepFile, source: Source) -> None:
     for place, one in enumerate(file.constraints):
         if one.field is not None and one.field not in file.over:
             raise ScenarioError(
-                f"{source.at('constraints', place, 'field')}: '{one.field}' is not swept"
-                f"{did_you_mean(one.field, file.over)} (swept are {', '.join(file.over)})"
+                f"{source.at('constraints', place, 'field')}: {quoted(one.field)} is not swept"
+                f"{did_you_mean(one.field, file.over)} (swept are {listed(file.over)})"
             )
         if one.metric is not None:
             metrics["constraints", place, "metric"] = one.metric
@@ -375,6 +378,6 @@ def _check_names(file: SweepFile, source: Source) -> None:
     for path, metric in metrics.items():
         if metric not in known:
             raise ScenarioError(
-                f"{source.at(*path)}: unknown metric '{metric}'{did_you_mean(metric, known)} "
+                f"{source.at(*path)}: unknown metric {quoted(metric)}{did_you_mean(metric, known)} "
                 f"(there are {', '.join(known)})"
             )

@@ -1,8 +1,9 @@
 """The embedded world: queries with intents, advertisers with ads, and what all wrote, filmed and bid on.
 
-Each split (training, validation, test) has its own advertisers and its own query strings; some products
-appear in the test split only. Every part is drawn from its own generator, keyed by (seed, split, part), so
-that one split can be built without the others and a change in one part leaves the rest as it was.
+Each split (training, validation, test) has its own advertisers and its own query strings. Ads without labels,
+for pre-training, are a split without queries. Some products appear in the test split and among those only.
+Every part is drawn from its own generator, keyed by (seed, split, part), so that one split can be built
+without the others and a change in one part leaves the rest as it was.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .truth import NO_ATTRIBUTE, Truth
 IntArray = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
-_SPLIT_KEYS: dict[str, int] = {"train": 1, "validation": 2, "test": 3}
+_SPLIT_KEYS: dict[str, int] = {"train": 1, "validation": 2, "test": 3, "unlabelled": 4}
 _WHOLE_WORLD = 0
 _PRODUCTS, _QUERIES, _ADVERTISERS, _TEXTS, _FRAMES, _KEYWORDS, _TRAFFIC, _NEGATIVES = range(8)
 
@@ -72,7 +73,7 @@ class World:
 
     @property
     def query_is_held_out(self) -> NDArray[np.bool_]:
-        """Whether a query asks for a product that only the test split has, [Q]."""
+        """Whether a query asks for a product that no training label names, [Q]."""
         return np.isin(self.truth.query_product, self.held_out_products)
 
 
@@ -215,7 +216,7 @@ def _ads(config: WorldConfig, catalog: Catalog, products: _Products, split: Spli
     tone = rng.uniform(215.0, 250.0, (n_advertisers, 3))
     stuffed = rng.random(n_advertisers) < config.stuffed_share
     sellable = np.ones(catalog.n_products, dtype=bool)
-    if split != "test":
+    if split in ("train", "validation"):
         sellable[products.held_out] = False
     of_category = [np.flatnonzero((catalog.category == c) & sellable) for c in range(len(catalog.categories))]
     product = np.concatenate([rng.choice(of_category[c], size=per) for c in category])
@@ -315,5 +316,5 @@ def _query_popularity(
         strings = np.flatnonzero(intents.product == product)
         weight = 1.0 / (rng.permutation(len(strings)) + 1.0) ** config.zipf_exponent
         popularity[strings] = products.popularity[product] * weight / weight.sum()
-    shares: NDArray[np.float64] = popularity / popularity.sum()
+    shares: NDArray[np.float64] = popularity / max(popularity.sum(), np.finfo(np.float64).tiny)
     return shares

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Split = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test", "unlabelled"]
+"""Ads of `unlabelled` are there for pre-training: all products, no queries, no grades."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,12 @@ class WorldConfig:
     train_advertisers: int = 2000
     validation_advertisers: int = 120
     test_advertisers: int = 300
+    unlabelled_advertisers: int = 1000
     ads_per_advertiser: int = 10
     query_pool: int = 40_000
     """Query strings before they are split by hash: 92% training, 3% validation, 5% test."""
     held_out_products: int = 12
-    """Products that appear in the test split only."""
+    """Products that no training label names: the test split has them, and the ads without labels."""
 
     # What queries ask for
     colour_share: float = 0.50
@@ -69,4 +71,5 @@ class WorldConfig:
             "train": self.train_advertisers,
             "validation": self.validation_advertisers,
             "test": self.test_advertisers,
+            "unlabelled": self.unlabelled_advertisers,
         }[split]

@@ -64,7 +64,7 @@ def label_pairs(world: World, per_grade: int, rng: np.random.Generator) -> tuple
 
 
 def graded_pairs(world: World, split: Split, per_grade: int = 5) -> Labels:
-    """The graded pairs of one split's world: the same ones as in `labelled_corpus`, by the world's indices.
+    """The graded pairs that the labelled corpus has of a split, by the world's own numbers.
 
     They are sorted by query, then ad.
     """
@@ -82,17 +82,27 @@ def labelled_corpus(
     test_per_grade: int = 5,
     progress: Progress | None = None,
 ) -> LabelledCorpus:
-    """All three splits as one corpus with graded pairs: what a model is trained, chosen and tested on."""
-    splits: tuple[Split, ...] = ("train", "validation", "test")
+    """All splits as one corpus with graded pairs: what a model is trained, chosen and tested on.
+
+    Of validation and test only the ads with a grade are kept: what is left without one is there for
+    pre-training, and those advertisers are to be new.
+    """
+    splits: tuple[Split, ...] = ("train", "validation", "test", "unlabelled")
     worlds = [build_world(config, split, progress=progress) for split in splits]
     labels: list[NDArray[np.int64]] = []
     first_query = first_ad = 0
+    parts: list[Corpus] = []
     for split, world in zip(splits, worlds, strict=True):
+        if split == "unlabelled":
+            parts.append(world.corpus)
+            continue
         own = graded_pairs(world, split, train_per_grade if split == "train" else test_per_grade)
-        labels.append(np.stack((own.query + first_query, own.ad + first_ad, own.grade, own.split)))
+        graded = np.arange(world.corpus.n_ads) if split == "train" else np.unique(own.ad)
+        parts.append(_with_ads(world.corpus, graded))
+        ad = np.searchsorted(graded, own.ad)
+        labels.append(np.stack((own.query + first_query, ad + first_ad, own.grade, own.split)))
         first_query += world.corpus.n_queries
-        first_ad += world.corpus.n_ads
-    parts = [world.corpus for world in worlds]
+        first_ad += len(graded)
     corpus = Corpus(
         query_text=tuple(text for part in parts for text in part.query_text),
         ad_title=tuple(text for part in parts for text in part.ad_title),
@@ -101,6 +111,14 @@ def labelled_corpus(
         frames=np.concatenate([part.frames for part in parts]),
     )
     return LabelledCorpus(corpus, Labels(*np.concatenate(labels, axis=1)))
+
+
+def _with_ads(corpus: Corpus, ads: NDArray[np.int64]) -> Corpus:
+    """The corpus with these of its ads."""
+    title, ocr, asr = (
+        tuple(texts[ad] for ad in ads) for texts in (corpus.ad_title, corpus.ad_ocr, corpus.ad_asr)
+    )
+    return Corpus(corpus.query_text, title, ocr, asr, corpus.frames[ads])
 
 
 def _stuffed_with(world: World) -> list[NDArray[np.int64]]:

@@ -21,6 +21,7 @@ PAGES = {
     "market": "market",
     "formula": "formula",
     "experiments": "experiments",
+    "sweeps": "sweeps",
 }
 VIEWS = [(f"{width}{'-dark' * (scheme == 'dark')}", width, scheme)
          for width in (1440, 800) for scheme in ("light", "dark")]  # fmt: skip

@@ -29,8 +29,8 @@ def chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def dashboard(results: Path) -> Iterator[str]:
-    """Run the dashboard on a results folder and give its address."""
+def dashboard(results: Path, cwd: Path | None = None) -> Iterator[str]:
+    """Run the dashboard on a results folder, started in a folder, and give its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -44,7 +44,7 @@ def dashboard(results: Path) -> Iterator[str]:
     log_path = results / "dashboard.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [*command, *options], env=environment, stdout=log, stderr=subprocess.STDOUT
+            [*command, *options], env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=cwd
         )
         try:
             _wait_until_healthy(process, f"http://127.0.0.1:{port}/_stcore/health", log_path)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +15,10 @@ from scenarios import (
     dump_scenario,
     load_experiment,
     load_scenario,
+    load_sweep,
     override,
     run_experiment,
+    run_sweep,
     write_experiment,
 )
 from tests.app import server
@@ -27,30 +27,11 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
-PATIENCE_MS = 60_000
-
-
-def _missing() -> str | None:
-    if find_spec("playwright") is None:
-        return "playwright is not installed: pip install -e '.[browser]'"
-    if server.chromium() is None:
-        return "no chromium: apt-get install chromium"
-    return None
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    if reason := _missing():
-        if os.environ.get("RELBID_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"RELBID_REQUIRE_BROWSER=1, but {reason}")
-        pytest.skip(reason)
-    with server.browser() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
 def address(chromium: Browser, results: Path, tiny_scenario: Scenario) -> Iterator[str]:
-    """A dashboard with a result and an experiment."""
+    """A dashboard with a result, an experiment and a sweep."""
     root = results.parent / "results-and-an-experiment"
     shutil.copytree(results, root)
     (results.parent / "tiny.yaml").write_text(dump_scenario(override(tiny_scenario, {"sweep": None})))
@@ -60,16 +41,11 @@ def address(chromium: Browser, results: Path, tiny_scenario: Scenario) -> Iterat
         "arms:\n  A: {scorer: none}\n  B: {scorer: oracle}\n"
     )
     write_experiment(root, run_experiment(load_experiment(plan)))
+    sweep = results.parent / "few.yaml"
+    sweep.write_text("schema: 1\nname: few\nscenario: tiny.yaml\nover: {fusion.relevance: [0.5, 1, 2]}\n")
+    run_sweep(load_sweep(sweep), root, workers=1)
     with server.dashboard(root) as found:
         yield found
-
-
-@pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
-    found = chromium.new_page(viewport={"width": 1440, "height": 1000}, accept_downloads=True)
-    found.set_default_timeout(PATIENCE_MS)
-    yield found
-    found.close()
 
 
 def revenue(page: Page) -> str:
@@ -267,7 +243,7 @@ def test_the_language_is_switched_and_nothing_else_changes(page: Page, address: 
 @pytest.mark.parametrize("width", [1440, 800])
 def test_nothing_is_wider_than_the_page(page: Page, address: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
-    for path in ("", "/inspector", "/relevance_lab", "/market", "/formula", "/experiments"):
+    for path in ("", "/inspector", "/relevance_lab", "/market", "/formula", "/experiments", "/sweeps"):
         open_page(page, address + path)
         overflow = page.get_by_test_id("stMain").evaluate("main => main.scrollWidth - main.clientWidth")
         assert overflow <= 0

@@ -51,6 +51,8 @@ def store(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
 
     def stored(scenario: Scenario) -> AppTest:
         run = run_scenario(scenario, cache=results)
+        (tmp_path / "results").mkdir()
+        (tmp_path / "results" / ".cache").symlink_to(results / ".cache")
         write_result(tmp_path / "results", scenario, run.metrics, run.points, run.log)
         monkeypatch.setenv("RELBID_RESULTS", str(tmp_path / "results"))
         at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()

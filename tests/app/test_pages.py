@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import tomllib
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import welcome
+from app import jobs, welcome
 from scenarios import (
     SHIPPED_RULES,
     Scenario,
@@ -33,6 +34,15 @@ PATIENCE_S = 120
 def dashboard(results: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("RELBID_RESULTS", str(results))
     return AppTest.from_file(MAIN, default_timeout=PATIENCE_S)
+
+
+def until_ended(job: jobs.Job) -> jobs.Outcome:
+    """Wait for a job."""
+    end = time.monotonic() + PATIENCE_S
+    while jobs.is_alive(job):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return jobs.outcome(job)
 
 
 def cards(at: AppTest) -> dict[str, str]:
@@ -120,7 +130,7 @@ def test_back_to_the_scenarios_setting(dashboard: AppTest) -> None:
     before = cards(at)
     at.slider(key="exponent").set_value(2.0).run()
     assert cards(at) != before
-    at.button[0].click().run()
+    next(button for button in at.button if button.label == "Back to the scenario's setting").click().run()
     assert cards(at) == before
 
 
@@ -285,6 +295,12 @@ def test_a_newcomer_is_told_what_to_do_and_can_run_it_here(
     assert at.code[0].value == "make run"
     at.button[0].click().run()
     assert not at.exception
+    (job,) = jobs.all_jobs(tmp_path / "results")
+    if jobs.is_alive(job):
+        assert any(button.label == "Stop" for button in at.button)
+    until_ended(job)
+    at.run()
+    assert not at.exception
     assert at.title[0].value == "What does relevance cost, and what does it earn?"
     assert len(list_results(tmp_path / "results")) == 1
 
@@ -307,6 +323,8 @@ def test_the_run_from_here_leaves_out_scorers_that_cannot_be_had(
     monkeypatch.setenv("RELBID_RESULTS", str(tmp_path / "results"))
     at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
     at.button[0].click().run()
+    until_ended(jobs.all_jobs(tmp_path / "results")[0])
+    at.run()
     assert not at.exception
     assert "Left out HCMRM" in at.warning[0].value
     assert at.selectbox(key="scorer").value == "oracle"

@@ -107,6 +107,7 @@ def _story(market: Market, accounts: Ledger, bid: FloatArray, arrival: int) -> l
     left, was_active = accounts.remaining, accounts.active.copy()
     outcome = journey.answer(market, accounts, bid, np.array([arrival]))
     batch = journey.gather(market, bid, np.array([arrival]))
+    lots = journey.lots(market, batch)[0]
     fused = market.rule.score(batch.bid, batch.pctr, batch.relevance)[0]
     ranking = outcome.ranking[0].tolist()
     lines = [f'query {arrival} at {market.arrival_s[arrival]:.1f} s: "{QUERIES[query]}"']
@@ -131,7 +132,7 @@ def _story(market: Market, accounts: Ledger, bid: FloatArray, arrival: int) -> l
         lines.append(
             f"    {ad}   {ADVERTISERS[market.advertiser[ad]]}  {market.grade[query, column]}      "
             f"{batch.bid[0, column]:.2f}  {batch.pctr[0, column]:.2f}  {batch.relevance[0, column]:<9.2f}  "
-            f"{fused[column]:<8.6f}  {batch.tie_break[0, column]:.3f}  {place}"
+            f"{fused[column]:<8.6f}  {lots[column]:.3f}  {place}"
         )
     for slot, column in enumerate(ranking[:-1]):
         if column < 0:

@@ -28,7 +28,14 @@ from .tiny import TINY_TRAINING, tiny_corpus
 def model() -> HCMRM:
     torch.manual_seed(0)
     config = HCMRMConfig(
-        vocab_size=40, hidden_size=16, num_heads=2, intermediate_size=32, conv_stem=(8, 8, 8, 16), embed_dim=8
+        vocab_size=40,
+        hidden_size=16,
+        num_heads=2,
+        intermediate_size=32,
+        conv_stem=(8, 8, 8, 16),
+        embed_dim=8,
+        frame_markers=True,
+        word_markers=True,
     )
     model = HCMRM(config).eval()
     with torch.no_grad():  # larger than the usual start, so that every path shows in the output
@@ -84,6 +91,59 @@ def test_hidden_frames_are_not_seen(model: HCMRM) -> None:
     first = model(text, model.visual_tokens(_frames(1), hidden), pair)
     other = model(text, model.visual_tokens(255 - _frames(1), hidden), pair)
     assert torch.equal(first, other)
+
+
+def test_words_are_read_off_the_frames_as_a_mixture() -> None:
+    """Two frames: one foretells the words (.5, .25, .25), the other (.1, .1, .8); the ad (.3, .175, .525)."""
+    words = HCMRM(HCMRMConfig(vocab_size=3, hidden_size=4, num_heads=1, frame_tokens=1))
+    with torch.no_grad():
+        words.keyword_head.bias.zero_()
+        words.keyword_head.weight.zero_()
+        words.keyword_head.weight[:, 0] = torch.log(torch.tensor([0.5, 0.25, 0.25]))
+        words.keyword_head.weight[:, 1] = torch.log(torch.tensor([0.1, 0.1, 0.8]))
+    visual = torch.zeros(1, 5, 4)  # the empty token, then a class token and a patch token for each frame
+    visual[0, 1, 0], visual[0, 3, 1] = 1.0, 1.0
+    visual[0, [0, 2, 4]] = 9.0
+    assert words.seen_words(visual)[0].exp().tolist() == pytest.approx([0.3, 0.175, 0.525], abs=1e-6)
+
+
+def test_frame_markers_are_mutual_information_of_token_and_frames(model: HCMRM) -> None:
+    visual = model.visual_tokens(_frames(2), torch.tensor([False, True]))
+    text = _text([[2, 7, 3, 8, 3]] * 2)
+    seen = model.marks(text, visual, torch.tensor([0, 1]))["frames"]
+    usual = model.keyword_head(model.no_frame[0, 0]).log_softmax(dim=0)
+    frames = model.keyword_head(visual[0, [1, 6, 11]]).softmax(dim=1).mean(dim=0).log()
+    expected = (frames - usual).clamp(-6, 6)[text.input_ids[0]]
+    assert seen[0].tolist() == pytest.approx(expected.tolist(), abs=1e-4)
+    assert seen[1].tolist() == pytest.approx([0.0] * 5, abs=1e-5)  # hidden frames say nothing of any word
+
+
+def test_word_markers_are_the_nearest_token_of_the_other_side() -> None:
+    words = HCMRM(HCMRMConfig(vocab_size=8, hidden_size=4, num_heads=1, word_markers=True))
+    with torch.no_grad():
+        words.keyword_head.weight.zero_()
+        words.keyword_head.weight[:, 3] = 1.0  # special tokens are like no word
+        words.keyword_head.weight[5] = torch.tensor([2.0, 0.0, 0.0, 0.0])
+        words.keyword_head.weight[6] = torch.tensor([3.0, 4.0, 0.0, 0.0])
+        words.keyword_head.weight[7] = torch.tensor([0.0, 0.0, 5.0, 0.0])
+    # [CLS] 5 [SEP] 6 7 [SEP], then padding: 5 and 6 have a cosine of 0.6, 7 is like nothing of the query.
+    text = TextBatch(
+        torch.tensor([[2, 5, 3, 6, 7, 3, 0]]),
+        torch.tensor([[1, 1, 1, 1, 1, 1, 0]]),
+        torch.tensor([[0, 0, 0, 1, 1, 1, 0]]),
+    )
+    marks = words.marks(text, words.no_frame, torch.tensor([0]))["words"][0].tolist()
+    assert marks[:6] == pytest.approx([1.0, 0.6, 1.0, 0.6, 0.0, 1.0], abs=1e-6)
+
+
+def test_frame_markers_reach_the_grade(model: HCMRM) -> None:
+    visual, text, pair = model.visual_tokens(_frames(1)), _text([[2, 7, 3, 8, 3]]), torch.tensor([0])
+    before = model(text, visual, pair)
+    with torch.no_grad():
+        model.keyword_head.weight[7] += 0.2  # word 7 is foretold otherwise than before
+        after = model(text, visual, pair)
+        model.keyword_head.weight[7] -= 0.2
+    assert (before - after).abs().max() > 1e-4
 
 
 def test_pair_layout() -> None:

@@ -26,6 +26,7 @@ from relevance.hcmrm.losses import (
     momentum_contrastive_loss,
     ranking_score,
     ranknet_loss,
+    shuffled_loss,
 )
 
 LOGIT = st.floats(-15, 15)
@@ -145,9 +146,11 @@ def test_momentum_contrast_without_momentum_is_the_plain_one() -> None:
 
 
 def test_bag_of_words_by_hand() -> None:
-    # Uniform logits over four words, two of them in the bag; the ad without words counts for nothing.
+    # Equal probabilities of four words, two of them in the bag; the ad without words counts for nothing.
     bag = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
-    assert bag_of_words_loss(torch.zeros(2, 4), bag).item() == pytest.approx(math.log(4.0), abs=1e-6)
+    assert bag_of_words_loss(torch.full((2, 4), -math.log(4.0)), bag).item() == pytest.approx(
+        math.log(4.0), abs=1e-6
+    )
 
 
 def test_binary_loss_by_hand() -> None:
@@ -249,3 +252,27 @@ def test_every_loss_teaches_the_order_of_its_grades(name: str) -> None:
     else:
         assert score == sorted(score)
         assert len(set(score)) == 4
+
+
+def test_shuffled_loss_by_hand() -> None:
+    # P(positive) = 3/4 and 1/5, whatever the order inside the branches: -ln 1/4 and -ln 4/5.
+    logits = torch.tensor([[math.log(3.0), 5.0, -2.0], [math.log(1 / 4), 0.0, 1.0]])
+    expected = (math.log(4.0) + math.log(5 / 4)) / 2
+    assert shuffled_loss(logits).item() == pytest.approx(expected, abs=1e-6)
+    assert shuffled_loss(logits[:, :1], "bce").item() == pytest.approx(expected, abs=1e-6)
+    # Grades 1/10, 2/10, 3/10, 4/10: negative with 3/10.
+    flat = torch.log(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
+    assert shuffled_loss(flat, "flat").item() == pytest.approx(math.log(10 / 3), abs=1e-6)
+    # P(at least 1, 2, 3) = 4/5, 1/2, 1/5 as above: negative with 1/2.
+    ordinal = torch.tensor([[math.log(4.0), math.log(3.0), math.log(3.0)]])
+    assert shuffled_loss(ordinal, "ordinal").item() == pytest.approx(math.log(2.0), abs=1e-6)
+    assert shuffled_loss(logits[:0]).item() == 0.0
+    with pytest.raises(ValueError, match="knows no probability"):
+        shuffled_loss(logits[:, :1], "ranknet")
+
+
+def test_shuffled_pairs_teach_no_order_inside_a_branch() -> None:
+    logits = torch.zeros(1, 3, requires_grad=True)
+    shuffled_loss(logits).backward()
+    assert logits.grad is not None
+    assert logits.grad[0].tolist() == pytest.approx([0.5, 0.0, 0.0], abs=1e-7)

@@ -19,7 +19,9 @@ from relevance.hcmrm import HCMRM, SHIPPED, Checkpoint, HCMRMConfig, HcmrmScorer
 from relevance.hcmrm.losses import GRADE_HEADS
 from relevance.hcmrm.model import TextBatch
 from relevance.hcmrm.pretraining import MomentumEncoders, Pretraining, TrainingTexts
-from relevance.hcmrm.train import CRITERIA, TrainConfig, TrainError, TrainProgress, train
+from relevance.hcmrm.text import SEP
+from relevance.hcmrm.train import CRITERIA, SHUFFLES, TrainConfig, TrainError, TrainProgress, train
+from relevance.hcmrm.trainer import Trainer, _draw_others
 from relevance.metrics import RelevanceMetrics
 from relevance.protocol import check_scorer
 
@@ -168,13 +170,74 @@ def test_momentum_encoders_follow_and_queue() -> None:
     assert slow.texts[:, 0].tolist() == [4.0, 4.0, 2.0]
 
 
+def test_another_ad_is_never_about_the_same() -> None:
+    # Ads 0 and 2 are alike, and so are 1 and 2; ad 3 is like all others and finds nobody.
+    alike = np.array([[1, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]], dtype=bool)
+    place, found = _draw_others(alike, np.array([0, 1, 0, 2, 3]), np.random.default_rng(0))
+    assert found.tolist() == [True, True, True, False, False]
+    assert place[:3].tolist() == [1, 0, 1]
+    nobody, _ = _draw_others(np.zeros((1, 1), dtype=bool), np.array([0]), np.random.default_rng(0))
+    assert len(nobody) == 1
+
+
+@pytest.mark.parametrize("shuffle", SHUFFLES)
+def test_shuffled_ads_take_frames_or_text_of_another(
+    branded: LabelledCorpus, monkeypatch: pytest.MonkeyPatch, shuffle: str
+) -> None:
+    config = dataclasses.replace(TINY_TRAINING, shuffle_weight=1.0, shuffle=shuffle, bf16=False)
+    every = branded.labels.of("train")
+    trainer = Trainer(branded, every, every, config, "cpu")
+    ads, query, row = np.array([1, 5, 9, 12]), np.arange(6), np.array([0, 0, 1, 1, 2, 3])
+    trainer.texts.bags[ads] = torch.eye(4, 120)  # none is like another
+    words = [
+        [token for token in keywords if token] for keywords in trainer.texts.tables.keywords[ads].tolist()
+    ]
+    seen: list[tuple[int, int]] = []
+
+    def forward(text: TextBatch, visual: torch.Tensor, ad: torch.Tensor) -> torch.Tensor:
+        for ids, shown in zip(text.input_ids.tolist(), ad.tolist(), strict=True):
+            _, _, told = ",".join(map(str, ids)).partition(f",{SEP},")
+            kept = [int(token) for token in told.split(",") if int(token) not in (SEP, 0)]
+            seen.append((words.index(kept), shown))
+        return torch.zeros(len(ad), 3)
+
+    monkeypatch.setattr(trainer.model, "forward", forward)
+    loss = trainer._shuffled_loss(query, row, ads, torch.zeros(4, 1, 16), np.random.default_rng(0))
+    assert loss.item() == pytest.approx(math.log(2.0), abs=1e-6)
+    assert len(seen) == 6
+    for (told, shown), own in zip(seen, row, strict=True):
+        assert told != shown
+        assert {"frames": told == own, "text": shown == own, "both": own in (told, shown)}[shuffle]
+
+
+def test_shuffling_is_off_by_default_and_changes_the_loss(tmp_path: Path) -> None:
+    seen: dict[float, list[float]] = {0.0: [], 1.0: []}
+    for weight, losses in seen.items():
+        config = dataclasses.replace(TINY_TRAINING, shuffle_weight=weight, bf16=False)
+        train(
+            tiny_corpus(),
+            tmp_path / str(weight),
+            config,
+            progress=lambda at, losses=losses: losses.append(at.loss),
+        )
+    assert TrainConfig().shuffle_weight == 0.0
+    assert seen[1.0][:5] == seen[0.0][:5]
+    assert seen[1.0][5] > seen[0.0][5] + 0.1
+    with pytest.raises(TrainError, match="'ranknet' knows no negative pairs"):
+        train(
+            tiny_corpus(),
+            tmp_path,
+            dataclasses.replace(TINY_TRAINING, shuffle_weight=1.0, loss="ranknet"),
+        )
+
+
 def test_criteria_by_hand() -> None:
     metrics = RelevanceMetrics(auc=0.9, auc_3_2=0.6, auc_1_0=0.75, spearman=0.5, ndcg_10=0.8, pnr=3.0)
     assert CRITERIA["mean_auc"](metrics) == pytest.approx(0.75)
     assert CRITERIA["ndcg_10"](metrics) == 0.8
 
 
-@pytest.mark.parametrize(("field", "value"), [("loss", "hinge"), ("choose_by", "luck")])
+@pytest.mark.parametrize(("field", "value"), [("loss", "hinge"), ("choose_by", "luck"), ("shuffle", "cards")])
 def test_unknown_names_are_refused(tmp_path: Path, field: str, value: str) -> None:
     with pytest.raises(TrainError, match=f"{field} '{value}': there is no such; take"):
         train(tiny_corpus(), tmp_path, dataclasses.replace(TINY_TRAINING, **{field: value}))

@@ -28,6 +28,8 @@ TINY_TRAINING = TrainConfig(
         "intermediate_size": 32,
         "conv_stem": (8, 8, 8, 16),
         "embed_dim": 8,
+        "frame_markers": True,
+        "word_markers": True,
     },
 )
 

@@ -13,7 +13,7 @@ from scenarios import ScenarioError, load_scenario, prepare, relevance_of
 from scenarios import cache as disk
 from scenarios.experiments import run as module
 from scenarios.experiments.designs import arm_of_arrival, budget_split, full, query_split
-from scenarios.experiments.run import check_experiment, run_experiment, write_experiment
+from scenarios.experiments.run import run_experiment, write_experiment
 from scenarios.experiments.schema import load_experiment
 from scenarios.experiments.statistics import compare
 from scenarios.market import market_of, thin
@@ -421,9 +421,9 @@ def test_what_is_missing_is_said(tmp_path):
 
 
 def test_an_unknown_metric_is_found_before_the_work(tmp_path):
-    plan = plan_of(tmp_path, ARMS + "metrics: [revenue_rmp]\n")
-    with pytest.raises(ScenarioError, match=r"unknown metric 'revenue_rmp'; did you mean 'revenue_rpm'\?"):
-        check_experiment(plan)
+    words = r", line \d+, metrics\[0\]: unknown metric 'revenue_rmp'; did you mean 'revenue_rpm'\?"
+    with pytest.raises(ScenarioError, match=words):
+        plan_of(tmp_path, ARMS + "metrics: [revenue_rmp]\n")
 
 
 @pytest.mark.parametrize("seeds", [0, 1, 10**9])

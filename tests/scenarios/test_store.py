@@ -13,7 +13,7 @@ import pytest
 from scenarios import StoreError
 from scenarios.schema import Scenario
 from scenarios.store import (
-    STALE_AFTER_S,
+    YOUNG_S,
     check_writable,
     list_results,
     read_result,
@@ -119,10 +119,10 @@ def test_a_kill_while_writing_leaves_the_old_or_nothing(tmp_path, existing):
     assert list_results(target.parent) == []
     assert len(hidden(target.parent)) == 1
 
-    # What the dead writer left goes with the next write, once it is surely dead.
+    # What the dead writer left goes with the next write, but for what might be about to be filled.
     fill(target, whole="new")
     assert len(hidden(target.parent)) == 1
-    long_ago = time.time() - 2 * STALE_AFTER_S
+    long_ago = time.time() - 2 * YOUNG_S
     os.utime(target.parent / hidden(target.parent)[0], (long_ago, long_ago))
     fill(target, whole="new")
     assert hidden(target.parent) == []

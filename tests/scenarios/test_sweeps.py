@@ -24,6 +24,7 @@ from scenarios import (
     list_sweeps,
     load_scenario,
     load_sweep,
+    point_scenario,
     prepare,
     read_sweep,
     relevance_of,
@@ -37,7 +38,7 @@ from scenarios.sweeps import pool, samplers
 from scenarios.sweeps.analysis import best_points, rank_correlation, rank_ratio, sensitivity
 from scenarios.sweeps.engine import estimate
 from scenarios.sweeps.folder import alone_in, field_values, read_status, sweep_folder
-from scenarios.sweeps.report import report_html, scenario_of
+from scenarios.sweeps.report import report_html
 from scenarios.sweeps.schema import dump_sweep
 from scenarios.sweeps.svg import ticks
 from scenarios.sweeps.terminal import estimate_text, sweep_tables
@@ -432,7 +433,7 @@ def test_the_report_stands_alone_and_holds_exact_scenarios(ran, tmp_path):
         file.write_text(text)
         scenario = load_scenario(file)
         index = int(yaml.safe_load(text)["name"].rpartition("-")[2])
-        assert scenario == scenario_of(result, index)
+        assert scenario == point_scenario(result, index)
         row = result.replicates.filter(point=index, seed=scenario.seed).row(0, named=True)
         prepared = prepare(scenario, cache=ran[1])
         assert settle(prepared, relevance_of(prepared, scenario.scorer)).metrics["revenue"] == row["revenue"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from relevance.calibration import calibration_from
 from relevance.errors import CheckpointError
 from relevance.oracle import GRADE_GAIN
 from scenarios import cache as disk
@@ -66,7 +67,7 @@ def test_evaluate_prints_a_table_and_writes_the_card(trained):
 
 def test_a_training_with_other_settings_is_not_continued_by_mistake(trained):
     done = relbid(*TRAIN, "--steps", 3, "--out", "model", cwd=trained)
-    assert "model/training-state.pt: belongs to a training with other settings" in refused(done)
+    assert "model/training-state.safetensors: belongs to a training with other settings" in refused(done)
 
 
 def test_a_stopped_training_says_how_to_go_on(trained):
@@ -189,6 +190,85 @@ def test_a_model_without_grades_scores_too(prepared, trained, tmp_path):
     table = inspect_query(own, read, 0)
     assert table.select("p0", "p1", "p2", "p3").null_count().row(0) == (len(table),) * 4
     np.testing.assert_array_equal(np.sort(table["relevance"].to_numpy()), np.sort(read.score[0][met[0]]))
+
+
+def test_a_calibrated_checkpoint_scores_probabilities_where_the_scenario_asks(trained, prepared, tmp_path):
+    shutil.copytree(trained / "model", tmp_path / "model")
+    own = override(prepared.scenario, {"hcmrm.checkpoint": str(tmp_path / "model"), "scorer": "hcmrm"})
+    market = prepare(own, cache=tmp_path)
+    plain = relevance_of(market, "hcmrm", cache=tmp_path)
+    wanted = prepare(override(own, {"hcmrm.calibration": "temperature"}), cache=tmp_path)
+    with pytest.raises(CheckpointError, match="has no calibration 'temperature'; fit it with 'relbid calib"):
+        relevance_of(wanted, "hcmrm", cache=tmp_path)
+
+    options = ("calibrate", "--checkpoint", tmp_path / "model", "--corpus", trained / "corpus")
+    done = relbid(*options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[1].split() == ["score", "ECE", "AUC", "mean", "positive"]
+    table = {line.split()[0]: line.split()[1:] for line in lines[2:5]}
+    assert list(table) == ["plain", "temperature", "isotonic"]
+    assert table["plain"][1] == table["temperature"][1]  # the AUC, since the order is the same
+    stored = json.loads((tmp_path / "model" / "calibration.json").read_text())
+    assert (stored["fitted_on"], stored["measured_on"]) == ("validation", "test")
+    assert f"{stored['ece']['plain']:.4f}" == table["plain"][0]
+
+    # Without asking nothing changes; with it the scores are the fitted map of the plain ones.
+    np.testing.assert_array_equal(relevance_of(market, "hcmrm", cache=tmp_path).score, plain.score)
+    calibrated = relevance_of(wanted, "hcmrm", cache=tmp_path)
+    met = wanted.candidate >= 0
+    fitted = calibration_from("temperature", stored["temperature"])
+    np.testing.assert_allclose(calibrated.score[met], fitted(plain.score[met]))
+    np.testing.assert_array_equal(calibrated.grade_probabilities, plain.grade_probabilities)
+
+    # A damaged file is named, one for other weights does not stay.
+    (tmp_path / "model" / "calibration.json").write_text('{"temperature": {"temperature": -1, "shift": 0}}')
+    with pytest.raises(CheckpointError, match=r"damaged checkpoint \(calibration.json: temperature -1"):
+        relevance_of(wanted, "hcmrm")
+    assert "measure on another split" in refused(relbid(*options, "--fit-on", "test", cwd=tmp_path))
+
+
+def test_fields_of_a_training_are_set_from_the_command_line(trained):
+    settings = ("labels=400", "label_noise=0.1", "text=raw", "model.fusion=two_tower", "model.n_frames=1")
+    options = [part for setting in settings for part in ("--set", setting)]
+    done = relbid(*TRAIN, "--steps", 1, *options, "--out", "set", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    training = json.loads((trained / "set" / "training.json").read_text())
+    assert (training["labels"], training["label_noise"], training["text"]) == (400, 0.1, "raw")
+    sizes = json.loads((trained / "set" / "config.json").read_text())
+    assert (sizes["fusion"], sizes["n_frames"]) == ("two_tower", 1)
+
+
+def test_stages_run_alone_from_the_command_line(trained):
+    done = relbid(*TRAIN, "--stage", "align", "--set", "learn_temperature=true", "--out", "pre", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    options = ("--stage", "finetune", "--steps", 1, "--init", "pre", "--loss", "bce", "--out", "tuned")
+    done = relbid(*TRAIN, *options, cwd=trained)
+    assert done.returncode == 0, done.stderr
+    training = json.loads((trained / "tuned" / "training.json").read_text())
+    assert (training["stages"], training["init"]) == (["finetune"], "pre")
+    assert json.loads((trained / "tuned" / "config.json").read_text())["grade_head"] == "bce"
+    texts = ((trained / name / "tokenizer.json").read_bytes() for name in ("pre", "tuned"))
+    assert len(set(texts)) == 1
+    done = relbid(*TRAIN, "--init", "nowhere", "--out", "fresh", cwd=trained)
+    assert "nowhere/model.safetensors: not found" in refused(done)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("labels", "--set labels: needs the form field=value, for instance --set label_noise=0.1"),
+        ("label=3", "a training has no field 'label'; did you mean 'labels'?"),
+        ("model.n_frame=3", "a training has no field 'model.n_frame'; did you mean 'n_frames'?"),
+        ("labels=many", "--set labels=many: input should be a valid integer"),
+        ("model.n_frames=4", "model.n_frames 4: the corpus has 3 frames an ad"),
+        ("label_noise=2", "label_noise 2.0: must be a share in [0, 1]"),
+    ],
+)
+def test_settings_that_mean_nothing_are_explained(trained, setting, message):
+    done = relbid(*TRAIN, "--steps", 1, "--set", setting, "--out", "refused", cwd=trained)
+    assert message in refused(done)
+    assert not (trained / "refused" / "model.safetensors").exists()
 
 
 def test_checkpoints_of_the_package_have_names(prepared):

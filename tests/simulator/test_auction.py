@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from simulator.auction import (
     MECHANISMS,
     allocate,
+    allocate_drawing,
     eligible,
     is_affine,
     price_first,
@@ -343,3 +344,29 @@ def test_everything_stays_on_one_device(mechanism: str, rule: FusionRule) -> Non
 
 def test_mechanisms_are_known_by_name() -> None:
     assert dict(MECHANISMS) == {"gsp": price_gsp, "vcg": price_vcg, "first_price": price_first}
+
+
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(1, 4),
+    st.sampled_from([2, 5, 10**9]),
+)
+def test_lots_that_are_drawn_where_needed_rank_as_all_lots_do(
+    seed: int, n: int, k: int, n_slots: int, levels: int
+) -> None:
+    """From scores that nearly all tie to scores that never do; the lots of other rows are not asked for."""
+    rng = np.random.default_rng(seed)
+    score = np.where(rng.random((n, k)) < 0.1, -inf, rng.integers(1, levels + 1, (n, k)) / levels)
+    may, tie = rng.random((n, k)) < 0.8, rng.random((n, k))
+    asked: list[np.ndarray] = []
+
+    def draw(which: np.ndarray) -> np.ndarray:
+        asked.append(which)
+        return tie[which]
+
+    assert np.array_equal(allocate_drawing(score, may, n_slots, draw), allocate(score, may, n_slots, tie))
+    ranked = np.sort(np.where(may, score, -inf), axis=1)[:, ::-1][:, : n_slots + 1]
+    ties = ((ranked[:, 1:] == ranked[:, :-1]) & (ranked[:, 1:] > -inf)).any(axis=1)
+    assert [which.tolist() for which in asked] == ([ties.tolist()] if ties.any() else [])

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator import log as log_module
 from simulator.arrays import to_micros
 from simulator.engine import simulate
 from simulator.fusion import FusionRule, Gate, Linear, Product, Tiers
-from simulator.log import SimulationLog
+from simulator.log import COLUMNS, Impressions, SimulationLog
 from simulator.market import Market, ServingModel, with_relevance, with_rule, with_settings
 from tests.simulator.markets import hand_market, random_market
 from tests.simulator.one_by_one import simulate_one_by_one
@@ -211,3 +212,29 @@ def test_progress_counts_every_query() -> None:
     simulate(random_market(1, n_queries=500), progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (500, 500)
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+
+
+def parts_of(market: Market) -> tuple[list[Impressions], SimulationLog]:
+    """What a sink is given, copied, and the log that is returned beside it."""
+    parts: list[Impressions] = []
+
+    def keep(part: Impressions) -> None:
+        parts.append(Impressions(**{name: getattr(part, name).copy() for name in COLUMNS}))
+
+    return parts, simulate(market, sink=keep)
+
+
+@pytest.mark.parametrize(
+    "serving", [ServingModel(), ServingModel(batch_size=5, window_s=100.0, service_s=300.0, servers=4)]
+)
+def test_a_log_handed_on_in_parts_is_the_log(serving: ServingModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "ROWS_OF_A_PART", 100)
+    market = with_settings(random_market(3), serving=serving)
+    whole = simulate(market)
+    parts, rest = parts_of(market)
+    assert [part.ad.size for part in parts[:-1]] == [100] * (len(parts) - 1)
+    assert len(parts) == -(-whole.ad.size // 100) > 10
+    for name in COLUMNS:
+        assert np.array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(whole, name))
+    assert rest.ad.size == 0
+    assert same_bytes(whole, rest, leave_out=COLUMNS) == []

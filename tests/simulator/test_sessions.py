@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from simulator.arrivals import query_of
 from simulator.random import uniforms
-from simulator.sessions import SessionModel, Visits, session_lengths, user_of, visits
+from simulator.sessions import SessionModel, Visits, session_lengths, single_visits, user_of, visits
 
 DAY_S = 1000.0
 INTENT = np.array([0, 1, 0, 2, 1, 0])
@@ -110,3 +110,18 @@ def test_the_same_draws_give_the_same_visits() -> None:
 def test_impossible_sessions_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"sessions\."):
         SessionModel(**settings)
+
+
+@pytest.mark.parametrize("population", [0, 50])
+@pytest.mark.parametrize("day_s", [86_400.0, 1000.1])
+def test_sessions_of_one_query_are_what_visits_makes_of_them(population, day_s):
+    rng = np.random.default_rng(3)
+    model = SessionModel(population=population)
+    start_s = np.sort(np.minimum(rng.random(3000), np.nextafter(1.0, 0.0))) * day_s + 2 * day_s
+    query, intent, popularity = rng.integers(0, 40, 3000), np.arange(40) % 7, np.full(40, 1 / 40)
+    user_u = rng.random(3000)
+    ones = np.ones(3000, dtype=np.int64)
+    long_way = visits(model, start_s, ones, query, intent, popularity, day_s, rng.random((3000, 2)), user_u)
+    for short, long in zip(single_visits(model, start_s, query, user_u), long_way, strict=True):
+        assert short.dtype == long.dtype
+        assert np.array_equal(short, long)

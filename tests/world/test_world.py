@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from relevance.metrics import auc
 from simulator.market import retrieve_candidates
-from simulator.world import Truth, World, WorldConfig, build_world, label_pairs, load_catalog
+from simulator.world import Truth, World, WorldConfig, build_world, label_pairs, labelled_corpus, load_catalog
 
 SMALL = WorldConfig(train_advertisers=400, validation_advertisers=36, test_advertisers=180, query_pool=6000)
 
@@ -89,6 +89,29 @@ def test_splits_share_no_query_and_held_out_products_only_in_test(worlds: dict[s
         assert not np.isin(truth.ad_product, held_out).any()
         assert not np.isin(truth.query_product, held_out).any()
     assert np.isin(worlds["test"].truth.ad_product, held_out).any()
+
+
+def test_ads_without_labels_are_of_all_products_and_nobody_asks_for_them() -> None:
+    world = _world(SMALL, "unlabelled")
+    assert world.corpus.n_queries == 0
+    assert np.isin(world.truth.ad_product, world.held_out_products).any()
+
+
+def test_only_training_and_unlabelled_ads_are_there_for_pretraining() -> None:
+    config = dataclasses.replace(
+        SMALL, train_advertisers=36, validation_advertisers=18, test_advertisers=36, unlabelled_advertisers=18
+    )
+    data = labelled_corpus(config)
+    ads = data.pretraining_ads()
+    of_split = {split: np.unique(data.labels.of(split).ad) for split in ("validation", "test", "held_out")}
+    for graded in of_split.values():
+        assert not np.isin(ads, graded).any()
+    n_train, n_unlabelled = config.train_advertisers * 10, 18 * 10
+    n_kept_back = np.unique(np.concatenate(list(of_split.values()))).size
+    assert len(ads) == n_train + n_unlabelled == data.corpus.n_ads - n_kept_back
+    # The texts of those without labels are the last ones.
+    unlabelled = _world(config, "unlabelled").corpus
+    assert data.corpus.ad_texts()[-n_unlabelled:] == unlabelled.ad_texts()
 
 
 def test_shares_are_what_the_settings_say(worlds: dict[str, World]) -> None:

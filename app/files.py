@@ -1,0 +1,68 @@
+"""Files that a page offers to run: the shipped ones, and those of the folder the dashboard was started in."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from scenarios import DEFAULT_SCENARIO
+
+MOST = 200
+MAX_BYTES = 1_000_000
+SKIPPED = {"results", "models", "build", "node_modules"}
+
+SWEEPS, EXPERIMENTS = ("sweeps", "over"), ("experiments", "arms")
+"""(folder of the package, a key at the top of each such file)."""
+
+SHIPPED = " (shipped)"
+"""At the end of the names of those that come with relbid."""
+
+
+def offered(kind: tuple[str, str], here: Path | None = None) -> dict[str, Path]:
+    """Name as shown -> file: the shipped ones first, then your own by their paths.
+
+    Args:
+        kind: SWEEPS or EXPERIMENTS.
+        here: the project's folder, that of the process by default; links that lead out of it are left out.
+    """
+    folder, key = kind
+    shipped = {path.resolve(): path for path in sorted((DEFAULT_SCENARIO.parent / folder).glob("*.yaml"))}
+    found = {f"{path.stem}{SHIPPED}": path for path in shipped.values()}
+    here = (here or Path.cwd()).resolve()
+    for path in _yaml_files(here):
+        resolved = path.resolve()
+        if len(found) >= MOST:
+            break
+        if resolved not in shipped and resolved.is_relative_to(here) and _has(path, key):
+            found[str(path.relative_to(here))] = path
+    return found
+
+
+def about(path: Path) -> str:
+    """The comment at the head of a file, as one paragraph."""
+    lines = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if not line.startswith("#"):
+                break
+            lines.append(line.lstrip("#").strip())
+    return " ".join(lines)
+
+
+def _yaml_files(here: Path) -> Iterator[Path]:
+    """At most two folders down."""
+    for pattern in ("*.yaml", "*/*.yaml", "*/*/*.yaml"):
+        with contextlib.suppress(OSError):
+            for path in sorted(here.glob(pattern)):
+                parts = path.relative_to(here).parts
+                if not any(part.startswith(".") or part in SKIPPED for part in parts):
+                    yield path
+
+
+def _has(path: Path, key: str) -> bool:
+    with contextlib.suppress(OSError, ValueError):
+        if path.is_file() and path.stat().st_size <= MAX_BYTES:
+            return re.search(rf"^{key}\s*:", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    return False

@@ -1,0 +1,102 @@
+"""A job on a page: how far it is, a button that stops it, and how it has ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import streamlit as st
+
+from app import jobs
+from app.jobs import Job, Outcome
+from app.language import t
+from app.wording import duration, stage_name
+from scenarios import CommandProgress
+
+POLL_S = 1.0
+
+
+def watch(
+    job: Job,
+    title: str,
+    again: str,
+    more: Callable[[], None] | None = None,
+    finished: Callable[[Outcome], None] | None = None,
+) -> None:
+    """Draw a job, and draw it again every second while it runs; the page is drawn anew when it ends.
+
+    Args:
+        title: what it does, e.g. "Sweep exponent-threshold".
+        again: what to do where it has not come to its end.
+        more: draws what else there is to see while it runs.
+        finished: called when it has ended under the reader's eyes, before the page is drawn anew.
+    """
+    running = jobs.is_alive(job)
+
+    def draw() -> None:
+        now = jobs.outcome(job)
+        if running and not now.alive:
+            if finished is not None:
+                finished(now)
+            st.rerun()
+        _draw(job, now, title, again, more)
+
+    st.fragment(draw, run_every=POLL_S if running else None)()
+
+
+def _draw(job: Job, now: Outcome, title: str, again: str, more: Callable[[], None] | None) -> None:
+    if now.state == "done":
+        return
+    with st.container(border=True, key=f"job-{job.folder.name}"):
+        if now.alive:
+            _running(job, now, title)
+            if more is not None:
+                more()
+        else:
+            _ended(job, now, title, again)
+
+
+def _running(job: Job, now: Outcome, title: str) -> None:
+    progress = now.progress
+    share = min(progress.done / progress.total, 1.0) if progress.total else 0.0
+    st.markdown(f"**{title}**")
+    st.progress(share, t("jobs.stopping") if now.state == "stopping" else in_words(progress))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            t("jobs.stop"),
+            icon=":material/stop_circle:",
+            key=f"stop-{job.folder.name}",
+            on_click=jobs.cancel,
+            args=(job,),
+            disabled=now.state == "stopping",
+        )
+        st.caption(t("jobs.goes_on"))
+
+
+def _ended(job: Job, now: Outcome, title: str, again: str) -> None:
+    if now.state == "failed":
+        st.error(f"{t('jobs.failed', title=title)}\n\n{now.message}")
+    elif now.state == "stopped":
+        st.info(t("jobs.stopped", title=title, again=again))
+    else:
+        st.warning(t("jobs.died", title=title, again=again))
+    if printed := "\n".join(filter(None, [jobs.output(job), jobs.complaints(job)])):
+        with st.expander(t("jobs.printed")):
+            st.code(printed, language=None)
+    st.button(t("jobs.dismiss"), key=f"dismiss-{job.folder.name}", on_click=jobs.forget, args=(job,))
+
+
+def in_words(progress: CommandProgress, clock: Callable[[], float] = time.time) -> str:
+    """`Scoring with HCMRM: 1,200 of 3,000, 45 s left`.
+
+    Where a command has details of its own, as a sweep has, the page shows them below.
+    """
+    if not progress.stage:
+        return t("jobs.starting")
+    text = t("jobs.count", stage=stage_name(progress.stage), done=progress.done, total=progress.total)
+    took_s = progress.updated - progress.stage_started
+    if progress.detail or not 0 < progress.done < progress.total or took_s <= 1:
+        return text
+    left_s = took_s * (progress.total - progress.done) / progress.done
+    left_s -= clock() - progress.updated
+    return t("jobs.left", text=text, time=duration(max(left_s, 0.0)))

@@ -1,0 +1,158 @@
+"""What a sweep is, as words and tables for its page. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from app.language import t
+from app.wording import MISSING, duration, metric_name, rule_name, scorer_name
+from scenarios import SCORERS, Status, SweepResult
+
+FURTHER = ("advertiser_surplus_rpm", "user_utility_rpm", "ctr", "mean_price")
+"""Metrics beside the objectives that are shown where a sweep has them."""
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of something, shown in per cent."""
+    return metric.endswith(("_share", "_weighted", "ctr", "fill"))
+
+
+def amount(metric: str, value: float | None) -> str:
+    """A metric as a reader sees it."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return f"{100 * value:.2f}%" if is_share(metric) else f"{value:,.2f}"
+
+
+def headline(metric: str) -> str:
+    """A metric's name with a capital letter."""
+    name = metric_name(metric)
+    return name[:1].upper() + name[1:]
+
+
+def axis_title(metric: str) -> str:
+    """A metric's name with its unit."""
+    name = headline(metric)
+    if is_share(metric):
+        return f"{name} (%)"
+    money = (metric.endswith("_rpm") and metric not in _COUNTS) or metric in _MONEY
+    return t("sweeps.in_currency", name=name) if money else name
+
+
+_COUNTS = ("impressions_rpm", "clicks_rpm", "conversions_rpm", "scored_pairs_rpm")
+_MONEY = ("mean_price", "revenue", "advertiser_surplus", "user_utility", "welfare")
+
+
+def short_field(field: str) -> str:
+    """`fusion.within.relevance` -> `within.relevance`: enough to know it by."""
+    return field.partition(".")[2] if field.startswith("fusion.") else field
+
+
+def value_text(value: object) -> str:
+    """A field's value: numbers without dust, blocks as `gate, threshold 0.3`, scorers by their names."""
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, int | float):
+        return f"{value:g}"
+    if isinstance(value, str):
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            return scorer_name(value) if value in SCORERS else value
+        return value if isinstance(parsed, str) else value_text(parsed)
+    if isinstance(value, list):
+        return ", ".join(map(value_text, value))
+    if isinstance(value, Mapping):
+        kind = {key: str(part) for key, part in value.items() if key in ("rule", "kind")}
+        names = [rule_name(name) if key == "rule" else name.replace("_", " ") for key, name in kind.items()]
+        rest = [f"{key} {value_text(part)}" for key, part in value.items() if key not in kind]
+        return ", ".join([*names, *rest])
+    return str(value)
+
+
+def point_text(result: SweepResult, row: Mapping[str, Any]) -> str:
+    """A point's swept fields and their values."""
+    return "; ".join(f"{short_field(field)} {value_text(row[field])}" for field in fields_of(result))
+
+
+def fields_of(result: SweepResult) -> list[str]:
+    """The swept fields that the table of points holds."""
+    return [field for field in result.sweep.fields if field in result.points.columns]
+
+
+def further_of(result: SweepResult) -> list[str]:
+    """Metrics of FURTHER that a sweep has and that are no objective of it."""
+    known = result.points.columns
+    return [metric for metric in FURTHER if metric in known and metric not in result.sweep.file.objectives]
+
+
+def all_metrics(result: SweepResult) -> list[str]:
+    """Every number of the table of points that varies, the objectives aside."""
+    said = {"point", "seeds", "feasible", "pareto", *fields_of(result), *result.sweep.file.objectives}
+    said |= {f"{metric}_se" for metric in result.sweep.file.objectives}
+    return [
+        name
+        for name, kind in result.points.schema.items()
+        if name not in said and kind.is_numeric() and result.points[name].n_unique() > 1
+    ]
+
+
+def points_table(result: SweepResult, points: pl.DataFrame) -> pl.DataFrame:
+    """Points as a reader sees them: fields, objectives with their standard errors, and further metrics."""
+    columns: list[pl.Expr | pl.Series] = [pl.col("point").alias(t("sweeps.column_point"))]
+    columns += [
+        # Not by Polars' threads, which know of no reader and so of no language.
+        pl.Series(short_field(field), [value_text(value) for value in points[field]], dtype=pl.String)
+        if points[field].dtype == pl.String
+        else pl.col(field).alias(short_field(field))
+        for field in fields_of(result)
+    ]
+    for metric in result.sweep.file.objectives:
+        columns.append(_shown(metric))
+        if points[f"{metric}_se"].is_not_null().any():
+            scale = 100.0 if is_share(metric) else 1.0
+            columns.append((scale * pl.col(f"{metric}_se")).round(2).alias(f"± {metric_name(metric)}"))
+    columns += [_shown(metric) for metric in further_of(result)]
+    columns.append(pl.col("pareto").alias(t("sweeps.column_front")))
+    if not points["feasible"].all():
+        columns.append(pl.col("feasible").alias(t("sweeps.column_feasible")))
+    return points.select(columns)
+
+
+def _shown(metric: str) -> pl.Expr:
+    scale = 100.0 if is_share(metric) else 1.0
+    return (
+        (scale * pl.col(metric)).round(2).alias(f"{metric_name(metric)}{' (%)' if is_share(metric) else ''}")
+    )
+
+
+def seeds_table(result: SweepResult, point: int) -> pl.DataFrame:
+    """One row per seed of a point: what each day alone has brought."""
+    rows = result.replicates.filter(pl.col("point") == point).sort("seed")
+    metrics = [*result.sweep.file.objectives, *further_of(result)]
+    return rows.select(pl.col("seed").alias(t("sweeps.column_seed")), *map(_shown, metrics))
+
+
+def figures_in(result: SweepResult, table: pl.DataFrame) -> list[str]:
+    """The columns of a table of points that hold metrics, and not the values of fields."""
+    fields = set(map(short_field, fields_of(result)))
+    return [name for name, kind in table.schema.items() if kind.is_float() and name not in fields]
+
+
+def state_text(status: Status | None, *, running: bool) -> str:
+    """How far a sweep is, in one sentence."""
+    if status is None:
+        return t("sweeps.state_preparing" if running else "sweeps.state_nothing")
+    counted = t("sweeps.counted", done=status.done, total=status.total)
+    if status.failed:
+        counted = t("sweeps.counted_failed", counted=counted, failed=status.failed)
+    if running:
+        return t("sweeps.state_running", counted=counted)
+    if status.done + status.failed >= status.total:
+        return t("sweeps.state_finished", counted=counted, time=duration(status.elapsed_s))
+    return t("sweeps.state_half", counted=counted)

@@ -1,0 +1,157 @@
+"""Calibration: a ranking score turned into P(positive), fitted on pairs that no training has seen.
+
+Temperature scaling (Guo et al. 2017; with a shift, as Platt has it, since a ranking score is no logit) keeps
+the order of all scores; isotonic regression keeps it but for ties, and needs more pairs. Everything is a pure
+function of its arguments. P pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+from sklearn.isotonic import IsotonicRegression
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+EDGE = 1e-9
+"""Scores nearer to 0 or 1 than this have the log odds of this."""
+
+
+class Calibration(Protocol):
+    """A map from scores in [0, 1] to probabilities, never falling."""
+
+    def __call__(self, score: FloatArray) -> FloatArray: ...
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TemperatureCalibration:
+    """sigmoid(logit(score) / temperature + shift)."""
+
+    name: ClassVar[str] = "temperature"
+
+    temperature: float
+    shift: float
+
+    def __post_init__(self) -> None:
+        if not (self.temperature > 0.0 and np.isfinite((self.temperature, self.shift)).all()):
+            raise ValueError(
+                f"temperature {self.temperature} and shift {self.shift}: must be finite, and above 0"
+            )
+
+    def __call__(self, score: FloatArray) -> FloatArray:
+        """[P] -> [P]."""
+        return np.asarray(expit(_log_odds(score) / self.temperature + self.shift))
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class IsotonicCalibration:
+    """Linear between knots: `score` [N] rises, `probability` [N] does not fall; constant outside."""
+
+    name: ClassVar[str] = "isotonic"
+
+    score: tuple[float, ...]
+    probability: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        knots, values = np.asarray(self.score), np.asarray(self.probability)
+        fits = knots.size == values.size > 0 and bool(np.isfinite(knots).all())
+        if not fits or (np.diff(knots) <= 0).any() or (np.diff(values) < 0).any():
+            raise ValueError("knots of an isotonic calibration must rise, one probability each")
+        if not ((values >= 0.0) & (values <= 1.0)).all():
+            raise ValueError("probabilities of an isotonic calibration must lie in [0, 1]")
+
+    def __call__(self, score: FloatArray) -> FloatArray:
+        """[P] -> [P]."""
+        return np.asarray(np.interp(score, self.score, self.probability))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"score": list(self.score), "probability": list(self.probability)}
+
+
+def fit_temperature(score: FloatArray, positive: BoolArray) -> TemperatureCalibration:
+    """The temperature and the shift of the least negative log likelihood.
+
+    Args:
+        score: [P] in [0, 1].
+        positive: [P], grade 2 and up.
+
+    Raises:
+        ValueError: all pairs are positive, or none.
+    """
+    _check(positive)
+    odds, sign = _log_odds(score), np.where(positive, 1.0, -1.0)
+
+    def cost(at: FloatArray) -> float:
+        return float(np.logaddexp(0.0, -sign * (odds * np.exp(-at[0]) + at[1])).mean())
+
+    # Bounded: a score that parts the classes without error would have a temperature of 0.
+    found = minimize(cost, np.zeros(2), method="L-BFGS-B", bounds=((-5.0, 5.0), (-50.0, 50.0)))
+    return TemperatureCalibration(float(np.exp(found.x[0])), float(found.x[1]))
+
+
+def fit_isotonic(score: FloatArray, positive: BoolArray) -> IsotonicCalibration:
+    """Isotonic regression of "positive" on the score; arguments and errors as of `fit_temperature`."""
+    _check(positive)
+    fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(score, positive.astype(float))
+    return IsotonicCalibration(
+        tuple(map(float, fitted.X_thresholds_)), tuple(map(float, fitted.y_thresholds_))
+    )
+
+
+FITS: Mapping[str, Callable[[FloatArray, BoolArray], Calibration]] = {
+    TemperatureCalibration.name: fit_temperature,
+    IsotonicCalibration.name: fit_isotonic,
+}
+"""Calibrations by name."""
+_KINDS: Mapping[str, Callable[..., Calibration]] = {
+    TemperatureCalibration.name: TemperatureCalibration,
+    IsotonicCalibration.name: lambda score, probability: IsotonicCalibration(
+        tuple(score), tuple(probability)
+    ),
+}
+
+
+def calibration_from(name: str, stored: Mapping[str, Any]) -> Calibration:
+    """A calibration as `as_dict` stored it.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    return _KINDS[name](**stored)
+
+
+def expected_calibration_error(probability: FloatArray, outcome: BoolArray, bins: int = 15) -> float:
+    """ECE: the mean over pairs of |mean probability - share of outcomes| of their bin, in [0, 1].
+
+    Bins are equally wide (Guo et al. 2017); a probability of 1 belongs to the last.
+
+    Args:
+        probability: [P] in [0, 1].
+        outcome: [P].
+    """
+    if not len(probability):
+        return float("nan")
+    place = np.minimum((probability * bins).astype(np.int64), bins - 1)
+    gap = np.bincount(place, probability - outcome, minlength=bins)
+    return float(np.abs(gap).sum() / len(probability))
+
+
+def _log_odds(score: FloatArray) -> FloatArray:
+    return np.asarray(logit(np.clip(score, EDGE, 1.0 - EDGE)))
+
+
+def _check(positive: BoolArray) -> None:
+    if positive.all() or not positive.any():
+        raise ValueError("a calibration needs pairs of both kinds, positive and negative")

@@ -1,0 +1,79 @@
+"""The state of a training as a safetensors file: tensors, and their arrangement as JSON in its header.
+
+Nothing of it is ever run as code, unlike a pickle.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from relevance.errors import CheckpointError
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a state of dicts, lists, tuples, tensors, numbers and texts, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    tensors: dict[str, Tensor] = {}
+    shape = json.dumps(_taken_apart(state, tensors))
+    part = path.with_suffix(".tmp")
+    try:
+        save_file(tensors, part, metadata={"state": shape})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    part.replace(path)
+
+
+def read_state(path: Path, device: str = "cpu") -> dict[str, Any]:
+    """Read a state back.
+
+    Raises:
+        CheckpointError: the file is damaged, or something else.
+    """
+    try:
+        with safe_open(path, "pt", device=device) as file:
+            shape = json.loads(file.metadata()["state"])
+            state: dict[str, Any] = _put_together(shape, file)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"{path}: damaged ({reason}); remove it, and the training starts anew"
+        ) from error
+    return state
+
+
+def _taken_apart(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """JSON of a value in which the tensors are numbers of `tensors`."""
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        tensors[name] = value.detach().to("cpu", copy=True).contiguous()
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {"dict": [[key, _taken_apart(one, tensors)] for key, one in value.items()]}
+    if isinstance(value, list | tuple):
+        return {type(value).__name__: [_taken_apart(one, tensors) for one in value]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a state cannot hold {type(value).__name__}")
+
+
+def _put_together(value: Any, file: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    [(kind, inner)] = value.items()
+    if kind == "tensor":
+        tensor: torch.Tensor = file.get_tensor(inner)
+        return tensor
+    if kind == "dict":
+        return {key: _put_together(one, file) for key, one in inner}
+    parts = [_put_together(one, file) for one in inner]
+    return tuple(parts) if kind == "tuple" else parts

@@ -1,0 +1,111 @@
+"""Parquet files of any origin, read by Arrow.
+
+Polars' own reader believes the counts in a file: a damaged one may ask it for more memory than there is,
+which ends the process without a word. Arrow's reader refuses such a file, and its arrays are checked before
+Polars sees them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+
+FULL_BYTES = 1_000_000
+"""Less than this is free on a full disk: what was half-written is not counted."""
+
+
+class ParquetError(ValueError):
+    """A file is no whole Parquet file; the message is one line."""
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """The rows of a file; `columns`: only these.
+
+    Raises:
+        ParquetError: it is damaged, or of another kind.
+        OSError: it is not there, or must not be read.
+    """
+    with _opened(path) as file:
+        wanted = None if columns is None else list(columns)
+        return _checked(file.read(columns=wanted, use_threads=False, use_pandas_metadata=False))
+
+
+def parquet_columns(path: Path) -> list[str]:
+    """Names of a file's columns.
+
+    Raises:
+        ParquetError, OSError: see `read_parquet`.
+    """
+    with _opened(path) as file:
+        return list(file.schema_arrow.names)
+
+
+def parquet_batches(path: Path, columns: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
+    """The rows of a file, so many at a time.
+
+    Raises:
+        ParquetError, OSError: see `read_parquet`.
+    """
+    import pyarrow as pa
+
+    with _opened(path) as file:
+        for batch in file.iter_batches(size, columns=list(columns), use_threads=False):
+            yield _checked(pa.Table.from_batches([batch]))
+
+
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write a table.
+
+    Raises:
+        OSError: it cannot be written; Polars reports a full disk as an error of its own.
+    """
+    try:
+        frame.write_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise unwritten(path, error) from error
+
+
+def unwritten(path: Path, error: pl.exceptions.PolarsError) -> OSError:
+    """What the operating system has said, where Polars says that it could not write a file."""
+    full = "os error 28" in str(error) or shutil.disk_usage(path.parent).free < FULL_BYTES
+    return (
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if full
+        else OSError(errno.EIO, " ".join(str(error).split())[:160])
+    )
+
+
+def _checked(table: Any) -> pl.DataFrame:
+    table.validate(full=True)
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    import pyarrow as pa  # takes its time to import
+    import pyarrow.parquet as pq
+
+    with path.open("rb") as raw:
+        try:
+            with pq.ParquetFile(raw) as file:
+                yield file
+        # What Arrow says of a damaged file is an OSError, too, but has no number of the operating system's.
+        except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise ParquetError(" ".join(str(error).split())[:160] or type(error).__name__) from error
+        except (ValueError, LookupError, TypeError, OverflowError) as error:  # of its schema's metadata
+            raise ParquetError(" ".join(str(error).split())[:160] or type(error).__name__) from error

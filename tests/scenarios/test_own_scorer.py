@@ -1,0 +1,172 @@
+"""Scorers of one's own that fail: who is to blame is said, and what was finished is kept and marked."""
+
+import json
+import re
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+from relevance.errors import PluginError, ScorerError
+from relevance.protocol import score_pairs
+from scenarios import StoreError, list_results, load_scenario, prepare, read_result
+from scenarios import market as scenario_market
+from scenarios.run import incomplete, run_to_folder
+from scenarios.store import result_folder
+
+SCORERS = """
+import numpy as np
+
+class Half:
+    def __init__(self, corpus):
+        self.corpus = corpus
+
+    def score(self, query, ad):
+        return np.full(query.shape, 0.5)
+
+
+class Late(Half):
+    # Well-behaved on the few pairs that it is tried on, then not.
+    asked = 0
+
+    def score(self, query, ad):
+        Late.asked += 1
+        score = super().score(query, ad)
+        return self.spoil(score, query, ad) if Late.asked > 69 and len(query) > 20 else score
+
+class LateNaN(Late):
+    def spoil(self, score, query, ad):
+        score[7] = np.nan
+        return score
+
+class LateLarge(Late):
+    def spoil(self, score, query, ad):
+        score[7] = 1.5
+        return score
+
+class LateShort(Late):
+    def spoil(self, score, query, ad):
+        return score[:-1]
+
+class Marked(Half):
+    # Stumbles over one ad, whenever it comes.
+    marked = None
+
+    def score(self, query, ad):
+        if Marked.marked is not None and (ad == Marked.marked).any():
+            raise KeyError("no such video")
+        return super().score(query, ad)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "own_scorers_for_tests.py").write_text(SCORERS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(scenario_market, "OWN_CHUNK", 50)
+    import own_scorers_for_tests as module
+
+    module.Late.asked = 0
+    yield module
+    sys.modules.pop("own_scorers_for_tests", None)
+
+
+def failing(scorer: str, tiny_file, out) -> str:
+    scenario = load_scenario(tiny_file, [f"compare=[none, bm25, 'own_scorers_for_tests:{scorer}']"])
+    with pytest.raises(ScorerError) as caught:
+        run_to_folder(scenario, out)
+    return str(caught.value)
+
+
+PAIR = r"query '[a-z0-9 ]+' \(\d+\) and ad '\d+'"
+
+
+@pytest.mark.parametrize(
+    ("scorer", "words"),
+    [
+        ("LateNaN", rf"score nan for {PAIR}; scores must be numbers in \[0, 1\]"),
+        ("LateLarge", rf"score 1\.5 for {PAIR}; scores must be numbers in \[0, 1\]"),
+        ("LateShort", rf"returned shape \(49,\) for 50 pairs of which the first is {PAIR}; it must return"),
+    ],
+)
+def test_what_was_finished_is_kept_and_marked_incomplete(own, tiny_file, tmp_path, scorer, words):
+    out = tmp_path / "results"
+    message = failing(scorer, tiny_file, out)
+    assert re.match(rf"scorer 'own_scorers_for_tests:{scorer}': {words}", message), message
+    [folder] = out.glob("tiny-*")
+    assert folder.name.endswith(".incomplete")
+    assert f"what was finished until then is in {folder}/" in message
+
+    facts = json.loads((folder / "incomplete.json").read_text())
+    assert facts["incomplete"] is True
+    assert facts["finished"] == ["oracle", "none", "bm25"]
+    assert facts["failed"] == f"own_scorers_for_tests:{scorer}"
+    rows = pl.read_parquet(folder / "finished.parquet")
+    assert set(rows.filter(kind="compare")["scorer"]) == {"oracle", "none", "bm25"}
+    assert 0 <= facts["pairs_scored"] < facts["pairs"]
+
+    # Nobody takes it for a result.
+    assert list_results(out) == []
+    with pytest.raises(StoreError, match="is of a run that failed, and incomplete"):
+        read_result(folder)
+
+
+def test_the_pair_that_makes_a_scorer_raise_is_found(own, tiny_file, tmp_path, prepared):
+    query, column = np.nonzero(prepared.candidate >= 0)
+    ad = prepared.candidate[query, column]
+    tried = np.random.default_rng(0)  # what `check_scorer` draws
+    tried.integers(0, prepared.world.corpus.n_queries, 64)
+    known = set(tried.integers(0, prepared.world.corpus.n_ads, 64).tolist())
+    place = next(i for i in range(120, len(ad)) if ad[i] not in known and ad[i] not in ad[:i])
+    own.Marked.marked = ad[place]
+    out = tmp_path / "results"
+    message = failing("Marked", tiny_file, out)
+    text = prepared.world.corpus.query_text[query[place]]
+    assert message.startswith(
+        "scorer 'own_scorers_for_tests:Marked': score() raised KeyError: 'no such video' "
+        f"for query '{text}' ({query[place]}) and ad '{ad[place]}'; mend it"
+    )
+    [folder] = out.glob("tiny-*")
+    scores = pl.read_parquet(folder / "scores.parquet")
+    assert len(scores) == place // 50 * 50, "whole chunks before the one that failed"
+    assert scores["score"].unique().to_list() == [0.5]
+
+    # Mended, the same command makes the whole result, and the incomplete one goes.
+    own.Marked.marked = None
+    scenario = load_scenario(tiny_file, ["compare=[none, bm25, 'own_scorers_for_tests:Marked']"])
+    _, whole = run_to_folder(scenario, out)
+    assert whole == result_folder(out, scenario)
+    assert list_results(out) == [whole]
+    assert not incomplete(whole).exists()
+
+
+class _Answers:
+    def __init__(self, answer):
+        self.score = answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda q, a: np.where(q == 5, np.inf, 0.5), "score inf for query 5 and ad 7"),
+        (lambda q, a: np.where(q == 5, -0.0001, 0.5), "score -0.0001 for query 5 and ad 7"),
+        (lambda q, a: [0.5], r"returned shape \(1,\) for 3 pairs of which the first is query 3 and ad 6"),
+        (lambda q, a: np.full((len(q), 2), 0.5), r"returned shape \(1, 2\) for 1 pair for query 3 and ad 6"),
+        (lambda q, a: 1 / 0, "score\\(\\) raised ZeroDivisionError: division by zero for query 3 and ad 6"),
+        (lambda q, a: ["x"] * len(q), "score\\(\\) raised ValueError: .* for query 3 and ad 6"),
+        (lambda q, a: None, r"returned shape \(\) for 1 pair for query 3 and ad 6"),
+    ],
+)
+def test_every_kind_of_answer_that_is_none(answer, words):
+    with pytest.raises(ScorerError, match=f"scorer 'mine': {words}"):
+        score_pairs(_Answers(answer), np.array([3, 4, 5]), np.array([6, 7, 7]), "mine")
+
+
+def test_a_scorer_that_fails_at_once_is_found_when_it_is_tried(own, tiny_file, tmp_path, prepared):
+    own.Marked.marked = np.arange(prepared.world.corpus.n_ads).max()  # never equal to a whole array: raises
+    own.Marked.score = lambda self, query, ad: 1 / 0
+    scenario = load_scenario(tiny_file, ["scorer='own_scorers_for_tests:Marked'", "sweep=null"])
+    with pytest.raises(PluginError, match=rf"Marked': score\(\) raised ZeroDivisionError.* for {PAIR}"):
+        run_to_folder(scenario, tmp_path / "results")
+    assert prepare(scenario).scenario == scenario

@@ -1,0 +1,143 @@
+"""Speed by counting work instead of seconds: calls, draws, events, scored pairs and memory. None can flake.
+
+Where one of these fails, something is done per query that was done per batch, or twice that was done once.
+"""
+
+import sys
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simpy
+
+import scenarios.market
+from benchmarks.market import make_market
+from relevance.protocol import RelevanceScorer
+from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, run_scenario
+from simulator import random
+from simulator.engine import simulate
+from simulator.ledger import UNLIMITED
+from simulator.log import forget
+from simulator.market import Market, ServingModel, with_settings
+from tests.simulator.markets import hand_market, random_market
+
+TICKS = 96  # of a day, each with one batch or more
+
+
+def rich(queries: int) -> Market:
+    """Nobody runs out, so that no query is ranked twice; scores never tie."""
+    market = make_market(queries, candidates=16, slots=3, advertisers=16)
+    even = np.linspace(0.0, market.horizon_s, queries, endpoint=False)
+    return replace(market, arrival_s=even, budget_micros=np.full_like(market.budget_micros, UNLIMITED))
+
+
+def calls_of(market: Market) -> int:
+    """Calls of Python and C functions in a run."""
+    count = 0
+
+    def see(frame: object, event: str, argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    simulate(market)  # what is done once is done
+    sys.setprofile(see)
+    try:
+        simulate(market)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_batch_takes_as_many_calls_whatever_its_size() -> None:
+    few, many = calls_of(rich(10 * TICKS)), calls_of(rich(1000 * TICKS))
+    assert few == many
+
+
+def test_calls_per_batch() -> None:
+    per_batch = calls_of(rich(1000 * TICKS)) / TICKS
+    assert per_batch <= 420, "a batch has become dearer; small batches pay for it"
+
+
+def test_luck_is_drawn_once_a_query_and_lots_only_where_somebody_ties(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: dict[str, int] = {}
+
+    def counting(seed: int, station: str, rows: np.ndarray, width: int) -> np.ndarray:
+        drawn[station] = drawn.get(station, 0) + rows.size
+        return row_uniforms(seed, station, rows, width)
+
+    row_uniforms = random.row_uniforms
+    monkeypatch.setattr(random, "row_uniforms", counting)
+    simulate(rich(5000))
+    assert drawn == {"luck": 5000}
+    drawn.clear()
+    simulate(hand_market([2.0, 1.0, 1.0], n_queries=70))  # the tie is for the second of two ranks
+    assert drawn == {"luck": 70, "tie break": 70}
+
+
+def test_queries_cost_the_clock_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = 0
+
+    def counting(env: simpy.Environment) -> None:
+        nonlocal steps
+        steps += 1
+        step(env)
+
+    step = simpy.Environment.step
+    monkeypatch.setattr(simpy.Environment, "step", counting)
+    served = ServingModel(batch_size=64, window_s=200.0, service_s=1.0)
+    market = with_settings(random_market(1, n_queries=6000), serving=served)
+    log = simulate(market)
+    batches = np.unique(log.answered_s).size
+    assert batches < 600
+    assert steps <= 8 * batches + 2 * TICKS
+
+
+SMALL = (
+    "world.test_advertisers=36",
+    "world.ads_per_advertiser=4",
+    "world.query_pool=3000",
+    "traffic.n_queries=500",
+    "retrieval.candidates=12",
+    "scorer=oracle",
+    "compare=[none, bm25, oracle]",
+    "sweep={values: [0.5, 1.0, 2.0], scorers: [bm25, oracle]}",
+)
+
+
+def test_a_pair_is_scored_once_however_many_points_it_serves(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    scenario = load_scenario(DEFAULT_SCENARIO, SMALL)
+    scored: dict[str, int] = {}
+    score_pairs = scenarios.market.score_pairs
+
+    def counting(scorer: RelevanceScorer, query: np.ndarray, ad: np.ndarray, name: str) -> np.ndarray:
+        scored[name] = scored.get(name, 0) + query.size
+        return score_pairs(scorer, query, ad, name)
+
+    monkeypatch.setattr(scenarios.market, "score_pairs", counting)
+    result = run_scenario(scenario, cache=tmp_path)
+    pairs = int((prepare(scenario, cache=tmp_path).candidate >= 0).sum())
+    assert result.points.height == 9
+    assert scored == {"bm25": pairs, "oracle": pairs}
+
+
+def peak_of(queries: int) -> int:
+    """Most memory that a run takes beside its market, in bytes."""
+    market = rich(queries)
+    tracemalloc.start()
+    try:
+        simulate(market, sink=forget)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_shown_ads_where_the_log_is_handed_on() -> None:
+    # What is kept of a query: 33 bytes, and 8 for its number. A shown ad would add 105, three of them 315.
+    more = peak_of(400_000) - peak_of(100_000)
+    assert more < 300_000 * 60
