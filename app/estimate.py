@@ -19,25 +19,16 @@ _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 def in_words(printed: str) -> tuple[str, str]:
     """(The points, one a line; what they ask for, in words) of what `relbid sweep --dry-run` has printed."""
-    *points, counted, time, scored = printed.splitlines()
-    found = _ASKED.fullmatch("\n".join((counted, time, scored)))
+    lines = printed.splitlines()
+    points, asked = "\n".join(lines[:-3]), lines[-3:]
+    found = _ASKED.fullmatch("\n".join(asked))
     if found is None:  # of another version: as it is
-        return "\n".join(points), f"{counted}. {time} {scored}."
-    values: dict[str, Any] = found.groupdict()
-    left = duration(float(values.pop("left")) * _SECONDS[values.pop("unit")])
-    done = values.pop("done")
-    models = ", ".join(scorer_name(name) for name in values.pop("models").split(", "))
-    what = t(
-        "sweeps.estimate_count", n=int(values.pop("seeds")), points=values["points"], total=values["all"]
-    )
-    if done is not None:
-        what = t("sweeps.estimate_done", counted=what, done=done)
-    return "\n".join(points), t(
-        "sweeps.estimate",
-        n=int(values["worlds"]),
-        counted=what,
-        time=left,
-        workers=values["workers"],
-        each=values["each"],
-        models=models,
-    )
+        return points, " ".join(asked)
+    said: dict[str, Any] = found.groupdict()
+    models = ", ".join(map(scorer_name, said["models"].split(", ")))
+    time = duration(float(said["left"]) * _SECONDS[said["unit"]])
+    counted = t("sweeps.estimate_count", n=int(said["seeds"]), points=said["points"], total=said["all"])
+    if said["done"] is not None:
+        counted = t("sweeps.estimate_done", counted=counted, done=said["done"])
+    pace = {"time": time, "workers": said["workers"], "each": said["each"]}
+    return points, t("sweeps.estimate", n=int(said["worlds"]), counted=counted, models=models, **pace)

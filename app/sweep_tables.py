@@ -66,18 +66,20 @@ def value_text(value: object) -> str:
             return scorer_name(value) if value in SCORERS else value
         return value if isinstance(parsed, str) else value_text(parsed)
     if isinstance(value, list):
-        return ", ".join(map(value_text, value))
+        return t("words.comma").join(map(value_text, value))
     if isinstance(value, Mapping):
         kind = {key: str(part) for key, part in value.items() if key in ("rule", "kind")}
         names = [rule_name(name) if key == "rule" else name.replace("_", " ") for key, name in kind.items()]
         rest = [f"{key} {value_text(part)}" for key, part in value.items() if key not in kind]
-        return ", ".join([*names, *rest])
+        return t("words.comma").join([*names, *rest])
     return str(value)
 
 
 def point_text(result: SweepResult, row: Mapping[str, Any]) -> str:
     """A point's swept fields and their values."""
-    return "; ".join(f"{short_field(field)} {value_text(row[field])}" for field in fields_of(result))
+    return t("words.semicolon").join(
+        f"{short_field(field)} {value_text(row[field])}" for field in fields_of(result)
+    )
 
 
 def fields_of(result: SweepResult) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
@@ -97,7 +99,8 @@ def parallel(result: SweepResult, metrics: Sequence[str]) -> go.Figure:
         )
     )
     lay_out(figure, t("sweeps.parallel_title"), height=450)
-    figure.update_layout(margin={"l": 90, "r": 20, "t": 125, "b": 30})
+    left = max([90, *(_width(text) for text in dimensions[0].get("ticktext", ()))])
+    figure.update_layout(margin={"l": left, "r": 20, "t": 125, "b": 30})
     return figure
 
 
@@ -200,13 +203,13 @@ def _add_points(
     )
 
 
-def _field_axis(points: pl.DataFrame, field: str) -> dict[str, object]:
+def _field_axis(points: pl.DataFrame, field: str) -> dict[str, Any]:
     """An axis of numbers as they are; of other values by their place, with texts."""
     values = points[field]
     label = short_field(field)
     if values.dtype != pl.String:
         ticks = sorted(values.unique().to_list())
-        axis: dict[str, object] = {"label": label, "values": values.to_list()}
+        axis: dict[str, Any] = {"label": label, "values": values.to_list()}
         if len(ticks) <= MOST_TICKS:
             axis |= {"tickvals": ticks, "ticktext": [f"{tick:.3g}" for tick in ticks]}
         return axis
@@ -218,6 +221,11 @@ def _field_axis(points: pl.DataFrame, field: str) -> dict[str, object]:
         "tickvals": list(range(len(known))),
         "ticktext": [text if len(text) <= LONGEST_TICK else f"{text[: LONGEST_TICK - 1]}…" for text in texts],
     }
+
+
+def _width(text: str) -> int:
+    """About how many pixels a tick takes to the left of its axis; Chinese letters are twice as wide."""
+    return 14 + round(6.2 * sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text))
 
 
 def _short_metric(metric: str) -> str:

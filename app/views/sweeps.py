@@ -165,7 +165,7 @@ def _failures(folder: Path, status: Status | None) -> None:
         {
             t("sweeps.column_point"): one["point"],
             t("sweeps.column_seed"): one["seed"],
-            t("sweeps.column_settings"): "; ".join(
+            t("sweeps.column_settings"): t("words.semicolon").join(
                 f"{key} {sweep_tables.value_text(v)}" for key, v in one["settings"].items()
             ),
             t("sweeps.column_error"): str(one["error"]).partition("\n")[0],
