@@ -5,20 +5,21 @@ from __future__ import annotations
 import ast
 import pickle
 import re
+import shutil
 import string
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import figures, language, wording
+from app import figures, jobs, language, wording
 from app.language import LANGUAGES, catalogue, say, t
 from app.setting import Setting, in_words
 from scenarios import REASONS, SHIPPED_RULES, FormulaError, judge_formula
 from simulator.formula import READING_FAULTS
 from simulator.rule_check import FAULTS, WHERE
 from tests.app.test_figures import metrics, points
-from tests.app.test_pages import MAIN, chart, html
+from tests.app.test_pages import MAIN, chart, html, until_ended
 from tests.app.test_pages import dashboard as dashboard
 
 APP = Path(MAIN).parent
@@ -278,6 +279,27 @@ def test_a_newcomer_is_welcomed_in_chinese(
     assert at.title[0].value == "还没有运行过任何场景"
     assert at.button[0].label == "运行内置场景"
     assert at.radio(key="language").value == "zh"
+
+
+def test_who_waits_for_frames_can_switch_the_language(
+    dashboard: AppTest, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "results"
+    shutil.copytree(results, root, ignore=shutil.ignore_patterns(".*"))  # without what is kept
+    monkeypatch.setenv("RELBID_RESULTS", str(root))
+    monkeypatch.setenv("PYTHONPATH", str(APP.parent))
+    dashboard.query_params["lang"] = "zh"
+    at = dashboard.run()
+    (job,) = jobs.all_jobs(root)
+    assert not at.exception
+    if not at.title:  # the command may have been quicker
+        assert any("需要先绘制此市场的图片" in found.value for found in at.markdown)
+        at.radio(key="language").set_value("en").run()
+        assert not at.exception
+        at.radio(key="language").set_value("zh").run()
+    assert until_ended(job).state == "done"
+    at.run()
+    assert at.title[0].value == "相关性的代价与收益"
 
 
 def test_an_unknown_language_in_the_address_is_english(dashboard: AppTest) -> None:
