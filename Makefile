@@ -46,7 +46,7 @@ fuzz: $(VENV)/.installed ## Read 10,000 damaged files; none may end in a traceba
 
 audit: $(BIN)/python ## Look the tested versions up in a database of known vulnerabilities (needs the network)
 	$(PIP) install --quiet 'pip-audit>=2.7,<3'
-	$(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip $(ARGS)
+	$(BIN)/python -m pip_audit --strict --requirement constraints.txt --no-deps --disable-pip $(ARGS)
 
 lock: $(VENV)/.installed-dev ## Write the installed versions to constraints.txt
 	@sed -n '/^#/p' constraints.txt > constraints.txt.new
@@ -68,5 +68,5 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
-	$(PIP) install --quiet --editable '.[dev,browser,rl,video]' $(CONSTRAIN)
+	$(PIP) install --quiet --editable '.[dev,browser,distributed,rl,search,video]' $(CONSTRAIN)
 	@touch $(VENV)/.installed $@

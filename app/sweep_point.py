@@ -62,7 +62,7 @@ def draw(found: SweepResult) -> None:
         if not row["feasible"]:
             st.warning(t("sweeps.breaks"))
         with st.container(horizontal=True):
-            for metric in (*found.sweep.file.objectives, *sweep_tables.further_of(found)):
+            for metric in (*found.sweep.file.directions, *sweep_tables.further_of(found)):
                 error = row.get(f"{metric}_se")
                 said = sweep_tables.amount(metric, error)
                 st.metric(
@@ -94,7 +94,7 @@ def _take_away(found: SweepResult, point: int) -> None:
         rows = found.replicates.filter(
             (found.replicates["point"] == point) & (found.replicates["seed"] == seed)
         )
-        text = scenario_text(scenario, rows.row(0, named=True), found.sweep.file.objectives)
+        text = scenario_text(scenario, rows.row(0, named=True), list(found.sweep.file.directions))
         st.download_button(
             t("download.exact_point"),
             text,

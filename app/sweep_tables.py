@@ -90,13 +90,13 @@ def fields_of(result: SweepResult) -> list[str]:
 def further_of(result: SweepResult) -> list[str]:
     """Metrics of FURTHER that a sweep has and that are no objective of it."""
     known = result.points.columns
-    return [metric for metric in FURTHER if metric in known and metric not in result.sweep.file.objectives]
+    return [metric for metric in FURTHER if metric in known and metric not in result.sweep.file.directions]
 
 
 def all_metrics(result: SweepResult) -> list[str]:
     """Every number of the table of points that varies, the objectives aside."""
-    said = {"point", "seeds", "feasible", "pareto", *fields_of(result), *result.sweep.file.objectives}
-    said |= {f"{metric}_se" for metric in result.sweep.file.objectives}
+    said = {"point", "seeds", "feasible", "pareto", *fields_of(result), *result.sweep.file.directions}
+    said |= {f"{metric}_se" for metric in result.sweep.file.directions}
     return [
         name
         for name, kind in result.points.schema.items()
@@ -114,7 +114,7 @@ def points_table(result: SweepResult, points: pl.DataFrame) -> pl.DataFrame:
         else pl.col(field).alias(short_field(field))
         for field in fields_of(result)
     ]
-    for metric in result.sweep.file.objectives:
+    for metric in result.sweep.file.directions:
         columns.append(_shown(metric))
         if points[f"{metric}_se"].is_not_null().any():
             scale = 100.0 if is_share(metric) else 1.0
@@ -136,7 +136,7 @@ def _shown(metric: str) -> pl.Expr:
 def seeds_table(result: SweepResult, point: int) -> pl.DataFrame:
     """One row per seed of a point: what each day alone has brought."""
     rows = result.replicates.filter(pl.col("point") == point).sort("seed")
-    metrics = [*result.sweep.file.objectives, *further_of(result)]
+    metrics = [*result.sweep.file.directions, *further_of(result)]
     return rows.select(pl.col("seed").alias(t("sweeps.column_seed")), *map(_shown, metrics))
 
 

@@ -102,8 +102,25 @@ def command(arguments: list[str], repeats: int, warm: bool = False) -> Figures:
     return {"figure": min(clock[warm:]), "processor s": min(processor[warm:])}
 
 
+def answer(points: int, queries: int) -> Figures:
+    """95th percentile of the processor time that settling the default market at another exponent takes.
+
+    What the dashboard does when a slider moves, without the page. Ranked by BM25: the scorer does not
+    matter, as its scores are looked up.
+    """
+    from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, relevance_of, settle
+
+    prepared = prepare(load_scenario(DEFAULT_SCENARIO))
+    relevance, found = relevance_of(prepared, "bm25"), []
+    for exponent in np.random.default_rng(0).uniform(0.0, 4.0, points):
+        start = time.process_time()
+        settle(prepared, relevance, {"fusion.relevance": float(exponent)}, n_queries=queries)
+        found.append(time.process_time() - start)
+    return {"figure": float(np.quantile(found, 0.95)), "median": float(np.median(found))}
+
+
 KINDS: dict[str, Callable[..., Figures]] = {
-    kind.__name__: kind for kind in (auctions, times_a_loop, growth, memory, command)
+    kind.__name__: kind for kind in (auctions, times_a_loop, growth, memory, answer, command)
 }
 
 
@@ -181,11 +198,11 @@ def main() -> None:
         print(json.dumps(KINDS[entry["kind"]](**entry["settings"])))
         return
 
-    console, where, results = Console(), machine(), []
+    console, where, results = Console(width=160), machine(), []
     console.print(
         f"{where['processor']}, {where['cores']} cores, load {where['load']:.1f}, {where['commit']}"
     )
-    table = Table("figure", "", "unit", "target", "also", box=None)
+    table = Table("", "figure", "unit", "target", "also", box=None)
     for entry in (entry for entry in suite if (arguments.only or "") in entry["name"]):
         with console.status(entry["name"]):
             line = [sys.executable, "-m", "benchmarks.bench", "--one", entry["name"]]

@@ -26,7 +26,7 @@ from scenarios.market_schema import TableMarket
 from scenarios.pctr import PreparedCtr, pair_features, read_ctr_file, with_fitted_ctr
 from scenarios.replay.market import Auctions, relevance_by
 from scenarios.replay.scenario import known_metrics, read_market, scenario_market
-from scenarios.schema import PREPARED, Scenario
+from scenarios.schema import PREPARED, HcmrmSettings, Scenario
 from simulator.arrays import FloatArray, IntArray
 from simulator.auction import check_vcg
 from simulator.engine import simulate
@@ -42,11 +42,13 @@ Progress = Callable[[str, int, int], None]
 SHIPPED_CHECKPOINT = Path(str(relevance.__file__)).parent / "hcmrm" / "checkpoint"
 SHIPPED_CHECKPOINTS: Mapping[str, Path] = {
     "shipped": SHIPPED_CHECKPOINT,
-    "bce": SHIPPED_CHECKPOINT.with_name("checkpoint-bce"),
+    "graded": SHIPPED_CHECKPOINT.with_name("checkpoint-graded"),
     "pqvm": SHIPPED_CHECKPOINT.with_name("checkpoint-pqvm"),
+    "bce": SHIPPED_CHECKPOINT.with_name("checkpoint-bce"),
 }
-"""Checkpoints of the package by their names in scenario files. pqvm: pre-trained with pseudo-queries. bce:
-the previous kind of model, trained with binary labels and without pseudo-queries."""
+"""Checkpoints of the package by their names in scenario files. The last three have no soft markers
+and are of equal steps, data and seed: graded labels; the same after pre-training with pseudo-queries; the
+previous kind of model, trained with binary labels and without pseudo-queries."""
 
 
 OWN_CHUNK = 8192
@@ -331,8 +333,11 @@ def checkpoint_folder(scenario: Scenario) -> Path:
 
 def _model_key(scenario: Scenario) -> str:
     """What decides the scores that a checkpoint gives."""
-    key, calibration = disk.checkpoint_hash(checkpoint_folder(scenario)), scenario.hcmrm.calibration
-    return key if calibration == "none" else f"{key}-{calibration}"
+    settings, usual = scenario.hcmrm, HcmrmSettings()
+    parts = [disk.checkpoint_hash(checkpoint_folder(scenario))]
+    parts += [settings.calibration] if settings.calibration != usual.calibration else []
+    parts += [settings.precision] if settings.precision != usual.precision else []
+    return "-".join(parts)
 
 
 def _scored(
@@ -371,11 +376,14 @@ def _scored(
         from relevance.hcmrm.device import use_device
 
         # Half the cores: threads that wait for one another crawl where something else keeps a core busy.
-        use_device(prepared.scenario.hcmrm.device, threads=max(1, (os.cpu_count() or 1) // 2))
-        checkpoint = checkpoint_folder(prepared.scenario)
         settings = prepared.scenario.hcmrm
+        use_device(settings.device, threads=max(1, (os.cpu_count() or 1) // 2))
         model_scorer = HcmrmScorer.load(
-            corpus, checkpoint, device=settings.device, calibration=settings.calibration
+            corpus,
+            checkpoint_folder(prepared.scenario),
+            device=settings.device,
+            calibration=settings.calibration,
+            precision=settings.precision,
         )
         table = ScoreTable.build(query, ad, *model_scorer.read(query, ad, progress))
     if path is not None:

@@ -105,9 +105,15 @@ def _scorer(prepared: Prepared, name: str) -> tuple[RelevanceScorer, dict[str, s
 
         threads = max(1, (os.cpu_count() or 1) // 2)  # as in a run
         use_device(settings.device, threads=threads)
-        scorer = HcmrmScorer.load(corpus, checkpoint_folder(prepared.scenario), device=settings.device)
+        scorer = HcmrmScorer.load(
+            corpus,
+            checkpoint_folder(prepared.scenario),
+            device=settings.device,
+            precision=settings.precision,
+        )
         machine |= {
             "device": device_name(settings.device),
+            "precision": settings.precision,
             "threads": str(threads),
             "torch": version("torch"),
         }

@@ -28,6 +28,16 @@ from scenarios.schema import Scenario
 PLUG_IN = re.compile(r'"([A-Za-z_][\w.]*:[A-Za-z_][\w.]*)"')
 """module:attr as a text in JSON."""
 
+MARKET_CODE = (
+    "experiments/designs.py",
+    "fusion_schema.py",
+    "market.py",
+    "pctr.py",
+    "replay/market.py",
+    "replay/scenario.py",
+)
+"""Files of this package that take part when a market is simulated and measured, beside the simulator's."""
+
 ModelKey = tuple[str, str]
 
 
@@ -106,7 +116,9 @@ def code_of(plug_in: str) -> str:
 
 def digest_of(prepared: Prepared) -> str:
     """What the markets of a prepared world have in common: the code, and what was read or scored before."""
-    parts = [disk.code_hash(simulator), *sorted(prepared.cheap)]
+    own = (Path(__file__).parent / name for name in MARKET_CODE)
+    code = hashlib.blake2b(b"".join(path.read_bytes() for path in own), digest_size=12).hexdigest()
+    parts = [disk.code_hash(simulator), code, *sorted(prepared.cheap)]
     arrays = [prepared.candidate, *(prepared.cheap[name] for name in sorted(prepared.cheap))]
     if (ctr := prepared.ctr) is not None:
         parts.append(str(ctr.coefficients))

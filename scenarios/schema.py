@@ -25,7 +25,7 @@ from simulator.market import ServingModel, TrafficModel
 from simulator.pctr import CtrModel
 from simulator.users import UserModel, has_loyalty
 from simulator.world.catalog import CATEGORIES
-from simulator.world.config import Split, WorldConfig
+from simulator.world.config import MarketSplit, WorldConfig
 
 SCORERS = ("none", "bm25", "hcmrm", "oracle")
 """Built-in scorers: no relevance (1 for every pair), lexical, the neural model, the truth."""
@@ -63,6 +63,8 @@ class HcmrmSettings(Settings):
     checkpoint: str | None = None
     """A folder made by `relbid train`, or one of the package: `shipped` (the default), `pqvm` or `bce`."""
     device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the model's numbers. Half of the digits is faster and may swap ads that score nearly alike."""
     calibration: Literal["none", "temperature", "isotonic"] = "none"
     """Makes P(relevant) of the score, as `relbid calibrate` has fitted it; none: the ranking score."""
 
@@ -93,7 +95,7 @@ class Scenario(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """Of traffic, bidders, clicks and prediction noise; the world has its own."""
     market: MarketSettings = WorldMarket()
-    split: Split = "test"
+    split: MarketSplit = "test"
     """Part of the world whose queries and ads meet; the model has not seen those of `test`."""
     world: WorldConfig = WorldConfig()
     traffic: TrafficModel = TrafficModel()
@@ -124,7 +126,7 @@ class Scenario(Settings):
             raise _out_of_range(
                 "both_share", "colour_share, brand_share and both_share must sum to at most 1"
             )
-        size = max(world.advertisers(split) for split in get_args(Split)) * world.ads_per_advertiser
+        size = max(world.advertisers(split) for split in get_args(MarketSplit)) * world.ads_per_advertiser
         frame_bytes = size * world.frames * world.frame_size**2 * 3
         if frame_bytes > MAX_FRAME_BYTES:
             raise _out_of_range(

@@ -128,13 +128,11 @@ def staging(root: Path) -> Iterator[Path]:
     Raises:
         StoreError: it cannot be made.
     """
-    with _naming(root):
-        root.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=root, prefix=TEMPORARY))
-    try:
+    with contextlib.ExitStack() as held:
+        with _naming(root):
+            root.mkdir(parents=True, exist_ok=True)
+            folder = held.enter_context(_temporary_folder(root))
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -219,9 +217,9 @@ def alone(place: Path) -> Iterator[None]:
                 f"{place}: another relbid command{f' (process {who})' * who.isdigit()} is at work on it; "
                 "wait for it, stop it, or choose another --out"
             )
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        with contextlib.suppress(OSError):  # on a full disk nobody is told the number
+            os.truncate(lock.fileno(), 0)
+            os.write(lock.fileno(), str(os.getpid()).encode())
         yield
 
 

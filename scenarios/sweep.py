@@ -88,11 +88,23 @@ def pareto_front(gain: FloatArray, harm: FloatArray) -> BoolArray:
     One point beats another with as much gain and less harm, or with more gain and no more harm. Points that
     hold a NaN are never on the front.
     """
-    gain, harm = np.asarray(gain, dtype=np.float64), np.asarray(harm, dtype=np.float64)
-    no_worse = (gain[:, None] >= gain[None, :]) & (harm[:, None] <= harm[None, :])
-    better = (gain[:, None] > gain[None, :]) | (harm[:, None] < harm[None, :])
-    beaten: BoolArray = np.any(no_worse & better, axis=0)
-    return ~beaten & ~np.isnan(gain) & ~np.isnan(harm)
+    return undominated(np.column_stack([gain, -np.asarray(harm, dtype=np.float64)]))
+
+
+def undominated(gains: FloatArray) -> BoolArray:
+    """Points B[P] that no other one beats, by their gains F[P, M] in M objectives.
+
+    One point beats another with as much of everything and more of something. Points that hold a NaN are never
+    on the front.
+    """
+    gains = np.asarray(gains, dtype=np.float64)
+    front: BoolArray = np.logical_not(np.isnan(gains).any(axis=1))
+    # From the largest sum on, since whoever beats a point has more in sum: few comparisons are left to make.
+    for point in np.argsort(-gains.sum(axis=1), kind="stable"):
+        if front[point]:
+            no_better = (gains <= gains[point]).all(axis=1)
+            front[no_better & (gains < gains[point]).any(axis=1)] = False
+    return front
 
 
 def field_value(scenario: Scenario, field: str) -> float | None:

@@ -34,7 +34,9 @@ LONGEST_TICK = 28
 
 
 def sweep_front(result: SweepResult, opened: int | None = None, bound: float | None = None) -> go.Figure:
-    """The two objectives against one another: a marker for each point, and their Pareto front.
+    """The two main objectives against one another: a marker for each point, and their Pareto front.
+
+    A front in more objectives is none in two: then there are its larger markers, and no line.
 
     Args:
         opened: the point that is drawn as a star.
@@ -45,7 +47,7 @@ def sweep_front(result: SweepResult, opened: int | None = None, bound: float | N
     gain, harm = result.sweep.file.objectives
     points = result.points.filter(pl.col(gain).is_finite() & pl.col(harm).is_finite())
     figure = go.Figure()
-    _add_front(figure, front(result), gain, harm, t("trade_off.front"), GREY)
+    _add_front(figure, result, t("trade_off.front"), GREY)
     by_scorer = "scorer" in fields_of(result)
     groups = points["scorer"].unique(maintain_order=True).to_list() if by_scorer else [None]
     for group in groups:
@@ -152,7 +154,7 @@ def two_fronts(first: SweepResult, second: SweepResult) -> go.Figure:
     figure = go.Figure()
     for result, colour, symbol in ((first, BLUE, SYMBOLS[0]), (second, ORANGE, SYMBOLS[1])):
         name = result.folder.name
-        _add_front(figure, front(result), gain, harm, t("sweeps.front_of", name=name), colour)
+        _add_front(figure, result, t("sweeps.front_of", name=name), colour)
         points = result.points.filter(pl.col(gain).is_finite() & pl.col(harm).is_finite())
         _add_points(figure, result, points, name, colour, symbol)
     lay_out(figure, t("sweeps.two_title"), height=460)
@@ -161,8 +163,12 @@ def two_fronts(first: SweepResult, second: SweepResult) -> go.Figure:
     return figure
 
 
-def _add_front(figure: go.Figure, points: pl.DataFrame, gain: str, harm: str, name: str, colour: str) -> None:
-    points = points.sort(harm, gain)
+def _add_front(figure: go.Figure, result: SweepResult, name: str, colour: str) -> None:
+    """The line of a front in two objectives."""
+    if result.sweep.file.further:
+        return
+    gain, harm = result.sweep.file.objectives
+    points = front(result).sort(harm, gain)
     figure.add_scatter(
         x=_scaled(points, harm),
         y=_scaled(points, gain),

@@ -23,10 +23,14 @@ from scenarios import (
     sweep_folder,
 )
 
-CHOICE, FILE, OTHER, BOUND, AXES = "sweep", "sweep-file", "sweep-other", "sweep-bound", "sweep-axes"
+CHOICE, FILE, OTHER, AXES = "sweep", "sweep-file", "sweep-other", "sweep-axes"
+BOUND, BOUND_OF = "sweep-bound", "sweep-bound-of"
 CHART = "sweep-front"
 REDRAW_S = 5.0
 """While a sweep runs, its figures are drawn anew as often."""
+
+USUAL_BOUND = 2.0
+"""Of irrelevant ads, in per cent, where a sweep has no constraints on metrics."""
 
 
 def page() -> None:
@@ -193,24 +197,30 @@ def _results(folder: Path, running: bool) -> None:
         return
     gain, _ = found.sweep.file.objectives
     seeds, least = len(found.sweep.seeds), int(found.points["seeds"].to_numpy().min())
+    # A search knows its points only as it goes, and its status how many it may come to.
+    status = read_status(folder)
+    most = len(found.sweep.points) if status is None else status.total // seeds
     st.caption(
         t(
             "sweeps.basis_up_to" if least < seeds else "sweeps.basis",
             points=len(found.points),
-            total=len(found.sweep.points),
+            total=most,
             n=seeds,
             scenario=found.sweep.scenario.name,
             method=method_name(found.sweep.file.method),
         )
     )
-    bound = st.session_state.setdefault(BOUND, 2.0)
+    if BOUND not in st.session_state or st.session_state.get(BOUND_OF) != folder.name:
+        st.session_state[BOUND], st.session_state[BOUND_OF] = _own_bound(found), folder.name
+    bound = _share(st.session_state[BOUND])
     chart_with_data(
-        figures.sweep_front(found, sweep_point.opened(found), bound / 100),
+        figures.sweep_front(found, sweep_point.opened(found), bound),
         found.points,
         CHART,
         on_select=sweep_point.open_clicked,
     )
-    st.caption(t("sweeps.front_caption"))
+    caption = t("sweeps.front_caption", front=_front_in_words(found))
+    st.caption(caption if bound is None else t("sweeps.front_caption_bound", caption=caption))
     sweep_point.draw(found)
     _best(found)
     _what_moves_what(found)
@@ -218,11 +228,11 @@ def _results(folder: Path, running: bool) -> None:
     metrics = st.multiselect(
         t("sweeps.axes"),
         offered,
-        default=sweep_tables.further_of(found)[:2],
+        default=[metric for metric in sweep_tables.further_of(found) if metric in offered][:2],
         format_func=names(offered, metric_name),
         key=f"{AXES}-{folder.name}",
     )
-    drawn = figures.parallel(found, [*found.sweep.file.objectives, *metrics])
+    drawn = figures.parallel(found, [*found.sweep.file.directions, *metrics])
     chart_with_data(drawn, found.points, "parallel-coordinates")
     st.caption(t("sweeps.parallel_caption", metric=metric_name(gain).lower()))
 
@@ -230,8 +240,16 @@ def _results(folder: Path, running: bool) -> None:
 def _best(found: SweepResult) -> None:
     gain, _ = found.sweep.file.objectives
     st.subheader(t("sweeps.best"))
-    bound = st.number_input(t("sweeps.bound"), 0.0, 100.0, step=0.5, key=BOUND)
-    best = best_points(found, bound / 100)
+    bound = st.number_input(
+        t("sweeps.bound"), 0.0, 100.0, value=None, step=0.5, key=BOUND, placeholder=t("sweeps.any")
+    )
+    bounds = t("words.and").join(map(str, found.sweep.file.bounds))
+    if bounds:
+        st.caption(t("sweeps.own_bounds", bounds=bounds))
+    best = best_points(found, _share(bound))
+    if not len(best) and (bound is None or not found.points["feasible"].any()):
+        st.info(t("sweeps.none_within", bounds=bounds) if bounds else t("sweeps.none_at_all"))
+        return
     if not len(best):
         known = found.points.filter(pl.col("feasible"))["irrelevant_share"].drop_nans()
         said = t("sweeps.none_below", bound=bound)
@@ -252,6 +270,27 @@ def _best(found: SweepResult) -> None:
             t("download.points"), best.write_csv(), "best-points.csv", "text/csv", icon=":material/download:"
         )
     st.caption(t("sweeps.best_caption", metric=metric_name(gain).lower()))
+
+
+def _own_bound(found: SweepResult) -> float | None:
+    """The bound on irrelevant ads to begin with, in per cent: the sweep's, or none where it has others."""
+    bounds = found.sweep.file.bounds
+    own = [one.at_most for one in bounds if one.metric == "irrelevant_share" and one.at_most is not None]
+    if own:
+        return min(round(100 * min(own), 6), 100.0)
+    return None if bounds else USUAL_BOUND
+
+
+def _share(per_cent: float | None) -> float | None:
+    return None if per_cent is None else per_cent / 100
+
+
+def _front_in_words(found: SweepResult) -> str:
+    file = found.sweep.file
+    if not file.further:
+        return t("sweeps.front_both")
+    *others, last = (metric_name(metric).lower() for metric in file.directions)
+    return t("sweeps.front_many", metrics=t("words.and").join([t("words.comma").join(others), last]))
 
 
 def _what_moves_what(found: SweepResult) -> None:
@@ -276,9 +315,9 @@ def _compare(folder: Path, others: dict[str, Path]) -> None:
     except (ValueError, OSError) as error:
         st.error(f"{t('sweeps.cannot_compare')}\n\n{error}")
         return
-    if first.sweep.file.objectives != second.sweep.file.objectives:
-        gain, harm = (metric_name(metric).lower() for metric in second.sweep.file.objectives)
-        st.info(t("sweeps.other_objectives", other=other, gain=gain, harm=harm))
+    if first.sweep.file.directions != second.sweep.file.directions:
+        named = t("words.and").join(metric_name(metric).lower() for metric in second.sweep.file.directions)
+        st.info(t("sweeps.other_objectives", other=other, metrics=named))
         return
     bound = st.session_state[BOUND]
     both = pl.concat(
@@ -287,21 +326,25 @@ def _compare(folder: Path, others: dict[str, Path]) -> None:
     )
     chart_with_data(figures.two_fronts(first, second), both, "two-sweeps")
     for one in (first, second):
-        best = best_points(one, bound / 100, n=1)
+        best = best_points(one, _share(bound), n=1)
         what = _in_words(one, best) if len(best) else t("sweeps.no_point")
-        st.markdown(t("sweeps.best_of", name=one.folder.name, bound=bound, what=what))
+        if bound is None:
+            st.markdown(t("sweeps.best_of_constrained", name=one.folder.name, what=what))
+        else:
+            st.markdown(t("sweeps.best_of", name=one.folder.name, bound=bound, what=what))
     if first.sweep.scenario.name != second.sweep.scenario.name or first.sweep.seeds != second.sweep.seeds:
         st.caption(t("sweeps.luck"))
 
 
 def _in_words(found: SweepResult, best: pl.DataFrame) -> str:
     row = best.row(0, named=True)
-    gain, harm = (
+    numbers = [
         f"{metric_name(metric).lower()} {sweep_tables.amount(metric, row[metric])}"
-        for metric in found.sweep.file.objectives
-    )
+        for metric in found.sweep.file.directions
+    ]
     settings = sweep_tables.point_text(found, row)
-    return t("sweeps.best_point", point=row["point"], settings=settings, gain=gain, harm=harm)
+    metrics = t("words.and").join(numbers)
+    return t("sweeps.best_point", point=row["point"], settings=settings, metrics=metrics)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -72,10 +72,7 @@ class Checkpoint:
             (part / KEYWORDS).write_text(json.dumps(words, ensure_ascii=False), encoding="utf-8")
             (part / TRAINING).write_text(json.dumps(self.training, indent=1), encoding="utf-8")
             header = {"format": "pt", "schema": SCHEMA, "texts": _texts_hash(part)}
-            try:
-                save_file(half, part / WEIGHTS, metadata=header)
-            except SafetensorError as error:
-                raise OSError(str(error)) from error
+            (part / WEIGHTS).write_bytes(_in_order(save(half, metadata=header)))
             for file in (SIZES, TOKENIZER, KEYWORDS, TRAINING, WEIGHTS):
                 (part / file).replace(folder / file)
             (folder / CALIBRATION).unlink(missing_ok=True)  # of the weights that were there before
@@ -121,6 +118,16 @@ class Checkpoint:
             if not torch.isfinite(parameter).all():
                 raise CheckpointError(f"{folder / WEIGHTS}: holds values that are not finite; train it again")
         return Checkpoint(model.eval(), tokenizer, keywords, training, calibration)  # type: ignore[no-untyped-call]
+
+
+def _in_order(weights: bytes) -> bytes:
+    """The same safetensors file with its metadata in order: the library shuffles them anew each time."""
+    start = 8 + int.from_bytes(weights[:8], "little")
+    header = json.loads(weights[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    assert len(text) <= start - 8
+    return weights[:8] + text.ljust(start - 8) + weights[start:]
 
 
 def _texts_hash(folder: Path) -> str:

@@ -1,7 +1,8 @@
 """The parts of the two encoders: attention, the pre-norm block of ViT, the post-norm layer of BERT.
 
-Attention is written out rather than taken from `scaled_dot_product_attention`: for sequences of some thirty
-tokens its backward pass on a CPU is the faster one. d is the hidden size, N and M are numbers of tokens.
+For training on a CPU attention is written out rather than taken from `scaled_dot_product_attention`: for
+sequences of some thirty tokens its backward pass is the faster one there. d is the hidden size, N and M are
+numbers of tokens.
 """
 
 from __future__ import annotations
@@ -12,16 +13,44 @@ import torch
 from torch import Tensor, nn
 
 
+class Linear(nn.Linear):
+    """A linear layer whose float32 products on a CPU run in oneDNN where no gradient is asked for.
+
+    torch gives them to MKL, which reaches less than half of oneDNN's rate on AMD's processors. Results are
+    the same but for rounding.
+    """
+
+    def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
+        """[..., in] -> [..., out], with a GELU after it where that is asked for."""
+        in_onednn = (
+            x.is_cpu
+            and x.dtype == self.weight.dtype == torch.float32
+            and not torch.is_grad_enabled()
+            and not torch.is_autocast_enabled("cpu")
+            and torch.backends.mkldnn.is_available()
+        )
+        if in_onednn and x.numel():
+            after, how = ("gelu", "none") if gelu else ("none", "")
+            return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, after, [], how)
+        y = super().forward(x)
+        return nn.functional.gelu(y) if gelu else y
+
+
 class Attention(nn.Module):
-    """Multi-head attention from N tokens to M others; keys and values may be projected once and shared."""
+    """Multi-head attention from N tokens to M others; keys and values may be projected once and shared.
+
+    `fused` says whether `scaled_dot_product_attention` is taken; None: on a GPU, or without gradients.
+    """
+
+    fused: bool | None = None
 
     def __init__(self, size: int, n_heads: int, source_size: int | None = None) -> None:
         """`source_size`: width of the tokens that are attended to, where it is another than `size`."""
         super().__init__()
         self.size, self.n_heads = size, n_heads
-        self.query = nn.Linear(size, size)
-        self.key_value = nn.Linear(source_size or size, 2 * size)
-        self.output = nn.Linear(size, size)
+        self.query = Linear(size, size)
+        self.key_value = Linear(source_size or size, 2 * size)
+        self.output = Linear(size, size)
 
     def project(self, source: Tensor) -> Tensor:
         """Keys and values of `source` [B, M, source size]: [2, B, heads, M, d / heads]."""
@@ -34,6 +63,10 @@ class Attention(nn.Module):
         b, n, d = x.shape
         key, value = key_value[0], key_value[1]
         query = self.query(x).view(b, n, self.n_heads, d // self.n_heads).transpose(1, 2)
+        fused = not (x.is_cpu and torch.is_grad_enabled()) if self.fused is None else self.fused
+        if fused:
+            mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+            return self.output(mixed.transpose(1, 2).reshape(b, n, d))
         logits = query @ key.transpose(-1, -2) / math.sqrt(d // self.n_heads)
         if bias is not None:
             logits = logits + bias
@@ -45,7 +78,11 @@ class Mlp(nn.Sequential):
     """Two linear layers with the exact (erf) GELU between them."""
 
     def __init__(self, size: int, inner: int) -> None:
-        super().__init__(nn.Linear(size, inner), nn.GELU(), nn.Linear(inner, size))
+        super().__init__(Linear(size, inner), nn.GELU(), Linear(inner, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., size] -> [..., size]."""
+        return self[2](self[0](x, gelu=True))
 
 
 class VisualBlock(nn.Module):
@@ -91,7 +128,13 @@ class TextLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x: Tensor, bias: Tensor, visual: Tensor | None = None, ad_of_pair: Tensor | None = None
+        self,
+        x: Tensor,
+        bias: Tensor,
+        visual: Tensor | None = None,
+        ad_of_pair: Tensor | None = None,
+        *,
+        first_only: bool = False,
     ) -> Tensor:
         """[P, N, d] -> [P, N, d].
 
@@ -99,15 +142,20 @@ class TextLayer(nn.Module):
             bias: [P, 1, 1, N], -inf at padding.
             visual: tokens of the frames [A, V, visual size] of the A ads of the batch, for a layer
                 with cross-attention.
-            ad_of_pair: [P], which ad each text goes with. Keys and values are projected once an ad,
-                not once a pair.
+            ad_of_pair: which ad each text goes with, [P]; or [P / G], which ad every G texts that stand side
+                by side go with. Keys and values are projected once an ad, and laid out once for G texts.
+            first_only: compute the first token alone, [P, 1, d]: the others serve as keys and values.
         """
-        x = self.attention_norm(x + self.dropout(self.attention(x, self.attention.project(x), bias)))
+        key_value = self.attention.project(x)
+        if first_only:
+            x = x[:, :1]
+        x = self.attention_norm(x + self.dropout(self.attention(x, key_value, bias)))
         if self.cross is not None and self.cross_norm is not None:
             if visual is None or ad_of_pair is None:
                 raise ValueError("a fusion layer needs the frames' tokens and the ad of each pair")
             key_value = self.cross.project(visual)[:, ad_of_pair]
-            x = self.cross_norm(x + self.dropout(self.cross(x, key_value)))
+            texts_of_ad = x.reshape(len(ad_of_pair), -1, x.shape[2])
+            x = self.cross_norm(x + self.dropout(self.cross(texts_of_ad, key_value).view_as(x)))
         return self.mlp_norm(x + self.dropout(self.mlp(x)))
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .config import HCMRMConfig
-from .layers import TextLayer, VisualBlock, attention_bias
+from .layers import Linear, TextLayer, VisualBlock, attention_bias
 from .losses import grade_head
 from .tree import GradeTree
 
@@ -34,6 +34,13 @@ class TextBatch(NamedTuple):
     input_ids: Tensor
     mask: Tensor
     token_type: Tensor
+
+
+class Known(NamedTuple):
+    """What markers look up, where it was computed before: once for each ad, and once for a model."""
+
+    words: Tensor | None = None  # [A, W] `HCMRM.words_of_frames` of the ads of the batch
+    meaning: Tensor | None = None  # [W, v] `HCMRM.meaning`
 
 
 COSINE_SCALE = 10.0
@@ -67,19 +74,19 @@ class VisualEncoder(nn.Module):
             for _ in range(config.visual_layers)
         )
         self.norm = nn.LayerNorm(size, eps=config.visual_norm_eps)
-        self.layout = nn.Linear(grid * grid * size, size) if config.layout_token else None
+        self.layout = Linear(grid * grid * size, size) if config.layout_token else None
         self.mean, self.deviation = config.pixel_mean, config.pixel_deviation
         self.grid = grid
         self.pooled = None if config.frame_tokens is None else int(config.frame_tokens**0.5)
 
     def pixels(self, frames: Tensor) -> Tensor:
         """Normalised pixels of B frames: uint8 [B, H, W, 3] -> [B, 3, H, W]."""
-        pixels = frames.permute(0, 3, 1, 2).to(self.class_token.dtype) / 255.0
+        pixels = frames.permute(0, 3, 1, 2).float() / 255.0
         mean, deviation = (
             pixels.new_tensor(x)[:, None, None] if isinstance(x, Sequence) else x
             for x in (self.mean, self.deviation)
         )
-        return (pixels - mean) / deviation
+        return ((pixels - mean) / deviation).to(self.class_token.dtype)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """The ViT alone: normalised pixels [B, 3, H, W] -> [B, 1 + patches, v], the class token first."""
@@ -119,7 +126,7 @@ class TextEncoder(nn.Module):
         self.layers = _text_layers(config, config.text_layers, cross=False)
         self.markers = nn.ModuleDict(
             {
-                name: nn.Sequential(nn.Linear(1, size), nn.GELU(), nn.Linear(size, size))
+                name: nn.Sequential(Linear(1, size), nn.GELU(), Linear(size, size))
                 for name, wanted in (("frames", config.frame_markers), ("words", config.word_markers))
                 if wanted
             }
@@ -135,7 +142,7 @@ class TextEncoder(nn.Module):
         position = self.position.weight[: text.input_ids.shape[1]]
         x = self.word(text.input_ids) + self.token_type(text.token_type) + position
         for name, mark in (marks or {}).items():
-            x = x + self.markers[name](mark[..., None])
+            x = x + self.markers[name](mark[..., None].to(x.dtype))
         x = self.norm(x)
         bias = attention_bias(text.mask, x.dtype)
         for layer in self.layers:
@@ -164,7 +171,7 @@ class HCMRM(PreTrainedModel):
         self.grade_head = nn.Linear(self.pair_size, self.grades.logits)
         self.frame_projection = nn.Linear(config.visual_size, config.embed_dim)
         self.text_projection = nn.Linear(size, config.embed_dim)
-        self.keyword_head = nn.Linear(config.visual_size, config.vocab_size)
+        self.keyword_head = Linear(config.visual_size, config.vocab_size)
         self.mlm_transform = nn.Sequential(
             nn.Linear(size, size), nn.GELU(), nn.LayerNorm(size, eps=config.text_norm_eps)
         )
@@ -215,36 +222,68 @@ class HCMRM(PreTrainedModel):
         tokens = torch.where(hidden[:, None, None], nothing, tokens)
         return torch.cat((nothing, tokens), dim=1) if self.config.empty_token else tokens
 
-    def fuse(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
+    def fuse(
+        self,
+        text: TextBatch,
+        visual: Tensor,
+        ad_of_pair: Tensor,
+        known: Known | None = None,
+        *,
+        first_only: bool = False,
+    ) -> Tensor:
         """All tokens of P pairs after the fusion encoder, [CLS] first: [P, N, d].
 
         Args:
             visual: `visual_tokens` of the A ads of the batch, [A, V, v].
-            ad_of_pair: int64 [P], the ad among those A that each text goes with.
+            ad_of_pair: the ad among those A that each text goes with, int64 [P]; or int64 [P / G], the ad
+                that every G texts which stand side by side go with.
+            known: what its markers look up, where that is known already.
+            first_only: leave all tokens but [CLS] out of the last layer, which no grade looks at: [P, 1, d].
         """
-        x = self.text_encoder(text, self.marks(text, visual, ad_of_pair))
+        x = self.text_encoder(text, self.marks(text, visual, ad_of_pair, known))
         bias = attention_bias(text.mask, x.dtype)
-        for layer in self.fusion_layers:
-            x = layer(x, bias, visual, ad_of_pair)
+        last = len(self.fusion_layers) - 1
+        for number, layer in enumerate(self.fusion_layers):
+            x = layer(x, bias, visual, ad_of_pair, first_only=first_only and number == last)
         return x
 
-    def marks(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> dict[str, Tensor]:
+    def marks(
+        self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor, known: Known | None = None
+    ) -> dict[str, Tensor]:
         """The numbers that the markers of the config read at each token, float32 [P, N] each.
 
         frames: log P(token | frames) - log P(token | no frames) within +-6; 0 for ads without frames.
         words: the largest cosine with a token of the other side; -1 where it is empty.
+
+        Args: as of `fuse`.
         """
+        words, meaning = known or Known()
         marks: dict[str, Tensor] = {}
         if self.config.frame_markers:
-            seen = self.seen_words(visual) - self.seen_words(self.no_frame)
-            marks["frames"] = seen[ad_of_pair[:, None], text.input_ids].clamp(-6.0, 6.0)
+            words = self.words_of_frames(visual) if words is None else words
+            row = ad_of_pair.repeat_interleave(len(text.input_ids) // len(ad_of_pair))
+            marks["frames"] = words[row[:, None], text.input_ids]
         if self.config.word_markers:
-            meaning = nn.functional.normalize(self.keyword_head.weight, dim=-1)[text.input_ids]
+            meaning = (self.meaning() if meaning is None else meaning)[text.input_ids]
             side = text.token_type % 2  # 0 query, 1 keywords, with or without match markers
             other = (side[:, :, None] != side[:, None, :]) & (text.mask[:, None, :] == 1)
             cosine = (meaning @ meaning.transpose(1, 2)).float()
             marks["words"] = cosine.masked_fill(~other, -1.0).amax(dim=-1)
         return marks
+
+    def words_of_frames(self, visual: Tensor) -> Tensor:
+        """How much the frames speak for each word, float32 [A, W]; ads without frames have zeros.
+
+        log P(word | frames) - log P(word | no frames), within +-6.
+
+        Args:
+            visual: `visual_tokens` of A ads.
+        """
+        return (self.seen_words(visual) - self.seen_words(self.no_frame)).clamp(-6.0, 6.0)
+
+    def meaning(self) -> Tensor:
+        """What each word means, as far as frames foretell it: unit vectors [W, v] of the keyword head."""
+        return nn.functional.normalize(self.keyword_head.weight, dim=-1)
 
     def seen_words(self, visual: Tensor) -> Tensor:
         """Words read off the frames: log P(word | frames), float32 [A, W].
@@ -259,20 +298,27 @@ class HCMRM(PreTrainedModel):
         words = self.keyword_head(visual[:, first::per_frame]).float().log_softmax(dim=-1)
         return words.logsumexp(dim=1) - math.log(words.shape[1])
 
-    def forward(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
-        """Logits of P pairs, [P, logits of the grade head]: `self.grades` says what they mean."""
-        return self.grade_head(self.pair(text, visual, ad_of_pair)).float()
+    def forward(
+        self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor, known: Known | None = None
+    ) -> Tensor:
+        """Logits of P pairs, float32 [P, logits of the grade head]: `self.grades` says what they mean.
 
-    def pair(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
+        They are float32 from the head on in a model of half precision, too: its few digits would make many
+        pairs equal.
+        """
+        read, head = self.pair(text, visual, ad_of_pair, known).float(), self.grade_head
+        return nn.functional.linear(read, head.weight.float(), head.bias.float()).float()
+
+    def pair(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor, known: Known | None = None) -> Tensor:
         """What heads read of P pairs: [CLS] after fusion, [P, d], or the cosine of two towers, [P, 1].
 
         The query tower is the text encoder; the ad tower is text and fusion encoder over keywords and frames.
         """
         if self.ad_projection is None:
-            return self.fuse(text, visual, ad_of_pair)[:, 0]
+            return self.fuse(text, visual, ad_of_pair, known, first_only=True)[:, 0]
         query, ad = split_pairs(text)
-        asked = self.text_embedding(self.text_encoder(query)[:, 0].float())
-        offered = self.ad_projection(self.fuse(ad, visual, ad_of_pair)[:, 0]).float()
+        asked = self.text_embedding(self.text_encoder(query)[:, 0]).float()
+        offered = self.ad_projection(self.fuse(ad, visual, ad_of_pair, known, first_only=True)[:, 0]).float()
         return nn.functional.cosine_similarity(asked, offered, dim=-1)[:, None]
 
     def match_logits(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor) -> Tensor:
@@ -283,7 +329,7 @@ class HCMRM(PreTrainedModel):
         """
         if self.match_head is None:
             raise ValueError("the model has no matching head; its config must say match_head=True")
-        return self.match_head(self.fuse(text, visual, ad_of_pair)[:, 0]).float()
+        return self.match_head(self.fuse(text, visual, ad_of_pair, first_only=True)[:, 0]).float()
 
     def frame_embedding(self, class_token: Tensor) -> Tensor:
         """What contrastive similarities compare: class tokens of frames [..., v] to unit vectors [..., e]."""

@@ -261,6 +261,18 @@ class Pretraining:
         usual = bag_of_words_loss(model.seen_words(model.no_frame), bag.mean(dim=0, keepdim=True))
         return loss + usual / ranks.count
 
+    def rehearsal_loss(self, n_ads: int, rng: np.random.Generator) -> Tensor:
+        """Keywords of some ads, read off a frame of each: what fine-tuning must not forget. A scalar."""
+        ads = np.sort(rng.choice(self.texts.ads, min(n_ads, len(self.texts.ads)), replace=False))
+        ads = ads[self.ranks.mine(len(ads))]
+        frame = rng.integers(0, self.frames.shape[1], len(ads))
+        pictures = torch.from_numpy(np.ascontiguousarray(self.frames[ads, frame])).to(self.device)[:, None]
+        bag = self.texts.bags[ads].to(self.device)
+        with autocast(self.device, self.config.bf16):
+            visual = self.model.visual_tokens(pictures)
+        named = self.ranks.share(int((bag.sum(dim=1) > 0).sum()))
+        return named * bag_of_words_loss(self.model.seen_words(visual), bag)
+
     def _hard_matching_loss(
         self, text: TextBatch, visual: Tensor, similarity: Tensor, alike: Tensor, rng: np.random.Generator
     ) -> Tensor:

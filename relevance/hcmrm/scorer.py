@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from relevance.corpus import Corpus
 from relevance.errors import CheckpointError
 from relevance.oracle import GRADE_GAIN
 
+from .batching import plan_batches
 from .checkpoint import SHIPPED, Checkpoint
 from .losses import ranking_score
+from .model import Known, TextBatch
 from .text import TokenTable
+from .visual_tokens import Home, OfAds, VisualTokens
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 Progress = Callable[[int, int], None]
+Precision = Literal["float32", "bfloat16", "float16"]
+One = TypeVar("One")
+Other = TypeVar("Other")
+
+
+class Prepared(NamedTuple):
+    """A batch of P = B * G pairs, its text on its way to the device."""
+
+    rows: IntArray  # [P] places in the list of pairs
+    ads: IntArray  # [A] its different ads
+    ad_of_row: Tensor  # [B] which of those every G pairs go with
+    text: TextBatch  # [P, N]
 
 
 class HcmrmScorer:
     """Scores query-ad pairs of one corpus with one checkpoint.
 
-    Visual tokens are computed once for each ad that is asked for, then kept. Pairs are scored in the order of
-    their ads and text lengths; that changes speed, and results by rounding (about 1e-6) only.
+    What the model sees of an ad (visual tokens) is computed once and kept, within bounds. Pairs are scored in
+    the order of their text lengths and ads (see batching.py); that changes speed, and results by rounding
+    (about 1e-6) only.
     """
 
     def __init__(
@@ -39,35 +60,65 @@ class HcmrmScorer:
         batch: int = 256,
         tables: TokenTable | None = None,
         calibration: str = "none",
+        precision: Precision = "float32",
+        texts_per_ad: int | None = None,
+        memory: int = 2**30,
+        keep_on: Home = "device",
+        compiled: bool = False,
+        compile_backend: str = "inductor",
     ) -> None:
-        """A scorer.
+        """Nothing is scored yet.
 
         Args:
+            batch: pairs in one pass through the model.
             tables: the corpus tokenised before with this checkpoint's vocabulary, to save doing it again.
             calibration: a name in `checkpoint.calibration`, which makes P(positive) of the score (grade
                 probabilities stay the model's own); "none": the ranking score.
+            precision: of weights and activations; logits are float32. Half precision halves the digits and
+                may swap pairs that score nearly alike: docs/hcmrm.md says how many.
+            texts_per_ad: texts of one ad that stand side by side, for which keys and values of its frames are
+                laid out once; None: 1 on a CPU, where that copy costs nothing, and 8 on a GPU.
+            memory: bytes of visual tokens to keep, at most.
+            keep_on: where they are kept.
+            compiled: pass the model through `torch.compile` with static shapes (with CUDA graphs on a GPU):
+                texts are padded to multiples of 8 tokens and batches to their full size. Its start takes tens
+                of seconds for each shape.
         """
         self._device = torch.device(device)
-        self._model = checkpoint.model.to(self._device).eval()  # type: ignore[arg-type]
-        self._head = self._model.grades
+        self.model = checkpoint.model
+        if precision != "float32":
+            self.model = copy.deepcopy(self.model).to(getattr(torch, precision))
+        self.model = self.model.to(self._device).eval()  # type: ignore[arg-type]
+        self._head = self.model.grades
         self._corpus, self._batch = corpus, batch
         self._calibrated = None if calibration == "none" else checkpoint.calibration[calibration]
+        self._on_gpu, self._compiled = self._device.type == "cuda", compiled
+        self.texts_per_ad = texts_per_ad or (8 if self._on_gpu else 1)
+        self._forward: Callable[..., Tensor] = self.model
+        if compiled:
+            mode = "reduce-overhead" if self._on_gpu and compile_backend == "inductor" else None
+            self._forward = torch.compile(self.model, backend=compile_backend, mode=mode, dynamic=False)
         self._extract = checkpoint.keywords
         self._sequences = [checkpoint.keywords(text) for text in corpus.ad_texts()]
-        self._frames = corpus.frames[:, : self._model.config.n_frames]
+        self._frames = corpus.frames[:, : self.model.config.n_frames]
         self._tables = tables or TokenTable.build(
             checkpoint.tokenizer,
             corpus.query_text,
             self._sequences,
-            max_keywords=self._model.config.text_tokens,
+            max_keywords=self.model.config.text_tokens,
         )
-        self._visual: dict[int, Tensor] = {}
+        self._memory, self._home = memory, keep_on
 
     @staticmethod
     def load(
-        corpus: Corpus, folder: Path = SHIPPED, *, device: str = "cpu", calibration: str = "none"
+        corpus: Corpus,
+        folder: Path = SHIPPED,
+        *,
+        device: str = "cpu",
+        calibration: str = "none",
+        **options: Any,
     ) -> HcmrmScorer:
-        """A scorer from a checkpoint folder.
+        """A scorer from a checkpoint folder; `options` are those of the class.
 
         Raises:
             CheckpointError: the folder holds no whole checkpoint, or one for more frames or frames of another
@@ -86,7 +137,7 @@ class HcmrmScorer:
                 f"{folder}: has no calibration '{calibration}'; fit it with "
                 f"'relbid calibrate --checkpoint {folder}', or take calibration 'none'"
             )
-        return HcmrmScorer(checkpoint, corpus, device=device, calibration=calibration)
+        return HcmrmScorer(checkpoint, corpus, device=device, calibration=calibration, **options)
 
     def score(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> FloatArray:
         """Ranking score of each pair: [P], [P] -> [P] in [0, 1].
@@ -106,66 +157,137 @@ class HcmrmScorer:
         self, query: IntArray, ad: IntArray, progress: Progress | None = None
     ) -> tuple[FloatArray, FloatArray | None]:
         """`score` and `grade_probabilities` of the pairs from one pass through the model."""
-        logits = torch.from_numpy(self._logits(query, ad, progress)).double()
+        logits = self._logits(query, ad, progress).cpu().double()
         log_probabilities = self._head.log_probabilities
         if log_probabilities is None:
             return self._worth(ranking_score(logits, self._head).numpy()), None
         probabilities = log_probabilities(logits).exp().numpy()
         return self._worth(probabilities @ np.asarray(GRADE_GAIN)), probabilities
 
-    @property
     @torch.inference_mode()
-    def bytes_per_ad(self) -> int:
-        """Memory that the kept visual tokens of one ad take."""
-        shape = (1, *self._frames.shape[1:])
-        tokens = self._model.visual_tokens(torch.zeros(shape, dtype=torch.uint8, device=self._device))
-        return tokens.numel() * tokens.element_size()
+    def relevance(self, query: IntArray, candidate: IntArray) -> Tensor:
+        """Scores of the candidates [Q, K] of queries [Q], on the device: float64 [Q, K], 0 at padding -1.
 
-    @property
-    def n_kept(self) -> int:
-        """Ads whose visual tokens are kept."""
-        return len(self._visual)
+        See simulator/stage.py, which ranks and prices them there. (A calibration is computed on the host.)
+        """
+        row, column = np.nonzero(candidate >= 0)
+        logits = self._logits(query[row], candidate[row, column])
+        table = torch.zeros(candidate.shape, dtype=torch.float64, device=self._device)
+        score = ranking_score(logits, self._head)
+        if self._calibrated is not None:
+            score = self.place(self._calibrated(score.cpu().numpy()))
+        table[self.place(row), self.place(column)] = score
+        return table
 
-    def forget(self) -> None:
-        """Drop the kept visual tokens; ads that are asked for again are encoded again."""
-        self._visual.clear()
+    def place(self, values: NDArray[Any]) -> Tensor:
+        """An array on the device; the host does not wait for its journey."""
+        tensor = torch.from_numpy(np.ascontiguousarray(values))
+        return tensor.pin_memory().to(self._device, non_blocking=True) if self._on_gpu else tensor
 
     def keywords(self, ad: IntArray) -> tuple[tuple[str, ...], ...]:
         """The keyword sequences that the model reads for these ads."""
         return tuple(self._sequences[i] for i in ad.tolist())
 
+    def length(self, query: IntArray, ad: IntArray) -> IntArray:
+        """Tokens of the text of each pair, [CLS] and [SEP] included: [P], [P] -> [P]."""
+        of_query, of_ad = ((part != 0).sum(axis=1) for part in (self._tables.query, self._tables.keywords))
+        length: IntArray = of_query[query] + of_ad[ad] + 3
+        return length
+
+    def plan(self, query: IntArray, ad: IntArray) -> Iterator[IntArray]:
+        """The batches that pairs [P], [P] are scored in (see batching.py)."""
+        if not ad.size:
+            return iter(())
+        return plan_batches(
+            ad,
+            self.length(query, ad),
+            batch=min(self._batch, self.texts_per_ad * self.kept.capacity),
+            texts_per_ad=self.texts_per_ad,
+            ads_at_once=self.kept.capacity,
+        )
+
+    def text(self, query: IntArray, ad: IntArray) -> TextBatch:
+        """What the model reads of each pair, on the host: [P], [P] -> [P, N]."""
+        config = self.model.config
+        hidden = None if config.use_keywords else np.ones(ad.size, dtype=bool)
+        return self._tables.pairs(query, ad, markers=config.match_markers, without_keywords=hidden)
+
+    @cached_property
+    def kept(self) -> VisualTokens:
+        """What is kept of the ads; room is taken when it is first asked for."""
+        return VisualTokens(
+            self._encode,
+            self._corpus.n_ads,
+            bytes_at_most=self._memory,
+            home=self._home,
+            device=self._device,
+            encode_at_once=self._batch if self._on_gpu else 32,
+        )
+
     def _worth(self, score: FloatArray) -> FloatArray:
         return score if self._calibrated is None else self._calibrated(score)
 
     @torch.inference_mode()
-    def _logits(self, query: IntArray, ad: IntArray, progress: Progress | None) -> NDArray[np.float32]:
-        """Logits of the grade head, [P, its width]."""
+    def _logits(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> Tensor:
+        """Logits of the grade head on the device, [P, its width]."""
         query, ad = np.asarray(query, dtype=np.int64), np.asarray(ad, dtype=np.int64)
-        self._encode_frames(np.unique(ad))
-        length = (self._tables.query != 0).sum(axis=1)[query] + (self._tables.keywords != 0).sum(axis=1)[ad]
-        order = np.lexsort((ad, length))
-        logits = np.empty((len(query), self._head.logits), dtype=np.float32)
-        for start in range(0, len(order), self._batch):
-            rows = order[start : start + self._batch]
-            ads, ad_of_pair = np.unique(ad[rows], return_inverse=True)
-            text = self._tables.pairs(
-                query[rows],
-                ad[rows],
-                markers=self._model.config.match_markers,
-                without_keywords=None if self._model.config.use_keywords else np.ones(len(rows), dtype=bool),
-            )
-            visual = torch.stack([self._visual[i] for i in ads.tolist()])
-            on_device = type(text)(*(part.to(self._device) for part in text))
-            logits[rows] = (
-                self._model(on_device, visual, torch.from_numpy(ad_of_pair).to(self._device)).cpu().numpy()
-            )
+        logits = torch.empty(len(query), self._head.logits, device=self._device)
+        meaning = self.model.meaning() if self.model.config.word_markers else None
+        done = 0
+        for batch in _ahead(
+            lambda rows: self._prepared(query, ad, rows), self.plan(query, ad), in_thread=self._on_gpu
+        ):
+            of_ads = self.kept.of(batch.ads)
+            if self._compiled:
+                batch, of_ads = self._static(batch, of_ads)
+            known = Known(of_ads.words, meaning)
+            scored = self._forward(batch.text, of_ads.visual, batch.ad_of_row, known)
+            logits[self.place(batch.rows)] = scored[: batch.rows.size]
+            done += batch.rows.size
             if progress is not None:
-                progress(min(start + self._batch, len(order)), len(order))
+                progress(done, len(query))
         return logits
 
-    def _encode_frames(self, ads: IntArray) -> None:
-        missing = np.array([i for i in ads.tolist() if i not in self._visual], dtype=np.int64)
-        for start in range(0, len(missing), self._batch):
-            chunk = missing[start : start + self._batch]
-            frames = torch.from_numpy(np.ascontiguousarray(self._frames[chunk])).to(self._device)
-            self._visual.update(zip(chunk.tolist(), self._model.visual_tokens(frames), strict=True))
+    def _prepared(self, query: IntArray, ad: IntArray, rows: IntArray) -> Prepared:
+        pair = rows.ravel()
+        ads, ad_of_row = np.unique(ad[rows[:, 0]], return_inverse=True)
+        text = TextBatch(*(self.place(part.numpy()) for part in self.text(query[pair], ad[pair])))
+        return Prepared(pair, ads, self.place(ad_of_row), text)
+
+    def _encode(self, ads: IntArray) -> OfAds:
+        frames = self.place(self._frames[ads])
+        visual = self.model.visual_tokens(frames)
+        return OfAds(visual, self.model.words_of_frames(visual) if self.model.config.frame_markers else None)
+
+    def _static(self, batch: Prepared, of_ads: OfAds) -> tuple[Prepared, OfAds]:
+        """Padded to one of few shapes: what stands in the padding scores something that nobody reads."""
+        g = batch.rows.size // len(batch.ad_of_row)
+        n_rows = max(1, self._batch // g)
+        pairs, tokens = n_rows * g - batch.rows.size, -batch.text.input_ids.shape[1] % 8
+        text = TextBatch(*(functional.pad(part, (0, tokens, 0, pairs)) for part in batch.text))
+        text.mask[batch.rows.size :, 0] = 1  # a text without any token has no softmax
+        ads = n_rows - len(of_ads.visual)
+        return (
+            batch._replace(
+                text=text, ad_of_row=functional.pad(batch.ad_of_row, (0, n_rows - len(batch.ad_of_row)))
+            ),
+            OfAds(
+                functional.pad(of_ads.visual, (0, 0, 0, 0, 0, ads)),
+                None if of_ads.words is None else functional.pad(of_ads.words, (0, 0, 0, ads)),
+            ),
+        )
+
+
+def _ahead(make: Callable[[One], Other], of: Iterable[One], *, in_thread: bool) -> Iterator[Other]:
+    """`make` of each, where a thread makes the next one while this one is used."""
+    if not in_thread:
+        yield from map(make, of)
+        return
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        coming = None
+        for one in of:
+            last, coming = coming, thread.submit(make, one)
+            if last is not None:
+                yield last.result()
+        if coming is not None:
+            yield coming.result()

@@ -121,6 +121,10 @@ class TrainConfig:
     """Weight of the bag-of-words loss in fine-tuning: the frames of an ad foretell the words of queries
     it is strong for."""
 
+    rehearsal_ads: int = 0
+    """Ads, with labels or without, of which a frame foretells their own keywords in each fine-tuning step, as
+    heavy as `word_weight`: words that no label names are not to be forgotten."""
+
     topic_weight: float = 0.3
     """Weight of the word stage's loss in fine-tuning, where it keeps the topics in the embeddings."""
 

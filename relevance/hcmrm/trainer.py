@@ -205,6 +205,8 @@ class Trainer:
             bag[:, self.texts.tokenizer.all_special_ids] = 0.0
             named = self.ranks.share(int((bag.sum(dim=1) > 0).sum()))
             loss = loss + c.word_weight * named * bag_of_words_loss(self.model.seen_words(visual), bag)
+            if c.rehearsal_ads:
+                loss = loss + c.word_weight * self.pretraining.rehearsal_loss(c.rehearsal_ads, rng)
         return loss
 
     def _shuffled_loss(

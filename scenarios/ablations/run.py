@@ -98,13 +98,13 @@ class _Run:
         began, before = self.clock(), total - len(tasks)
         done = failed = 0
         self._say(Status(stage, total, before, 0))
-        for task, error in pool.work_through(WORK, tasks, self.workers):
+        for task, error in pool.work_through(WORK, [tasks], self.workers):
             if error is None:
                 done += 1
             else:
                 failed += 1
                 text = f"seed {task.cell.seed}, {json.dumps(dict(task.cell.settings))}\n\n{error}\n"
-                write_whole_file(self.folder / "failures" / f"{stage}-{failed}.txt", text)
+                write_whole_file(self.folder / "failures" / f"{stage.replace(' ', '-')}-{failed}.txt", text)
             rate = (done + failed) / max(self.clock() - began, 1e-9)
             left = (len(tasks) - done - failed) / rate
             self._say(Status(stage, total, before + done, failed, rate, left))

@@ -203,6 +203,8 @@ def evaluate(
         name, equals, folder = text.partition("=")
         if not equals or not name or not folder:
             raise typer.BadParameter(f"'{text}': write NAME=FOLDER, for instance text=models/text")
+        if name in (*checkpoints, "bm25"):
+            raise typer.BadParameter(f"'{name}': is in the table already; take another name")
         checkpoints[name] = SHIPPED_CHECKPOINTS.get(folder, Path(folder))
     splits = [name.value for name in split or (SplitName.TEST,)]
     with ProgressBars() as progress:

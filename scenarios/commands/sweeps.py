@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from scenarios.commands.options import RESULTS, Out, ProgressPath
+
+
+class Engine(StrEnum):
+    """Who simulates the points of a sweep."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 def sweep(
@@ -28,6 +36,10 @@ def sweep(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also run the points that failed before.")
     ] = False,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="Processes of this machine, or those of a Ray cluster that RAY_ADDRESS names."),
+    ] = Engine.LOCAL,
     out: Out = RESULTS,
     progress_file: ProgressPath = None,
 ) -> None:
@@ -35,7 +47,8 @@ def sweep(
     import signal
 
     from scenarios.store import check_writable
-    from scenarios.sweeps.engine import estimate, run_sweep
+    from scenarios.sweeps.engine import run_sweep
+    from scenarios.sweeps.estimate import estimate
     from scenarios.sweeps.folder import Status, read_sweep
     from scenarios.sweeps.schema import load_sweep
     from scenarios.sweeps.terminal import estimate_text, status_text, sweep_tables
@@ -56,14 +69,20 @@ def sweep(
 
         try:
             folder = run_sweep(
-                plan, out, workers=workers, retry_failed=retry_failed, progress=progress, report=report
+                plan,
+                out,
+                workers=workers,
+                engine=engine.value,
+                retry_failed=retry_failed,
+                progress=progress,
+                report=report,
             )
         except KeyboardInterrupt:
             print("relbid: stopped; the same command goes on from the last finished point", file=sys.stderr)
             raise typer.Exit(130) from None
         progress.made(folder)
     failed = len(list((folder / "failures").glob("*.json")))
-    if failed < len(plan.points) * len(plan.seeds):
+    if (folder / "points.parquet").exists():
         print_tables(sweep_tables(read_sweep(folder)))
     typer.echo(f"Sweep: {folder}/  (points.parquet; relbid report {folder} makes a page of it)")
     if failed:
@@ -79,7 +98,10 @@ def report(
     max_irrelevant: Annotated[
         float | None,
         typer.Option(
-            min=0.0, max=1.0, metavar="SHARE", help="Best points with no more irrelevant ads than that; 0.02."
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="Best points with no more irrelevant ads than that; 0.02 where a sweep has no bounds.",
         ),
     ] = None,
     out: Annotated[
@@ -92,6 +114,5 @@ def report(
     from scenarios.sweeps.report import report_html
 
     path = out or folder / "report.html"
-    share = 0.02 if max_irrelevant is None else max_irrelevant
-    write_whole_file(path, report_html(read_sweep(folder), max_irrelevant=share))
+    write_whole_file(path, report_html(read_sweep(folder), max_irrelevant=max_irrelevant))
     typer.echo(f"Report: {path}")

@@ -25,7 +25,7 @@ from scenarios.market import Progress
 from scenarios.parquet import ParquetError, parquet_batches, parquet_columns, unwritten, write_parquet
 from scenarios.store import alone, flush_to_disk, reason_of
 from scenarios.tables import text_lines
-from simulator.arrays import FloatArray, IntArray
+from simulator.arrays import IntArray
 
 if TYPE_CHECKING:
     from relevance.hcmrm import HcmrmScorer
@@ -66,7 +66,7 @@ def score_pairs_table(
 
     data = LabelledCorpus.load(corpus)
     use_device(device)
-    scorer = HcmrmScorer.load(data.corpus, checkpoint, device=device)
+    scorer = HcmrmScorer.load(data.corpus, checkpoint, device=device, memory=MEMORY)
     ids = data.corpus.query_ids(), data.corpus.ad_ids()
     if not pairs.is_file():
         raise UserError(f"{pairs}: not found; give a table with the columns query_id and ad_id")
@@ -114,22 +114,8 @@ def _score_parts(
 
 
 def _scored(scorer: HcmrmScorer, query: IntArray, ad: IntArray, ids: Sequence[Sequence[str]]) -> pl.DataFrame:
-    """One chunk, ad by ad, with no more frames in memory than MEMORY allows."""
-    score = np.empty(len(query))
-    probabilities: FloatArray | None = np.empty((len(query), 4))
-    at_once = max(16, MEMORY // max(1, scorer.bytes_per_ad))
-    order = np.argsort(ad, kind="stable")
-    _, first = np.unique(ad[order], return_index=True)
-    bounds = [*first[::at_once].tolist(), len(order)]
-    for start, end in itertools.pairwise(bounds):
-        rows = order[start:end]
-        score[rows], grades = scorer.read(query[rows], ad[rows])
-        if grades is None:
-            probabilities = None
-        elif probabilities is not None:
-            probabilities[rows] = grades
-        if scorer.n_kept > at_once:
-            scorer.forget()
+    """One chunk."""
+    score, probabilities = scorer.read(query, ad)
     columns: dict[str, Any] = {
         "query_id": [ids[0][i] for i in query.tolist()],
         "ad_id": [ids[1][i] for i in ad.tolist()],

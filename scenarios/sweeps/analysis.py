@@ -33,7 +33,7 @@ def sensitivity(result: SweepResult, metrics: tuple[str, ...] = ()) -> list[Sens
     The strongest fields of the first metric come first.
     """
     found = []
-    metrics = metrics or result.sweep.file.objectives
+    metrics = metrics or tuple(result.sweep.file.directions)
     for field in result.sweep.fields:
         values = result.points[field]
         ordered = values.dtype == pl.Float64
@@ -64,9 +64,15 @@ def rank_ratio(values: np.ndarray, target: FloatArray) -> float:
     return float(np.sqrt(np.var(means[group]) / np.var(ranks)))
 
 
-def best_points(result: SweepResult, max_irrelevant: float, n: int = 10) -> pl.DataFrame:
-    """The n best feasible points, by the first objective, whose share of irrelevant ads is no larger."""
-    kept = result.points.filter(pl.col("feasible") & (pl.col("irrelevant_share") <= max_irrelevant))
+def best_points(result: SweepResult, max_irrelevant: float | None = None, n: int = 10) -> pl.DataFrame:
+    """The n best points by the first objective.
+
+    Only feasible ones: those that keep to the sweep's constraints, and to max_irrelevant as a further bound
+    on the share of irrelevant ads.
+    """
+    kept = result.points.filter("feasible")
+    if max_irrelevant is not None:
+        kept = kept.filter(pl.col("irrelevant_share") <= max_irrelevant)
     gain = result.sweep.file.maximise
     return kept.drop_nans(gain).sort(gain, "point", descending=[True, False]).head(n)
 
@@ -85,3 +91,17 @@ def point_scenario(result: SweepResult, index: int, seed: int | None = None) -> 
     scenario = result.sweep.points[index].scenario
     name = f"{result.sweep.name[:56]}-{index}"
     return scenario.model_copy(update={"name": name, "seed": result.sweep.seeds[0] if seed is None else seed})
+
+
+def hypervolume(gain: FloatArray, harm: FloatArray, least_gain: float, most_harm: float) -> float:
+    """The area that points [P] dominate, of those that have more gain and less harm than a reference point.
+
+    Zitzler and Thiele 1998, "Multiobjective optimization using evolutionary algorithms: a comparative case
+    study". In units of the gain times units of the harm; NaN is taken for a point that dominates nothing.
+    """
+    area, reached = 0.0, most_harm
+    for one, cost in sorted(zip(gain, harm, strict=True), reverse=True):
+        if one > least_gain and cost < reached:
+            area += (one - least_gain) * (reached - cost)
+            reached = cost
+    return area

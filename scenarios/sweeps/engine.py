@@ -1,57 +1,76 @@
 """Run a sweep, or what is missing of it.
 
-Worlds are prepared and pairs are scored once, before the processes start, and shared with them by a file.
-Each point and seed is then simulated on its own, so the numbers do not depend on how many processes there
-are, nor on who did what.
+Worlds are prepared and pairs are scored once, and shared with the processes by a file. Each point and seed is
+then simulated on its own, so the numbers do not depend on how many processes there are, nor on who did what.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-import pickle
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal, Protocol
+
+import numpy as np
 
 from scenarios.errors import StoreError
 from scenarios.load import dump_scenario
-from scenarios.market import Prepared, Progress, Relevance, check_scorers
-from scenarios.replicates import (
-    code_of,
-    decides,
-    digest_of,
-    digest_of_scores,
-    model_of,
-    plug_ins,
-    prepare_for,
-    read_replicate,
-    relevances_for,
-    replicate_key,
-    replicates_folder,
-)
-from scenarios.schema import PREPARED, Scenario
-from scenarios.store import remove_stale, whole_path, write_whole_file
+from scenarios.market import Progress, check_scorers
+from scenarios.replicates import model_of, read_replicate, replicates_folder
+from scenarios.store import remove_stale, write_whole_file
 from scenarios.sweeps import pool
+from scenarios.sweeps.asked import Asked, read_asked, write_asked
 from scenarios.sweeps.folder import (
     Status,
     alone_in,
-    read_status,
     remove_leftovers,
     sweep_folder,
     write_replicates,
     write_status,
 )
-from scenarios.sweeps.schema import Point, Sweep, dump_sweep
-from scenarios.sweeps.worker import Shared, Task, metrics_of
+from scenarios.sweeps.schema import Point, Sweep, dump_sweep, samples, simulations
+from scenarios.sweeps.search import Search, check_installed
+from scenarios.sweeps.sweep_file import GENERATION
+from scenarios.sweeps.worker import Task
+from scenarios.sweeps.worlds import Worlds
 
 WORK = ".work"
 STATUS_EVERY_S = 0.5
-TABLE_EVERY_S = 5.0
+TABLE_EVERY_S, TABLE_SHARE = 5.0, 0.01
+"""The table is brought up to date so often, but takes no larger share of the time."""
+
+MOST_IDLE = 20
+"""Generations without a new point after which a search has seen all that it will see."""
 
 Report = Callable[[Status], None]
+EngineName = Literal["local", "ray"]
+
+
+class Engine(Protocol):
+    """Something that does tasks in any order, on this machine or on others.
+
+    It leaves the text of each (`worker.result_of`) at the task's `out`, whole or not at all, says of each
+    when it is done or why it failed, and asks for a batch when all outcomes of the one before are taken.
+    """
+
+    def __call__(self, batches: Iterable[Sequence[Task]], workers: int) -> Iterator[pool.Outcome]: ...
+
+
+def engine_named(name: EngineName) -> Engine:
+    """The engine of a name.
+
+    Raises:
+        UserError: Ray is missing; the message says how to install it.
+    """
+    if name == "ray":
+        from scenarios.sweeps import ray_pool
+
+        ray_pool.check_installed()
+        return ray_pool.work_through
+    return lambda batches, workers: pool.work_through("scenarios.sweeps.worker:worker", batches, workers)
 
 
 def run_sweep(
@@ -59,6 +78,7 @@ def run_sweep(
     out: Path,
     *,
     workers: int | None = None,
+    engine: EngineName = "local",
     retry_failed: bool = False,
     progress: Progress | None = None,
     report: Report | None = None,
@@ -72,6 +92,8 @@ def run_sweep(
     Args:
         out: the results folder, under which the sweep's folder, frames, scores and points are kept.
         workers: processes; as many as there are cores by default. They do not change the result.
+        engine: "local" for processes of this machine, "ray" for those of a Ray cluster, if RAY_ADDRESS names
+            one. It does not change the result either.
         retry_failed: also run what failed before; otherwise failures stay as they are.
         progress: called for what is prepared before the points.
         report: called with the status as often as points finish.
@@ -80,8 +102,12 @@ def run_sweep(
     Raises:
         StoreError: the folder cannot be written, or another command is at work in it.
         CheckpointError, PluginError, ScenarioError, ScorerError: see `scenarios.relevance_of`.
+        UserError: the sweep is a search and Optuna is missing, or the engine is Ray and that is missing.
     """
-    for scenario in {model_of(point.scenario): point.scenario for point in sweep.points}.values():
+    if sweep.file.searches:
+        check_installed(sweep.file)
+    chosen = engine_named(engine)
+    for scenario in {model_of(point.scenario): point.scenario for point in samples(sweep)}.values():
         check_scorers(scenario, [scenario.scorer])
     workers = workers or len(os.sched_getaffinity(0))
     folder = sweep_folder(out, sweep)
@@ -90,10 +116,10 @@ def run_sweep(
         remove_stale(replicates_folder(out))
         write_whole_file(folder / "scenario.yaml", dump_scenario(sweep.scenario))
         write_whole_file(folder / "sweep.yaml", dump_sweep(sweep))
-        run = _Run(sweep, folder, out, workers, retry_failed, report, clock)
+        run = _Run(sweep, folder, out, workers, retry_failed, progress, report, clock)
         try:
-            run.prepare(progress)
-            run.simulate()
+            run.prepare()
+            run.simulate(chosen)
         except BaseException:
             run.say("stopped")
             raise
@@ -114,53 +140,38 @@ class _Run:
         out: Path,
         workers: int,
         retry_failed: bool,
+        progress: Progress | None,
         report: Report | None,
         clock: Callable[[], float],
     ) -> None:
         self._sweep, self._folder, self._out, self._workers = sweep, folder, out, workers
         self._retry_failed, self._report, self._clock = retry_failed, report, clock
+        self._worlds = Worlds(folder / WORK, out, keep=sweep.file.searches, progress=progress)
+        self._batches = iter(self._search() if sweep.file.searches else self._all_at_once())
+        self._first: list[Task] = []
         self._found: dict[tuple[int, int], Mapping[str, float]] = {}
-        self._missing: list[Task] = []
+        self._known_failures: set[str] = set()
         self._failed = self._reused = 0
+        self._total = simulations(sweep)
         self._started, self._since = time.time(), clock()
         self._began: float | None = None
         self.say("preparing")
 
-    def prepare(self, progress: Progress | None) -> None:
-        """Score every world's pairs, and find out which points are missing."""
-        replicates, failures = replicates_folder(self._out), self._folder / "failures"
-        known_failures = set()
-        for path in failures.glob("*.json"):
+    def prepare(self) -> None:
+        """Score pairs, and find out which points are missing; of a search, those of its first generation."""
+        for path in (self._folder / "failures").glob("*.json"):
             if self._retry_failed:
                 path.unlink()
             else:
-                known_failures.add(path.stem)
-        for number, points in enumerate(worlds(self._sweep).values()):
-            prepared, relevances = share(points, cache=self._out, progress=progress)
-            bundle = self._folder / WORK / f"{number}.pickle"
-            missing = []
-            for key, point, scenario in keyed(points, self._sweep.seeds, prepared, relevances):
-                path = replicates / f"{key}.json"
-                kept = read_replicate(path)
-                if kept is not None:
-                    self._found[point.index, scenario.seed] = kept[0]
-                    self._reused += 1
-                    (failures / f"{key}.json").unlink(missing_ok=True)
-                elif key in known_failures:
-                    self._failed += 1
-                else:
-                    missing.append(Task(key, point.index, scenario, bundle, path))
-            if missing:
-                bundle.parent.mkdir(exist_ok=True)
-                with whole_path(bundle) as part:
-                    part.write_bytes(pickle.dumps(Shared(_light(prepared), relevances), protocol=5))
-                self._missing += missing
+                self._known_failures.add(path.stem)
+        self._first = next(self._batches, [])
 
-    def simulate(self) -> None:
-        """What is missing, by a pool of processes."""
+    def simulate(self, engine: Engine) -> None:
+        """What is missing."""
         self._began = wrote = tabled = self._clock()
+        table_every = TABLE_EVERY_S
         self.say("running")
-        for task, error in pool.work_through("scenarios.sweeps.worker:worker", self._missing, self._workers):
+        for task, error in engine(itertools.chain([self._first], self._batches), self._workers):
             if error and error.startswith("StoreError: "):  # a full disk is no fault of the point
                 raise StoreError(error.partition("\n")[0].removeprefix("StoreError: "))
             kept = None if error else read_replicate(task.out)
@@ -174,13 +185,14 @@ class _Run:
             if now - wrote >= STATUS_EVERY_S:
                 wrote = now
                 write_status(self._folder, self.status("running"))
-            if now - tabled >= TABLE_EVERY_S:
+            if now - tabled >= table_every:
                 self.write_table()
                 tabled = self._clock()
+                table_every = max(TABLE_EVERY_S, (tabled - now) / TABLE_SHARE)
 
     def status(self, state: str) -> Status:
         """How far it is now."""
-        total = len(self._sweep.points) * len(self._sweep.seeds)
+        total = self._total
         done, now = len(self._found), self._clock()
         rate = left = None
         if self._began is not None and now > self._began and (new := done - self._reused):
@@ -201,6 +213,57 @@ class _Run:
     def write_table(self) -> None:
         write_replicates(self._folder, self._sweep, self._found)
 
+    def _all_at_once(self) -> Iterator[list[Task]]:
+        yield self._missing(self._sweep.points)
+
+    def _search(self) -> Iterator[list[Task]]:
+        """One generation after the other, each told before the next is asked for."""
+        file = self._sweep.file
+        search, asked, before = Search(file), Asked(self._sweep), read_asked(self._folder)
+        most, idle = file.points or 0, 0
+        while len(asked.points) < most and idle < MOST_IDLE:
+            again = before.pop(0) if before else None
+            known = len(asked.points)
+            generation = search.ask(min(file.generation or GENERATION, most - known), again)
+            indices = asked.add(generation)
+            if again is None:
+                write_asked(self._folder, asked.generations)
+            self._sweep = asked.sweep
+            yield self._missing(asked.points[known:])
+            search.tell([self._figures(index) for index in indices])
+            idle = idle + 1 if len(asked.points) == known else 0
+        self._total = len(asked.points) * len(self._sweep.seeds)
+
+    def _missing(self, points: Sequence[Point]) -> list[Task]:
+        """The tasks of points that no run has finished; the results of the others are read."""
+        missing: list[Task] = []
+        for tasks in self._worlds.tasks(points, self._sweep.seeds):
+            new = [task for task in tasks if not self._is_settled(task)]
+            if new:
+                self._worlds.pack(new[0])
+            missing += new
+        return missing
+
+    def _is_settled(self, task: Task) -> bool:
+        kept = read_replicate(task.out)
+        if kept is not None:
+            self._found[task.point, task.scenario.seed] = kept[0]
+            self._reused += 1
+            (self._folder / "failures" / task.out.name).unlink(missing_ok=True)
+        elif task.key in self._known_failures:
+            self._failed += 1
+        else:
+            return False
+        return True
+
+    def _figures(self, index: int | None) -> dict[str, float] | None:
+        """A point's means over its seeds; None where one of them is missing."""
+        runs = [self._found.get((index, seed)) for seed in self._sweep.seeds] if index is not None else [None]
+        known = [one for one in runs if one is not None]
+        if len(known) < len(runs):
+            return None
+        return {name: float(np.mean([one[name] for one in known])) for name in known[0]}
+
     def _fail(self, task: Task, error: str) -> None:
         self._failed += 1
         point = self._sweep.points[task.point]
@@ -212,116 +275,3 @@ class _Run:
             "error": error,
         }
         write_whole_file(self._folder / "failures" / f"{task.key}.json", json.dumps(failure, indent=2) + "\n")
-
-
-def worlds(sweep: Sweep) -> dict[str, list[Point]]:
-    """Points by what decides which pairs there are."""
-    found: dict[str, list[Point]] = {}
-    for point in sweep.points:
-        found.setdefault(_world_of(point.scenario), []).append(point)
-    return found
-
-
-def share(
-    points: list[Point], *, cache: Path | None, progress: Progress | None = None
-) -> tuple[Prepared, Mapping[Any, Relevance]]:
-    """Prepare what the points of one world share.
-
-    Raises:
-        CheckpointError, PluginError, ScenarioError, ScorerError, StoreError: see `scenarios.relevance_of`.
-    """
-    scenarios = [point.scenario for point in points]
-    prepared = prepare_for(scenarios[0], scenarios, cache=cache, progress=progress)
-    relevances = relevances_for(prepared, scenarios, cache=cache, progress=progress)
-    # Grade probabilities are for people who look at single pairs.
-    return prepared, {key: replace(one, grade_probabilities=None) for key, one in relevances.items()}
-
-
-def keyed(
-    points: list[Point], seeds: tuple[int, ...], prepared: Prepared, relevances: Mapping[Any, Relevance]
-) -> Iterator[tuple[str, Point, Scenario]]:
-    """(key, point, scenario with its seed) of every point and seed of one world."""
-    common = digest_of(prepared)
-    scores = {key: digest_of_scores(one) for key, one in relevances.items()}
-    code: dict[str, str] = {}
-    for point in points:
-        scenario = point.scenario
-        own = plug_ins(scenario)
-        code |= {name: code_of(name) for name in own if name not in code}
-        kind = "full" if scenario.market.kind == "world" else "settled"
-        decided = decides(scenario, scores[model_of(scenario)], common, *(code[name] for name in own))
-        for seed in seeds:
-            yield (
-                replicate_key(kind, seed, decided),
-                point,
-                scenario.model_copy(update={"seed": seed}),
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What a sweep asks for, before it is run."""
-
-    points: int
-    jobs: int
-    """Points times seeds."""
-    done: int
-    """As of an earlier run of this very sweep."""
-    worlds: int
-    models: tuple[str, ...]
-    """Scorers whose relevance is needed."""
-    job_s: float
-    """Seconds that one takes: an earlier run's, or measured on the first and the last point."""
-
-    def left_s(self, workers: int) -> float:
-        """Seconds of simulation that are left."""
-        return (self.jobs - self.done) * self.job_s / workers
-
-
-def estimate(
-    sweep: Sweep,
-    out: Path,
-    *,
-    progress: Progress | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Estimate:
-    """How long a sweep takes, without running it: two points are settled, ranked without relevance.
-
-    Raises:
-        PluginError, ScenarioError, StoreError, TableError: see `scenarios.prepare`.
-    """
-    jobs = len(sweep.points) * len(sweep.seeds)
-    models = tuple(dict.fromkeys(point.scenario.scorer for point in sweep.points))
-    groups = worlds(sweep)
-    status = read_status(sweep_folder(out, sweep))
-    if status is not None and status.rate_per_s:
-        job_s = status.workers / status.rate_per_s
-    else:
-        points = next(iter(groups.values()))
-        scenarios = [
-            point.scenario.model_copy(update={"scorer": "none"}) for point in (points[0], points[-1])
-        ]
-        prepared = prepare_for(scenarios[0], scenarios, cache=out, progress=progress)
-        shared = Shared(prepared, relevances_for(prepared, scenarios))
-        began = clock()
-        for scenario in scenarios:
-            metrics_of(scenario, shared)
-        job_s = (clock() - began) / len(scenarios)
-    done = 0 if status is None else status.done
-    return Estimate(len(sweep.points), jobs, done, len(groups), models, job_s)
-
-
-def _world_of(scenario: Scenario) -> str:
-    blocks = [scenario.pctr.model, *(scenario.model_dump(mode="json")[name] for name in PREPARED)]
-    return json.dumps(blocks, sort_keys=True)
-
-
-def _light(prepared: Prepared) -> Prepared:
-    """Without key frames, which no market looks at once its pairs are scored."""
-    source = prepared.source
-    corpus = getattr(source, "corpus", None)
-    if corpus is None:
-        return prepared
-    return replace(
-        prepared, source=replace(source, corpus=replace(corpus, frames=corpus.frames[:, :0].copy()))
-    )

@@ -1,6 +1,7 @@
 """The folder of a sweep, `<results>/sweeps/<name>-<hash>/`.
 
     sweep.yaml        the sweep; `relbid sweep` on it goes on with this folder's points
+    asked.json        of a search: the points that it has asked for, by generations
     scenario.yaml     what all points share
     progress.json     how far it is; written whole again and again while it runs
     points.parquet    one row per finished point and seed; brought up to date while it runs
@@ -29,8 +30,9 @@ from scenarios.errors import StoreError
 from scenarios.load import dump_scenario
 from scenarios.parquet import ParquetError, read_parquet, write_parquet
 from scenarios.store import TEMPORARY, whole_path
-from scenarios.sweep import pareto_front
-from scenarios.sweeps.schema import Sweep, dump_sweep, load_sweep
+from scenarios.sweep import undominated
+from scenarios.sweeps.asked import with_asked
+from scenarios.sweeps.schema import Sweep, dump_sweep, is_ordered, load_sweep
 
 SWEEPS = "sweeps"
 
@@ -60,9 +62,9 @@ class SweepResult:
 
     `replicates` has one row per point and seed: point, seed, the swept fields (a value that is neither number
     nor text as JSON), and all metrics. `points` has one row per point with the means over its seeds, the
-    standard errors of the two objectives, e.g. revenue_rpm_se and irrelevant_share_se (null for a single
-    seed), `seeds` (how many), `feasible` (whether it keeps to the constraints) and `pareto` (no other
-    feasible point is better in both objectives, or in one and as good in the other).
+    standard errors of the objectives, e.g. revenue_rpm_se and irrelevant_share_se (null for a single seed),
+    `seeds` (how many), `feasible` (whether it keeps to the constraints) and `pareto` (it is feasible, and no
+    other feasible point is better in one objective and as good in all others).
     """
 
     folder: Path
@@ -139,11 +141,11 @@ def write_replicates(
 
 
 def field_values(sweep: Sweep) -> dict[str, list[float] | list[str]]:
-    """Swept field -> its value at each point: numbers, or texts where one of them is none."""
+    """Swept field -> its value at each point: numbers, or texts where one that it can take is none."""
     found: dict[str, list[float] | list[str]] = {}
-    for field in sweep.fields:
+    for field, axis in sweep.file.over.items():
         values: list[Any] = [point.settings[field] for point in sweep.points]
-        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        if is_ordered(axis.levels()):
             found[field] = [float(value) for value in values]
         else:
             found[field] = [value if isinstance(value, str) else json.dumps(value) for value in values]
@@ -165,6 +167,8 @@ def read_sweep(folder: Path | str) -> SweepResult:
         replicates = read_parquet(folder / "points.parquet")
     except (OSError, ParquetError) as error:
         raise StoreError(f"{folder}: has no finished points ({error}); run the sweep again") from None
+    if sweep.file.searches:  # read after the table, so that it has all points of that
+        sweep = with_asked(sweep, folder)
     return SweepResult(folder, sweep, means_of(sweep, replicates), replicates, read_failures(folder))
 
 
@@ -187,7 +191,7 @@ def means_of(sweep: Sweep, replicates: pl.DataFrame) -> pl.DataFrame:
     """One row per point, see `SweepResult`."""
     fields = [name for name in sweep.fields if name in replicates.columns]
     metrics = [name for name in replicates.columns if name not in ("point", "seed", *fields)]
-    errors = [(pl.col(name).std() / pl.len().sqrt()).alias(f"{name}_se") for name in sweep.file.objectives]
+    errors = [(pl.col(name).std() / pl.len().sqrt()).alias(f"{name}_se") for name in sweep.file.directions]
     table = (
         replicates.group_by("point", maintain_order=True)
         .agg(*(pl.col(name).first() for name in fields), *(pl.col(name).mean() for name in metrics),
@@ -195,11 +199,10 @@ def means_of(sweep: Sweep, replicates: pl.DataFrame) -> pl.DataFrame:
         .sort("point")
     )  # fmt: skip
     feasible = [
-        all(one.metric is None or one.holds(row[one.metric]) for one in sweep.file.constraints)
-        for row in table.iter_rows(named=True)
+        all(one.holds(row[one.name]) for one in sweep.file.bounds) for row in table.iter_rows(named=True)
     ]
-    gain, harm = (table[name].to_numpy() for name in sweep.file.objectives)
-    front = pareto_front(np.where(feasible, gain, np.nan), harm)
+    gains = np.column_stack([sign * table[name].to_numpy() for name, sign in sweep.file.directions.items()])
+    front = undominated(np.where(np.array(feasible)[:, None], gains, np.nan))
     return table.with_columns(pl.Series("feasible", feasible), pl.Series("pareto", front))
 
 

@@ -17,7 +17,7 @@ import os
 import signal
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -36,19 +36,19 @@ class Outcome(NamedTuple):
     error: str | None
 
 
-def work_through(work: str, tasks: Iterable[Any], workers: int) -> Iterator[Outcome]:
+def work_through(work: str, batches: Iterable[Sequence[Any]], workers: int) -> Iterator[Outcome]:
     """Do tasks in any order, and say of each when it is done.
 
     Args:
         work: module:attr of a callable without arguments that returns a function of one task.
-        tasks: picklable; handed out one at a time, in order.
+        batches: of picklable tasks, handed out one at a time, in order. The next batch is asked for when all
+            outcomes of the one before have been taken, so that it may depend on them.
         workers: processes.
 
     Raises:
         RuntimeError: processes cannot be started, or die before they do anything.
     """
     context = multiprocessing.get_context("forkserver")
-    waiting, deaths = deque(enumerate(tasks)), Counter[int]()
     processes: dict[Connection, BaseProcess] = {}
     idle: list[Connection] = []
     in_hand: dict[Connection, tuple[int, Any]] = {}
@@ -62,47 +62,52 @@ def work_through(work: str, tasks: Iterable[Any], workers: int) -> Iterator[Outc
         processes[ours] = process
 
     try:
-        while waiting or in_hand:
-            while len(processes) < min(workers, len(waiting) + len(in_hand)):
-                start()
-            while idle and waiting:
-                free = idle.pop()
-                in_hand[free] = waiting.popleft()
-                with contextlib.suppress(OSError):  # it has just died; the next reading of its pipe says so
-                    free.send(in_hand[free][1])
-            for pipe in wait(list(processes)):
-                assert isinstance(pipe, Connection)
-                try:
-                    said, error = pipe.recv()
-                except (EOFError, OSError):  # killed, or out of memory
-                    process = processes.pop(pipe)
-                    pipe.close()
-                    process.join()
-                    if pipe in idle:
-                        idle.remove(pipe)
+        for batch in batches:
+            waiting, deaths = deque(enumerate(batch)), Counter[int]()
+            while waiting or in_hand:
+                while len(processes) < min(workers, len(waiting) + len(in_hand)):
+                    start()
+                while idle and waiting:
+                    free = idle.pop()
+                    in_hand[free] = waiting.popleft()
+                    # If it has just died, the next reading of its pipe says so.
+                    with contextlib.suppress(OSError):
+                        free.send(in_hand[free][1])
+                for pipe in wait(list(processes)):
+                    assert isinstance(pipe, Connection)
+                    try:
+                        said, error = pipe.recv()
+                    except (EOFError, OSError):  # killed, or out of memory
+                        process = processes.pop(pipe)
+                        pipe.close()
+                        process.join()
+                        if pipe in idle:
+                            idle.remove(pipe)
+                            continue
+                        if pipe not in in_hand:
+                            stillborn += 1
+                            if stillborn > MOST_DEATHS * workers:
+                                raise RuntimeError(
+                                    f"processes die at once (exit code {process.exitcode})"
+                                ) from None
+                            continue
+                        number, task = in_hand.pop(pipe)
+                        deaths[number] += 1
+                        if deaths[number] < MOST_DEATHS:
+                            waiting.appendleft((number, task))
+                        else:
+                            # What the kernel does to the greediest process where there is no memory left.
+                            hint = ": killed, perhaps for want of memory" if process.exitcode == -9 else ""
+                            text = (
+                                f"its process died {MOST_DEATHS} times (exit code {process.exitcode}{hint})"
+                            )
+                            yield Outcome(task, text)
                         continue
-                    if pipe not in in_hand:
-                        stillborn += 1
-                        if stillborn > MOST_DEATHS * workers:
-                            raise RuntimeError(
-                                f"processes die at once (exit code {process.exitcode})"
-                            ) from None
-                        continue
-                    number, task = in_hand.pop(pipe)
-                    deaths[number] += 1
-                    if deaths[number] < MOST_DEATHS:
-                        waiting.appendleft((number, task))
-                    else:
-                        # What the kernel does to the greediest process where there is no memory left.
-                        killed = ": killed, perhaps for want of memory" if process.exitcode == -9 else ""
-                        text = f"its process died {MOST_DEATHS} times (exit code {process.exitcode}{killed})"
-                        yield Outcome(task, text)
-                    continue
-                if said == "broken":
-                    raise RuntimeError(error)
-                idle.append(pipe)
-                if said == "done":
-                    yield Outcome(in_hand.pop(pipe)[1], error)
+                    if said == "broken":
+                        raise RuntimeError(error)
+                    idle.append(pipe)
+                    if said == "done":
+                        yield Outcome(in_hand.pop(pipe)[1], error)
     finally:
         for process in processes.values():
             process.kill()

@@ -8,8 +8,8 @@ import polars as pl
 
 from scenarios.load import dump_scenario
 from scenarios.sweeps.analysis import best_points, front, point_scenario, sensitivity
-from scenarios.sweeps.folder import SweepResult
-from scenarios.sweeps.schema import in_words
+from scenarios.sweeps.folder import SweepResult, read_status
+from scenarios.sweeps.schema import in_words, simulations
 from scenarios.sweeps.svg import Dot, scatter
 from scenarios.sweeps.terminal import amount, cell, figures, is_share, long, strength
 from scenarios.terminal import NAMES
@@ -27,30 +27,46 @@ th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--faint); text-alig
 th.number, td.number { text-align: right; white-space: nowrap; }
 .plot { width: 100%; height: auto; } .plot text { font-size: 12px; fill: var(--ink); }
 .grid { stroke: var(--faint); } .front { fill: none; stroke: var(--ink); stroke-width: 1.5; }
-.dot { opacity: .65; } .dot.bold { opacity: 1; stroke: var(--ink); }
+.dot { opacity: .65; } .dot.bold { opacity: 1; stroke: var(--ink); } .dot.faint { opacity: .2; }
 .legend { list-style: none; display: flex; gap: 1.2rem; padding: 0; }
 .legend span { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em; }
 .note { opacity: .75; } pre { overflow-x: auto; border: 1px solid var(--faint); padding: .7rem; }
 """
 
 
-def report_html(result: SweepResult, *, max_irrelevant: float = 0.02) -> str:
+MAX_IRRELEVANT = 0.02
+"""Bound on the share of irrelevant ads where neither the sweep nor the reader names any."""
+
+
+def report_html(result: SweepResult, *, max_irrelevant: float | None = None) -> str:
     """The page of a sweep.
 
     Args:
-        max_irrelevant: the best points are those whose share of irrelevant ads is no larger.
+        max_irrelevant: the best points are those that keep to the sweep's constraints, and whose share of
+            irrelevant ads is no larger than this one; 2% where the sweep has no constraints on metrics.
     """
     sweep = result.sweep
     fields = [field for field in sweep.fields if field in result.points.columns]
     seeds = ", ".join(map(str, sweep.seeds)) if len(sweep.seeds) < 8 else f"{len(sweep.seeds)} in all"
-    total = len(sweep.points) * len(sweep.seeds)
+    status = read_status(result.folder)  # a search that has seen all there is has ended before its time
+    total = simulations(sweep) if status is None else status.total
     gain, harm = sweep.file.objectives
+    bounds = [str(one) for one in sweep.file.bounds]
+    if max_irrelevant is None and not bounds:
+        max_irrelevant = MAX_IRRELEVANT
     best, pareto = best_points(result, max_irrelevant), front(result)
     missing = total - len(result.replicates)
     unfinished = (
         f" {missing} of {total} simulations are missing ({len(result.failures)} failed)." if missing else ""
     )
-    share = f"{100 * max_irrelevant:g}%"
+    feasible = (
+        f" {result.points['feasible'].sum()} of the points keep to {escape(', '.join(bounds))}."
+        if bounds
+        else ""
+    )
+    if max_irrelevant is not None:
+        bounds.append(f"at most {100 * max_irrelevant:g}% irrelevant ads")
+    best_are = escape(" and ".join(bounds))
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -59,20 +75,19 @@ def report_html(result: SweepResult, *, max_irrelevant: float = 0.02) -> str:
         f"<h1>Sweep {escape(sweep.name)}</h1>",
         f"<p>{len(result.points)} points over {escape(', '.join(fields))} of the scenario "
         f"{escape(sweep.scenario.name)}; {sweep.file.method.replace('_', ' ')}; "
-        f"seeds: {seeds}.{unfinished}</p>",
+        f"seeds: {seeds}.{feasible}{unfinished}</p>",
         f"<h2>{escape(long(gain).capitalize())} against {escape(long(harm))}</h2>",
         _plot(result, pareto),
-        '<p class="note">Each dot is a point, the mean over its seeds; the line is the Pareto front: no '
-        "other feasible point is better in both. Rest the pointer on a dot to see its "
-        "settings.</p>",
+        f'<p class="note">Each dot is a point, the mean over its seeds; {_front_in_words(result)} Rest the '
+        "pointer on a dot to see its settings.</p>",
         "<h2>Pareto front</h2>",
         _table(result, fields, pareto),
         "<h2>Which field moves what</h2>",
         _sensitivity(result),
         '<p class="note">With a sign: Spearman\'s rank correlation over the points. Without one, for values '
         "that have no order: the correlation ratio of the ranks, from 0 to 1.</p>",
-        f"<h2>Best points with at most {share} irrelevant ads</h2>",
-        _table(result, fields, best) if len(best) else f"<p>No point has at most {share}.</p>",
+        f"<h2>Best points with {best_are}</h2>",
+        _table(result, fields, best) if len(best) else f"<p>There is no point with {best_are}.</p>",
         '<p class="note">_rpm: per 1000 queries, in currency; irrelevant_share: of shown ads of true grade '
         "0; &plusmn;: standard error over the seeds.</p>",
         "<h2>Their scenarios</h2>",
@@ -82,6 +97,20 @@ def report_html(result: SweepResult, *, max_irrelevant: float = 0.02) -> str:
         "</body></html>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _front_in_words(result: SweepResult) -> str:
+    file = result.sweep.file
+    faint = " Faint ones do not keep to the constraints." if file.bounds else ""
+    if not file.further:
+        return f"the line is the Pareto front: no other feasible point is better in both.{faint}"
+    of = ", ".join(
+        f"{'much' if sign > 0 else 'little'} {escape(name)}" for name, sign in file.directions.items()
+    )
+    return (
+        f"those with a rim are the Pareto front: no other feasible point is better in one of {of}, and as "
+        f"good in the others.{faint}"
+    )
 
 
 def _plot(result: SweepResult, pareto: pl.DataFrame) -> str:
@@ -97,11 +126,20 @@ def _plot(result: SweepResult, pareto: pl.DataFrame) -> str:
         )
         group = groups.index(point.scenario.scorer)
         dots.append(
-            Dot(scales[harm] * row[harm], scales[gain] * row[gain], group, label, bool(row["pareto"]))
+            Dot(
+                scales[harm] * row[harm],
+                scales[gain] * row[gain],
+                group,
+                label,
+                bold=row["pareto"],
+                faint=not row["feasible"],
+            )
         )
     if not dots:
         return "<p>No point has both figures.</p>"
     line = [(scales[harm] * row[harm], scales[gain] * row[gain]) for row in pareto.iter_rows(named=True)]
+    if result.sweep.file.further:
+        line = []  # what is a front in more than two objectives is none in two
     return scatter(
         dots,
         line,
@@ -113,8 +151,7 @@ def _plot(result: SweepResult, pareto: pl.DataFrame) -> str:
 
 
 def _table(result: SweepResult, fields: list[str], points: pl.DataFrame) -> str:
-    gain, harm = map(escape, result.sweep.file.objectives)
-    numbers = (gain, "&plusmn;", harm, "&plusmn;")
+    numbers = [name for metric in result.sweep.file.directions for name in (escape(metric), "&plusmn;")]
     head = "".join(f"<th>{escape(name)}</th>" for name in ("point", *fields))
     head += "".join(f'<th class="number">{name}</th>' for name in numbers)
     body = []
@@ -133,7 +170,7 @@ def _sensitivity(result: SweepResult) -> str:
         cells = (f'<td class="number">{strength(one)}</td>' for one in found if one.field == field)
         rows.append(f"<tr><td>{escape(field)}</td>{''.join(cells)}</tr>")
     head = "<th>field</th>" + "".join(
-        f'<th class="number">{escape(metric)}</th>' for metric in result.sweep.file.objectives
+        f'<th class="number">{escape(metric)}</th>' for metric in result.sweep.file.directions
     )
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 

@@ -21,6 +21,7 @@ class Dot(NamedTuple):
     group: int
     label: str
     bold: bool = False
+    faint: bool = False
 
 
 def scatter(
@@ -61,9 +62,10 @@ def scatter(
     for dot in sorted(dots, key=lambda dot: dot.bold):
         x, y = at(dot.x, dot.y)
         colour = COLOURS[dot.group % len(COLOURS)]
+        style = "dot" + " bold" * dot.bold + " faint" * dot.faint
         parts.append(
             f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{6 if dot.bold else 4}" fill="{colour}" '
-            f'class="{"dot bold" if dot.bold else "dot"}"><title>{escape(dot.label)}</title></circle>'
+            f'class="{style}"><title>{escape(dot.label)}</title></circle>'
         )
     parts.append("</svg>")
     if len(groups) > 1:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import JsonValue
 from rich import box
 from rich.table import Table
 
 from scenarios.sweeps.analysis import Sensitivity, front, sensitivity
-from scenarios.sweeps.engine import Estimate
+from scenarios.sweeps.estimate import Estimate
 from scenarios.sweeps.folder import Status, SweepResult
-from scenarios.sweeps.schema import Sweep, in_words
+from scenarios.sweeps.schema import Sweep, in_words, is_ordered, searched_values
+from scenarios.sweeps.sweep_file import GENERATION
 from scenarios.terminal import NAMES, Section
 
 MOST_ROWS = 20
@@ -39,9 +42,13 @@ def duration(seconds: float) -> str:
 
 
 def estimate_text(sweep: Sweep, found: Estimate, workers: int | None) -> str:
-    """The points of a sweep, and how long they take."""
+    """The points of a sweep, or what a search moves through, and how long they take."""
     workers = workers or len(os.sched_getaffinity(0))
     lines = [f"{point.index}: {in_words(point.settings)}" for point in sweep.points]
+    if sweep.file.searches:
+        size = sweep.file.generation or GENERATION
+        lines = [f"{field}: {_values(values)}" for field, values in searched_values(sweep.file).items()]
+        lines.append(f"{sweep.file.method} asks for {size} points at a time")
     if len(lines) > MOST_ROWS:
         lines = [*lines[: MOST_ROWS // 2], "...", *lines[-MOST_ROWS // 2 :]]
     seeds = f"{len(sweep.seeds)} seed{'s' if len(sweep.seeds) > 1 else ''}"
@@ -57,20 +64,29 @@ def estimate_text(sweep: Sweep, found: Estimate, workers: int | None) -> str:
     )
 
 
+def _values(values: Sequence[JsonValue]) -> str:
+    if is_ordered(values) and len(values) > 8:
+        return f"{len(values):,} values from {json.dumps(values[0])} to {json.dumps(values[-1])}"
+    return ", ".join(value if isinstance(value, str) else json.dumps(value) for value in values)
+
+
 def sweep_tables(result: SweepResult) -> list[Section]:
     """The Pareto front, and which field moves what."""
     sweep = result.sweep
     fields = [field for field in sweep.fields if field in result.points.columns]
     points = front(result)
-    names = [short(metric) for metric in sweep.file.objectives]
-    table = _table("point", *fields, names[0], "+-", names[1], "+-", numbers=4)
+    names = [short(metric) for metric in sweep.file.directions]
+    columns = [column for name in names for column in (name, "+-")]
+    table = _table("point", *fields, *columns, numbers=len(columns))
     for row in points.head(MOST_ROWS).iter_rows(named=True):
         table.add_row(str(row["point"]), *(cell(row[field]) for field in fields), *figures(sweep, row))
     count = f"{len(result.points)} points, {len(sweep.seeds)} seed{'s' if len(sweep.seeds) > 1 else ''} each"
+    if bounds := sweep.file.bounds:
+        count += f", {result.points['feasible'].sum()} of them with {', '.join(map(str, bounds))}"
     more = f"; {len(points) - MOST_ROWS} more in points.parquet" if len(points) > MOST_ROWS else ""
     note = f"_rpm: per 1000 queries; irrel.: share of shown ads of grade 0; +-: standard error{more}"
     sections = [Section(f"{sweep.name}: Pareto front of {count}", table, note)]
-    strengths = _table("field", *names, numbers=2)
+    strengths = _table("field", *names, numbers=len(names))
     found = sensitivity(result)
     for field in dict.fromkeys(one.field for one in found):
         strengths.add_row(field, *(strength(one) for one in found if one.field == field))
@@ -90,7 +106,7 @@ def cell(value: float | str) -> str:
 def figures(sweep: Sweep, row: Mapping[str, Any]) -> list[str]:
     """The objectives of a point, each with its standard error, if it has one."""
     cells = []
-    for metric in sweep.file.objectives:
+    for metric in sweep.file.directions:
         cells.append(amount(metric, row[metric]))
         cells.append(amount(metric, row[f"{metric}_se"]) if row["seeds"] > 1 else "")
     return cells

@@ -45,9 +45,14 @@ def worker() -> Callable[[Task], None]:
         if task.shared not in loaded:
             loaded.clear()
             loaded[task.shared] = pickle.loads(task.shared.read_bytes())
-        write_whole_file(task.out, json.dumps([metrics_of(task.scenario, loaded[task.shared])]), flush=False)
+        write_whole_file(task.out, result_of(task, loaded[task.shared]), flush=False)
 
     return do
+
+
+def result_of(task: Task, shared: Shared) -> str:
+    """The text that is kept of a point and seed."""
+    return json.dumps([metrics_of(task.scenario, shared)])
 
 
 def metrics_of(scenario: Scenario, shared: Shared) -> dict[str, float]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Split = Literal["train", "validation", "test", "unlabelled"]
+MarketSplit = Literal["train", "validation", "test"]
+"""Splits with queries, each of which a market can be made of."""
+Split = MarketSplit | Literal["unlabelled"]
 """Ads of `unlabelled` are there for pre-training: all products, no queries, no grades."""
 
 

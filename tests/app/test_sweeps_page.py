@@ -25,7 +25,7 @@ from scenarios import (
     sensitivity,
     sweep_folder,
 )
-from scenarios.sweeps.engine import Estimate
+from scenarios.sweeps.estimate import Estimate
 from scenarios.sweeps.terminal import estimate_text
 from tests.app.test_pages import MAIN, PATIENCE_S, chart, until_ended
 
@@ -63,6 +63,19 @@ name: broken
 scenario: small.yaml
 over:
   scorer: [oracle, "missing_module:Scorer"]
+"""
+HUNT = """\
+schema: 1
+name: hunt
+scenario: small.yaml
+over:
+  fusion.relevance: {uniform: [0, 2]}
+  auction.reserve: [0, 0.1]
+method: nsga2
+points: 8
+generation: 4
+constraints: [irrelevant_share <= 40%, fill >= 0.01]
+further: {user_utility_rpm: maximise}
 """
 
 
@@ -316,6 +329,7 @@ def test_files_are_offered_from_the_package_and_the_project_alone(project: Path,
     assert set(files.offered(files.EXPERIMENTS, project)) == {
         "headline (shipped)",
         "interference (shipped)",
+        "markers (shipped)",
     }
 
 
@@ -361,3 +375,45 @@ def test_the_opened_point_is_drawn_and_infeasible_ones_are_hollow(project: Path)
     assert hollow == [not feasible for feasible in rules.points["feasible"]]
     assert read_status(rules.folder) is not None
     assert figure.data[-1].name == "the opened point"
+
+
+def test_a_search_is_shown_with_all_its_objectives_and_begins_with_its_own_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "small.yaml").write_text(SCENARIO)
+    (tmp_path / "hunt.yaml").write_text(HUNT)
+    folder = run_sweep(load_sweep(tmp_path / "hunt.yaml"), tmp_path / "results", workers=1)
+    found = read_sweep(folder)
+    monkeypatch.setenv("RELBID_RESULTS", str(tmp_path / "results"))
+    monkeypatch.chdir(tmp_path)
+    at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
+    at.switch_page("views/sweeps.py").run()
+    assert not at.exception
+    assert f"{len(found.points)} of {len(found.points)} points so far" in texts(at)
+    assert at.number_input(key="sweep-bound").value == 40.0
+    assert "constraints, too: irrelevant_share <= 0.4 and fill >= 0.01" in texts(at)
+    assert "better in one of" in texts(at)
+    front = chart(at, "Revenue per 1,000 queries against irrelevant share")
+    assert "Pareto front" not in {
+        trace["name"] for trace in front["data"]
+    }  # no line: it has three objectives
+    table = next(frame.value for frame in at.dataframe if "Irrelevant share (%)" in frame.value.columns)
+    assert any(name.startswith("User utility") for name in table.columns)
+    labels = [axis["label"] for axis in chart(at, "Every point as a line")["data"][0]["dimensions"]]
+    assert any(label.startswith("User utility") for label in labels)
+    # Without a bound of the reader's, the sweep's own constraints decide.
+    at.number_input(key="sweep-bound").set_value(None).run()
+    assert not at.exception
+    at.selectbox(key="sweep-point").set_value(int(found.points["point"][0])).run()
+    assert not at.exception
+    assert any(metric.label.startswith("User utility") for metric in at.metric)
+
+    # Stopped after its first generation, it has more to come than it has asked for.
+    status = json.loads((folder / "progress.json").read_text())
+    (folder / "progress.json").write_text(json.dumps({**status, "state": "stopped", "total": 8, "done": 4}))
+    asked = json.loads((folder / "asked.json").read_text())
+    (folder / "asked.json").write_text(json.dumps(asked[:1]))
+    found.replicates.filter(pl.col("point") < 4).write_parquet(folder / "points.parquet")
+    at.run()
+    assert not at.exception
+    assert "4 of 8 points so far" in texts(at)

@@ -107,7 +107,6 @@ def test_raw_text_is_read_from_its_start(tmp_path: Path) -> None:
     [words] = scorer.keywords(np.array([0]))
     assert " ".join(words) == data.corpus.ad_text(0)
     # All 51 words are tokens that the model sees: the last one matters.
-    scorer.forget()
     other = dataclasses.replace(data.corpus, ad_asr=tuple("look at my tent" for _ in long))
     pairs = np.array([0]), np.array([0])
     assert HcmrmScorer(checkpoint, other).score(*pairs) != scorer.score(*pairs)

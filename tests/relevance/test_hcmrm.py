@@ -14,6 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from relevance.corpus import Labels
 from relevance.errors import CheckpointError
 from relevance.hcmrm import HCMRM, SHIPPED, Checkpoint, HCMRMConfig, HcmrmScorer
 from relevance.hcmrm.model import TextBatch
@@ -202,6 +203,29 @@ def test_more_training_tells_the_products_apart(tmp_path: Path) -> None:
     test = data.labels.of("test")
     score = scorer.score(test.query, test.ad)
     assert score[test.grade >= 2].mean() > score[test.grade < 2].mean() + 0.2
+
+
+def test_rehearsal_keeps_words_that_no_label_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tents are in the corpus and in no label: what their frames foretell is forgotten but for rehearsal."""
+    monkeypatch.setattr("relevance.hcmrm.pretraining.FILLER", 0.9)  # a third of so few ads is of one product
+    data = tiny_corpus(48)
+    tents = np.arange(data.corpus.n_ads) % 3 == 2
+    named = ~tents[data.labels.ad] & (data.labels.query % 3 != 2)
+    labels = Labels(*(column[named] for column in dataclasses.astuple(data.labels)))
+    data = dataclasses.replace(data, labels=labels)
+    ads = np.flatnonzero(tents & np.isin(np.arange(data.corpus.n_ads), data.pretraining_ads()))
+    surprise = {}
+    for rehearsal_ads in (0, 16):
+        config = dataclasses.replace(
+            TINY_TRAINING, align_steps=60, finetune_steps=60, rate=3e-3, average=0.5, word_weight=1.0,
+            rehearsal_ads=rehearsal_ads,
+        )  # fmt: skip
+        trained = train(data, tmp_path / str(rehearsal_ads), config)
+        (tent,) = trained.tokenizer("tent", add_special_tokens=False)["input_ids"]
+        with torch.inference_mode():
+            visual = trained.model.visual_tokens(torch.from_numpy(data.corpus.frames[ads]))
+            surprise[rehearsal_ads] = -trained.model.seen_words(visual)[:, tent].mean().item()
+    assert surprise[16] < surprise[0] - 1.0  # nats
 
 
 @pytest.fixture

@@ -245,7 +245,12 @@ def test_unknown_names_are_refused(tmp_path: Path, field: str, value: str) -> No
 
 @pytest.mark.parametrize(
     ("name", "head"),
-    [("checkpoint", "hierarchical"), ("checkpoint-pqvm", "hierarchical"), ("checkpoint-bce", "bce")],
+    [
+        ("checkpoint", "hierarchical"),
+        ("checkpoint-graded", "hierarchical"),
+        ("checkpoint-pqvm", "hierarchical"),
+        ("checkpoint-bce", "bce"),
+    ],
 )
 def test_shipped_checkpoints_know_their_head(name: str, head: str) -> None:
     folder = SHIPPED.with_name(name)

@@ -133,8 +133,17 @@ def test_killed_it_goes_on_and_repeats_nothing(killed):
     assert {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")} == found
 
 
-def test_the_tables_can_be_made_without_the_results(killed, tmp_path):
+@pytest.fixture(scope="module")
+def finished(killed):
+    """The same folder with all cells, whichever test comes first."""
     folder, _ = killed
+    ran = relbid("ablate", "tiny.yaml", "--workers", 1, cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    return folder
+
+
+def test_the_tables_can_be_made_without_the_results(finished, tmp_path):
+    folder = finished
     ran = relbid("ablate", "tiny.yaml", "--table", "docs/table.md", cwd=folder)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "Tables: docs/table.md  (cells: docs/table.jsonl)\n"
@@ -156,8 +165,8 @@ def test_the_tables_can_be_made_without_the_results(killed, tmp_path):
     assert (tmp_path / "docs" / "table.md").read_text() == text
 
 
-def test_a_cell_holds_what_was_measured(killed):
-    folder, _ = killed
+def test_a_cell_holds_what_was_measured(finished):
+    folder = finished
     ablation = load_ablation(folder / "tiny.yaml")
     paths = (folder / "results" / "ablations" / "tiny").glob("*.json")
     cells = [cell for path in paths if (cell := read_cell(path)) is not None]
@@ -181,7 +190,7 @@ def test_what_failed_is_told_and_tried_again(file, monkeypatch):
     said = []
     assert run_ablation(few, out, workers=1, report=said.append) == 2
     assert (said[-1].done, said[-1].failed, said[-1].total) == (0, 2, 2)
-    note = (out / "ablations" / "tiny" / "failures" / "cells-1.txt").read_text()
+    note = (out / "ablations" / "tiny" / "failures" / "cells-of-seed-1-1.txt").read_text()
     assert note.startswith("seed 1, {")
     assert "ValueError: no luck" in note
     with pytest.raises(StoreError, match="no cell of 'tiny' is finished; run it without --table"):

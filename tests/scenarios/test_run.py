@@ -14,6 +14,7 @@ from relevance.errors import CheckpointError, PluginError
 from relevance.oracle import GRADE_GAIN
 from scenarios import (
     ScenarioError,
+    StoreError,
     inspect_query,
     load_scenario,
     override,
@@ -26,6 +27,7 @@ from scenarios import (
 )
 from scenarios import cache as disk
 from scenarios.market import market_of, thin
+from scenarios.store import staging
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +167,7 @@ def test_scores_and_frames_are_kept_and_reused(prepared, tmp_path, monkeypatch):
     def unneeded(corpus):
         raise AssertionError("scored again")
 
-    monkeypatch.setattr("scenarios.market.Bm25Scorer", unneeded)
+    monkeypatch.setattr("relevance.lexical.Bm25Scorer", unneeded)
     np.testing.assert_array_equal(relevance_of(first, "bm25", cache=tmp_path).score, before.score)
     # Another corpus, or other candidates, are not mistaken for these.
     for settings in ({"world.seed": 9}, {"retrieval.candidates": 3}):
@@ -333,3 +335,40 @@ def test_grade_probabilities_make_the_score():
 
 def test_loading_by_seed_changes_only_the_seed(tiny_file):
     assert load_scenario(tiny_file, seed=5) == override(load_scenario(tiny_file), {"seed": 5})
+
+
+# The log as a file
+
+
+def test_a_log_that_goes_to_disk_as_it_comes_is_the_same_bytes(result, prepared, tiny_cache, tmp_path):
+    whole = write_result(tmp_path / "a", result.scenario, result.metrics, result.points, result.log)
+    with staging(tmp_path / "b") as part:
+        streamed = run_scenario(prepared.scenario, cache=tiny_cache, log_path=part / "log.parquet")
+        folder = write_result(
+            tmp_path / "b", streamed.scenario, streamed.metrics, streamed.points, streamed.log
+        )
+    for path in whole.iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
+    assert not list((tmp_path / "b").glob(".writing-*"))
+
+
+def test_a_run_that_shows_nothing_has_a_log_without_rows(prepared, tiny_cache, tmp_path, result):
+    scenario = override(
+        prepared.scenario,
+        {"auction.reserve": 1e6, "compare": ["oracle"], "sweep": None, "traffic.n_queries": 50},
+    )
+    done = run_scenario(scenario, cache=tiny_cache, log_path=tmp_path / "log.parquet")
+    log = pl.read_parquet(done.log)
+    assert log.height == 0
+    assert log.schema == result.log.schema
+
+
+def test_a_log_that_cannot_be_written_is_a_clear_error_and_leaves_nothing(prepared, tiny_cache, tmp_path):
+    def run():
+        with staging(tmp_path) as part:
+            (part / "log.parquet").mkdir()  # something else stands where the log belongs
+            run_scenario(prepared.scenario, cache=tiny_cache, sweep=False, log_path=part / "log.parquet")
+
+    with pytest.raises(StoreError, match=r"cannot be written .*; choose another folder with --out"):
+        run()
+    assert list(tmp_path.iterdir()) == []

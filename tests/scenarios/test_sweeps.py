@@ -28,20 +28,22 @@ from scenarios import (
     prepare,
     read_sweep,
     relevance_of,
+    replicates,
     run_sweep,
     settle,
     sweep_points,
 )
-from scenarios.replicates import code_of
+from scenarios.replicates import code_of, relevances_for
 from scenarios.sweep import pareto_front
 from scenarios.sweeps import pool, samplers
 from scenarios.sweeps.analysis import best_points, rank_correlation, rank_ratio, sensitivity
-from scenarios.sweeps.engine import estimate
+from scenarios.sweeps.estimate import estimate
 from scenarios.sweeps.folder import alone_in, field_values, read_status, sweep_folder
 from scenarios.sweeps.report import report_html
-from scenarios.sweeps.schema import dump_sweep
+from scenarios.sweeps.schema import dump_sweep, samples, simulations
 from scenarios.sweeps.svg import ticks
 from scenarios.sweeps.terminal import estimate_text, sweep_tables
+from scenarios.sweeps.worker import Shared, metrics_of
 
 SHIPPED = sorted((Path(__file__).parents[2] / "scenarios" / "sweeps").glob("*.yaml"))
 BASE = """\
@@ -79,7 +81,9 @@ def test_shipped_sweeps_are_valid(path):
     sweep = load_sweep(path)
     assert sweep.name == path.stem
     scenarios = {point.scenario.model_dump_json() for point in sweep.points}
-    assert len(scenarios) == len(sweep.points) >= 16, "points differ"
+    assert len(scenarios) == len(sweep.points), "points differ"
+    assert simulations(sweep) >= 16
+    assert len(samples(sweep)) >= 8
 
 
 def test_a_grid_has_every_combination(tmp_path):
@@ -289,7 +293,9 @@ def test_what_is_there_is_not_done_again(ran, monkeypatch):
     sweep, out, folder = ran
     before = (folder / "points.parquet").read_bytes()
     tasks = []
-    monkeypatch.setattr(pool, "work_through", lambda work, todo, workers: iter(tasks.extend(todo) or ()))
+    monkeypatch.setattr(
+        pool, "work_through", lambda work, batches, workers: iter(tasks.extend(*batches) or ())
+    )
     run_sweep(sweep, out)
     status = read_status(folder)
     assert (tasks, status.state, status.done, status.reused) == ([], "done", 8, 8)
@@ -311,6 +317,26 @@ def test_what_is_there_is_not_done_again(ran, monkeypatch):
     assert [task.key for task in tasks] == [damaged.stem]
     run_sweep(sweep, out)
     assert (folder / "points.parquet").read_bytes() == before
+
+
+def test_all_code_that_settles_a_market_decides_its_key(prepared):
+    run, folder = set(), Path(replicates.__file__).parent
+    shared = Shared(prepared, relevances_for(prepared, [prepared.scenario]))
+
+    def note(frame, *_):
+        file = Path(frame.f_code.co_filename)
+        if file.is_relative_to(folder):
+            run.add(str(file.relative_to(folder)))
+
+    sys.setprofile(note)
+    try:
+        metrics_of(prepared.scenario, shared)
+    finally:
+        sys.setprofile(None)
+    named = {"sweeps/worker.py", "replicates.py"}  # which hand over, and name keys
+    assert {"market.py", "fusion_schema.py", "experiments/designs.py"} <= run
+    assert run - named <= set(replicates.MARKET_CODE)
+    assert all((folder / name).exists() for name in replicates.MARKET_CODE)
 
 
 def test_other_code_of_ones_own_is_another_point(tmp_path, monkeypatch):

@@ -52,7 +52,7 @@ def test_a_sweep_is_stopped_continued_and_reported(tmp_path):
     [folder] = (tmp_path / "results" / "sweeps").iterdir()
     progress = json.loads((folder / "progress.json").read_text())
     assert progress["state"] == "stopped"
-    assert 3 <= progress["done"] < 24
+    assert 2 <= progress["done"] < 24  # the word of the third may not have reached the command
     assert len(pl.read_parquet(folder / "points.parquet")) == progress["done"]
     kept = {path.name: path.stat().st_mtime_ns for path in replicates.glob("*.json")}
 
