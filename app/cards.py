@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.theme import GRADE_COLOURS, GRADE_NAMES, ON_GRADE
-from scenarios import GRADE_DEFINITIONS
+from app.language import t
+from app.theme import GRADE_COLOURS, ON_GRADE
+from app.wording import grade_name, why
 
 Row = Mapping[str, Any]
 """One row of `scenarios.inspect_query`."""
@@ -42,20 +43,20 @@ def auction_cards(
 def rest_table(rows: Sequence[Row], frames: Mapping[int, Frames]) -> str:
     """The ads that are not shown, one line each."""
     body = "".join(
-        f"<tr><td>{_pictures(frames[row['ad']], row['ad'])}</td>"
-        f"<td><b>{escape(row['title'])}</b><br><span class='rb-soft'>{escape(row['why'])}</span>"
-        f"<span class='rb-narrow rb-soft'>bid {row['bid']:.2f} · pCTR {row['pctr']:.2%} · relevance "
-        f"{row['relevance']:.2f} · score {_score(row['score'])}</span></td>"
-        f"<td>{_grade_chip(row['grade'])}</td>"
+        f"<tr><td>{pictures(frames[row['ad']], row['ad'])}</td>"
+        f"<td><b>{escape(row['title'])}</b><br><span class='rb-soft'>{escape(_why(row))}</span>"
+        f"<span class='rb-narrow rb-soft'>{_narrow(row)}</span></td>"
+        f"<td>{grade_chip(row['grade'])}</td>"
         f"<td class='rb-n'>{row['bid']:.2f}</td><td class='rb-n'>{row['pctr']:.2%}</td>"
         f"<td class='rb-n'>{row['relevance']:.2f}</td>"
         f"<td class='rb-n'>{_score(row['score'])}</td></tr>"
         for row in rows
     )
+    texts = "".join(f"<th>{t(f'cards.head_{name}')}</th>" for name in ("frames", "why", "grade"))
+    names = ("cards.head_bid", "inspector.column_pctr", "cards.head_relevance", "cards.head_score")
+    numbers = "".join(f'<th class="rb-n">{t(name)}</th>' for name in names)
     return (
-        '<div class="rb-scroll"><table class="rb-table"><thead><tr><th>Key frames</th><th>Ad and why</th>'
-        '<th>True grade</th><th class="rb-n">Bid</th><th class="rb-n">pCTR</th>'
-        '<th class="rb-n">Relevance</th><th class="rb-n">Score</th></tr></thead>'
+        f'<div class="rb-scroll"><table class="rb-table"><thead><tr>{texts}{numbers}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -63,7 +64,7 @@ def rest_table(rows: Sequence[Row], frames: Mapping[int, Frames]) -> str:
 def grade_legend() -> str:
     """The four grades with their definitions."""
     items = "".join(
-        f"<li>{_grade_chip(grade)} {escape(_definition(grade))}</li>" for grade in range(len(GRADE_NAMES))
+        f"<li>{grade_chip(grade)} {escape(_definition(grade))}</li>" for grade in range(len(GRADE_COLOURS))
     )
     return f'<ul class="rb-legend">{items}</ul>'
 
@@ -83,61 +84,64 @@ def _card(row: Row, frames: Frames, exponents: Exponents, per: str) -> str:
         else None
     )
     texts = [
-        ("On screen (OCR)", escape(row["ocr"])),
-        ("Spoken (ASR)", escape(row["asr"])),
-        ("Keywords", keywords),
+        (t("cards.ocr"), escape(row["ocr"])),
+        (t("cards.asr"), escape(row["asr"])),
+        (t("cards.keywords"), keywords),
     ]
     details = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in texts if text)
     numbers = [
-        _factor("bid", f"{row['bid']:.2f}", exponents[0]),
-        _factor("× pCTR", f"{row['pctr']:.2%}", exponents[1]),
-        _factor("× relevance", f"{row['relevance']:.2f}", exponents[2]),
-        ("= score", _score(row["score"])),
+        _factor(t("cards.bid"), f"{row['bid']:.2f}", exponents[0]),
+        _factor(t("cards.pctr"), f"{row['pctr']:.2%}", exponents[1]),
+        _factor(t("cards.relevance"), f"{row['relevance']:.2f}", exponents[2]),
+        (t("cards.score"), _score(row["score"])),
     ]
     sums = "".join(f"<div><span>{name}</span><b>{text}</b></div>" for name, text in numbers)
     return f"""<article class="rb-card">
-<header><span class="rb-slot">Slot {row["slot"]}</span><h4>{escape(row["title"])}</h4>
-<span class="rb-price">pays <b>{price}</b> per {per}</span></header>
+<header><span class="rb-slot">{t("cards.slot", slot=row["slot"])}</span><h4>{escape(row["title"])}</h4>
+<span class="rb-price">{t("cards.pays", price=price, per=t(f"payments.{per}"))}</span></header>
 <div class="rb-body">
-<div class="rb-left">{_pictures(frames, row["ad"])}
-<p class="rb-grade">{_grade_chip(row["grade"])} {escape(_definition(row["grade"]))}</p></div>
+<div class="rb-left">{pictures(frames, row["ad"])}
+<p class="rb-grade">{grade_chip(row["grade"])} {escape(_definition(row["grade"]))}</p></div>
 <dl class="rb-texts">{details}</dl>
-<div class="rb-numbers">{sums}{_probabilities(row)}</div>
+<div class="rb-numbers">{sums}{probabilities(row)}</div>
 </div>
-<p class="rb-why">{escape(row["why"])} It is clicked by {row["p_click"]:.1%} of users.</p>
+<p class="rb-why">{escape(_why(row))} {t("cards.clicked", share=row["p_click"])}</p>
 </article>"""
 
 
 def _factor(name: str, value: str, exponent: float) -> tuple[str, str]:
     """A factor of the score; what is to the power of 0 is left out of account."""
     if exponent == 0:
-        return name, "ignored"
+        return name, t("cards.ignored")
     power = "" if exponent == 1 else f"<sup>{exponent:g}</sup>"
     return name, f"{value}{power}"
 
 
-def _pictures(frames: Frames, ad: int) -> str:
+def pictures(frames: Frames, ad: int) -> str:
+    """Key frames of an ad, side by side."""
     pictures = "".join(
-        f'<img src="{png(frame)}" alt="Key frame {number} of ad {ad}">'
+        f'<img src="{png(frame)}" alt="{t("cards.frame", number=number, ad=ad)}">'
         for number, frame in enumerate(frames, start=1)
     )
     return f'<div class="rb-frames">{pictures}</div>'
 
 
-def _grade_chip(grade: int) -> str:
+def grade_chip(grade: int) -> str:
+    """A true grade in its colour, with its definition on hovering."""
+    name = f"{grade} {grade_name(grade)}"
     return (
         f'<span class="rb-chip" style="background:{GRADE_COLOURS[grade]};color:{ON_GRADE[grade]}"'
-        f' title="{escape(GRADE_DEFINITIONS[grade])}">{grade} {GRADE_NAMES[grade]}</span>'
+        f' title="{name}: {escape(_definition(grade))}">{name}</span>'
     )
 
 
 def _definition(grade: int) -> str:
-    return GRADE_DEFINITIONS[grade].partition(": ")[2]
+    return t(f"grades.meaning_{grade}")
 
 
-def _probabilities(row: Row) -> str:
-    """HCMRM's probabilities of the four grades as one stacked bar; nothing for other scorers."""
-    p = [row[f"p{grade}"] for grade in range(len(GRADE_NAMES))]
+def probabilities(row: Row) -> str:
+    """The model's probabilities of the four grades as one stacked bar; nothing for other scorers."""
+    p = [row[f"p{grade}"] for grade in range(len(GRADE_COLOURS))]
     if any(value is None for value in p):
         return ""
     parts = "".join(
@@ -145,12 +149,24 @@ def _probabilities(row: Row) -> str:
         f"{f'{grade}' if value >= 0.12 else ''}</i>"
         for grade, value in enumerate(p)
     )
-    words = ", ".join(f"{name} {value:.0%}" for name, value in zip(GRADE_NAMES, p, strict=True))
+    words = t("words.comma").join(f"{grade_name(grade)} {value:.0%}" for grade, value in enumerate(p))
     return (
-        f'<div class="rb-p"><span>P(grade) says HCMRM</span>'
+        f'<div class="rb-p"><span>{t("cards.probabilities")}</span>'
         f'<div class="rb-bar" role="img" aria-label="{words}" title="{words}">{parts}</div></div>'
     )
 
 
 def _score(score: float | None) -> str:
-    return "not eligible" if score is None else f"{score:.3g}"
+    return t("cards.not_eligible") if score is None else f"{score:.3g}"
+
+
+def _why(row: Row) -> str:
+    return why(row["reason"], row["facts"])
+
+
+def _narrow(row: Row) -> str:
+    """The numbers of a line of the table where it has no room for columns."""
+    return t(
+        "cards.narrow", bid=row["bid"], pctr=row["pctr"], relevance=row["relevance"],
+        score=_score(row["score"]),
+    )  # fmt: skip

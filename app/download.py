@@ -10,6 +10,7 @@ import polars as pl
 import streamlit as st
 
 from app.figures.common import QUIET
+from app.language import t
 
 
 def chart_with_data(
@@ -24,7 +25,7 @@ def chart_with_data(
     with st.container():
         st.plotly_chart(figure, config=QUIET, key=f"chart-{name}", **clicks)
         st.download_button(
-            "Data (CSV)",
+            t("download.data"),
             table.write_csv(),
             f"{name}.csv",
             "text/csv",

@@ -16,6 +16,9 @@ SKIPPED = {"results", "models", "build", "node_modules"}
 SWEEPS, EXPERIMENTS = ("sweeps", "over"), ("experiments", "arms")
 """(folder of the package, a key at the top of each such file)."""
 
+SHIPPED = " (shipped)"
+"""At the end of the names of those that come with relbid."""
+
 
 def offered(kind: tuple[str, str], here: Path | None = None) -> dict[str, Path]:
     """Name as shown -> file: the shipped ones first, then your own by their paths.
@@ -26,7 +29,7 @@ def offered(kind: tuple[str, str], here: Path | None = None) -> dict[str, Path]:
     """
     folder, key = kind
     shipped = {path.resolve(): path for path in sorted((DEFAULT_SCENARIO.parent / folder).glob("*.yaml"))}
-    found = {f"{path.stem} (shipped)": path for path in shipped.values()}
+    found = {f"{path.stem}{SHIPPED}": path for path in shipped.values()}
     here = (here or Path.cwd()).resolve()
     for path in _yaml_files(here):
         resolved = path.resolve()

@@ -9,14 +9,11 @@ import streamlit as st
 
 from app import jobs
 from app.jobs import Job, Outcome
+from app.language import t
+from app.wording import duration, stage_name
 from scenarios import CommandProgress
 
 POLL_S = 1.0
-
-DIED = (
-    "Its process ended without a word: it was killed, the memory ran out, or the machine was started anew. "
-    "What was finished is kept."
-)
 
 
 def watch(
@@ -63,50 +60,43 @@ def _running(job: Job, now: Outcome, title: str) -> None:
     progress = now.progress
     share = min(progress.done / progress.total, 1.0) if progress.total else 0.0
     st.markdown(f"**{title}**")
-    st.progress(share, "Stopping …" if now.state == "stopping" else in_words(progress))
+    st.progress(share, t("jobs.stopping") if now.state == "stopping" else in_words(progress))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            "Stop",
+            t("jobs.stop"),
             icon=":material/stop_circle:",
             key=f"stop-{job.folder.name}",
             on_click=jobs.cancel,
             args=(job,),
             disabled=now.state == "stopping",
         )
-        st.caption("It goes on if you close this page, and is here when you come back.")
+        st.caption(t("jobs.goes_on"))
 
 
 def _ended(job: Job, now: Outcome, title: str, again: str) -> None:
     if now.state == "failed":
-        st.error(f"{title} failed.\n\n{now.message}")
+        st.error(f"{t('jobs.failed', title=title)}\n\n{now.message}")
     elif now.state == "stopped":
-        st.info(f"{title} was stopped. {again}")
+        st.info(t("jobs.stopped", title=title, again=again))
     else:
-        st.warning(f"{title} did not come to its end. {DIED} {again}")
+        st.warning(t("jobs.died", title=title, again=again))
     if printed := "\n".join(filter(None, [jobs.output(job), jobs.complaints(job)])):
-        with st.expander("What the command printed"):
+        with st.expander(t("jobs.printed")):
             st.code(printed, language=None)
-    st.button("Dismiss", key=f"dismiss-{job.folder.name}", on_click=jobs.forget, args=(job,))
+    st.button(t("jobs.dismiss"), key=f"dismiss-{job.folder.name}", on_click=jobs.forget, args=(job,))
 
 
 def in_words(progress: CommandProgress, clock: Callable[[], float] = time.time) -> str:
-    """`Scoring with hcmrm: 1,200 of 3,000, 45 s left`."""
+    """`Scoring with HCMRM: 1,200 of 3,000, 45 s left`.
+
+    Where a command has details of its own, as a sweep has, the page shows them below.
+    """
     if not progress.stage:
-        return "Starting …"
-    stage = progress.stage[:1].upper() + progress.stage[1:]
-    parts = [f"{stage}: {progress.done:,} of {progress.total:,}"]
+        return t("jobs.starting")
+    text = t("jobs.count", stage=stage_name(progress.stage), done=progress.done, total=progress.total)
     took_s = progress.updated - progress.stage_started
-    if progress.detail:
-        parts.append(progress.detail)
-    elif 0 < progress.done < progress.total and took_s > 1:
-        left_s = took_s * (progress.total - progress.done) / progress.done
-        left_s -= clock() - progress.updated
-        parts.append(f"{duration(max(left_s, 0.0))} left")
-    return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `3 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if progress.detail or not 0 < progress.done < progress.total or took_s <= 1:
+        return text
+    left_s = took_s * (progress.total - progress.done) / progress.done
+    left_s -= clock() - progress.updated
+    return t("jobs.left", text=text, time=duration(max(left_s, 0.0)))

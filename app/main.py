@@ -8,10 +8,30 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
-from app import session, sidebar, welcome
+from app import language, session, sidebar, welcome
+from app.language import t
+from app.views.relevance_lab import KEYS as LAB_KEYS
 
 HERE = Path(__file__).parent
+
+# Files in `views/`, and their icons.
+PAGES = {
+    "trade_off": "show_chart",
+    "inspector": "search",
+    "relevance_lab": "biotech",
+    "market": "storefront",
+    "formula": "function",
+    "experiments": "science",
+    "sweeps": "grid_on",
+}
+
+# Pages that need no result, and have their own choice.
+WITHOUT_RESULT = ("experiments", "sweeps")
+
+# Pages that do not follow the sidebar's sliders.
+OF_THEIR_OWN = ("relevance_lab", "market", "formula")
 
 
 def main() -> None:
@@ -19,41 +39,47 @@ def main() -> None:
     st.set_page_config(page_title="relbid", page_icon=":material/balance:", layout="wide")
     st.html(HERE / "style.css")
     st.logo(HERE / "logo.svg", size="large")
-    pages = [
-        st.Page(
-            HERE / "views" / "trade_off.py", title="Trade-off", icon=":material/show_chart:", default=True
-        ),
-        st.Page(HERE / "views" / "inspector.py", title="Auction inspector", icon=":material/search:"),
-        st.Page(HERE / "views" / "market.py", title="Market", icon=":material/storefront:"),
-        st.Page(HERE / "views" / "formula.py", title="Formula", icon=":material/function:"),
-        st.Page(HERE / "views" / "experiments.py", title="Experiments", icon=":material/science:"),
-        st.Page(HERE / "views" / "sweeps.py", title="Sweeps", icon=":material/grid_on:"),
-    ]
+    language.begin()
+    pages = {name: _page(name, icon) for name, icon in PAGES.items()}
     folders = session.stored_results()
     anything = bool(folders or session.stored_experiments() or session.stored_sweeps())
-    page = st.navigation(pages, position="top" if anything else "hidden")
-    if page.title in ("Experiments", "Sweeps") and anything:  # they need no result, and have their own choice
+    page = st.navigation(list(pages.values()), position="top" if anything else "hidden")
+    if anything and page in [pages[name] for name in WITHOUT_RESULT]:
         _keep_widgets()
+        language.switch()
         page.run()
         return
     if not folders:
+        language.switch()
         welcome.page()
         return
     for notice in welcome.notices(session.results_root()):
         st.warning(notice)
     _keep_widgets()
     folder = sidebar.choose_result(folders)
+    sliders = st.sidebar.container()
+    language.switch()
     try:
         result = session.result(folder)
         prepared = session.prepared(result.scenario)
     except (ValueError, OSError) as error:
-        st.error(f"This result cannot be opened.\n\n{error}")
-        st.write("Run it again (`make run`), or choose another result in the sidebar.")
+        st.error(f"{t('main.cannot_open')}\n\n{error}")
+        st.write(t("main.open_remedy"))
         return
-    ranks = page.title not in ("Market", "Formula")
-    setting = sidebar.choose_setting(result.scenario, draw=ranks)
+    ranks = page not in [pages[name] for name in OF_THEIR_OWN]
+    setting = sidebar.choose_setting(result.scenario, sliders, draw=ranks)
     session.open_for_pages(session.Opened(result, prepared, setting))
     page.run()
+
+
+def _page(name: str, icon: str) -> StreamlitPage:
+    """The page of a file in `views/`; its title is a text of the catalogue."""
+    return st.Page(
+        HERE / "views" / f"{name}.py",
+        title=t(f"pages.{name}"),
+        icon=f":material/{icon}:",
+        default=name == "trade_off",
+    )
 
 
 def _keep_widgets() -> None:
@@ -66,12 +92,15 @@ def _keep_widgets() -> None:
         "rate",
         "experiment",
         "result",
+        "second",
         "whole",
         "sweep",
         "sweep-other",
         "sweep-bound",
         "sweep-point",
         "sweep-seed",
+        *LAB_KEYS,
+        language.KEY,
         *sidebar.KEYS,
     ):
         if key in st.session_state:

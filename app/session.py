@@ -6,28 +6,37 @@ Everything that takes time is kept by Streamlit's caches, shared by all who look
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import streamlit as st
 
-from app import waiting
+from app import waiting, wording
+from app.language import t
 from app.setting import Setting, market_settings
 from scenarios import (
+    Labels,
+    OfflineScores,
+    PairSet,
     Prepared,
+    Progress,
     Relevance,
     Scenario,
+    ScorerEvaluation,
     Settled,
     Status,
     StoredExperiment,
     StoredResult,
     SweepResult,
     dump_scenario,
+    evaluate_offline,
     frames_kept,
     list_experiments,
     list_results,
     list_sweeps,
+    offline_pairs,
     prepare,
     read_experiment,
     read_result,
@@ -36,6 +45,7 @@ from scenarios import (
     scores_kept,
     settle,
 )
+from scenarios import offline_scores as score_offline
 
 LIVE_QUERIES = 100_000
 """A slider settles at most this many of the day's queries, so that it answers within about a second."""
@@ -128,7 +138,8 @@ def prepared(scenario: Scenario) -> Prepared:
     """A scenario's world and candidates. Where frames must be drawn first, the page shows that and ends."""
     if not frames_kept(scenario, results_root()):
         waiting.prepare_first(results_root(), scenario, scenario.scorer)
-    return _prepared(dump_scenario(scenario), str(results_root()), scenario)
+    with st.spinner(t("spinner.market")):
+        return _prepared(dump_scenario(scenario), str(results_root()), scenario)
 
 
 def relevance(market: Prepared, scorer: str) -> Relevance:
@@ -140,10 +151,12 @@ def relevance(market: Prepared, scorer: str) -> Relevance:
         ValueError: the scorer cannot be had; the message says why and what to do.
     """
     try:
-        return _relevance(dump_scenario(market.scenario), scorer, str(results_root()), market)
+        with st.spinner(t("spinner.scoring")):
+            return _had(market, scorer)
     except _NotScoredError:
         waiting.prepare_first(results_root(), market.scenario, scorer)
-    return relevance_of(market, scorer, cache=results_root())
+    with st.spinner(t("spinner.scoring")):
+        return relevance_of(market, scorer, cache=results_root())
 
 
 def metrics(market: Prepared, setting: Setting | None, *, whole: bool = False) -> dict[str, float]:
@@ -156,7 +169,8 @@ def metrics(market: Prepared, setting: Setting | None, *, whole: bool = False) -
     scorer = BASELINE if setting is None else setting.scorer
     relevance(market, scorer)  # waits for it here: nothing can be drawn inside what is cached
     n_queries = None if whole else live_queries(market)
-    return _metrics(dump_scenario(market.scenario), scorer, settings, n_queries, market)
+    with st.spinner(t("spinner.day")):
+        return _metrics(dump_scenario(market.scenario), scorer, settings, n_queries, market)
 
 
 def has_other_days(market: Prepared) -> bool:
@@ -171,21 +185,55 @@ def on_other_day(market: Prepared, setting: Setting | None, number: int) -> dict
     relevance(market, scorer)
     seed = {"seed": market.scenario.seed + number}
     n_queries = live_queries(market, DAY_QUERIES)
-    return _metrics(dump_scenario(market.scenario), scorer, {**settings, **seed}, n_queries, market)
+    with st.spinner(t("spinner.day")):
+        return _metrics(dump_scenario(market.scenario), scorer, {**settings, **seed}, n_queries, market)
 
 
 def rule_metrics(market: Prepared, scorer: str, fusion: dict[str, object]) -> dict[str, float]:
     """Metrics with another block `fusion`, on a small sample, as a page settles many rules at once."""
     relevance(market, scorer)
-    return _rule_metrics(dump_scenario(market.scenario), scorer, fusion, market)
+    with st.spinner(t("spinner.rules")):
+        return _rule_metrics(dump_scenario(market.scenario), scorer, fusion, market)
 
 
 def sampled(market: Prepared) -> str:
     """In words, what `rule_metrics` settles."""
-    total, sample = total_queries(market), live_queries(market, RULE_QUERIES)
-    if sample is None:
-        return f"all {total:,} queries"
-    return f"an even sample of {sample:,} of {total:,} queries, budgets scaled alike"
+    return wording.sample(total_queries(market), live_queries(market, RULE_QUERIES))
+
+
+Sample = tuple[PairSet, int | None]
+"""Which pairs of the relevance lab, and of how many queries (None: of all)."""
+
+
+def offline_labels(market: Prepared, sample: Sample) -> Labels:
+    """The graded pairs of a sample.
+
+    Raises:
+        ValueError: there are none; the message says why.
+    """
+    return _offline_labels(dump_scenario(market.scenario), sample, market)
+
+
+def offline_scores(
+    market: Prepared, labels: Labels, sample: Sample, scorer: str, progress: Progress
+) -> OfflineScores:
+    """A scorer's scores of a sample.
+
+    Raises:
+        ValueError: the scorer cannot be had; the message says why and what to do.
+    """
+    kept = _kept_offline_scores(dump_scenario(market.scenario))
+    if (sample, scorer) not in kept:
+        progress("", 0, len(labels))  # a model is loaded and looks at the frames before its first pairs
+        kept[sample, scorer] = score_offline(market, labels, scorer, cache=results_root(), progress=progress)
+    return kept[sample, scorer]
+
+
+def offline_evaluation(
+    market: Prepared, labels: Labels, sample: Sample, scores: Mapping[str, OfflineScores]
+) -> list[ScorerEvaluation]:
+    """Offline metrics of scorers, the first of which is the reference."""
+    return _offline_evaluation(dump_scenario(market.scenario), sample, tuple(scores), labels, scores)
 
 
 def settled(market: Prepared) -> Settled:
@@ -195,7 +243,8 @@ def settled(market: Prepared) -> Settled:
         ValueError: its scorer cannot be had; the message says why and what to do.
     """
     relevance(market, market.scenario.scorer)
-    return _settled(dump_scenario(market.scenario), market)
+    with st.spinner(t("spinner.day")):
+        return _settled(dump_scenario(market.scenario), market)
 
 
 def total_queries(market: Prepared) -> int:
@@ -241,7 +290,7 @@ def _sweep(folder: str, stamps: list[int]) -> SweepResult:
     return read_sweep(folder)
 
 
-@st.cache_resource(show_spinner="Opening the market: its ads, queries and who meets whom …", max_entries=2)
+@st.cache_resource(show_spinner=False, max_entries=2)
 def _prepared(key: str, root: str, _scenario: Scenario) -> Prepared:
     return prepare(_scenario, cache=Path(root))
 
@@ -250,27 +299,50 @@ class _NotScoredError(Exception):
     """The model has not scored these pairs yet."""
 
 
-@st.cache_resource(show_spinner="Scoring every query–ad pair …", max_entries=8)
+@st.cache_resource(show_spinner=False, max_entries=8)
 def _relevance(key: str, scorer: str, root: str, _market: Prepared) -> Relevance:
     if scorer == "hcmrm" and not scores_kept(_market, scorer, Path(root)):
         raise _NotScoredError
     return relevance_of(_market, scorer, cache=Path(root))
 
 
-@st.cache_data(show_spinner="Settling the day …", max_entries=2048)
+def _had(market: Prepared, scorer: str) -> Relevance:
+    """As `relevance`, once that has waited for it: nothing is drawn, so what is cached may ask for it."""
+    return _relevance(dump_scenario(market.scenario), scorer, str(results_root()), market)
+
+
+@st.cache_data(show_spinner=False, max_entries=2048)
 def _metrics(
     key: str, scorer: str, settings: dict[str, object] | None, n_queries: int | None, _market: Prepared
 ) -> dict[str, float]:
-    return settle(_market, relevance(_market, scorer), settings, n_queries=n_queries).metrics
+    return settle(_market, _had(_market, scorer), settings, n_queries=n_queries).metrics
 
 
-@st.cache_data(show_spinner="Settling the rules …", max_entries=512)
+@st.cache_data(show_spinner=False, max_entries=512)
 def _rule_metrics(key: str, scorer: str, fusion: dict[str, object], _market: Prepared) -> dict[str, float]:
     settings = {"sweep": None, "fusion": fusion}
     n_queries = live_queries(_market, RULE_QUERIES)
-    return settle(_market, relevance(_market, scorer), settings, n_queries=n_queries).metrics
+    return settle(_market, _had(_market, scorer), settings, n_queries=n_queries).metrics
 
 
-@st.cache_resource(show_spinner="Settling the day …", max_entries=2)
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _offline_labels(key: str, sample: Sample, _market: Prepared) -> Labels:
+    return offline_pairs(_market, *sample)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _kept_offline_scores(key: str) -> dict[tuple[Sample, str], OfflineScores]:
+    """A scenario's scores, filled by `offline_scores`: a cached function may not draw progress."""
+    return {}
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _offline_evaluation(
+    key: str, sample: Sample, scorers: tuple[str, ...], _labels: Labels, _scores: Mapping[str, OfflineScores]
+) -> list[ScorerEvaluation]:
+    return evaluate_offline(_labels, _scores)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
 def _settled(key: str, _market: Prepared) -> Settled:
-    return settle(_market, relevance(_market, _market.scenario.scorer))
+    return settle(_market, _had(_market, _market.scenario.scorer))

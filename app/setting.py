@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app.language import t
+from app.wording import scorer_name
 from scenarios import Scenario, override
 
 EXPONENT_FIELDS = ("fusion.relevance", "fusion.within.relevance")
@@ -95,9 +97,9 @@ def stored_scenario(scenario: Scenario, scorer: str, field: str, value: float) -
     return override(scenario, {"sweep": None, **swept, "scorer": scorer})
 
 
-def in_words(setting: Setting, scorer_label: str) -> str:
+def in_words(setting: Setting) -> str:
     """A setting as a reader would name it, e.g. "HCMRM at exponent 1.5"."""
     if setting.scorer == "none":
-        return "no relevance"
-    gate = f", only ads of relevance {setting.threshold:g} or more" if setting.threshold > 0 else ""
-    return f"{scorer_label} at exponent {setting.exponent:g}{gate}"
+        return t("setting.none")
+    key = "setting.gate" if setting.threshold > 0 else "setting.exponent"
+    return t(key, scorer=scorer_name(setting.scorer), exponent=setting.exponent, threshold=setting.threshold)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
+from app.language import names, t
 from app.session import BASELINE
 from app.setting import EXPONENT_FIELDS, Setting, scenario_setting
-from app.theme import scorer_style
+from app.wording import rule_name, scorer_name
 from scenarios import Scenario
 
 KEYS = ("scorer", "exponent", "threshold", "reserve")
@@ -22,14 +24,15 @@ def choose_result(folders: list[Path]) -> Path:
     names = {folder.name: folder for folder in folders}
     if st.session_state.get("result") not in names:
         st.session_state["result"] = folders[0].name
-    name = st.sidebar.selectbox("Result, newest first", list(names), key="result", on_change=_forget)
+    name = st.sidebar.selectbox(t("sidebar.result"), list(names), key="result", on_change=_forget)
     return names[str(name)]
 
 
-def choose_setting(scenario: Scenario, *, draw: bool = True) -> Setting:
+def choose_setting(scenario: Scenario, place: DeltaGenerator, *, draw: bool = True) -> Setting:
     """The sliders; they begin at the scenario's own setting.
 
     Args:
+        place: where they are drawn.
         draw: False on pages that do not follow them: the setting is kept, without sliders.
     """
     own = scenario_setting(scenario)
@@ -38,48 +41,45 @@ def choose_setting(scenario: Scenario, *, draw: bool = True) -> Setting:
         write(own)
     if not draw:
         return Setting(**{key: st.session_state[key] for key in KEYS})
-    with st.sidebar:
-        st.subheader("Ranking")
+    with place:
+        st.subheader(t("sidebar.ranking"))
         scorer = st.selectbox(
-            "Relevance scorer",
+            t("sidebar.scorer"),
             known,
-            format_func=lambda name: scorer_style(name).label,
+            format_func=names(known, scorer_name),
             key="scorer",
-            help="Who says how relevant an ad is: nobody, word overlap (BM25), the neural model (HCMRM), or "
-            "the truth (oracle).",
+            help=t("sidebar.scorer_help"),
         )
         ignored = scorer == BASELINE
         sweep = scenario.sweep
         swept = sweep.values if sweep is not None and sweep.field in EXPONENT_FIELDS else ()
         exponent = st.slider(
-            "Relevance exponent",
+            t("sidebar.exponent"),
             0.0,
             max(4.0, own.exponent, *swept),
             step=0.05,
             key="exponent",
             disabled=ignored,
-            help="An ad's score is bid × pCTR × relevance to this power. 0 ignores relevance; the higher, "
-            "the more it weighs against money.",
+            help=t("sidebar.exponent_help"),
         )
         threshold = st.slider(
-            "Least relevance to be shown",
+            t("sidebar.threshold"),
             0.0,
             1.0,
             step=0.05,
             key="threshold",
             disabled=ignored,
-            help="Ads below it are not admitted to the auction. 0 admits all.",
+            help=t("sidebar.threshold_help"),
         )
         reserve = st.slider(
-            "Reserve price per click",
+            t("sidebar.reserve"),
             0.0,
             max(2.0, own.reserve),
             step=0.01,
             key="reserve",
-            help="Least bid, and least price, in currency units. The baseline keeps the scenario's own "
-            f"({own.reserve:g}).",
+            help=t("sidebar.reserve_help", reserve=own.reserve),
         )
-        st.button("Back to the scenario's setting", on_click=write, args=(own,), width="stretch")
+        st.button(t("sidebar.back"), on_click=write, args=(own,), width="stretch")
         st.caption(_formula(scenario, exponent, threshold, ignored))
     return Setting(str(scorer), exponent, threshold, reserve)
 
@@ -102,13 +102,10 @@ def scorers(scenario: Scenario) -> list[str]:
 
 
 def _formula(scenario: Scenario, exponent: float, threshold: float, ignored: bool) -> str:
-    score = "score = bid × pCTR" + (
-        "" if ignored else " × relevance" if exponent == 1 else f" × relevance^{exponent:g}"
-    )
+    key = "score" if ignored else "score_relevance" if exponent == 1 else "score_power"
+    score = t(f"sidebar.{key}", exponent=exponent)
     if threshold > 0 and not ignored:
-        score += f", of ads with relevance ≥ {threshold:g}"
+        score = t("sidebar.score_gate", score=score, threshold=threshold)
     if scenario.fusion.rule not in ("product", "gate"):
-        score += (
-            f". The stored result itself was ranked by the {scenario.fusion.rule.replace('_', ' ')} rule."
-        )
+        score = t("sidebar.score_other_rule", score=score, rule=rule_name(scenario.fusion.rule))
     return score

@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import files
+from app.language import names, t
 
 FAULT = "start-fault"
 """In the session state: why the last start came to nothing."""
@@ -19,8 +20,9 @@ def choose_file(kind: tuple[str, str], label: str, key: str) -> Path:
     name = st.selectbox(
         label,
         list(offered),
+        format_func=names(offered, _file_name),
         key=key,
-        help="Those that come with relbid, and those in the folder where the dashboard was started.",
+        help=t("start.file_help"),
     )
     file = offered[str(name)]
     if text := files.about(file):
@@ -30,15 +32,20 @@ def choose_file(kind: tuple[str, str], label: str, key: str) -> Path:
 
 def start_button(file: Path, start: Callable[[Path], None]) -> None:
     """The button that starts it; a callback, so that the page is drawn with what it has started."""
-    st.button("Start", type="primary", icon=":material/play_arrow:", on_click=start, args=(file,))
+    st.button(t("start.button"), type="primary", icon=":material/play_arrow:", on_click=start, args=(file,))
 
 
 def foot(file: Path, command: str, described_in: str) -> None:
     """What went wrong with the last start, the same in a terminal, and the file itself."""
     here = Path.cwd()
     typed = file.relative_to(here) if file.is_relative_to(here) else file
-    st.caption(f"In a terminal: `relbid {command} {typed}`. How to write a file: {described_in}.")
+    st.caption(t("start.terminal", command=f"relbid {command} {typed}", page=described_in))
     if fault := st.session_state.pop(FAULT, None):
         st.error(fault)
-    with st.expander("The file", icon=":material/description:"):
+    with st.expander(t("start.file"), icon=":material/description:"):
         st.code(file.read_text(encoding="utf-8"), language="yaml")
+
+
+def _file_name(name: str) -> str:
+    shipped = name.removesuffix(files.SHIPPED)
+    return name if shipped == name else t("start.shipped", name=shipped)

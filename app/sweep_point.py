@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import figures, job_panel, jobs, session, sweep_tables
 from app.export import scenario_text
+from app.language import names, t
 from app.wording import metric_name
 from scenarios import StoreError, SweepResult, point_scenario
 
@@ -44,31 +45,30 @@ def draw(found: SweepResult) -> None:
     if st.session_state.get(POINT) not in rows:
         st.session_state[POINT] = None
     point = st.selectbox(
-        "Open a point",
+        t("sweeps.open"),
         list(rows),
         index=None,
-        format_func=lambda index: f"{index}: {sweep_tables.point_text(found, rows[index])}",
+        format_func=names(rows, lambda index: f"{index}: {sweep_tables.point_text(found, rows[index])}"),
         key=POINT,
-        placeholder="Click one in the figure, or type here",
+        placeholder=t("sweeps.open_placeholder"),
         on_change=lambda: st.session_state.pop(SEED, None),
     )
     if point is None:
         return
     row = rows[point]
     with st.container(border=True):
-        st.markdown(f"#### Point {point}: {sweep_tables.point_text(found, row)}")
+        settings = sweep_tables.point_text(found, row)
+        st.markdown(f"#### {t('sweeps.point', point=point, settings=settings)}")
         if not row["feasible"]:
-            st.warning("It breaks a constraint of the sweep, so it is not on the front.")
+            st.warning(t("sweeps.breaks"))
         with st.container(horizontal=True):
             for metric in (*found.sweep.file.directions, *sweep_tables.further_of(found)):
                 error = row.get(f"{metric}_se")
-                within = (
-                    f"± {sweep_tables.amount(metric, error)} over {row['seeds']} seeds" if error else None
-                )
+                said = sweep_tables.amount(metric, error)
                 st.metric(
                     metric_name(metric),
                     sweep_tables.amount(metric, row[metric]),
-                    within,
+                    t("sweeps.within", error=said, seeds=row["seeds"]) if error else None,
                     delta_color="off",
                     delta_arrow="off",
                 )
@@ -89,34 +89,34 @@ def _take_away(found: SweepResult, point: int) -> None:
     if st.session_state.get(SEED) not in seeds:
         st.session_state[SEED] = seeds[0]
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        seed = st.selectbox("Seed of the scenario", seeds, key=SEED, width=160)
+        seed = st.selectbox(t("sweeps.seed_of"), seeds, key=SEED, width=160)
         scenario = point_scenario(found, point, int(seed))
         rows = found.replicates.filter(
             (found.replicates["point"] == point) & (found.replicates["seed"] == seed)
         )
         text = scenario_text(scenario, rows.row(0, named=True), list(found.sweep.file.directions))
         st.download_button(
-            "Its exact scenario (YAML)",
+            t("download.exact_point"),
             text,
             f"{scenario.name}.yaml",
             "application/yaml",
             icon=":material/download:",
-            help="`relbid run` on it gives the figures of this seed, to the last digit.",
+            help=t("download.exact_point_help"),
         )
         st.button(
-            "Run it as a result of its own",
+            t("sweeps.run"),
             icon=":material/play_arrow:",
             on_click=_run,
             args=(scenario.name, text),
-            help="Then the other pages can open it: its day, its auctions, its place on the trade-off.",
+            help=t("sweeps.run_help"),
         )
     if fault := st.session_state.pop(FAULT, None):
         st.error(fault)
     job = jobs.latest(session.results_root(), "run", scenario.name)
     if job is not None:
-        job_panel.watch(job, f"The run of point {point}", "Run it again.")
+        job_panel.watch(job, t("sweeps.run_title", point=point), t("sweeps.run_again"))
         if jobs.outcome(job).state == "done":
-            st.success("It has been run. Choose it in the sidebar of the other pages.")
+            st.success(t("sweeps.run_done"))
 
 
 def _run(name: str, text: str) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from app.job_panel import duration
-from app.theme import scorer_style
-from app.wording import MISSING, metric_name
-from scenarios import Status, SweepResult
+from app.language import t
+from app.wording import MISSING, duration, metric_name, rule_name, scorer_name
+from scenarios import SCORERS, Status, SweepResult
 
 FURTHER = ("advertiser_surplus_rpm", "user_utility_rpm", "ctr", "mean_price")
 """Metrics beside the objectives that are shown where a sweep has them."""
@@ -41,9 +40,11 @@ def axis_title(metric: str) -> str:
     name = headline(metric)
     if is_share(metric):
         return f"{name} (%)"
-    return f"{name} (currency units)" if metric.endswith("_rpm") or metric in _MONEY else name
+    money = (metric.endswith("_rpm") and metric not in _COUNTS) or metric in _MONEY
+    return t("sweeps.in_currency", name=name) if money else name
 
 
+_COUNTS = ("impressions_rpm", "clicks_rpm", "conversions_rpm", "scored_pairs_rpm")
 _MONEY = ("mean_price", "revenue", "advertiser_surplus", "user_utility", "welfare")
 
 
@@ -62,20 +63,23 @@ def value_text(value: object) -> str:
         try:
             parsed = json.loads(value)
         except ValueError:
-            return scorer_style(value).label if value in ("none", "bm25", "hcmrm", "oracle") else value
+            return scorer_name(value) if value in SCORERS else value
         return value if isinstance(parsed, str) else value_text(parsed)
     if isinstance(value, list):
-        return ", ".join(map(value_text, value))
+        return t("words.comma").join(map(value_text, value))
     if isinstance(value, Mapping):
         kind = {key: str(part) for key, part in value.items() if key in ("rule", "kind")}
+        names = [rule_name(name) if key == "rule" else name.replace("_", " ") for key, name in kind.items()]
         rest = [f"{key} {value_text(part)}" for key, part in value.items() if key not in kind]
-        return ", ".join([*(name.replace("_", " ") for name in kind.values()), *rest])
+        return t("words.comma").join([*names, *rest])
     return str(value)
 
 
 def point_text(result: SweepResult, row: Mapping[str, Any]) -> str:
     """A point's swept fields and their values."""
-    return "; ".join(f"{short_field(field)} {value_text(row[field])}" for field in fields_of(result))
+    return t("words.semicolon").join(
+        f"{short_field(field)} {value_text(row[field])}" for field in fields_of(result)
+    )
 
 
 def fields_of(result: SweepResult) -> list[str]:
@@ -102,9 +106,10 @@ def all_metrics(result: SweepResult) -> list[str]:
 
 def points_table(result: SweepResult, points: pl.DataFrame) -> pl.DataFrame:
     """Points as a reader sees them: fields, objectives with their standard errors, and further metrics."""
-    columns: list[pl.Expr] = [pl.col("point").alias("Point")]
+    columns: list[pl.Expr | pl.Series] = [pl.col("point").alias(t("sweeps.column_point"))]
     columns += [
-        pl.col(field).map_elements(value_text, pl.String).alias(short_field(field))
+        # Not by Polars' threads, which know of no reader and so of no language.
+        pl.Series(short_field(field), [value_text(value) for value in points[field]], dtype=pl.String)
         if points[field].dtype == pl.String
         else pl.col(field).alias(short_field(field))
         for field in fields_of(result)
@@ -115,9 +120,9 @@ def points_table(result: SweepResult, points: pl.DataFrame) -> pl.DataFrame:
             scale = 100.0 if is_share(metric) else 1.0
             columns.append((scale * pl.col(f"{metric}_se")).round(2).alias(f"± {metric_name(metric)}"))
     columns += [_shown(metric) for metric in further_of(result)]
-    columns.append(pl.col("pareto").alias("On the front"))
+    columns.append(pl.col("pareto").alias(t("sweeps.column_front")))
     if not points["feasible"].all():
-        columns.append(pl.col("feasible").alias("Feasible"))
+        columns.append(pl.col("feasible").alias(t("sweeps.column_feasible")))
     return points.select(columns)
 
 
@@ -132,7 +137,7 @@ def seeds_table(result: SweepResult, point: int) -> pl.DataFrame:
     """One row per seed of a point: what each day alone has brought."""
     rows = result.replicates.filter(pl.col("point") == point).sort("seed")
     metrics = [*result.sweep.file.directions, *further_of(result)]
-    return rows.select(pl.col("seed").alias("Seed"), *map(_shown, metrics))
+    return rows.select(pl.col("seed").alias(t("sweeps.column_seed")), *map(_shown, metrics))
 
 
 def figures_in(result: SweepResult, table: pl.DataFrame) -> list[str]:
@@ -144,11 +149,12 @@ def figures_in(result: SweepResult, table: pl.DataFrame) -> list[str]:
 def state_text(status: Status | None, *, running: bool) -> str:
     """How far a sweep is, in one sentence."""
     if status is None:
-        return "It is being prepared." if running else "Nothing of it has been run yet."
-    failed = f", {status.failed:,} failed" if status.failed else ""
-    counted = f"{status.done:,} of {status.total:,} simulations done{failed}"
+        return t("sweeps.state_preparing" if running else "sweeps.state_nothing")
+    counted = t("sweeps.counted", done=status.done, total=status.total)
+    if status.failed:
+        counted = t("sweeps.counted_failed", counted=counted, failed=status.failed)
     if running:
-        return f"{counted}."
+        return t("sweeps.state_running", counted=counted)
     if status.done + status.failed >= status.total:
-        return f"Finished: {counted}, in {duration(status.elapsed_s)} of its last run."
-    return f"Half-finished: {counted}."
+        return t("sweeps.state_finished", counted=counted, time=duration(status.elapsed_s))
+    return t("sweeps.state_half", counted=counted)

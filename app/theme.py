@@ -24,24 +24,26 @@ WORSE: Final = "orange"
 
 @dataclass(frozen=True, slots=True)
 class ScorerStyle:
-    """How a scorer is named and drawn."""
+    """How a scorer is drawn; `wording.scorer_name` names it."""
 
-    label: str
     colour: str
     symbol: str
 
 
 _SCORERS = {
-    "none": ScorerStyle("no relevance", GREY, "diamond"),
-    "bm25": ScorerStyle("BM25", ORANGE, "square"),
-    "hcmrm": ScorerStyle("HCMRM", BLUE, "circle"),
-    "oracle": ScorerStyle("oracle", GREEN, "triangle-up"),
+    "none": ScorerStyle(GREY, "diamond"),
+    "bm25": ScorerStyle(ORANGE, "square"),
+    "hcmrm": ScorerStyle(BLUE, "circle"),
+    "shipped": ScorerStyle(BLUE, "circle"),
+    "pqvm": ScorerStyle(SKY_BLUE, "diamond"),
+    "bce": ScorerStyle(PURPLE, "cross"),
+    "oracle": ScorerStyle(GREEN, "triangle-up"),
 }
 
 
 def scorer_style(scorer: str) -> ScorerStyle:
-    """The style of a scorer; a user's own ("module:attr") is named by its attribute."""
-    return _SCORERS.get(scorer) or ScorerStyle(scorer.rpartition(":")[2], PURPLE, "pentagon")
+    """The style of a scorer; a user's own ("module:attr") has one, too."""
+    return _SCORERS.get(scorer) or ScorerStyle(PURPLE, "pentagon")
 
 
 GRADE_COLOURS = (VERMILLION, ORANGE, SKY_BLUE, BLUE)
@@ -49,6 +51,3 @@ GRADE_COLOURS = (VERMILLION, ORANGE, SKY_BLUE, BLUE)
 
 ON_GRADE = ("#FFFFFF", "#111111", "#111111", "#FFFFFF")
 """Text on the colours of grades 0..3."""
-
-GRADE_NAMES = ("irrelevant", "weak", "relevant", "strong")
-"""Of grades 0..3."""

@@ -9,9 +9,9 @@ import streamlit as st
 import yaml
 
 from app import job_panel, jobs, session
+from app.language import t
 from app.session import DAYS, Opened
-from app.setting import in_words, market_settings
-from app.theme import scorer_style
+from app.setting import Setting, in_words, market_settings
 from app.wording import MISSING
 from scenarios import Comparison, StoreError, compare, dump_scenario, override
 
@@ -42,66 +42,78 @@ def in_a_sentence(revenue: Comparison, irrelevant: Comparison, day: str) -> str:
     Args:
         day: what one of them is, e.g. "12,500 queries".
     """
-    change = revenue.change
-    money = (
-        f"revenue {_percent(change.value)} [{_percent(change.t_low)}, {_percent(change.t_high)}]"
-        if math.isfinite(change.value)
-        else f"revenue {MISSING}"
-    )
-    points = irrelevant.difference
-    ads = (
-        f"irrelevant share {_points(points.value)} [{_points(points.t_low)}, {_points(points.t_high)}] points"
-        if math.isfinite(points.value)
-        else f"irrelevant share {MISSING}"
-    )
-    return f"**On {revenue.n} further days** of {day}, against no relevance: {money}, {ads}."
+    change, points = revenue.change, irrelevant.difference
+    if math.isfinite(change.value):
+        interval = _percent(change.t_low), _percent(change.t_high)
+        money = t("uplift.revenue", change=_percent(change.value), low=interval[0], high=interval[1])
+    else:
+        money = t("uplift.revenue_unknown", missing=MISSING)
+    if math.isfinite(points.value):
+        interval = _points(points.t_low), _points(points.t_high)
+        ads = t("uplift.irrelevant", change=_points(points.value), low=interval[0], high=interval[1])
+    else:
+        ads = t("uplift.irrelevant_unknown", missing=MISSING)
+    return t("uplift.days", days=revenue.n, day=day, money=money, ads=ads)
+
+
+def title_of(subject: str) -> str | None:
+    """What a job of this subject does, in words; None if it was not started here."""
+    if not subject.startswith(_MARK):
+        return None
+    _, _, scorer, *numbers = subject.split("|")
+    return t("uplift.title", name=in_words(Setting(scorer, *map(float, numbers))), days=WHOLE_DAYS)
+
+
+_MARK = "setting|"
+
+
+def _subject(opened: Opened) -> str:
+    """Of the job: the result and the setting. Not in words, as those are of the reader's language."""
+    setting = opened.setting
+    numbers = (setting.exponent, setting.threshold, setting.reserve)
+    return _MARK + "|".join([opened.result.folder.name, setting.scorer, *map(repr, numbers)])
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:+.1f}%" if math.isfinite(value) else "unbounded"
+    return f"{100 * value:+.1f}%" if math.isfinite(value) else t("uplift.unbounded")
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:+.1f}" if math.isfinite(value) else "unbounded"
+    return f"{100 * value:+.1f}" if math.isfinite(value) else t("uplift.unbounded")
 
 
 def _day(opened: Opened) -> str:
     total = session.total_queries(opened.prepared)
     sample = session.live_queries(opened.prepared, session.DAY_QUERIES)
-    return f"{total:,} queries each" if sample is None else f"{sample:,} queries each, budgets scaled alike"
+    return t("uplift.day", queries=total) if sample is None else t("uplift.day_part", queries=sample)
 
 
 def _offer(opened: Opened) -> None:
     """The same on whole days, as an experiment."""
-    root = session.results_root()
-    name = in_words(opened.setting, scorer_style(opened.setting.scorer).label)
+    subject = _subject(opened)
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(
-            "In brackets: 95% intervals of the mean over the days, on each of which both rankings meet the "
-            "same queries and luck."
-        )
+        st.caption(t("uplift.brackets"))
         st.button(
-            f"The same on {WHOLE_DAYS} whole days",
+            t("uplift.offer", days=WHOLE_DAYS),
             icon=":material/science:",
             type="tertiary",
             on_click=_start,
-            args=(opened, name),
-            help="Runs as an experiment of its own; the page Experiments then shows it, with more metrics.",
+            args=(opened, subject),
+            help=t("uplift.offer_help"),
         )
     if fault := st.session_state.pop(FAULT, None):
         st.error(fault)
-    job = jobs.latest(root, KIND, name)
+    job = jobs.latest(session.results_root(), KIND, subject)
     if job is not None:
-        job_panel.watch(
-            job, f"{name} on {WHOLE_DAYS} whole days", "Start it again: what is finished is kept."
-        )
+        title = title_of(subject) or subject
+        job_panel.watch(job, title, t("uplift.again"))
         if jobs.outcome(job).state == "done":
-            st.success(f"{name} on {WHOLE_DAYS} whole days: see the page Experiments.")
+            st.success(t("uplift.done", title=title))
 
 
-def _start(opened: Opened, name: str) -> None:
+def _start(opened: Opened, subject: str) -> None:
     root, scenario = session.results_root(), opened.scenario
-    found = jobs.latest(root, KIND, name)
+    found = jobs.latest(root, KIND, subject)
     if found is not None and jobs.is_alive(found):
         return
     settings = {k: v for k, v in market_settings(opened.setting, scenario).items() if k != "sweep"}
@@ -122,6 +134,6 @@ def _start(opened: Opened, name: str) -> None:
         "experiment.yaml": yaml.safe_dump(plan, sort_keys=False),
     }
     try:
-        jobs.start(root, KIND, name, [KIND, f"{jobs.HERE}/experiment.yaml", "--out", str(root)], files)
+        jobs.start(root, KIND, subject, [KIND, f"{jobs.HERE}/experiment.yaml", "--out", str(root)], files)
     except StoreError as error:
         st.session_state[FAULT] = str(error)

@@ -8,7 +8,8 @@ from pathlib import Path
 import streamlit as st
 
 from app import job_panel, jobs
-from app.theme import scorer_style
+from app.language import t
+from app.wording import scorer_name
 from scenarios import Scenario, dump_scenario
 
 KIND = "prepare"
@@ -28,10 +29,12 @@ def prepare_first(root: Path, scenario: Scenario, scorer: str) -> None:
     if jobs.outcome(job).state == "done":
         jobs.forget(job)  # whoever removes the kept scores later makes a new one
         return
-    label = scorer_style(scorer).label
-    st.write(
-        f"This market's pictures are drawn and its pairs scored by {label} first. That is kept, so it is "
-        "done only once."
-    )
-    job_panel.watch(job, f"Preparing {scenario.name}, scored by {label}", "Dismiss this to start it again.")
+    if scorer == "none":
+        text, title = t("waiting.frames"), t("waiting.title_frames", scenario=scenario.name)
+    else:
+        label = scorer_name(scorer)
+        text = t("waiting.first", scorer=label)
+        title = t("waiting.title", scenario=scenario.name, scorer=label)
+    st.write(text)
+    job_panel.watch(job, title, t("jobs.again_dismiss"))
     st.stop()

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import streamlit as st
 
 from app import job_panel, jobs
+from app.language import t
 from app.session import results_root
-from app.theme import scorer_style
+from app.wording import scorer_name
 from scenarios import DEFAULT_SCENARIO, Scenario, check_scorers, dump_scenario, load_scenario, override
 
 FIRST = "first run"
-NOTICES = "notices.txt"
+NOTICES = "notices.json"
 
 
 def page() -> None:
     """The page of a newcomer."""
     root = results_root()
-    st.title("Nothing has been run yet")
+    st.title(t("welcome.title"))
     job = jobs.latest(root, "run", FIRST)
     if job is not None and jobs.outcome(job).state != "done":
-        st.write("As soon as the built-in scenario has been run, its result is shown here.")
-        job_panel.watch(job, "The built-in scenario", "Dismiss this to start it again.")
+        st.write(t("welcome.soon"))
+        job_panel.watch(job, t("welcome.built_in"), t("jobs.again_dismiss"))
         return
-    st.write(f"The dashboard shows stored results, and there is none in `{root}`.")
-    st.write("Run the built-in scenario in a terminal, then reload this page:")
+    st.write(t("welcome.empty", folder=root))
+    st.write(t("welcome.terminal"))
     st.code("make run", language="bash")
-    st.write("Or run it from here; it takes about a minute and is stored in the same place.")
-    if not st.button("Run the built-in scenario", type="primary", icon=":material/play_arrow:"):
+    st.write(t("welcome.here"))
+    if not st.button(t("welcome.run"), type="primary", icon=":material/play_arrow:"):
         return
     try:
-        scenario, notices = _that_can_run(load_scenario(DEFAULT_SCENARIO))
+        scenario, faults = _that_can_run(load_scenario(DEFAULT_SCENARIO))
         jobs.start(
             root,
             "run",
             FIRST,
             ["run", f"{jobs.HERE}/scenario.yaml", "--out", str(root)],
-            {"scenario.yaml": dump_scenario(scenario), NOTICES: "\n".join(notices)},
+            {"scenario.yaml": dump_scenario(scenario), NOTICES: json.dumps(faults)},
         )
     except (ValueError, OSError) as error:
         st.error(str(error))
@@ -50,11 +52,14 @@ def notices(root: Path) -> list[str]:
     job = jobs.latest(root, "run", FIRST)
     if job is None:
         return []
-    file = job.folder / NOTICES
-    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    try:
+        faults = json.loads((job.folder / NOTICES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [f"{t('welcome.left_out', scorer=scorer_name(scorer))} {why}" for scorer, why in faults.items()]
 
 
-def _that_can_run(scenario: Scenario) -> tuple[Scenario, list[str]]:
+def _that_can_run(scenario: Scenario) -> tuple[Scenario, dict[str, str]]:
     """The scenario without the scorers that cannot be had here, such as HCMRM without checkpoint, and why."""
     swept = scenario.sweep.scorers if scenario.sweep is not None else ()
     faults: dict[str, str] = {}
@@ -62,7 +67,7 @@ def _that_can_run(scenario: Scenario) -> tuple[Scenario, list[str]]:
         try:
             check_scorers(scenario, [scorer])
         except ValueError as error:
-            faults[scorer] = f"Left out {scorer_style(scorer).label}. {error}"
+            faults[scorer] = str(error)
     settings: dict[str, object] = {}
     if scenario.scorer in faults:
         settings["scorer"] = "oracle"
@@ -70,4 +75,4 @@ def _that_can_run(scenario: Scenario) -> tuple[Scenario, list[str]]:
         settings["compare"] = [scorer for scorer in scenario.compare if scorer not in faults]
         if swept:
             settings["sweep.scorers"] = [scorer for scorer in swept if scorer not in faults] or ["oracle"]
-    return (override(scenario, settings) if settings else scenario), list(faults.values())
+    return (override(scenario, settings) if settings else scenario), faults

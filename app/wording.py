@@ -1,11 +1,13 @@
-"""Figures as a reader sees them: key figures against the baseline, and the answer in words."""
+"""What lies below, said in the reader's language: names, key figures, answers, reasons."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+
+from app.language import DEFAULT, catalogue, t
+from scenarios import Fault, FormulaError
 
 Metrics = Mapping[str, float]
 """Metrics of one settled point by name, see `simulator.metrics`."""
@@ -24,21 +26,75 @@ class KeyFigure:
     help: str
 
 
-METRIC_NAMES = {
-    "revenue_rpm": "Revenue per 1,000 queries",
-    "irrelevant_share": "Irrelevant share",
-    "irrelevant_share_weighted": "Irrelevant share by position",
-    "ctr": "Click-through rate",
-    "mean_price": "Price per click",
-    "advertiser_surplus_rpm": "Advertiser surplus",
-    "user_utility_rpm": "User utility",
-    "welfare_rpm": "Welfare",
-}
-
-
 def metric_name(metric: str) -> str:
     """A metric's name as a reader knows it."""
-    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+    return _known("metrics", metric, metric.replace("_", " "))
+
+
+def scorer_name(scorer: str) -> str:
+    """A scorer's name; a user's own ("module:attr") is called by its attribute."""
+    return _known("scorers", scorer, scorer.rpartition(":")[2])
+
+
+def grade_name(grade: int) -> str:
+    """What a true grade 0..3 is called."""
+    return t(f"grades.name_{grade}")
+
+
+def rule_name(rule: str) -> str:
+    """A fusion rule's name."""
+    return _known("rules", rule.replace(" ", "_"), rule.replace("_", " "))
+
+
+def method_name(method: str) -> str:
+    """How a sweep lays out its points."""
+    return _known("sweeps", f"method_{method}", method.replace("_", " "))
+
+
+def stage_name(stage: str) -> str:
+    """What a command is doing, by the name of its stage (see `scenarios.Progress`)."""
+    what, _, scorer = stage.partition(" with ")
+    if what == "scoring":
+        return t("jobs.stage_scoring", scorer=scorer_name(scorer))
+    return _known("jobs", f"stage_{stage.replace(' ', '_')}", stage[:1].upper() + stage[1:])
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return t("jobs.seconds", amount=seconds)
+    return (
+        t("jobs.minutes", amount=seconds / 60) if seconds < 5400 else t("jobs.hours", amount=seconds / 3600)
+    )
+
+
+def group_name(group: str) -> str:
+    """The name of a group of advertisers, see `app.day.accounts`: of a bid policy, or whether they pace."""
+    return _known("market", f"group_{group.replace(' ', '_')}", group)
+
+
+def why(reason: str, facts: Mapping[str, object]) -> str:
+    """Why an ad is where it is: a reason and its facts, as of `scenarios.inspect_query`."""
+    values = dict(facts)
+    if values.get("mechanism"):
+        values["mechanism"] = t(f"mechanisms.{values['mechanism']}")
+    return t(f"why.{reason}", **values)
+
+
+def fault(found: Fault) -> str:
+    """What is wrong with a formula, as of `scenarios.judge_formula`."""
+    said = t(f"faults.{found.kind}", **found.values)
+    return said if found.at is None else t("faults.where", fault=said, **found.at)
+
+
+def reading_fault(error: FormulaError) -> str:
+    """Why a formula cannot be read."""
+    return t(f"reading.{error.kind}", **error.values)
+
+
+def sample(total: int, part: int | None) -> str:
+    """On how many queries something was settled; `part` is None for all."""
+    return t("sample.all", total=total) if part is None else t("sample.part", sample=part, total=total)
 
 
 def per_thousand(metrics: Metrics, name: str) -> float:
@@ -49,41 +105,20 @@ def per_thousand(metrics: Metrics, name: str) -> float:
 
 def key_figures(chosen: Metrics, baseline: Metrics) -> list[KeyFigure]:
     """The cards of a point against the baseline without relevance."""
-    rows: list[tuple[str, float, float, Literal["money", "share"], bool | None, str]] = [
-        (
-            "Revenue per 1,000 queries",
-            chosen["revenue_rpm"], baseline["revenue_rpm"], "money", True,
-            "What advertisers pay the platform, in currency units.",
-        ),
-        (
-            "Irrelevant share",
-            chosen["irrelevant_share"], baseline["irrelevant_share"], "share", False,
-            "Shown ads whose true grade is 0, among all shown ads.",
-        ),
-        (
-            "Click-through rate",
-            chosen["ctr"], baseline["ctr"], "share", True,
-            "Clicks per shown ad.",
-        ),
-        (
-            "Mean price per click",
-            chosen["mean_price"], baseline["mean_price"], "money", None,
-            "What a click costs the advertiser on average, in currency units.",
-        ),
-        (
-            "Advertiser surplus",
-            per_thousand(chosen, "advertiser_surplus"), per_thousand(baseline, "advertiser_surplus"),
-            "money", True,
-            "What clicks are worth to advertisers beyond what they pay, in currency units per 1,000 queries.",
-        ),
-        (
-            "User utility",
-            per_thousand(chosen, "user_utility"), per_thousand(baseline, "user_utility"), "money", True,
-            "What looking at the ads gives users, in currency units per 1,000 queries; irrelevant ads count "
-            "against it.",
-        ),
-    ]  # fmt: skip
-    return [_key_figure(*row) for row in rows]
+    names = {
+        "revenue_rpm": ("metrics.revenue_rpm", "money", True, "figures.revenue_help"),
+        "irrelevant_share": ("metrics.irrelevant_share", "share", False, "figures.irrelevant_help"),
+        "ctr": ("metrics.ctr", "share", True, "figures.ctr_help"),
+        "mean_price": ("figures.mean_price", "money", None, "figures.mean_price_help"),
+        "advertiser_surplus": ("metrics.advertiser_surplus_rpm", "money", True, "figures.surplus_help"),
+        "user_utility": ("metrics.user_utility_rpm", "money", True, "figures.utility_help"),
+    }
+    cards = []
+    for name, (label, kind, more_is_better, text) in names.items():
+        a_total = name in ("advertiser_surplus", "user_utility")
+        now, was = (per_thousand(m, name) if a_total else m[name] for m in (chosen, baseline))
+        cards.append(_key_figure(t(label), now, was, kind, more_is_better, t(text)))
+    return cards
 
 
 def answer(chosen: Metrics, baseline: Metrics, name: str) -> str:
@@ -92,21 +127,18 @@ def answer(chosen: Metrics, baseline: Metrics, name: str) -> str:
     was, now = baseline["irrelevant_share"], chosen["irrelevant_share"]
     known = math.isfinite(now)
     if not math.isfinite(revenue) or known != math.isfinite(was):
-        return f"With {name} no ad is shown, or none without relevance: there is nothing to compare."
+        return t("answer.nothing", name=name)
     if abs(revenue) < 0.0005:
-        money = "revenue stays as it is"
+        money = t("answer.revenue_same")
     else:
-        money = f"revenue {'rises' if revenue > 0 else 'falls'} by {abs(revenue):.1%}"
+        money = t("answer.revenue_rises" if revenue > 0 else "answer.revenue_falls", change=abs(revenue))
     if not known:
-        return (
-            f"With {name}, {money}; how many ads are irrelevant is not known, for there are no true grades."
-        )
+        return t("answer.unknown", name=name, money=money)
     if f"{was:.1%}" == f"{now:.1%}":
-        ads = f"the share of irrelevant ads stays at {now:.1%}"
+        ads = t("answer.share_same", now=now)
     else:
-        verb = "falls" if now < was else "rises"
-        ads = f"the share of irrelevant ads {verb} from {was:.1%} to {now:.1%}"
-    return f"With {name}, {money} and {ads}."
+        ads = t("answer.share_falls" if now < was else "answer.share_rises", was=was, now=now)
+    return t("answer.both", name=name, money=money, ads=ads)
 
 
 def relative_change(value: float, before: float) -> float:
@@ -118,7 +150,7 @@ def _key_figure(
     label: str,
     now: float,
     was: float,
-    kind: Literal["money", "share"],
+    kind: str,  # money or share
     more_is_better: bool | None,
     text: str,
 ) -> KeyFigure:
@@ -129,13 +161,19 @@ def _key_figure(
     if not math.isfinite(change):
         return KeyFigure(label, value, None, None, text)
     if kind == "share":
-        difference, shown = f"{100 * change:+.2f} points", round(100 * change, 2)
+        difference, shown = t("figures.points", points=100 * change), round(100 * change, 2)
     else:
         relative = relative_change(now, was)
         difference, shown = f"{change:+,.2f}", round(change, 2)
         if math.isfinite(relative):
             difference += f" ({relative:+.1%})"
     if shown == 0:
-        return KeyFigure(label, value, "no change", None, text)
+        return KeyFigure(label, value, t("figures.no_change"), None, text)
     better = None if more_is_better is None else (change > 0) == more_is_better
     return KeyFigure(label, value, difference, better, text)
+
+
+def _known(page: str, name: str, otherwise: str) -> str:
+    """A name from the catalogue; `otherwise` where it has none, as of what a user has made."""
+    key = f"{page}.{name}"
+    return t(key) if key in catalogue(DEFAULT) else otherwise

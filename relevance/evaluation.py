@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .corpus import Labels
-from .metrics import Interval, RelevanceMetrics, auc, difference_interval, evaluate, ndcg_by_query
+from .metrics import Interval, RelevanceMetrics, auc_by_weight, difference_interval, evaluate, ndcg_by_query
 from .protocol import RelevanceScorer, score_pairs
 
 FloatArray = NDArray[np.float64]
@@ -55,8 +55,10 @@ def auc_lead_interval(
     """AUC of positive against negative: reference minus other."""
     positive = labels.grade >= 2
 
+    first, second = auc_by_weight(positive, reference), auc_by_weight(positive, other)
+
     def lead(weight: FloatArray) -> float:
-        return auc(positive, reference, weight) - auc(positive, other, weight)
+        return first(weight) - second(weight)
 
     return difference_interval(labels.query, lead, rng=rng, n_resamples=n_resamples)
 

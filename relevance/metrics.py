@@ -41,6 +41,31 @@ class RelevanceMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Reliability:
+    """Predicted probabilities of being positive, in B bins of equal width, against what was so.
+
+    Bins without a pair are left out. `low` and `high` [B] are a bin's edges, `predicted` [B] the mean
+    prediction in it, `observed` [B] the share of positives, `count` [B] its pairs.
+    """
+
+    low: FloatArray
+    high: FloatArray
+    predicted: FloatArray
+    observed: FloatArray
+    count: IntArray
+
+    @property
+    def expected_error(self) -> float:
+        """Expected calibration error: the mean of |predicted - observed| over pairs (Naeini et al. 2015).
+
+        NaN without pairs.
+        """
+        if not self.count.sum():
+            return float("nan")
+        return float(np.average(np.abs(self.predicted - self.observed), weights=self.count))
+
+
+@dataclass(frozen=True, slots=True)
 class Interval:
     """A value with its bootstrap interval."""
 
@@ -67,6 +92,23 @@ def auc(positive: NDArray[np.bool_], score: FloatArray, weight: FloatArray | Non
     if positive[kept].all() or not positive[kept].any():
         return float("nan")
     return float(roc_auc_score(positive, score, sample_weight=weight))
+
+
+def auc_by_weight(positive: NDArray[np.bool_], score: FloatArray) -> Callable[[FloatArray], float]:
+    """`auc` as a function of the weights [P]: sorts once, where a bootstrap asks a thousand times."""
+    order = np.argsort(score, kind="stable")
+    ranked, is_positive = score[order], positive[order]
+    first = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))  # of each run of equal scores
+
+    def of(weight: FloatArray) -> float:
+        weight = weight[order]
+        positives = np.add.reduceat(np.where(is_positive, weight, 0.0), first)
+        negatives = np.add.reduceat(np.where(is_positive, 0.0, weight), first)
+        below = np.cumsum(negatives) - negatives
+        pairs = positives.sum() * negatives.sum()
+        return float((positives * (below + 0.5 * negatives)).sum() / pairs) if pairs else float("nan")
+
+    return of
 
 
 def auc_between(
@@ -124,6 +166,34 @@ def pnr(query: IntArray, grade: IntArray, score: FloatArray) -> float:
         concordant += float((above & (difference > 0)).sum()) + ties
         discordant += float((above & (difference < 0)).sum()) + ties
     return concordant / discordant if discordant else float("inf")
+
+
+def reliability(positive: NDArray[np.bool_], probability: FloatArray, n_bins: int = 10) -> Reliability:
+    """The reliability diagram of P predictions; each argument is [P], probabilities in [0, 1].
+
+    A probability of 1 counts to the last bin.
+    """
+    of_pair = np.minimum((probability * n_bins).astype(np.int64), n_bins - 1)
+    bins, of_pair, count = np.unique(of_pair, return_inverse=True, return_counts=True)
+    return Reliability(
+        low=bins / n_bins,
+        high=(bins + 1) / n_bins,
+        predicted=np.bincount(of_pair, weights=probability) / count,
+        observed=np.bincount(of_pair, weights=positive.astype(np.float64)) / count,
+        count=count,
+    )
+
+
+def branch_gap(grade: IntArray, score: FloatArray, tail: float = 0.1) -> float:
+    """How far positive and negative pairs lie apart, in units of the score.
+
+    The quantile `tail` of the positives' scores (grades 2, 3) minus the quantile 1 - `tail` of the negatives'
+    (0, 1): above 0 all but the tails are parted, below 0 they overlap. NaN where a class is empty.
+    """
+    positive, negative = score[grade >= 2], score[grade < 2]
+    if not positive.size or not negative.size:
+        return float("nan")
+    return float(np.quantile(positive, tail) - np.quantile(negative, 1.0 - tail))
 
 
 def difference_interval(

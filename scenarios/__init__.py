@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from scenarios.experiments.schema import load_experiment
     from scenarios.experiments.statistics import Comparison, compare
     from scenarios.experiments.stored import StoredExperiment, list_experiments, read_experiment
-    from scenarios.formula import SHIPPED_RULES, FormulaError, Verdict, iso_scores, judge_formula
-    from scenarios.inspection import GRADE_DEFINITIONS, inspect_query
+    from scenarios.formula import SHIPPED_RULES, Fault, FormulaError, Verdict, iso_scores, judge_formula
+    from scenarios.inspection import GRADE_DEFINITIONS, REASONS, inspect_query
     from scenarios.load import DEFAULT_SCENARIO, dump_scenario, load_scenario, override
     from scenarios.market import (
         Prepared,
@@ -26,6 +26,21 @@ if TYPE_CHECKING:
         relevance_of,
         scores_kept,
         settle,
+    )
+    from scenarios.offline import (
+        PAIR_SETS,
+        Labels,
+        OfflineScores,
+        PairSet,
+        Reliability,
+        ScorerEvaluation,
+        evaluate_offline,
+        gap_of,
+        offline_pairs,
+        offline_scorers,
+        offline_scores,
+        reliability_of,
+        worst_errors,
     )
     from scenarios.progress import CommandProgress, read_progress
     from scenarios.replay.inspection import inspect_event
@@ -63,18 +78,26 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_SCENARIO",
     "GRADE_DEFINITIONS",
+    "PAIR_SETS",
+    "REASONS",
     "SCORERS",
     "SHIPPED_RULES",
     "CommandProgress",
     "Comparison",
     "ExperimentResult",
+    "Fault",
     "FormulaError",
+    "Labels",
+    "OfflineScores",
+    "PairSet",
     "Prepared",
     "Progress",
     "Relevance",
+    "Reliability",
     "RunResult",
     "Scenario",
     "ScenarioError",
+    "ScorerEvaluation",
     "Sensitivity",
     "Settled",
     "Status",
@@ -90,8 +113,10 @@ __all__ = [
     "check_scorers",
     "compare",
     "dump_scenario",
+    "evaluate_offline",
     "frames_kept",
     "front",
+    "gap_of",
     "inspect_event",
     "inspect_query",
     "iso_scores",
@@ -102,6 +127,9 @@ __all__ = [
     "load_experiment",
     "load_scenario",
     "load_sweep",
+    "offline_pairs",
+    "offline_scorers",
+    "offline_scores",
     "override",
     "pareto_front",
     "point_scenario",
@@ -113,6 +141,7 @@ __all__ = [
     "read_status",
     "read_sweep",
     "relevance_of",
+    "reliability_of",
     "result_folder",
     "run_experiment",
     "run_scenario",
@@ -124,6 +153,7 @@ __all__ = [
     "sweep_folder",
     "sweep_points",
     "tune_fusion",
+    "worst_errors",
     "write_experiment",
     "write_result",
     "write_whole_file",
@@ -133,11 +163,26 @@ _HOMES = {
     "errors": ("ScenarioError", "StoreError", "UserError"),
     "experiments.run": ("ExperimentResult", "run_experiment", "write_experiment"),
     "experiments.schema": ("load_experiment",),
+    "offline": (
+        "PAIR_SETS",
+        "Labels",
+        "OfflineScores",
+        "PairSet",
+        "Reliability",
+        "ScorerEvaluation",
+        "evaluate_offline",
+        "gap_of",
+        "offline_pairs",
+        "offline_scorers",
+        "offline_scores",
+        "reliability_of",
+        "worst_errors",
+    ),
     "experiments.statistics": ("Comparison", "compare"),
     "replay.inspection": ("inspect_event",),
     "experiments.stored": ("StoredExperiment", "list_experiments", "read_experiment"),
-    "formula": ("SHIPPED_RULES", "FormulaError", "Verdict", "iso_scores", "judge_formula"),
-    "inspection": ("GRADE_DEFINITIONS", "inspect_query"),
+    "formula": ("SHIPPED_RULES", "Fault", "FormulaError", "Verdict", "iso_scores", "judge_formula"),
+    "inspection": ("GRADE_DEFINITIONS", "REASONS", "inspect_query"),
     "load": ("DEFAULT_SCENARIO", "dump_scenario", "load_scenario", "override"),
     "market": (
         "Prepared",

@@ -10,6 +10,7 @@ import polars as pl
 
 from simulator.fusion import Formula, check_rule
 from simulator.fusion import FormulaError as FormulaError
+from simulator.rule_check import Fault as Fault
 from simulator.rule_check import RuleTraits, rule_traits
 
 SHIPPED_RULES: Mapping[str, Mapping[str, object]] = {
@@ -30,7 +31,7 @@ class Verdict:
     """A formula, what auctions could not live with (in words), and how it behaves where that is nothing."""
 
     rule: Formula
-    faults: tuple[str, ...]
+    faults: tuple[Fault, ...]
     traits: RuleTraits | None
 
 

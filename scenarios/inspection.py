@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,42 @@ from simulator.arrays import MICROS, FloatArray
 from simulator.market import Market
 from simulator.run import Run
 from simulator.world import GRADE_DEFINITIONS as GRADE_DEFINITIONS  # the inspector shows them
+
+_PLACE = "Slot {slot}: score {score:.4g} is number {slot}."
+REASONS: Mapping[str, str] = {
+    "pays_for_impression": _PLACE + " It pays {price:.4f} for being shown: {per_click:.2f} a click, by "
+    "{mechanism}, times {p_click:.3f}, the predicted click probability.",
+    "pays_bid": _PLACE + " It pays its bid, {price:.2f}.",
+    "pays_reserve": _PLACE + " It pays the reserve, {price:.2f}: no rival below it asks for more.",
+    "pays_externality": _PLACE + " It pays {price:.2f} of its bid {bid:.2f}: what its presence takes from "
+    "the ads below.",
+    "pays_score_reserve": _PLACE + " It pays {price:.2f} of its bid {bid:.2f}: the least that reaches the "
+    "score reserve, {least_score:.4g}.",
+    "pays_least_of_rule": _PLACE + " It pays {price:.2f}, the least bid at which the rule shows it: nobody "
+    "ranks below.",
+    "pays_to_keep": _PLACE + " It pays {price:.2f} of its bid {bid:.2f}: the least that keeps it above ad "
+    "{rival} ({rival_score:.4g}).",
+    "below_reserve": "Not eligible: its bid {bid:.2f} is below the reserve {reserve:.2f}.",
+    "not_scored": "Not scored: the first stage keeps {keep} others.",
+    "not_admitted": "Not eligible: the fusion rule admits no bid of {bid:.2f} at relevance {relevance:.2f}.",
+    "below_score_reserve": "Not eligible: its score {score:.4g} is below the score reserve "
+    "{least_score:.4g}.",
+    "beaten_for_good": "Not shown: score {score:.4g} is below the last slot's {rival_score:.4g}; at "
+    "relevance {relevance:.2f} no bid would reach it.",
+    "beaten": "Not shown: score {score:.4g} is below the last slot's {rival_score:.4g}; it bids {bid:.2f} "
+    "and would need {needed:.2f}.",
+}
+"""Why an ad is where it is, by the reason: sentences with the names of their facts."""
+
+_FACTS = {
+    **dict.fromkeys(("slot", "rival", "keep"), pl.Int64),
+    **dict.fromkeys(
+        ("score", "price", "bid", "per_click", "p_click", "least_score", "rival_score", "reserve",
+         "relevance", "needed"),
+        pl.Float64,
+    ),
+    "mechanism": pl.String,
+}  # fmt: skip
 
 
 def inspect_query(
@@ -33,8 +70,9 @@ def inspect_query(
         One row per candidate, shown ones first by slot, then by fused score: ad, advertiser, title, ocr, asr,
         keywords; grade 0..3; p0 .. p3, the model's grade probabilities (null without a model); relevance,
         bid, pctr; score (null where the ad may not be shown); slot 1.. and price (null where it is not
-        shown); p_click in that slot; why, one sentence. Money in currency units per click; the price is per
-        impression where that is what is paid for.
+        shown); p_click in that slot; why, one sentence, its key in REASONS as reason, and its numbers in the
+        struct facts. Money in currency units per click; the price is per impression where that is what is
+        paid for.
 
     Raises:
         ScenarioError: see `scenarios.settle`.
@@ -55,6 +93,7 @@ def inspect_query(
     price = outcome.price_micros[0] / MICROS
     slot = {int(c): s for s, c in enumerate(ranking[:-1]) if c >= 0}
     probabilities = relevance.grade_probabilities
+    reasons = [_why(market, batch, ranking, fused, c, slot.get(c), outcome) for c in column.tolist()]
     table = pl.DataFrame(
         {
             "ad": ads,
@@ -62,7 +101,7 @@ def inspect_query(
             "title": [corpus.ad_title[ad] for ad in ads],
             "ocr": [corpus.ad_ocr[ad] for ad in ads],
             "asr": [corpus.ad_asr[ad] for ad in ads],
-            "keywords": _keywords(prepared, ads.tolist()),
+            "keywords": keywords_of(prepared, ads.tolist()),
             "grade": market.grade[query, column],
             **{f"p{g}": None if probabilities is None else probabilities[query, column, g] for g in range(4)},
             "relevance": batch.relevance[0, column],
@@ -75,12 +114,15 @@ def inspect_query(
                 market.users.examination[slot[c]] * batch.attraction[0, c] if c in slot else None
                 for c in column.tolist()
             ],
-            "why": [_why(market, batch, ranking, fused, c, slot.get(c), outcome) for c in column.tolist()],
+            "why": [REASONS[reason].format(**facts) for reason, facts in reasons],
+            "reason": [reason for reason, _ in reasons],
+            "facts": [facts for _, facts in reasons],
         },
         schema_overrides={
             "keywords": pl.String,
             **{f"p{g}": pl.Float64 for g in range(4)},
             "score": pl.Float64, "slot": pl.Int64, "price": pl.Float64, "p_click": pl.Float64,
+            "facts": pl.Struct(_FACTS),
         },
     )  # fmt: skip
     return table.sort("slot", "score", descending=[False, True], nulls_last=True, maintain_order=True)
@@ -98,55 +140,51 @@ def _why(
     column: int,
     slot: int | None,
     outcome: journey.Outcome,
-) -> str:
-    """Why a candidate is shown where it is and at that price, or not shown."""
+) -> tuple[str, dict[str, Any]]:
+    """Why a candidate is shown where it is and at that price, or not shown: key of REASONS, and its facts."""
     bid, relevance = float(batch.bid[0, column]), float(batch.relevance[0, column])
+    score = float(fused[column])
     model = market.auction
     reserve, least_score = model.reserve, float(np.max(model.least_score(batch.category)))
     if slot is not None:
         price = outcome.price_micros[0, slot] / MICROS
-        place = f"Slot {slot + 1}: score {fused[column]:.4g} is number {slot + 1}."
+        shown = {"slot": slot + 1, "score": score, "price": price, "bid": bid}
         follower = int(ranking[slot + 1])
         if model.payment == "impression":
             p_click = market.users.examination[slot] * float(batch.pctr[0, column])
-            return (
-                f"{place} It pays {price:.4f} for being shown: {price / p_click:.2f} a click, by "
-                f"{model.mechanism}, times {p_click:.3f}, the predicted click probability."
-            )
+            facts = {"per_click": price / p_click, "p_click": p_click, "mechanism": model.mechanism}
+            return "pays_for_impression", shown | facts
         if model.mechanism == "first_price":
-            return f"{place} It pays its bid, {price:.2f}."
+            return "pays_bid", shown
         if price <= reserve:
-            return f"{place} It pays the reserve, {price:.2f}: no rival below it asks for more."
-        pays = f"It pays {price:.2f} of its bid {bid:.2f}"
+            return "pays_reserve", shown
         if model.mechanism == "vcg":
-            return f"{place} {pays}: what its presence takes from the ads below."
+            return "pays_externality", shown
         if least_score > (fused[follower] if follower >= 0 else -np.inf):
-            return f"{place} {pays}: the least that reaches the score reserve, {least_score:.4g}."
+            return "pays_score_reserve", shown | {"least_score": least_score}
         if follower < 0:
-            return (
-                f"{place} It pays {price:.2f}, the least bid at which the rule shows it: nobody ranks below."
-            )
-        rival = int(batch.candidate[0, follower])
-        return f"{place} {pays}: the least that keeps it above ad {rival} ({fused[follower]:.4g})."
+            return "pays_least_of_rule", shown
+        rival = {"rival": int(batch.candidate[0, follower]), "rival_score": float(fused[follower])}
+        return "pays_to_keep", shown | rival
     if bid < reserve:
-        return f"Not eligible: its bid {bid:.2f} is below the reserve {reserve:.2f}."
+        return "below_reserve", {"bid": bid, "reserve": reserve}
     everybody = np.ones(market.budget_micros.size, dtype=np.bool_)
     if not journey.scored_ones(market, batch, everybody)[0, column]:
-        return f"Not scored: the first stage keeps {market.serving.first_stage_keep} others."
-    if not np.isfinite(fused[column]):
-        return f"Not eligible: the fusion rule admits no bid of {bid:.2f} at relevance {relevance:.2f}."
-    if fused[column] < least_score:
-        return f"Not eligible: its score {fused[column]:.4g} is below the score reserve {least_score:.4g}."
+        return "not_scored", {"keep": market.serving.first_stage_keep}
+    if not np.isfinite(score):
+        return "not_admitted", {"bid": bid, "relevance": relevance}
+    if score < least_score:
+        return "below_score_reserve", {"score": score, "least_score": least_score}
     last = int(ranking[-2])
     at = 0, [column]
     needed = float(market.rule.bid_for_score(fused[[last]], batch.pctr[at], batch.relevance[at])[0])
-    beaten = f"Not shown: score {fused[column]:.4g} is below the last slot's {fused[last]:.4g}"
+    beaten = {"score": score, "rival_score": float(fused[last])}
     if not np.isfinite(needed):
-        return f"{beaten}; at relevance {relevance:.2f} no bid would reach it."
-    return f"{beaten}; it bids {bid:.2f} and would need {needed:.2f}."
+        return "beaten_for_good", beaten | {"relevance": relevance}
+    return "beaten", beaten | {"bid": bid, "needed": needed}
 
 
-def _keywords(prepared: Prepared, ads: list[int]) -> list[str | None]:
+def keywords_of(prepared: Prepared, ads: list[int]) -> list[str | None]:
     """The words that HCMRM reads of each ad, as its checkpoint says; null without one. Needs no torch."""
     try:
         words = json.loads(

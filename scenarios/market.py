@@ -153,7 +153,7 @@ def relevance_of(
     query, column = np.nonzero(prepared.candidate >= 0)
     ad = prepared.candidate[query, column]
     stage = _stage(progress, f"scoring with {scorer}")
-    table = _scored(prepared, scorer, query, ad, cache, stage)
+    table = _scored(prepared, scorer, query, ad, prepared.candidate, cache, stage)
     row = table.rows(query, ad)
     score = np.zeros(prepared.candidate.shape)
     score[query, column] = table.score[row]
@@ -162,6 +162,20 @@ def relevance_of(
     probabilities = np.zeros((*prepared.candidate.shape, len(GRADE_GAIN)))
     probabilities[query, column] = table.grade_probabilities[row]
     return Relevance(scorer, score, probabilities)
+
+
+def pair_scores(
+    prepared: Prepared,
+    scorer: str,
+    query: IntArray,
+    ad: IntArray,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> ScoreTable:
+    """Score any pairs [P] of the world, every one once; as `relevance_of` does, with the same errors."""
+    pairs = np.stack((query, ad))
+    return _scored(prepared, scorer, query, ad, pairs, cache, _stage(progress, f"scoring with {scorer}"))
 
 
 def frames_kept(scenario: Scenario, cache: Path) -> bool:
@@ -177,7 +191,7 @@ def scores_kept(prepared: Prepared, scorer: str, cache: Path) -> bool:
     """
     if isinstance(prepared.source, Auctions) or scorer not in disk.KEPT_SCORERS:
         return True
-    return disk.read_scores(_kept_scores(prepared, scorer, cache)) is not None
+    return disk.read_scores(_kept_scores(prepared, scorer, prepared.candidate, cache)) is not None
 
 
 def settle(
@@ -331,10 +345,11 @@ def _scored(
     scorer: str,
     query: IntArray,
     ad: IntArray,
+    key: IntArray,
     cache: Path | None,
     progress: Callable[[int, int], None] | None,
 ) -> ScoreTable:
-    """The scores of pairs [P], made or read from disk."""
+    """The scores of pairs [P], made or read from disk, where `key` tells them from other pairs."""
     world, corpus = prepared.world, prepared.world.corpus
     if scorer == "none":
         return ScoreTable.build(query, ad, np.ones(query.size))
@@ -347,7 +362,7 @@ def _scored(
 
     path = None
     if cache is not None:
-        path = _kept_scores(prepared, scorer, cache)
+        path = _kept_scores(prepared, scorer, key, cache)
         if (kept := disk.read_scores(path)) is not None:
             return kept
     if scorer == "bm25":
@@ -376,11 +391,11 @@ def _scored(
     return table
 
 
-def _kept_scores(prepared: Prepared, scorer: str, cache: Path) -> Path:
-    """Where the scores of a built-in scorer are kept."""
+def _kept_scores(prepared: Prepared, scorer: str, key: IntArray, cache: Path) -> Path:
+    """Where a built-in scorer's scores of the pairs that `key` tells from others are kept."""
     model = _model_key(prepared.scenario) if scorer == "hcmrm" else ""
     corpus = prepared.world.corpus.fingerprint()
-    return disk.score_table_path(cache, scorer, corpus, prepared.candidate, model)
+    return disk.score_table_path(cache, scorer, corpus, key, model)
 
 
 def own_scorer(name: str, prepared: Prepared) -> RelevanceScorer:

@@ -40,12 +40,34 @@ FUNCTIONS: Mapping[str, tuple[int, int]] = {
 """The least and the most arguments of each."""
 
 
-class FormulaError(ValueError):
-    """An expression cannot be read; the message says where."""
+READING_FAULTS: Mapping[str, str] = {
+    "too_long": "an expression has at most {most} characters",
+    "too_deep": "nested too deeply",
+    "too_large": "the number is too large",
+    "no_bid": "the expression does not contain b, so no bid would matter",
+    "unknown_name": "unknown name {name!r}; there are b, q, r and {functions}",
+    "one_argument": "{name} takes one argument, got {n}",
+    "arguments": "{name} takes {least} to {most} arguments, got {n}",
+    "no_operator": "expected an operator or the end, got {got!r}",
+    "no_value": "expected a number, b, q, r, a function or (, got {got!r}",
+    "no_value_at_end": "expected a number, b, q, r, a function or (, but the expression ends",
+    "not_it": "expected {expected}, got {got!r}",
+    "not_it_at_end": "expected {expected}, but the expression ends",
+}
+"""Why an expression cannot be read, by the kind of the fault: sentences with the names of their values."""
 
-    def __init__(self, expression: str, position: int, reason: str) -> None:
-        self.expression, self.position, self.reason = expression, position, reason
-        super().__init__(f"character {position + 1}: {reason}")
+
+class FormulaError(ValueError):
+    """An expression cannot be read; the message says where.
+
+    `kind` is a key of READING_FAULTS, `reason` its sentence with the `values`.
+    """
+
+    def __init__(self, expression: str, position: int, kind: str, **values: object) -> None:
+        self.expression, self.position = expression, position
+        self.kind, self.values = kind, values
+        self.reason = READING_FAULTS[kind].format(**values)
+        super().__init__(f"character {position + 1}: {self.reason}")
 
     @property
     def pointer(self) -> str:
@@ -125,13 +147,13 @@ def parse(expression: str) -> Node:
         FormulaError: it cannot be read, or does not contain b.
     """
     if len(expression) > MAX_LENGTH:
-        raise FormulaError(expression, MAX_LENGTH, f"an expression has at most {MAX_LENGTH} characters")
+        raise FormulaError(expression, MAX_LENGTH, "too_long", most=MAX_LENGTH)
     reader = _Reader(expression)
     tree = reader.sum(0)
     if reader.text:
-        raise reader.error("expected an operator or the end")
+        raise reader.error("no_operator", got=reader.text)
     if not _degree(tree):
-        raise FormulaError(expression, 0, "the expression does not contain b, so no bid would matter")
+        raise FormulaError(expression, 0, "no_bid")
     return tree
 
 
@@ -150,10 +172,15 @@ class _Reader:
         assert found is not None  # the pattern takes anything
         self.start, self.end, self.text = found.start(1), found.end(), found[1]
 
-    def error(self, reason: str, position: int | None = None) -> FormulaError:
+    def error(self, kind: str, position: int | None = None, **values: object) -> FormulaError:
         at = self.start if position is None else position
-        got = f", got {self.text!r}" if self.text else ", but the expression ends"
-        return FormulaError(self.expression, at, reason + (got if position is None else ""))
+        return FormulaError(self.expression, at, kind, **values)
+
+    def other_than(self, kind: str, **values: object) -> FormulaError:
+        """Something else stands here, or the expression ends."""
+        if self.text:
+            return self.error(kind, None, got=self.text, **values)
+        return self.error(f"{kind}_at_end", None, **values)
 
     def sum(self, depth: int) -> Node:
         return self._chain(("+", "-"), self.product, depth)
@@ -171,7 +198,7 @@ class _Reader:
 
     def signed(self, depth: int) -> Node:
         if depth > MAX_DEPTH:
-            raise self.error("nested too deeply", self.start)
+            raise self.error("too_deep")
         if self.text not in ("-", "+"):
             return self.power(depth)
         sign = self.text
@@ -196,7 +223,7 @@ class _Reader:
         if text[:1].isdecimal() or (text[:1] == "." and len(text) > 1):
             self.advance()
             if not math.isfinite(float(text)):
-                raise self.error("the number is too large", start)
+                raise self.error("too_large", start)
             return Node("number", float(text))
         if text in VARIABLES:
             self.advance()
@@ -204,9 +231,8 @@ class _Reader:
         if text in FUNCTIONS:
             return self._call(text, start, depth)
         if re.match(r"[A-Za-z_]", text):
-            known = f"there are b, q, r and {', '.join(FUNCTIONS)}"
-            raise self.error(f"unknown name {text!r}; {known}", start)
-        raise self.error("expected a number, b, q, r, a function or (")
+            raise self.error("unknown_name", start, name=text, functions=", ".join(FUNCTIONS))
+        raise self.other_than("no_value")
 
     def _call(self, name: str, start: int, depth: int) -> Node:
         self.advance()
@@ -218,13 +244,13 @@ class _Reader:
         self._expect(")")
         least, most = FUNCTIONS[name]
         if not least <= len(parts) <= most:
-            wanted = "one argument" if most == 1 else f"{least} to {most} arguments"
-            raise self.error(f"{name} takes {wanted}, got {len(parts)}", start)
+            kind = "one_argument" if most == 1 else "arguments"
+            raise self.error(kind, start, name=name, least=least, most=most, n=len(parts))
         return Node(name, parts=tuple(parts))
 
     def _expect(self, text: str) -> None:
         if self.text != text:
-            raise self.error(f"expected {text}")
+            raise self.other_than("not_it", expected=text)
         self.advance()
 
 

@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf, log
 from types import MappingProxyType
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from array_api_compat import array_namespace
 
 from simulator.arrays import AnyArray
 from simulator.formula import Formula as Formula
 from simulator.formula import FormulaError as FormulaError
+
+if TYPE_CHECKING:
+    from simulator.rule_check import Fault
 
 
 @runtime_checkable
@@ -341,10 +344,10 @@ def rule_type(name: str) -> type[Any]:
     raise ValueError(f"unknown fusion rule {name!r}: known are {', '.join(RULES)}{hint}")
 
 
-def check_rule(rule: FusionRule) -> list[str]:
+def check_rule(rule: FusionRule) -> "list[Fault]":
     """Try a rule in auctions; say in words what GSP could not live with. An empty list: nothing was found.
 
-    What is tried stands in `simulator.rule_check`.
+    What is tried stands in `simulator.rule_check`; a Fault is a sentence that knows its parts.
     """
     from simulator.rule_check import faults_of  # which holds auctions, and a rule knows nothing of those
 

@@ -5,6 +5,7 @@ For a user's own rule, in their own tests:
     assert check_rule(MyRule()) == []
 """
 
+from collections.abc import Mapping
 from math import inf
 from typing import Any, NamedTuple
 
@@ -14,8 +15,55 @@ from simulator import auction
 from simulator.arrays import FloatArray
 from simulator.fusion import FusionRule
 
+FAULTS: Mapping[str, str] = {
+    "no_rule": "the rule must have the methods score(bid, pctr, rel) and bid_for_score(target, pctr, rel)",
+    "raised": "the rule raised {error}",
+    "shape": "score must return floats of the shape {wanted} it got, not {dtype} {shape}",
+    "nobody_eligible": "no ad is ever eligible: every score is -inf",
+    "changes_arguments": "score changes the arrays that it is given",
+    "random": "score answers the same question differently: it must not draw random numbers or remember",
+    "depends_on_others": "an ad's score depends on the other ads or their order, not on its own numbers only",
+    "not_a_number": "score is not a number (an ineligible ad must score -inf)",
+    "infinite": "score is +inf",
+    "shut_out": "an eligible ad becomes ineligible by bidding more",
+    "not_rising": "the score does not rise strictly in the bid",
+    "inverse_shape": "bid_for_score must return one number per ad, +inf where no bid suffices, and never NaN",
+    "no_inverse": "bid_for_score does not give the score's bid",
+    "entry": "bid_for_score(-inf) is not the least eligible bid: negative, or above an eligible bid",
+    "falls_short": "the bid from bid_for_score does not reach its target",
+    "not_least": "a lower bid reaches the target too",
+    "out_of_reach": "bid_for_score is +inf though the target is reached",
+    "price_above_bid": "the price that keeps a slot is above the bid that won it",
+    "loses_slot": "an ad loses its slot by bidding more",
+    "order": "the outcome depends on the order of the candidates",
+    "not_affine": "the rule says that it is affine, but its score is not: drop the attribute affine",
+}
+"""What may be wrong with a rule, by its kind: sentences with the names of their values."""
 
-def faults_of(rule: FusionRule) -> list[str]:
+WHERE = "{fault}: bid {bid:.4g}, pctr {pctr:.4g}, rel {rel:.4g}"
+"""A fault with the ad at which it was found."""
+
+
+class Fault(str):
+    """A fault in words, and its parts: a key of FAULTS, its values, and the ad where it was found."""
+
+    __slots__ = ("at", "kind", "values")
+    kind: str
+    values: Mapping[str, object]
+    at: Mapping[str, float] | None
+
+    def __new__(cls, kind: str, at: Mapping[str, float] | None = None, **values: object) -> "Fault":
+        """Say the fault in English."""
+        text = FAULTS[kind].format(**values)
+        fault = super().__new__(cls, text if at is None else WHERE.format(fault=text, **at))
+        fault.kind, fault.values, fault.at = kind, values, at
+        return fault
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return str, (str(self),)  # on its way to another process the words are enough
+
+
+def faults_of(rule: FusionRule) -> list[Fault]:
     """What GSP could not live with, in words; see `fusion.check_rule`.
 
     Scores must be finite or -inf, rise strictly in the bid, stay eligible as the bid rises, depend on the own
@@ -25,12 +73,12 @@ def faults_of(rule: FusionRule) -> list[str]:
     says it is affine must be.
     """
     if not isinstance(rule, FusionRule):
-        return ["the rule must have the methods score(bid, pctr, rel) and bid_for_score(target, pctr, rel)"]
+        return [Fault("no_rule")]
     try:
         with np.errstate(all="ignore"):
             return _score_faults(rule, _grid()) or _inverse_faults(rule, _grid()) or _auction_faults(rule)
     except Exception as error:  # a stranger's rule may raise anything, and the answer is owed in words
-        return [f"the rule raised {type(error).__name__}: {error}"]
+        return [Fault("raised", error=f"{type(error).__name__}: {error}")]
 
 
 class RuleTraits(NamedTuple):
@@ -63,42 +111,33 @@ def _grid() -> _Ads:
     return _Ads(*(part.copy() for part in np.broadcast_arrays(bid, pctr.ravel(), rel.ravel())))
 
 
-def _score_faults(rule: FusionRule, ads: _Ads) -> list[str]:
+def _score_faults(rule: FusionRule, ads: _Ads) -> list[Fault]:
     score = np.asarray(rule.score(*ads))
     if score.shape != ads.bid.shape or not np.issubdtype(score.dtype, np.floating):
-        return [
-            f"score must return floats of the shape {ads.bid.shape} it got, not {score.dtype} {score.shape}"
-        ]
+        return [Fault("shape", wanted=ads.bid.shape, dtype=score.dtype, shape=score.shape)]
     eligible = score > -inf
     if not eligible.any() and not np.isnan(score).any():
-        return ["no ad is ever eligible: every score is -inf"]
+        return [Fault("nobody_eligible")]
     faults = []
     if not all(np.array_equal(given, kept) for given, kept in zip(ads, _grid(), strict=True)):
-        return ["score changes the arrays that it is given"]
+        return [Fault("changes_arguments")]
     if not np.array_equal(score, rule.score(*ads), equal_nan=True):
-        faults.append(
-            "score answers the same question differently: it must not draw random numbers or remember"
-        )
+        faults.append(Fault("random"))
     else:
         turned = np.asarray(rule.score(*(part[::-1, ::-1].copy() for part in ads)))[::-1, ::-1]
         alone = np.asarray(rule.score(*(part[:1, :1].copy() for part in ads)))
         if not (np.array_equal(turned, score, equal_nan=True) and np.array_equal(alone, score[:1, :1])):
-            faults.append(
-                "an ad's score depends on the other ads or their order, not on its own numbers only"
-            )
+            faults.append(Fault("depends_on_others"))
     return faults + _where(
         ads,
-        (np.isnan(score), "score is not a number (an ineligible ad must score -inf)"),
-        (score == inf, "score is +inf"),
-        (eligible[:-1] & ~eligible[1:], "an eligible ad becomes ineligible by bidding more"),
-        (
-            eligible[:-1] & eligible[1:] & (score[1:] <= score[:-1]),
-            "the score does not rise strictly in the bid",
-        ),
+        (np.isnan(score), "not_a_number"),
+        (score == inf, "infinite"),
+        (eligible[:-1] & ~eligible[1:], "shut_out"),
+        (eligible[:-1] & eligible[1:] & (score[1:] <= score[:-1]), "not_rising"),
     )
 
 
-def _inverse_faults(rule: FusionRule, ads: _Ads) -> list[str]:
+def _inverse_faults(rule: FusionRule, ads: _Ads) -> list[Fault]:
     pctr, rel = ads.pctr, ads.rel
     score = rule.score(*ads)
     eligible = score > -inf
@@ -108,36 +147,28 @@ def _inverse_faults(rule: FusionRule, ads: _Ads) -> list[str]:
         for target in (np.full_like(score, -inf), np.where(eligible, score, 0.0), rival)
     )
     if any(bid.shape != score.shape or np.isnan(bid).any() for bid in (entry, own, needed)):
-        return ["bid_for_score must return one number per ad, +inf where no bid suffices, and never NaN"]
+        return [Fault("inverse_shape")]
     some = np.isfinite(needed) & (needed < 1e6)
     above = rule.score(np.where(some, needed * (1 + 1e-6) + 1e-12, 1.0), pctr, rel)
     below = rule.score(np.where(some, needed * (1 - 1e-6), 1.0), pctr, rel)
     return _where(
         ads,
-        (
-            eligible & ~np.isclose(own, ads.bid, rtol=1e-6, atol=0.0),
-            "bid_for_score does not give the score's bid",
-        ),
-        (
-            eligible & ~((entry >= 0) & (entry <= ads.bid * (1 + 1e-6))),
-            "bid_for_score(-inf) is not the least eligible bid: negative, or above an eligible bid",
-        ),
-        (some & (above < rival), "the bid from bid_for_score does not reach its target"),
+        (eligible & ~np.isclose(own, ads.bid, rtol=1e-6, atol=0.0), "no_inverse"),
+        (eligible & ~((entry >= 0) & (entry <= ads.bid * (1 + 1e-6))), "entry"),
+        (some & (above < rival), "falls_short"),
         # Not so of a bid that is needed to be eligible at all: it may beat the target with room to spare.
-        (some & (below >= rival) & (below > -inf) & (needed > entry), "a lower bid reaches the target too"),
-        (
-            ~np.isfinite(needed) & eligible & (score >= rival),
-            "bid_for_score is +inf though the target is reached",
-        ),
+        (some & (below >= rival) & (below > -inf) & (needed > entry), "not_least"),
+        (~np.isfinite(needed) & eligible & (score >= rival), "out_of_reach"),
     )
 
 
-def _where(ads: _Ads, *findings: tuple[Any, str]) -> list[str]:
+def _where(ads: _Ads, *findings: tuple[Any, str]) -> list[Fault]:
+    """The kinds of faults that were found, each with the first ad that has it."""
     faults = []
-    for bad, what in findings:
+    for bad, kind in findings:
         if bad.any():
             at = tuple(np.argwhere(bad)[0])
-            faults.append(f"{what}: bid {ads.bid[at]:.4g}, pctr {ads.pctr[at]:.4g}, rel {ads.rel[at]:.4g}")
+            faults.append(Fault(kind, {name: float(part[at]) for name, part in ads._asdict().items()}))
     return faults
 
 
@@ -171,7 +202,7 @@ class _Page(NamedTuple):
         return cls(ranking, auction.price_gsp(ranking, score, rule, bid, ads.pctr, ads.rel, reserve))
 
 
-def _auction_faults(rule: FusionRule) -> list[str]:
+def _auction_faults(rule: FusionRule) -> list[Fault]:
     ads = _auctions()
     page = _Page.of(rule, ads)
     faults = []
@@ -184,7 +215,7 @@ def _auction_faults(rule: FusionRule) -> list[str]:
     needed = rule.bid_for_score(score[row, follower[pair]][:, None], *(x[at][:, None] for x in ads[1:]))[:, 0]
     faults += _where(
         _Ads(*(part[at] for part in ads)),
-        (needed > ads.bid[at] * (1 + 1e-9), "the price that keeps a slot is above the bid that won it"),
+        (needed > ads.bid[at] * (1 + 1e-9), "price_above_bid"),
     )
 
     for column in range(ads.bid.shape[1]):
@@ -194,7 +225,7 @@ def _auction_faults(rule: FusionRule) -> list[str]:
         before_rank, after_rank = _rank_of(page.ranking, column), _rank_of(after.ranking, column)
         faults += _where(
             _Ads(*(part[:, column] for part in ads)),
-            (after_rank > before_rank, "an ad loses its slot by bidding more"),
+            (after_rank > before_rank, "loses_slot"),
         )
 
     turned = _Ads(*(part[:, ::-1].copy() for part in ads))
@@ -202,10 +233,10 @@ def _auction_faults(rule: FusionRule) -> list[str]:
     moved = _Page.of(rule, turned, tie_break=tie_break)
     place = np.where(moved.ranking >= 0, ads.bid.shape[1] - 1 - moved.ranking, -1)
     if not (np.array_equal(place, page.ranking) and np.allclose(moved.price, page.price, rtol=1e-9)):
-        faults.append("the outcome depends on the order of the candidates")
+        faults.append(Fault("order"))
 
     if auction.is_affine(rule) and not _looks_affine(rule):
-        faults.append("the rule says that it is affine, but its score is not: drop the attribute affine")
+        faults.append(Fault("not_affine"))
     return faults[:3]
 
 

@@ -13,6 +13,9 @@ SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross", "pentagon")
 LEGEND_BELOW = {"orientation": "h", "x": 0, "y": -0.3, "yanchor": "top"}
 """On narrow pages a legend of several lines would cover a title, but has room below."""
 
+OUTLINE = "rgba(255,255,255,0.9)"
+"""Around markers, so that those that overlap are told apart."""
+
 QUIET = {"displayModeBar": False}
 """Plotly's configuration: no buttons over the figure."""
 

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from app.figures.common import LINE_COLOURS, SYMBOLS, lay_out
+from app.language import t
 from app.theme import GREY
 from app.wording import metric_name
 
@@ -36,7 +37,7 @@ def forest(rows: pl.DataFrame, baseline: str, level: str, *, large: bool = False
         rows,
         "arm",
         ("change_value", "change_t_low", "change_t_high"),
-        f"{'Larger changes' if large else 'Change'} against {baseline}, with {level} intervals",
+        t(f"experiments.forest_title{'_large' if large else ''}", baseline=baseline, level=level),
     )
     detectable = rows.group_by("metric", maintain_order=True).agg(pl.col("change_detectable").max())
     for place, reach in enumerate(detectable["change_detectable"].to_list()):
@@ -45,24 +46,25 @@ def forest(rows: pl.DataFrame, baseline: str, level: str, *, large: bool = False
                 type="rect", layer="below", x0=-100 * reach, x1=100 * reach, y0=place - 0.36, y1=place + 0.36,
                 fillcolor=GREY, opacity=0.25, line={"width": 0},
             )  # fmt: skip
-    figure.update_xaxes(title=f"Change relative to {baseline} (%)")
+    figure.update_xaxes(title=t("experiments.forest_x", baseline=baseline))
     return figure
 
 
-def split_errors(rows: pl.DataFrame, baseline: str, level: str) -> go.Figure:
+def split_errors(rows: pl.DataFrame, arm: str, baseline: str, level: str) -> go.Figure:
     """By how much each split design is wrong about one arm.
 
     Args:
         rows: of one arm of `StoredExperiment.interference`.
     """
-    rows = rows.with_columns(pl.col("design").str.replace("_", " "))
+    names = {design: t(f"experiments.name_{design}") for design in rows["design"].unique()}
+    rows = rows.with_columns(pl.col("design").replace(names))
     figure = _forest(
         rows,
         "design",
         ("error_change", "error_change_low", "error_change_high"),
-        f"What splits get wrong, with {level} intervals",
+        t("experiments.splits_title", arm=arm, level=level),
     )
-    figure.update_xaxes(title=f"Estimate minus truth, relative to {baseline} (%)")
+    figure.update_xaxes(title=t("experiments.splits_x", baseline=baseline))
     return figure
 
 
@@ -90,8 +92,15 @@ def _forest(rows: pl.DataFrame, by: str, columns: Sequence[str], title: str) -> 
                 [metric_name(metric), f"{a:+.2f}%", f"{b:+.2f}%"]
                 for metric, a, b in zip(own["metric"], low, high, strict=True)
             ],
-            hovertemplate=f"<b>{group}</b>, %{{customdata[0]}}: %{{x:+.2f}}%<br>"
-            "from %{customdata[1]} to %{customdata[2]}<extra></extra>",
+            hovertemplate=f"<b>{group}</b>, "
+            + t(
+                "experiments.hover",
+                metric="%{customdata[0]}",
+                change="%{x:+.2f}",
+                low="%{customdata[1]}",
+                high="%{customdata[2]}",
+            )
+            + "<extra></extra>",
             showlegend=True,
         )
     lay_out(figure, title, height=150 + 44 * len(metrics))

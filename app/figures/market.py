@@ -6,7 +6,9 @@ import plotly.graph_objects as go
 import polars as pl
 
 from app.figures.common import LINE_COLOURS, SYMBOLS, lay_out, line_style
+from app.language import t
 from app.theme import BLUE, GREY, VERMILLION
+from app.wording import group_name
 
 
 def traffic(table: pl.DataFrame, unit: str) -> go.Figure:
@@ -16,35 +18,52 @@ def traffic(table: pl.DataFrame, unit: str) -> go.Figure:
             x=table["time"],
             y=table["queries_per_hour"],
             marker_color=BLUE,
-            hovertemplate=f"{unit} %{{x:.2f}}: %{{y:,.0f}} queries an hour<extra></extra>",
+            hovertemplate=t(
+                "market.traffic_hover", unit=t(f"market.{unit}"), time="%{x:.2f}", queries="%{y:,.0f}"
+            )
+            + "<extra></extra>",
         )
     )
-    lay_out(figure, "When queries come")
+    lay_out(figure, t("market.traffic_title"))
     figure.update_layout(showlegend=False, bargap=0.08)
     _time_axis(figure, unit, table)
-    figure.update_yaxes(title="Queries per hour", rangemode="tozero")
+    figure.update_yaxes(title=t("market.traffic_y"), rangemode="tozero")
     return figure
 
 
 def fill(table: pl.DataFrame, unit: str) -> go.Figure:
     """Slots with an ad, as a share of all slots."""
     figure = go.Figure()
-    _line(figure, "filled slots", table["time"], 100 * table["fill"], 0, "%{y:.1f}% of slots filled")
-    lay_out(figure, "How many slots show an ad")
+    _line(
+        figure,
+        t("market.filled"),
+        table["time"],
+        100 * table["fill"],
+        0,
+        t("market.fill_hover", share="%{y:.1f}"),
+    )
+    lay_out(figure, t("market.fill_title"))
     figure.update_layout(showlegend=False)
     _time_axis(figure, unit, table)
-    figure.update_yaxes(title="Filled slots (% of all slots)", ticksuffix="%", range=[0, 102])
+    figure.update_yaxes(title=t("market.fill_y"), ticksuffix="%", range=[0, 102])
     return figure
 
 
 def revenue(table: pl.DataFrame, unit: str) -> go.Figure:
     """Revenue per 1,000 queries over the run."""
     figure = go.Figure()
-    _line(figure, "revenue", table["time"], table["revenue_rpm"], 0, "%{y:,.2f} per 1,000 queries")
-    lay_out(figure, "What a thousand queries earn")
+    _line(
+        figure,
+        t("market.revenue"),
+        table["time"],
+        table["revenue_rpm"],
+        0,
+        t("market.revenue_hover", revenue="%{y:,.2f}"),
+    )
+    lay_out(figure, t("market.revenue_title"))
     figure.update_layout(showlegend=False)
     _time_axis(figure, unit, table)
-    figure.update_yaxes(title="Revenue per 1,000 queries (currency units)", rangemode="tozero")
+    figure.update_yaxes(title=t("market.revenue_y"), rangemode="tozero")
     return figure
 
 
@@ -52,18 +71,25 @@ def latency(table: pl.DataFrame, unit: str, timeout_s: float | None) -> go.Figur
     """Median and 95th percentile of the time from a query to its answer, and the time-out."""
     figure = go.Figure()
     for number, (name, column) in enumerate(
-        (("median", "latency_p50_s"), ("95th percentile", "latency_p95_s"))
+        ((t("market.median"), "latency_p50_s"), (t("market.percentile"), "latency_p95_s"))
     ):
-        _line(figure, name, table["time"], 1000 * table[column], number, f"{name} %{{y:,.0f}} ms")
+        _line(
+            figure,
+            name,
+            table["time"],
+            1000 * table[column],
+            number,
+            t("market.latency_hover", name=name, latency="%{y:,.0f}"),
+        )
     if timeout_s is not None:
         figure.add_hline(y=1000 * timeout_s, line={"color": GREY, "width": 1.5, "dash": "dot"})
         figure.add_annotation(
             x=1, xref="paper", xanchor="right", y=1000 * timeout_s, yanchor="bottom", showarrow=False,
-            text="time-out", font={"color": GREY, "size": 12},
+            text=t("market.time_out"), font={"color": GREY, "size": 12},
         )  # fmt: skip
-    lay_out(figure, "How long users wait for ads")
+    lay_out(figure, t("market.latency_title"))
     _time_axis(figure, unit, table)
-    figure.update_yaxes(title="Latency (ms)", rangemode="tozero")
+    figure.update_yaxes(title=t("market.latency_y"), rangemode="tozero")
     return figure
 
 
@@ -71,13 +97,15 @@ def timeouts(table: pl.DataFrame, unit: str) -> go.Figure:
     """Queries that the scorer did not answer in time."""
     figure = go.Figure()
     share = 100 * table["timeout_share"]
-    _line(figure, "timed out", table["time"], share, 5, "%{y:.1f}% timed out")
-    lay_out(figure, "Queries that the scorer answers too late")
+    _line(
+        figure, t("market.timed_out"), table["time"], share, 5, t("market.timeouts_hover", share="%{y:.1f}")
+    )
+    lay_out(figure, t("market.timeouts_title"))
     figure.update_layout(showlegend=False)
     _time_axis(figure, unit, table)
     top = share.max()
     figure.update_yaxes(
-        title="Timed out (% of queries)", ticksuffix="%", range=[0, max(1.0, 1.1 * float(str(top or 0.0)))]
+        title=t("market.timeouts_y"), ticksuffix="%", range=[0, max(1.0, 1.1 * float(str(top or 0.0)))]
     )
     return figure
 
@@ -87,15 +115,15 @@ def spending(table: pl.DataFrame, unit: str, *, days: int = 1) -> go.Figure:
     figure = go.Figure()
     end = table["time"].max()
     figure.add_scatter(
-        x=[0, end], y=[0, 100], mode="lines", name="even spending", hoverinfo="skip",
+        x=[0, end], y=[0, 100], mode="lines", name=t("market.even_spending"), hoverinfo="skip",
         line={"color": GREY, "width": 1.5, "dash": "dot"},
     )  # fmt: skip
     for number, (group, rows) in enumerate(_groups(table)):
-        _line(figure, group, rows["time"], 100 * rows["share"], number, f"{group}: %{{y:.1f}}% spent")
-    period = "the day" if days == 1 else f"{days} days"
-    lay_out(figure, f"How the budgets are spent over {period}")
+        hover = t("market.spending_hover", group=group, share="%{y:.1f}")
+        _line(figure, group, rows["time"], 100 * rows["share"], number, hover)
+    lay_out(figure, t("market.spending_title", n=days))
     _time_axis(figure, unit, table)
-    figure.update_yaxes(title="Spent so far (% of the group's budgets)", ticksuffix="%", range=[0, 102])
+    figure.update_yaxes(title=t("market.spending_y"), ticksuffix="%", range=[0, 102])
     return figure
 
 
@@ -116,16 +144,15 @@ def accounts(table: pl.DataFrame) -> go.Figure:
                 "opacity": 0.8,
                 "line": {"width": [2 if o else 0 for o in out], "color": VERMILLION},
             },
-            customdata=[[str(a), "ran out" if o else "did not run out"] for a, o in
+            customdata=[[str(a), t("market.out" if o else "market.not_out")] for a, o in
                         zip(rows["advertiser"], out, strict=True)],
-            hovertemplate="advertiser %{customdata[0]}<br>budget %{x:,.2f}, %{y:.1f}% spent, %{customdata[1]}"
-            "<extra></extra>",
+            hovertemplate=t("market.accounts_hover", advertiser="%{customdata[0]}", budget="%{x:,.2f}",
+                            share="%{y:.1f}", out="%{customdata[1]}")
+            + "<extra></extra>",
         )  # fmt: skip
-    lay_out(figure, "What each advertiser spent of its budget (ringed: ran out)")
-    figure.update_xaxes(
-        title="Budget (currency units, log scale)", type="log", dtick=1, exponentformat="none"
-    )
-    figure.update_yaxes(title="Spent (% of the budget)", ticksuffix="%", range=[-3, 104], zeroline=False)
+    lay_out(figure, t("market.accounts_title"))
+    figure.update_xaxes(title=t("market.accounts_x"), type="log", dtick=1, exponentformat="none")
+    figure.update_yaxes(title=t("market.accounts_y"), ticksuffix="%", range=[-3, 104], zeroline=False)
     return figure
 
 
@@ -134,16 +161,17 @@ def prices(table: pl.DataFrame, unit: str, per: str) -> go.Figure:
     figure = go.Figure()
     for number, slot in enumerate(table["slot"].unique().sort().to_list()):
         rows = table.filter(pl.col("slot") == slot)
-        _line(figure, f"slot {slot}", rows["time"], rows["price"], number, f"slot {slot}: %{{y:.3f}} a {per}")
-    lay_out(figure, "What each slot costs")
+        hover = t("market.prices_hover", slot=slot, price="%{y:.3f}", per=t(f"payments.{per}"))
+        _line(figure, t("market.slot", slot=slot), rows["time"], rows["price"], number, hover)
+    lay_out(figure, t("market.prices_title"))
     _time_axis(figure, unit, table)
-    figure.update_yaxes(title=f"Mean price per {per} (currency units)", rangemode="tozero")
+    figure.update_yaxes(title=t("market.prices_y", per=t(f"payments.{per}")), rangemode="tozero")
     return figure
 
 
 def _groups(table: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
     names = table["group"].unique().sort().to_list()
-    return [(name, table.filter(pl.col("group") == name)) for name in names]
+    return [(group_name(name), table.filter(pl.col("group") == name)) for name in names]
 
 
 def _line(figure: go.Figure, name: str, x: pl.Series, y: pl.Series, number: int, hover: str) -> None:
@@ -153,8 +181,7 @@ def _line(figure: go.Figure, name: str, x: pl.Series, y: pl.Series, number: int,
 
 
 def _time_axis(figure: go.Figure, unit: str, table: pl.DataFrame) -> None:
-    titles = {"hour": "Time of day (hours)", "day": "Time (days)", "minute": "Time (minutes)"}
     times = table["time"].to_list()
     end = max(times) + min(times)  # a part's middle is half a part before its end; an end has 0 first
     step = 3 if unit == "hour" and end <= 24.5 else None
-    figure.update_xaxes(title=titles[unit], range=[0, end], dtick=step)
+    figure.update_xaxes(title=t(f"market.axis_{unit}"), range=[0, end], dtick=step)

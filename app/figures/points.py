@@ -1,4 +1,4 @@
-"""Figures of settled points and of one query's ranking."""
+"""Figures of settled points."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 import polars as pl
-from numpy.typing import NDArray
 
-from app.theme import CHOSEN, GRADE_COLOURS, GRADE_NAMES, GREY, ON_GRADE, scorer_style
-from app.wording import Metrics, per_thousand
-
-FloatArray = NDArray[np.float64]
+from app.figures.common import OUTLINE
+from app.language import t
+from app.theme import CHOSEN, GRADE_COLOURS, GREY, ON_GRADE, scorer_style
+from app.wording import Metrics, grade_name, per_thousand, scorer_name
 
 BASELINE = "none"
 """The scorer without relevance, against which everything is compared."""
@@ -29,8 +28,6 @@ LABEL_DISTANCE = 0.045
 
 _LEGEND_BELOW = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
 """On narrow pages a legend of several lines would cover a title, but has room below."""
-
-OUTLINE = "rgba(255,255,255,0.9)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ def trade_off(points: pl.DataFrame, chosen: ChosenPoint | None = None) -> go.Fig
             x=[100 * chosen.metrics[SHARE]],
             y=[chosen.metrics[REVENUE]],
             mode="markers",
-            name="your setting",
+            name=t("trade_off.your_setting"),
             marker={"symbol": "star", "size": 19, "color": CHOSEN, "line": {"width": 1.5, "color": OUTLINE}},
             hovertemplate=_hover(chosen.name),
         )
@@ -77,7 +74,7 @@ def trade_off(points: pl.DataFrame, chosen: ChosenPoint | None = None) -> go.Fig
         # A click chooses a point; the star shows which, so nothing else need fade.
         trace.selected, trace.unselected = {"marker": {"opacity": 1}}, {"marker": {"opacity": 1}}
     figure.update_layout(
-        title="Revenue against irrelevant ads, one line per relevance scorer",
+        title=t("trade_off.figure_title"),
         height=520,
         margin={"l": 10, "r": 10, "t": 60, "b": 10},
         legend=_LEGEND_BELOW,
@@ -85,10 +82,8 @@ def trade_off(points: pl.DataFrame, chosen: ChosenPoint | None = None) -> go.Fig
         dragmode=False,
         hovermode="closest",
     )
-    figure.update_xaxes(
-        title="Irrelevant share of shown ads (%), fewer to the left", ticksuffix="%", zeroline=False
-    )
-    figure.update_yaxes(title="Revenue per 1,000 queries (currency units)", zeroline=False)
+    figure.update_xaxes(title=t("trade_off.figure_x"), ticksuffix="%", zeroline=False)
+    figure.update_yaxes(title=t("trade_off.figure_y"), zeroline=False)
     return figure
 
 
@@ -110,10 +105,10 @@ def parse_point_id(text: str) -> tuple[str, str, float]:
 def changes_by_side(chosen: Metrics, baseline: Metrics) -> dict[str, float]:
     """Change against the baseline for the platform, the advertisers and the users, per 1,000 queries."""
     sides = {
-        "Platform: revenue": "revenue",
-        "Advertisers: surplus": "advertiser_surplus",
-        "Users: utility": "user_utility",
-        "All together: welfare": "welfare",
+        t("trade_off.gains_platform"): "revenue",
+        t("trade_off.gains_advertisers"): "advertiser_surplus",
+        t("trade_off.gains_users"): "user_utility",
+        t("trade_off.gains_all"): "welfare",
     }
     return {side: per_thousand(chosen, name) - per_thousand(baseline, name) for side, name in sides.items()}
 
@@ -127,8 +122,8 @@ def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
             x=change,
             y=list(sides),
             orientation="h",
-            marker_color=[GREY if side.startswith("All") else CHOSEN if x < 0 else GRADE_COLOURS[3]
-                          for side, x in zip(sides, change, strict=True)],
+            # The last is all together.
+            marker_color=[*(CHOSEN if x < 0 else GRADE_COLOURS[3] for x in change[:-1]), GREY],
             text=[f"{x:+,.1f}".replace("-", "−") if math.isfinite(x) else "" for x in change],
             textposition="outside",
             cliponaxis=False,
@@ -138,14 +133,14 @@ def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
     reach = max((abs(x) for x in change if math.isfinite(x)), default=0.0) or 1.0
     lowest, highest = min(0.0, *change), max(0.0, *change)
     figure.update_layout(
-        title="Who gains and who loses, against no relevance",
+        title=t("trade_off.gains_title"),
         height=330,
         margin={"l": 10, "r": 10, "t": 60, "b": 10},
         showlegend=False,
         dragmode=False,
     )
     figure.update_xaxes(
-        title="Change per 1,000 queries (currency units)",
+        title=t("trade_off.gains_x"),
         zeroline=True,
         zerolinecolor=GREY,
         range=[lowest - (0.22 * reach if lowest < 0 else 0.02 * reach), highest + 0.22 * reach],
@@ -158,7 +153,8 @@ def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
 def grade_mix(rows: Mapping[str, Metrics]) -> go.Figure:
     """True grades of the shown ads as stacked bars, one bar per named point."""
     figure = go.Figure()
-    for grade, (name, colour) in enumerate(zip(GRADE_NAMES, GRADE_COLOURS, strict=True)):
+    for grade, colour in enumerate(GRADE_COLOURS):
+        name = grade_name(grade)
         share = [100 * metrics[f"grade_{grade}_share"] for metrics in rows.values()]
         figure.add_bar(
             x=share,
@@ -171,10 +167,11 @@ def grade_mix(rows: Mapping[str, Metrics]) -> go.Figure:
             insidetextanchor="middle",
             textangle=0,
             textfont_color=ON_GRADE[grade],
-            hovertemplate=f"%{{y}}: %{{x:.2f}}% of shown ads are of grade {grade} ({name})<extra></extra>",
+            hovertemplate=t("trade_off.mix_hover", row="%{y}", share="%{x:.2f}", grade=grade, name=name)
+            + "<extra></extra>",
         )
     figure.update_layout(
-        title="What users see: true grades of the shown ads",
+        title=t("trade_off.mix_title"),
         barmode="stack",
         height=330,
         margin={"l": 10, "r": 10, "t": 60, "b": 10},
@@ -183,80 +180,9 @@ def grade_mix(rows: Mapping[str, Metrics]) -> go.Figure:
         dragmode=False,
     )
     figure.update_xaxes(
-        title="Share of shown ads (%)", range=[0, 101], tickvals=[0, 25, 50, 75, 100], ticksuffix="%"
+        title=t("trade_off.mix_x"), range=[0, 101], tickvals=[0, 25, 50, 75, 100], ticksuffix="%"
     )
     figure.update_yaxes(autorange="reversed", automargin=True)
-    return figure
-
-
-def ranking(
-    auction: pl.DataFrame,
-    *,
-    exponent: float,
-    threshold: float = 0.0,
-    bid_exponent: float = 1.0,
-    pctr_exponent: float = 1.0,
-) -> go.Figure:
-    """One query's candidates: what an ad offers against how relevant the scorer says it is.
-
-    The fused score is offer x relevance^exponent, so ads on one curve score alike; the drawn curve is that of
-    the last shown ad, and everything to its right is shown.
-
-    Args:
-        auction: as of `scenarios.inspect_query`.
-        threshold: ads of less relevance are not admitted; 0 admits all.
-    """
-    offer = auction["bid"].to_numpy() ** bid_exponent * auction["pctr"].to_numpy() ** pctr_exponent
-    table = auction.with_columns(pl.Series("offer", 1000.0 * offer))
-    shown = table.filter(pl.col("slot").is_not_null())
-    figure = go.Figure()
-    if len(shown):
-        _add_border(figure, table, shown, exponent, threshold)
-    for grade, (name, colour) in enumerate(zip(GRADE_NAMES, GRADE_COLOURS, strict=True)):
-        ads = table.filter(pl.col("grade") == grade)
-        in_slot = ads["slot"].is_not_null().to_list()
-        figure.add_scatter(
-            x=ads["offer"],
-            y=ads["relevance"],
-            mode="markers+text",
-            name=f"{grade} {name}",
-            text=[f"<b>{slot}</b>" if slot else "" for slot in ads["slot"]],
-            textposition="middle center",
-            textfont={"color": ON_GRADE[grade], "size": 13},
-            marker={
-                "color": colour,
-                "size": [24 if s else 10 for s in in_slot],
-                "line": {"width": 1, "color": OUTLINE},
-            },
-            customdata=ads.select("ad", "title").cast(pl.String).rows(),
-            hovertemplate="ad %{customdata[0]}: %{customdata[1]}<br>bid × pCTR × 1,000: %{x:.3g}"
-            "<br>relevance %{y:.2f}<extra></extra>",
-            showlegend=True,
-        )
-    if threshold > 0:
-        figure.add_hline(y=threshold, line={"color": GREY, "width": 1.5, "dash": "dot"})
-        figure.add_annotation(
-            x=0, xref="paper", xanchor="left", y=threshold, yanchor="top", showarrow=False,
-            text="below the threshold: not admitted", font={"color": GREY, "size": 12},
-        )  # fmt: skip
-    figure.update_layout(
-        title="The ranking: what ads offer against how relevant they are",
-        height=430,
-        margin={"l": 10, "r": 10, "t": 60, "b": 10},
-        legend={**_LEGEND_BELOW, "itemsizing": "constant"},
-        dragmode=False,
-        hovermode="closest",
-    )
-    plain = bid_exponent == pctr_exponent == 1.0
-    offers = "bid × pCTR × 1,000" if plain else f"bid^{bid_exponent:g} × pCTR^{pctr_exponent:g} × 1,000"
-    ticks = _log_ticks(table["offer"].to_numpy())
-    figure.update_xaxes(
-        title=f"Offer: {offers} (currency units, log scale)",
-        type="log",
-        tickvals=ticks,
-        ticktext=[f"{tick:g}" for tick in ticks],
-    )
-    figure.update_yaxes(title="Relevance (score, 0 to 1)", range=[-0.05, 1.08], zeroline=False)
     return figure
 
 
@@ -267,7 +193,7 @@ def _add_front(figure: go.Figure, front: pl.DataFrame) -> None:
         x=100 * front[SHARE],
         y=front[REVENUE],
         mode="lines",
-        name="Pareto front",
+        name=t("trade_off.front"),
         line={"color": GREY, "width": 6, "shape": "hv"},
         opacity=0.4,
         hoverinfo="skip",
@@ -275,13 +201,13 @@ def _add_front(figure: go.Figure, front: pl.DataFrame) -> None:
 
 
 def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[str]) -> None:
-    style = scorer_style(scorer)
+    style, name = scorer_style(scorer), scorer_name(scorer)
     ids = [point_id(*row) for row in line.select("scorer", "field", "value").iter_rows()]
     figure.add_scatter(
         x=100 * line[SHARE],
         y=line[REVENUE],
         mode="lines+markers+text",
-        name=style.label,
+        name=name,
         line={"color": style.colour, "width": 2},
         marker={
             "color": style.colour,
@@ -297,7 +223,7 @@ def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[
         textfont={"size": 12},
         customdata=[[id_] for id_ in ids],
         hovertemplate=[
-            _hover(style.label + (f", {field.rpartition('.')[2]} {value:g}" if field != NO_FIELD else ""))
+            _hover(name + (f", {field.rpartition('.')[2]} {value:g}" if field != NO_FIELD else ""))
             for field, value in line.select("field", "value").iter_rows()
         ],
     )  # fmt: skip
@@ -314,7 +240,7 @@ def _add_baseline(figure: go.Figure, baseline: pl.DataFrame) -> None:
         x=[x],
         y=[y],
         mode="markers",
-        name=style.label,
+        name=scorer_name(BASELINE),
         marker={
             "color": style.colour,
             "symbol": style.symbol,
@@ -322,12 +248,13 @@ def _add_baseline(figure: go.Figure, baseline: pl.DataFrame) -> None:
             "line": {"width": 1, "color": OUTLINE},
         },
         customdata=[[point_id(BASELINE, str(baseline["field"][0]), float(baseline["value"][0]))]],
-        hovertemplate=_hover("no relevance (the baseline)"),
+        hovertemplate=_hover(t("trade_off.baseline")),
     )
 
 
 def _hover(name: str) -> str:
-    return f"<b>{name}</b><br>%{{y:,.2f}} per 1,000 queries<br>%{{x:.2f}}% irrelevant<extra></extra>"
+    point = t("trade_off.point_hover", revenue="%{y:,.2f}", share="%{x:.2f}")
+    return f"<b>{name}</b><br>{point}<extra></extra>"
 
 
 def _labels_with_room(lines: pl.DataFrame, all_points: pl.DataFrame) -> set[str]:
@@ -345,38 +272,6 @@ def _labels_with_room(lines: pl.DataFrame, all_points: pl.DataFrame) -> set[str]
             placed.append(at)
             kept.add(point_id(scorer, field, value))
     return kept
-
-
-def _add_border(
-    figure: go.Figure, table: pl.DataFrame, shown: pl.DataFrame, exponent: float, threshold: float
-) -> None:
-    """The curve of equal score through the shown ad that scores least."""
-    last = shown.sort("slot").row(-1, named=True)
-    least = float(last["offer"]) * float(last["relevance"]) ** exponent
-    if least <= 0:
-        return
-    relevance = np.linspace(max(threshold, 0.02), 1.0, 80)
-    offer = least * relevance**-exponent
-    limit = 3.0 * float(np.max(table["offer"].to_numpy()))
-    inside = offer <= limit
-    figure.add_scatter(
-        x=offer[inside],
-        y=relevance[inside],
-        mode="lines",
-        name="score of the last slot",
-        line={"color": GREY, "width": 2, "dash": "dash"},
-        hoverinfo="skip",
-    )
-
-
-def _log_ticks(values: FloatArray) -> list[float]:
-    """Ticks at 1, 2 and 5 times the powers of ten that values span; at the powers alone if they span many."""
-    positive = values[values > 0]
-    if not positive.size:
-        return []
-    low, high = math.floor(math.log10(positive.min())), math.ceil(math.log10(positive.max()))
-    steps = (1, 2, 5) if high - low <= 3 else (1,)
-    return [step * 10.0**power for power in range(low, high + 1) for step in steps]
 
 
 def selected_id(event: object) -> str | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
 
-from app.figures.common import LINE_COLOURS, SYMBOLS, lay_out
-from app.figures.points import OUTLINE
+from app.figures.common import LINE_COLOURS, OUTLINE, SYMBOLS, lay_out
+from app.language import t
 from app.sweep_tables import (
     amount,
     axis_title,
@@ -21,7 +23,7 @@ from app.sweep_tables import (
     value_text,
 )
 from app.theme import BLUE, CHOSEN, GREY, ORANGE, scorer_style
-from app.wording import metric_name
+from app.wording import metric_name, scorer_name
 from scenarios import Sensitivity, SweepResult, front
 
 SCALE = [[0.0, BLUE], [0.5, "#9A9A9A"], [1.0, ORANGE]]
@@ -45,22 +47,21 @@ def sweep_front(result: SweepResult, opened: int | None = None, bound: float | N
     gain, harm = result.sweep.file.objectives
     points = result.points.filter(pl.col(gain).is_finite() & pl.col(harm).is_finite())
     figure = go.Figure()
-    _add_front(figure, result, "Pareto front", GREY)
+    _add_front(figure, result, t("trade_off.front"), GREY)
     by_scorer = "scorer" in fields_of(result)
     groups = points["scorer"].unique(maintain_order=True).to_list() if by_scorer else [None]
     for group in groups:
         own = points if group is None else points.filter(pl.col("scorer") == group)
         style = None if group is None else scorer_style(str(group))
-        symbol = "circle" if style is None else style.symbol
-        _add_points(
-            figure, result, own, style.label if style else "points", style.colour if style else BLUE, symbol
-        )
+        name = t("sweeps.points") if group is None else scorer_name(str(group))
+        colour, symbol = (BLUE, SYMBOLS[0]) if style is None else (style.colour, style.symbol)
+        _add_points(figure, result, own, name, colour, symbol)
     if opened is not None and len(star := points.filter(pl.col("point") == opened)):
         figure.add_scatter(
             x=_scaled(star, harm),
             y=_scaled(star, gain),
             mode="markers",
-            name="the opened point",
+            name=t("sweeps.opened"),
             marker={"symbol": "star", "size": 19, "color": CHOSEN, "line": {"width": 1.5, "color": OUTLINE}},
             hoverinfo="skip",
         )
@@ -68,9 +69,10 @@ def sweep_front(result: SweepResult, opened: int | None = None, bound: float | N
         figure.add_vline(x=100 * bound, line={"color": GREY, "width": 1.5, "dash": "dot"})
     for trace in figure.data:
         trace.selected, trace.unselected = {"marker": {"opacity": 1}}, {"marker": {"opacity": 1}}
-    lay_out(figure, f"{headline(gain)} against {metric_name(harm).lower()}, one marker per point", height=480)
+    title = t("sweeps.front_title", gain=headline(gain), harm=metric_name(harm).lower())
+    lay_out(figure, title, height=480)
     figure.update_layout(clickmode="event+select", legend={"y": -0.2})
-    figure.update_xaxes(title=f"{axis_title(harm)}, less to the left", zeroline=False)
+    figure.update_xaxes(title=t("sweeps.less_left", axis=axis_title(harm)), zeroline=False)
     figure.update_yaxes(title=axis_title(gain), zeroline=False)
     return figure
 
@@ -98,8 +100,9 @@ def parallel(result: SweepResult, metrics: Sequence[str]) -> go.Figure:
             unselected={"line": {"color": GREY, "opacity": 0.12}},
         )
     )
-    lay_out(figure, "Every point as a line through its settings and figures", height=450)
-    figure.update_layout(margin={"l": 90, "r": 20, "t": 125, "b": 30})
+    lay_out(figure, t("sweeps.parallel_title"), height=450)
+    left = max([90, *(_width(text) for text in dimensions[0].get("ticktext", ()))])
+    figure.update_layout(margin={"l": left, "r": 20, "t": 125, "b": 30})
     return figure
 
 
@@ -121,18 +124,21 @@ def sensitivities(found: Sequence[Sensitivity]) -> go.Figure:
                 "pattern": {"shape": ["" if one.ordered else "/" for one in own]},
             },
             text=[
-                "says nothing" if math.isnan(one.strength)
+                t("sweeps.says_nothing") if math.isnan(one.strength)
                 else f"{one.strength:+.2f}" if one.ordered else f"{one.strength:.2f}"
                 for one in own
             ],
             textposition="outside",
             cliponaxis=False,
-            hovertemplate="%{y} and " + metric_name(metric).lower() + ": %{text}<extra></extra>",
+            hovertemplate=t(
+                "sweeps.moves_hover", metric=metric_name(metric).lower(), field="%{y}", strength="%{text}"
+            )
+            + "<extra></extra>",
         )  # fmt: skip
-    lay_out(figure, "Which field moves what", height=170 + 70 * len(fields))
+    lay_out(figure, t("sweeps.moves_title"), height=170 + 70 * len(fields))
     figure.update_layout(barmode="group", legend={"traceorder": "normal", "y": -90 / (70 * len(fields) + 40)})
     figure.update_xaxes(
-        title="Rank correlation over the points (hatched: correlation ratio, without a sign)",
+        title=t("sweeps.moves_x"),
         range=[-1.2, 1.2],
         tickvals=[-1, -0.5, 0, 0.5, 1],
         zeroline=True,
@@ -148,11 +154,11 @@ def two_fronts(first: SweepResult, second: SweepResult) -> go.Figure:
     figure = go.Figure()
     for result, colour, symbol in ((first, BLUE, SYMBOLS[0]), (second, ORANGE, SYMBOLS[1])):
         name = result.folder.name
-        _add_front(figure, result, f"front of {name}", colour)
+        _add_front(figure, result, t("sweeps.front_of", name=name), colour)
         points = result.points.filter(pl.col(gain).is_finite() & pl.col(harm).is_finite())
         _add_points(figure, result, points, name, colour, symbol)
-    lay_out(figure, "Two sweeps: their points and their fronts", height=460)
-    figure.update_xaxes(title=f"{axis_title(harm)}, less to the left", zeroline=False)
+    lay_out(figure, t("sweeps.two_title"), height=460)
+    figure.update_xaxes(title=t("sweeps.less_left", axis=axis_title(harm)), zeroline=False)
     figure.update_yaxes(title=axis_title(gain), zeroline=False)
     return figure
 
@@ -193,9 +199,9 @@ def _add_points(
         },
         customdata=[[str(row["point"])] for row in rows],
         hovertext=[
-            f"<b>point {row['point']}</b><br>{point_text(result, row)}<br>"
+            f"<b>{t('sweeps.hover', point=row['point'])}</b><br>{point_text(result, row)}<br>"
             f"{metric_name(gain)} {amount(gain, row[gain])}<br>{metric_name(harm)} {amount(harm, row[harm])}"
-            + ("" if row["feasible"] else "<br>not feasible")
+            + ("" if row["feasible"] else f"<br>{t('sweeps.not_feasible')}")
             for row in rows
         ],
         hovertemplate="%{hovertext}<extra></extra>",
@@ -203,13 +209,13 @@ def _add_points(
     )
 
 
-def _field_axis(points: pl.DataFrame, field: str) -> dict[str, object]:
+def _field_axis(points: pl.DataFrame, field: str) -> dict[str, Any]:
     """An axis of numbers as they are; of other values by their place, with texts."""
     values = points[field]
     label = short_field(field)
     if values.dtype != pl.String:
         ticks = sorted(values.unique().to_list())
-        axis: dict[str, object] = {"label": label, "values": values.to_list()}
+        axis: dict[str, Any] = {"label": label, "values": values.to_list()}
         if len(ticks) <= MOST_TICKS:
             axis |= {"tickvals": ticks, "ticktext": [f"{tick:.3g}" for tick in ticks]}
         return axis
@@ -223,8 +229,13 @@ def _field_axis(points: pl.DataFrame, field: str) -> dict[str, object]:
     }
 
 
+def _width(text: str) -> int:
+    """About how many pixels a tick takes to the left of its axis; Chinese letters are twice as wide."""
+    return 14 + round(6.2 * sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text))
+
+
 def _short_metric(metric: str) -> str:
-    name = headline(metric).replace(" per 1,000 queries", "")
+    name = headline(metric).replace(t("sweeps.per_thousand"), "")
     return f"{name} (%)" if is_share(metric) else name
 
 

@@ -3,50 +3,43 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import streamlit as st
 
-from app import figures, files, job_panel, jobs, session, start_box
+from app import figures, files, job_panel, jobs, session, start_box, uplift
 from app.download import chart_with_data
+from app.language import t
 from app.wording import MISSING, metric_name
 from scenarios import StoredExperiment
 
 KIND = "experiment"
 CHOICE, FILE, MADE = "experiment", "experiment-file", "experiment-made"
-DESIGNS = {
-    "common": "Each arm on the whole market, with the same luck",
-    "independent": "Each arm on the whole market, with luck of its own",
-    "query_split": "Query split: one market, each query falls to an arm",
-    "budget_split": "Budget split: a market for each arm, with its part of every budget",
-}
 
 
 def page(folders: list[Path]) -> None:
     """Draw the page."""
-    st.title("Which arm is better, and how sure is that?")
+    st.title(t("experiments.title"))
     _start_one(expanded=not folders)
     if not folders:
-        st.write("No experiment has been run yet. Start one above, or in a terminal:")
+        st.write(t("experiments.empty"))
         st.code("relbid experiment scenarios/experiments/interference.yaml", language="bash")
-        st.write(
-            "It takes some minutes, can be stopped and started again, and is stored in "
-            f"`{session.results_root()}`."
-        )
+        st.write(t("experiments.duration", folder=session.results_root()))
         return
     names = {folder.name: folder for folder in folders}
     if (made := st.session_state.pop(MADE, None)) in names:
         st.session_state[CHOICE] = made
     if st.session_state.get(CHOICE) not in names:
         st.session_state[CHOICE] = folders[0].name
-    name = st.selectbox("Experiment, newest first", list(names), key=CHOICE)
+    name = st.selectbox(t("experiments.experiment"), list(names), key=CHOICE)
     try:
         found = session.experiment(names[str(name)])
         replicates = found.replicates()
     except (ValueError, OSError) as error:
-        st.error(f"This experiment cannot be opened.\n\n{error}")
-        st.write("Run it again with `relbid experiment FILE`, or choose another one above.")
+        st.error(f"{t('experiments.cannot_open')}\n\n{error}")
+        st.write(t("experiments.remedy"))
         return
     _arms(found)
     level = f"{100 * found.plan.experiment.confidence:g}%"
@@ -54,7 +47,7 @@ def page(folders: list[Path]) -> None:
         _design(found, str(design), rows, level)
     _interference(found, level)
     st.download_button(
-        "All replicates (CSV)",
+        t("download.replicates"),
         replicates.write_csv(),
         f"{name}-replicates.csv",
         "text/csv",
@@ -63,14 +56,18 @@ def page(folders: list[Path]) -> None:
 
 
 def _start_one(*, expanded: bool) -> None:
-    with st.expander("Start an experiment", icon=":material/play_circle:", expanded=expanded):
-        file = start_box.choose_file(files.EXPERIMENTS, "Experiment file", FILE)
+    with st.expander(t("experiments.start"), icon=":material/play_circle:", expanded=expanded):
+        file = start_box.choose_file(files.EXPERIMENTS, t("experiments.file"), FILE)
         start_box.start_button(file, _start)
         start_box.foot(file, "experiment", "docs/experiments.md")
     for job in jobs.all_jobs(session.results_root()):
         if job.kind == KIND:
-            title = f"Experiment {Path(job.subject).name.removesuffix('.yaml')}"
-            job_panel.watch(job, title, "Start it again: what is finished is not repeated.", finished=_made)
+            job_panel.watch(job, _title(job.subject), t("experiments.again"), finished=_made)
+
+
+def _title(subject: str) -> str:
+    """What a job does: an experiment of a file, or a setting of the sliders on whole days."""
+    return uplift.title_of(subject) or t("experiments.one", name=Path(subject).name.removesuffix(".yaml"))
 
 
 def _start(file: Path) -> None:
@@ -95,85 +92,97 @@ def _arms(found: StoredExperiment) -> None:
     first = found.summary.filter(pl.col("design") == "common")
     metric = first["metric"][0] if len(first) else ""
     said = [
-        f"{row['arm']} changes {metric_name(metric).lower()} by {_signed(row['change_value'])} "
-        f"({_signed(row['change_t_low'])} to {_signed(row['change_t_high'])})"
+        t(
+            "experiments.change",
+            arm=row["arm"],
+            metric=metric_name(metric).lower(),
+            change=_signed(row["change_value"]),
+            low=_signed(row["change_t_low"]),
+            high=_signed(row["change_t_high"]),
+        )
         for row in first.filter(pl.col("metric") == metric).iter_rows(named=True)
     ]
     if said:
-        st.markdown(f"#### Against {experiment.baseline}, {'; '.join(said)}.")
-    arms = "; ".join(
-        f"{name}{' (the baseline)' if name == experiment.baseline else ''}: "
-        + (", ".join(f"`{field} = {value}`" for field, value in fields.items()) or "the scenario as it is")
+        changes = t("words.semicolon").join(said)
+        st.markdown(f"#### {t('experiments.headline', baseline=experiment.baseline, changes=changes)}")
+    arms = t("words.semicolon").join(
+        t(
+            "experiments.arm",
+            arm=t("experiments.baseline", arm=name) if name == experiment.baseline else name,
+            fields=", ".join(f"`{field} = {value}`" for field, value in fields.items())
+            or t("experiments.as_is"),
+        )
         for name, fields in experiment.arms.items()
     )
-    st.caption(f"{len(found.seeds)} seeds. Arms: {arms}.")
+    st.caption(t("experiments.arms", n=len(found.seeds), arms=arms))
     if not found.reached:
-        st.warning("The intervals are wider than asked for: the most seeds that it allows were not enough.")
+        st.warning(t("experiments.too_wide"))
 
 
 def _design(found: StoredExperiment, design: str, rows: pl.DataFrame, level: str) -> None:
-    st.subheader(DESIGNS.get(design, design))
+    st.subheader(t(f"experiments.design_{design}"))
     baseline = found.plan.experiment.baseline
     with st.container(key=f"figures-{design}"):
         for number, part in enumerate(figures.by_size(rows)):
             drawn = figures.forest(part, baseline, level, large=number > 0)
             chart_with_data(drawn, part, f"changes-{design}-{number + 1}")
-    st.caption(
-        "Dots: change of the mean, paired by seed; bars: Student's intervals. Grey: changes too small for "
-        "this many seeds to be found with probability 0.8."
-    )
-    with st.expander("The figures as a table"):
+    st.caption(t("experiments.forest_caption"))
+    with st.expander(t("experiments.table")):
         st.dataframe(_table(rows, baseline), hide_index=True)
 
 
 def _interference(found: StoredExperiment, level: str) -> None:
     if not len(found.interference):
         return
-    st.subheader("What a split says, beside the truth")
+    st.subheader(t("experiments.interference"))
     baseline = found.plan.experiment.baseline
     for (arm,), rows in found.interference.group_by("arm", maintain_order=True):
-        drawn = figures.split_errors(rows, baseline, level)
+        drawn = figures.split_errors(rows, str(arm), baseline, level)
         chart_with_data(drawn, rows, f"interference-{arm}")
         st.dataframe(
             rows.select(
-                pl.col("metric").map_elements(metric_name, pl.String).alias("Metric"),
-                pl.col("design").str.replace("_", " ").alias("Design"),
+                _named(rows, "metric", metric_name).alias(t("experiments.column_metric")),
+                _named(rows, "design", lambda design: t(f"experiments.name_{design}")).alias(
+                    t("experiments.column_design")
+                ),
                 *(
                     (100 * pl.col(column)).round(2).alias(title)
                     for column, title in (
-                        ("truth_change", "Truth (%)"),
-                        ("estimate_change", "Estimate (%)"),
-                        ("error_change", "Error (%)"),
-                        ("spread_of_one", "Spread of one run (%)"),
+                        ("truth_change", t("experiments.column_truth")),
+                        ("estimate_change", t("experiments.column_estimate")),
+                        ("error_change", t("experiments.column_error")),
+                        ("spread_of_one", t("experiments.column_spread")),
                     )
                 ),
             ),
             hide_index=True,
         )
-    st.caption(
-        "The truth runs each arm on the whole market with the same luck. Arms that share budgets or queries "
-        "take from one another, which a split counts as their own doing."
-    )
+    st.caption(t("experiments.interference_caption"))
 
 
 def _table(rows: pl.DataFrame, baseline: str) -> pl.DataFrame:
     return rows.select(
-        pl.col("arm").alias("Arm"),
-        pl.col("metric").map_elements(metric_name, pl.String).alias("Metric"),
-        pl.col("baseline_mean").round(4).alias(f"Mean of {baseline}"),
-        pl.col("arm_mean").round(4).alias("Mean of the arm"),
+        pl.col("arm").alias(t("experiments.column_arm")),
+        _named(rows, "metric", metric_name).alias(t("experiments.column_metric")),
+        pl.col("baseline_mean").round(4).alias(t("experiments.column_baseline_mean", baseline=baseline)),
+        pl.col("arm_mean").round(4).alias(t("experiments.column_arm_mean")),
         *(
             (100 * pl.col(column)).round(2).alias(title)
             for column, title in (
-                ("change_value", "Change (%)"),
-                ("change_t_low", "from (%)"),
-                ("change_t_high", "to (%)"),
-                ("change_boot_low", "bootstrap from (%)"),
-                ("change_boot_high", "bootstrap to (%)"),
-                ("change_detectable", "Detectable (%)"),
+                ("change_value", t("experiments.column_change")),
+                ("change_t_low", t("experiments.column_from")),
+                ("change_t_high", t("experiments.column_to")),
+                ("change_boot_low", t("experiments.column_boot_from")),
+                ("change_boot_high", t("experiments.column_boot_to")),
+                ("change_detectable", t("experiments.column_detectable")),
             )
         ),
     )
+
+
+def _named(rows: pl.DataFrame, column: str, name: Callable[[str], str]) -> pl.Series:
+    """A column in the reader's language. Not by Polars' threads, which know of no reader."""
+    return pl.Series(column, [name(value) for value in rows[column]], dtype=pl.String)
 
 
 def _signed(change: float) -> str:

@@ -7,9 +7,10 @@ import streamlit as st
 
 from app import figures, session, wording
 from app.download import chart_with_data
+from app.language import names, t
 from app.session import Opened
 from app.sidebar import scorers
-from app.theme import scorer_style
+from app.wording import scorer_name
 from scenarios import (
     SHIPPED_RULES,
     FormulaError,
@@ -34,17 +35,16 @@ LINES = (0.5, 1.0, 2.0, 4.0)  # bids at relevance 1, in currency units, through 
 
 def page(opened: Opened) -> None:
     """Draw the page."""
-    st.title("Write a ranking formula")
+    st.title(t("formula.title"))
     expression = _ask()
     try:
         verdict = judge_formula(expression)
     except FormulaError as error:
-        st.error(f"This cannot be read. Character {error.position + 1}: {error.reason}.")
-        st.code(error.pointer, language=None)
-        st.write(
-            "Use b (bid), q (predicted click rate), r (relevance), numbers, + - * / ^, parentheses, min, "
-            "max, exp, log and sqrt."
+        st.error(
+            t("formula.cannot_be_read", position=error.position + 1, reason=wording.reading_fault(error))
         )
+        st.code(error.pointer, language=None)
+        st.write(t("formula.remedy"))
         return
     _say(verdict)
     rate = st.session_state.setdefault(RATE, 5.0)
@@ -53,27 +53,24 @@ def page(opened: Opened) -> None:
         st.session_state[SCORER] = opened.setting.scorer
     with st.container(key="figures"):
         with st.container():
-            rate = st.slider("Click rate q for the lines below (%)", 0.5, 30.0, step=0.5, key=RATE)
+            rate = st.slider(t("formula.rate"), 0.5, 30.0, step=0.5, key=RATE)
             lines = iso_scores(verdict.rule, rate / 100, LINES)
             chart_with_data(figures.iso_scores(lines, rate / 100), lines, "equal-scores")
         with st.container():
             scorer = st.selectbox(
-                "Relevance r by", known, format_func=lambda name: scorer_style(name).label, key=SCORER
+                t("formula.scorer"), known, format_func=names(known, scorer_name), key=SCORER
             )
             _market(opened, verdict, str(scorer))
-    st.caption(
-        "Left: numbers at lines are bids of a wholly relevant ad; the line says what an ad of less relevance "
-        "must bid to score as high. The less it rises to the left, the less relevance counts."
-    )
+    st.caption(t("formula.caption"))
 
 
 def _ask() -> str:
     if EXPRESSION not in st.session_state:
         st.session_state[EXPRESSION] = FIRST
     expression = st.text_input(
-        "Score of an ad, in b (bid), q (predicted click rate) and r (relevance)",
+        t("formula.score"),
         key=EXPRESSION,
-        help="+ - * / ^, parentheses, min, max, exp, log and sqrt. It is read, never run as code.",
+        help=t("formula.score_help"),
     )
     with st.container(horizontal=True):
         for example in EXAMPLES:
@@ -88,25 +85,12 @@ def _take(example: str) -> None:
 def _say(verdict: Verdict) -> None:
     """The verdict in words."""
     if verdict.traits is None:
-        st.error(
-            "No auction could rank by this: "
-            + "; ".join(verdict.faults)
-            + ".\n\nPrices are the least bid that keeps a slot, so the score must rise with b, for every ad "
-            "that may be shown."
-        )
+        faults = t("words.semicolon").join(map(wording.fault, verdict.faults))
+        st.error(f"{t('formula.faults', faults=faults)}\n\n{t('formula.faults_remedy')}")
         return
-    twice = (
-        "twice all bids and reserves make twice the prices"
-        if verdict.traits.homogeneous
-        else "twice all bids and reserves do not make twice the prices, for it has a scale in currency"
-    )
-    affine = (
-        "it is affine in the bid, so VCG is defined, too" if verdict.rule.affine else "VCG is not defined"
-    )
-    st.success(
-        "Fit for auctions: the score rises with the bid, nobody pays more than it bids, and the order of ads "
-        f"does not matter. Moreover, {twice}; {affine}."
-    )
+    twice = t("formula.homogeneous" if verdict.traits.homogeneous else "formula.has_scale")
+    affine = t("formula.affine" if verdict.rule.affine else "formula.not_affine")
+    st.success(t("formula.fit", twice=twice, affine=affine))
 
 
 def _market(opened: Opened, verdict: Verdict, scorer: str) -> None:
@@ -121,29 +105,26 @@ def _market(opened: Opened, verdict: Verdict, scorer: str) -> None:
         own = _settled(opened, scorer, block) if verdict.traits is not None else None
     except ValueError as error:
         st.error(str(error))
-        st.write("Choose another relevance scorer above.")
+        st.write(t("formula.other_scorer"))
         return
     rows = [{"rule": name, **metrics} for name, metrics in rules.items()]
     if own is not None:
         rows.append({"rule": verdict.rule.expression, **own})
     chart_with_data(figures.among_rules(rules, own), pl.DataFrame(rows), "rules")
     if own is None:
-        st.info("The formula has no point here: no auction could rank by it, or the scenario's cannot.")
+        st.info(t("formula.no_point"))
         return
     base = rules["ignores relevance"]
-    st.markdown(wording.answer(own, base, "the formula"))
-    st.caption(
-        f"Settled just now on {session.sampled(opened.prepared)}; the change is against the same market "
-        "ranked by b × q."
-    )
+    st.markdown(wording.answer(own, base, t("formula.name")))
+    st.caption(t("formula.basis", sample=session.sampled(opened.prepared)))
     scenario = override(opened.scenario, {"sweep": None, "fusion": block, "scorer": scorer})
     st.download_button(
-        "This formula as a scenario (YAML)",
+        t("download.formula"),
         dump_scenario(scenario),
         "scenario.yaml",
         "application/yaml",
         icon=":material/download:",
-        help="`relbid run scenario.yaml` runs it.",
+        help=t("download.scenario_help"),
     )
 
 

@@ -6,31 +6,33 @@ import streamlit as st
 
 from app import day, figures, session
 from app.download import chart_with_data
+from app.language import t
 from app.session import Opened
-from app.theme import scorer_style
-from app.wording import MISSING
-
-_MECHANISMS = {"gsp": "GSP", "vcg": "VCG", "first_price": "first-price"}
+from app.wording import MISSING, rule_name, scorer_name
 
 
 def page(opened: Opened) -> None:
     """Draw the page."""
     scenario = opened.scenario
-    st.title("What happens over the day?")
+    st.title(t("market.title"))
     try:
         settled = session.settled(opened.prepared)
     except ValueError as error:
-        st.error(f"{scorer_style(scenario.scorer).label} cannot be settled.\n\n{error}")
-        st.write("Run the scenario with another scorer: `relbid run FILE --set scorer=bm25`.")
+        st.error(f"{t('scorers.cannot_settle', scorer=scorer_name(scenario.scorer))}\n\n{error}")
+        st.write(t("market.remedy"))
         return
     metrics, unit = settled.metrics, day.clock(settled).unit
     owners = day.accounts(settled, scenario)
     st.markdown(f"#### {_summary(metrics, owners.height)}")
     per = scenario.auction.payment
     st.caption(
-        f"The scenario's own run, whole: ranked by {scorer_style(scenario.scorer).label} with the "
-        f"{scenario.fusion.rule.replace('_', ' ')} rule, {_MECHANISMS[scenario.auction.mechanism]} "
-        f"auction, paid by the {per}. The sliders of other pages change nothing here."
+        t(
+            "market.basis",
+            scorer=scorer_name(scenario.scorer),
+            rule=rule_name(scenario.fusion.rule),
+            mechanism=t(f"mechanisms.{scenario.auction.mechanism}"),
+            per=t(f"payments.{per}"),
+        )
     )
     _cards(metrics, instant=scenario.serving.instant)
     over_time, prices = day.over_time(settled), day.prices(settled)
@@ -50,23 +52,20 @@ def page(opened: Opened) -> None:
         earned = over_time.select("time", "revenue_rpm")
         chart_with_data(figures.revenue(over_time, unit), earned, "revenue")
     if not len(owners):
-        st.info(
-            "Nobody has a budget here, so there is no spending to pace. Name a file of daily budgets in "
-            "`market.advertisers` to see it."
-        )
+        st.info(t("market.no_budgets"))
 
 
 def _cards(metrics: dict[str, float], *, instant: bool) -> None:
     rows = [
-        ("Queries", metrics["queries"], "{:,.0f}"),
-        ("Revenue per 1,000 queries", metrics["revenue_rpm"], "{:,.2f}"),
-        ("Filled slots", metrics["fill"], "{:.1%}"),
-        ("Advertisers who ran out", metrics["ran_out_share"], "{:.1%}"),
+        (t("market.queries"), metrics["queries"], "{:,.0f}"),
+        (t("market.revenue"), metrics["revenue_rpm"], "{:,.2f}"),
+        (t("market.filled"), metrics["fill"], "{:.1%}"),
+        (t("market.ran_out"), metrics["ran_out_share"], "{:.1%}"),
     ]
     if not instant:
         rows += [
-            ("Latency, 95th percentile (ms)", 1000 * metrics["latency_p95_s"], "{:,.0f}"),
-            ("Timed out", metrics["timeout_share"], "{:.1%}"),
+            (t("market.latency"), 1000 * metrics["latency_p95_s"], "{:,.0f}"),
+            (t("market.timed_out"), metrics["timeout_share"], "{:.1%}"),
         ]
     with st.container(key="small-cards"):
         for label, value, form in rows:
@@ -75,15 +74,13 @@ def _cards(metrics: dict[str, float], *, instant: bool) -> None:
 
 def _summary(metrics: dict[str, float], n_budgets: int) -> str:
     if not metrics["impressions"]:
-        return f"{metrics['queries']:,.0f} queries came, and no ad was shown."
-    text = (
-        f"{metrics['queries']:,.0f} queries came, {metrics['fill']:.0%} of the slots showed an ad, and the "
-        f"platform earned {metrics['revenue']:,.0f} currency units"
-    )
-    return (
-        f"{text}; {metrics['ran_out_share']:.0%} of advertisers ran out of money."
-        if n_budgets
-        else f"{text}."
+        return t("market.summary_none", queries=metrics["queries"])
+    return t(
+        "market.summary_budgets" if n_budgets else "market.summary",
+        queries=metrics["queries"],
+        fill=metrics["fill"],
+        revenue=metrics["revenue"],
+        ran_out=metrics["ran_out_share"],
     )
 
 

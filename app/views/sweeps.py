@@ -7,9 +7,10 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
-from app import figures, files, job_panel, jobs, session, start_box, sweep_point, sweep_tables
+from app import estimate, figures, files, job_panel, jobs, session, start_box, sweep_point, sweep_tables
 from app.download import chart_with_data
-from app.wording import metric_name
+from app.language import names, t
+from app.wording import duration, method_name, metric_name
 from scenarios import (
     Status,
     StoreError,
@@ -31,23 +32,18 @@ REDRAW_S = 5.0
 USUAL_BOUND = 2.0
 """Of irrelevant ads, in per cent, where a sweep has no constraints on metrics."""
 
-AGAIN = "Go on with it below: what is finished is not repeated."
-
 
 def page() -> None:
     """Draw the page."""
-    st.title("Many settings at once: which are best?")
+    st.title(t("sweeps.title"))
     folders = _folders()
     _start_one(expanded=not folders)
     if not folders:
-        st.info(
-            f"No sweep has been run yet: there is none in `{session.results_root()}`. Start one above; it is "
-            "stored as it goes, and can be stopped and continued at any time."
-        )
+        st.info(t("sweeps.empty", folder=session.results_root()))
         return
     if st.session_state.get(CHOICE) not in folders:
         st.session_state[CHOICE] = next(iter(folders))
-    name = str(st.selectbox("Sweep, newest first", list(folders), key=CHOICE, on_change=sweep_point.close))
+    name = str(st.selectbox(t("sweeps.sweep"), list(folders), key=CHOICE, on_change=sweep_point.close))
     folder = folders[name]
     running = _state(folder)
     st.fragment(_results, run_every=REDRAW_S if running else None)(folder, running)
@@ -64,24 +60,24 @@ def _folders() -> dict[str, Path]:
 
 
 def _start_one(*, expanded: bool) -> None:
-    with st.expander("Start a sweep", icon=":material/play_circle:", expanded=expanded):
-        file = start_box.choose_file(files.SWEEPS, "Sweep file", FILE)
+    with st.expander(t("sweeps.start"), icon=":material/play_circle:", expanded=expanded):
+        file = start_box.choose_file(files.SWEEPS, t("sweeps.file"), FILE)
         with st.container(horizontal=True):
             start_box.start_button(file, _start)
             st.button(
-                "Count its points and estimate the time",
+                t("sweeps.ask_estimate"),
                 icon=":material/timer:",
                 on_click=_estimate,
                 args=(file,),
             )
         job = jobs.latest(session.results_root(), "estimate", str(file))
         if job is not None:
-            job_panel.watch(job, "The estimate", "Ask for it again.")
+            job_panel.watch(job, t("sweeps.estimate_title"), t("sweeps.estimate_again"))
             if jobs.outcome(job).state == "done":
-                *points, counted, time, scored = jobs.output(job).splitlines()
-                st.info(f"{counted}. {time} {scored}.")
-                with st.expander("What it tries", icon=":material/list:"):
-                    st.code("\n".join(points), language=None)
+                points, said = estimate.in_words(jobs.output(job))
+                st.info(said)
+                with st.expander(t("sweeps.its_points"), icon=":material/list:"):
+                    st.code(points, language=None)
         start_box.foot(file, "sweep", "docs/sweeps.md")
 
 
@@ -112,13 +108,14 @@ def _state(folder: Path) -> bool:
     """How far the sweep is, and what can be done about it; whether it is at work."""
     job = jobs.latest(session.results_root(), "sweep", folder.name)
     if job is not None:
-        job_panel.watch(job, f"Sweep {folder.name}", AGAIN, more=lambda: _live(folder))
+        title = t("sweeps.one", name=folder.name)
+        job_panel.watch(job, title, t("sweeps.again"), more=lambda: _live(folder))
         if jobs.is_alive(job):
             return True
     status = read_status(folder)
     if session.seems_at_work(status):
         assert status is not None
-        st.info(f"A command in a terminal is at work on it, process {status.pid}.")
+        st.info(t("sweeps.elsewhere", pid=status.pid))
         st.fragment(_live, run_every=job_panel.POLL_S)(folder)
         return True
     st.markdown(sweep_tables.state_text(status, running=False))
@@ -127,10 +124,16 @@ def _state(folder: Path) -> bool:
         own = Path(job.command[2])
     with st.container(horizontal=True):
         if status is None or status.done + status.failed < status.total:
-            st.button("Go on with it", type="primary", icon=":material/resume:", on_click=_start, args=(own,))
+            st.button(
+                t("sweeps.go_on"),
+                type="primary",
+                icon=":material/resume:",
+                on_click=_start,
+                args=(own,),
+            )
         if status is not None and status.failed:
             st.button(
-                "Run what failed again",
+                t("sweeps.retry"),
                 icon=":material/replay:",
                 on_click=_start,
                 args=(own, "--retry-failed"),
@@ -143,12 +146,15 @@ def _live(folder: Path) -> None:
     status = read_status(folder)
     if status is None:
         return
-    cells = [("Simulations done", f"{status.done:,} of {status.total:,}")]
+    cells = [(t("sweeps.live_done"), t("sweeps.live_of", done=status.done, total=status.total))]
     if status.rate_per_s:
-        cells.append(("Per second", f"{status.rate_per_s:.2g}"))
+        cells.append((t("sweeps.live_rate"), f"{status.rate_per_s:.2g}"))
     if status.left_s is not None:
-        cells.append(("Time left", job_panel.duration(status.left_s)))
-    cells += [("Failed", f"{status.failed:,}"), ("Processes", f"{status.workers}")]
+        cells.append((t("sweeps.live_left"), duration(status.left_s)))
+    cells += [
+        (t("sweeps.live_failed"), f"{status.failed:,}"),
+        (t("sweeps.live_processes"), f"{status.workers}"),
+    ]
     with st.container(horizontal=True):
         for label, value in cells:
             st.metric(label, value)
@@ -161,16 +167,16 @@ def _failures(folder: Path, status: Status | None) -> None:
     failures = read_failures(folder)
     rows = [
         {
-            "Point": one["point"],
-            "Seed": one["seed"],
-            "Settings": "; ".join(
+            t("sweeps.column_point"): one["point"],
+            t("sweeps.column_seed"): one["seed"],
+            t("sweeps.column_settings"): t("words.semicolon").join(
                 f"{key} {sweep_tables.value_text(v)}" for key, v in one["settings"].items()
             ),
-            "Error": str(one["error"]).partition("\n")[0],
+            t("sweeps.column_error"): str(one["error"]).partition("\n")[0],
         }
         for one in failures
     ]
-    with st.expander(f"{len(rows)} failed, and why", icon=":material/error:"):
+    with st.expander(t("sweeps.failures", failed=len(rows)), icon=":material/error:"):
         st.dataframe(pl.DataFrame(rows), hide_index=True)
         if failures:
             st.code(failures[0]["error"], language=None)
@@ -182,12 +188,12 @@ def _results(folder: Path, running: bool) -> None:
         found = session.sweep(folder)
     except (ValueError, OSError) as error:
         if running:
-            st.info("No point is finished yet. The figures come as soon as one is.")
+            st.info(t("sweeps.none_yet"))
         elif (folder / "points.parquet").exists():
-            st.error(f"This sweep cannot be opened.\n\n{error}")
-            st.write("Go on with it to write its table anew, or choose another sweep above.")
+            st.error(f"{t('sweeps.cannot_open')}\n\n{error}")
+            st.write(t("sweeps.open_remedy"))
         else:
-            st.info("It has no finished points. Go on with it, or choose another sweep above.")
+            st.info(t("sweeps.no_points"))
         return
     gain, _ = found.sweep.file.objectives
     seeds, least = len(found.sweep.seeds), int(found.points["seeds"].to_numpy().min())
@@ -195,10 +201,14 @@ def _results(folder: Path, running: bool) -> None:
     status = read_status(folder)
     most = len(found.sweep.points) if status is None else status.total // seeds
     st.caption(
-        f"{len(found.points):,} of {most:,} points so far, the mean over "
-        f"{'up to ' * (least < seeds)}{seeds} seed{'s' * (seeds > 1)} each. Scenario "
-        f"{found.sweep.scenario.name}, "
-        f"{found.sweep.file.method.replace('_', ' ')}."
+        t(
+            "sweeps.basis_up_to" if least < seeds else "sweeps.basis",
+            points=len(found.points),
+            total=most,
+            n=seeds,
+            scenario=found.sweep.scenario.name,
+            method=method_name(found.sweep.file.method),
+        )
     )
     if BOUND not in st.session_state or st.session_state.get(BOUND_OF) != folder.name:
         st.session_state[BOUND], st.session_state[BOUND_OF] = _own_bound(found), folder.name
@@ -209,69 +219,57 @@ def _results(folder: Path, running: bool) -> None:
         CHART,
         on_select=sweep_point.open_clicked,
     )
-    st.caption(
-        f"Click a point to open it below. Large markers are on the front: {_front_in_words(found)}."
-        + (" The dotted line is the bound on irrelevant ads that you set below." if bound is not None else "")
-    )
+    caption = t("sweeps.front_caption", front=_front_in_words(found))
+    st.caption(caption if bound is None else t("sweeps.front_caption_bound", caption=caption))
     sweep_point.draw(found)
     _best(found)
     _what_moves_what(found)
-    all_metrics = sweep_tables.all_metrics(found)
+    offered = sweep_tables.all_metrics(found)
     metrics = st.multiselect(
-        "Further axes",
-        all_metrics,
-        default=[metric for metric in sweep_tables.further_of(found) if metric in all_metrics][:2],
-        format_func=metric_name,
+        t("sweeps.axes"),
+        offered,
+        default=[metric for metric in sweep_tables.further_of(found) if metric in offered][:2],
+        format_func=names(offered, metric_name),
         key=f"{AXES}-{folder.name}",
     )
     drawn = figures.parallel(found, [*found.sweep.file.directions, *metrics])
     chart_with_data(drawn, found.points, "parallel-coordinates")
-    st.caption(
-        f"One line per point, coloured by {metric_name(gain).lower()}. Draw along an axis to keep only the "
-        "lines that pass there; click the axis to keep all again."
-    )
+    st.caption(t("sweeps.parallel_caption", metric=metric_name(gain).lower()))
 
 
 def _best(found: SweepResult) -> None:
     gain, _ = found.sweep.file.objectives
-    st.subheader("Best points under a bound on irrelevant ads")
+    st.subheader(t("sweeps.best"))
     bound = st.number_input(
-        "At most so many of the shown ads irrelevant (%)",
-        0.0,
-        100.0,
-        value=None,
-        step=0.5,
-        key=BOUND,
-        placeholder="Any number of them",
+        t("sweeps.bound"), 0.0, 100.0, value=None, step=0.5, key=BOUND, placeholder=t("sweeps.any")
     )
-    bounds = " and ".join(map(str, found.sweep.file.bounds))
+    bounds = t("words.and").join(map(str, found.sweep.file.bounds))
     if bounds:
-        st.caption(f"All of them keep to the sweep's own constraints, too: {bounds}.")
+        st.caption(t("sweeps.own_bounds", bounds=bounds))
     best = best_points(found, _share(bound))
     if not len(best) and (bound is None or not found.points["feasible"].any()):
-        st.info(f"No point keeps to the sweep's constraints: {bounds}." if bounds else "There are no points.")
+        st.info(t("sweeps.none_within", bounds=bounds) if bounds else t("sweeps.none_at_all"))
         return
     if not len(best):
         known = found.points.filter(pl.col("feasible"))["irrelevant_share"].drop_nans()
-        least = f" The least is {100 * float(known.min()):.2f}%." if len(known) else ""  # type: ignore[arg-type]
-        st.info(f"No feasible point has at most {bound:g}% irrelevant ads.{least} Raise the bound.")
+        said = t("sweeps.none_below", bound=bound)
+        if len(known):
+            said = t("sweeps.least", said=said, least=known.min())
+        st.info(t("sweeps.raise_bound", said=said))
         return
     table = sweep_tables.points_table(found, best)
     sweep_point.draw_table(found, table)
     with st.container(horizontal=True):
         st.button(
-            f"Open the best, point {best['point'][0]}",
+            t("sweeps.open_best", point=best["point"][0]),
             icon=":material/open_in_full:",
             on_click=sweep_point.open_point,
             args=(int(best["point"][0]),),
         )
         st.download_button(
-            "These points (CSV)", best.write_csv(), "best-points.csv", "text/csv", icon=":material/download:"
+            t("download.points"), best.write_csv(), "best-points.csv", "text/csv", icon=":material/download:"
         )
-    st.caption(
-        f"By {metric_name(gain).lower()}, the best first; ± is the standard error over the seeds, "
-        "most of which is how days differ: all points have the same days."
-    )
+    st.caption(t("sweeps.best_caption", metric=metric_name(gain).lower()))
 
 
 def _own_bound(found: SweepResult) -> float | None:
@@ -290,12 +288,9 @@ def _share(per_cent: float | None) -> float | None:
 def _front_in_words(found: SweepResult) -> str:
     file = found.sweep.file
     if not file.further:
-        return "no other feasible point is better in both"
-    names = [metric_name(metric).lower() for metric in file.directions]
-    return (
-        f"no other feasible point is better in one of {', '.join(names[:-1])} and {names[-1]}, and as good "
-        "in the others"
-    )
+        return t("sweeps.front_both")
+    *others, last = (metric_name(metric).lower() for metric in file.directions)
+    return t("sweeps.front_many", metrics=t("words.and").join([t("words.comma").join(others), last]))
 
 
 def _what_moves_what(found: SweepResult) -> None:
@@ -307,22 +302,22 @@ def _what_moves_what(found: SweepResult) -> None:
 def _compare(folder: Path, others: dict[str, Path]) -> None:
     if not others:
         return
-    st.subheader("Beside another sweep")
+    st.subheader(t("sweeps.beside"))
     if st.session_state.get(OTHER) not in others:
         st.session_state[OTHER] = None
     other = st.selectbox(
-        "Compare with", list(others), index=None, key=OTHER, placeholder="Choose another sweep"
+        t("sweeps.other"), list(others), index=None, key=OTHER, placeholder=t("sweeps.other_placeholder")
     )
     if other is None:
         return
     try:
         first, second = session.sweep(folder), session.sweep(others[str(other)])
     except (ValueError, OSError) as error:
-        st.error(f"They cannot be compared.\n\n{error}")
+        st.error(f"{t('sweeps.cannot_compare')}\n\n{error}")
         return
     if first.sweep.file.directions != second.sweep.file.directions:
-        named = " and ".join(metric_name(metric).lower() for metric in second.sweep.file.directions)
-        st.info(f"They have different objectives: {other} weighs {named}. Choose another sweep.")
+        named = t("words.and").join(metric_name(metric).lower() for metric in second.sweep.file.directions)
+        st.info(t("sweeps.other_objectives", other=other, metrics=named))
         return
     bound = st.session_state[BOUND]
     both = pl.concat(
@@ -332,11 +327,13 @@ def _compare(folder: Path, others: dict[str, Path]) -> None:
     chart_with_data(figures.two_fronts(first, second), both, "two-sweeps")
     for one in (first, second):
         best = best_points(one, _share(bound), n=1)
-        what = "no point" if not len(best) else _in_words(one, best)
-        bounded = "under its constraints" if bound is None else f"with at most {bound:g}% irrelevant ads"
-        st.markdown(f"Best of {one.folder.name} {bounded}: {what}.")
+        what = _in_words(one, best) if len(best) else t("sweeps.no_point")
+        if bound is None:
+            st.markdown(t("sweeps.best_of_constrained", name=one.folder.name, what=what))
+        else:
+            st.markdown(t("sweeps.best_of", name=one.folder.name, bound=bound, what=what))
     if first.sweep.scenario.name != second.sweep.scenario.name or first.sweep.seeds != second.sweep.seeds:
-        st.caption("They are of different scenarios or seeds, so part of what lies between them is luck.")
+        st.caption(t("sweeps.luck"))
 
 
 def _in_words(found: SweepResult, best: pl.DataFrame) -> str:
@@ -345,7 +342,9 @@ def _in_words(found: SweepResult, best: pl.DataFrame) -> str:
         f"{metric_name(metric).lower()} {sweep_tables.amount(metric, row[metric])}"
         for metric in found.sweep.file.directions
     ]
-    return f"point {row['point']} ({sweep_tables.point_text(found, row)}), {' and '.join(numbers)}"
+    settings = sweep_tables.point_text(found, row)
+    metrics = t("words.and").join(numbers)
+    return t("sweeps.best_point", point=row["point"], settings=settings, metrics=metrics)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ import streamlit as st
 from app import figures, session, sidebar, uplift, wording
 from app.download import chart_with_data
 from app.export import scenario_text
+from app.language import t
 from app.session import Opened
 from app.setting import EXPONENT_FIELDS, chosen_scenario, in_words, setting_at, stored_scenario
-from app.theme import BETTER, WORSE, scorer_style
+from app.theme import BETTER, WORSE
+from app.wording import scorer_name
 
 CHART, WHOLE, POINT = "trade-off", "whole", "opened-point"
 HEAD = ("revenue_rpm", "irrelevant_share")
@@ -20,36 +22,36 @@ HEAD = ("revenue_rpm", "irrelevant_share")
 def page(opened: Opened) -> None:
     """Draw the page."""
     setting, stored = opened.setting, opened.result
-    name = in_words(setting, scorer_style(setting.scorer).label)
-    st.title("What does relevance cost, and what does it earn?")
+    name = in_words(setting)
+    st.title(t("trade_off.title"))
     whole = _whole(opened)
     baseline = session.metrics(opened.prepared, None, whole=whole)
     try:
         chosen = session.metrics(opened.prepared, setting, whole=whole)
     except ValueError as error:
-        st.error(f"{scorer_style(setting.scorer).label} cannot be settled.\n\n{error}")
-        st.write("Choose another relevance scorer in the sidebar; the stored points are still below.")
+        st.error(f"{t('scorers.cannot_settle', scorer=scorer_name(setting.scorer))}\n\n{error}")
+        st.write(t("trade_off.points_below"))
         _chart(opened, None)
         return
     st.markdown(f"#### {wording.answer(chosen, baseline, name)}")
     _cards(chosen, baseline)
     st.caption(_basis(opened, whole=whole))
     further_days = st.container()
-    _chart(opened, figures.ChosenPoint(f"your setting: {name}", chosen))
+    _chart(opened, figures.ChosenPoint(t("trade_off.chosen", name=name), chosen))
     _stored_point(opened)
     _downloads(opened, chosen, whole=whole)
     with st.container(key="figures"):
         sides = figures.changes_by_side(chosen, baseline)
         table = pl.DataFrame({"side": list(sides), "change_per_1000_queries": list(sides.values())})
         chart_with_data(figures.who_gains(chosen, baseline), table, "who-gains")
-        both = {"No relevance": baseline, "Your setting": chosen}
+        both = {t("trade_off.mix_baseline"): baseline, t("trade_off.mix_chosen"): chosen}
         mix = [
-            {"ranked_by": name, **{key: row[key] for key in row if key.startswith("grade_")}}
-            for name, row in both.items()
+            {"ranked_by": ranking, **{key: row[key] for key in row if key.startswith("grade_")}}
+            for ranking, row in both.items()
         ]
         chart_with_data(figures.grade_mix(both), pl.DataFrame(mix), "true-grades")
     if len(stored.points):
-        with st.expander("The stored points as a table"):
+        with st.expander(t("trade_off.table")):
             st.dataframe(_table(stored.points), hide_index=True)
     if setting.scorer != session.BASELINE:
         with further_days:  # last, for it takes longer than all before
@@ -63,9 +65,9 @@ def _whole(opened: Opened) -> bool:
         return True
     total = session.total_queries(opened.prepared)
     return st.toggle(
-        f"Settle all {total:,} queries, not a preview of {sample:,}",
+        t("trade_off.whole", total=total, sample=sample),
         key=WHOLE,
-        help="The figures are then exactly those that relbid run gives; sliders answer more slowly.",
+        help=t("trade_off.whole_help"),
     )
 
 
@@ -77,7 +79,7 @@ def _cards(chosen: wording.Metrics, baseline: wording.Metrics) -> None:
                 figure.value,
                 figure.difference,
                 delta_color="off" if figure.better is None else BETTER if figure.better else WORSE,
-                delta_arrow="off" if figure.difference == "no change" else "auto",
+                delta_arrow="off" if figure.difference == t("figures.no_change") else "auto",
                 help=figure.help,
                 border=True,
             )
@@ -85,24 +87,16 @@ def _cards(chosen: wording.Metrics, baseline: wording.Metrics) -> None:
 
 def _basis(opened: Opened, *, whole: bool) -> str:
     """On what the cards stand."""
-    total, sample = session.total_queries(opened.prepared), session.live_queries(opened.prepared)
-    queries = (
-        f"Settled just now on all {total:,} queries"
-        if whole
-        else f"A preview: settled just now on an even sample of {sample:,} of {total:,} queries, budgets "
-        "scaled alike"
-    )
-    return (
-        f"{queries}. Differences are against the same queries and the same luck without "
-        f"relevance, at the scenario's own reserve of {opened.scenario.auction.reserve:g}; blue is better, "
-        "orange worse. Money is in currency units per 1,000 queries, but for the price."
-    )
+    sample = None if whole else session.live_queries(opened.prepared)
+    queries = wording.sample(session.total_queries(opened.prepared), sample)
+    settled = t("trade_off.settled" if whole else "trade_off.preview", queries=queries)
+    return t("trade_off.basis", settled=settled, reserve=opened.scenario.auction.reserve)
 
 
 def _chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:
     points = opened.result.points
     if not len(points):
-        st.info("This result holds no points. Run its scenario with a comparison or a sweep: `make run`.")
+        st.info(t("trade_off.no_points"))
         return
     st.plotly_chart(
         figures.trade_off(points, chosen),
@@ -112,15 +106,12 @@ def _chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:
         config=_QUIET,
     )
     if not points["irrelevant_share"].is_finite().any():
-        st.info("No share of irrelevant ads is known: the table has no grades. Add a column grade to it.")
+        st.info(t("trade_off.no_grades"))
         return
     field = points["field"][0]
-    meaning = "the relevance exponent" if field in EXPONENT_FIELDS else field
-    st.caption(
-        (f"Numbers at points: {meaning}. " if field else "")
-        + "Click a point to open it: the sliders move there, and the figures and the scenario to take away "
-        "are that point's. Above and to the left of the dotted lines is better than no relevance in both."
-    )
+    meaning = t("trade_off.exponent") if field in EXPONENT_FIELDS else field
+    numbers = t("trade_off.numbers", meaning=meaning) if field else ""
+    st.caption(numbers + t("trade_off.click"))
 
 
 _QUIET = {"displayModeBar": False}
@@ -146,7 +137,7 @@ def _stored_point(opened: Opened) -> None:
     if folder != opened.result.folder.name:
         return
     scorer, field, value = figures.parse_point_id(clicked)
-    label = scorer_style(scorer).label
+    label = scorer_name(scorer)
     points = opened.result.points
     rows = points.filter(
         (pl.col("scorer") == scorer) & (pl.col("field") == field) & (pl.col("value") == value)
@@ -155,17 +146,17 @@ def _stored_point(opened: Opened) -> None:
     if not len(rows):
         return
     with st.container(border=True):
-        st.markdown(f"#### The stored point: {label}, {field} {value:g}")
-        st.caption("The sliders do not reach it. These are the figures of the stored run, on all queries.")
+        st.markdown(f"#### {t('trade_off.stored_point', scorer=label, field=field, value=value)}")
+        st.caption(t("trade_off.stored_point_caption"))
         row = rows.row(0, named=True)
         _cards_of(row, baseline.row(0, named=True) if len(baseline) else row)
         st.download_button(
-            "This point as a scenario (YAML)",
+            t("download.point"),
             scenario_text(stored_scenario(opened.scenario, scorer, field, value), row, HEAD),
-            f"{opened.scenario.name}-{label}-{value:g}.yaml".replace(" ", "-"),
+            f"{opened.scenario.name}-{scorer.rpartition(':')[2]}-{value:g}.yaml",
             "application/yaml",
             icon=":material/download:",
-            help="`relbid run` on it gives these figures.",
+            help=t("download.point_help"),
         )
 
 
@@ -181,36 +172,33 @@ def _downloads(opened: Opened, chosen: wording.Metrics, *, whole: bool) -> None:
     table = pl.concat([stored.points, pl.DataFrame([{**row, **chosen}])], how="diagonal_relaxed")
     with st.container(horizontal=True):
         st.download_button(
-            "Chart data (CSV)", table.write_csv(), "trade-off.csv", "text/csv", icon=":material/download:"
+            t("download.chart"), table.write_csv(), "trade-off.csv", "text/csv", icon=":material/download:"
         )
         st.download_button(
-            "This setting as a scenario (YAML)",
+            t("download.scenario"),
             scenario_text(chosen_scenario(setting, opened.scenario), chosen, HEAD),
             "scenario.yaml",
             "application/yaml",
             icon=":material/download:",
             disabled=not whole,
-            help="`relbid run scenario.yaml` gives the figures above."
-            if whole
-            else "What is shown is a preview, and `relbid run` settles every query: settle all of them above "
-            "first, so that the file gives the figures that you see.",
+            help=t("download.scenario_exact" if whole else "download.scenario_preview"),
         )
 
 
 def _table(points: pl.DataFrame) -> pl.DataFrame:
     field = points["field"][0]
     return points.select(
-        pl.col("scorer").alias("Scorer"),
+        pl.col("scorer").alias(t("trade_off.column_scorer")),
         *([pl.when(pl.col("kind") == "sweep").then("value").alias(field)] if field else []),
-        pl.col("revenue_rpm").round(2).alias("Revenue per 1,000 queries"),
-        (100 * pl.col("irrelevant_share")).round(2).alias("Irrelevant ads (%)"),
-        (100 * pl.col("ctr")).round(2).alias("Click-through rate (%)"),
-        pl.col("mean_price").round(3).alias("Price per click"),
+        pl.col("revenue_rpm").round(2).alias(t("trade_off.column_revenue")),
+        (100 * pl.col("irrelevant_share")).round(2).alias(t("trade_off.column_irrelevant")),
+        (100 * pl.col("ctr")).round(2).alias(t("trade_off.column_ctr")),
+        pl.col("mean_price").round(3).alias(t("trade_off.column_price")),
         (1000 * pl.col("advertiser_surplus") / pl.col("queries"))
         .round(2)
-        .alias("Advertiser surplus per 1,000"),
-        (1000 * pl.col("user_utility") / pl.col("queries")).round(2).alias("User utility per 1,000"),
-        pl.col("pareto").alias("On the front"),
+        .alias(t("trade_off.column_surplus")),
+        (1000 * pl.col("user_utility") / pl.col("queries")).round(2).alias(t("trade_off.column_utility")),
+        pl.col("pareto").alias(t("trade_off.column_front")),
     )
 
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from relevance.corpus import LabelledCorpus, Labels
 from relevance.metrics import auc, auc_between, evaluate
 from simulator.arrays import FloatArray, IntArray
-from simulator.world import World
-from simulator.world.labels import split_pairs
+from simulator.world import World, graded_pairs
 
 HEAD_TRAFFIC = 0.5
 """The head are the most frequent queries that bring this share of the traffic; the tail are all others."""
@@ -94,7 +93,7 @@ class Slices:
         # No split has queries behind those of the test world.
         head[data.corpus.n_queries - len(order) + order] = before < HEAD_TRAFFIC
         stuffed = np.zeros(data.corpus.n_ads, dtype=bool)
-        graded = np.unique(split_pairs(world, "test")[1])
+        graded = np.unique(graded_pairs(world, "test").ad)
         stuffed[np.unique(np.concatenate([one.ad for one in labels]))] = world.stuffed[graded]
         return Slices(head, stuffed)
 

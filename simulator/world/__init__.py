@@ -3,7 +3,7 @@
 from .build import World, build_world
 from .catalog import Catalog, load_catalog
 from .config import Split, WorldConfig
-from .labels import label_pairs, labelled_corpus
+from .labels import graded_pairs, label_pairs, labelled_corpus
 from .truth import GRADE_DEFINITIONS, Truth
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "World",
     "WorldConfig",
     "build_world",
+    "graded_pairs",
     "label_pairs",
     "labelled_corpus",
     "load_catalog",

@@ -63,10 +63,16 @@ def label_pairs(world: World, per_grade: int, rng: np.random.Generator) -> tuple
     return query_column, ad_column, grade_column
 
 
-def split_pairs(world: World, split: Split, per_grade: int = 5) -> tuple[NDArray[np.int64], ...]:
-    """The pairs that the labelled corpus has of a split, by the world's own numbers: (query, ad, grade)."""
-    rng = np.random.default_rng((world.config.seed, SPLITS.index(split), _LABELS_KEY))
-    return label_pairs(world, per_grade, rng)
+def graded_pairs(world: World, split: Split, per_grade: int = 5) -> Labels:
+    """The graded pairs that the labelled corpus has of a split, by the world's own numbers.
+
+    They are sorted by query, then ad.
+    """
+    code = SPLITS.index(split)
+    rng = np.random.default_rng((world.config.seed, code, _LABELS_KEY))
+    query, ad, grade = label_pairs(world, per_grade, rng)
+    held_out = (split == "test") & world.query_is_held_out[query]
+    return Labels(query, ad, grade, np.where(held_out, SPLITS.index("held_out"), code))
 
 
 def labelled_corpus(
@@ -86,24 +92,15 @@ def labelled_corpus(
     labels: list[NDArray[np.int64]] = []
     first_query = first_ad = 0
     parts: list[Corpus] = []
-    for code, (split, world) in enumerate(zip(splits, worlds, strict=True)):
+    for split, world in zip(splits, worlds, strict=True):
         if split == "unlabelled":
             parts.append(world.corpus)
             continue
-        query, ad, grade = split_pairs(world, split, train_per_grade if split == "train" else test_per_grade)
-        held_out = (split == "test") & world.query_is_held_out[query]
-        graded = np.arange(world.corpus.n_ads) if split == "train" else np.unique(ad)
+        own = graded_pairs(world, split, train_per_grade if split == "train" else test_per_grade)
+        graded = np.arange(world.corpus.n_ads) if split == "train" else np.unique(own.ad)
         parts.append(_with_ads(world.corpus, graded))
-        labels.append(
-            np.stack(
-                (
-                    query + first_query,
-                    np.searchsorted(graded, ad) + first_ad,
-                    grade,
-                    np.where(held_out, SPLITS.index("held_out"), code),
-                )
-            )
-        )
+        ad = np.searchsorted(graded, own.ad)
+        labels.append(np.stack((own.query + first_query, ad + first_ad, own.grade, own.split)))
         first_query += world.corpus.n_queries
         first_ad += len(graded)
     corpus = Corpus(

@@ -17,6 +17,7 @@ from tests.app.server import browser, dashboard, wait_until_drawn
 PAGES = {
     "trade-off": "",
     "inspector": "inspector",
+    "relevance-lab": "relevance_lab",
     "market": "market",
     "formula": "formula",
     "experiments": "experiments",

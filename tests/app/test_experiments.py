@@ -96,6 +96,17 @@ def test_the_page_shows_arms_intervals_power_and_interference(page: AppTest) -> 
     assert {trace["name"] for trace in chart(page, "What splits get wrong")["data"]} == {"query split"}
 
 
+def test_the_page_in_chinese(page: AppTest) -> None:
+    page.radio(key="language").set_value("zh").run()
+    assert not page.exception
+    assert page.title[0].value == "哪个实验组更好，有多大把握？"
+    assert any("与 A 相比，B 使千次查询收入变化 " in found.value for found in page.markdown)
+    arms, *_, splits = (frame.value for frame in page.dataframe)
+    assert arms.columns[:2].tolist() == ["实验组", "指标"]
+    assert "千次查询收入" in arms["指标"].tolist()  # named by the script, not by a thread of Polars
+    assert set(splits["设计"]) == {"按查询分流"}
+
+
 def test_without_an_experiment_the_page_says_how_to_run_one(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from app import cards, figures, wording
+from app.language import t
 from app.setting import (
     Setting,
     chosen_scenario,
@@ -22,7 +23,7 @@ from app.setting import (
     scenario_setting,
     setting_at,
 )
-from app.theme import GRADE_COLOURS, GRADE_NAMES, ON_GRADE, scorer_style
+from app.theme import GRADE_COLOURS, ON_GRADE, scorer_style
 from scenarios import (
     GRADE_DEFINITIONS,
     SCORERS,
@@ -211,9 +212,10 @@ def test_okabe_ito_colours_and_readable_grade_labels() -> None:
     okabe_ito = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
     assert set(GRADE_COLOURS) <= okabe_ito
     assert len({scorer_style(name).symbol for name in (*SCORERS, "own:Scorer")}) == len(SCORERS) + 1
-    assert len(ON_GRADE) == len(GRADE_NAMES) == len(GRADE_DEFINITIONS)
+    assert len(ON_GRADE) == len(GRADE_COLOURS) == len(GRADE_DEFINITIONS)
     for grade, definition in enumerate(GRADE_DEFINITIONS):
-        assert definition.startswith(f"{grade} {GRADE_NAMES[grade]}: ")
+        name, meaning = wording.grade_name(grade), t(f"grades.meaning_{grade}")
+        assert definition == f"{grade} {name}: {meaning}"
 
 
 def test_lines_of_equal_score_are_those_of_the_rule() -> None:
@@ -315,9 +317,9 @@ def test_the_setting_at_a_stored_point(tiny_scenario: Scenario) -> None:
 
 
 def test_settings_in_words() -> None:
-    assert in_words(Setting("none", 2.0, 0.5, 0.1), "no relevance") == "no relevance"
-    assert in_words(Setting("bm25", 1.5, 0.0, 0.1), "BM25") == "BM25 at exponent 1.5"
-    assert "relevance 0.4 or more" in in_words(Setting("bm25", 1.5, 0.4, 0.1), "BM25")
+    assert in_words(Setting("none", 2.0, 0.5, 0.1)) == "no relevance"
+    assert in_words(Setting("bm25", 1.5, 0.0, 0.1)) == "BM25 at exponent 1.5"
+    assert "relevance 0.4 or more" in in_words(Setting("bm25", 1.5, 0.4, 0.1))
 
 
 # Cards
@@ -341,7 +343,8 @@ ROW = {
     "slot": 1,
     "price": 0.75,
     "p_click": 0.1,
-    "why": "Because 1 < 2.",
+    "reason": "beaten",
+    "facts": {"score": 0.07, "rival_score": 0.08, "bid": 1.25, "needed": 1.5},
 }
 
 
@@ -352,7 +355,7 @@ def test_cards_escape_every_text() -> None:
     ):
         assert "<script>" not in html
         assert "&lt;script&gt;" in html
-        assert "Because 1 &lt; 2." in html
+        assert "score 0.07 is below the last slot&#x27;s 0.08; it bids 1.25 and would need 1.50." in html
 
 
 def test_cards_show_the_numbers_and_the_probabilities() -> None:

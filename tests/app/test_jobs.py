@@ -194,7 +194,7 @@ def test_progress_in_words() -> None:
     progress = CommandProgress(
         stage="scoring with hcmrm", done=1000, total=3000, started=0.0, stage_started=10.0, updated=20.0
     )
-    assert job_panel.in_words(progress, lambda: 25.0) == "Scoring with hcmrm: 1,000 of 3,000, 15 s left"
+    assert job_panel.in_words(progress, lambda: 25.0) == "Scoring with HCMRM: 1,000 of 3,000, 15 s left"
     assert job_panel.in_words(CommandProgress()) == "Starting …"
     detailed = CommandProgress(stage="points", done=1, total=4, detail="2/s, 1 failed")
-    assert job_panel.in_words(detailed) == "Points: 1 of 4, 2/s, 1 failed"
+    assert job_panel.in_words(detailed) == "Points: 1 of 4"  # the page shows the rest below

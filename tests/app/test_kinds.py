@@ -103,6 +103,9 @@ def test_a_table_has_no_frames_and_says_so(
         at.switch_page(page).run()
         assert not at.exception
         assert not at.error
+    at.switch_page("views/relevance_lab.py").run()
+    assert not at.exception
+    assert "without texts and key frames" in at.info[0].value
     at.switch_page("views/inspector.py").run()
     assert "without texts and key frames" in at.info[0].value
     shown = at.dataframe[0].value

@@ -327,4 +327,6 @@ def test_the_run_from_here_leaves_out_scorers_that_cannot_be_had(
     at.run()
     assert not at.exception
     assert "Left out HCMRM" in at.warning[0].value
+    at.radio(key="language").set_value("zh").run()  # said in the reader's language, not the starter's
+    assert at.warning[0].value.startswith("已略去 HCMRM。")
     assert at.selectbox(key="scorer").value == "oracle"

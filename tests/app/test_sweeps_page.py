@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import export, figures, files, jobs, sweep_tables
+from app import estimate, export, figures, files, jobs, language, sweep_tables
 from app.figures.sweeps import SCALE
 from scenarios import (
     Status,
@@ -24,6 +25,8 @@ from scenarios import (
     sensitivity,
     sweep_folder,
 )
+from scenarios.sweeps.estimate import Estimate
+from scenarios.sweeps.terminal import estimate_text
 from tests.app.test_pages import MAIN, PATIENCE_S, chart, until_ended
 
 SCENARIO = """\
@@ -272,6 +275,44 @@ def test_the_estimate_counts_and_times(page: AppTest, project: Path) -> None:
     page.run()
     assert not page.exception
     assert "2 points x 1 seed = 2 simulations, 2 of them done. About" in texts(page)
+    page.radio(key="language").set_value("zh").run()
+    assert not page.exception
+    assert "2 个数据点 × 1 个随机种子 = 2 次模拟，其中 2 次已完成。" in texts(page)
+
+
+def test_an_estimate_is_said_as_the_command_prints_it(
+    exponents: SweepResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Estimate(points=8, jobs=1600, done=3, worlds=2, models=("bm25", "hcmrm"), job_s=0.5)
+    printed = estimate_text(exponents.sweep, found, workers=2)
+    points, said = estimate.in_words(printed)
+    assert points.splitlines()[0] == printed.splitlines()[0]
+    assert len(points.splitlines()) == 8
+    assert said == (
+        "8 points x 2 seeds = 1,600 simulations, 3 of them done. About 7 min with 2 processes at 0.5 s each, "
+        "after scoring 2 worlds with BM25, HCMRM where that is not done yet."
+    )
+    monkeypatch.setattr(language, "current", lambda: "zh")
+    assert "2 个进程、每次 0.5 秒，约需 7 分钟" in estimate.in_words(printed)[1]
+    assert estimate.in_words("a\nb") == ("", "a b")  # of another version
+
+
+def test_the_page_in_chinese(page: AppTest) -> None:
+    at = choose(page, "exponents")
+    at.radio(key="language").set_value("zh").run()
+    at.selectbox(key="sweep-point").set_value(5).run()
+    assert not at.exception
+    assert at.title[0].value == "一次比较多种设置：哪些最好？"
+    assert "运行完毕：已完成 16 / 16 次模拟" in texts(at)
+    assert "目前有 8 / 8 个数据点，每点为 2 个随机种子的均值。场景 small，网格。" in texts(at)
+    front = chart(at, "千次查询收入与不相关广告占比")
+    assert {trace["name"] for trace in front["data"]} == {"帕累托前沿", "BM25", "真实等级", "已打开的数据点"}
+    table = next(found.value for found in at.dataframe if "位于前沿" in found.value.columns)
+    assert set(table["scorer"]) <= {"BM25", "真实等级"}  # named by the script, not by a thread of Polars
+    latin = re.compile(r"\b(the|of|and|point|seed|sweep|it)\b", re.IGNORECASE)
+    shown = [element.label for kind in (at.button, at.selectbox, at.metric, at.expander) for element in kind]
+    shown += [found.value for kind in (at.caption, at.info) for found in kind]
+    assert not [text for text in shown if "`" not in text and latin.search(text)]  # but for commands
 
 
 def test_files_are_offered_from_the_package_and_the_project_alone(project: Path, tmp_path: Path) -> None:
@@ -288,6 +329,7 @@ def test_files_are_offered_from_the_package_and_the_project_alone(project: Path,
     assert set(files.offered(files.EXPERIMENTS, project)) == {
         "headline (shipped)",
         "interference (shipped)",
+        "markers (shipped)",
     }
 
 

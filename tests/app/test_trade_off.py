@@ -97,7 +97,10 @@ def test_whole_days_are_an_experiment_of_its_own(
     fusion = plan.arms["setting"].fusion.model_dump()
     assert (fusion["rule"], fusion["threshold"]) == ("gate", 0.3)
     at.run()
-    assert "see the page Experiments" in at.success[0].value
+    assert at.success[0].value.endswith("on 10 whole days: see the page Experiments.")
+    at.radio(key="language").set_value("zh").run()  # the job is known whatever it is called
+    assert at.success[0].value.endswith("10 个完整日：已完成，请查看“实验”页。")
+    assert "**另取 6 天**（每天 2,000 次查询），与不考虑相关性相比：收入 " in said(at)
 
 
 def test_a_point_beyond_the_sliders_is_opened_as_it_is_stored(

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from relevance.corpus import Labels
 from relevance.evaluation import auc_lead_interval, ndcg_lead_interval
-from relevance.metrics import auc, auc_between, evaluate, ndcg_by_query, pnr, spearman
+from relevance.metrics import (
+    auc,
+    auc_between,
+    auc_by_weight,
+    branch_gap,
+    evaluate,
+    ndcg_by_query,
+    pnr,
+    reliability,
+    spearman,
+)
 
 QUERY = np.array([0, 0, 0, 0])
 GRADE = np.array([3, 2, 1, 0])
@@ -86,3 +96,60 @@ def test_interval_of_a_lead() -> None:
     assert 0.0 < lead.low < lead.value < lead.high
     none = ndcg_lead_interval(labels, good, good, rng, n_resamples=50)
     assert (none.low, none.value, none.high) == (0.0, 0.0, 0.0)
+
+
+def test_reliability_by_hand() -> None:
+    positive = np.array([False, False, True, True, True, False])
+    curve = reliability(positive, np.array([0.0, 0.1, 0.19, 0.9, 1.0, 0.95]), n_bins=5)
+    assert curve.low.tolist() == [0.0, 0.8]  # the bins between are empty
+    assert curve.high.tolist() == [0.2, 1.0]
+    assert curve.count.tolist() == [3, 3]  # 1 counts to the last bin
+    assert curve.predicted.tolist() == pytest.approx([0.29 / 3, 2.85 / 3])
+    assert curve.observed.tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert curve.expected_error == pytest.approx(0.5 * (1 / 3 - 0.29 / 3) + 0.5 * (2.85 / 3 - 2 / 3))
+
+
+def test_a_truth_that_is_foretold_is_calibrated_and_its_opposite_is_not() -> None:
+    positive = np.array([True, False, True, False])
+    assert reliability(positive, positive.astype(float)).expected_error == 0.0
+    assert reliability(positive, 1.0 - positive).expected_error == 1.0
+    assert reliability(positive, np.full(4, 0.5)).expected_error == 0.0
+    assert math.isnan(reliability(positive[:0], np.zeros(0)).expected_error)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=60), st.integers(1, 20))
+def test_reliability_counts_every_pair_once(rows: list[tuple[bool, float]], n_bins: int) -> None:
+    positive = np.array([p for p, _ in rows])
+    probability = np.array([x for _, x in rows])
+    curve = reliability(positive, probability, n_bins)
+    assert curve.count.sum() == len(rows)
+    assert (curve.count > 0).all()
+    assert (curve.count * curve.observed).sum() == pytest.approx(positive.sum())
+    assert (curve.count * curve.predicted).sum() == pytest.approx(probability.sum())
+    assert ((curve.predicted >= curve.low - 1e-9) & (curve.predicted <= curve.high + 1e-9)).all()
+    # No binning can be further off than all pairs taken alone, nor nearer than all of them together.
+    alone = np.abs(positive - probability).mean()
+    together = abs(positive.mean() - probability.mean())
+    assert together - 1e-9 <= curve.expected_error <= alone + 1e-9
+
+
+def test_the_gap_between_the_branches() -> None:
+    grade = np.repeat([0, 1, 2, 3], 11)
+    score = np.concatenate([np.linspace(0.0, 0.1, 11)] * 2 + [np.linspace(0.5, 0.6, 11)] * 2)
+    assert branch_gap(grade, score, tail=0.0) == pytest.approx(0.4)
+    assert branch_gap(grade, score) == pytest.approx(0.42)
+    assert branch_gap(grade, -score) < 0
+    assert math.isnan(branch_gap(grade[:11], score[:11]))
+
+
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.integers(0, 3)),
+        min_size=2,
+        max_size=40,
+    )
+)
+def test_the_auc_by_weight_is_that_of_repeated_pairs(rows: list[tuple[bool, float, int]]) -> None:
+    positive, score, weight = (np.array(column) for column in zip(*rows, strict=True))
+    repeated = auc(np.repeat(positive, weight), np.repeat(score, weight)) if weight.sum() else math.nan
+    assert auc_by_weight(positive, score)(weight.astype(float)) == pytest.approx(repeated, nan_ok=True)

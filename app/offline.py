@@ -1,0 +1,62 @@
+"""Scorers offline as tables, for figures and downloads. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from scenarios import Labels, OfflineScores, Reliability, ScorerEvaluation
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def metrics_table(evaluations: Sequence[ScorerEvaluation], gaps: Mapping[str, float]) -> pl.DataFrame:
+    """One row per scorer: its metrics, the gap between positive and negative, and the first one's leads.
+
+    Args:
+        gaps: by scorer, as of `scenarios.gap_of`.
+    """
+    rows = []
+    for one in evaluations:
+        row: dict[str, object] = {"scorer": one.scorer, **one.metrics.as_dict(), "gap": gaps[one.scorer]}
+        for name, lead in (("auc_lead", one.auc_lead), ("ndcg_lead", one.ndcg_lead)):
+            row[name] = None if lead is None else lead.value
+            row[f"{name}_low"] = None if lead is None else lead.low
+            row[f"{name}_high"] = None if lead is None else lead.high
+        rows.append(row)
+    leads = [f"{name}{end}" for name in ("auc_lead", "ndcg_lead") for end in ("", "_low", "_high")]
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(leads, pl.Float64))
+
+
+def reliability_table(curves: Mapping[str, Reliability]) -> pl.DataFrame:
+    """One row per scorer and bin: low, high, predicted, observed, count, and the scorer's expected error."""
+    parts = [
+        pl.DataFrame(
+            {
+                "scorer": [scorer] * len(curve.count),
+                "low": curve.low,
+                "high": curve.high,
+                "predicted": curve.predicted,
+                "observed": curve.observed,
+                "count": curve.count,
+                "expected_error": [curve.expected_error] * len(curve.count),
+            }
+        )
+        for scorer, curve in curves.items()
+    ]
+    return pl.concat(parts)
+
+
+def score_quantiles(labels: Labels, scores: Mapping[str, OfflineScores]) -> pl.DataFrame:
+    """One row per scorer and true grade: count, and the score's quantiles q5, q25, q50, q75, q95."""
+    rows = []
+    for scorer, found in scores.items():
+        for grade in range(4):
+            own = found.score[labels.grade == grade]
+            if own.size:
+                at = np.quantile(own, QUANTILES)
+                named = {f"q{100 * q:.0f}": float(x) for q, x in zip(QUANTILES, at, strict=True)}
+                rows.append({"scorer": scorer, "grade": grade, "count": own.size, **named})
+    return pl.DataFrame(rows)

@@ -1,0 +1,148 @@
+"""Two scorers on one query: the joined table, its HTML, its figure, and the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import comparison, figures
+from scenarios import (
+    Scenario,
+    inspect_query,
+    override,
+    prepare,
+    relevance_of,
+    run_scenario,
+    write_result,
+)
+from tests.app.test_pages import MAIN, PATIENCE_S, chart, html
+from tests.app.test_pages import dashboard as dashboard
+
+FACTS = {
+    "score": 0.07,
+    "rival_score": 0.08,
+    "bid": 1.0,
+    "needed": 1.5,
+    "reserve": 2.0,
+    "slot": 1,
+    "price": 0.5,
+}
+
+
+def auction(slots: dict[str, int | None]) -> pl.DataFrame:
+    """Ads "a", "b", … with these slots, in the order of a ranking."""
+    rows = [
+        {
+            "ad": ord(name) - ord("a"),
+            "title": f"<{name}>",
+            "grade": 2,
+            "bid": 1.0,
+            "pctr": 0.1,
+            "relevance": 0.5,
+            "score": 0.07,
+            "slot": slot,
+            "price": None if slot is None else 0.5,
+            "p_click": None if slot is None else 0.1,
+            "reason": "beaten" if slot is None else "pays_bid",
+            "facts": FACTS,
+        }
+        for name, slot in slots.items()
+    ]
+    return pl.DataFrame(rows, schema_overrides={"slot": pl.Int64, "price": pl.Float64, "p_click": pl.Float64})
+
+
+FIRST = auction({"a": 1, "b": 2, "c": 3, "d": None, "e": None})
+SECOND = auction({"b": 1, "a": 2, "d": 3, "c": None, "e": None})
+BOTH = comparison.compare(FIRST, SECOND)
+PICTURES = {ad: np.zeros((1, 4, 4, 3), dtype=np.uint8) for ad in range(5)}
+
+
+def test_rankings_are_joined_by_the_ad() -> None:
+    assert BOTH["ad"].to_list() == [0, 1, 2, 3, 4]
+    assert BOTH["slot_1"].to_list() == [1, 2, 3, None, None]
+    assert BOTH["slot_2"].to_list() == [2, 1, None, 3, None]
+    assert BOTH["rank_2"].to_list() == [2, 1, 4, 3, 5]
+    assert comparison.moves(BOTH) == 4
+    assert comparison.moves(comparison.compare(FIRST, FIRST)) == 0
+
+
+def test_revenue_counts_clicks_or_impressions() -> None:
+    assert comparison.revenue(FIRST, "click") == pytest.approx(1000 * 3 * 0.5 * 0.1)
+    assert comparison.revenue(FIRST, "impression") == pytest.approx(1000 * 3 * 0.5)
+
+
+def test_every_move_is_told_in_words() -> None:
+    page = comparison.side_by_side(BOTH.rows(named=True), PICTURES, ("one", "<two>"))
+    assert "&lt;a&gt;" in page
+    assert "<a>" not in page
+    assert "&lt;two&gt;" in page
+    moves = [part.partition("</td>")[0] for part in page.split("<td class='rb-move'>")[1:]]
+    assert ["down 1" in moves[0], "up 1" in moves[1], "leaves" in moves[2], "enters" in moves[3]] == [
+        True
+    ] * 4
+    assert moves[4] == ""
+    assert page.count("pays 0.50 per click") == 6
+    assert page.count("it bids 1.00 and would need 1.50") == 4
+
+
+def test_a_line_for_each_ad_and_its_slots_as_numbers() -> None:
+    drawn = figures.slots(BOTH, ("one", "two"))
+    assert len(drawn.data) == 5
+    assert [list(trace.y) for trace in drawn.data] == [[1, 2], [2, 1], [3, 4], [4, 3], [5, 5]]
+    assert list(drawn.data[0].text) == ["<b>1</b>", "<b>2</b>"]
+    assert list(drawn.data[3].text) == ["", "<b>3</b>"]
+    assert sum(trace.showlegend for trace in drawn.data) == 1  # one grade
+
+
+def test_the_inspector_compares_two_scorers(
+    dashboard: AppTest, tiny_scenario: Scenario, results: Path
+) -> None:
+    at = dashboard.run()
+    at.switch_page("views/inspector.py").run()
+    assert at.selectbox(key="second").value == ""
+    assert "rb-table rb-compare" not in html(at)
+    at.selectbox(key="second").set_value("bm25").run()
+    assert not at.exception
+    prepared = prepare(tiny_scenario, cache=results)
+    query = at.selectbox(key="query").value
+    page = html(at)
+    assert "rb-table rb-compare" in page
+    for scorer in ("oracle", "bm25"):
+        found = inspect_query(prepared, relevance_of(prepared, scorer, cache=results), query)
+        for row in found.drop_nulls("slot").iter_rows(named=True):
+            assert f"pays {row['price']:.2f} per click" in page
+            assert row["why"].partition(". ")[2].partition(" (")[0] in page
+    assert chart(at, "The same candidates under two scorers")["data"]
+    assert [m.value.partition(" at ")[0] for m in at.markdown if m.value.startswith("####")] == [
+        "#### Ranked by oracle", "#### Ranked by BM25",
+    ]  # fmt: skip
+
+
+def test_a_second_scorer_that_cannot_be_had_is_explained(
+    tiny_scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_scenario(tiny_scenario, cache=tmp_path)
+    missing = {"compare": ["oracle", "hcmrm"], "hcmrm.checkpoint": str(tmp_path / "no-checkpoint")}
+    write_result(tmp_path, override(tiny_scenario, missing), run.metrics, run.points, run.log)
+    monkeypatch.setenv("RELBID_RESULTS", str(tmp_path))
+    at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
+    at.switch_page("views/inspector.py").run()
+    at.selectbox(key="second").set_value("hcmrm").run()
+    assert not at.exception
+    assert "HCMRM cannot rank." in at.error[0].value
+    assert "no-checkpoint" in at.error[0].value
+    assert "Compare with another scorer, or with nobody." in [text.value for text in at.markdown]
+
+
+def test_the_second_scorer_is_another_one_than_the_first(dashboard: AppTest) -> None:
+    at = dashboard.run()
+    at.switch_page("views/inspector.py").run()
+    assert "oracle" not in at.selectbox(key="second").options
+    at.selectbox(key="second").set_value("bm25").run()
+    at.selectbox(key="scorer").set_value("bm25").run()
+    assert not at.exception
+    assert at.selectbox(key="second").value == ""
