@@ -99,9 +99,8 @@ def checkpoint_hash(folder: Path) -> str:
         raise CheckpointError(
             f"{folder / 'model.safetensors'}: not found; make it with 'relbid train --out {folder}'"
         )
-    return _hash(
-        *(hashlib.blake2b(path.read_bytes()).hexdigest() for path in files if path.name != "training.json")
-    )
+    decisive = [path for path in files if not path.name.startswith("training")]
+    return _hash(*(hashlib.blake2b(path.read_bytes()).hexdigest() for path in decisive))
 
 
 def world_hash(config: WorldConfig, part: str) -> str:

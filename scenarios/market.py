@@ -16,11 +16,11 @@ import numpy as np
 
 import relevance
 from relevance.cached import ScoreTable
-from relevance.errors import PluginError
+from relevance.errors import CheckpointError, PluginError
 from relevance.oracle import GRADE_GAIN, OracleScorer
 from relevance.protocol import RelevanceScorer, check_scorer, load_object, score_pairs
 from scenarios import cache as disk
-from scenarios.errors import ScenarioError
+from scenarios.errors import ScenarioError, did_you_mean, quoted
 from scenarios.load import override
 from scenarios.market_schema import TableMarket
 from scenarios.pctr import PreparedCtr, pair_features, read_ctr_file, with_fitted_ctr
@@ -302,7 +302,14 @@ def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
         return  # its columns are looked at where it is read
     for scorer in (*scorers, *scenario.serving.cheap_scorers):
         if scorer == "hcmrm":
-            disk.checkpoint_hash(checkpoint_folder(scenario))
+            try:
+                disk.checkpoint_hash(checkpoint_folder(scenario))
+            except CheckpointError as error:
+                name = scenario.hcmrm.checkpoint or "shipped"
+                hint = did_you_mean(name, SHIPPED_CHECKPOINTS)
+                raise CheckpointError(
+                    f"{scenario.name}, hcmrm.checkpoint {quoted(name)}{hint}: {error}"
+                ) from error
         elif ":" in scorer:
             load_object(scorer, "scorer")
 
