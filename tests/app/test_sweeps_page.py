@@ -330,6 +330,7 @@ def test_files_are_offered_from_the_package_and_the_project_alone(project: Path,
         "headline (shipped)",
         "interference (shipped)",
         "markers (shipped)",
+        "searched (shipped)",
     }
 
 
