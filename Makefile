@@ -22,7 +22,8 @@ help: ## Say what there is
 run: $(VENV)/.installed ## Run scenarios/default.yaml: the comparison of scorers and the sweep of the relevance exponent
 	$(BIN)/relbid run $(SCENARIO) $(ARGS)
 
-app: $(VENV)/.installed ## Open the dashboard in a browser
+app: $(VENV)/.installed ## Open the dashboard in a browser; the first time, on a run of the scenario
+	@ls results/*/metrics.json >/dev/null 2>&1 || $(BIN)/relbid run $(SCENARIO)
 	$(BIN)/relbid app $(ARGS)
 
 test: $(VENV)/.installed-dev ## Run the tests
