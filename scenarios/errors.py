@@ -34,6 +34,11 @@ def shown(path: object) -> str:
     return str(path) if str(path).isprintable() else json.dumps(str(path))
 
 
+def shortened(text: str, most: int = 200) -> str:
+    """A text in a message, which is not to fill the screen."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def listed(names: Iterable[str], most: int = 40) -> str:
     """Names with commas between them, of many the first ones."""
     names = list(names)

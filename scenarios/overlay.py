@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from scenarios.errors import ScenarioError, TableError, did_you_mean, shown
+from scenarios.errors import ScenarioError, TableError, did_you_mean, shortened, shown
 from scenarios.load import DEFAULT_SCENARIO, DISCRIMINATOR, Source, load_scenario, override, setting
 from scenarios.schema import Scenario
 
@@ -58,12 +58,16 @@ def scenario_file(path: Path, name: str, source: Source, where: str) -> Path:
     if name == "default":
         return DEFAULT_SCENARIO
     file = path.parent / name
-    if file.exists() and file.samefile(path):
+    try:
+        there = file.exists()
+    except OSError:  # no name for a file, such as one of a thousand characters
+        there = False
+    if there and file.samefile(path):
         raise ScenarioError(f"{source.at('scenario')}: is this very file; name a scenario file, or 'default'")
-    if not file.exists():
+    if not there:
         near = did_you_mean(file.name, (sibling.name for sibling in file.parent.glob("*.yaml")))
         remedy = near or f"; name a scenario file as seen from {where}, or 'default'"
-        raise ScenarioError(f"{source.at('scenario')}: no such file {shown(file)}{remedy}")
+        raise ScenarioError(f"{source.at('scenario')}: no such file {shortened(shown(file))}{remedy}")
     return file
 
 

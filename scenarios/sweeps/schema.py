@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import JsonValue
 
-from scenarios.errors import ScenarioError, did_you_mean, listed, quoted
+from scenarios.errors import ScenarioError, did_you_mean, listed, quoted, shortened
 from scenarios.experiments.designs import metric_names
 from scenarios.load import DISCRIMINATOR, Source, load_scenario, override, read_file, setting
 from scenarios.overlay import base_scenario, flat, scenario_file, set_over, shape_first
@@ -200,7 +200,8 @@ def _made(file: SweepFile, scenario: Scenario, values: Mapping[str, JsonValue], 
         also = ""
         if DISCRIMINATOR in {name.rpartition(".")[2] for name in values}:
             also = "; where the rules take different settings, list whole blocks under 'fusion'"
-        raise ScenarioError(f"{where}: at the point {in_words(values)}: {reason}{also}") from None
+        point = shortened(in_words(values))
+        raise ScenarioError(f"{where}: at the point {point}: {shortened(reason, 2000)}{also}") from None
 
 
 def _check_names(file: SweepFile, source: Source) -> None:
