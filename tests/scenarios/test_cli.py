@@ -184,7 +184,8 @@ def nothing_was_written(folder: Path) -> bool:
         ),
         (
             ["run", "tiny.yaml", "--scorer", "hcmrm", "--set", "hcmrm.checkpoint=nowhere"],
-            "nowhere/model.safetensors: not found; make it with 'relbid train --out nowhere'",
+            "tiny, hcmrm.checkpoint 'nowhere': nowhere/model.safetensors: not found; "
+            "make it with 'relbid train --out nowhere'",
         ),
         (
             ["evaluate", "--corpus", "nowhere"],
