@@ -38,7 +38,7 @@ SLOW = """\
 schema: 1
 name: slow
 scenario: small.yaml
-common: {traffic.n_queries: 40000}
+common: {traffic.n_queries: 800000}
 over: {fusion.relevance: [0, 0.3, 0.6, 0.9, 1.2, 1.5, 2], scorer: [bm25, oracle]}
 seeds: [3]
 """
