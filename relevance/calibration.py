@@ -17,6 +17,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
+from .metrics import reliability
+
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
@@ -141,11 +143,7 @@ def expected_calibration_error(probability: FloatArray, outcome: BoolArray, bins
         probability: [P] in [0, 1].
         outcome: [P].
     """
-    if not len(probability):
-        return float("nan")
-    place = np.minimum((probability * bins).astype(np.int64), bins - 1)
-    gap = np.bincount(place, probability - outcome, minlength=bins)
-    return float(np.abs(gap).sum() / len(probability))
+    return reliability(outcome, probability, bins).expected_error
 
 
 def _log_odds(score: FloatArray) -> FloatArray:
