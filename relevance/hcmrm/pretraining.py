@@ -208,8 +208,7 @@ class Pretraining:
         order = np.argsort(ads)  # in the order of the file, which a memory map likes
         ads, frame = ads[order], frame[order]
         own = ranks.mine(len(ads))
-        looked_at = np.ascontiguousarray(self.frames[ads[own], frame[own]])
-        pictures = torch.from_numpy(looked_at).to(self.device)[:, None]
+        pictures = self._pictures(ads[own], frame[own])
         every = to_device(self.texts.tables.pairs(None, ads, markers=False), self.device)
         masked, hidden = _mask_words(every, c.mask_share, self.texts.tokenizer, rng)
         text, masked, hidden = rows_of(every, own), rows_of(masked, own), hidden[own]
@@ -255,8 +254,7 @@ class Pretraining:
             similarity = (embedded[0][own] @ embedded[1][own].T).detach()
             matching = self._hard_matching_loss(text, visual, similarity, alike[own, own], rng)
             loss = loss + c.itm_weight * ranks.share(len(visual)) * matching
-        read_off = bag_of_words_loss(model.seen_words(visual), bag[own])
-        loss = loss + contrast / ranks.count + read_off * ranks.share(int((bag[own].sum(dim=1) > 0).sum()))
+        loss = loss + contrast / ranks.count + self.read_off_loss(visual, bag[own])
         # What frames are held against: the words of ads that are not looked at.
         usual = bag_of_words_loss(model.seen_words(model.no_frame), bag.mean(dim=0, keepdim=True))
         return loss + usual / ranks.count
@@ -264,14 +262,25 @@ class Pretraining:
     def rehearsal_loss(self, n_ads: int, rng: np.random.Generator) -> Tensor:
         """Keywords of some ads, read off a frame of each: what fine-tuning must not forget. A scalar."""
         ads = np.sort(rng.choice(self.texts.ads, min(n_ads, len(self.texts.ads)), replace=False))
-        ads = ads[self.ranks.mine(len(ads))]
         frame = rng.integers(0, self.frames.shape[1], len(ads))
-        pictures = torch.from_numpy(np.ascontiguousarray(self.frames[ads, frame])).to(self.device)[:, None]
-        bag = self.texts.bags[ads].to(self.device)
+        own = self.ranks.mine(len(ads))
         with autocast(self.device, self.config.bf16):
-            visual = self.model.visual_tokens(pictures)
+            visual = self.model.visual_tokens(self._pictures(ads[own], frame[own]))
+        return self.read_off_loss(visual, self.texts.bags[ads[own]].to(self.device))
+
+    def read_off_loss(self, visual: Tensor, bag: Tensor) -> Tensor:
+        """Words read off the frames of A ads against those to be foretold: this process's share, a scalar.
+
+        Args:
+            visual: `visual_tokens` of the ads, [A, V, v].
+            bag: [A, W], as of `bag_of_words_loss`.
+        """
         named = self.ranks.share(int((bag.sum(dim=1) > 0).sum()))
         return named * bag_of_words_loss(self.model.seen_words(visual), bag)
+
+    def _pictures(self, ads: IntArray, frame: IntArray) -> Tensor:
+        """One frame of each of A ads, on the device: uint8 [A, 1, H, W, 3]."""
+        return torch.from_numpy(np.ascontiguousarray(self.frames[ads, frame])).to(self.device)[:, None]
 
     def _hard_matching_loss(
         self, text: TextBatch, visual: Tensor, similarity: Tensor, alike: Tensor, rng: np.random.Generator

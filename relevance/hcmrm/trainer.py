@@ -18,7 +18,7 @@ from relevance.corpus import FrameArray, LabelledCorpus, Labels
 
 from .checkpoint import Checkpoint
 from .config import HCMRMConfig
-from .losses import bag_of_words_loss, clamp_temperature, shuffled_loss
+from .losses import clamp_temperature, shuffled_loss
 from .model import HCMRM
 from .pretraining import Pretraining, TrainingTexts, autocast, to_device
 from .ranks import Ranks
@@ -203,8 +203,7 @@ class Trainer:
                 torch.ones(()),
             )
             bag[:, self.texts.tokenizer.all_special_ids] = 0.0
-            named = self.ranks.share(int((bag.sum(dim=1) > 0).sum()))
-            loss = loss + c.word_weight * named * bag_of_words_loss(self.model.seen_words(visual), bag)
+            loss = loss + c.word_weight * self.pretraining.read_off_loss(visual, bag)
             if c.rehearsal_ads:
                 loss = loss + c.word_weight * self.pretraining.rehearsal_loss(c.rehearsal_ads, rng)
         return loss

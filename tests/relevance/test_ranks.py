@@ -68,6 +68,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     data = dataclasses.replace(data, corpus=dataclasses.replace(data.corpus, ad_title=titles))
     config = dataclasses.replace(
         TINY_TRAINING,
+        rehearsal_ads=7,
         ads_per_step=5,  # three of one process, two of the other
         word_batch=11,
         word_rate=1e-4,
