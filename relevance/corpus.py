@@ -133,6 +133,13 @@ class LabelledCorpus:
         graded = np.unique(self.labels.of("train").ad)
         return np.union1d(graded, np.setdiff1d(np.arange(self.corpus.n_ads), kept_back))
 
+    def fingerprint(self) -> str:
+        """Hash of the corpus and of its labels."""
+        digest = hashlib.blake2b(self.corpus.fingerprint().encode(), digest_size=16)
+        for column in (self.labels.query, self.labels.ad, self.labels.grade, self.labels.split):
+            digest.update(column.tobytes())
+        return digest.hexdigest()
+
     def save(self, folder: Path) -> None:
         """Write the four files of a corpus folder.
 

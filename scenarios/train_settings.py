@@ -22,7 +22,7 @@ def read_settings(texts: Sequence[str]) -> dict[str, Any]:
     if not texts:
         return {}
     from relevance.hcmrm.config import HCMRMConfig  # imports torch
-    from relevance.hcmrm.train import TrainConfig
+    from relevance.hcmrm.train_config import TrainConfig
 
     fields = get_type_hints(TrainConfig)
     sizes = {

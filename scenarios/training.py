@@ -98,7 +98,8 @@ def train_model(
     """
     from relevance.hcmrm.config import PRESETS
     from relevance.hcmrm.device import use_device
-    from relevance.hcmrm.train import TrainConfig, TrainError, train
+    from relevance.hcmrm.train import train
+    from relevance.hcmrm.train_config import TrainConfig, TrainError
 
     use_device(device, threads)
     given = dict(settings or {})
@@ -131,7 +132,7 @@ def _fitted(
         UserError: the model cannot look at such frames.
     """
     from relevance.hcmrm.config import HCMRMConfig
-    from relevance.hcmrm.train import TrainConfig
+    from relevance.hcmrm.train_config import TrainConfig
 
     # The vocabulary is the corpus's.
     sizes = {name: value for name, value in preset.items() if name != "vocab_size"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerFast
 from relevance.corpus import Corpus, FrameArray
 from relevance.keywords import KeywordExtractor, fit_extractor
 
+from .checkpoint import Checkpoint
 from .losses import (
     bag_of_words_loss,
     contrastive_loss,
@@ -32,10 +33,7 @@ from .model import COSINE_SCALE, HCMRM, TextBatch
 from .pseudo_queries import draw_hard, draw_pseudo_queries, matching_pairs
 from .ranks import Ranks
 from .text import TokenTable, join_texts, token_ids, train_tokenizer
-
-if TYPE_CHECKING:
-    from .checkpoint import Checkpoint
-    from .train import TrainConfig
+from .train_config import TrainConfig
 
 IntArray = NDArray[np.int64]
 

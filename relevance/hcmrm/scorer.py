@@ -98,7 +98,6 @@ class HcmrmScorer:
         if compiled:
             mode = "reduce-overhead" if self._on_gpu and compile_backend == "inductor" else None
             self._forward = torch.compile(self.model, backend=compile_backend, mode=mode, dynamic=False)
-        self._extract = checkpoint.keywords
         self._sequences = [checkpoint.keywords(text) for text in corpus.ad_texts()]
         self._frames = corpus.frames[:, : self.model.config.n_frames]
         self._tables = tables or TokenTable.build(

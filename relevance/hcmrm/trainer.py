@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,21 +22,10 @@ from .losses import clamp_temperature, shuffled_loss
 from .model import HCMRM
 from .pretraining import Pretraining, TrainingTexts, autocast, to_device
 from .ranks import Ranks
+from .train_config import ALIGN, FINETUNE, TEXT_SIZES, WORDS, TrainConfig, TrainError
 from .tree import FOUR_GRADES, GradeTree
 
-if TYPE_CHECKING:
-    from .train import TrainConfig
-
 IntArray = NDArray[np.int64]
-
-STAGES = WORDS, ALIGN, FINETUNE = "words", "align", "finetune"
-TEXT_SIZES: Mapping[str, Mapping[str, int]] = {
-    "tfidf": {},
-    "characters": {},
-    "jieba": {},
-    "raw": {"text_tokens": 96, "max_positions": 128},
-}
-"""Ways to read an ad's text, `relevance.keywords.EXTRACTORS`, and the sizes that they need."""
 
 
 class Trainer:
@@ -261,10 +250,6 @@ NEW_HEADS = ("grade_head.", "match_head.", "temperature", "ad_projection.")
 """Parts of a model that start anew where the checkpoint has none or others."""
 
 
-class InitError(ValueError):
-    """The weights to start from do not fit the training; the message says which and what to do."""
-
-
 def _sizes_of(model: HCMRM) -> dict[str, Any]:
     """All sizes and switches of a model but for its heads."""
     names = inspect.signature(HCMRMConfig.__init__).parameters.keys() - {"self", "kwargs"}
@@ -275,15 +260,15 @@ def _check_fit(start: Checkpoint, texts: TrainingTexts, frames: FrameArray, fold
     """Whether a checkpoint can read the corpus at all.
 
     Raises:
-        InitError: its frames are of another shape, or its vocabulary is of another language.
+        TrainError: its frames are of another shape, or its vocabulary is of another language.
     """
     shape, edge = start.model.config, frames.shape[2]
     if shape.use_frames and frames.shape[1] and edge != shape.image_size:
-        raise InitError(f"{folder}: reads frames of {shape.image_size} pixels, the corpus has {edge}")
+        raise TrainError(f"{folder}: reads frames of {shape.image_size} pixels, the corpus has {edge}")
     tokens = texts.tables.keywords[texts.ads]
     unknown = (tokens == texts.tokenizer.unk_token_id).sum() / max(1, (tokens != 0).sum())
     if unknown > 0.5:
-        raise InitError(
+        raise TrainError(
             f"{folder}: its vocabulary does not know {unknown:.0%} of the tokens of this corpus; "
             "start from a checkpoint of such texts, or without --init"
         )
@@ -293,7 +278,7 @@ def _start_from(model: HCMRM, start: HCMRM, folder: str) -> None:
     """Copy the weights of `start`; NEW_HEADS that are missing there or of another kind stay as they are.
 
     Raises:
-        InitError: a tensor has no counterpart of its shape.
+        TrainError: a tensor has no counterpart of its shape.
     """
     kind = ("grade_head", "grade_tree", "fusion")
     alike = all(getattr(model.config, name) == getattr(start.config, name) for name in kind)
@@ -304,7 +289,7 @@ def _start_from(model: HCMRM, start: HCMRM, folder: str) -> None:
         if there == here and (alike or not name.startswith("grade_head.")):
             own[name].copy_(given[name])
         elif not new:
-            raise InitError(
+            raise TrainError(
                 f"{folder}: '{name}' is {there} in the checkpoint and {here} in this training; leave its "
                 "sizes as they are, or start from another checkpoint"
             )

@@ -7,7 +7,6 @@ numbers depend neither on how many processes there are nor on when they were kil
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -15,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from relevance.corpus import LabelledCorpus
 from scenarios.ablations.cells import Cell, cells_folder, cells_of, digest_of_scenario, read_cell
 from scenarios.ablations.schema import Ablation
 from scenarios.ablations.worker import Shared, Task
@@ -120,15 +118,7 @@ def share(ablation: Ablation, out: Path, progress: Progress | None = None) -> Sh
     scenario = ablation.scenario
     data = training_corpus(out, progress, scenario.world)
     prepare(scenario, cache=out, progress=progress)
-    return Shared(scenario, out, corpus_folder(out, scenario.world), fingerprint_of(data))
-
-
-def fingerprint_of(data: LabelledCorpus) -> str:
-    """Hash of a corpus and of its labels."""
-    digest = hashlib.blake2b(data.corpus.fingerprint().encode(), digest_size=16)
-    for column in (data.labels.query, data.labels.ad, data.labels.grade, data.labels.split):
-        digest.update(column.tobytes())
-    return digest.hexdigest()
+    return Shared(scenario, out, corpus_folder(out, scenario.world), data.fingerprint())
 
 
 def missing_tasks(ablation: Ablation, shared: Shared) -> list[Task]:

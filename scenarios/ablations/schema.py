@@ -46,7 +46,7 @@ from scenarios.overlay import flat, scenario_file, seeds_of, set_over
 from scenarios.schema import Scenario, Settings
 
 if TYPE_CHECKING:
-    from relevance.hcmrm.train import TrainConfig
+    from relevance.hcmrm.train_config import TrainConfig
 
 Split = Literal["validation", "test", "held_out"]
 
@@ -192,7 +192,7 @@ def train_config(settings: Mapping[str, JsonValue], seed: int) -> TrainConfig:
     Raises:
         ValidationError: a value is of the wrong kind.
     """
-    from relevance.hcmrm.train import TrainConfig
+    from relevance.hcmrm.train_config import TrainConfig
 
     return TypeAdapter(TrainConfig).validate_json(json.dumps({**settings, "seed": seed}), strict=True)
 
@@ -211,7 +211,7 @@ def merged(*settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 def normal(settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """The same training by the settings that are not at their defaults, so that equal ones look equal."""
     from relevance.hcmrm.config import HCMRMConfig
-    from relevance.hcmrm.train import TrainConfig
+    from relevance.hcmrm.train_config import TrainConfig
 
     def plain(config: TrainConfig) -> dict[str, Any]:
         whole: dict[str, Any] = json.loads(json.dumps(asdict(config)))
@@ -237,7 +237,7 @@ def check_training(settings: Mapping[str, JsonValue], source: Source, *path: str
         ScenarioError: says where in the file, and what there is.
     """
     from relevance.hcmrm.config import HCMRMConfig
-    from relevance.hcmrm.train import TrainConfig
+    from relevance.hcmrm.train_config import TrainConfig
 
     fields = {name: hint for name, hint in get_type_hints(TrainConfig).items() if name != "seed"}
     sizes = {
@@ -279,12 +279,11 @@ def _check_value(value: JsonValue, kind: Any, at: str) -> None:
 
 def _check_whole(settings: Mapping[str, JsonValue], source: Source, *path: str) -> None:
     """What only shows where all settings are together."""
-    from relevance.hcmrm import train
+    from relevance.hcmrm.train_config import TrainError, check_config
 
-    config = train_config(settings, 0)
     try:
-        train.check_config(config)
-    except train.TrainError as error:
+        check_config(train_config(settings, 0))
+    except TrainError as error:
         raise ScenarioError(f"{source.at(*path)}: {error}") from None
 
 

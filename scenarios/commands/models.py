@@ -42,7 +42,7 @@ class Loss(StrEnum):
 
 
 class Stage(StrEnum):
-    """Stages of a training, `relevance.hcmrm.trainer.STAGES`."""
+    """Stages of a training, `relevance.hcmrm.train_config.STAGES`."""
 
     WORDS = "words"
     ALIGN = "align"
@@ -50,7 +50,7 @@ class Stage(StrEnum):
 
 
 class Criterion(StrEnum):
-    """What a checkpoint is chosen by, `relevance.hcmrm.train.CRITERIA`."""
+    """What a checkpoint is chosen by, `relevance.hcmrm.train_config.CRITERIA`."""
 
     MEAN_AUC = "mean_auc"
     NDCG_10 = "ndcg_10"

@@ -144,7 +144,7 @@ class _Run:
         report: Report | None,
         clock: Callable[[], float],
     ) -> None:
-        self._sweep, self._folder, self._out, self._workers = sweep, folder, out, workers
+        self._sweep, self._folder, self._workers = sweep, folder, workers
         self._retry_failed, self._report, self._clock = retry_failed, report, clock
         self._worlds = Worlds(folder / WORK, out, keep=sweep.file.searches, progress=progress)
         self._batches = iter(self._search() if sweep.file.searches else self._all_at_once())

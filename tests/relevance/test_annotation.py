@@ -75,7 +75,8 @@ def test_queries_stay_whole(queries: list[int], n_pairs: int, seed: int) -> None
 
 def test_a_training_uses_the_labels_that_it_is_told_to() -> None:
     pytest.importorskip("torch")
-    from relevance.hcmrm.train import TrainConfig, TrainError, check_config, used_labels
+    from relevance.hcmrm.train import used_labels
+    from relevance.hcmrm.train_config import TrainConfig, TrainError, check_config
     from relevance.hcmrm.trainer import Trainer
 
     from .tiny import TINY_TRAINING, tiny_corpus

@@ -19,7 +19,8 @@ from relevance.errors import CheckpointError
 from relevance.hcmrm import HCMRM, SHIPPED, Checkpoint, HCMRMConfig, HcmrmScorer
 from relevance.hcmrm.model import TextBatch
 from relevance.hcmrm.text import CLS, SEP, TokenTable
-from relevance.hcmrm.train import TrainError, TrainProgress, train
+from relevance.hcmrm.train import TrainProgress, train
+from relevance.hcmrm.train_config import TrainError
 from relevance.protocol import check_scorer
 
 from .tiny import TINY_TRAINING, tiny_corpus

@@ -20,7 +20,8 @@ torch = pytest.importorskip("torch")
 
 from relevance.hcmrm import Checkpoint
 from relevance.hcmrm.ranks import Ranks
-from relevance.hcmrm.train import TrainError, TrainProgress, train
+from relevance.hcmrm.train import TrainProgress, train
+from relevance.hcmrm.train_config import TrainError
 
 from .tiny import TINY_TRAINING, tiny_corpus
 

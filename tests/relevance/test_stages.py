@@ -20,7 +20,8 @@ from relevance.hcmrm import Checkpoint
 from relevance.hcmrm.losses import clamp_temperature, contrastive_loss
 from relevance.hcmrm.pretraining import _mask_words
 from relevance.hcmrm.text import CLS, MASK, SEP, TextBatch, train_tokenizer
-from relevance.hcmrm.train import TrainConfig, TrainError, TrainProgress, check_config, train
+from relevance.hcmrm.train import TrainProgress, train
+from relevance.hcmrm.train_config import TrainConfig, TrainError, check_config
 from relevance.hcmrm.trainer import Trainer
 
 from .tiny import TINY_TRAINING, tiny_corpus

@@ -20,7 +20,8 @@ from relevance.hcmrm.losses import GRADE_HEADS
 from relevance.hcmrm.model import TextBatch
 from relevance.hcmrm.pretraining import MomentumEncoders, Pretraining, TrainingTexts
 from relevance.hcmrm.text import SEP
-from relevance.hcmrm.train import CRITERIA, SHUFFLES, TrainConfig, TrainError, TrainProgress, train
+from relevance.hcmrm.train import TrainProgress, train
+from relevance.hcmrm.train_config import CRITERIA, SHUFFLES, TrainConfig, TrainError
 from relevance.hcmrm.trainer import Trainer, _draw_others
 from relevance.metrics import RelevanceMetrics
 from relevance.protocol import check_scorer

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from relevance.corpus import Labels
 from relevance.hcmrm import Checkpoint, HcmrmScorer
 from relevance.hcmrm.losses import grade_head, log_grade_probabilities, ranking_score
-from relevance.hcmrm.train import TrainError, train
+from relevance.hcmrm.train import train
+from relevance.hcmrm.train_config import TrainError
 from relevance.hcmrm.tree import (
     FOUR_GRADES,
     GradeTree,

@@ -107,7 +107,8 @@ from pathlib import Path
 import torch
 from relevance.corpus import LabelledCorpus
 from relevance.hcmrm import train as module
-from relevance.hcmrm.train import TrainConfig, train
+from relevance.hcmrm.train import train
+from relevance.hcmrm.train_config import TrainConfig
 
 torch.set_num_threads(1)
 sizes = dict(hidden_size=16, num_heads=2, visual_layers=1, text_layers=1, fusion_layers=1,
