@@ -38,8 +38,7 @@ def whole_queries(labels: Labels, n_pairs: int, rng: np.random.Generator) -> Lab
     fits[:1] = True
     chosen = np.zeros(len(queries), dtype=bool)
     chosen[order[fits]] = True
-    kept = chosen[of_pair]
-    return Labels(labels.query[kept], labels.ad[kept], labels.grade[kept], labels.split[kept])
+    return labels.take(chosen[of_pair])
 
 
 def noisy_grades(grade: IntArray, share: float, rng: np.random.Generator) -> IntArray:

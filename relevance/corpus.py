@@ -112,8 +112,11 @@ class Labels:
 
     def of(self, split: str) -> Labels:
         """The pairs of one split."""
-        chosen = self.split == SPLITS.index(split)
-        return Labels(self.query[chosen], self.ad[chosen], self.grade[chosen], self.split[chosen])
+        return self.take(self.split == SPLITS.index(split))
+
+    def take(self, which: IntArray | NDArray[np.bool_]) -> Labels:
+        """Some of the pairs, by their places or by a mask [P]."""
+        return Labels(self.query[which], self.ad[which], self.grade[which], self.split[which])
 
 
 @dataclass(frozen=True, slots=True)

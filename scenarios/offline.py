@@ -94,8 +94,7 @@ def offline_pairs(prepared: Prepared, pairs: PairSet, n_queries: int | None = No
     if n_queries is None or n_queries >= queries.size:
         return labels
     rng = np.random.default_rng((world.config.seed, _SAMPLE_KEY))
-    kept = np.isin(labels.query, rng.permutation(queries)[:n_queries])
-    return Labels(labels.query[kept], labels.ad[kept], labels.grade[kept], labels.split[kept])
+    return labels.take(np.isin(labels.query, rng.permutation(queries)[:n_queries]))
 
 
 def offline_scores(

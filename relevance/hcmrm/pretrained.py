@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import torch
-
 from relevance.errors import CheckpointError
 
+from .state_file import read_state, write_state
 from .trainer import Trainer
 
 
 def save_weights(trainer: Trainer, path: Path, seconds: float) -> None:
-    """Keep the weights of a training where it is, whole or not at all.
+    """Keep the weights of a training where it is, whole or not at all; two processes may do so at once.
 
     Args:
         seconds: processor time that they took, kept beside them.
@@ -27,7 +26,7 @@ def save_weights(trainer: Trainer, path: Path, seconds: float) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    torch.save({"model": trainer.model.state_dict(), "seconds": seconds}, part)
+    write_state(part, {"model": trainer.model.state_dict(), "seconds": seconds})
     part.replace(path)
 
 
@@ -40,10 +39,10 @@ def start_from_weights(trainer: Trainer, path: Path) -> float:
     own = trainer.model.state_dict()
     heads = {name: value for name, value in own.items() if name.startswith("grade_head.")}
     try:
-        state = torch.load(path, weights_only=True)
+        state = read_state(path)
         trainer.model.load_state_dict({**state["model"], **heads}, strict=True)
         seconds = float(state["seconds"])
-    except Exception as error:  # a damaged file may fail in any way; none of them runs its code
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:  # a CheckpointError is a ValueError
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path}: no weights for this model ({reason}); remove it") from error
     for name, parameter in trainer.model.named_parameters():

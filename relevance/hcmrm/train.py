@@ -176,8 +176,7 @@ def _validation_subset(labels: Labels, config: TrainConfig) -> Labels:
     """The pairs of some whole queries, so that metrics within a query keep their meaning."""
     queries = np.random.default_rng((config.seed, 99)).permutation(np.unique(labels.query))
     per_query = len(labels) / len(queries)
-    kept = np.isin(labels.query, queries[: max(1, round(config.validation_pairs / per_query))])
-    return Labels(labels.query[kept], labels.ad[kept], labels.grade[kept], labels.split[kept])
+    return labels.take(np.isin(labels.query, queries[: max(1, round(config.validation_pairs / per_query))]))
 
 
 def main() -> None:

@@ -300,7 +300,7 @@ class PairsByAd:
 
     def __init__(self, labels: Labels) -> None:
         order = np.lexsort((labels.grade, labels.ad))
-        self.labels = Labels(labels.query[order], labels.ad[order], labels.grade[order], labels.split[order])
+        self.labels = labels.take(order)
         self.ads, self.first, self.count = np.unique(self.labels.ad, return_index=True, return_counts=True)
 
     def draw(

@@ -137,4 +137,4 @@ def weights_path(cell: Cell, shared: Shared) -> Path | None:
     if not cell.pretrained:
         return None
     key = cell.pretraining_key(shared.fingerprint)
-    return shared.out / FOLDER / "ablations" / f"pretrained-{key}.pt"
+    return shared.out / FOLDER / "ablations" / f"pretrained-{key}.safetensors"

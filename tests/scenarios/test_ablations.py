@@ -107,7 +107,7 @@ def test_killed_it_goes_on_and_repeats_nothing(killed):
     folder, kept = killed
     cells = folder / "results" / "ablations" / "tiny"
     weights = folder / "results" / ".cache" / "ablations"
-    pretrained = {path.name: path.stat().st_mtime_ns for path in weights.glob("*.pt")}
+    pretrained = {path.name: path.stat().st_mtime_ns for path in weights.glob("*.safetensors")}
     ran = relbid("ablate", "tiny.yaml", "--table", "early.md", cwd=folder)
     assert ran.returncode == 0, ran.stderr
     assert "cells are not finished)" in ran.stdout
@@ -123,7 +123,7 @@ def test_killed_it_goes_on_and_repeats_nothing(killed):
     assert all(found[name] == stamp for name, stamp in kept.items())
     # Text only pre-trains for itself, and so do fewer labels, since the word stage reads them; all others of
     # a seed share one.
-    now = {path.name: path.stat().st_mtime_ns for path in weights.glob("*.pt")}
+    now = {path.name: path.stat().st_mtime_ns for path in weights.glob("*.safetensors")}
     assert len(now) == 2 * 3
     assert now == {**now, **pretrained}
     assert not list(cells.glob(".writing-*/*"))
@@ -221,7 +221,9 @@ def test_pretrained_weights_are_shared_and_used(file):
     data = LabelledCorpus.load(shared.corpus)
     pretrain(bce.cell, data, bce.weights)
     torch = pytest.importorskip("torch")
-    state = torch.load(bce.weights, weights_only=True)["model"]
+    from relevance.hcmrm.state_file import read_state
+
+    state = read_state(bce.weights)["model"]
     for task in (hierarchical, bce):
         bare = replace(task.cell, settings={**task.cell.settings, "finetune_steps": 0})
         trainer, seconds = finetune(bare, data, bce.weights)
@@ -236,7 +238,7 @@ def test_pretrained_weights_are_shared_and_used(file):
         finetune(bce.cell, data, bce.weights)
     worker()(bce)
     assert read_cell(bce.out) is not None
-    assert torch.load(bce.weights, weights_only=True)["model"].keys() == state.keys()
+    assert read_state(bce.weights)["model"].keys() == state.keys()
 
 
 def test_metrics_by_hand():
