@@ -143,6 +143,7 @@ def dump_scenario(scenario: Scenario) -> str:
 
 def dump_model(model: BaseModel) -> str:
     """The whole content of a file of any kind as YAML."""
+    # pydantic warns of a list of seeds, which it writes as it should.
     data = model.model_dump(mode="json", by_alias=True, warnings=False)
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
 

@@ -150,7 +150,7 @@ def sweep_points(sweep: Sweep) -> list[tuple[dict[str, JsonValue], Scenario]]:
 def dump_sweep(sweep: Sweep, scenario: str = "scenario.yaml") -> str:
     """The sweep as YAML that stands beside its scenario, which then holds what all points share."""
     file = sweep.file.model_copy(update={"scenario": scenario, "common": {}})
-    # pydantic warns of a list of seeds, which it writes as it should.
+    # Of warnings see `dump_model`, which writes defaults, too.
     data = file.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, warnings=False
     )
