@@ -30,6 +30,8 @@ SCALE = [[0.0, BLUE], [0.5, "#9A9A9A"], [1.0, ORANGE]]
 """Reads on white and on black, and alike with and without colour vision deficiency."""
 
 MOST_TICKS = 12
+BETWEEN_AXES = 90
+"""Pixels that a tick text may take without running into the axis before it, even on a narrow page."""
 LONGEST_TICK = 28
 
 
@@ -82,7 +84,12 @@ def parallel(result: SweepResult, metrics: Sequence[str]) -> go.Figure:
     gain, _ = result.sweep.file.objectives
     points = result.points.filter(pl.col(gain).is_finite())
     shown = [field for field in fields_of(result) if points[field].n_unique() > 1]
-    dimensions = [_field_axis(points, field) for field in shown]
+    # A field with long texts comes first: the margin has room for them, other axes have lines there.
+    dimensions = sorted(
+        (_field_axis(points, field) for field in shown),
+        key=lambda axis: max(_tick_width(axis), BETWEEN_AXES),
+        reverse=True,
+    )
     dimensions += [{"label": _short_metric(metric), "values": _scaled(points, metric)} for metric in metrics]
     figure = go.Figure(
         go.Parcoords(
@@ -101,7 +108,7 @@ def parallel(result: SweepResult, metrics: Sequence[str]) -> go.Figure:
         )
     )
     lay_out(figure, t("sweeps.parallel_title"), height=450)
-    left = max([90, *(_width(text) for text in dimensions[0].get("ticktext", ()))])
+    left = max(BETWEEN_AXES, _tick_width(dimensions[0]))
     figure.update_layout(margin={"l": left, "r": 20, "t": 125, "b": 30})
     return figure
 
@@ -227,6 +234,11 @@ def _field_axis(points: pl.DataFrame, field: str) -> dict[str, Any]:
         "tickvals": list(range(len(known))),
         "ticktext": [text if len(text) <= LONGEST_TICK else f"{text[: LONGEST_TICK - 1]}…" for text in texts],
     }
+
+
+def _tick_width(axis: dict[str, Any]) -> int:
+    """Pixels that the longest tick text of an axis takes; 0 for ticks that plotly chooses."""
+    return max(map(_width, axis.get("ticktext", ())), default=0)
 
 
 def _width(text: str) -> int:
