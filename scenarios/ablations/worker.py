@@ -21,7 +21,7 @@ import relevance
 import simulator
 from relevance.corpus import LabelledCorpus
 from relevance.errors import CheckpointError
-from scenarios.ablations.cells import Cell, Measured, digest_of_scenario, every_setting
+from scenarios.ablations.cells import Cell, Measured, digest_of_scenario, every_setting, read_cell
 from scenarios.ablations.measures import Slices, measure
 from scenarios.ablations.schema import train_config
 from scenarios.cache import code_hash
@@ -70,6 +70,9 @@ def worker() -> Callable[[Task], None]:
             loaded.clear()
             loaded[task.shared] = _Loaded.of(task.shared)
         if task.out is not None:
+            # A process killed between writing a cell and saying so leaves a task that another one is given.
+            if read_cell(task.out) is not None:
+                return
             write_whole_file(task.out, measured(task, loaded[task.shared]).to_json())
         elif task.weights is not None and not task.weights.exists():
             pretrain(task.cell, loaded[task.shared].data, task.weights)

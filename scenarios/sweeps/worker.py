@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scenarios.experiments.designs import with_rates
 from scenarios.market import Prepared, Relevance, settle
-from scenarios.replicates import ModelKey, model_of
+from scenarios.replicates import ModelKey, model_of, read_replicate
 from scenarios.schema import Scenario
 from scenarios.store import write_whole_file
 
@@ -42,6 +42,9 @@ def worker() -> Callable[[Task], None]:
     loaded: dict[Path, Shared] = {}
 
     def do(task: Task) -> None:
+        # A process killed between writing a result and saying so leaves a task that another one is given.
+        if read_replicate(task.out) is not None:
+            return
         if task.shared not in loaded:
             loaded.clear()
             loaded[task.shared] = pickle.loads(task.shared.read_bytes())

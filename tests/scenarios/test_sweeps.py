@@ -43,7 +43,7 @@ from scenarios.sweeps.report import report_html
 from scenarios.sweeps.schema import dump_sweep, samples, simulations
 from scenarios.sweeps.svg import ticks
 from scenarios.sweeps.terminal import estimate_text, sweep_tables
-from scenarios.sweeps.worker import Shared, metrics_of
+from scenarios.sweeps.worker import Shared, Task, metrics_of, worker
 
 SHIPPED = sorted((Path(__file__).parents[2] / "scenarios" / "sweeps").glob("*.yaml"))
 BASE = """\
@@ -317,6 +317,18 @@ def test_what_is_there_is_not_done_again(ran, monkeypatch):
     assert [task.key for task in tasks] == [damaged.stem]
     run_sweep(sweep, out)
     assert (folder / "points.parquet").read_bytes() == before
+
+
+def test_a_point_whose_process_died_before_it_could_say_so_is_not_done_again(prepared, tmp_path):
+    # What a killed process leaves may be a whole result of which the command knows nothing.
+    kept = tmp_path / "key.json"
+    task = Task("key", 0, prepared.scenario, shared=tmp_path / "removed", out=kept)
+    kept.write_text('[{"revenue": 1.0}]')
+    worker()(task)
+    assert kept.read_text() == '[{"revenue": 1.0}]'
+    kept.write_text('[{"revenue')
+    with pytest.raises(FileNotFoundError):  # it is simulated again, and misses what points share
+        worker()(task)
 
 
 def test_all_code_that_settles_a_market_decides_its_key(prepared):
