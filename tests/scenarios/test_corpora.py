@@ -1,6 +1,7 @@
 """Corpora of one's own: tables, pictures, videos, ESCI and WANDS, and the way back."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -8,12 +9,16 @@ import pytest
 from PIL import Image
 
 from relevance.corpus import SPLITS, CorpusError, LabelledCorpus
+from relevance.hcmrm import Checkpoint, HcmrmScorer
+from relevance.hcmrm.train import train
+from relevance.metrics import evaluate
 from scenarios.corpora.key_frames import picture_frames, scene_middles, video_frames
 from scenarios.corpora.labelled import hash_share, read_tables, write_tables
 from scenarios.corpora.own import export_corpus_tables, import_corpus, schema_of
 from scenarios.corpora.public import read_esci, read_wands
 from scenarios.errors import StoreError
 from simulator.world import WorldConfig, labelled_corpus
+from tests.relevance.tiny import TINY_TRAINING
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +42,32 @@ def test_the_embedded_world_as_tables_and_back_is_the_same_corpus(world, tmp_pat
     for name in ("query", "ad", "grade", "split"):
         np.testing.assert_array_equal(getattr(again.labels, name), getattr(world.labels, name))
     assert again.corpus.ad_ids() == world.corpus.ad_ids()
+
+
+def test_a_training_on_the_exported_world_is_the_same_training(tmp_path):
+    config = WorldConfig(
+        train_advertisers=36,
+        validation_advertisers=36,
+        test_advertisers=36,
+        unlabelled_advertisers=12,
+        ads_per_advertiser=4,
+        query_pool=2000,
+    )
+    world = labelled_corpus(config)
+    export_corpus_tables(world, tmp_path / "tables")
+    import_corpus(tmp_path / "tables", tmp_path / "corpus")
+    exported = LabelledCorpus.load(tmp_path / "corpus")
+    # As the shipped checkpoint: pseudo-queries, ads without labels, soft markers, rehearsal.
+    recipe = replace(TINY_TRAINING, pqvm_weight=1.0, pqvm_ads=8, rehearsal_ads=4)
+    metrics = []
+    for data, out in ((world, tmp_path / "own"), (exported, tmp_path / "from-tables")):
+        train(data, out, recipe)
+        model, test = HcmrmScorer(Checkpoint.load(out), data.corpus), data.labels.of("test")
+        metrics.append(evaluate(test.query, test.grade, model.score(test.query, test.ad)))
+    assert (tmp_path / "own" / "model.safetensors").read_bytes() == (
+        tmp_path / "from-tables" / "model.safetensors"
+    ).read_bytes()
+    assert metrics[0] == metrics[1]
 
 
 ADS = [
