@@ -218,6 +218,13 @@ def settle(
     market = market_of(prepared, relevance, scenario)
     if n_queries is not None:
         market = thin(market, n_queries)
+    return settle_market(prepared, market, sink=sink, progress=progress)
+
+
+def settle_market(
+    prepared: Prepared, market: Market, *, sink: Sink | None = None, progress: Progress | None = None
+) -> Settled:
+    """Run a market that `market_of` has made; see `settle`."""
     stage = _stage(progress, "settling the day")
     if sink is None:
         log = simulate(market, stage)

@@ -93,7 +93,6 @@ def run_scenario(
                 raise
             keep_incomplete(keep, prepared, relevances, scorer, error, sweep=sweep)
             raise ScorerError(f"{error}\n  what was finished until then is in {keep}/") from error
-    points = settle_points(prepared, relevances, sweep=sweep, progress=progress)
 
     def frame(part: Impressions) -> pl.DataFrame:
         source = prepared.source
@@ -102,9 +101,10 @@ def run_scenario(
     own_relevance = relevances[scenario.scorer]
     if log_path is None:
         own = settle(prepared, own_relevance)
-        return RunResult(scenario, own.metrics, points, frame(own.log))
-    with LogFile(log_path) as file:
-        own = settle(prepared, own_relevance, sink=lambda part: file.write(frame(part)))
-        if not file.begun:  # nothing was shown
-            file.write(frame(own.log))
-    return RunResult(scenario, own.metrics, points, log_path)
+    else:
+        with LogFile(log_path) as file:
+            own = settle(prepared, own_relevance, sink=lambda part: file.write(frame(part)))
+            if not file.begun:  # nothing was shown
+                file.write(frame(own.log))
+    points = settle_points(prepared, relevances, sweep=sweep, own=own.metrics, progress=progress)
+    return RunResult(scenario, own.metrics, points, log_path or frame(own.log))

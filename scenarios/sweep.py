@@ -8,10 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from scenarios.market import Prepared, Progress, Relevance, settle
-from scenarios.schema import Scenario
+from scenarios.load import override
+from scenarios.market import Prepared, Progress, Relevance, market_of, rule_of, settle_market
+from scenarios.schema import PREPARED, Scenario
 from simulator.arrays import BoolArray, FloatArray
 from simulator.log import forget
+from simulator.market import Market, with_relevance, with_rule
 
 BASELINE = "none"
 """The scorer that the others are held against: ranking without relevance."""
@@ -46,9 +48,14 @@ def settle_points(
     relevances: Mapping[str, Relevance],
     *,
     sweep: bool = True,
+    own: Mapping[str, float] | None = None,
     progress: Progress | None = None,
 ) -> pl.DataFrame:
     """Settle every point of the prepared scenario.
+
+    Args:
+        sweep: False leaves the sweep out.
+        own: metrics of the scenario itself where they are known, so that it is not settled once more.
 
     Returns:
         One row per point: kind, scorer, field, value; the metrics of `simulator.metrics`; revenue_uplift and
@@ -56,17 +63,31 @@ def settle_points(
         whether no other point has more revenue and a smaller irrelevant share.
     """
     points = list(points_of(prepared.scenario, sweep=sweep))
-    settled: dict[tuple[str, float | None], dict[str, float]] = {}
+    settled: dict[tuple[str, float | None], Mapping[str, float]] = {}
+    if own is not None:
+        swept = prepared.scenario.sweep
+        value = None if swept is None else field_value(prepared.scenario, swept.field)
+        settled[prepared.scenario.scorer, value] = own
     rows: list[dict[str, object]] = []
+    drawn = market_of(prepared, relevances[points[0].scorer])
     for done, point in enumerate(points, start=1):
         key = point.scorer, point.value
         if key not in settled:
-            settled[key] = settle(prepared, relevances[point.scorer], point.settings, sink=forget).metrics
+            market = _market_at(point, prepared, relevances[point.scorer], drawn)
+            settled[key] = settle_market(prepared, market, sink=forget).metrics
         rows.append({**point._asdict(), **settled[key]})
         if progress is not None:
             progress("settling points", done, len(points))
     schema = {"kind": pl.String, "scorer": pl.String, "field": pl.String, "value": pl.Float64}
     return with_baseline(pl.DataFrame(rows, schema_overrides=schema, infer_schema_length=None))
+
+
+def _market_at(point: Point, prepared: Prepared, relevance: Relevance, drawn: Market) -> Market:
+    """A point's market; it takes over what was drawn for the scenario where it changes the ranking alone."""
+    scenario = override(prepared.scenario, point.settings, fixed=PREPARED)
+    if all(field.startswith("fusion.") for field in point.settings):
+        return with_rule(with_relevance(drawn, relevance.score), rule_of(scenario))
+    return market_of(prepared, relevance, scenario)
 
 
 def with_baseline(points: pl.DataFrame) -> pl.DataFrame:

@@ -7,6 +7,7 @@ ads, N advertisers; "..." is any batch shape. Candidate padding is -1. Time is i
 from typing import Any, TypeAlias
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -21,6 +22,18 @@ MICROS = 1_000_000  # micros in one unit of currency
 def to_micros(amount: ArrayLike) -> IntArray:
     """Currency units [...] -> whole micros I[...]; rounding keeps order, so price <= bid survives it."""
     return np.rint(np.multiply(amount, MICROS)).astype(np.int64)
+
+
+def namespace(*arrays: AnyArray) -> Any:
+    """The functions for arrays of one kind: NumPy itself, or what array_api_compat has for others.
+
+    NumPy 2 keeps to the array API standard by itself, and finding that out anew in every function costs as
+    much as a small batch's auction.
+    """
+    for array in arrays:
+        if type(array) is not np.ndarray:
+            return array_namespace(*arrays)
+    return np
 
 
 def keep_freed_memory() -> None:

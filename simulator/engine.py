@@ -87,6 +87,8 @@ class _OnArrival:
         stop = int(np.searchsorted(self._arrival_s, now))
         while self._n_answered < stop:
             batch = slice(self._n_answered, min(stop, self._n_answered + self._batch_size))
+            if 2 * (stop - batch.stop) < self._batch_size:  # so few take as long by themselves as many do
+                batch = slice(batch.start, stop)
             rows = self._rows[batch]
             self._run.recorder.scored_pairs[rows] = self._pairs[market.query[rows]]
             self._run.answer(rows, self._arrival_s[batch])

@@ -19,9 +19,9 @@ from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-from simulator.arrays import AnyArray
+from simulator.arrays import AnyArray, namespace
 
 MAX_LENGTH, MAX_DEPTH = 500, 40
 LEAST_BID, MOST_BID = 1e-9, 1e9
@@ -102,11 +102,11 @@ class Formula:
         object.__setattr__(self, "tree", parse(self.expression))
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        xp = array_namespace(bid, pctr, rel)
+        xp = namespace(bid, pctr, rel)
         return xp.where(self._moves(pctr, rel), self._value(bid, pctr, rel), -inf)
 
     def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        xp = array_namespace(target, pctr, rel)
+        xp = namespace(target, pctr, rel)
         target, pctr, rel = xp.broadcast_arrays(target, pctr, rel)
 
         def reaches(log_bid: AnyArray) -> AnyArray:
@@ -128,14 +128,14 @@ class Formula:
 
     def _value(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         """The expression, -inf where it is no number."""
-        xp = array_namespace(bid, pctr, rel)
+        xp = namespace(bid, pctr, rel)
         with np.errstate(all="ignore"):
             value = _evaluate(self.tree, {"b": bid, "q": pctr, "r": rel}, xp)
         return xp.where(xp.isnan(value), -inf, value)
 
     def _moves(self, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         """Whether the highest bid scores more than the lowest."""
-        xp = array_namespace(pctr, rel)
+        xp = namespace(pctr, rel)
         low, high = (self._value(xp.full_like(pctr, bid), pctr, rel) for bid in (LEAST_BID, MOST_BID))
         return high > low
 

@@ -17,9 +17,7 @@ from math import inf, log
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from array_api_compat import array_namespace
-
-from simulator.arrays import AnyArray
+from simulator.arrays import AnyArray, namespace
 from simulator.formula import Formula as Formula
 from simulator.formula import FormulaError as FormulaError
 
@@ -84,11 +82,11 @@ class Gate:
     within: FusionRule = field(default_factory=lambda: Product(rel=0.0))
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        xp = array_namespace(bid, pctr, rel)
+        xp = namespace(bid, pctr, rel)
         return xp.where(rel >= self.threshold, self.within.score(bid, pctr, rel), -inf)
 
     def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        xp = array_namespace(target, pctr, rel)
+        xp = namespace(target, pctr, rel)
         return xp.where(rel >= self.threshold, self.within.bid_for_score(target, pctr, rel), inf)
 
     @property
@@ -125,7 +123,7 @@ class SoftGate:
         return _is_affine(self.within)
 
     def _kept(self, rel: AnyArray) -> AnyArray:
-        xp = array_namespace(rel)
+        xp = namespace(rel)
         return xp.where(rel >= self.threshold, xp.ones_like(rel), self.floor)
 
 
@@ -145,12 +143,12 @@ class Linear:
             raise ValueError(f"cost must not be negative, got {self.cost}")
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        xp = array_namespace(bid, pctr, rel)
+        xp = namespace(bid, pctr, rel)
         margin = bid - self.cost * (1.0 - rel)
         return xp.where((margin >= 0) & (pctr > 0), pctr * margin, -inf)
 
     def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        xp = array_namespace(target, pctr, rel)
+        xp = namespace(target, pctr, rel)
         possible = pctr > 0
         least = xp.clip(target, min=0.0) / xp.where(possible, pctr, 1.0) + self.cost * (1.0 - rel)
         return xp.where(possible, least, inf)
@@ -191,7 +189,7 @@ class Exponential:
         return self.bid == 1.0
 
     def _weight(self, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        return _power(pctr, self.pctr) * array_namespace(rel).exp(self.gain * (rel - 1.0))
+        return _power(pctr, self.pctr) * namespace(rel).exp(self.gain * (rel - 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +242,7 @@ class Learnt:
         return True
 
     def _weight(self, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        xp = array_namespace(pctr, rel)
+        xp = namespace(pctr, rel)
         possible = pctr > 0
         log_pctr = xp.log(xp.where(possible, pctr, 1.0))
         log_weight = self.pctr_weights[0] * log_pctr - sum(self.rel_weights)
@@ -274,7 +272,7 @@ class Tiers:
             raise ValueError(f"thresholds must be one or more rising numbers, got {self.thresholds}")
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        xp = array_namespace(bid, pctr, rel)
+        xp = namespace(bid, pctr, rel)
         inner = self.within.score(bid, pctr, rel)
         eligible = inner > -inf
         x = xp.where(eligible, inner, 0.0)
@@ -282,14 +280,14 @@ class Tiers:
         return xp.where(eligible, self._bucket(rel) + xp.clip(x / (1.0 + x), max=1.0 - 2.0**-48), -inf)
 
     def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        xp = array_namespace(target, pctr, rel)
+        xp = namespace(target, pctr, rel)
         above = target - self._bucket(rel)  # in [0, 1): a rival of the same bucket
         fraction = xp.clip(above, min=0.0, max=1.0 - 2.0**-48)
         rival = xp.where(above >= 0, fraction / (1.0 - fraction), -inf)
         return xp.where(above >= 1, inf, self.within.bid_for_score(rival, pctr, rel))
 
     def _bucket(self, rel: AnyArray) -> AnyArray:
-        xp = array_namespace(rel)
+        xp = namespace(rel)
         bucket = xp.zeros_like(rel)
         for threshold in self.thresholds:
             bucket = bucket + xp.where(rel >= threshold, 1.0, 0.0)
@@ -314,7 +312,7 @@ class ByArm:
         return all(_is_affine(rule) for rule in self.rules)
 
     def _picked(self, each: list[AnyArray]) -> AnyArray:
-        xp = array_namespace(*each)
+        xp = namespace(*each)
         chosen = each[0]
         for number, other in enumerate(each[1:], start=1):
             chosen = xp.where(self.arm == number, other, chosen)
@@ -360,13 +358,13 @@ def _is_affine(rule: FusionRule) -> bool:
 
 def _weighted(bid: AnyArray, exponent: float, weight: AnyArray) -> AnyArray:
     """bid^exponent x weight; -inf where the weight is 0, for such an ad could not buy any score."""
-    xp = array_namespace(bid, weight)
+    xp = namespace(bid, weight)
     return xp.where(weight > 0, _power(bid, exponent) * weight, -inf)
 
 
 def _bid_of_weighted(target: AnyArray, exponent: float, weight: AnyArray) -> AnyArray:
     """The inverse of `_weighted` in the bid."""
-    xp = array_namespace(target, weight)
+    xp = namespace(target, weight)
     eligible = weight > 0
     least = _power(xp.clip(target, min=0.0) / xp.where(eligible, weight, 1.0), 1.0 / exponent)
     return xp.where(eligible, least, inf)
@@ -376,4 +374,4 @@ def _power(base: AnyArray, exponent: float) -> AnyArray:
     # 1 and 0 are the usual exponents, and a power takes twenty times a product's time.
     if exponent == 1.0:
         return base
-    return base**exponent if exponent != 0.0 else array_namespace(base).ones_like(base)
+    return base**exponent if exponent != 0.0 else namespace(base).ones_like(base)

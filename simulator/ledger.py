@@ -72,8 +72,8 @@ def first_shortfall(
     by_advertiser = np.argsort(who, kind="stable")
     row, who, price, charged = (x[by_advertiser] for x in (row, who, price, charged))
     before = np.cumsum(charged) - charged
-    first_of_group = np.flatnonzero(np.diff(who, prepend=-1))
-    before -= np.repeat(before[first_of_group], np.diff(first_of_group, append=who.size))
+    starts = np.concatenate(([True], who[1:] != who[:-1]))
+    before -= before[starts][np.cumsum(starts) - 1]
     short = price > remaining[who] - before
     if not short.any():
         return None

@@ -34,7 +34,7 @@ def row_uniforms(seed: int, station: str, rows: NDArray[np.integer], width: int)
         return np.empty((0, width))
     first, last = int(rows.min()), int(rows.max())
     drawn = uniforms(seed, station, first, last - first + 1, width)
-    return drawn if bool((np.diff(rows) == 1).all()) else drawn[rows - first]
+    return drawn if bool((rows[1:] - rows[:-1] == 1).all()) else drawn[rows - first]
 
 
 def normals(seed: int, station: str, start: int, count: int, width: int) -> FloatArray:
