@@ -31,7 +31,7 @@ from rich.table import Table
 
 REPOSITORY = Path(__file__).parents[1]
 SUITE = Path(__file__).with_name("speed.yaml")
-PACKAGES = ("relbid", "numpy", "polars", "pyarrow", "simpy")
+PACKAGES = ("relbid", "numpy", "polars", "pyarrow", "simpy", "torch")
 Figures = dict[str, float]
 
 
@@ -119,8 +119,19 @@ def answer(points: int, queries: int) -> Figures:
     return {"figure": float(np.quantile(found, 0.95)), "median": float(np.median(found))}
 
 
+def scorer(arguments: list[str], figure: str) -> Figures:
+    """A figure of `python -m benchmarks.gpu_scorer ...`, with others of the same run."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "scorer.json"
+        line = [sys.executable, "-m", "benchmarks.gpu_scorer", *arguments, "--out", str(out)]
+        subprocess.run(line, cwd=REPOSITORY, check=True, capture_output=True)
+        found: Figures = json.loads(out.read_text())
+    others = ("share_of_matrix_rate", "kendall_tau", "times_plain", "pairs_per_s", "ads_encoded_per_s")
+    return {"figure": found[figure], **{name: found[name] for name in others if name != figure}}
+
+
 KINDS: dict[str, Callable[..., Figures]] = {
-    kind.__name__: kind for kind in (auctions, times_a_loop, growth, memory, answer, command)
+    kind.__name__: kind for kind in (auctions, times_a_loop, growth, memory, answer, command, scorer)
 }
 
 
