@@ -8,6 +8,7 @@ The file is JSON, written whole again and again, at most some times a second:
     started, stage_started, updated     seconds since 1970
     message   why it failed, in words
     result    the folder that was made, once it is
+    found     what was found out by a command that makes no folder, e.g. how long a sweep takes
 A command that is killed leaves the state `running` behind, so a reader has to see for itself whether its
 process lives.
 """
@@ -17,9 +18,10 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from scenarios.errors import StoreError
 from scenarios.store import write_whole_file
@@ -43,6 +45,7 @@ class CommandProgress:
     updated: float = 0.0
     message: str = ""
     result: str | None = None
+    found: Mapping[str, Any] | None = None
 
 
 class ProgressFile:
@@ -80,6 +83,10 @@ class ProgressFile:
     def made(self, folder: Path) -> None:
         """Name the folder that the command has made."""
         self._now = replace(self._now, result=str(folder.absolute()))
+
+    def found(self, facts: Mapping[str, Any]) -> None:
+        """Write down what the command has found out, as JSON has it."""
+        self._now = replace(self._now, found=facts)
 
     def end(self, error: BaseException | None) -> None:
         """Write how it ended."""

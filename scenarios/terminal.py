@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -76,6 +76,11 @@ class ProgressBars:
         """Name the folder that the command has made, for who reads the progress file."""
         if self._file is not None:
             self._file.made(folder)
+
+    def found(self, facts: Mapping[str, Any]) -> None:
+        """What the command has found out, for who reads the progress file."""
+        if self._file is not None:
+            self._file.found(facts)
 
     def note(self, text: str) -> None:
         """Print a line above the bars."""

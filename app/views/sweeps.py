@@ -73,11 +73,10 @@ def _start_one(*, expanded: bool) -> None:
         job = jobs.latest(session.results_root(), "estimate", str(file))
         if job is not None:
             job_panel.watch(job, t("sweeps.estimate_title"), t("sweeps.estimate_again"))
-            if jobs.outcome(job).state == "done":
-                points, said = estimate.in_words(jobs.output(job))
-                st.info(said)
+            if found := jobs.outcome(job).progress.found:
+                st.info(estimate.in_words(found["estimate"]))
                 with st.expander(t("sweeps.its_points"), icon=":material/list:"):
-                    st.code(points, language=None)
+                    st.code(found["points_in_words"], language=None)
         start_box.foot(file, "sweep", "docs/sweeps.md")
 
 

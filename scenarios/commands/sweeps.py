@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -51,7 +53,7 @@ def sweep(
     from scenarios.sweeps.estimate import estimate
     from scenarios.sweeps.folder import Status, read_sweep
     from scenarios.sweeps.schema import load_sweep
-    from scenarios.sweeps.terminal import estimate_text, status_text, sweep_tables
+    from scenarios.sweeps.terminal import estimate_text, points_text, status_text, sweep_tables
     from scenarios.terminal import ProgressBars, print_tables
 
     # A polite kill stops a sweep as Ctrl-C does, so that its folder says so.
@@ -60,7 +62,11 @@ def sweep(
         plan = load_sweep(file, overrides or ())
         check_writable(out)
         if dry_run:
-            typer.echo(estimate_text(plan, estimate(plan, out, progress=progress), workers))
+            points, asked = points_text(plan), estimate(plan, out, progress=progress)
+            at_once = workers or len(os.sched_getaffinity(0))
+            facts = {**asdict(asked), "workers": at_once, "left_s": asked.left_s(at_once)}
+            progress.found({"points_in_words": points, "estimate": facts})
+            typer.echo(f"{points}\n{estimate_text(asked, at_once)}")
             return
 
         def report(at: Status) -> None:

@@ -21,6 +21,7 @@ class Estimate:
     """What a sweep asks for, before it is run."""
 
     points: int
+    seeds: int
     jobs: int
     """Points times seeds."""
     done: int
@@ -70,4 +71,4 @@ def estimate(
             metrics_of(scenario, shared)
         job_s = (clock() - began) / len(scenarios)
     done = 0 if status is None else status.done
-    return Estimate(jobs // len(sweep.seeds), jobs, done, len(groups), models, job_s)
+    return Estimate(jobs // len(sweep.seeds), len(sweep.seeds), jobs, done, len(groups), models, job_s)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,9 +40,8 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def estimate_text(sweep: Sweep, found: Estimate, workers: int | None) -> str:
-    """The points of a sweep, or what a search moves through, and how long they take."""
-    workers = workers or len(os.sched_getaffinity(0))
+def points_text(sweep: Sweep) -> str:
+    """The points of a sweep, or what a search moves through, one a line."""
     lines = [f"{point.index}: {in_words(point.settings)}" for point in sweep.points]
     if sweep.file.searches:
         size = sweep.file.generation or GENERATION
@@ -51,16 +49,18 @@ def estimate_text(sweep: Sweep, found: Estimate, workers: int | None) -> str:
         lines.append(f"{sweep.file.method} asks for {size} points at a time")
     if len(lines) > MOST_ROWS:
         lines = [*lines[: MOST_ROWS // 2], "...", *lines[-MOST_ROWS // 2 :]]
-    seeds = f"{len(sweep.seeds)} seed{'s' if len(sweep.seeds) > 1 else ''}"
+    return "\n".join(lines)
+
+
+def estimate_text(found: Estimate, workers: int) -> str:
+    """What a sweep asks for, and how long that takes."""
+    seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
     done = f", {found.done} of them done" if found.done else ""
-    return "\n".join(
-        [
-            *lines,
-            f"{found.points:,} points x {seeds} = {found.jobs:,} simulations{done}",
-            f"About {duration(found.left_s(workers))} with {workers} processes at {found.job_s:.2g} s each,",
-            f"after scoring {found.worlds} world{'s' if found.worlds > 1 else ''} "
-            f"with {', '.join(found.models)} where that is not done yet",
-        ]
+    return (
+        f"{found.points:,} points x {seeds} = {found.jobs:,} simulations{done}\n"
+        f"About {duration(found.left_s(workers))} with {workers} processes at {found.job_s:.2g} s each,\n"
+        f"after scoring {found.worlds} world{'s' if found.worlds > 1 else ''} "
+        f"with {', '.join(found.models)} where that is not done yet"
     )
 
 

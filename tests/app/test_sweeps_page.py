@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
@@ -26,7 +27,6 @@ from scenarios import (
     sweep_folder,
 )
 from scenarios.sweeps.estimate import Estimate
-from scenarios.sweeps.terminal import estimate_text
 from tests.app.test_pages import MAIN, PATIENCE_S, chart, until_ended
 
 SCENARIO = """\
@@ -280,21 +280,16 @@ def test_the_estimate_counts_and_times(page: AppTest, project: Path) -> None:
     assert "2 个数据点 × 1 个随机种子 = 2 次模拟，其中 2 次已完成。" in texts(page)
 
 
-def test_an_estimate_is_said_as_the_command_prints_it(
-    exponents: SweepResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = Estimate(points=8, jobs=1600, done=3, worlds=2, models=("bm25", "hcmrm"), job_s=0.5)
-    printed = estimate_text(exponents.sweep, found, workers=2)
-    points, said = estimate.in_words(printed)
-    assert points.splitlines()[0] == printed.splitlines()[0]
-    assert len(points.splitlines()) == 8
-    assert said == (
-        "8 points x 2 seeds = 1,600 simulations, 3 of them done. About 7 min with 2 processes at 0.5 s each, "
-        "after scoring 2 worlds with BM25, HCMRM where that is not done yet."
+def test_an_estimate_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Estimate(points=800, seeds=2, jobs=1600, done=3, worlds=2, models=("bm25", "hcmrm"), job_s=0.5)
+    facts = {**asdict(found), "workers": 2, "left_s": found.left_s(2)}
+    assert estimate.in_words(facts) == (
+        "800 points x 2 seeds = 1,600 simulations, 3 of them done. About 7 min with 2 processes at 0.5 s "
+        "each, after scoring 2 worlds with BM25, HCMRM where that is not done yet."
     )
+    assert "of them done" not in estimate.in_words({**facts, "done": 0})
     monkeypatch.setattr(language, "current", lambda: "zh")
-    assert "2 个进程、每次 0.5 秒，约需 7 分钟" in estimate.in_words(printed)[1]
-    assert estimate.in_words("a\nb") == ("", "a b")  # of another version
+    assert "2 个进程、每次 0.5 秒，约需 7 分钟" in estimate.in_words(facts)
 
 
 def test_the_page_in_chinese(page: AppTest) -> None:

@@ -16,7 +16,7 @@ from scenarios.sweeps.folder import read_status, sweep_folder
 from scenarios.sweeps.report import report_html
 from scenarios.sweeps.samplers import unit_points
 from scenarios.sweeps.sweep_file import SweepFile
-from scenarios.sweeps.terminal import estimate_text, sweep_tables
+from scenarios.sweeps.terminal import estimate_text, points_text, sweep_tables
 from tests.scenarios.test_sweeps import HEAD, write
 
 pytest.importorskip("optuna", reason="pip install 'relbid[search]'")
@@ -270,11 +270,11 @@ def test_failures_do_not_end_a_search_and_are_retried_on_request(tmp_path, monke
 def test_an_estimate_says_what_is_searched(tmp_path):
     sweep = load_sweep(write(tmp_path, HUNT))
     found = estimate(sweep, tmp_path / "results", clock=iter([0.0, 1.0]).__next__)
-    text = estimate_text(sweep, found, 2)
+    text = points_text(sweep)
     assert "fusion.within.relevance: 1,001 values from 0.0 to 3.0" in text
     assert "scorer: bm25, oracle" in text
     assert "nsga2 asks for 8 points at a time" in text
-    assert "20 points x 2 seeds = 40 simulations" in text
+    assert "20 points x 2 seeds = 40 simulations" in estimate_text(found, 2)
     assert found.models == ("bm25", "oracle")
     assert not sweep_folder(tmp_path / "results", sweep).exists()
 

@@ -416,7 +416,7 @@ def test_an_estimate_counts_without_running(tmp_path):
     assert (found.points, found.jobs, found.done, found.worlds, found.job_s) == (4, 8, 0, 1, 2.0)
     assert found.left_s(2) == 8.0
     assert not sweep_folder(tmp_path / "results", sweep).exists()
-    text = estimate_text(sweep, found, 2)
+    text = estimate_text(found, 2)
     assert "4 points x 2 seeds = 8 simulations" in text
     assert "About 8 s with 2 processes" in text
 
