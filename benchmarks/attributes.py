@@ -1,8 +1,10 @@
-"""What a checkpoint binds: AUC of grade 3 against 2 by what queries ask for.
+"""What a checkpoint binds: AUC of grade 3 against 2 by what queries ask for, and what its frame markers know.
 
 .venv/bin/python -m benchmarks.attributes [--checkpoint FOLDER] [--split test]
 
-The test split's queries for products that no label named are left out.
+Queries for products that no label named, which the test split has, are left out of the first and stand by
+themselves in the second: there a pair's score is the largest frame marker among its query's tokens, and
+the AUC is that of grades 2 and 3 against 1, and against 0.
 """
 
 from __future__ import annotations
@@ -11,10 +13,16 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from relevance.corpus import Corpus
 from relevance.hcmrm import SHIPPED, HcmrmScorer
-from relevance.metrics import auc_between
+from relevance.hcmrm.text import SPECIAL_TOKENS
+from relevance.metrics import auc, auc_between
+from simulator.arrays import FloatArray, IntArray
 from simulator.world import WorldConfig, build_world, label_pairs
+
+BATCH = 256
 
 
 def main() -> None:
@@ -28,13 +36,37 @@ def main() -> None:
     world = build_world(WorldConfig(), arguments.split)
     query, ad, grade = label_pairs(world, 5, np.random.default_rng(0))
     known = ~world.query_is_held_out[query]
-    query, ad, grade = query[known], ad[known], grade[known]
-    score = HcmrmScorer.load(world.corpus, arguments.checkpoint).score(query, ad)
-    colour, brand = world.truth.query_colour[query] >= 0, world.truth.query_brand[query] >= 0
+    scorer = HcmrmScorer.load(world.corpus, arguments.checkpoint)
+    score = scorer.score(query[known], ad[known])
+    colour, brand = (of[query[known]] >= 0 for of in (world.truth.query_colour, world.truth.query_brand))
     kinds = {"a colour": colour & ~brand, "a brand": brand & ~colour, "both": colour & brand}
     for name, asked in kinds.items():
-        value = auc_between(query[asked], grade[asked], score[asked], 3, 2)
+        value = auc_between(query[known][asked], grade[known][asked], score[asked], 3, 2)
         print(f"queries that ask for {name:9} {asked.sum():6,} pairs   AUC of 3 against 2: {value:.3f}")
+    if not scorer.model.config.frame_markers:
+        return
+    marker = largest_frame_marker(scorer, world.corpus, query, ad)
+    for name, part in {"products with labels": known, "products without": ~known}.items():
+        if part.any():
+            against = []
+            for low in (1, 0):
+                pair = part & ((grade >= 2) | (grade == low))
+                against.append(f"{low}: {auc(grade[pair] >= 2, marker[pair]):.3f}")
+            print(f"frame markers, {name:20} {part.sum():6,} pairs   AUC against {', '.join(against)}")
+
+
+@torch.inference_mode()
+def largest_frame_marker(scorer: HcmrmScorer, corpus: Corpus, query: IntArray, ad: IntArray) -> FloatArray:
+    """The largest frame marker among the tokens of the query, for each of P pairs: [P]."""
+    found = []
+    for start in range(0, len(query), BATCH):
+        part = slice(start, start + BATCH)
+        text, ads = scorer.text(query[part], ad[part]), ad[part]
+        frames = torch.from_numpy(np.ascontiguousarray(corpus.frames[ads]))
+        marks = scorer.model.marks(text, scorer.model.visual_tokens(frames), torch.arange(len(ads)))
+        asked = (text.token_type % 2 == 0) & (text.input_ids >= len(SPECIAL_TOKENS))
+        found.append(marks["frames"].masked_fill(~asked, -np.inf).amax(dim=1).double().numpy())
+    return np.concatenate(found)
 
 
 if __name__ == "__main__":

@@ -132,15 +132,21 @@ class TextEncoder(nn.Module):
             }
         )
 
-    def forward(self, text: TextBatch, marks: Mapping[str, Tensor] | None = None) -> Tensor:
+    def forward(
+        self, text: TextBatch, marks: Mapping[str, Tensor] | None = None, hidden: Tensor | None = None
+    ) -> Tensor:
         """[P, N] token ids -> [P, N, d].
 
         Args:
             marks: name of a marker -> [P, N], a number for each token (`HCMRM.marks`); None: an ad's text is
                 read by itself.
+            hidden: bool [P, N], tokens of which the markers are read, but not the word itself.
         """
         position = self.position.weight[: text.input_ids.shape[1]]
-        x = self.word(text.input_ids) + self.token_type(text.token_type) + position
+        words = self.word(text.input_ids)
+        if hidden is not None:
+            words = words.masked_fill(hidden[..., None], 0.0)
+        x = words + self.token_type(text.token_type) + position
         for name, mark in (marks or {}).items():
             x = x + self.markers[name](mark[..., None].to(x.dtype))
         x = self.norm(x)
@@ -230,6 +236,7 @@ class HCMRM(PreTrainedModel):
         known: Known | None = None,
         *,
         first_only: bool = False,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """All tokens of P pairs after the fusion encoder, [CLS] first: [P, N, d].
 
@@ -239,8 +246,9 @@ class HCMRM(PreTrainedModel):
                 that every G texts which stand side by side go with.
             known: what its markers look up, where that is known already.
             first_only: leave all tokens but [CLS] out of the last layer, which no grade looks at: [P, 1, d].
+            hidden: bool [P, N], tokens of which the markers are read, but not the word (in training).
         """
-        x = self.text_encoder(text, self.marks(text, visual, ad_of_pair, known))
+        x = self.text_encoder(text, self.marks(text, visual, ad_of_pair, known), hidden)
         bias = attention_bias(text.mask, x.dtype)
         last = len(self.fusion_layers) - 1
         for number, layer in enumerate(self.fusion_layers):
@@ -299,23 +307,37 @@ class HCMRM(PreTrainedModel):
         return words.logsumexp(dim=1) - math.log(words.shape[1])
 
     def forward(
-        self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor, known: Known | None = None
+        self,
+        text: TextBatch,
+        visual: Tensor,
+        ad_of_pair: Tensor,
+        known: Known | None = None,
+        hidden: Tensor | None = None,
     ) -> Tensor:
         """Logits of P pairs, float32 [P, logits of the grade head]: `self.grades` says what they mean.
 
         They are float32 from the head on in a model of half precision, too: its few digits would make many
         pairs equal.
+
+        Args: as of `fuse`.
         """
-        read, head = self.pair(text, visual, ad_of_pair, known).float(), self.grade_head
+        read, head = self.pair(text, visual, ad_of_pair, known, hidden).float(), self.grade_head
         return nn.functional.linear(read, head.weight.float(), head.bias.float()).float()
 
-    def pair(self, text: TextBatch, visual: Tensor, ad_of_pair: Tensor, known: Known | None = None) -> Tensor:
+    def pair(
+        self,
+        text: TextBatch,
+        visual: Tensor,
+        ad_of_pair: Tensor,
+        known: Known | None = None,
+        hidden: Tensor | None = None,
+    ) -> Tensor:
         """What heads read of P pairs: [CLS] after fusion, [P, d], or the cosine of two towers, [P, 1].
 
         The query tower is the text encoder; the ad tower is text and fusion encoder over keywords and frames.
         """
         if self.ad_projection is None:
-            return self.fuse(text, visual, ad_of_pair, known, first_only=True)[:, 0]
+            return self.fuse(text, visual, ad_of_pair, known, first_only=True, hidden=hidden)[:, 0]
         query, ad = split_pairs(text)
         asked = self.text_embedding(self.text_encoder(query)[:, 0]).float()
         offered = self.ad_projection(self.fuse(ad, visual, ad_of_pair, known, first_only=True)[:, 0]).float()

@@ -261,9 +261,13 @@ class Pretraining:
         """Keywords of some ads, read off a frame of each: what fine-tuning must not forget. A scalar."""
         ads = np.sort(rng.choice(self.texts.ads, min(n_ads, len(self.texts.ads)), replace=False))
         frame = rng.integers(0, self.frames.shape[1], len(ads))
+        share, hidden = self.config.rehearsal_hidden, np.zeros(len(ads), dtype=np.bool_)
+        if share:
+            hidden = rng.random(len(ads)) < share
         own = self.ranks.mine(len(ads))
         with autocast(self.device, self.config.bf16):
-            visual = self.model.visual_tokens(self._pictures(ads[own], frame[own]))
+            pictures = self._pictures(ads[own], frame[own])
+            visual = self.model.visual_tokens(pictures, torch.from_numpy(hidden[own]).to(self.device))
         return self.read_off_loss(visual, self.texts.bags[ads[own]].to(self.device))
 
     def read_off_loss(self, visual: Tensor, bag: Tensor) -> Tensor:

@@ -110,6 +110,9 @@ class TrainConfig:
     """Shares of the grades 0..3 among the drawn pairs."""
     keyword_dropout: float = 0.35
     frame_dropout: float = 0.2
+    word_dropout: float = 0.0
+    """Share of the pairs in which half of the words, the same in query and keywords, are hidden and their
+    markers alone are read: what makes a pair good is then learnt for words that no label names, too."""
     word_weight: float = 0.2
     """Weight of the bag-of-words loss in fine-tuning: the frames of an ad foretell the words of queries
     it is strong for."""
@@ -117,6 +120,9 @@ class TrainConfig:
     rehearsal_ads: int = 0
     """Ads, with labels or without, of which a frame foretells their own keywords in each fine-tuning step, as
     heavy as `word_weight`: words that no label names are not to be forgotten."""
+    rehearsal_hidden: float = 0.0
+    """Share of those ads whose frames are hidden: how often words occur, which frame markers are held
+    against, is not to be forgotten either."""
 
     topic_weight: float = 0.3
     """Weight of the word stage's loss in fine-tuning, where it keeps the topics in the embeddings."""
@@ -176,7 +182,8 @@ def check_config(config: TrainConfig) -> None:
         raise TrainError(f"temperature {config.temperature}: must lie in [0.001, 0.5]")
     if config.labels < 0:
         raise TrainError(f"labels {config.labels}: must be a number of pairs, or 0 for all")
-    if not 0.0 <= config.label_noise <= 1.0:
-        raise TrainError(f"label_noise {config.label_noise}: must be a share in [0, 1]")
+    for name in ("label_noise", "word_dropout", "rehearsal_hidden"):
+        if not 0.0 <= getattr(config, name) <= 1.0:
+            raise TrainError(f"{name} {getattr(config, name)}: must be a share in [0, 1]")
     if config.shuffle_weight and config.loss == "ranknet":
         raise TrainError("shuffle_weight: the loss 'ranknet' knows no negative pairs; take another loss")

@@ -19,7 +19,7 @@ from relevance.corpus import FrameArray, LabelledCorpus, Labels
 from .checkpoint import Checkpoint
 from .config import HCMRMConfig
 from .losses import clamp_temperature, shuffled_loss
-from .model import HCMRM
+from .model import HCMRM, TextBatch
 from .pretraining import Pretraining, TrainingTexts, autocast, to_device
 from .ranks import Ranks
 from .train_config import ALIGN, FINETUNE, TEXT_SIZES, WORDS, TrainConfig, TrainError
@@ -164,6 +164,7 @@ class Trainer:
         if not self.model.config.use_keywords:
             hidden_words[:] = True
             hidden_frames[:] = False
+        half = _draw_halves(len(pair), c.word_dropout, rng) if c.word_dropout else None
         own = self.ranks.mine(len(ads))
         ads, hidden_frames = ads[own], hidden_frames[own]
         kept = (row >= own.start) & (row < own.stop)
@@ -172,10 +173,11 @@ class Trainer:
         frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads])).to(self.device)
         markers = self.model.config.match_markers
         text = self.texts.tables.pairs(query, ads[row], markers=markers, without_keywords=hidden_words)
+        hidden = None if half is None else self._hidden_tokens(text, half[kept]).to(self.device)
         with autocast(self.device, c.bf16):
             visual = self.model.visual_tokens(frames, torch.from_numpy(hidden_frames).to(self.device))
             rows = torch.from_numpy(row).to(self.device)
-            logits = self.model(to_device(text, self.device), visual, rows)
+            logits = self.model(to_device(text, self.device), visual, rows, hidden=hidden)
         loss = self.model.grades.loss(logits, torch.from_numpy(grade).to(self.device))
         if c.shuffle_weight:
             whole = ~hidden_words & ~hidden_frames[row] & (grade >= 2)
@@ -196,6 +198,12 @@ class Trainer:
             if c.rehearsal_ads:
                 loss = loss + c.word_weight * self.pretraining.rehearsal_loss(c.rehearsal_ads, rng)
         return loss
+
+    def _hidden_tokens(self, text: TextBatch, half: NDArray[np.uint64]) -> Tensor:
+        """The tokens bool [P, N] that are among the hidden half of each pair's words."""
+        ids = text.input_ids.numpy()
+        hidden = _in_half(ids, half) & ~np.isin(ids, self.texts.tokenizer.all_special_ids)
+        return torch.from_numpy(hidden)
 
     def _shuffled_loss(
         self, query: IntArray, row: IntArray, ads: IntArray, visual: Tensor, rng: np.random.Generator
@@ -318,6 +326,20 @@ class PairsByAd:
             rows.append(np.full(len(chosen), row))
             pairs.append(chosen)
         return np.concatenate(rows), np.concatenate(pairs)
+
+
+def _draw_halves(n: int, share: float, rng: np.random.Generator) -> NDArray[np.uint64]:
+    """Halves of all words, one for each of `n` pairs, as a multiplier [n]; 0, no word, for 1 - `share`."""
+    odd = rng.integers(2**64, size=n, dtype=np.uint64) | np.uint64(1)
+    return np.where(rng.random(n) < share, odd, np.uint64(0))
+
+
+def _in_half(ids: IntArray, half: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether words [P, N] are in the half of their pair [P]; a word is so on both sides or on none.
+
+    The highest bit of a product (multiply-shift hashing, Dietzfelbinger et al. 1997).
+    """
+    return (ids.astype(np.uint64) * half[:, None]) >> np.uint64(63) == 1
 
 
 def _draw_others(

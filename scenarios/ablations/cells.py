@@ -26,8 +26,9 @@ from scenarios.schema import Scenario
 FINETUNING_ONLY = frozenset(
     (
         *("loss", "choose_by", "finetune_steps", "ads_per_step", "pairs_per_ad", "rate", "average"),
-        *("positive_first", "first_mix", "mix", "keyword_dropout", "frame_dropout", "word_weight"),
-        *("topic_weight", "shuffle_weight", "shuffle", "rehearsal_ads", "validate_every", "validation_pairs"),
+        *("positive_first", "first_mix", "mix", "keyword_dropout", "frame_dropout", "word_dropout"),
+        *("word_weight", "topic_weight", "shuffle_weight", "shuffle", "rehearsal_ads"),
+        *("rehearsal_hidden", "validate_every", "validation_pairs"),
     )
 )
 """Settings that the stages before fine-tuning do not look at; any other one is taken to change them."""

@@ -215,18 +215,22 @@ def test_rehearsal_keeps_words_that_no_label_names(tmp_path: Path, monkeypatch: 
     labels = Labels(*(column[named] for column in dataclasses.astuple(data.labels)))
     data = dataclasses.replace(data, labels=labels)
     ads = np.flatnonzero(tents & np.isin(np.arange(data.corpus.n_ads), data.pretraining_ads()))
-    surprise = {}
-    for rehearsal_ads in (0, 16):
+    surprise, without_frames = {}, {}
+    for rehearsal_ads, hidden in ((0, 0.0), (16, 0.0), (16, 0.9)):
         config = dataclasses.replace(
             TINY_TRAINING, align_steps=60, finetune_steps=60, rate=3e-3, average=0.5, word_weight=1.0,
-            rehearsal_ads=rehearsal_ads,
+            rehearsal_ads=rehearsal_ads, rehearsal_hidden=hidden,
         )  # fmt: skip
-        trained = train(data, tmp_path / str(rehearsal_ads), config)
+        trained = train(data, tmp_path / f"{rehearsal_ads}-{hidden}", config)
         (tent,) = trained.tokenizer("tent", add_special_tokens=False)["input_ids"]
         with torch.inference_mode():
             visual = trained.model.visual_tokens(torch.from_numpy(data.corpus.frames[ads]))
-            surprise[rehearsal_ads] = -trained.model.seen_words(visual)[:, tent].mean().item()
-    assert surprise[16] < surprise[0] - 1.0  # nats
+            read, guessed = map(trained.model.seen_words, (visual, trained.model.no_frame))
+        surprise[rehearsal_ads, hidden] = -read[:, tent].mean().item()
+        without_frames[rehearsal_ads, hidden] = -guessed[0, tent].item()
+    assert surprise[16, 0.0] < surprise[0, 0.0] - 1.0  # nats
+    # How often the word occurs is remembered where frames are hidden in rehearsal, too.
+    assert without_frames[16, 0.9] < without_frames[16, 0.0] - 0.1
 
 
 @pytest.fixture

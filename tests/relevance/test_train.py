@@ -22,7 +22,7 @@ from relevance.hcmrm.pretraining import MomentumEncoders, Pretraining, TrainingT
 from relevance.hcmrm.text import SEP
 from relevance.hcmrm.train import TrainProgress, train
 from relevance.hcmrm.train_config import CRITERIA, SHUFFLES, TrainConfig, TrainError
-from relevance.hcmrm.trainer import Trainer, _draw_others
+from relevance.hcmrm.trainer import Trainer, _draw_halves, _draw_others, _in_half
 from relevance.metrics import RelevanceMetrics
 from relevance.protocol import check_scorer
 
@@ -230,6 +230,54 @@ def test_shuffling_is_off_by_default_and_changes_the_loss(tmp_path: Path) -> Non
             tmp_path,
             dataclasses.replace(TINY_TRAINING, shuffle_weight=1.0, loss="ranknet"),
         )
+
+
+def test_half_of_the_words_are_hidden_on_both_sides() -> None:
+    half = _draw_halves(400, 0.25, np.random.default_rng(0))
+    assert 70 <= np.count_nonzero(half) <= 130  # a quarter of the pairs
+    words = np.tile(np.arange(1, 1001), (400, 1))
+    hidden = _in_half(words, half)
+    assert not hidden[half == 0].any()
+    assert hidden[half > 0].mean() == pytest.approx(0.5, abs=0.01)
+    same = _in_half(np.array([[7, 9, 7, 9]]), half[half > 0][:1])  # a word's two places
+    np.testing.assert_array_equal(same[:, :2], same[:, 2:])
+
+    texts = TextBatch(*(torch.tensor([row]) for row in ([2, 11, SEP, 11, SEP], [1] * 5, [0, 2, 0, 3, 1])))
+    trainer = Trainer(
+        tiny_corpus(), (labels := tiny_corpus().labels.of("train")), labels, TINY_TRAINING, "cpu"
+    )
+    every = np.full(1, 2**63 + 1, dtype=np.uint64)  # the odd ids are its half
+    assert trainer._hidden_tokens(texts, every).tolist() == [[False, True, False, True, False]]
+
+
+def test_a_hidden_word_is_not_read_but_its_marker_is() -> None:
+    torch.manual_seed(0)
+    config = HCMRMConfig(vocab_size=12, hidden_size=8, num_heads=1, intermediate_size=8, text_layers=1)
+    encoder = HCMRM(config).eval().text_encoder
+    one, other = (
+        TextBatch(torch.tensor([[2, word, SEP]]), torch.ones(1, 3), torch.tensor([[0, 2, 0]]))
+        for word in (8, 9)
+    )
+    hidden = torch.tensor([[False, True, False]])
+    torch.testing.assert_close(encoder(one, hidden=hidden), encoder(other, hidden=hidden))
+    assert not torch.allclose(encoder(one), encoder(other))
+    unmarked = one._replace(token_type=torch.zeros(1, 3, dtype=torch.int64))
+    assert not torch.allclose(encoder(one, hidden=hidden), encoder(unmarked, hidden=hidden))
+
+
+def test_word_dropout_is_off_by_default_and_touches_fine_tuning_alone(tmp_path: Path) -> None:
+    seen: dict[float, list[float]] = {0.0: [], 1.0: []}
+    for share, losses in seen.items():
+        config = dataclasses.replace(TINY_TRAINING, word_dropout=share, bf16=False)
+        train(
+            tiny_corpus(),
+            tmp_path / str(share),
+            config,
+            progress=lambda at, losses=losses: losses.append(at.loss),
+        )
+    assert (TrainConfig().word_dropout, TrainConfig().rehearsal_hidden) == (0.0, 0.0)
+    assert seen[1.0][:5] == seen[0.0][:5]
+    assert seen[1.0][5] != seen[0.0][5]
 
 
 def test_criteria_by_hand() -> None:
