@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 from scenarios.ablations.cells import (
     Measured,
@@ -22,62 +19,26 @@ from scenarios.ablations.cells import (
     read_lines,
     settings_hash,
 )
+from scenarios.ablations.effects import (
+    COSTS,
+    MARKET,
+    METRICS,
+    PARTS,
+    Column,
+    Found,
+    effect_of,
+    graded,
+    seeds_of,
+    values_of,
+)
+from scenarios.ablations.picture import picture
 from scenarios.ablations.schema import Ablation, Row
 from scenarios.errors import StoreError
-from scenarios.experiments.statistics import fieller_interval, t_interval
 from scenarios.store import write_whole_file
-from simulator.arrays import FloatArray
-
-CONFIDENCE = 0.95
-
-
-class Column(NamedTuple):
-    """A figure of a cell."""
-
-    heading: str
-    of: Callable[[Measured], float]
-    unit: str = "share"
-    """share: three decimals without the zero before them. number: two decimals. seconds: whole ones.
-    percent: a share in per cent, its difference in percentage points. change: a number whose difference is
-    relative, in per cent."""
-
-
-def _graded(split: str, part: str, metric: str) -> Callable[[Measured], float]:
-    return lambda cell: cell.metrics[split][part][metric]
-
-
-METRICS: Mapping[str, tuple[str, str]] = {
-    "AUC": ("auc", "share"),
-    "3 vs 2": ("auc_3_2", "share"),
-    "1 vs 0": ("auc_1_0", "share"),
-    "Spearman": ("spearman", "share"),
-    "NDCG@10": ("ndcg_10", "share"),
-    "PNR": ("pnr", "number"),
-    "distance": ("distance", "share"),
-    "ECE": ("ece", "share"),
-    "AUC by P(pos.)": ("auc_positive", "share"),
-}
-COSTS = (
-    Column("pre-training, s", lambda cell: cell.cost["pretraining_s"], "seconds"),
-    Column("fine-tuning, s", lambda cell: cell.cost["finetuning_s"], "seconds"),
-)
-PARTS = (
-    ("head", "test", "head"),
-    ("tail", "test", "tail"),
-    ("stuffed", "test", "stuffed"),
-    ("new products", "held_out", "all"),
-)
-MARKET = (
-    Column("irrelevant", lambda cell: cell.market["irrelevant_share"], "percent"),
-    Column("by position", lambda cell: cell.market["irrelevant_share_weighted"], "percent"),
-    Column("revenue", lambda cell: cell.market["revenue_rpm"], "change"),
-    Column("user utility", lambda cell: cell.market["user_utility_rpm"], "change"),
-    Column("welfare", lambda cell: cell.market["welfare_rpm"], "change"),
-)
 
 
 def write_tables(ablation: Ablation, out: Path, path: Path, command: Sequence[str]) -> int:
-    """Write the tables to `path`, and beside it, as `.jsonl`, the cells that they are made of.
+    """Write the tables to `path`; beside it their picture, `.svg`, and the cells they are made of, `.jsonl`.
 
     Cells are read from the results folder and from that file, so that the tables can be made again where the
     results are not.
@@ -93,15 +54,21 @@ def write_tables(ablation: Ablation, out: Path, path: Path, command: Sequence[st
     if not found:
         folder = cells_folder(out, ablation)
         raise StoreError(f"{folder}: no cell of '{ablation.name}' is finished; run it without --table")
-    write_whole_file(path, tables(ablation, found.values(), command))
+    text = tables(ablation, found.values(), command, path.with_suffix(".svg").name)
+    write_whole_file(path, text)
+    write_whole_file(path.with_suffix(".svg"), picture(ablation, found))
     write_whole_file(lines, "".join(found[key].to_json() for key in sorted(found)))
     return len(cells_of(ablation)) - len(found)
 
 
-def tables(ablation: Ablation, cells: Iterable[Measured], command: Sequence[str]) -> str:
-    """All tables of an ablation."""
+def tables(
+    ablation: Ablation, cells: Iterable[Measured], command: Sequence[str], image: str | None = None
+) -> str:
+    """All tables of an ablation; `image` is the file of their picture, as seen from theirs."""
     found = {(settings_hash(one.cell.settings), one.cell.seed): one for one in cells}
     text = [_head(ablation, found, command)]
+    if image is not None:
+        text += [f"![Differences to each group's reference, with 95% intervals]({image})", ""]
     for name, group in ablation.file.groups.items():
         rows = [row for row in ablation.rows if row.group == name]
         text += [f"## {_title(name)}", ""]
@@ -109,10 +76,10 @@ def tables(ablation: Ablation, cells: Iterable[Measured], command: Sequence[str]
             text += [group.about.strip(), ""]
         text += [f"Differences are to *{group.reference}*.", ""]
         split = ablation.file.splits[0]
-        columns = [Column(head, _graded(split, "all", key), unit) for head, (key, unit) in METRICS.items()]
+        columns = [Column(head, graded(split, "all", key), unit) for head, (key, unit) in METRICS.items()]
         text += _table(ablation, rows, found, [*columns, *COSTS])
         columns = [
-            Column(f"{heading}, {part}", _graded(split, slice_, METRICS[heading][0]))
+            Column(f"{heading}, {part}", graded(split, slice_, METRICS[heading][0]))
             for heading in ("AUC", "NDCG@10")
             for part, split, slice_ in PARTS
             if split in ablation.file.splits
@@ -145,7 +112,7 @@ stuffed: ads of advertisers who stuff keywords; new products: no label ever name
 one processor core."""
 
 
-def _head(ablation: Ablation, found: Mapping[tuple[str, int], Measured], command: Sequence[str]) -> str:
+def _head(ablation: Ablation, found: Found, command: Sequence[str]) -> str:
     codes = len({one.code for one in found.values()})
     seconds = sum(
         one.cost[name] for one in found.values() for name in ("finetuning_s", "testing_s", "market_s")
@@ -163,81 +130,47 @@ def _head(ablation: Ablation, found: Mapping[tuple[str, int], Measured], command
     return "\n".join([f"# Ablations: {ablation.name}", "", made, "", _HEAD_NOTE, ""])
 
 
-def _table(
-    ablation: Ablation,
-    rows: Sequence[Row],
-    found: Mapping[tuple[str, int], Measured],
-    columns: Sequence[Column],
-) -> list[str]:
+def _table(ablation: Ablation, rows: Sequence[Row], found: Found, columns: Sequence[Column]) -> list[str]:
     across = bool(rows and rows[0].at)
     headings = [*(["at"] if across else []), "arm", "seeds", *(column.heading for column in columns)]
     lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
     for row in rows:
-        reference = ablation.reference_of(row)
-        texts = []
-        own, other = _by_seed(row, found), _by_seed(reference, found)
-        for column in columns:
-            value = np.array([column.of(own[seed]) for seed in own])
-            paired = [seed for seed in own if seed in other]
-            pair = tuple(np.array([column.of(arm[seed]) for seed in paired]) for arm in (other, own))
-            texts.append(_entry(value, None if row == reference else pair, column.unit))
+        texts = [_entry(ablation, row, column, found) for column in columns]
         at = [row.at_text] if across else []
-        lines.append("| " + " | ".join([*at, row.arm, str(len(own)), *texts]) + " |")
+        lines.append("| " + " | ".join([*at, row.arm, str(seeds_of(row, found)), *texts]) + " |")
     return [*lines, ""]
 
 
-def _by_seed(row: Row, found: Mapping[tuple[str, int], Measured]) -> dict[int, Measured]:
-    digest = settings_hash(row.settings)
-    return {seed: found[digest, seed] for seed in row.seeds if (digest, seed) in found}
-
-
-def _entry(value: FloatArray, pair: tuple[FloatArray, ...] | None, unit: str) -> str:
+def _entry(ablation: Ablation, row: Row, column: Column, found: Found) -> str:
     """The mean, and below it the paired difference (arm minus reference) where there is a reference."""
-    kept = value[np.isfinite(value)]
-    if not kept.size:
+    values, unit = values_of(row, column, found), column.unit
+    if not values.size:
         return "–"
-    text = _number(float(kept.mean()), unit)
-    if pair is None or unit == "seconds":
+    text = _number(float(values.mean()), unit)
+    effect = effect_of(ablation, row, column, found)
+    if effect is None:
         return text
-    reference, own = pair
-    whole = np.isfinite(reference) & np.isfinite(own)
-    reference, own = reference[whole], own[whole]
-    if not own.size:
-        return text
-    mean, low, high = t_interval(own - reference, CONFIDENCE)
-    if unit == "change":
-        scale = abs(float(reference.mean()))
-        if not scale:
-            return text
-        mean /= scale
-        low, high = fieller_interval(own - reference, reference, CONFIDENCE)
-    difference = _difference(mean, unit)
-    if math.isnan(low):
-        return f"{text}<br>{difference}"
-    difference += f" [{_difference(low, unit)}, {_difference(high, unit)}]"
-    return f"{text}<br>" + (f"**{difference}**" if low > 0 or high < 0 else difference)
+    difference = _number(effect.mean, unit, signed=True)
+    if not math.isnan(effect.low):
+        low, high = (_number(end, unit, signed=True) for end in (effect.low, effect.high))
+        difference += f" [{low}, {high}]"
+    return f"{text}<br>" + (f"**{difference}**" if effect.seen else difference)
 
 
-def _number(value: float, unit: str) -> str:
+def _number(value: float, unit: str, *, signed: bool = False) -> str:
+    """A figure, or with a sign a difference: of a share in per cent in points, of a change in per cent."""
+    sign = "+" if signed else ""
     match unit:
         case "share":
-            return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
+            text = f"{value:{sign}.3f}"
+            return text.replace("0.", ".", 1) if abs(value) < 1 else text
         case "percent":
-            return f"{100 * value:.2f}%"
+            return f"{100 * value:{sign}.2f}" + ("" if signed else "%")
         case "seconds":
             return f"{value:.0f}"
-    return f"{value:.2f}"
-
-
-def _difference(value: float, unit: str) -> str:
-    match unit:
-        case "share":
-            return f"{value:+.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:+.3f}"
-        case "percent":
-            return f"{100 * value:+.2f}"
-        case "change":
+        case "change" if signed:
             return f"{100 * value:+.1f}%"
-    return f"{value:+.2f}"
+    return f"{value:{sign}.2f}"
 
 
 def _title(name: str) -> str:

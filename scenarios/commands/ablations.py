@@ -20,7 +20,7 @@ def ablate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Train nothing: write tables of the finished cells there (Markdown), the cells beside it.",
+            help="Train nothing: write tables of the finished cells there (Markdown), a picture beside it.",
         ),
     ] = None,
     out: Out = RESULTS,

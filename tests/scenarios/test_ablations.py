@@ -7,6 +7,7 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from scenarios.ablations.cells import (
     read_lines,
 )
 from scenarios.ablations.measures import Slices, calibration_error, graded_metrics
+from scenarios.ablations.picture import SEEN, picture
 from scenarios.ablations.run import missing_tasks, run_ablation, share, weights_path
 from scenarios.ablations.schema import load_ablation, merged
 from scenarios.ablations.table import tables, write_tables
@@ -147,6 +149,8 @@ def test_the_tables_can_be_made_without_the_results(finished, tmp_path):
     ran = relbid("ablate", "tiny.yaml", "--table", "docs/table.md", cwd=folder)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "Tables: docs/table.md  (cells: docs/table.jsonl)\n"
+    assert "](table.svg)" in (folder / "docs" / "table.md").read_text()
+    assert (folder / "docs" / "table.svg").read_text().startswith("<svg ")
     text = (folder / "docs" / "table.md").read_text()
     assert "of 12 of 12 trainings" in text
     assert "| labels 200 | some | 2 |" in text
@@ -340,6 +344,18 @@ def test_tables_by_hand(file):
         replace(one, metrics=cell(ablation, "BCE", one.cell.seed, 0.9, 0, 1).metrics) for one in cells[3:]
     ]
     assert "<br>**+.080 [" in tables(ablation, [*cells[:3], *better], ["relbid", "ablate"])
+
+    # The picture has a dot a panel. Irrelevant ads: -2, -3 and -4 points, the mean's interval half 2.48 wide.
+    cleaner = [cell(ablation, "BCE", seed, 0.8, 0.0, 1.0) for seed in (1, 2, 3)]
+    drawn = ElementTree.fromstring(picture(ablation, of_ablation(ablation, [*cells[:3], *cleaner])))
+    dots = drawn.findall("{*}circle")
+    assert [dot.get("fill") for dot in dots] == ["#fff", "#fff", "#fff", SEEN]
+    texts = ["".join(text.itertext()) for text in drawn.findall("{*}text")]
+    assert {"Losses, against hierarchical", "BCE", "text only", "NDCG@10", "irrelevant"} <= set(texts)
+    # Drawn to scale: zero stands between the marks to its left and right, and the mean three points off.
+    marks = {text.text: float(text.get("x")) for text in drawn.findall("{*}text") if text.get("text-anchor")}
+    assert {"-4", "-2", "0"} <= marks.keys()
+    assert float(dots[3].get("cx")) == pytest.approx((marks["-4"] + marks["-2"]) / 2, abs=0.11)
 
 
 def test_cells_of_other_worlds_and_other_defaults_do_not_count(file):
