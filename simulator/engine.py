@@ -18,7 +18,8 @@ from simulator.market import Market
 from simulator.run import Progress, Run
 
 CELLS_AT_ONCE = 2**16
-"""Queries x candidates ranked in one go, at most: half a megabyte an array, of which a cache holds some."""
+"""Queries x candidates ranked in one go, or half as many again: half a megabyte an array, of which a cache
+holds some."""
 
 
 def simulate(market: Market, progress: Progress | None = None, sink: Sink | None = None) -> SimulationLog:
