@@ -99,12 +99,17 @@ def run_scenario(
         return named_log(part, source) if isinstance(source, Auctions) else part.impressions()
 
     own_relevance = relevances[scenario.scorer]
+    log: pl.DataFrame | Path
     if log_path is None:
         own = settle(prepared, own_relevance)
+        log = frame(own.log)
     else:
+        log = log_path
         with LogFile(log_path) as file:
             own = settle(prepared, own_relevance, sink=lambda part: file.write(frame(part)))
             if not file.begun:  # nothing was shown
                 file.write(frame(own.log))
-    points = settle_points(prepared, relevances, sweep=sweep, own=own.metrics, progress=progress)
-    return RunResult(scenario, own.metrics, points, log_path or frame(own.log))
+    metrics = own.metrics
+    del own  # its market is as large as the traffic, and the points have another
+    points = settle_points(prepared, relevances, sweep=sweep, own=metrics, progress=progress)
+    return RunResult(scenario, metrics, points, log)

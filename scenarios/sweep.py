@@ -69,10 +69,11 @@ def settle_points(
         value = None if swept is None else field_value(prepared.scenario, swept.field)
         settled[prepared.scenario.scorer, value] = own
     rows: list[dict[str, object]] = []
-    drawn = market_of(prepared, relevances[points[0].scorer])
+    drawn: Market | None = None
     for done, point in enumerate(points, start=1):
         key = point.scorer, point.value
         if key not in settled:
+            drawn = drawn or market_of(prepared, relevances[point.scorer])
             market = _market_at(point, prepared, relevances[point.scorer], drawn)
             settled[key] = settle_market(prepared, market, sink=forget).metrics
         rows.append({**point._asdict(), **settled[key]})
