@@ -35,7 +35,7 @@ check: $(VENV)/.installed-dev ## Lint, formatting, types and the import chain
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-dev ## Measure what docs/speed.md says, targets beside the figures (about 15 minutes)
+bench: $(VENV)/.installed-dev ## Measure what docs/speed.md says, targets beside the figures (about 3 minutes)
 	$(BIN)/python -m benchmarks.bench $(ARGS)
 
 format: $(VENV)/.installed-dev ## Format the code
