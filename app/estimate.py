@@ -15,7 +15,7 @@ def in_words(estimate: Mapping[str, Any]) -> str:
         "sweeps.estimate_count",
         n=estimate["seeds"],
         points=f"{estimate['points']:,}",
-        total=f"{estimate['jobs']:,}",
+        total=f"{estimate['points'] * estimate['seeds']:,}",
     )
     if estimate["done"]:
         counted = t("sweeps.estimate_done", counted=counted, done=f"{estimate['done']:,}")

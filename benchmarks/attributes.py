@@ -37,11 +37,12 @@ def main() -> None:
     query, ad, grade = label_pairs(world, 5, np.random.default_rng(0))
     known = ~world.query_is_held_out[query]
     scorer = HcmrmScorer.load(world.corpus, arguments.checkpoint)
-    score = scorer.score(query[known], ad[known])
-    colour, brand = (of[query[known]] >= 0 for of in (world.truth.query_colour, world.truth.query_brand))
+    q, a, g = query[known], ad[known], grade[known]
+    score = scorer.score(q, a)
+    colour, brand = world.truth.query_colour[q] >= 0, world.truth.query_brand[q] >= 0
     kinds = {"a colour": colour & ~brand, "a brand": brand & ~colour, "both": colour & brand}
     for name, asked in kinds.items():
-        value = auc_between(query[known][asked], grade[known][asked], score[asked], 3, 2)
+        value = auc_between(q[asked], g[asked], score[asked], 3, 2)
         print(f"queries that ask for {name:9} {asked.sum():6,} pairs   AUC of 3 against 2: {value:.3f}")
     if not scorer.model.config.frame_markers:
         return

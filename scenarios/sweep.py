@@ -65,9 +65,9 @@ def settle_points(
     points = list(points_of(prepared.scenario, sweep=sweep))
     settled: dict[tuple[str, float | None], Mapping[str, float]] = {}
     if own is not None:
-        swept = prepared.scenario.sweep
-        value = None if swept is None else field_value(prepared.scenario, swept.field)
-        settled[prepared.scenario.scorer, value] = own
+        settled[prepared.scenario.scorer, points[0].value] = (
+            own  # compared are points at the scenario's value
+        )
     rows: list[dict[str, object]] = []
     drawn: Market | None = None
     for done, point in enumerate(points, start=1):

@@ -8,11 +8,11 @@ from math import inf
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from array_api_compat import array_namespace, to_device
+from array_api_compat import to_device
 from numpy.typing import NDArray
 
 from simulator import auction
-from simulator.arrays import AnyArray, BoolArray, FloatArray, IntArray
+from simulator.arrays import AnyArray, BoolArray, FloatArray, IntArray, namespace
 from simulator.fusion import FusionRule
 
 
@@ -95,7 +95,7 @@ def rank_pages(
         bid, pctr, rel, tie_break: F[Q, K]; `present` B[Q, K].
         score_reserve: least score, a float or F[Q, 1].
     """
-    xp = array_namespace(bid, pctr, rel)
+    xp = namespace(bid, pctr, rel)
     score = rule.score(bid, pctr, rel)
     eligible = auction.eligible(score, bid, model.reserve, present, score_reserve)
     ranking = auction.allocate(score, eligible, len(examination) + 1, tie_break)

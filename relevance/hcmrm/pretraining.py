@@ -261,9 +261,7 @@ class Pretraining:
         """Keywords of some ads, read off a frame of each: what fine-tuning must not forget. A scalar."""
         ads = np.sort(rng.choice(self.texts.ads, min(n_ads, len(self.texts.ads)), replace=False))
         frame = rng.integers(0, self.frames.shape[1], len(ads))
-        share, hidden = self.config.rehearsal_hidden, np.zeros(len(ads), dtype=np.bool_)
-        if share:
-            hidden = rng.random(len(ads)) < share
+        hidden = rng.random(len(ads)) < self.config.rehearsal_hidden
         own = self.ranks.mine(len(ads))
         with autocast(self.device, self.config.bf16):
             pictures = self._pictures(ads[own], frame[own])

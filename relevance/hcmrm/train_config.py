@@ -185,5 +185,7 @@ def check_config(config: TrainConfig) -> None:
     for name in ("label_noise", "word_dropout", "rehearsal_hidden"):
         if not 0.0 <= getattr(config, name) <= 1.0:
             raise TrainError(f"{name} {getattr(config, name)}: must be a share in [0, 1]")
+    if config.word_dropout and shape.fusion == "two_tower":
+        raise TrainError("word_dropout: two towers read no pair as one text; take model.fusion 'early'")
     if config.shuffle_weight and config.loss == "ranknet":
         raise TrainError("shuffle_weight: the loss 'ranknet' knows no negative pairs; take another loss")

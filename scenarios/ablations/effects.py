@@ -80,6 +80,11 @@ MARKET = (
 )
 
 
+def title_of(group: str) -> str:
+    """The name of a group as a heading has it."""
+    return group[:1].upper() + group[1:]
+
+
 def values_of(row: Row, column: Column, found: Found) -> FloatArray:
     """The figure of a row's finished cells, F[seeds], without those that are no numbers."""
     values = np.array([column.of(cell) for cell in _by_seed(row, found).values()])

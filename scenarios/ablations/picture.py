@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-from scenarios.ablations.effects import MARKET, METRICS, Column, Effect, Found, effect_of, graded
+from scenarios.ablations.effects import MARKET, METRICS, Column, Effect, Found, effect_of, graded, title_of
 from scenarios.ablations.schema import Ablation, Row
-from scenarios.sweeps.svg import COLOURS, ticks
+from scenarios.sweeps.svg import COLOURS, text_at, ticks
 
 ROW, HEADING, LABELS, PANEL, GAP, TOP, BOTTOM = 18, 30, 400, 180, 44, 46, 40
+BOLD = ' font-weight="bold"'
 SEEN, UNSEEN = COLOURS[0], "#8a8a8a"
 
 
@@ -45,8 +46,7 @@ def picture(ablation: Ablation, found: Found) -> str:
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
     ]
     for line in lines:
-        weight = ' font-weight="bold"' if line.row is None else ""
-        parts.append(f'<text x="8" y="{line.y + 4:.0f}"{weight}>{escape(line.text)}</text>')
+        parts.append(text_at(8, line.y + 4, line.text, "start", BOLD * (line.row is None)))
     for number, column in enumerate(panels):
         effects = [
             (line.y, effect)
@@ -62,10 +62,9 @@ def _lines(ablation: Ablation) -> list[_Line]:
     lines, y = [], float(TOP)
     for name, group in ablation.file.groups.items():
         y += HEADING - ROW
-        heading = f"{name[:1].upper()}{name[1:]}, against {group.reference}"
-        lines.append(_Line(heading, None, y))
-        for row in ablation.rows:
-            if row.group == name and row.arm != group.reference:
+        lines.append(_Line(f"{title_of(name)}, against {group.reference}", None, y))
+        for row in ablation.rows_of(name):
+            if row.arm != group.reference:
                 y += ROW
                 lines.append(_Line(", ".join(filter(None, [row.arm, row.at_text])), row, y))
         y += ROW
@@ -75,10 +74,7 @@ def _lines(ablation: Ablation) -> list[_Line]:
 def _panel(left: float, bottom: float, column: Column, effects: Sequence[tuple[float, Effect]]) -> list[str]:
     scale = 100 if column.unit == "percent" else 1
     note = "less is better, in points" if column.unit == "percent" else "more is better"
-    parts = [
-        f'<text x="{left}" y="16" font-weight="bold">{escape(column.heading)}</text>'
-        f'<text x="{left}" y="30">{note}</text>'
-    ]
+    parts = [text_at(left, 16, column.heading, "start", BOLD), text_at(left, 30, note, "start")]
     if not effects:
         return parts
     ends = [end for _, effect in effects for end in effect if not math.isnan(end)]
@@ -94,8 +90,7 @@ def _panel(left: float, bottom: float, column: Column, effects: Sequence[tuple[f
     for mark in marks:
         x, colour = at(mark / scale), "#222" if mark == 0 else "#ddd"
         parts.append(f'<path d="M{x:.1f} {TOP - 14}V{bottom:.0f}" stroke="{colour}"/>')
-        text = f"{mark:+g}" if mark else "0"
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 18:.0f}" text-anchor="middle">{text}</text>')
+        parts.append(text_at(x, bottom + 18, f"{mark:+g}" if mark else "0", "middle"))
     for y, effect in effects:
         colour, fill = (SEEN, SEEN) if effect.seen else (UNSEEN, "#fff")
         if not math.isnan(effect.low):

@@ -8,7 +8,6 @@ numbers depend neither on how many processes there are nor on when they were kil
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -65,7 +64,7 @@ def run_ablation(
         StoreError: the folder cannot be written, or another command is at work in it.
     """
     folder = cells_folder(out, ablation)
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or pool.cores()
     with alone_in(folder):
         remove_stale(folder)
         for note in (folder / "failures").glob("*.txt"):

@@ -29,6 +29,7 @@ from scenarios.ablations.effects import (
     effect_of,
     graded,
     seeds_of,
+    title_of,
     values_of,
 )
 from scenarios.ablations.picture import picture
@@ -70,8 +71,8 @@ def tables(
     if image is not None:
         text += [f"![Differences to each group's reference, with 95% intervals]({image})", ""]
     for name, group in ablation.file.groups.items():
-        rows = [row for row in ablation.rows if row.group == name]
-        text += [f"## {_title(name)}", ""]
+        rows = ablation.rows_of(name)
+        text += [f"## {title_of(name)}", ""]
         if group.about:
             text += [group.about.strip(), ""]
         text += [f"Differences are to *{group.reference}*.", ""]
@@ -87,8 +88,8 @@ def tables(
         text += _table(ablation, rows, found, columns)
     text += ["## What each is worth in the market", "", _MARKET_NOTE, ""]
     for name in ablation.file.groups:
-        rows = [row for row in ablation.rows if row.group == name]
-        text += [f"### {_title(name)}", "", *_table(ablation, rows, found, MARKET)]
+        rows = ablation.rows_of(name)
+        text += [f"### {title_of(name)}", "", *_table(ablation, rows, found, MARKET)]
     return "\n".join(text).rstrip() + "\n"
 
 
@@ -171,7 +172,3 @@ def _number(value: float, unit: str, *, signed: bool = False) -> str:
         case "change" if signed:
             return f"{100 * value:+.1f}%"
     return f"{value:{sign}.2f}"
-
-
-def _title(name: str) -> str:
-    return name[:1].upper() + name[1:]

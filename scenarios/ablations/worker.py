@@ -71,9 +71,8 @@ def worker() -> Callable[[Task], None]:
             loaded[task.shared] = _Loaded.of(task.shared)
         if task.out is not None:
             # A process killed between writing a cell and saying so leaves a task that another one is given.
-            if read_cell(task.out) is not None:
-                return
-            write_whole_file(task.out, measured(task, loaded[task.shared]).to_json())
+            if read_cell(task.out) is None:
+                write_whole_file(task.out, measured(task, loaded[task.shared]).to_json())
         elif task.weights is not None and not task.weights.exists():
             pretrain(task.cell, loaded[task.shared].data, task.weights)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from enum import StrEnum
@@ -52,6 +51,7 @@ def sweep(
     from scenarios.sweeps.engine import run_sweep
     from scenarios.sweeps.estimate import estimate
     from scenarios.sweeps.folder import Status, read_sweep
+    from scenarios.sweeps.pool import cores
     from scenarios.sweeps.schema import load_sweep
     from scenarios.sweeps.terminal import estimate_text, points_text, status_text, sweep_tables
     from scenarios.terminal import ProgressBars, print_tables
@@ -63,7 +63,7 @@ def sweep(
         check_writable(out)
         if dry_run:
             points, asked = points_text(plan), estimate(plan, out, progress=progress)
-            at_once = workers or len(os.sched_getaffinity(0))
+            at_once = workers or cores()
             facts = {**asdict(asked), "workers": at_once, "left_s": asked.left_s(at_once)}
             progress.found({"points_in_words": points, "estimate": facts})
             typer.echo(f"{points}\n{estimate_text(asked, at_once)}")

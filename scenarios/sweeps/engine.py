@@ -109,7 +109,7 @@ def run_sweep(
     chosen = engine_named(engine)
     for scenario in {model_of(point.scenario): point.scenario for point in samples(sweep)}.values():
         check_scorers(scenario, [scenario.scorer])
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or pool.cores()
     folder = sweep_folder(out, sweep)
     with alone_in(folder):
         remove_leftovers(folder, [WORK])

@@ -22,8 +22,6 @@ class Estimate:
 
     points: int
     seeds: int
-    jobs: int
-    """Points times seeds."""
     done: int
     """As of an earlier run of this very sweep."""
     worlds: int
@@ -31,6 +29,11 @@ class Estimate:
     """Scorers whose relevance is needed."""
     job_s: float
     """Seconds that one takes: an earlier run's, or measured on the first and the last point."""
+
+    @property
+    def jobs(self) -> int:
+        """Simulations: points times seeds."""
+        return self.points * self.seeds
 
     def left_s(self, workers: int) -> float:
         """Seconds of simulation that are left."""
@@ -53,7 +56,6 @@ def estimate(
     if sweep.file.searches:
         check_installed(sweep.file)
     tried = samples(sweep)
-    jobs = simulations(sweep)
     models = tuple(dict.fromkeys(point.scenario.scorer for point in tried))
     groups = worlds(tried)
     status = read_status(sweep_folder(out, sweep))
@@ -71,4 +73,5 @@ def estimate(
             metrics_of(scenario, shared)
         job_s = (clock() - began) / len(scenarios)
     done = 0 if status is None else status.done
-    return Estimate(jobs // len(sweep.seeds), len(sweep.seeds), jobs, done, len(groups), models, job_s)
+    seeds = len(sweep.seeds)
+    return Estimate(simulations(sweep) // seeds, seeds, done, len(groups), models, job_s)

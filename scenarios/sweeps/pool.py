@@ -29,6 +29,11 @@ MOST_DEATHS = 5
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
+def cores() -> int:
+    """How many processes can work at once, where nobody says otherwise."""
+    return len(os.sched_getaffinity(0))
+
+
 class Outcome(NamedTuple):
     """A task that is done, or the text of why it failed."""
 

@@ -48,14 +48,14 @@ def scatter(
     for x in xs:
         column = at(x, ys[0])[0]
         parts.append(f'<path class="grid" d="M{column:.1f} {TOP}V{HEIGHT - BOTTOM}"/>')
-        parts.append(_text(column, HEIGHT - BOTTOM + 18, f"{x:g}", "middle"))
+        parts.append(text_at(column, HEIGHT - BOTTOM + 18, f"{x:g}", "middle"))
     for y in ys:
         row = at(xs[0], y)[1]
         parts.append(f'<path class="grid" d="M{LEFT} {row:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(_text(LEFT - 8, row + 4, f"{y:g}", "end"))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, x_title, "middle"))
+        parts.append(text_at(LEFT - 8, row + 4, f"{y:g}", "end"))
+    parts.append(text_at((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, x_title, "middle"))
     middle = (TOP + HEIGHT - BOTTOM) / 2
-    parts.append(_text(16, middle, y_title, "middle", f' transform="rotate(-90 16 {middle})"'))
+    parts.append(text_at(16, middle, y_title, "middle", f' transform="rotate(-90 16 {middle})"'))
     if len(line) > 1:
         steps = " ".join(f"{x:.1f},{y:.1f}" for x, y in _staircase([at(*point) for point in line]))
         parts.append(f'<polyline class="front" points="{steps}"/>')
@@ -97,5 +97,6 @@ def _staircase(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return steps
 
 
-def _text(x: float, y: float, text: str, anchor: str, more: str = "") -> str:
+def text_at(x: float, y: float, text: str, anchor: str, more: str = "") -> str:
+    """A text whose start, middle or end (`anchor`) stands at x; `more` are further attributes."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(text)}</text>'

@@ -281,7 +281,7 @@ def test_the_estimate_counts_and_times(page: AppTest, project: Path) -> None:
 
 
 def test_an_estimate_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Estimate(points=800, seeds=2, jobs=1600, done=3, worlds=2, models=("bm25", "hcmrm"), job_s=0.5)
+    found = Estimate(points=800, seeds=2, done=3, worlds=2, models=("bm25", "hcmrm"), job_s=0.5)
     facts = {**asdict(found), "workers": 2, "left_s": found.left_s(2)}
     assert estimate.in_words(facts) == (
         "800 points x 2 seeds = 1,600 simulations, 3 of them done. About 7 min with 2 processes at 0.5 s "

@@ -37,12 +37,12 @@ def branded() -> LabelledCorpus:
     return dataclasses.replace(data, corpus=dataclasses.replace(data.corpus, ad_title=titles))
 
 
-def _losses(data: LabelledCorpus, out: Path, config: TrainConfig) -> list[float]:
-    """The losses of the align stage."""
+def _losses(data: LabelledCorpus, out: Path, config: TrainConfig, stage: str = "") -> list[float]:
+    """The losses that a training reports, of one stage or of all."""
     seen: list[float] = []
 
     def note(progress: TrainProgress) -> None:
-        if progress.stage == "align":
+        if stage in ("", progress.stage):
             seen.append(progress.loss)
 
     train(data, out, config, progress=note)
@@ -91,15 +91,15 @@ def test_pseudo_queries_are_learnt(branded: LabelledCorpus, tmp_path: Path) -> N
         pqvm_word_dropout=0.0,
         pqvm_text_dropout=0.0,
     )
-    losses = _losses(branded, tmp_path, config)
+    losses = _losses(branded, tmp_path, config, "align")
     assert np.mean(losses[:3]) > 65.0  # at chance 100 ln 2
     assert np.mean(losses[-5:]) < 50.0
 
 
 def test_without_weight_nothing_of_it_is_drawn(branded: LabelledCorpus, tmp_path: Path) -> None:
-    plain = _losses(branded, tmp_path / "plain", TINY_TRAINING)
-    off = _losses(branded, tmp_path / "off", dataclasses.replace(TINY_TRAINING, pqvm_ads=3))
-    on = _losses(branded, tmp_path / "on", dataclasses.replace(TINY_TRAINING, pqvm_weight=1.0))
+    plain = _losses(branded, tmp_path / "plain", TINY_TRAINING, "align")
+    off = _losses(branded, tmp_path / "off", dataclasses.replace(TINY_TRAINING, pqvm_ads=3), "align")
+    on = _losses(branded, tmp_path / "on", dataclasses.replace(TINY_TRAINING, pqvm_weight=1.0), "align")
     assert off == plain
     assert on[0] > plain[0] + 0.5
 
@@ -212,15 +212,10 @@ def test_shuffled_ads_take_frames_or_text_of_another(
 
 
 def test_shuffling_is_off_by_default_and_changes_the_loss(tmp_path: Path) -> None:
-    seen: dict[float, list[float]] = {0.0: [], 1.0: []}
-    for weight, losses in seen.items():
+    seen = {}
+    for weight in (0.0, 1.0):
         config = dataclasses.replace(TINY_TRAINING, shuffle_weight=weight, bf16=False)
-        train(
-            tiny_corpus(),
-            tmp_path / str(weight),
-            config,
-            progress=lambda at, losses=losses: losses.append(at.loss),
-        )
+        seen[weight] = _losses(tiny_corpus(), tmp_path / str(weight), config)
     assert TrainConfig().shuffle_weight == 0.0
     assert seen[1.0][:5] == seen[0.0][:5]
     assert seen[1.0][5] > seen[0.0][5] + 0.1
@@ -266,18 +261,16 @@ def test_a_hidden_word_is_not_read_but_its_marker_is() -> None:
 
 
 def test_word_dropout_is_off_by_default_and_touches_fine_tuning_alone(tmp_path: Path) -> None:
-    seen: dict[float, list[float]] = {0.0: [], 1.0: []}
-    for share, losses in seen.items():
+    seen = {}
+    for share in (0.0, 1.0):
         config = dataclasses.replace(TINY_TRAINING, word_dropout=share, bf16=False)
-        train(
-            tiny_corpus(),
-            tmp_path / str(share),
-            config,
-            progress=lambda at, losses=losses: losses.append(at.loss),
-        )
+        seen[share] = _losses(tiny_corpus(), tmp_path / str(share), config)
     assert (TrainConfig().word_dropout, TrainConfig().rehearsal_hidden) == (0.0, 0.0)
     assert seen[1.0][:5] == seen[0.0][:5]
     assert seen[1.0][5] != seen[0.0][5]
+    towers = {**TINY_TRAINING.model, "fusion": "two_tower"}
+    with pytest.raises(TrainError, match="two towers read no pair as one text"):
+        train(tiny_corpus(), tmp_path, dataclasses.replace(TINY_TRAINING, word_dropout=0.5, model=towers))
 
 
 def test_criteria_by_hand() -> None:
