@@ -10,9 +10,10 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from app import language, session, sidebar, welcome
+from app import language, session
 from app.language import t
-from app.views.relevance_lab import KEYS as LAB_KEYS
+from app.parts import sidebar, welcome
+from app.views.relevance_lab_page import KEYS as LAB_KEYS
 
 HERE = Path(__file__).parent
 
@@ -75,7 +76,8 @@ def main() -> None:
 def _page(name: str, icon: str) -> StreamlitPage:
     """The page of a file in `views/`; its title is a text of the catalogue."""
     return st.Page(
-        HERE / "views" / f"{name}.py",
+        HERE / "views" / f"{name}_page.py",
+        url_path=name,
         title=t(f"pages.{name}"),
         icon=f":material/{icon}:",
         default=name == "trade_off",

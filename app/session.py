@@ -13,8 +13,9 @@ from typing import cast
 
 import streamlit as st
 
-from app import waiting, wording
+from app import wording
 from app.language import t
+from app.parts import waiting
 from app.setting import Setting, market_settings
 from scenarios import (
     Labels,
@@ -37,6 +38,7 @@ from scenarios import (
     list_results,
     list_sweeps,
     offline_pairs,
+    offline_scores as score_offline,
     prepare,
     read_experiment,
     read_result,
@@ -45,7 +47,6 @@ from scenarios import (
     scores_kept,
     settle,
 )
-from scenarios import offline_scores as score_offline
 
 LIVE_QUERIES = 100_000
 """A slider settles at most this many of the day's queries, so that it answers within about a second."""

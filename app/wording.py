@@ -10,7 +10,7 @@ from app.language import DEFAULT, catalogue, t
 from scenarios import Fault, FormulaError
 
 Metrics = Mapping[str, float]
-"""Metrics of one settled point by name, see `simulator.metrics`."""
+"""Metrics of one settled point by name, see `simulator.measures.market_metrics`."""
 
 MISSING = "–"
 

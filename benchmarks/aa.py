@@ -20,10 +20,10 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")
 import numpy as np
 
 from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, relevance_of
-from scenarios.experiments.designs import budget_split, full, query_split
-from scenarios.experiments.run import OTHER_LUCK
-from scenarios.experiments.statistics import Estimate, compare
-from scenarios.market import market_of
+from scenarios.markets.simulation import market_of
+from scenarios.studies.experiments.designs import budget_split, full, query_split
+from scenarios.studies.experiments.experiment_run import OTHER_LUCK
+from scenarios.studies.experiments.statistics import Estimate, compare
 from simulator.market import Market
 
 METRICS = ("revenue_rpm", "ctr", "irrelevant_share")

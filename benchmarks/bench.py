@@ -44,7 +44,7 @@ def auctions(repeats: int = 5, keep: bool = True, **shape: Any) -> Figures:
 def times_a_loop(queries: int, **shape: int) -> Figures:
     """How many times as fast as a plain loop; both charge the same to the micro."""
     from benchmarks.market import make_market
-    from simulator.engine import simulate
+    from simulator.clock.engine import simulate
     from tests.simulator.one_by_one import simulate_one_by_one
 
     market = make_market(queries, **shape)
@@ -74,8 +74,8 @@ def growth(of: str, values: list[int], repeats: int = 5) -> Figures:
 def memory(**shape: int) -> Figures:
     """Peak memory in MB of a run whose log goes to a file."""
     from benchmarks.market import make_market
-    from scenarios.log_file import LogFile
-    from simulator.engine import simulate
+    from scenarios.storage.log_file import LogFile
+    from simulator.clock.engine import simulate
 
     market = make_market(**shape)
     start = time.process_time()
@@ -147,7 +147,7 @@ def _market_seconds(
 ) -> tuple[list[float], float]:
     """Processor time of each of some runs of one market, and the share of budgets that ran out."""
     from benchmarks.market import make_market
-    from simulator.engine import simulate
+    from simulator.clock.engine import simulate
     from simulator.log import forget
 
     market = make_market(queries, candidates, slots, advertisers, paced, budget)

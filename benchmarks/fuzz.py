@@ -32,14 +32,14 @@ import yaml
 from relevance.corpus import CorpusError
 from relevance.errors import CheckpointError, PluginError, ScorerError
 from scenarios import DEFAULT_SCENARIO, load_experiment, load_scenario, load_sweep
+from scenarios.config.load import PROFILE, read_file
 from scenarios.corpora.labelled import read_tables
 from scenarios.corpora.pair_scores import read_pairs
 from scenarios.errors import UserError
-from scenarios.experiments.run import check_experiment
-from scenarios.load import PROFILE, read_file
-from scenarios.pctr import read_ctr_file
-from scenarios.replay.market import to_arrays
-from scenarios.replay.table import read_auctions, read_budgets, scorers_of
+from scenarios.markets.click_model import read_ctr_file
+from scenarios.markets.table.auctions import to_arrays
+from scenarios.markets.table.reading import read_auctions, read_budgets, scorers_of
+from scenarios.studies.experiments.experiment_run import check_experiment
 
 USER_ERRORS = (UserError, CheckpointError, CorpusError, PluginError, ScorerError)
 """What the command line prints and answers with exit code 2."""

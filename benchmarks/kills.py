@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scenarios import load_sweep, run_sweep
-from scenarios.sweeps.folder import read_status, sweep_folder
+from scenarios.studies.sweeps.folder import read_status, sweep_folder
 
 SCENARIO = """\
 schema: 1

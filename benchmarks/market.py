@@ -12,7 +12,7 @@ import numpy as np
 
 from simulator.arrays import to_micros
 from simulator.bidders import BidderModel
-from simulator.engine import simulate
+from simulator.clock.engine import simulate
 from simulator.fusion import RULES
 from simulator.market import Market, ServingModel, with_rule, with_settings
 from simulator.users import UserModel

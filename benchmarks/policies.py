@@ -18,7 +18,7 @@ from relevance.lexical import Bm25Scorer
 from simulator import random
 from simulator.arrays import MICROS, FloatArray
 from simulator.bidders import Followers
-from simulator.engine import simulate
+from simulator.clock.engine import simulate
 from simulator.market import Market, TrafficModel, build_market, retrieve_candidates
 from simulator.policies import POLICIES, DualPacing, Shading, make_policy
 from simulator.scoring import score_candidates

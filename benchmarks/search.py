@@ -24,12 +24,12 @@ import numpy as np
 import yaml
 
 from scenarios import Sweep, load_sweep, override, read_sweep, run_sweep
-from scenarios.load import dump_scenario
-from scenarios.replicates import read_replicate
-from scenarios.sweeps.analysis import hypervolume
-from scenarios.sweeps.engine import engine_named
-from scenarios.sweeps.schema import Point, dump_sweep
-from scenarios.sweeps.worlds import Worlds
+from scenarios.config.load import dump_scenario
+from scenarios.studies.replicates import read_replicate
+from scenarios.studies.sweeps.analysis import hypervolume
+from scenarios.studies.sweeps.sweep import Point, dump_sweep
+from scenarios.studies.sweeps.sweep_run import engine_named
+from scenarios.studies.sweeps.worlds import Worlds
 
 FILE = Path(__file__).parents[1] / "scenarios" / "sweeps" / "search.yaml"
 FRESH = (101, 102, 103, 104)

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scenarios import load_sweep, run_sweep
-from scenarios.sweeps import pool, worker
+from scenarios.studies import pool
+from scenarios.studies.sweeps import sweep_worker as worker
 
 SWEEP = """\
 schema: 1

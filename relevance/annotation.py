@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from .corpus import Labels
+from relevance.corpus import Labels
 
 IntArray = NDArray[np.int64]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ScorerError
+from relevance.errors import ScorerError
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]

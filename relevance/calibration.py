@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
-from .metrics import reliability
+from relevance.metrics import reliability
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -8,9 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .corpus import Labels
-from .metrics import Interval, RelevanceMetrics, auc_by_weight, difference_interval, evaluate, ndcg_by_query
-from .protocol import RelevanceScorer, score_pairs
+from relevance.corpus import Labels
+from relevance.metrics import (
+    Interval,
+    RelevanceMetrics,
+    auc_by_weight,
+    difference_interval,
+    evaluate,
+    ndcg_by_query,
+)
+from relevance.protocol import RelevanceScorer, score_pairs
 
 FloatArray = NDArray[np.float64]
 

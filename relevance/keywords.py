@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
-from .errors import PluginError
+from relevance.errors import PluginError
 
 
 class KeywordExtractor(Protocol):

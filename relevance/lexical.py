@@ -6,7 +6,7 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
-from .corpus import Corpus
+from relevance.corpus import Corpus
 
 
 class Bm25Scorer:

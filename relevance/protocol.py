@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .corpus import Corpus
-from .errors import PluginError, ScorerError
+from relevance.corpus import Corpus
+from relevance.errors import PluginError, ScorerError
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.arrays import BoolArray, FloatArray, IntArray, to_micros
-from simulator.churn import ChurnModel
 from simulator.policies import (
     BidPolicy,
     Bids,
@@ -21,6 +20,7 @@ from simulator.policies import (
     even_spend_gap,
     make_policy,
 )
+from simulator.policies.churn import ChurnModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from simulator.arrays import AnyArray, namespace
-from simulator.formula import Formula as Formula
-from simulator.formula import FormulaError as FormulaError
+from simulator.rules.formula import Formula as Formula, FormulaError as FormulaError
 
 if TYPE_CHECKING:
-    from simulator.rule_check import Fault
+    from simulator.rules.rule_check import Fault
 
 
 @runtime_checkable
@@ -345,9 +344,11 @@ def rule_type(name: str) -> type[Any]:
 def check_rule(rule: FusionRule) -> "list[Fault]":
     """Try a rule in auctions; say in words what GSP could not live with. An empty list: nothing was found.
 
-    What is tried stands in `simulator.rule_check`; a Fault is a sentence that knows its parts.
+    What is tried stands in `simulator.rules.rule_check`; a Fault is a sentence that knows its parts.
     """
-    from simulator.rule_check import faults_of  # which holds auctions, and a rule knows nothing of those
+    from simulator.rules.rule_check import (
+        faults_of,  # which holds auctions, and a rule knows nothing of those
+    )
 
     return faults_of(rule)
 

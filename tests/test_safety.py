@@ -37,7 +37,9 @@ def test_no_text_is_run_and_no_foreign_pickle_is_read(path):
         assert name not in ("eval", "exec", "compile", "os.system", "yaml.load", "yaml.unsafe_load"), name
         given = arguments(call)
         if name.startswith("pickle.") and "load" in name:
-            assert path.name in ("worker.py", "ray_pool.py"), "only what a sweep's own command has written"
+            assert path.name in ("sweep_worker.py", "ray_pool.py"), (
+                "only what a sweep's own command has written"
+            )
         if name == "torch.load":
             assert given.get("weights_only") == "True"
         if name in ("np.load", "numpy.load"):
@@ -53,8 +55,7 @@ def test_modules_are_imported_by_name_where_plug_ins_are_loaded_and_nowhere_else
         if name in ("import_module", "importlib.import_module", "__import__")
     }
     own = {
-        "scenarios/__init__.py",  # its own names, on first use
-        "scenarios/sweeps/pool.py",  # the work of a process, named in the code
+        "scenarios/studies/pool.py",  # the work of a process, named in the code
     }
     plug_ins = {"relevance/protocol.py", "simulator/policies/__init__.py"}
     assert found - own <= plug_ins | {path for path in found if path.startswith("simulator/policies/")}

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import simpy
 
-import scenarios.market
+import scenarios.markets.simulation
 from benchmarks.market import make_market
 from relevance.protocol import RelevanceScorer
 from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, run_scenario
 from simulator import random
-from simulator.engine import simulate
+from simulator.clock.engine import simulate
 from simulator.ledger import UNLIMITED
 from simulator.log import forget
 from simulator.market import Market, ServingModel, with_settings
@@ -118,13 +118,13 @@ def test_a_pair_is_scored_once_however_many_points_it_serves(
 ) -> None:
     scenario = load_scenario(DEFAULT_SCENARIO, SMALL)
     scored: dict[str, int] = {}
-    score_pairs = scenarios.market.score_pairs
+    score_pairs = scenarios.markets.simulation.score_pairs
 
     def counting(scorer: RelevanceScorer, query: np.ndarray, ad: np.ndarray, name: str) -> np.ndarray:
         scored[name] = scored.get(name, 0) + query.size
         return score_pairs(scorer, query, ad, name)
 
-    monkeypatch.setattr(scenarios.market, "score_pairs", counting)
+    monkeypatch.setattr(scenarios.markets.simulation, "score_pairs", counting)
     result = run_scenario(scenario, cache=tmp_path)
     pairs = int((prepare(scenario, cache=tmp_path).candidate >= 0).sum())
     assert result.points.height == 9

@@ -6,10 +6,10 @@ transformers' AutoConfig and AutoModel.
 
 from transformers import AutoConfig, AutoModel
 
-from .checkpoint import SHIPPED, Checkpoint
-from .config import HCMRMConfig
-from .model import HCMRM
-from .scorer import HcmrmScorer
+from relevance.hcmrm.checkpoint import SHIPPED, Checkpoint
+from relevance.hcmrm.model import HCMRM
+from relevance.hcmrm.model_config import HCMRMConfig
+from relevance.hcmrm.scorer import HcmrmScorer
 
 __all__ = ["HCMRM", "SHIPPED", "Checkpoint", "HCMRMConfig", "HcmrmScorer"]
 

@@ -21,11 +21,10 @@ from transformers import PreTrainedTokenizerFast
 
 from relevance.calibration import FITS, Calibration, calibration_from
 from relevance.errors import CheckpointError, PluginError
+from relevance.hcmrm.model import HCMRM
+from relevance.hcmrm.model_config import HCMRMConfig
+from relevance.hcmrm.text import wrap_tokenizer
 from relevance.keywords import EXTRACTORS, KeywordExtractor, extractor_from
-
-from .config import HCMRMConfig
-from .model import HCMRM
-from .text import wrap_tokenizer
 
 WEIGHTS, SIZES, TOKENIZER, KEYWORDS, TRAINING = (
     "model.safetensors", "config.json", "tokenizer.json", "keywords.json", "training.json",

@@ -18,13 +18,12 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from relevance.errors import CheckpointError
+from relevance.hcmrm.checkpoint import KEYWORDS, TRAINING, WEIGHTS
+from relevance.hcmrm.model import HCMRM
+from relevance.hcmrm.model_config import HCMRMConfig
+from relevance.hcmrm.tensors import Filling, Names, Weights
+from relevance.hcmrm.text import wrap_tokenizer
 from relevance.keywords import TfIdfKeywords
-
-from .checkpoint import KEYWORDS, TRAINING, WEIGHTS
-from .config import HCMRMConfig
-from .model import HCMRM
-from .tensors import Filling, Names, Weights
-from .text import wrap_tokenizer
 
 _ALBEF_BLOCK: Names = {
     "norm1": ("norm1",),

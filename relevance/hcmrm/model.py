@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .config import HCMRMConfig
-from .layers import Linear, TextLayer, VisualBlock, attention_bias
-from .losses import grade_head
-from .tree import GradeTree
+from relevance.hcmrm.layers import Linear, TextLayer, VisualBlock, attention_bias
+from relevance.hcmrm.model_config import HCMRMConfig
+from relevance.hcmrm.training.losses import grade_head
+from relevance.hcmrm.tree import GradeTree
 
 
 class TextBatch(NamedTuple):

@@ -17,14 +17,13 @@ from torch.nn import functional
 
 from relevance.corpus import Corpus
 from relevance.errors import CheckpointError
+from relevance.hcmrm.checkpoint import SHIPPED, Checkpoint
+from relevance.hcmrm.model import Known, TextBatch
+from relevance.hcmrm.text import TokenTable
+from relevance.hcmrm.training.batching import plan_batches
+from relevance.hcmrm.training.losses import ranking_score
+from relevance.hcmrm.visual_tokens import Home, OfAds, VisualTokens
 from relevance.oracle import GRADE_GAIN
-
-from .batching import plan_batches
-from .checkpoint import SHIPPED, Checkpoint
-from .losses import ranking_score
-from .model import Known, TextBatch
-from .text import TokenTable
-from .visual_tokens import Home, OfAds, VisualTokens
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]

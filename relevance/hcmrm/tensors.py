@@ -18,9 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from relevance.errors import CheckpointError
-
-from .config import HCMRMConfig
-from .model import HCMRM
+from relevance.hcmrm.model import HCMRM
+from relevance.hcmrm.model_config import HCMRMConfig
 
 Names = dict[str, tuple[str, ...]]
 """Name of a parameter here -> names of the tensors that it is made of, laid one below the other."""

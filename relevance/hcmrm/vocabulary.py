@@ -8,8 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from relevance.errors import CheckpointError
-
-from .text import SPECIAL_TOKENS
+from relevance.hcmrm.text import SPECIAL_TOKENS
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:

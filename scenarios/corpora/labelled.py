@@ -23,9 +23,9 @@ from PIL import Image
 
 from relevance.corpus import SPLITS, Corpus, CorpusError, FrameArray, LabelledCorpus, Labels
 from scenarios.corpora.key_frames import Choice, FrameError, picture_frames, video_frames
+from scenarios.corpora.tables import Table
 from scenarios.errors import did_you_mean
-from scenarios.parquet import write_parquet
-from scenarios.tables import Table
+from scenarios.storage.parquet import write_parquet
 
 Progress = Callable[[str, int, int], None]
 

@@ -8,8 +8,8 @@ from relevance.corpus import CorpusError, LabelledCorpus
 from scenarios.corpora.key_frames import Choice
 from scenarios.corpora.labelled import Progress, read_tables, write_tables
 from scenarios.corpora.public import ESCI_FILES, WANDS_FILES, read_esci, read_wands
-from scenarios.store import check_free, whole_folder
-from scenarios.tables import SUFFIXES
+from scenarios.corpora.tables import SUFFIXES
+from scenarios.storage.whole import check_free, whole_folder
 
 SCHEMAS = ("tables", "esci", "wands")
 

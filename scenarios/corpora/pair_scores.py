@@ -19,12 +19,12 @@ import numpy as np
 import polars as pl
 
 from relevance.corpus import LabelledCorpus
-from scenarios.cache import checkpoint_hash
+from scenarios.corpora.tables import text_lines
 from scenarios.errors import StoreError, UserError, listed, quoted
-from scenarios.market import Progress
-from scenarios.parquet import ParquetError, parquet_batches, parquet_columns, unwritten, write_parquet
-from scenarios.store import alone, flush_to_disk, reason_of
-from scenarios.tables import text_lines
+from scenarios.markets.simulation import Progress
+from scenarios.storage.cache import checkpoint_hash
+from scenarios.storage.parquet import ParquetError, parquet_batches, parquet_columns, unwritten, write_parquet
+from scenarios.storage.whole import alone, flush_to_disk, reason_of
 from simulator.arrays import IntArray
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import polars as pl
 
 from relevance.corpus import CorpusError, FrameArray, LabelledCorpus
 from scenarios.corpora.labelled import hash_share, labelled, plain
-from scenarios.tables import Table
+from scenarios.corpora.tables import Table
 
 ESCI_GRADE: Mapping[str, int] = {"E": 3, "S": 2, "C": 1, "I": 0}
 """Exact and Substitute are the positive branch, Complement and Irrelevant the negative one: the paper's tree

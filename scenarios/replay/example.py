@@ -11,11 +11,11 @@ import polars as pl
 from relevance.lexical import Bm25Scorer
 from relevance.oracle import GRADE_GAIN
 from scenarios.errors import StoreError
-from scenarios.parquet import write_parquet
+from scenarios.storage.parquet import write_parquet
 from simulator import random
 from simulator.arrays import FloatArray
 from simulator.bidders import BidderModel
-from simulator.engine import simulate
+from simulator.clock.engine import simulate
 from simulator.fusion import FusionRule, Product
 from simulator.ledger import UNLIMITED
 from simulator.log import SimulationLog
@@ -133,7 +133,7 @@ def write_example(path: Path, *, n_rows: int = 1000, seed: int = 1) -> int:
         TableError: the name says neither.
         StoreError: it cannot be written.
     """
-    from scenarios.replay.files import LINES, check_kind
+    from scenarios.markets.table.rows import LINES, check_kind
 
     check_kind(path)
     table = as_table(make_example(60 + n_rows // 6, seed=seed))

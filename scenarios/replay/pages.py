@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from scenarios.markets.table.auctions import UNGRADED, Auctions
 from scenarios.replay.estimates import Estimates, Pages, effective_sample_size, estimate, gain
-from scenarios.replay.market import UNGRADED, Auctions
 from simulator import journey
 from simulator.arrays import MICROS, FloatArray, GradeArray, IntArray, to_micros
 from simulator.ledger import UNLIMITED

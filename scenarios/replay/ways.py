@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from scenarios.config.fusion_rules import RULE_SETTINGS
+from scenarios.config.load import override
+from scenarios.config.scenario import PREPARED, Scenario
+from scenarios.config.settings import Settings
 from scenarios.errors import ScenarioError, did_you_mean
-from scenarios.fusion_schema import RULE_SETTINGS
-from scenarios.load import override
-from scenarios.market import rule_of
-from scenarios.replay.market import Auctions, relevance_by
-from scenarios.schema import PREPARED, Scenario
-from scenarios.settings import Settings
-from scenarios.sweep import points_of
+from scenarios.markets.simulation import rule_of
+from scenarios.markets.table.auctions import Auctions, relevance_by
+from scenarios.runs.points import points_of
 from simulator.fusion import FusionRule, Product
 
 THRESHOLDS = (0.3, 0.6)
@@ -67,7 +67,7 @@ def scenario_entries(scenario: Scenario) -> list[Entry]:
     """What a scenario compares, at its own settings, then what it sweeps.
 
     Raises:
-        ScenarioError, PluginError: see `scenarios.market.rule_of`.
+        ScenarioError, PluginError: see `scenarios.markets.simulation.rule_of`.
     """
     ways = []
     for point in points_of(scenario):

@@ -11,7 +11,7 @@ from simulator.policies.bandit import Bandit
 from simulator.policies.check import check_policy
 from simulator.policies.constant import Fixed, Shading, Truthful
 from simulator.policies.pacing import DualPacing, PidPacing, Throttling, even_spend_gap
-from simulator.policies.protocol import N_UNIFORMS, BidPolicy, Bids, Report, State
+from simulator.policies.policy import N_UNIFORMS, BidPolicy, Bids, Report, State
 from simulator.policies.registry import POLICIES, make_policy
 from simulator.policies.targets import TargetCpa, TargetRoas
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from simulator.arrays import FloatArray, IntArray
-from simulator.policies.protocol import N_UNIFORMS, BidPolicy, Bids, Report
+from simulator.policies.policy import N_UNIFORMS, BidPolicy, Bids, Report
 
 _N, _TICKS = 12, 8
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.arrays import FloatArray
-from simulator.policies.protocol import Bids, Report, always, require
+from simulator.policies.policy import Bids, Report, always, require
 
 
 @dataclass(frozen=True, slots=True)

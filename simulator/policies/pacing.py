@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.arrays import FloatArray
-from simulator.policies.protocol import Bids, Report, always, require
+from simulator.policies.policy import Bids, Report, always, require
 
 
 def even_spend_gap(spent: FloatArray, remaining: FloatArray, ticks_left: float) -> FloatArray:

@@ -11,7 +11,7 @@ from simulator.policies.balanced import Balanced
 from simulator.policies.bandit import Bandit
 from simulator.policies.constant import Fixed, Shading, Truthful
 from simulator.policies.pacing import DualPacing, PidPacing, Throttling
-from simulator.policies.protocol import BidPolicy
+from simulator.policies.policy import BidPolicy
 from simulator.policies.targets import TargetCpa, TargetRoas
 
 POLICIES: Mapping[str, type[Any]] = MappingProxyType(

@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from simulator.arrays import FloatArray
-from simulator.policies.protocol import Bids, Report, always, require
+from simulator.policies.policy import Bids, Report, always, require
 
 
 class TargetState(NamedTuple):

@@ -1,10 +1,10 @@
 """The embedded world: no download, everything from one seed."""
 
-from .build import World, build_world
-from .catalog import Catalog, load_catalog
-from .config import Split, WorldConfig
-from .labels import graded_pairs, label_pairs, labelled_corpus
-from .truth import GRADE_DEFINITIONS, Truth
+from simulator.world.build import World, build_world
+from simulator.world.catalog import Catalog, load_catalog
+from simulator.world.labels import graded_pairs, label_pairs, labelled_corpus
+from simulator.world.truth import GRADE_DEFINITIONS, Truth
+from simulator.world.world_config import Split, WorldConfig
 
 __all__ = [
     "GRADE_DEFINITIONS",

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from relevance.corpus import Corpus, FrameArray
 from simulator.retrieval import BROAD, EXACT, PHRASE, NegativeKeyword
-
-from .catalog import BRANDS_PER_CATEGORY, COLOURS, Catalog, load_catalog
-from .config import Split, WorldConfig
-from .frames import render_frames
-from .texts import AdText, ad_text, query_text
-from .truth import NO_ATTRIBUTE, Truth
+from simulator.world.catalog import BRANDS_PER_CATEGORY, COLOURS, Catalog, load_catalog
+from simulator.world.frames import render_frames
+from simulator.world.texts import AdText, ad_text, query_text
+from simulator.world.truth import NO_ATTRIBUTE, Truth
+from simulator.world.world_config import Split, WorldConfig
 
 IntArray = NDArray[np.int64]
 Progress = Callable[[int, int], None]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from .catalog import COLOURS, Catalog, font_awesome
-from .config import WorldConfig
+from simulator.world.catalog import COLOURS, Catalog, font_awesome
+from simulator.world.world_config import WorldConfig
 
 FONT_FILE = "Font Awesome 6 Free-Solid-900.otf"
 PALETTE = np.array([rgb for rgb, _ in COLOURS.values()], dtype=np.float32)

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relevance.corpus import SPLITS, Corpus, LabelledCorpus, Labels
-
-from .build import Progress, World, build_world
-from .config import Split, WorldConfig
+from simulator.world.build import Progress, World, build_world
+from simulator.world.world_config import Split, WorldConfig
 
 _LABELS_KEY = 101
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from .catalog import COLOURS, Catalog
-from .config import WorldConfig
+from simulator.world.catalog import COLOURS, Catalog
+from simulator.world.world_config import WorldConfig
 
 QUERY_FILLER = ("buy", "cheap", "best", "for sale", "near me", "online", "deal", "price", "review", "new")
 

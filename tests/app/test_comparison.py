@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import comparison, figures
+from app import figures
+from app.parts import comparison
 from scenarios import (
     Scenario,
     inspect_query,
@@ -19,8 +20,7 @@ from scenarios import (
     run_scenario,
     write_result,
 )
-from tests.app.test_pages import MAIN, PATIENCE_S, chart, html
-from tests.app.test_pages import dashboard as dashboard
+from tests.app.test_pages import MAIN, PATIENCE_S, chart, dashboard as dashboard, html
 
 FACTS = {
     "score": 0.07,
@@ -102,7 +102,7 @@ def test_the_inspector_compares_two_scorers(
     dashboard: AppTest, tiny_scenario: Scenario, results: Path
 ) -> None:
     at = dashboard.run()
-    at.switch_page("views/inspector.py").run()
+    at.switch_page("views/inspector_page.py").run()
     assert at.selectbox(key="second").value == ""
     assert "rb-table rb-compare" not in html(at)
     at.selectbox(key="second").set_value("bm25").run()
@@ -130,7 +130,7 @@ def test_a_second_scorer_that_cannot_be_had_is_explained(
     write_result(tmp_path, override(tiny_scenario, missing), run.metrics, run.points, run.log)
     monkeypatch.setenv("RELBID_RESULTS", str(tmp_path))
     at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
-    at.switch_page("views/inspector.py").run()
+    at.switch_page("views/inspector_page.py").run()
     at.selectbox(key="second").set_value("hcmrm").run()
     assert not at.exception
     assert "HCMRM cannot rank." in at.error[0].value
@@ -140,7 +140,7 @@ def test_a_second_scorer_that_cannot_be_had_is_explained(
 
 def test_the_second_scorer_is_another_one_than_the_first(dashboard: AppTest) -> None:
     at = dashboard.run()
-    at.switch_page("views/inspector.py").run()
+    at.switch_page("views/inspector_page.py").run()
     assert "oracle" not in at.selectbox(key="second").options
     at.selectbox(key="second").set_value("bm25").run()
     at.selectbox(key="scorer").set_value("bm25").run()

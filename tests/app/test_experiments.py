@@ -57,7 +57,7 @@ def page(experiments: Path, results: Path, tmp_path: Path, monkeypatch: pytest.M
     shutil.copytree(experiments, root, dirs_exist_ok=True)
     monkeypatch.setenv("RELBID_RESULTS", str(root))
     at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
-    return at.switch_page("views/experiments.py").run()
+    return at.switch_page("views/experiments_page.py").run()
 
 
 def test_a_stored_experiment_reads_back(experiments: Path) -> None:
@@ -112,7 +112,7 @@ def test_without_an_experiment_the_page_says_how_to_run_one(
 ) -> None:
     monkeypatch.setenv("RELBID_RESULTS", str(results))
     at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
-    at.switch_page("views/experiments.py").run()
+    at.switch_page("views/experiments_page.py").run()
     assert not at.exception
     assert at.code[-1].value == "relbid experiment scenarios/experiments/interference.yaml"
 
@@ -123,16 +123,16 @@ def test_an_experiment_is_shown_where_there_is_no_result(
     monkeypatch.setenv("RELBID_RESULTS", str(experiments))
     at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
     assert at.title[0].value == "Nothing has been run yet"
-    at.switch_page("views/experiments.py").run()
+    at.switch_page("views/experiments_page.py").run()
     assert not at.exception
     assert chart(at, "Change against A")["data"]
 
 
 def test_the_setting_survives_a_visit(page: AppTest) -> None:
-    page.switch_page("views/trade_off.py").run()
+    page.switch_page("views/trade_off_page.py").run()
     page.slider(key="exponent").set_value(2.0).run()
-    page.switch_page("views/experiments.py").run()
-    page.switch_page("views/trade_off.py").run()
+    page.switch_page("views/experiments_page.py").run()
+    page.switch_page("views/trade_off_page.py").run()
     assert page.slider(key="exponent").value == 2.0
 
 

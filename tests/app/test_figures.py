@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from app import cards, figures, wording
+from app import figures, wording
 from app.language import t
+from app.parts import cards
 from app.setting import (
     Setting,
     chosen_scenario,

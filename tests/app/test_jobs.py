@@ -15,7 +15,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from app import job_panel, jobs
+from app import jobs
+from app.parts import job_panel
 from benchmarks.kills import SCENARIO, write_files
 from scenarios import CommandProgress, StoreError, load_sweep, read_status, sweep_folder
 

@@ -12,7 +12,7 @@ from scenarios import Scenario, list_results, load_scenario, override, run_scena
 from scenarios.replay.example import as_table, make_example
 from tests.app.test_pages import MAIN, PATIENCE_S, cards, chart, html
 
-PAGES = ("views/inspector.py", "views/market.py", "views/formula.py")
+PAGES = ("views/inspector_page.py", "views/market_page.py", "views/formula_page.py")
 
 KINDS: dict[str, dict[str, object]] = {
     "no sweep, first price": {"sweep": None, "auction.mechanism": "first_price"},
@@ -78,7 +78,7 @@ def test_an_ad_that_pays_for_being_shown_says_so(
     store: Callable[[Scenario], AppTest], tiny_scenario: Scenario
 ) -> None:
     at = store(override(tiny_scenario, {"sweep": None, "auction.payment": "impression"}))
-    at.switch_page("views/inspector.py").run()
+    at.switch_page("views/inspector_page.py").run()
     assert "</b> per impression" in html(at)
     assert "</b> per click" not in html(at)
 
@@ -103,10 +103,10 @@ def test_a_table_has_no_frames_and_says_so(
         at.switch_page(page).run()
         assert not at.exception
         assert not at.error
-    at.switch_page("views/relevance_lab.py").run()
+    at.switch_page("views/relevance_lab_page.py").run()
     assert not at.exception
     assert "without texts and key frames" in at.info[0].value
-    at.switch_page("views/inspector.py").run()
+    at.switch_page("views/inspector_page.py").run()
     assert "without texts and key frames" in at.info[0].value
     shown = at.dataframe[0].value
     assert {"slot", "ad_id", "bid", "pctr", "relevance_model"} <= set(shown.columns)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import figures, gallery, offline
+from app import figures
+from app.parts import gallery, offline_scores as offline
 from scenarios import (
     Labels,
     OfflineScores,
@@ -22,8 +23,7 @@ from scenarios import (
     reliability_of,
 )
 from tests.app.test_figures import FRAMES, ROW
-from tests.app.test_pages import chart, html
-from tests.app.test_pages import dashboard as dashboard
+from tests.app.test_pages import chart, dashboard as dashboard, html
 
 # Two queries with an ad of each grade. "good" orders both; "bad" puts query 1's grade 0 on top.
 LABELS = Labels(
@@ -42,7 +42,7 @@ GAPS = {name: gap_of(LABELS, found) for name, found in SCORES.items()}
 def lab(dashboard: AppTest) -> AppTest:
     """The page with two scorers that need no model: HCMRM cannot read the frames of so small a world."""
     at = dashboard.run()
-    at.switch_page("views/relevance_lab.py")
+    at.switch_page("views/relevance_lab_page.py")
     at.session_state["lab-scorers"] = ["bm25", "oracle"]
     return at.run()
 

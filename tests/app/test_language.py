@@ -16,11 +16,10 @@ from app import figures, jobs, language, wording
 from app.language import LANGUAGES, catalogue, say, t
 from app.setting import Setting, in_words
 from scenarios import REASONS, SHIPPED_RULES, FormulaError, judge_formula
-from simulator.formula import READING_FAULTS
-from simulator.rule_check import FAULTS, WHERE
+from simulator.rules.formula import READING_FAULTS
+from simulator.rules.rule_check import FAULTS, WHERE
 from tests.app.test_figures import metrics, points
-from tests.app.test_pages import MAIN, chart, html, until_ended
-from tests.app.test_pages import dashboard as dashboard
+from tests.app.test_pages import MAIN, chart, dashboard as dashboard, html, until_ended
 
 APP = Path(MAIN).parent
 KEY = re.compile(r"[a-z_]+\.[a-z0-9_]+")
@@ -244,7 +243,7 @@ def test_every_page_draws_in_chinese(dashboard: AppTest) -> None:
     dashboard.query_params["lang"] = "zh"
     at = dashboard.run()
     for page in ("trade_off", "inspector", "market", "formula"):
-        at.switch_page(f"views/{page}.py").run()
+        at.switch_page(f"views/{page}_page.py").run()
         assert not at.exception
         assert not at.error
         assert at.title[0].value == catalogue("zh")[f"{page}.title"]
@@ -260,7 +259,7 @@ def test_the_switch_changes_the_language_and_keeps_what_was_chosen(dashboard: Ap
     assert at.slider(key="exponent").value == 2.0
     assert at.query_params["lang"] == "zh"
     assert any("指数 2" in found.value for found in at.markdown)
-    at.switch_page("views/inspector.py").run()
+    at.switch_page("views/inspector_page.py").run()
     assert at.title[0].value == "一次竞价：从查询到价格"
     assert "广告位 1" in html(at)
     assert chart(at, "排序：")["data"]

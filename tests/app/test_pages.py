@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import jobs, welcome
+from app import jobs
+from app.parts import welcome
 from scenarios import (
     SHIPPED_RULES,
     Scenario,
@@ -108,7 +109,7 @@ def test_a_clicked_point_moves_the_sliders(dashboard: AppTest) -> None:
     at.slider(key="threshold").set_value(0.5).run()
 
     def click() -> None:  # AppTest knows no clicks on charts: this runs what a click calls
-        from app.views import trade_off
+        from app.views import trade_off_page as trade_off
 
         trade_off.choose_clicked()
 
@@ -138,7 +139,7 @@ def test_inspector_shows_the_most_popular_query(
     dashboard: AppTest, tiny_scenario: Scenario, results: Path
 ) -> None:
     at = dashboard.run()
-    at.switch_page("views/inspector.py").run()
+    at.switch_page("views/inspector_page.py").run()
     assert not at.exception
     prepared = prepare(tiny_scenario, cache=results)
     query = int(prepared.world.query_popularity.argmax())
@@ -155,7 +156,7 @@ def test_inspector_shows_the_most_popular_query(
 
 def test_inspector_ranks_anew_when_a_slider_moves(dashboard: AppTest) -> None:
     at = dashboard.run()
-    at.switch_page("views/inspector.py").run()
+    at.switch_page("views/inspector_page.py").run()
     before = html(at)
     at.selectbox(key="scorer").set_value("bm25")
     at.slider(key="exponent").set_value(4.0).run()
@@ -165,7 +166,7 @@ def test_inspector_ranks_anew_when_a_slider_moves(dashboard: AppTest) -> None:
 
 def test_inspector_says_what_to_do_when_nothing_may_be_shown(dashboard: AppTest) -> None:
     at = dashboard.run()
-    at.switch_page("views/inspector.py").run()
+    at.switch_page("views/inspector_page.py").run()
     at.selectbox(key="scorer").set_value("bm25")  # no text is as like a query as itself
     at.slider(key="threshold").set_value(1.0).run()
     assert not at.exception
@@ -175,7 +176,7 @@ def test_inspector_says_what_to_do_when_nothing_may_be_shown(dashboard: AppTest)
 
 def test_inspector_says_when_nobody_bids(dashboard: AppTest, tiny_scenario: Scenario, results: Path) -> None:
     at = dashboard.run()
-    at.switch_page("views/inspector.py").run()
+    at.switch_page("views/inspector_page.py").run()
     lonely = np.flatnonzero((prepare(tiny_scenario, cache=results).candidate < 0).all(axis=1))
     at.selectbox(key="query").set_value(int(lonely[0])).run()
     assert not at.exception
@@ -184,12 +185,12 @@ def test_inspector_says_when_nobody_bids(dashboard: AppTest, tiny_scenario: Scen
 
 def test_random_query_and_the_query_is_kept_between_pages(dashboard: AppTest) -> None:
     at = dashboard.run()
-    at.switch_page("views/inspector.py").run()
+    at.switch_page("views/inspector_page.py").run()
     next(button for button in at.button if button.label == "Random query").click().run()
     assert not at.exception
     query = at.selectbox(key="query").value
-    at.switch_page("views/trade_off.py").run()
-    at.switch_page("views/inspector.py").run()
+    at.switch_page("views/trade_off_page.py").run()
+    at.switch_page("views/inspector_page.py").run()
     assert at.selectbox(key="query").value == query
 
 
@@ -202,7 +203,7 @@ def test_pages_say_nothing_of_their_code() -> None:
 def test_market_shows_the_scenarios_own_run(dashboard: AppTest, results: Path) -> None:
     at = dashboard.run()
     at.slider(key="exponent").set_value(2.0).run()
-    at.switch_page("views/market.py").run()
+    at.switch_page("views/market_page.py").run()
     assert not at.exception
     stored = json.loads((list_results(results)[0] / "metrics.json").read_text())
     assert cards(at)["Revenue per 1,000 queries"] == f"{stored['revenue_rpm']:,.2f}"
@@ -211,7 +212,7 @@ def test_market_shows_the_scenarios_own_run(dashboard: AppTest, results: Path) -
         "even spending", "paces its bids", "does not pace",
     }  # fmt: skip
     assert not at.slider  # nothing here follows them, and yet they stay where they were
-    at.switch_page("views/trade_off.py").run()
+    at.switch_page("views/trade_off_page.py").run()
     assert at.slider(key="exponent").value == 2.0
 
 
@@ -219,7 +220,7 @@ def test_a_formula_has_a_verdict_lines_and_a_point(
     dashboard: AppTest, tiny_scenario: Scenario, results: Path
 ) -> None:
     at = dashboard.run()
-    at.switch_page("views/formula.py").run()
+    at.switch_page("views/formula_page.py").run()
     at.text_input(key="expression").set_value("b * q * r^2").run()
     assert not at.exception
     assert "Fit for auctions" in at.success[0].value
@@ -245,7 +246,7 @@ def test_a_formula_has_a_verdict_lines_and_a_point(
 )
 def test_a_formula_that_is_none_is_explained(dashboard: AppTest, expression: str, words: str) -> None:
     at = dashboard.run()
-    at.switch_page("views/formula.py").run()
+    at.switch_page("views/formula_page.py").run()
     at.text_input(key="expression").set_value(expression).run()
     assert not at.exception
     assert words in at.error[0].value
@@ -262,7 +263,7 @@ def test_a_scorer_that_cannot_be_had_is_explained_and_the_rest_still_works(
     assert not at.exception
     assert "no-checkpoint" in at.error[0].value
     assert chart(at, "Revenue against irrelevant ads")["data"]
-    at.switch_page("views/inspector.py").run()
+    at.switch_page("views/inspector_page.py").run()
     assert not at.exception
     assert "no-checkpoint" in at.error[0].value
     at.selectbox(key="scorer").set_value("bm25").run()

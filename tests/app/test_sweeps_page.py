@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import estimate, export, figures, files, jobs, language, sweep_tables
-from app.figures.sweeps import SCALE
+from app import export, figures, files, jobs, language
+from app.figures.sweep_figures import SCALE
+from app.parts import estimate, sweep_tables
 from scenarios import (
     Status,
     SweepResult,
@@ -26,7 +27,7 @@ from scenarios import (
     sensitivity,
     sweep_folder,
 )
-from scenarios.sweeps.estimate import Estimate
+from scenarios.studies.sweeps.estimate import Estimate
 from tests.app.test_pages import MAIN, PATIENCE_S, chart, until_ended
 
 SCENARIO = """\
@@ -98,7 +99,7 @@ def page(project: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(project)
     at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
-    at.switch_page("views/sweeps.py").run()
+    at.switch_page("views/sweeps_page.py").run()
     assert not at.exception
     return at
 
@@ -192,7 +193,7 @@ def test_an_opened_point_gives_its_exact_scenario(
 
 def test_a_clicked_point_is_opened(page: AppTest) -> None:
     def click() -> None:  # AppTest knows no clicks on charts: this runs what a click calls
-        from app import sweep_point
+        from app.parts import sweep_point
 
         sweep_point.open_clicked()
 
@@ -334,7 +335,7 @@ def test_without_a_sweep_the_page_says_how_to_start_one(
 ) -> None:
     monkeypatch.setenv("RELBID_RESULTS", str(results))
     at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
-    at.switch_page("views/sweeps.py").run()
+    at.switch_page("views/sweeps_page.py").run()
     assert not at.exception
     assert "No sweep has been run yet" in at.info[0].value
     assert any(button.label == "Start" for button in at.button)
@@ -383,7 +384,7 @@ def test_a_search_is_shown_with_all_its_objectives_and_begins_with_its_own_bound
     monkeypatch.setenv("RELBID_RESULTS", str(tmp_path / "results"))
     monkeypatch.chdir(tmp_path)
     at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
-    at.switch_page("views/sweeps.py").run()
+    at.switch_page("views/sweeps_page.py").run()
     assert not at.exception
     assert f"{len(found.points)} of {len(found.points)} points so far" in texts(at)
     assert at.number_input(key="sweep-bound").value == 40.0

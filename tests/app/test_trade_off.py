@@ -12,8 +12,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import jobs, session
+from app.parts.uplift import in_a_sentence
 from app.setting import stored_scenario
-from app.uplift import in_a_sentence
 from scenarios import (
     Scenario,
     compare,
@@ -117,7 +117,7 @@ def test_a_point_beyond_the_sliders_is_opened_as_it_is_stored(
     (folder,) = list_results(tmp_path / "results")
 
     def click() -> None:
-        from app.views import trade_off
+        from app.views import trade_off_page as trade_off
 
         trade_off.choose_clicked()
 

@@ -6,8 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from relevance.annotation import CONFUSION, noisy_grades, whole_queries
 from relevance.corpus import Labels
@@ -75,9 +74,9 @@ def test_queries_stay_whole(queries: list[int], n_pairs: int, seed: int) -> None
 
 def test_a_training_uses_the_labels_that_it_is_told_to() -> None:
     pytest.importorskip("torch")
-    from relevance.hcmrm.train import used_labels
-    from relevance.hcmrm.train_config import TrainConfig, TrainError, check_config
-    from relevance.hcmrm.trainer import Trainer
+    from relevance.hcmrm.training.train import used_labels
+    from relevance.hcmrm.training.train_config import TrainConfig, TrainError, check_config
+    from relevance.hcmrm.training.trainer import Trainer
 
     from .tiny import TINY_TRAINING, tiny_corpus
 
@@ -111,7 +110,7 @@ def test_a_training_uses_the_labels_that_it_is_told_to() -> None:
 
 def test_few_labels_may_name_few_ads() -> None:
     pytest.importorskip("torch")
-    from relevance.hcmrm.trainer import Trainer
+    from relevance.hcmrm.training.trainer import Trainer
 
     from .tiny import TINY_TRAINING, tiny_corpus
 

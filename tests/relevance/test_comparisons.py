@@ -18,8 +18,8 @@ from relevance.errors import CheckpointError
 from relevance.hcmrm import HCMRM, HCMRMConfig, HcmrmScorer
 from relevance.hcmrm.model import TextBatch, split_pairs
 from relevance.hcmrm.text import join_texts
-from relevance.hcmrm.train import train
-from relevance.hcmrm.train_config import TrainConfig, TrainError, check_config
+from relevance.hcmrm.training.train import train
+from relevance.hcmrm.training.train_config import TrainConfig, TrainError, check_config
 from relevance.keywords import RawText, TfIdfKeywords, extractor_from, fit_extractor
 from relevance.protocol import check_scorer
 

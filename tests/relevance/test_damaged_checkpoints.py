@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from relevance.errors import CheckpointError
 from relevance.hcmrm.checkpoint import SHIPPED, Checkpoint
-from relevance.hcmrm.state_file import read_state, write_state
+from relevance.hcmrm.training.state_file import read_state, write_state
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ from relevance.errors import CheckpointError
 from relevance.hcmrm import HCMRM, SHIPPED, Checkpoint, HCMRMConfig, HcmrmScorer
 from relevance.hcmrm.model import TextBatch
 from relevance.hcmrm.text import CLS, SEP, TokenTable
-from relevance.hcmrm.train import TrainProgress, train
-from relevance.hcmrm.train_config import TrainError
+from relevance.hcmrm.training.train import TrainProgress, train
+from relevance.hcmrm.training.train_config import TrainError
 from relevance.protocol import check_scorer
 
 from .tiny import TINY_TRAINING, tiny_corpus
@@ -208,7 +208,9 @@ def test_more_training_tells_the_products_apart(tmp_path: Path) -> None:
 
 def test_rehearsal_keeps_words_that_no_label_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tents are in the corpus and in no label: what their frames foretell is forgotten but for rehearsal."""
-    monkeypatch.setattr("relevance.hcmrm.pretraining.FILLER", 0.9)  # a third of so few ads is of one product
+    monkeypatch.setattr(
+        "relevance.hcmrm.training.pretraining.FILLER", 0.9
+    )  # a third of so few ads is of one product
     data = tiny_corpus(48)
     tents = np.arange(data.corpus.n_ads) % 3 == 2
     named = ~tents[data.labels.ad] & (data.labels.query % 3 != 2)

@@ -19,9 +19,9 @@ from transformers import AutoConfig, AutoModel, BertConfig, BertModel, ViTConfig
 
 from relevance.errors import CheckpointError
 from relevance.hcmrm import HCMRM, Checkpoint, HCMRMConfig
-from relevance.hcmrm.config import PRESETS
 from relevance.hcmrm.importing import import_albef, import_vit_and_bert, write_imported
 from relevance.hcmrm.model import TextBatch
+from relevance.hcmrm.model_config import PRESETS
 from relevance.hcmrm.tensors import resize_positions
 from relevance.hcmrm.vocabulary import read_tokenizer
 

@@ -51,7 +51,7 @@ def test_a_checkpoint_reads_with_the_extractor_that_it_was_trained_with(
     from safetensors.torch import load_file, save_file
 
     from relevance.hcmrm import Checkpoint, HcmrmScorer
-    from relevance.hcmrm.train import train
+    from relevance.hcmrm.training.train import train
 
     from .tiny import TINY_TRAINING, tiny_corpus
 

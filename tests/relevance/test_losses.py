@@ -10,10 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from relevance.hcmrm.losses import (
+from relevance.hcmrm.training.losses import (
     GRADE_HEADS,
     bag_of_words_loss,
     binary_grade_loss,

@@ -7,10 +7,9 @@ import pytest
 
 pytest.importorskip("torch")  # the package imports it
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from relevance.hcmrm.pseudo_queries import (
+from relevance.hcmrm.training.pseudo_queries import (
     PseudoQueries,
     draw_negatives,
     draw_pseudo_queries,

@@ -19,9 +19,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from relevance.hcmrm import Checkpoint
-from relevance.hcmrm.ranks import Ranks
-from relevance.hcmrm.train import TrainProgress, train
-from relevance.hcmrm.train_config import TrainError
+from relevance.hcmrm.training.ranks import Ranks
+from relevance.hcmrm.training.train import TrainProgress, train
+from relevance.hcmrm.training.train_config import TrainError
 
 from .tiny import TINY_TRAINING, tiny_corpus
 
@@ -96,7 +96,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text(json.dumps(dataclasses.asdict(config)))
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
     launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launch += ["--main_process_port", str(_free_port()), "-m", "relevance.hcmrm.train"]
+    launch += ["--main_process_port", str(_free_port()), "-m", "relevance.hcmrm.training.train"]
     launch += ["--corpus", "corpus", "--out", "both", "--settings", "settings.json"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(launch, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 torch = pytest.importorskip("torch")
 
@@ -19,10 +18,10 @@ from scipy.stats import kendalltau
 
 from relevance.calibration import IsotonicCalibration
 from relevance.hcmrm import HCMRM, Checkpoint, HCMRMConfig, HcmrmScorer
-from relevance.hcmrm.batching import plan_batches
 from relevance.hcmrm.layers import Attention, Linear
 from relevance.hcmrm.model import COSINE_SCALE
 from relevance.hcmrm.text import train_tokenizer
+from relevance.hcmrm.training.batching import plan_batches
 from relevance.hcmrm.visual_tokens import OfAds, VisualTokens
 from relevance.keywords import TfIdfKeywords
 

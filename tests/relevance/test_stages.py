@@ -17,12 +17,12 @@ torch = pytest.importorskip("torch")
 from relevance.corpus import LabelledCorpus, Labels
 from relevance.errors import CheckpointError
 from relevance.hcmrm import Checkpoint
-from relevance.hcmrm.losses import clamp_temperature, contrastive_loss
-from relevance.hcmrm.pretraining import _mask_words
 from relevance.hcmrm.text import CLS, MASK, SEP, TextBatch, train_tokenizer
-from relevance.hcmrm.train import TrainProgress, train
-from relevance.hcmrm.train_config import TrainConfig, TrainError, check_config
-from relevance.hcmrm.trainer import Trainer
+from relevance.hcmrm.training.losses import clamp_temperature, contrastive_loss
+from relevance.hcmrm.training.pretraining import _mask_words
+from relevance.hcmrm.training.train import TrainProgress, train
+from relevance.hcmrm.training.train_config import TrainConfig, TrainError, check_config
+from relevance.hcmrm.training.trainer import Trainer
 
 from .tiny import TINY_TRAINING, tiny_corpus
 

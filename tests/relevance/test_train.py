@@ -16,13 +16,13 @@ torch = pytest.importorskip("torch")
 
 from relevance.corpus import LabelledCorpus
 from relevance.hcmrm import HCMRM, SHIPPED, Checkpoint, HCMRMConfig, HcmrmScorer
-from relevance.hcmrm.losses import GRADE_HEADS
 from relevance.hcmrm.model import TextBatch
-from relevance.hcmrm.pretraining import MomentumEncoders, Pretraining, TrainingTexts
 from relevance.hcmrm.text import SEP
-from relevance.hcmrm.train import TrainProgress, train
-from relevance.hcmrm.train_config import CRITERIA, SHUFFLES, TrainConfig, TrainError
-from relevance.hcmrm.trainer import Trainer, _draw_halves, _draw_others, _in_half
+from relevance.hcmrm.training.losses import GRADE_HEADS
+from relevance.hcmrm.training.pretraining import MomentumEncoders, Pretraining, TrainingTexts
+from relevance.hcmrm.training.train import TrainProgress, train
+from relevance.hcmrm.training.train_config import CRITERIA, SHUFFLES, TrainConfig, TrainError
+from relevance.hcmrm.training.trainer import Trainer, _draw_halves, _draw_others, _in_half
 from relevance.metrics import RelevanceMetrics
 from relevance.protocol import check_scorer
 

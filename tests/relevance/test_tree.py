@@ -14,14 +14,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from relevance.corpus import Labels
 from relevance.hcmrm import Checkpoint, HcmrmScorer
-from relevance.hcmrm.losses import grade_head, log_grade_probabilities, ranking_score
-from relevance.hcmrm.train import train
-from relevance.hcmrm.train_config import TrainError
+from relevance.hcmrm.training.losses import grade_head, log_grade_probabilities, ranking_score
+from relevance.hcmrm.training.train import train
+from relevance.hcmrm.training.train_config import TrainError
 from relevance.hcmrm.tree import (
     FOUR_GRADES,
     GradeTree,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from relevance.corpus import Corpus, LabelledCorpus, Labels
-from relevance.hcmrm.train_config import TrainConfig
+from relevance.hcmrm.training.train_config import TrainConfig
 
 WORDS = ("mug", "sofa", "tent")
 

@@ -14,7 +14,13 @@ import pytest
 
 from relevance.corpus import LabelledCorpus
 from relevance.errors import CheckpointError
-from scenarios.ablations.cells import (
+from scenarios.errors import ScenarioError, StoreError
+from scenarios.reporting.ablation_picture import SEEN, picture
+from scenarios.reporting.ablation_tables import tables, write_tables
+from scenarios.studies.ablations.ablation import load_ablation, merged
+from scenarios.studies.ablations.ablation_run import missing_tasks, run_ablation, share, weights_path
+from scenarios.studies.ablations.ablation_worker import Task, finetune, pretrain, worker
+from scenarios.studies.ablations.cells import (
     Cell,
     Measured,
     cells_of,
@@ -24,13 +30,7 @@ from scenarios.ablations.cells import (
     read_cell,
     read_lines,
 )
-from scenarios.ablations.measures import Slices, calibration_error, graded_metrics
-from scenarios.ablations.picture import SEEN, picture
-from scenarios.ablations.run import missing_tasks, run_ablation, share, weights_path
-from scenarios.ablations.schema import load_ablation, merged
-from scenarios.ablations.table import tables, write_tables
-from scenarios.ablations.worker import Task, finetune, pretrain, worker
-from scenarios.errors import ScenarioError, StoreError
+from scenarios.studies.ablations.measures import Slices, calibration_error, graded_metrics
 from simulator.world import build_world
 from tests.scenarios.test_sweeps_cli import ENVIRONMENT, command, relbid
 
@@ -190,7 +190,9 @@ def test_what_failed_is_told_and_tried_again(file, monkeypatch):
     out = file.parent / "results"
     ablation = load_ablation(file)
     few = replace(ablation, rows=tuple(replace(row, seeds=(1,)) for row in ablation.rows[:2]))
-    monkeypatch.setattr("scenarios.ablations.run.WORK", "tests.scenarios.test_ablations:failing")
+    monkeypatch.setattr(
+        "scenarios.studies.ablations.ablation_run.WORK", "tests.scenarios.test_ablations:failing"
+    )
     said = []
     assert run_ablation(few, out, workers=1, report=said.append) == 2
     assert (said[-1].done, said[-1].failed, said[-1].total) == (0, 2, 2)
@@ -225,7 +227,7 @@ def test_pretrained_weights_are_shared_and_used(file):
     data = LabelledCorpus.load(shared.corpus)
     pretrain(bce.cell, data, bce.weights)
     torch = pytest.importorskip("torch")
-    from relevance.hcmrm.state_file import read_state
+    from relevance.hcmrm.training.state_file import read_state
 
     state = read_state(bce.weights)["model"]
     for task in (hierarchical, bce):

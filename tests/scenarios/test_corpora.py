@@ -10,7 +10,7 @@ from PIL import Image
 
 from relevance.corpus import SPLITS, CorpusError, LabelledCorpus
 from relevance.hcmrm import Checkpoint, HcmrmScorer
-from relevance.hcmrm.train import train
+from relevance.hcmrm.training.train import train
 from relevance.metrics import evaluate
 from scenarios.corpora.key_frames import picture_frames, scene_middles, video_frames
 from scenarios.corpora.labelled import hash_share, read_tables, write_tables

@@ -10,15 +10,15 @@ import polars as pl
 import pytest
 
 from scenarios import ScenarioError, load_scenario, prepare, relevance_of
-from scenarios import cache as disk
-from scenarios.experiments import run as module
-from scenarios.experiments.designs import arm_of_arrival, budget_split, full, query_split
-from scenarios.experiments.run import run_experiment, write_experiment
-from scenarios.experiments.schema import load_experiment
-from scenarios.experiments.statistics import compare
-from scenarios.market import market_of, thin
+from scenarios.markets.simulation import market_of, thin
+from scenarios.storage import cache as disk
+from scenarios.studies.experiments import experiment_run as module
+from scenarios.studies.experiments.designs import arm_of_arrival, budget_split, full, query_split
+from scenarios.studies.experiments.experiment import load_experiment
+from scenarios.studies.experiments.experiment_run import run_experiment, write_experiment
+from scenarios.studies.experiments.statistics import compare
 from simulator.arrays import MICROS
-from simulator.engine import simulate
+from simulator.clock.engine import simulate
 from simulator.fusion import Product
 from simulator.ledger import UNLIMITED
 from simulator.market import with_relevance, with_rule, with_settings
@@ -116,7 +116,8 @@ def test_three_arms_get_a_third_each(small):
 def test_a_budget_split_gives_each_arm_its_part_of_every_budget(small, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "scenarios.experiments.designs.simulate", lambda market: seen.append(market) or simulate(market)
+        "scenarios.studies.experiments.designs.simulate",
+        lambda market: seen.append(market) or simulate(market),
     )
     market = day(small)
     budget_split([market, market])

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from scenarios import cache as disk
+from scenarios.storage import cache as disk
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = {
@@ -139,9 +139,9 @@ def test_a_killed_experiment_loses_only_what_was_in_flight(folder, ran, tmp_path
 )
 def test_bad_files_leave_one_message_and_nothing_behind(tmp_path, text, message):
     """In this process: what the command line does with such an error is tested in test_cli.py."""
-    from scenarios.cli import _user_errors
-    from scenarios.experiments.run import check_experiment
-    from scenarios.experiments.schema import load_experiment
+    from scenarios.cli.main import _user_errors
+    from scenarios.studies.experiments.experiment import load_experiment
+    from scenarios.studies.experiments.experiment_run import check_experiment
 
     path = tmp_path / "bad.yaml"
     path.write_text("schema: 1\nname: bad\nbaseline: A\n" + text)

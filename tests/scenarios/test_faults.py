@@ -27,10 +27,11 @@ from scenarios import (
     run_sweep,
     write_experiment,
 )
-from scenarios.run import run_to_folder
-from scenarios.store import LOCKS, TEMPORARY, alone, remove_stale, result_folder, whole_folder, whole_path
-from scenarios.sweeps import engine
-from scenarios.sweeps.folder import read_status
+from scenarios.runs.results import result_folder
+from scenarios.runs.scenario_run import run_to_folder
+from scenarios.storage.whole import LOCKS, TEMPORARY, alone, remove_stale, whole_folder, whole_path
+from scenarios.studies.sweeps import sweep_run as engine
+from scenarios.studies.sweeps.folder import read_status
 from tests.scenarios.test_cli import REPOSITORY
 
 SWEEP = (
@@ -106,9 +107,9 @@ import sys, time
 from pathlib import Path
 import torch
 from relevance.corpus import LabelledCorpus
-from relevance.hcmrm import train as module
-from relevance.hcmrm.train import train
-from relevance.hcmrm.train_config import TrainConfig
+from relevance.hcmrm.training import train as module
+from relevance.hcmrm.training.train import train
+from relevance.hcmrm.training.train_config import TrainConfig
 
 torch.set_num_threads(1)
 sizes = dict(hidden_size=16, num_heads=2, visual_layers=1, text_layers=1, fusion_layers=1,
@@ -239,7 +240,7 @@ def test_a_sweep_on_a_full_disk_stops_and_goes_on(files, small_disk):
 
 def test_a_checkpoint_on_a_full_disk_stays_what_it_was(small_disk):
     from relevance.hcmrm.checkpoint import SHIPPED, Checkpoint
-    from relevance.hcmrm.state_file import write_state
+    from relevance.hcmrm.training.state_file import write_state
 
     disk, leave = small_disk
     checkpoint = Checkpoint.load(SHIPPED)
@@ -278,7 +279,7 @@ def test_output_that_must_not_be_written_is_found_before_the_work(files):
 HOLD = """
 import sys, time
 from pathlib import Path
-from scenarios.store import alone
+from scenarios.storage.whole import alone
 with alone(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(120)
@@ -323,7 +324,7 @@ def test_other_outputs_of_one_folder_are_free(tmp_path):
 
 def test_two_trainings_in_one_folder_are_refused(corpus, tmp_path):
     from relevance.corpus import LabelledCorpus
-    from scenarios.training import train_model
+    from scenarios.models.training import train_model
 
     with alone(tmp_path / "model"), pytest.raises(StoreError, match="another relbid command"):
         train_model(LabelledCorpus.load(corpus), tmp_path / "model", settings={"finetune_steps": 1})

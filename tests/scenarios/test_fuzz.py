@@ -76,7 +76,7 @@ def test_the_command_line_refuses_with_one_message_and_code_2_and_writes_nothing
     before = sorted(path.name for path in folder.iterdir())
     program = (
         "import sys, io, contextlib, json\n"
-        "from scenarios.cli import main\n"
+        "from scenarios.cli.main import main\n"
         "for line in sys.stdin:\n"
         "    command, path = json.loads(line)\n"
         "    sys.argv = ['relbid', command, path]\n"

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from scenarios import DEFAULT_SCENARIO, ScenarioError, dump_scenario, load_scenario, override
-from scenarios.fusion_schema import RULE_SETTINGS
-from scenarios.schema import Scenario
+from scenarios.config.fusion_rules import RULE_SETTINGS
+from scenarios.config.scenario import Scenario
 from simulator import fusion
 from simulator.world import WorldConfig
 

@@ -11,9 +11,9 @@ import pytest
 from relevance.errors import PluginError, ScorerError
 from relevance.protocol import score_pairs
 from scenarios import StoreError, list_results, load_scenario, prepare, read_result
-from scenarios import market as scenario_market
-from scenarios.run import incomplete, run_to_folder
-from scenarios.store import result_folder
+from scenarios.markets import simulation as scenario_market
+from scenarios.runs.results import result_folder
+from scenarios.runs.scenario_run import incomplete, run_to_folder
 
 SCORERS = """
 import numpy as np

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from scenarios import ScenarioError, load_scenario, override, prepare, relevance_of, run_scenario, settle
-from scenarios.market import market_of
-from scenarios.pctr import PreparedCtr, pair_features, read_ctr_file, with_fitted_ctr
-from scenarios.pctr_fit import figures, fit_clicks, fit_ctr, log_of, scenario_of, write_ctr_file
-from scenarios.store import write_result
+from scenarios.markets.click_model import PreparedCtr, pair_features, read_ctr_file, with_fitted_ctr
+from scenarios.markets.simulation import market_of
+from scenarios.models.click_model_fit import figures, fit_clicks, fit_ctr, log_of, scenario_of, write_ctr_file
+from scenarios.runs.results import write_result
 from simulator.pctr import FittedCtr, refine
 from tests.scenarios.test_cli import relbid
 

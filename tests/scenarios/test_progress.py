@@ -17,7 +17,7 @@ from scenarios import (
     relevance_of,
     scores_kept,
 )
-from scenarios.progress import CommandProgress, ProgressFile
+from scenarios.storage.command_progress import CommandProgress, ProgressFile
 from tests.scenarios.test_sweeps_cli import ENVIRONMENT, relbid
 
 TINY = """\

@@ -6,11 +6,12 @@ from dataclasses import replace as changed
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from scenarios.cli import main
+from scenarios.cli.main import main
+from scenarios.markets.table.auctions import to_arrays
+from scenarios.markets.table.reading import read_auctions
 from scenarios.replay.estimates import (
     Pages,
     effective_sample_size,
@@ -20,12 +21,10 @@ from scenarios.replay.estimates import (
     gain,
 )
 from scenarios.replay.example import as_table, make_example
-from scenarios.replay.market import to_arrays
-from scenarios.replay.run import replay
-from scenarios.replay.table import read_auctions
+from scenarios.replay.replay_run import replay
 from scenarios.replay.ways import Entry, entries
 from simulator.auction import AuctionModel
-from simulator.engine import simulate
+from simulator.clock.engine import simulate
 from simulator.fusion import Gate, Product
 from simulator.market import with_relevance, with_rule
 from simulator.pctr import CtrModel

@@ -17,7 +17,7 @@ from scenarios import (
 )
 from scenarios.errors import ScenarioError, TableError
 from scenarios.replay.example import as_table, make_example
-from scenarios.replay.run import replay_file
+from scenarios.replay.replay_run import replay_file
 from scenarios.replay.ways import scenario_entries
 from simulator.fusion import Gate
 

@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from scenarios.cli import main
+from scenarios.cli.main import main
 from scenarios.errors import TableError
+from scenarios.markets.table.auctions import relevance_by, table_market, to_arrays
+from scenarios.markets.table.columns import COLUMNS, json_schema
+from scenarios.markets.table.reading import read_auctions, read_budgets, scorers_of
 from scenarios.replay.example import write_example
-from scenarios.replay.market import relevance_by, table_market, to_arrays
-from scenarios.replay.schema import COLUMNS, json_schema
-from scenarios.replay.table import read_auctions, read_budgets, scorers_of
 from simulator.fusion import Product
 
 ROWS = [

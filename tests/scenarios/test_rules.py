@@ -18,7 +18,7 @@ from scenarios import (
     settle,
     tune_fusion,
 )
-from scenarios.fusion_schema import LearntRule
+from scenarios.config.fusion_rules import LearntRule
 from simulator.arrays import MICROS
 from simulator.fusion import Learnt, Product
 from tests.scenarios.test_cli import relbid

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from relevance.errors import CheckpointError, PluginError
 from relevance.oracle import GRADE_GAIN
@@ -25,9 +24,9 @@ from scenarios import (
     settle,
     write_result,
 )
-from scenarios import cache as disk
-from scenarios.market import market_of, thin
-from scenarios.store import staging
+from scenarios.markets.simulation import market_of, thin
+from scenarios.storage import cache as disk
+from scenarios.storage.whole import staging
 
 
 @pytest.fixture(scope="module")

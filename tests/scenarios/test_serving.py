@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from scenarios import ScenarioError, load_scenario, prepare, relevance_of, settle
-from scenarios.profiling import measure_profile
-from scenarios.run import run_scenario
-from scenarios.store import result_folder
+from scenarios.models.profiling import measure_profile
+from scenarios.runs.results import result_folder
+from scenarios.runs.scenario_run import run_scenario
 from simulator import serving
 
 PROFILE = {

@@ -4,10 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from scenarios.experiments.statistics import (
+from scenarios.studies.experiments.statistics import (
     bootstrap_interval,
     compare,
     detectable,

@@ -11,16 +11,9 @@ import polars as pl
 import pytest
 
 from scenarios import StoreError
-from scenarios.schema import Scenario
-from scenarios.store import (
-    YOUNG_S,
-    check_writable,
-    list_results,
-    read_result,
-    result_folder,
-    whole_folder,
-    write_result,
-)
+from scenarios.config.scenario import Scenario
+from scenarios.runs.results import list_results, read_result, result_folder, write_result
+from scenarios.storage.whole import YOUNG_S, check_writable, whole_folder
 
 SCENARIO = Scenario(schema=1, name="tiny")
 POINTS = pl.DataFrame({"scorer": ["none", "oracle"], "revenue": [1.0, 0.1 + 0.2]})
@@ -88,7 +81,7 @@ def test_a_failing_writer_leaves_nothing_and_spares_what_was_there(tmp_path):
 KILLED = """
 import sys, time
 from pathlib import Path
-from scenarios.store import whole_folder
+from scenarios.storage.whole import whole_folder
 
 with whole_folder(Path(sys.argv[1])) as part:
     (part / "whole").write_text("new")
@@ -131,7 +124,7 @@ def test_a_kill_while_writing_leaves_the_old_or_nothing(tmp_path, existing):
 
 def test_writers_of_one_folder_at_a_time_both_succeed(tmp_path):
     program = (
-        "import sys\nfrom pathlib import Path\nfrom scenarios.store import whole_folder\n"
+        "import sys\nfrom pathlib import Path\nfrom scenarios.storage.whole import whole_folder\n"
         "for _ in range(50):\n"
         "    with whole_folder(Path(sys.argv[1])) as part:\n"
         "        for name in 'ab': (part / name).write_text(sys.argv[2])"

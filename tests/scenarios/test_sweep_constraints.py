@@ -7,19 +7,18 @@ import re
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
 
 from scenarios import ScenarioError, load_sweep, read_sweep, run_sweep
-from scenarios.sweep import undominated
-from scenarios.sweeps.analysis import best_points, hypervolume
-from scenarios.sweeps.axes import AxisSettings
-from scenarios.sweeps.constraints import Constraint
-from scenarios.sweeps.report import report_html
-from scenarios.sweeps.schema import dump_sweep
-from scenarios.sweeps.sweep_file import SweepFile
+from scenarios.reporting.sweep_report import report_html
+from scenarios.runs.points import undominated
+from scenarios.studies.sweeps.analysis import best_points, hypervolume
+from scenarios.studies.sweeps.axes import AxisSettings
+from scenarios.studies.sweeps.constraints import Constraint
+from scenarios.studies.sweeps.sweep import dump_sweep
+from scenarios.studies.sweeps.sweep_file import SweepFile
 from tests.scenarios.test_sweeps import HEAD, write
 
 FILE = {"schema": 1, "name": "s", "over": {"fusion.relevance": [1]}}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scenarios import UserError, load_sweep, read_sweep, run_sweep
-from scenarios.sweeps import pool
+from scenarios.studies import pool
 from tests.scenarios.test_sweeps import HEAD, SMALL, write
 
 RULE = """\

@@ -9,19 +9,19 @@ import pytest
 
 from benchmarks.kills import torture
 from scenarios import ScenarioError, StoreError, UserError, load_sweep, read_sweep, run_sweep
-from scenarios.sweeps.analysis import hypervolume
-from scenarios.sweeps.asked import Asked, read_asked
-from scenarios.sweeps.estimate import estimate
-from scenarios.sweeps.folder import read_status, sweep_folder
-from scenarios.sweeps.report import report_html
-from scenarios.sweeps.samplers import unit_points
-from scenarios.sweeps.sweep_file import SweepFile
-from scenarios.sweeps.terminal import estimate_text, points_text, sweep_tables
+from scenarios.reporting.sweep_report import report_html
+from scenarios.reporting.sweep_tables import estimate_text, points_text, sweep_tables
+from scenarios.studies.sweeps.analysis import hypervolume
+from scenarios.studies.sweeps.asked import Asked, read_asked
+from scenarios.studies.sweeps.estimate import estimate
+from scenarios.studies.sweeps.folder import read_status, sweep_folder
+from scenarios.studies.sweeps.samplers import unit_points
+from scenarios.studies.sweeps.sweep_file import SweepFile
 from tests.scenarios.test_sweeps import HEAD, write
 
 pytest.importorskip("optuna", reason="pip install 'relbid[search]'")
 
-from scenarios.sweeps.search import Search
+from scenarios.studies.sweeps.search import Search
 
 METHODS = ["nsga2", "tpe"]
 HUNT = (

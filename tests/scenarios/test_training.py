@@ -14,9 +14,9 @@ import pytest
 from relevance.calibration import calibration_from
 from relevance.errors import CheckpointError
 from relevance.oracle import GRADE_GAIN
-from scenarios import cache as disk
 from scenarios import inspect_query, override, prepare, relevance_of
-from scenarios.market import checkpoint_folder
+from scenarios.markets.simulation import checkpoint_folder
+from scenarios.storage import cache as disk
 from simulator.world import WorldConfig, labelled_corpus
 from tests.scenarios.test_cli import REPOSITORY, refused, relbid
 

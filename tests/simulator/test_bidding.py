@@ -8,7 +8,7 @@ import pytest
 from simulator import bidders
 from simulator.arrays import FloatArray, to_micros
 from simulator.bidders import BidderModel, Followers, PolicyShare
-from simulator.engine import simulate
+from simulator.clock.engine import simulate
 from simulator.log import SimulationLog
 from simulator.market import AuctionModel, Market
 from simulator.policies import BidPolicy, Bids, DualPacing, Report, State, Truthful

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from simulator.churn import ChurnModel, Returns, joining_day, leaves, remember
+from simulator.policies.churn import ChurnModel, Returns, joining_day, leaves, remember
 from simulator.random import uniforms
 
 

@@ -4,12 +4,11 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from simulator import log as log_module
 from simulator.arrays import to_micros
-from simulator.engine import simulate
+from simulator.clock.engine import simulate
 from simulator.fusion import FusionRule, Gate, Linear, Product, Tiers
 from simulator.log import COLUMNS, Impressions, SimulationLog
 from simulator.market import Market, ServingModel, with_relevance, with_rule, with_settings

@@ -3,11 +3,10 @@ from math import inf
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from simulator.formula import Formula, FormulaError
 from simulator.fusion import Exponential, FusionRule, Linear, Product, check_rule
+from simulator.rules.formula import Formula, FormulaError
 
 BID, PCTR, REL = np.array([2.0, 0.5, 3.0]), np.array([0.1, 0.3, 0.02]), np.array([0.25, 1.0, 0.81])
 

@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from simulator.fusion import (
     RULES,
@@ -21,7 +20,7 @@ from simulator.fusion import (
     check_rule,
     rule_type,
 )
-from simulator.rule_check import RuleTraits, rule_traits
+from simulator.rules.rule_check import RuleTraits, rule_traits
 
 RULE_EXAMPLES: list[FusionRule] = [
     Product(),

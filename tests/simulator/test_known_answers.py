@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from simulator.auction import MECHANISMS, AuctionModel, allocate, charged_micros, eligible, price_micros
-from simulator.engine import simulate
+from simulator.clock.engine import simulate
 from simulator.fusion import Exponential, FusionRule, Gate, Learnt, Linear, Product, SoftGate, Tiers
 from simulator.market import ServingModel, with_settings
 from simulator.random import uniforms

@@ -10,7 +10,7 @@ import pytest
 
 from relevance.errors import ScorerError
 from simulator.bidders import BidderModel
-from simulator.engine import simulate
+from simulator.clock.engine import simulate
 from simulator.fusion import Linear
 from simulator.market import (
     AuctionModel,
@@ -20,7 +20,7 @@ from simulator.market import (
     retrieve_candidates,
     with_relevance,
 )
-from simulator.metrics import market_metrics
+from simulator.measures.market_metrics import market_metrics
 from simulator.scoring import score_candidates
 from simulator.users import UserModel
 

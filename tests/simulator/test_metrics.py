@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from simulator.engine import simulate
+from simulator.clock.engine import simulate
 from simulator.fusion import Product
 from simulator.market import with_settings
-from simulator.metrics import market_metrics
+from simulator.measures.market_metrics import market_metrics
 from simulator.users import UserModel
 from tests.simulator.markets import hand_market, random_market
 

@@ -9,7 +9,7 @@ import pytest
 
 from simulator.arrays import MICROS
 from simulator.bidders import BidderModel
-from simulator.engine import simulate
+from simulator.clock.engine import simulate
 from simulator.market import Market
 from tests.simulator.markets import hand_market, random_market
 
@@ -17,7 +17,7 @@ pytest.importorskip("pettingzoo", reason="pip install 'relbid[rl]'")
 
 from pettingzoo.test import parallel_api_test
 
-from simulator.pettingzoo import HIGHEST, LOWEST, OWN, MarketEnv
+from simulator.clock.pettingzoo import HIGHEST, LOWEST, OWN, MarketEnv
 
 
 def small_market(**changes: object) -> Market:
@@ -141,6 +141,6 @@ def test_who_is_no_advertiser_is_refused() -> None:
 
 def test_a_missing_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pettingzoo", None)
-    monkeypatch.delitem(sys.modules, "simulator.pettingzoo")
+    monkeypatch.delitem(sys.modules, "simulator.clock.pettingzoo")
     with pytest.raises(ImportError, match=r"pip install 'relbid\[rl\]'"):
-        import simulator.pettingzoo  # noqa: F401
+        import simulator.clock.pettingzoo  # noqa: F401

@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from simulator import auction, journey
 from simulator.arrays import MICROS
-from simulator.engine import simulate
+from simulator.clock.engine import simulate
 from simulator.fusion import Gate, Product
 from simulator.market import ServingModel, with_settings
-from simulator.regret import advertiser_regret, offers
+from simulator.measures.regret import advertiser_regret, offers
 from simulator.users import UserModel
 from tests.simulator.markets import hand_market, random_market
 

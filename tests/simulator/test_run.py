@@ -8,13 +8,13 @@ import pytest
 from simulator import bidders
 from simulator.arrays import MICROS, to_micros
 from simulator.bidders import BidderModel, PolicyShare
-from simulator.churn import ChurnModel
-from simulator.engine import simulate, ticks
+from simulator.clock.engine import simulate, ticks
+from simulator.clock.run import Run
 from simulator.fusion import Product
 from simulator.market import Market, ServingModel
-from simulator.metrics import market_metrics
+from simulator.measures.market_metrics import market_metrics
 from simulator.policies import Report
-from simulator.run import Run
+from simulator.policies.churn import ChurnModel
 from simulator.users import UserModel
 from tests.simulator.markets import hand_market, random_market
 

@@ -6,16 +6,15 @@ from math import factorial, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from simulator import random, serving
 from simulator.arrivals import arrival_times
-from simulator.engine import simulate, ticks
+from simulator.clock.engine import simulate, ticks
+from simulator.clock.run import Run
 from simulator.log import SimulationLog
 from simulator.market import Market, ServingModel, with_settings
-from simulator.metrics import market_metrics
-from simulator.run import Run
+from simulator.measures.market_metrics import market_metrics
 from tests.simulator.markets import hand_market, random_market
 from tests.simulator.test_engine import same_bytes
 

@@ -1,0 +1,105 @@
+"""Figures of scorers offline. Tables are those of `app.parts.offline_scores`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+import polars as pl
+
+from app.figures.common import OUTLINE, lay_out
+from app.language import t
+from app.theme import GRADE_COLOURS, GREY, scorer_style
+from app.wording import grade_name, scorer_name
+
+LARGEST, SMALLEST = 22.0, 6.0
+"""Markers of a reliability diagram, in pixels."""
+
+
+def reliability(table: pl.DataFrame) -> go.Figure:
+    """Share of positive pairs against the prediction, one line per scorer; a marker's area is its pairs."""
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", name=t("lab.calibrated"), hoverinfo="skip",
+        line={"color": GREY, "width": 1.5, "dash": "dot"},
+    )  # fmt: skip
+    most = int(table["count"].max() or 1)  # type: ignore[arg-type]
+    for (scorer,), rows in table.group_by("scorer", maintain_order=True):
+        style = scorer_style(str(scorer))
+        name = scorer_name(str(scorer))
+        figure.add_scatter(
+            x=rows["predicted"],
+            y=rows["observed"],
+            mode="lines+markers",
+            name=t("lab.with_ece", scorer=name, ece=rows["expected_error"][0]),
+            line={"color": style.colour, "width": 2},
+            marker={
+                "color": style.colour,
+                "symbol": style.symbol,
+                "size": [max(SMALLEST, LARGEST * (count / most) ** 0.5) for count in rows["count"]],
+                "line": {"width": 1, "color": OUTLINE},
+            },
+            customdata=[f"{count:,}" for count in rows["count"]],
+            hovertemplate=f"<b>{name}</b><br>"
+            + t("lab.reliability_hover", said="%{x:.3f}", was="%{y:.3f}", pairs="%{customdata}")
+            + "<extra></extra>",
+        )
+    lay_out(figure, t("lab.reliability_title"), height=460)
+    figure.update_layout(legend={"y": -0.2})
+    figure.update_xaxes(title=t("lab.reliability_x"), range=[-0.03, 1.03], zeroline=False)
+    figure.update_yaxes(title=t("lab.reliability_y"), range=[-0.04, 1.06], zeroline=False)
+    return figure
+
+
+def score_distributions(table: pl.DataFrame, gaps: Mapping[str, float]) -> go.Figure:
+    """Where the scores of each true grade lie: 5% to 95% as a line, half of them as a bar, the median.
+
+    Args:
+        gaps: by scorer, as of `scenarios.gap_of`; written beside its rows.
+    """
+    scorers = table["scorer"].unique(maintain_order=True).to_list()
+    figure = go.Figure()
+    for grade, colour in enumerate(GRADE_COLOURS):
+        rows = table.filter(pl.col("grade") == grade)
+        y = [scorers.index(scorer) + 0.19 * (grade - 1.5) for scorer in rows["scorer"]]
+        name = f"{grade} {grade_name(grade)}"
+        for low, high, width in (("q5", "q95", 2.5), ("q25", "q75", 9)):
+            figure.add_scatter(
+                x=[x for a, b in zip(rows[low], rows[high], strict=True) for x in (a, b, None)],
+                y=[at for at in y for _ in range(3)],
+                mode="lines", line={"color": colour, "width": width}, hoverinfo="skip", showlegend=False,
+            )  # fmt: skip
+        figure.add_scatter(
+            x=rows["q50"],
+            y=y,
+            mode="markers",
+            name=name,
+            marker={"color": colour, "size": 12, "line": {"width": 1.5, "color": OUTLINE}},
+            customdata=[
+                [scorer_name(row["scorer"]), f"{row['count']:,}", f"{row['q5']:.3f}", f"{row['q95']:.3f}"]
+                for row in rows.iter_rows(named=True)
+            ],
+            hovertemplate=f"<b>%{{customdata[0]}}</b>, {name}<br>"
+            + t("lab.distribution_hover", median="%{x:.3f}", low="%{customdata[2]}", high="%{customdata[3]}",
+                pairs="%{customdata[1]}")
+            + "<extra></extra>",
+            showlegend=True,
+        )  # fmt: skip
+    for place, scorer in enumerate(scorers):
+        figure.add_annotation(
+            x=1.02, xanchor="left", y=place, showarrow=False, font={"size": 12},
+            text=t("lab.gap_short", gap=f"{gaps[scorer]:+.2f}".replace("-", "−")),
+        )  # fmt: skip
+    lay_out(figure, t("lab.distribution_title"), height=190 + 90 * len(scorers))
+    figure.update_layout(legend={"y": -80 / (90 * len(scorers) + 40)})
+    figure.update_xaxes(
+        title=t("lab.distribution_x"), range=[-0.03, 1.2], tickvals=[0, 0.2, 0.4, 0.6, 0.8, 1], zeroline=False
+    )
+    figure.update_yaxes(
+        tickvals=list(range(len(scorers))),
+        ticktext=[scorer_name(scorer) for scorer in scorers],
+        range=[len(scorers) - 0.45, -0.55],
+        automargin=True,
+        zeroline=False,
+    )
+    return figure

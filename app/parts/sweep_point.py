@@ -1,0 +1,134 @@
+"""One point of a sweep, opened: its settings and figures, its exact scenario, and a run of it."""
+
+from __future__ import annotations
+
+import polars as pl
+import streamlit as st
+
+from app import figures, jobs, session
+from app.export import scenario_text
+from app.language import names, t
+from app.parts import job_panel, sweep_tables
+from app.wording import metric_name
+from scenarios import StoreError, SweepResult, point_scenario
+
+POINT, SEED, CHART, FAULT = "sweep-point", "sweep-seed", "chart-sweep-front", "sweep-point-fault"
+
+
+def opened(found: SweepResult) -> int | None:
+    """The point that is open, if the sweep has it."""
+    point = st.session_state.get(POINT)
+    return point if point in set(found.points["point"].to_list()) else None
+
+
+def open_clicked() -> None:
+    """Open the clicked point."""
+    clicked = figures.selected_id(st.session_state.get(CHART))
+    if clicked is not None:
+        open_point(int(clicked))
+
+
+def open_point(point: int) -> None:
+    """Open a point; only before the page is drawn, or in a callback."""
+    st.session_state[POINT] = point
+    st.session_state.pop(SEED, None)
+
+
+def close() -> None:
+    """Open none."""
+    st.session_state.pop(POINT, None)
+    st.session_state.pop(SEED, None)
+
+
+def draw(found: SweepResult) -> None:
+    """The opened point, or how to open one."""
+    rows = {row["point"]: row for row in found.points.iter_rows(named=True)}
+    if st.session_state.get(POINT) not in rows:
+        st.session_state[POINT] = None
+    point = st.selectbox(
+        t("sweeps.open"),
+        list(rows),
+        index=None,
+        format_func=names(rows, lambda index: f"{index}: {sweep_tables.point_text(found, rows[index])}"),
+        key=POINT,
+        placeholder=t("sweeps.open_placeholder"),
+        on_change=lambda: st.session_state.pop(SEED, None),
+    )
+    if point is None:
+        return
+    row = rows[point]
+    with st.container(border=True):
+        settings = sweep_tables.point_text(found, row)
+        st.markdown(f"#### {t('sweeps.point', point=point, settings=settings)}")
+        if not row["feasible"]:
+            st.warning(t("sweeps.breaks"))
+        with st.container(horizontal=True):
+            for metric in (*found.sweep.file.directions, *sweep_tables.further_of(found)):
+                error = row.get(f"{metric}_se")
+                said = sweep_tables.amount(metric, error)
+                st.metric(
+                    metric_name(metric),
+                    sweep_tables.amount(metric, row[metric]),
+                    t("sweeps.within", error=said, seeds=row["seeds"]) if error else None,
+                    delta_color="off",
+                    delta_arrow="off",
+                )
+        draw_table(found, sweep_tables.seeds_table(found, int(point)))
+        _take_away(found, int(point))
+
+
+def draw_table(found: SweepResult, table: pl.DataFrame) -> None:
+    """A table of points or seeds, its metrics with two decimals."""
+    columns = {
+        name: st.column_config.NumberColumn(format="%.2f") for name in sweep_tables.figures_in(found, table)
+    }
+    st.dataframe(table, hide_index=True, column_config=columns)
+
+
+def _take_away(found: SweepResult, point: int) -> None:
+    seeds = found.replicates.filter(found.replicates["point"] == point)["seed"].sort().to_list()
+    if st.session_state.get(SEED) not in seeds:
+        st.session_state[SEED] = seeds[0]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        seed = st.selectbox(t("sweeps.seed_of"), seeds, key=SEED, width=160)
+        scenario = point_scenario(found, point, int(seed))
+        rows = found.replicates.filter(
+            (found.replicates["point"] == point) & (found.replicates["seed"] == seed)
+        )
+        text = scenario_text(scenario, rows.row(0, named=True), list(found.sweep.file.directions))
+        st.download_button(
+            t("download.exact_point"),
+            text,
+            f"{scenario.name}.yaml",
+            "application/yaml",
+            icon=":material/download:",
+            help=t("download.exact_point_help"),
+        )
+        st.button(
+            t("sweeps.run"),
+            icon=":material/play_arrow:",
+            on_click=_run,
+            args=(scenario.name, text),
+            help=t("sweeps.run_help"),
+        )
+    if fault := st.session_state.pop(FAULT, None):
+        st.error(fault)
+    job = jobs.latest(session.results_root(), "run", scenario.name)
+    if job is not None:
+        job_panel.watch(job, t("sweeps.run_title", point=point), t("sweeps.run_again"))
+        if jobs.outcome(job).state == "done":
+            st.success(t("sweeps.run_done"))
+
+
+def _run(name: str, text: str) -> None:
+    root = session.results_root()
+    try:
+        jobs.start(
+            root,
+            "run",
+            name,
+            ["run", f"{jobs.HERE}/scenario.yaml", "--out", str(root)],
+            {"scenario.yaml": text},
+        )
+    except StoreError as error:
+        st.session_state[FAULT] = str(error)

@@ -1,0 +1,41 @@
+"""What a page shows while its market is not at hand: frames are drawn and pairs scored by a command."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import streamlit as st
+
+from app import jobs
+from app.language import t
+from app.parts import job_panel
+from app.wording import scorer_name
+from scenarios import Scenario, dump_scenario
+
+KIND = "prepare"
+
+
+def prepare_first(root: Path, scenario: Scenario, scorer: str) -> None:
+    """Start `relbid prepare` if nobody has yet, show how far it is, and end the page's run.
+
+    Returns where it has come to its end and yet nothing is kept: then the page has to do it itself.
+    """
+    text = dump_scenario(scenario)
+    subject = f"{scorer}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+    job = jobs.latest(root, KIND, subject)
+    if job is None:
+        arguments = [KIND, f"{jobs.HERE}/scenario.yaml", "--scorer", scorer, "--out", str(root)]
+        job = jobs.start(root, KIND, subject, arguments, {"scenario.yaml": text})
+    if jobs.outcome(job).state == "done":
+        jobs.forget(job)  # whoever removes the kept scores later makes a new one
+        return
+    if scorer == "none":
+        text, title = t("waiting.frames"), t("waiting.title_frames", scenario=scenario.name)
+    else:
+        label = scorer_name(scorer)
+        text = t("waiting.first", scorer=label)
+        title = t("waiting.title", scenario=scenario.name, scorer=label)
+    st.write(text)
+    job_panel.watch(job, title, t("jobs.again_dismiss"))
+    st.stop()

@@ -1,0 +1,225 @@
+"""Page 2, auction inspector: one query's auction in full, and why each ad is where it is."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import streamlit as st
+
+from app import figures, session
+from app.language import names, t
+from app.parts import cards, comparison
+from app.parts.download import chart_with_data
+from app.parts.sidebar import scorers
+from app.session import Opened
+from app.setting import Setting, in_words, market_settings, offer_exponents
+from app.theme import GRADE_COLOURS
+from app.wording import grade_name, scorer_name
+from scenarios import inspect_event, inspect_query
+
+QUERY, SECOND = "query", "second"
+NOBODY = ""
+"""No second scorer."""
+
+
+def page(opened: Opened) -> None:
+    """Draw the page."""
+    st.title(t("inspector.title"))
+    if session.is_table(opened.scenario):
+        _events(opened)
+        return
+    query, second = _choose(opened)
+    first = opened.setting
+    auctions = []
+    for setting in (first, replace(first, scorer=second)) if second else (first,):
+        try:
+            relevance = session.relevance(opened.prepared, setting.scorer)
+            settings = market_settings(setting, opened.scenario)
+            auctions.append((setting, inspect_query(opened.prepared, relevance, query, settings)))
+        except ValueError as error:
+            st.error(f"{t('scorers.cannot_rank', scorer=scorer_name(setting.scorer))}\n\n{error}")
+            st.write(t("inspector.other_scorer" if setting is first else "inspector.other_second"))
+            return
+    if not len(auctions[0][1]):
+        st.info(t("inspector.nobody_bids"))
+        return
+    if second:
+        _two(opened, *auctions)
+    else:
+        _one(opened, *auctions[0])
+
+
+def _one(opened: Opened, setting: Setting, auction: pl.DataFrame) -> None:
+    """One scorer's auction: cards of the shown ads, the ranking, and the others."""
+    payment = opened.scenario.auction.payment
+    shown = auction.filter(pl.col("slot").is_not_null())
+    rest = auction.filter(pl.col("slot").is_null())
+    st.markdown(f"#### {_summary(auction, in_words(setting), payment)}")
+    frames = _frames(opened, auction)
+    if len(shown):
+        exponents = (*offer_exponents(opened.scenario), _exponent(setting))
+        st.html(cards.auction_cards(shown.rows(named=True), frames, exponents, payment))
+    else:
+        st.info(t("inspector.nobody_shown"))
+    _ranking(opened, setting, auction, "ranking")
+    st.caption(t("inspector.caption"))
+    with st.expander(t("inspector.grades")):
+        st.html(cards.grade_legend())
+    if len(rest):
+        st.subheader(t("inspector.not_shown", n=len(rest)))
+        st.html(cards.rest_table(rest.rows(named=True), frames))
+
+
+def _two(opened: Opened, first: tuple[Setting, pl.DataFrame], second: tuple[Setting, pl.DataFrame]) -> None:
+    """The auctions of two scorers on the same candidates, side by side."""
+    payment = opened.scenario.auction.payment
+    names = scorer_name(first[0].scorer), scorer_name(second[0].scorer)
+    with st.container(key="figures-summaries"):
+        for setting, auction in (first, second):
+            st.markdown(f"#### {_summary(auction, in_words(setting), payment)}")
+    both = comparison.compare(first[1], second[1])
+    seen = pl.col("slot_1").is_not_null() | pl.col("slot_2").is_not_null()
+    shown, rest = both.filter(seen), both.filter(~seen)
+    if not len(shown):
+        st.info(f"{t('compare.none')} {t('inspector.nobody_shown')}")
+        return
+    moved = comparison.moves(shown)
+    st.write(
+        t("compare.differ", moved=moved, shown=len(shown)) if moved else t("compare.same_slots", n=len(shown))
+    )
+    frames = _frames(opened, both)
+    st.subheader(t("compare.both", first=names[0]))
+    st.html(comparison.side_by_side(shown.rows(named=True), frames, names, payment))
+    chart_with_data(figures.slots(both, names), both.drop("facts_1", "facts_2"), "comparison")
+    with st.container(key="figures"):
+        for number, (setting, auction) in enumerate((first, second)):
+            with st.container():
+                st.markdown(f"**{names[number]}**")
+                _ranking(opened, setting, auction, f"ranking-{number}")
+    st.caption(t("inspector.caption"))
+    with st.expander(t("inspector.grades")):
+        st.html(cards.grade_legend())
+    if len(rest):
+        with st.expander(t("compare.others")):
+            st.html(comparison.side_by_side(rest.rows(named=True), frames, names, payment))
+
+
+def _ranking(opened: Opened, setting: Setting, auction: pl.DataFrame, key: str) -> None:
+    bid, pctr = offer_exponents(opened.scenario)
+    drawn = figures.ranking(
+        auction,
+        exponent=_exponent(setting),
+        threshold=setting.threshold,
+        bid_exponent=bid,
+        pctr_exponent=pctr,
+    )
+    st.plotly_chart(drawn, config={"displayModeBar": False}, key=key)
+
+
+def _exponent(setting: Setting) -> float:
+    return 0.0 if setting.scorer == session.BASELINE else setting.exponent
+
+
+def _frames(opened: Opened, auction: pl.DataFrame) -> dict[int, cards.Frames]:
+    return {ad: opened.prepared.world.corpus.frames[ad] for ad in auction["ad"]}
+
+
+def _events(opened: Opened) -> None:
+    """What there is of a table's auctions: numbers, and what the scenario's own run made of them."""
+    prepared = opened.prepared
+    st.info(t("inspector.table"))
+    n_events = session.total_queries(prepared)
+    event = int(st.number_input(t("inspector.event", n=n_events), 1, n_events, 1, key="event")) - 1
+    try:
+        auction = inspect_event(prepared, session.settled(prepared), event)
+    except ValueError as error:
+        st.error(str(error))
+        return
+    shown = auction["slot"].drop_nulls().len()
+    summary = t("inspector.event_summary", query=auction["query_id"][0], candidates=len(auction), shown=shown)
+    st.markdown(f"#### {summary}")
+    st.dataframe(auction.drop("query_id"), hide_index=True, column_config=_columns())
+    st.download_button(
+        t("download.auction"), auction.write_csv(), "auction.csv", "text/csv", icon=":material/download:"
+    )
+
+
+def _columns() -> dict[str, Any]:
+    """How the columns of a table's auction are named."""
+    return {
+        "slot": t("inspector.column_slot"),
+        "price": st.column_config.NumberColumn(t("inspector.column_price"), format="%.4f"),
+        "ad_id": t("inspector.column_ad"),
+        "advertiser_id": t("inspector.column_advertiser"),
+        "bid": st.column_config.NumberColumn(t("inspector.column_bid"), format="%.2f"),
+        "pctr": st.column_config.NumberColumn(t("inspector.column_pctr"), format="%.4f"),
+        "grade": t("inspector.column_grade"),
+    }
+
+
+def _choose(opened: Opened) -> tuple[int, str | None]:
+    """The query, and the second scorer if one is wanted."""
+    world = opened.prepared.world
+    popularity, texts = world.query_popularity, world.corpus.query_text
+    order = np.argsort(-popularity, kind="stable").tolist()
+    if not 0 <= st.session_state.get(QUERY, -1) < len(texts):
+        st.session_state[QUERY] = order[0]
+    others = [name for name in scorers(opened.scenario) if name != opened.setting.scorer]
+    if st.session_state.get(SECOND) not in others:
+        st.session_state[SECOND] = NOBODY
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        query = st.selectbox(
+            t("inspector.query"),
+            order,
+            format_func=names(
+                order, lambda q: t("inspector.of_traffic", query=texts[q], share=popularity[q])
+            ),
+            key=QUERY,
+        )
+        st.button(
+            t("inspector.random"), icon=":material/shuffle:", on_click=_random_query, args=(len(texts),)
+        )
+        second = st.selectbox(
+            t("inspector.second"),
+            [NOBODY, *others],
+            format_func=names(
+                [NOBODY, *others],
+                lambda name: scorer_name(name) if name else t("inspector.nobody_else"),
+            ),
+            key=SECOND,
+            help=t("inspector.second_help"),
+            width=240,
+        )
+    return int(query), str(second) or None
+
+
+def _random_query(n_queries: int) -> None:
+    st.session_state[QUERY] = random.SystemRandom().randrange(n_queries)
+
+
+def _summary(auction: pl.DataFrame, name: str, payment: str) -> str:
+    """The auction in one sentence."""
+    shown = auction.filter(pl.col("slot").is_not_null())
+    found = t("inspector.found", name=name, n=len(auction))
+    if not len(shown):
+        return t("inspector.none_shown", found=found)
+    counts = ((grade, int((shown["grade"] == grade).sum())) for grade in reversed(range(len(GRADE_COLOURS))))
+    mix = t("words.comma").join(
+        t("inspector.mix", count=count, grade=grade_name(grade)) for grade, count in counts if count
+    )
+    return t(
+        "inspector.summary",
+        found=found,
+        n=int(auction["score"].is_not_null().sum()),
+        shown=len(shown),
+        mix=mix,
+        revenue=comparison.revenue(auction, payment),
+    )
+
+
+if __name__ == "__main__":
+    page(session.current())

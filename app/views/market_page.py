@@ -1,0 +1,88 @@
+"""Page Market: what happens over the day, in the scenario's own run."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import day, figures, session
+from app.language import t
+from app.parts.download import chart_with_data
+from app.session import Opened
+from app.wording import MISSING, rule_name, scorer_name
+
+
+def page(opened: Opened) -> None:
+    """Draw the page."""
+    scenario = opened.scenario
+    st.title(t("market.title"))
+    try:
+        settled = session.settled(opened.prepared)
+    except ValueError as error:
+        st.error(f"{t('scorers.cannot_settle', scorer=scorer_name(scenario.scorer))}\n\n{error}")
+        st.write(t("market.remedy"))
+        return
+    metrics, unit = settled.metrics, day.clock(settled).unit
+    owners = day.accounts(settled, scenario)
+    st.markdown(f"#### {_summary(metrics, owners.height)}")
+    per = scenario.auction.payment
+    st.caption(
+        t(
+            "market.basis",
+            scorer=scorer_name(scenario.scorer),
+            rule=rule_name(scenario.fusion.rule),
+            mechanism=t(f"mechanisms.{scenario.auction.mechanism}"),
+            per=t(f"payments.{per}"),
+        )
+    )
+    _cards(metrics, instant=scenario.serving.instant)
+    over_time, prices = day.over_time(settled), day.prices(settled)
+    with st.container(key="figures"):
+        chart_with_data(figures.traffic(over_time, unit), over_time, "traffic")
+        chart_with_data(figures.fill(over_time, unit), over_time.select("time", "fill"), "fill")
+        if not scenario.serving.instant:
+            answers = over_time.select("time", "latency_p50_s", "latency_p95_s", "timeout_share")
+            chart_with_data(figures.latency(over_time, unit, scenario.serving.timeout_s), answers, "latency")
+            chart_with_data(figures.timeouts(over_time, unit), answers, "time-outs")
+        if len(owners):
+            spending = day.spending(settled, owners)
+            drawn = figures.spending(spending, unit, days=settled.market.days)
+            chart_with_data(drawn, spending, "spending")
+            chart_with_data(figures.accounts(owners), owners, "advertisers")
+        chart_with_data(figures.prices(prices, unit, per), prices, "prices")
+        earned = over_time.select("time", "revenue_rpm")
+        chart_with_data(figures.revenue(over_time, unit), earned, "revenue")
+    if not len(owners):
+        st.info(t("market.no_budgets"))
+
+
+def _cards(metrics: dict[str, float], *, instant: bool) -> None:
+    rows = [
+        (t("market.queries"), metrics["queries"], "{:,.0f}"),
+        (t("market.revenue"), metrics["revenue_rpm"], "{:,.2f}"),
+        (t("market.filled"), metrics["fill"], "{:.1%}"),
+        (t("market.ran_out"), metrics["ran_out_share"], "{:.1%}"),
+    ]
+    if not instant:
+        rows += [
+            (t("market.latency"), 1000 * metrics["latency_p95_s"], "{:,.0f}"),
+            (t("market.timed_out"), metrics["timeout_share"], "{:.1%}"),
+        ]
+    with st.container(key="small-cards"):
+        for label, value, form in rows:
+            st.metric(label, MISSING if value != value else form.format(value), border=True)
+
+
+def _summary(metrics: dict[str, float], n_budgets: int) -> str:
+    if not metrics["impressions"]:
+        return t("market.summary_none", queries=metrics["queries"])
+    return t(
+        "market.summary_budgets" if n_budgets else "market.summary",
+        queries=metrics["queries"],
+        fill=metrics["fill"],
+        revenue=metrics["revenue"],
+        ran_out=metrics["ran_out_share"],
+    )
+
+
+if __name__ == "__main__":
+    page(session.current())

@@ -1,0 +1,1 @@
+"""The training of HCMRM: its stages, losses, pseudo-queries and state files."""

@@ -1,0 +1,49 @@
+"""Weights between the stages of a training, for trainings that share all stages before fine-tuning.
+
+Unlike a checkpoint they are in full precision and know neither vocabulary nor keywords: both trainings are of
+one corpus, whose texts decide those.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from relevance.errors import CheckpointError
+from relevance.hcmrm.training.state_file import read_state, write_state
+from relevance.hcmrm.training.trainer import Trainer
+
+
+def save_weights(trainer: Trainer, path: Path, seconds: float) -> None:
+    """Keep the weights of a training where it is, whole or not at all; two processes may do so at once.
+
+    Args:
+        seconds: processor time that they took, kept beside them.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    write_state(part, {"model": trainer.model.state_dict(), "seconds": seconds})
+    part.replace(path)
+
+
+def start_from_weights(trainer: Trainer, path: Path) -> float:
+    """Set a new training's weights but its grade head, whose width is the loss's; returns their seconds.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or its weights are of another model.
+    """
+    own = trainer.model.state_dict()
+    heads = {name: value for name, value in own.items() if name.startswith("grade_head.")}
+    try:
+        state = read_state(path)
+        trainer.model.load_state_dict({**state["model"], **heads}, strict=True)
+        seconds = float(state["seconds"])
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:  # a CheckpointError is a ValueError
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{path}: no weights for this model ({reason}); remove it") from error
+    for name, parameter in trainer.model.named_parameters():
+        trainer.average[name] = parameter.detach().clone()
+    return seconds

@@ -1,0 +1,221 @@
+"""Training of HCMRM from a labelled corpus: topics of words, frames with words, then the grades.
+
+Stage 1, words: word embeddings such that query and keywords of one topic (grade 1 and up) are close. Seconds;
+without it the order of 1 before 0 is found only after thousands of steps. Not in the HCMRM paper.
+Stage 2, align: one random frame and the ad's keywords. In-batch contrastive (ITC), masked language modelling
+with the frame in sight (MLM), a bag of keywords read off the frame (the last not in the paper), and on some
+of the ads, with all of their frames, pseudo-query-video matching (PQVM). No label is used; the visual encoder
+gets its shapes and colours.
+Stage 3, fine-tune: some ads and several graded queries of each a step, so that an ad's frames are encoded and
+its keys and values projected once for all of them; one of the losses of `losses.GRADE_HEADS`; keywords and
+frames dropped at random so that neither modality becomes the only one. Early on the pairs are mostly
+positive: the order of 3 before 2 takes long to be found. With rehearsal, frames of ads without labels go on
+foretelling their keywords.
+
+Every batch is drawn from a generator keyed by (seed, stage, step): a resumed training goes on as if it had
+never stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relevance.annotation import noisy_grades, whole_queries
+from relevance.corpus import LabelledCorpus, Labels
+from relevance.hcmrm.checkpoint import Checkpoint
+from relevance.hcmrm.scorer import HcmrmScorer
+from relevance.hcmrm.training.ranks import Ranks
+from relevance.hcmrm.training.state_file import read_state, write_state
+from relevance.hcmrm.training.train_config import (
+    CRITERIA,
+    FINETUNE,
+    WORDS,
+    TrainConfig,
+    TrainError,
+    check_config,
+)
+from relevance.hcmrm.training.trainer import Trainer
+from relevance.hcmrm.tree import GradeTree
+from relevance.metrics import RelevanceMetrics, evaluate
+
+
+@dataclass(frozen=True, slots=True)
+class TrainProgress:
+    """Reported after every step; `validation` only where there was one."""
+
+    stage: str
+    step: int
+    steps: int
+    loss: float
+    validation: RelevanceMetrics | None = None
+
+
+def train(
+    data: LabelledCorpus,
+    out: Path,
+    config: TrainConfig,
+    *,
+    device: str = "cpu",
+    progress: Callable[[TrainProgress], None] = lambda _: None,
+    save_every_s: float = 60.0,
+    ranks: Ranks | None = None,
+) -> Checkpoint:
+    """Train a model into the checkpoint `out`; a training that was stopped there goes on where it was.
+
+    Args:
+        ranks: the processes that train together; the first one validates, reports and writes.
+
+    Raises:
+        TrainError: a setting means nothing; `out` holds the state of a training with other settings; the
+            labels lack a split; the weights to start from do not fit.
+        CheckpointError: the checkpoint to start from is missing or damaged.
+    """
+    check_config(config)
+    ranks = ranks or Ranks()
+    if ranks.count > 1 and (config.loss == "ranknet" or config.align_batch % ranks.count):
+        raise TrainError(
+            f"{ranks.count} processes: they must divide align_batch, {config.align_batch}, and 'ranknet' "
+            "compares all pairs of a batch, so it needs one process"
+        )
+    train_labels, validation_labels = data.labels.of("train"), data.labels.of("validation")
+    reads_grades = {WORDS, FINETUNE} & set(config.stages)
+    if reads_grades and not (len(train_labels) and len(validation_labels)):
+        raise TrainError("the corpus needs labelled pairs in both the train and the validation split")
+    started = time.monotonic()
+    if "grade_tree" in config.model:
+        tree = GradeTree.of(config.model["grade_tree"])
+        foreign = sorted(set(np.unique(data.labels.grade).tolist()) - set(tree.grades))
+        if foreign:
+            raise TrainError(f"model.grade_tree {tree.branches}: the labels have the grade {foreign[0]}, too")
+    trainer = Trainer(data, train_labels, used_labels(train_labels, config), config, device, ranks)
+    state_file = out / "training-state.safetensors"
+    identity = json.dumps([asdict(config), data.fingerprint()])
+    log: list[dict[str, Any]] = []
+    best = -math.inf
+    spent = 0.0
+    if state_file.is_file():
+        state = read_state(state_file, device)
+        if state["config"] != identity:
+            raise TrainError(
+                f"{state_file}: belongs to a training with other settings or another corpus; remove it or "
+                "choose another folder"
+            )
+        trainer.load_state(state)
+        log, best, spent = json.loads(state["log"]), state["best"], state["spent_s"]
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+    saved = time.monotonic()
+
+    chosen = _validation_subset(validation_labels, config) if FINETUNE in config.stages else validation_labels
+    for stage, step, steps, loss in trainer.steps():
+        done = stage == FINETUNE and step == steps
+        if not ranks.first:
+            continue
+        validation = None
+        if stage == FINETUNE and (step % config.validate_every == 0 or done):
+            scorer = HcmrmScorer(
+                trainer.checkpoint({}), data.corpus, device=device, tables=trainer.texts.tables
+            )
+            validation = evaluate(chosen.query, chosen.grade, scorer.score(chosen.query, chosen.ad))
+            elapsed = spent + time.monotonic() - started
+            log.append(
+                {
+                    "step": step,
+                    "seconds": round(elapsed),
+                    **{k: round(v, 5) for k, v in validation.as_dict().items()},
+                }
+            )
+            criterion = CRITERIA[config.choose_by](validation)
+            if criterion > best:
+                best = criterion
+                training = {**asdict(config), "chosen_step": step, "seconds": round(elapsed), "log": log}
+                trainer.checkpoint(training).save(out)
+        progress(TrainProgress(stage, step, steps, loss, validation))
+        if validation is not None or time.monotonic() - saved > save_every_s:
+            saved = time.monotonic()
+            state = {
+                **trainer.state(),
+                "config": identity,
+                "log": json.dumps(log),
+                "best": best,
+                "spent_s": spent + saved - started,
+            }
+            write_state(state_file, state)
+    if FINETUNE not in config.stages and ranks.first:
+        # Nothing was validated: what there is at the end is kept.
+        spent += time.monotonic() - started
+        record = {**asdict(config), "chosen_step": trainer.step, "seconds": round(spent), "log": log}
+        trainer.checkpoint(record).save(out)
+    ranks.wait()
+    return Checkpoint.load(out)
+
+
+def used_labels(labels: Labels, config: TrainConfig) -> Labels:
+    """The training labels that a training uses, with the mistakes that it is told to make in them.
+
+    Raises:
+        TrainError: labels cannot be wrong, since they are all equal.
+    """
+    if config.labels:
+        labels = whole_queries(labels, config.labels, np.random.default_rng((config.seed, 97)))
+    if config.label_noise:
+        rng = np.random.default_rng((config.seed, 98))
+        try:
+            grade = noisy_grades(labels.grade, config.label_noise, rng)
+        except ValueError as error:
+            raise TrainError(f"label_noise {config.label_noise}: {error}") from error
+        labels = replace(labels, grade=grade)
+    return labels
+
+
+def _validation_subset(labels: Labels, config: TrainConfig) -> Labels:
+    """The pairs of some whole queries, so that metrics within a query keep their meaning."""
+    queries = np.random.default_rng((config.seed, 99)).permutation(np.unique(labels.query))
+    per_query = len(labels) / len(queries)
+    return labels.take(np.isin(labels.query, queries[: max(1, round(config.validation_pairs / per_query))]))
+
+
+def main() -> None:
+    """`accelerate launch -m relevance.hcmrm.training.train --corpus FOLDER --out FOLDER`.
+
+    The file of `--settings` (JSON) holds fields of TrainConfig. Batch sizes are of all processes together.
+    """
+    from accelerate import Accelerator
+
+    parser = argparse.ArgumentParser(
+        prog="relevance.hcmrm.training.train", description="Train HCMRM on a corpus folder."
+    )
+    parser.add_argument("--corpus", type=Path, required=True, help="a corpus folder (relbid train --export)")
+    parser.add_argument("--out", type=Path, required=True, help="where the checkpoint goes")
+    parser.add_argument("--settings", type=Path, help="fields of TrainConfig, as a JSON object")
+    arguments = parser.parse_args()
+    accelerator = Accelerator()
+    ranks = Ranks(accelerator)
+
+    def report(at: TrainProgress) -> None:
+        if at.step % max(1, at.steps // 20) == 0 or at.step == at.steps:
+            print(f"{at.stage} {at.step}/{at.steps}: loss {at.loss:.6f}", file=sys.stderr, flush=True)
+
+    try:
+        given = (
+            {} if arguments.settings is None else json.loads(arguments.settings.read_text(encoding="utf-8"))
+        )
+        config = replace(TrainConfig(), **given)
+        data = LabelledCorpus.load(arguments.corpus)
+        train(data, arguments.out, config, device=str(accelerator.device), progress=report, ranks=ranks)
+    except (ValueError, TypeError, OSError) as error:
+        parser.exit(2, f"relevance.hcmrm.training.train: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Settings of a training, in one place, and what they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from relevance.hcmrm.model_config import FUSIONS, HCMRMConfig
+from relevance.hcmrm.training.losses import GRADE_HEADS
+from relevance.hcmrm.tree import GradeTree
+from relevance.metrics import RelevanceMetrics
+
+STAGES = WORDS, ALIGN, FINETUNE = "words", "align", "finetune"
+TEXT_SIZES: Mapping[str, Mapping[str, int]] = {
+    "tfidf": {},
+    "characters": {},
+    "jieba": {},
+    "raw": {"text_tokens": 96, "max_positions": 128},
+}
+"""Ways to read an ad's text, `relevance.keywords.EXTRACTORS`, and the sizes that they need."""
+
+CRITERIA: Mapping[str, Callable[[RelevanceMetrics], float]] = {
+    # Asks for the branch and for the order inside either branch alike.
+    # Where nobody gave some grade, what there is counts.
+    "mean_auc": lambda metrics: float(np.nanmean((metrics.auc, metrics.auc_3_2, metrics.auc_1_0))),
+    # The task itself, an ordered list for each query: no loss of the fine-tuning optimises it.
+    "ndcg_10": lambda metrics: metrics.ndcg_10,
+}
+"""Criteria to choose a checkpoint by, more is better."""
+
+SHUFFLES = ("frames", "text", "both")
+"""What modality shuffling takes from another ad; both: either in half of the pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Schedule of a training; steps rather than seconds, so that a run can be repeated."""
+
+    seed: int = 0
+
+    stages: tuple[str, ...] = ("words", "align", "finetune")
+    """Those that are run; the others are left out, as with no steps."""
+    init: str = ""
+    """Folder of a checkpoint whose weights, vocabulary and keywords the training starts from. Heads of
+    another kind start anew. Sizes are the checkpoint's unless `model` says otherwise."""
+
+    labels: int = 0
+    """Labelled training pairs that are used, those of some whole queries; 0: all. Texts and frames of the
+    other training ads still serve where no label is needed."""
+    label_noise: float = 0.0
+    """Share of those labels that are made wrong (see `relevance.annotation`)."""
+
+    text: str = "tfidf"
+    """What is read of an ad's text, a name in `relevance.keywords.EXTRACTORS`."""
+
+    word_steps: int = 1500
+    word_batch: int = 256
+    word_rate: float = 3e-3
+
+    align_steps: int = 1000
+    align_batch: int = 128
+    align_rate: float = 2e-3
+    temperature: float = 0.07
+    """Divides the contrast's similarities."""
+    learn_temperature: bool = False
+    """Learn it from there on, within ALBEF's bounds, 0.001 and 0.5."""
+    mask_share: float = 0.2
+    """Of the words of an ad that the masked language model has to foretell."""
+
+    itm_weight: float = 0.0
+    """Weight of image-text matching with hard negatives (ALBEF); 0 leaves it out."""
+    momentum: float = 0.0
+    """Decay of the momentum encoders (ALBEF has 0.995), whose embeddings are soft targets of the contrast and
+    of the masked words; 0 leaves them out."""
+    queue: int = 0
+    """Embeddings of the momentum encoders that are kept as further negatives (ALBEF has 65,536)."""
+    soft_weight: float = 0.4
+    """Share of the soft targets, after `soft_ramp` steps."""
+    soft_ramp: int = 200
+    pqvm_weight: float = 0.0
+    """Weight of pseudo-query-video matching; 0 leaves it out."""
+    pqvm_ads: int = 40
+    """Of the ads of a step, with two matching and up to two other pseudo-queries each."""
+    pqvm_sharpness: float = 10.0
+    """Hard negatives are drawn with weights exp(sharpness x cosine of pseudo-query and keywords)."""
+    pqvm_word_dropout: float = 0.4
+    """Share of the pairs whose pseudo-query's words are taken out of the keywords."""
+    pqvm_text_dropout: float = 0.35
+    """Share of the pairs without any keywords."""
+    pqvm_frame_dropout: float = 0.3
+    """Share of the ads without any frames; those keep their keywords. With the words of a pseudo-query taken
+    out of them, what is left to learn is which words go together: synonyms."""
+
+    loss: str = "hierarchical"
+    """Of the fine-tuning, a name in `losses.GRADE_HEADS`."""
+    choose_by: str = "mean_auc"
+    """What the kept weights are best in, on the validation split: a name in `CRITERIA`."""
+    finetune_steps: int = 3600
+    ads_per_step: int = 20
+    pairs_per_ad: int = 12
+    rate: float = 1e-3
+    positive_first: float = 0.1
+    """Share of the fine-tuning that is spent on `first_mix`."""
+    first_mix: tuple[float, float, float, float] = (0.04, 0.06, 0.45, 0.45)
+    mix: tuple[float, float, float, float] = (0.28, 0.28, 0.22, 0.22)
+    """Shares of the grades 0..3 among the drawn pairs."""
+    keyword_dropout: float = 0.35
+    frame_dropout: float = 0.2
+    word_dropout: float = 0.0
+    """Share of the pairs in which half of the words, the same in query and keywords, are hidden and their
+    markers alone are read: what makes a pair good is then learnt for words that no label names, too."""
+    word_weight: float = 0.2
+    """Weight of the bag-of-words loss in fine-tuning: the frames of an ad foretell the words of queries
+    it is strong for."""
+
+    rehearsal_ads: int = 0
+    """Ads, with labels or without, of which a frame foretells their own keywords in each fine-tuning step, as
+    heavy as `word_weight`: words that no label names are not to be forgotten."""
+    rehearsal_hidden: float = 0.0
+    """Share of those ads whose frames are hidden: how often words occur, which frame markers are held
+    against, is not to be forgotten either."""
+
+    topic_weight: float = 0.3
+    """Weight of the word stage's loss in fine-tuning, where it keeps the topics in the embeddings."""
+
+    shuffle_weight: float = 0.0
+    """Weight of modality shuffling in fine-tuning (MBVR, arXiv 2204.08182): positive pairs become negative
+    ones when their ad shows another ad's frames, or carries its text; 0 leaves it out."""
+    shuffle: str = "frames"
+    """What is taken from another ad, a name in `SHUFFLES`."""
+
+    warm_up: int = 100
+    weight_decay: float = 0.02
+    average: float = 0.999
+    """Decay of the moving average of the weights, which is what is validated and kept."""
+    validate_every: int = 250
+    validation_pairs: int = 4000
+
+    bf16: bool = True
+    vocab_size: int = 2000
+    model: dict[str, Any] = field(default_factory=dict)
+    """Differences from the default HCMRMConfig."""
+
+
+class TrainError(ValueError):
+    """The training cannot start or go on; the message says why and what to do."""
+
+
+def check_config(config: TrainConfig) -> None:
+    """Refuse names that nobody knows and numbers that mean nothing.
+
+    Raises:
+        TrainError: names the setting, its value and what it may be.
+    """
+    names: dict[str, Collection[str]] = {
+        "loss": GRADE_HEADS,
+        "choose_by": CRITERIA,
+        "shuffle": SHUFFLES,
+        "text": TEXT_SIZES,
+    }
+    for name, known in names.items():
+        if getattr(config, name) not in known:
+            raise TrainError(f"{name} '{getattr(config, name)}': there is no such; take {', '.join(known)}")
+    shape = HCMRMConfig(**{**TEXT_SIZES[config.text], **config.model})
+    if shape.fusion not in FUSIONS:
+        raise TrainError(f"model.fusion '{shape.fusion}': there is no such; take {', '.join(FUSIONS)}")
+    try:
+        GradeTree.of(shape.grade_tree)
+    except ValueError as error:
+        raise TrainError(f"model.grade_tree: {error}") from error
+    positions = shape.text_tokens + 19  # a query of 16 tokens and three special ones
+    if positions > shape.max_positions:
+        raise TrainError(f"model.text_tokens {shape.text_tokens}: needs model.max_positions {positions}")
+    unknown = [stage for stage in config.stages if stage not in STAGES]
+    if unknown or not config.stages:
+        raise TrainError(f"stages {', '.join(unknown) or '(none)'}: take some of {', '.join(STAGES)}")
+    if not 0.001 <= config.temperature <= 0.5:
+        raise TrainError(f"temperature {config.temperature}: must lie in [0.001, 0.5]")
+    if config.labels < 0:
+        raise TrainError(f"labels {config.labels}: must be a number of pairs, or 0 for all")
+    for name in ("label_noise", "word_dropout", "rehearsal_hidden"):
+        if not 0.0 <= getattr(config, name) <= 1.0:
+            raise TrainError(f"{name} {getattr(config, name)}: must be a share in [0, 1]")
+    if config.word_dropout and shape.fusion == "two_tower":
+        raise TrainError("word_dropout: two towers read no pair as one text; take model.fusion 'early'")
+    if config.shuffle_weight and config.loss == "ranknet":
+        raise TrainError("shuffle_weight: the loss 'ranknet' knows no negative pairs; take another loss")

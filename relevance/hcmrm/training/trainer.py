@@ -1,0 +1,363 @@
+"""The stages of a training as one stream of steps; what each stage is for says `train`."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from relevance.corpus import FrameArray, LabelledCorpus, Labels
+from relevance.hcmrm.checkpoint import Checkpoint
+from relevance.hcmrm.model import HCMRM, TextBatch
+from relevance.hcmrm.model_config import HCMRMConfig
+from relevance.hcmrm.training.losses import clamp_temperature, shuffled_loss
+from relevance.hcmrm.training.pretraining import Pretraining, TrainingTexts, autocast, to_device
+from relevance.hcmrm.training.ranks import Ranks
+from relevance.hcmrm.training.train_config import ALIGN, FINETUNE, TEXT_SIZES, WORDS, TrainConfig, TrainError
+from relevance.hcmrm.tree import FOUR_GRADES, GradeTree
+
+IntArray = NDArray[np.int64]
+
+
+class Trainer:
+    """Model, optimiser and moving average, and the stages as one stream of steps."""
+
+    def __init__(
+        self,
+        data: LabelledCorpus,
+        pool: Labels,
+        labels: Labels,
+        config: TrainConfig,
+        device: str,
+        ranks: Ranks | None = None,
+    ) -> None:
+        """`pool`: all training pairs, whose texts may be read; `labels`: those whose grades are used."""
+        self.config, self.device, self.ranks = config, torch.device(device), ranks or Ranks()
+        tree = GradeTree.for_grades(np.unique(pool.grade).tolist())
+        known = {} if tree == FOUR_GRADES else {"grade_tree": tree.branches}
+        start = Checkpoint.load(Path(config.init)) if config.init else None
+        sizes = {**(_sizes_of(start.model) if start else TEXT_SIZES[config.text]), **known, **config.model}
+        shape = HCMRMConfig(**sizes)
+        # Of more frames than the model looks at, the first.
+        self.frames = data.corpus.frames[:, : shape.n_frames]
+        self.groups = PairsByAd(labels)
+        self.texts = TrainingTexts.build(
+            data.corpus,
+            data.pretraining_ads(),
+            np.unique(pool.query),
+            config.vocab_size,
+            extractor=config.text,
+            text_tokens=shape.text_tokens,
+            known=start,
+        )
+
+        torch.manual_seed(config.seed)
+        sizes = {"vocab_size": len(self.texts.tokenizer), **sizes}
+        albef = config.itm_weight > 0.0 or config.learn_temperature
+        self.model = _new_model(sizes, grade_head=config.loss, match_head=albef)
+        if self.model.temperature is not None:
+            nn.init.constant_(self.model.temperature, config.temperature)
+        if start is not None:
+            _check_fit(start, self.texts, self.frames, config.init)
+            _start_from(self.model, start.model, config.init)
+        self.model.to(self.device)  # type: ignore[arg-type]
+        self.pretraining = Pretraining(self.model, self.texts, self.frames, config, self.ranks)
+        self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        self.stage, self.step = WORDS, 0
+        self.optimizer = self._optimizer(config.word_rate)
+
+    def steps(self) -> Iterator[tuple[str, int, int, float]]:
+        """(stage, step just done, steps of the stage, loss), until all stages are through."""
+        c = self.config
+        plan = (
+            (WORDS, c.word_steps, c.word_rate, self._word_loss),
+            (ALIGN, c.align_steps, c.align_rate, self._align_loss),
+            (FINETUNE, c.finetune_steps, c.rate, self._grade_loss),
+        )
+        reached = [stage for stage, *_ in plan].index(self.stage)
+        for number, (stage, steps, rate, loss_of) in enumerate(plan):
+            if number < reached or stage not in c.stages:
+                continue  # done before the stop, or not asked for
+            if self.stage != stage:
+                self.stage, self.step = stage, 0
+                self.optimizer = self._optimizer(rate)
+            while self.step < steps:
+                rng = np.random.default_rng((c.seed, number, self.step))
+                torch.manual_seed(int(rng.integers(2**62)))
+                for group in self.optimizer.param_groups:
+                    group["lr"] = rate * _schedule(self.step, steps, c.warm_up)
+                self.model.train()
+                self.optimizer.zero_grad(set_to_none=True)
+                loss = loss_of(rng)
+                loss.backward()
+                self.ranks.sum_gradients(self._parameters())
+                torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)
+                self.optimizer.step()
+                if c.learn_temperature and self.model.temperature is not None:
+                    clamp_temperature(self.model.temperature)
+                self.step += 1
+                self._update_average()
+                yield stage, self.step, steps, float(self.ranks.summed(loss))
+
+    def checkpoint(self, training: dict[str, Any]) -> Checkpoint:
+        """The moving average as a model of its own, with what it needs to read texts."""
+        model = HCMRM(self.model.config)
+        weights = {**self.model.state_dict(), **self.average}
+        model.load_state_dict({name: value.cpu() for name, value in weights.items()}, strict=True)
+        return Checkpoint(model.eval(), self.texts.tokenizer, self.texts.keywords, training)  # type: ignore[no-untyped-call]
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "pretraining": self.pretraining.state(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "stage": self.stage,
+            "step": self.step,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.stage, self.step = state["stage"], state["step"]
+        self.optimizer = self._optimizer(self.config.rate)  # its rates are set at every step
+        self.model.load_state_dict(state["model"])
+        self.pretraining.load_state(state["pretraining"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average = state["average"]
+
+    def _word_loss(self, rng: np.random.Generator) -> Tensor:
+        labels = self.groups.labels
+        pair = rng.integers(0, len(labels), self.config.word_batch)
+        pair = pair[self.ranks.mine(len(pair))]
+        share = self.ranks.share(len(pair))
+        return share * self._topic_loss(labels.query[pair], labels.ad[pair], labels.grade[pair])
+
+    def _topic_loss(self, query: IntArray, ad: IntArray, grade: IntArray) -> Tensor:
+        query_ids, keyword_ids = self.texts.tables.query[query], self.texts.tables.keywords[ad]
+        ids = (torch.from_numpy(ids).to(self.device) for ids in (query_ids, keyword_ids))
+        related = torch.from_numpy((grade >= 1).astype(np.float32)).to(self.device)
+        return functional.binary_cross_entropy_with_logits(self.model.topic_logits(*ids), related)
+
+    def _align_loss(self, rng: np.random.Generator) -> Tensor:
+        return self.pretraining.loss(self.step, rng)
+
+    def _grade_loss(self, rng: np.random.Generator) -> Tensor:
+        c = self.config
+        n_ads = min(c.ads_per_step, len(self.groups.ads))  # few labels may name fewer
+        ads = np.sort(rng.choice(self.groups.ads, n_ads, replace=False))
+        early = self.step < c.positive_first * c.finetune_steps
+        row, pair = self.groups.draw(ads, c.pairs_per_ad, np.array(c.first_mix if early else c.mix), rng)
+        query, grade = self.groups.labels.query[pair], self.groups.labels.grade[pair]
+
+        hidden_frames = rng.random(len(ads)) < c.frame_dropout
+        hidden_words = (rng.random(len(pair)) < c.keyword_dropout) & ~hidden_frames[row]
+        if not self.model.config.use_frames:
+            hidden_words[:] = False
+        if not self.model.config.use_keywords:
+            hidden_words[:] = True
+            hidden_frames[:] = False
+        half = _draw_halves(len(pair), c.word_dropout, rng) if c.word_dropout else None
+        own = self.ranks.mine(len(ads))
+        ads, hidden_frames = ads[own], hidden_frames[own]
+        kept = (row >= own.start) & (row < own.stop)
+        query, grade, hidden_words, row = query[kept], grade[kept], hidden_words[kept], row[kept] - own.start
+        share = self.ranks.share(len(row))
+        frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads])).to(self.device)
+        markers = self.model.config.match_markers
+        text = self.texts.tables.pairs(query, ads[row], markers=markers, without_keywords=hidden_words)
+        hidden = None if half is None else self._hidden_tokens(text, half[kept]).to(self.device)
+        with autocast(self.device, c.bf16):
+            visual = self.model.visual_tokens(frames, torch.from_numpy(hidden_frames).to(self.device))
+            rows = torch.from_numpy(row).to(self.device)
+            logits = self.model(to_device(text, self.device), visual, rows, hidden=hidden)
+        loss = self.model.grades.loss(logits, torch.from_numpy(grade).to(self.device))
+        if c.shuffle_weight:
+            whole = ~hidden_words & ~hidden_frames[row] & (grade >= 2)
+            loss = loss + c.shuffle_weight * self._shuffled_loss(query[whole], row[whole], ads, visual, rng)
+        if c.topic_weight:
+            loss = loss + c.topic_weight * self._topic_loss(query, ads[row], grade)
+        loss = loss * share
+        if c.word_weight and self.model.config.use_frames:
+            bag = torch.zeros(len(ads), len(self.texts.tokenizer), device=self.device)
+            strong = grade == 3
+            tokens = torch.from_numpy(self.texts.tables.query[query[strong]]).to(self.device)
+            bag.index_put_(
+                (torch.from_numpy(row[strong]).to(self.device)[:, None].expand_as(tokens), tokens),
+                torch.ones(()),
+            )
+            bag[:, self.texts.tokenizer.all_special_ids] = 0.0
+            loss = loss + c.word_weight * self.pretraining.read_off_loss(visual, bag)
+            if c.rehearsal_ads:
+                loss = loss + c.word_weight * self.pretraining.rehearsal_loss(c.rehearsal_ads, rng)
+        return loss
+
+    def _hidden_tokens(self, text: TextBatch, half: NDArray[np.uint64]) -> Tensor:
+        """The tokens bool [P, N] that are among the hidden half of each pair's words."""
+        ids = text.input_ids.numpy()
+        hidden = _in_half(ids, half) & ~np.isin(ids, self.texts.tokenizer.all_special_ids)
+        return torch.from_numpy(hidden)
+
+    def _shuffled_loss(
+        self, query: IntArray, row: IntArray, ads: IntArray, visual: Tensor, rng: np.random.Generator
+    ) -> Tensor:
+        """Modality shuffling of P positive pairs: `row` is the place of each one's ad among the step's `ads`.
+
+        The other ad is one of the step that shares no informative keyword with the pair's own.
+        """
+        bag = self.texts.bags[ads]
+        other, kept = _draw_others(((bag @ bag.T) > 0).numpy(), row, rng)
+        swap_text = rng.random(len(row)) < {"frames": 0.0, "text": 1.0, "both": 0.5}[self.config.shuffle]
+        told, shown = np.where(swap_text, other, row)[kept], np.where(swap_text, row, other)[kept]
+        markers = self.model.config.match_markers
+        text = self.texts.tables.pairs(query[kept], ads[told], markers=markers)
+        with autocast(self.device, self.config.bf16):
+            logits = self.model(to_device(text, self.device), visual, torch.from_numpy(shown).to(self.device))
+        return shuffled_loss(logits, self.model.grades)
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [*self.model.parameters(), *self.pretraining.pqvm_head.parameters()]
+
+    def _optimizer(self, rate: float) -> torch.optim.AdamW:
+        matrices = [p for p in self._parameters() if p.ndim >= 2]
+        vectors = [p for p in self._parameters() if p.ndim < 2]
+        groups = [
+            {"params": matrices, "weight_decay": self.config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+
+    def _update_average(self) -> None:
+        # Early on the average follows fast, so that it does not remember the random start.
+        decay = min(self.config.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                self.average[name].lerp_(parameter, 1.0 - decay)
+
+
+def _new_model(sizes: Mapping[str, Any], **heads: Any) -> HCMRM:
+    """A model whose random start is the default one but for these heads: arms start from equal encoders."""
+    default = HCMRM(HCMRMConfig(**sizes))
+    if all(getattr(default.config, name) == value for name, value in heads.items()):
+        return default
+    model = HCMRM(HCMRMConfig(**{**heads, **sizes}))
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    equal = {name: value for name, value in default.state_dict().items() if value.shape == shapes.get(name)}
+    model.load_state_dict(equal, strict=False)
+    return model
+
+
+NEW_HEADS = ("grade_head.", "match_head.", "temperature", "ad_projection.")
+"""Parts of a model that start anew where the checkpoint has none or others."""
+
+
+def _sizes_of(model: HCMRM) -> dict[str, Any]:
+    """All sizes and switches of a model but for its heads."""
+    names = inspect.signature(HCMRMConfig.__init__).parameters.keys() - {"self", "kwargs"}
+    return {name: getattr(model.config, name) for name in sorted(names - {"grade_head", "match_head"})}
+
+
+def _check_fit(start: Checkpoint, texts: TrainingTexts, frames: FrameArray, folder: str) -> None:
+    """Whether a checkpoint can read the corpus at all.
+
+    Raises:
+        TrainError: its frames are of another shape, or its vocabulary is of another language.
+    """
+    shape, edge = start.model.config, frames.shape[2]
+    if shape.use_frames and frames.shape[1] and edge != shape.image_size:
+        raise TrainError(f"{folder}: reads frames of {shape.image_size} pixels, the corpus has {edge}")
+    tokens = texts.tables.keywords[texts.ads]
+    unknown = (tokens == texts.tokenizer.unk_token_id).sum() / max(1, (tokens != 0).sum())
+    if unknown > 0.5:
+        raise TrainError(
+            f"{folder}: its vocabulary does not know {unknown:.0%} of the tokens of this corpus; "
+            "start from a checkpoint of such texts, or without --init"
+        )
+
+
+def _start_from(model: HCMRM, start: HCMRM, folder: str) -> None:
+    """Copy the weights of `start`; NEW_HEADS that are missing there or of another kind stay as they are.
+
+    Raises:
+        TrainError: a tensor has no counterpart of its shape.
+    """
+    kind = ("grade_head", "grade_tree", "fusion")
+    alike = all(getattr(model.config, name) == getattr(start.config, name) for name in kind)
+    own, given = model.state_dict(), start.state_dict()
+    for name in sorted(own.keys() | given.keys()):
+        there, here = (tuple(x[name].shape) if name in x else "missing" for x in (given, own))
+        new = name.startswith(NEW_HEADS)
+        if there == here and (alike or not name.startswith("grade_head.")):
+            own[name].copy_(given[name])
+        elif not new:
+            raise TrainError(
+                f"{folder}: '{name}' is {there} in the checkpoint and {here} in this training; leave its "
+                "sizes as they are, or start from another checkpoint"
+            )
+
+
+class PairsByAd:
+    """Labelled pairs sorted by ad, to draw several pairs of one ad with a wanted mix of grades."""
+
+    def __init__(self, labels: Labels) -> None:
+        order = np.lexsort((labels.grade, labels.ad))
+        self.labels = labels.take(order)
+        self.ads, self.first, self.count = np.unique(self.labels.ad, return_index=True, return_counts=True)
+
+    def draw(
+        self, ads: IntArray, per_ad: int, mix: NDArray[np.float64], rng: np.random.Generator
+    ) -> tuple[IntArray, IntArray]:
+        """Up to `per_ad` different pairs of each ad: (position in `ads`, index of the pair), each [P]."""
+        rows, pairs = [], []
+        for row, at in enumerate(np.searchsorted(self.ads, ads)):
+            index = np.arange(self.first[at], self.first[at] + self.count[at])
+            grade = self.labels.grade[index]
+            weight = mix[grade] / np.bincount(grade, minlength=4)[grade]
+            # Gumbel top-k: a weighted draw without replacement.
+            key = np.log(np.maximum(weight, 1e-12)) + rng.gumbel(size=len(index))
+            chosen = index[np.argsort(-key)[:per_ad]]
+            rows.append(np.full(len(chosen), row))
+            pairs.append(chosen)
+        return np.concatenate(rows), np.concatenate(pairs)
+
+
+def _draw_halves(n: int, share: float, rng: np.random.Generator) -> NDArray[np.uint64]:
+    """Halves of all words, one for each of `n` pairs, as a multiplier [n]; 0, no word, for 1 - `share`."""
+    odd = rng.integers(2**64, size=n, dtype=np.uint64) | np.uint64(1)
+    return np.where(rng.random(n) < share, odd, np.uint64(0))
+
+
+def _in_half(ids: IntArray, half: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether words [P, N] are in the half of their pair [P]; a word is so on both sides or on none.
+
+    The highest bit of a product (multiply-shift hashing, Dietzfelbinger et al. 1997).
+    """
+    return (ids.astype(np.uint64) * half[:, None]) >> np.uint64(63) == 1
+
+
+def _draw_others(
+    alike: NDArray[np.bool_], row: IntArray, rng: np.random.Generator
+) -> tuple[IntArray, NDArray[np.bool_]]:
+    """For each of P pairs another ad of the step: its place [P], and whether there is one at all.
+
+    Args:
+        alike: bool [A, A], ads that are about the same and do not stand for another.
+        row: [P], the place of each pair's own ad.
+    """
+    allowed = ~alike[row]
+    allowed[np.arange(len(row)), row] = False
+    place = np.where(allowed, rng.random(allowed.shape), -1.0).argmax(axis=1)
+    return place, np.greater(allowed.sum(axis=1), 0)
+
+
+def _schedule(step: int, steps: int, warm_up: int) -> float:
+    """Linear warm-up, then a cosine down to a hundredth."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))

@@ -1,0 +1,5 @@
+"""`python -m scenarios.cli` is the command `relbid`."""
+
+from scenarios.cli.main import main
+
+main()

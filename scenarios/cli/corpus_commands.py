@@ -1,0 +1,116 @@
+"""Ads, queries and graded labels of your own, and scores of their pairs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scenarios.cli.options import RESULTS, Cache, Corpus, Device
+
+
+class Schema(StrEnum):
+    """What the files of a corpus look like."""
+
+    TABLES = "tables"
+    ESCI = "esci"
+    WANDS = "wands"
+
+
+class KeyFrames(StrEnum):
+    """How key frames are taken from a video."""
+
+    SCENES = "scenes"
+    EVENLY = "evenly"
+
+
+class TableFormat(StrEnum):
+    """Of exported tables."""
+
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+
+
+def import_corpus(
+    source: Annotated[Path, typer.Argument(metavar="FOLDER", help="Tables of your own, or ESCI, or WANDS.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the corpus goes.")],
+    schema: Annotated[Schema | None, typer.Option(help="What the files look like; seen by default.")] = None,
+    frames: Annotated[int, typer.Option(min=1, help="Key frames an ad.")] = 3,
+    size: Annotated[int, typer.Option(min=16, help="Pixels of their edges.")] = 48,
+    key_frames: Annotated[KeyFrames, typer.Option(help="Of a video.")] = KeyFrames.SCENES,
+    locale: Annotated[str, typer.Option(help="Of ESCI: us, es or jp.")] = "us",
+    small: Annotated[bool, typer.Option(help="Of ESCI: the reduced set of queries.")] = True,
+) -> None:
+    """Read ads, queries and labels into a corpus that train, evaluate and score take."""
+    from scenarios.corpora.own import import_corpus
+    from scenarios.reporting.terminal import ProgressBars
+
+    with ProgressBars() as progress:
+        data = import_corpus(
+            source,
+            out,
+            schema=None if schema is None else schema.value,
+            n_frames=frames,
+            size=size,
+            choice=key_frames.value,
+            locale=locale,
+            small=small,
+            progress=progress,
+        )
+    corpus = data.corpus
+    typer.echo(
+        f"Corpus: {out}/  ({corpus.n_queries:,} queries, {corpus.n_ads:,} ads, {len(data.labels):,} labels)"
+    )
+
+
+def export_corpus_tables(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the tables go.")],
+    corpus: Corpus = None,
+    format: Annotated[TableFormat, typer.Option(help="Of the tables.")] = TableFormat.PARQUET,
+    cache: Cache = RESULTS,
+) -> None:
+    """Write a corpus as the tables that `relbid corpus import` reads, with pictures."""
+    from relevance.corpus import LabelledCorpus
+    from scenarios.corpora.own import export_corpus_tables
+    from scenarios.models.training import training_corpus
+    from scenarios.reporting.terminal import ProgressBars
+
+    with ProgressBars() as progress:
+        data = LabelledCorpus.load(corpus) if corpus else training_corpus(cache, progress)
+        export_corpus_tables(data, out, jsonl=format is TableFormat.JSONL, progress=progress)
+    typer.echo(f"Tables: {out}/")
+
+
+def score(
+    corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="Corpus folder.")],
+    pairs: Annotated[
+        Path,
+        typer.Argument(metavar="PAIRS", help="A table with query_id and ad_id: .parquet, .jsonl or .csv."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the scores go (Parquet).")] = Path(
+        "scores.parquet"
+    ),
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The shipped one by default.")
+    ] = None,
+    device: Device = Device.CPU,
+    chunk: Annotated[int, typer.Option(min=1, help="Pairs that are finished at once.")] = 8192,
+) -> None:
+    """Score pairs of queries and ads. Stopped or killed, the same command goes on where it was."""
+    from scenarios.corpora.pair_scores import score_pairs_table
+    from scenarios.markets.simulation import SHIPPED_CHECKPOINT
+    from scenarios.reporting.terminal import ProgressBars
+
+    with ProgressBars() as progress:
+        n = score_pairs_table(
+            corpus,
+            pairs,
+            out,
+            checkpoint or SHIPPED_CHECKPOINT,
+            device=device.value,
+            chunk=chunk,
+            progress=progress,
+        )
+    typer.echo(f"Scores: {out}  ({n:,} pairs)")

@@ -1,0 +1,105 @@
+"""What a market teaches: weights of a fusion rule, a click prediction, a service profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scenarios.cli.options import MODELS, RESULTS, Cache, Out, Overrides, ScenarioFile, Scorer, Seed
+
+
+def tune(
+    file: ScenarioFile,
+    max_irrelevant: Annotated[
+        float, typer.Option(metavar="SHARE", help="Most of the shown ads that may be irrelevant.")
+    ],
+    overrides: Overrides = None,
+    scorer: Scorer = None,
+    evaluations: Annotated[int, typer.Option(metavar="N", help="Sets of weights to try.")] = 150,
+    markets: Annotated[int, typer.Option(metavar="N", help="Markets (seeds) to try each on.")] = 4,
+    queries: Annotated[int, typer.Option(metavar="N", help="Queries of each market.")] = 10_000,
+    out: Out = RESULTS,
+) -> None:
+    """Learn the weights of the fusion rule 'learnt'; print the scenario with them, for `relbid run`."""
+    from scenarios.config.load import dump_scenario
+    from scenarios.markets.loading import load_scenario
+    from scenarios.markets.simulation import check_scorers, prepare, relevance_of
+    from scenarios.reporting.terminal import ProgressBars
+    from scenarios.runs.tuning import tune_fusion
+
+    scenario = load_scenario(file, overrides or (), scorer=scorer)
+    check_scorers(scenario, [scenario.scorer])
+    with ProgressBars() as progress:
+        prepared = prepare(scenario, cache=out, progress=progress)
+        tuned = tune_fusion(
+            prepared,
+            relevance_of(prepared, scenario.scorer, cache=out, progress=progress),
+            max_irrelevant=max_irrelevant,
+            evaluations=evaluations,
+            n_markets=markets,
+            n_queries=queries,
+            progress=progress,
+        )
+    named = {
+        "first weights": tuned.start,
+        "tuned": tuned.found,
+        "first weights, on seeds not seen": tuned.fresh_start,
+        "tuned, on seeds not seen": tuned.fresh,
+    }
+    for name, found in named.items():
+        typer.echo(
+            f"# {name}: revenue {found.revenue_rpm:.2f} per 1000 queries, "
+            f"irrelevant {100 * found.irrelevant_share:.2f}%"
+        )
+    typer.echo(dump_scenario(tuned.scenario), nl=False)
+
+
+def fit_pctr(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Scenario file (YAML), or a result folder.")],
+    overrides: Overrides = None,
+    seed: Seed = None,
+    scorer: Scorer = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the model goes; models/pctr-NAME.yaml.")
+    ] = None,
+    cache: Cache = RESULTS,
+) -> None:
+    """Fit the platform's click prediction on a market's own log; a scenario uses it by pctr.model."""
+    from scenarios.models.click_model_fit import fit_ctr, log_of, scenario_of, write_ctr_file
+    from scenarios.reporting.terminal import ProgressBars, ctr_tables, print_tables
+    from scenarios.storage.whole import check_writable
+
+    scenario = scenario_of(file, overrides or (), seed=seed, scorer=scorer)
+    path = out or MODELS / f"pctr-{scenario.name}.yaml"
+    check_writable(path.parent)
+    with ProgressBars() as progress:
+        fitted = fit_ctr(scenario, log_of(file), cache=cache, progress=progress)
+    write_ctr_file(path, fitted)
+    print_tables(ctr_tables(fitted, scenario.users.examination))
+    typer.echo(f"Click model: {path}  (use it with --set pctr.model={path})")
+
+
+def profile(
+    file: ScenarioFile,
+    write: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the profile goes (JSON).")],
+    overrides: Overrides = None,
+    scorer: Scorer = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Batches timed of each size.")] = 7,
+    cache: Cache = RESULTS,
+) -> None:
+    """Measure how long a scenario's scorer takes for a batch on this machine, for serving.profile."""
+    import json
+
+    from scenarios.markets.loading import load_scenario
+    from scenarios.models.profiling import measure_profile
+    from scenarios.reporting.terminal import ProgressBars, print_tables, profile_table
+    from scenarios.storage.whole import write_whole_file
+
+    scenario = load_scenario(file, overrides or (), scorer=scorer)
+    with ProgressBars() as progress:
+        measured = measure_profile(scenario, repeats=repeats, cache=cache, progress=progress)
+    write_whole_file(write, json.dumps(measured.model_dump(mode="json", by_alias=True), indent=2) + "\n")
+    print_tables([profile_table(measured)])
+    typer.echo(f"Profile: {write}  (name it in serving.profile)")

@@ -1,0 +1,82 @@
+"""The command `relbid`: the list of its commands, and how an error ends it."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from scenarios.cli import (
+    ablation_commands as ablations,
+    corpus_commands as corpora,
+    dashboard_command as dashboard,
+    experiment_commands as experiments,
+    fit_commands as fitting,
+    model_commands as models,
+    replay_commands as replay,
+    run_commands as runs,
+    sweep_commands as sweeps,
+)
+
+app = typer.Typer(
+    help="Search-ad auctions ranked by bid, click probability and relevance.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+# In the order in which `relbid --help` shows them.
+app.command("run")(runs.run)
+app.command("experiment")(experiments.experiment)
+app.command("sweep")(sweeps.sweep)
+app.command("report")(sweeps.report)
+app.command("prepare")(runs.prepare)
+app.command("show")(runs.show)
+app.command("tune")(fitting.tune)
+app.command("schema")(runs.schema)
+app.command("train")(models.train)
+app.command("evaluate")(models.evaluate)
+app.command("ablate")(ablations.ablate)
+app.command("calibrate")(models.calibrate)
+app.command("ablate")(ablations.ablate)
+app.command("score")(corpora.score)
+app.command("import-weights")(models.import_weights)
+app.command("fit-pctr")(fitting.fit_pctr)
+app.command("replay")(replay.replay)
+app.command("profile")(fitting.profile)
+app.command("app", context_settings=dashboard.PASSED_ON)(dashboard.dashboard)
+
+of_corpus = typer.Typer(help="Ads, queries and graded labels of your own.", no_args_is_help=True)
+of_corpus.command("import")(corpora.import_corpus)
+of_corpus.command("export")(corpora.export_corpus_tables)
+app.add_typer(of_corpus, name="corpus")
+
+
+def _user_errors() -> tuple[type[Exception], ...]:
+    """Errors whose message is meant for the user; everything else is a defect and keeps its traceback."""
+    from relevance.corpus import CorpusError
+    from relevance.errors import CheckpointError, PluginError, ScorerError
+    from scenarios.errors import UserError
+
+    return UserError, CheckpointError, CorpusError, PluginError, ScorerError
+
+
+def main() -> None:
+    """Entry point of the command `relbid`: exit code 2 and one message for what the user can mend."""
+    # A plug-in named module:attr is looked for where the user stands, as with `python -m`.
+    sys.path.insert(0, "")
+    try:
+        app()
+    except MemoryError as error:
+        print(f"relbid: not enough memory ({error}); take fewer queries, candidates or ads", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        if isinstance(error, _user_errors()):
+            print(f"relbid: {error}", file=sys.stderr)
+            sys.exit(2)
+        raise
+
+
+if __name__ == "__main__":
+    main()

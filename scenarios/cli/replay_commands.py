@@ -1,0 +1,98 @@
+"""Auctions of your own, under other rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scenarios.cli.options import RESULTS, Out
+
+
+def replay(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="Auctions of your own (Parquet, JSON lines), or a scenario that names them."
+        ),
+    ] = None,
+    advertisers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Daily budgets: Parquet or JSON lines.")
+    ] = None,
+    relevance: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Rank by the column relevance_NAME. May be repeated; all of them."),
+    ] = None,
+    rule: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Fusion rule. May be repeated; all of them.")
+    ] = None,
+    thresholds: Annotated[
+        str | None, typer.Option(metavar="T,...", help="Of relevance, for gates and tiers.")
+    ] = None,
+    examination: Annotated[
+        str | None,
+        typer.Option(metavar="P,...", help="How likely each slot is looked at; estimated from the log."),
+    ] = None,
+    reserve: Annotated[
+        float | None, typer.Option(min=0, help="Least bid, currency per click; 0, or the scenario's.")
+    ] = None,
+    mechanism: Annotated[
+        str | None, typer.Option(help="gsp, vcg or first_price; gsp, or the scenario's.")
+    ] = None,
+    clip: Annotated[float, typer.Option(min=1, help="Largest weight of a logged click.")] = 10.0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the lots that break ties, and of the example; 1.")
+    ] = None,
+    example: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Only write an example of such a table.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=10, help="Rows of the example.")] = 1000,
+    schema: Annotated[bool, typer.Option(help="Only print the JSON schema of a row.")] = False,
+    out: Out = RESULTS,
+) -> None:
+    """Auction your own logged queries again: what other fusion rules would have done to them."""
+    import json
+
+    if schema:
+        from scenarios.markets.table.columns import json_schema
+
+        typer.echo(json.dumps(json_schema(), indent=2))
+        return
+    if example is not None:
+        from scenarios.replay.example import write_example
+
+        n_rows = write_example(example, n_rows=rows, seed=1 if seed is None else seed)
+        typer.echo(f"{n_rows:,} rows: {example}")
+        return
+    if file is None:
+        raise typer.BadParameter("name a table to replay, or write one to look at with --example FILE")
+    from scenarios.replay.replay_run import replay_file, write_replay
+    from scenarios.reporting.terminal import ProgressBars, print_tables, replay_table
+    from scenarios.storage.whole import check_writable
+
+    check_writable(out)
+    with ProgressBars() as progress:
+        result, settings = replay_file(
+            file,
+            advertisers=advertisers,
+            scorers=relevance or (),
+            rules=rule or (),
+            thresholds=None if thresholds is None else _numbers(thresholds, "--thresholds"),
+            examination=None if examination is None else _numbers(examination, "--examination"),
+            reserve=reserve,
+            mechanism=mechanism,
+            clip=clip,
+            seed=seed,
+            progress=progress,
+        )
+        folder = write_replay(out, result, settings)
+    print_tables([replay_table(result)])
+    typer.echo(f"Results: {folder}/  (replay.parquet, replay.json)")
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{option} {text}: needs numbers with commas between") from None

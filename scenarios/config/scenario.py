@@ -1,0 +1,196 @@
+"""What a scenario is: one frozen object that, with the code, determines every byte of its result.
+
+Blocks that describe the marketplace are the simulator's own settings classes, so each default stands once,
+where it is used. All are read strictly: unknown keys, texts for numbers and numbers that are not finite are
+refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from scenarios.config.fusion_rules import CustomRule, FusionSettings, ProductRule
+from scenarios.config.market_kinds import MarketSettings, WorldMarket
+from scenarios.config.settings import Settings as Settings, Share as Share
+from scenarios.errors import did_you_mean, quoted
+from simulator.auction import AuctionModel, check_vcg
+from simulator.bidders import BidderModel
+from simulator.market import ServingModel, TrafficModel
+from simulator.pctr import CtrModel
+from simulator.users import UserModel, has_loyalty
+from simulator.world.catalog import CATEGORIES
+from simulator.world.world_config import MarketSplit, WorldConfig
+
+SCORERS = ("none", "bm25", "hcmrm", "oracle")
+"""Built-in scorers: no relevance (1 for every pair), lexical, the neural model, the truth."""
+
+
+def _known_scorer(name: str, info: ValidationInfo) -> str:
+    if info.context and info.context.get("columns"):  # of a table, which is looked at where it is read
+        return name
+    if name in SCORERS or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+        return name
+    raise PydanticCustomError(
+        "scorer",
+        "unknown scorer {name}{hint} (there are {known}, and your own as module:attr)",
+        {"name": quoted(name), "hint": did_you_mean(name, SCORERS), "known": ", ".join(SCORERS)},
+    )
+
+
+PREPARED = ("market", "world", "split", "retrieval", "hcmrm")
+"""Blocks that decide which pairs there are and how they score; the rest may change from one settling to the
+next."""
+
+ScorerName = Annotated[str, AfterValidator(_known_scorer)]
+
+
+class RetrievalSettings(Settings):
+    """Keyword retrieval."""
+
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 32
+    """Ads per query that reach the ranking stage, at most."""
+
+
+class HcmrmSettings(Settings):
+    """Which neural model scores where the scorer is `hcmrm`."""
+
+    checkpoint: str | None = None
+    """A folder made by `relbid train`, or one of the package: `shipped` (the default), `pqvm` or `bce`."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the model's numbers. Half of the digits is faster and may swap ads that score nearly alike."""
+    calibration: Literal["none", "temperature", "isotonic"] = "none"
+    """Makes P(relevant) of the score, as `relbid calibrate` has fitted it; none: the ranking score."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CtrSettings(CtrModel):
+    """The platform's click prediction, and the model fitted on top of it, if any."""
+
+    model: str | None = None  # a file made by `relbid fit-pctr`
+
+
+class SweepSettings(Settings):
+    """One field over several values, for several scorers, on the same world and the same luck."""
+
+    field: str = "fusion.relevance"
+    """Any number that is not under market, world, split, retrieval or hcmrm."""
+    values: Annotated[tuple[float, ...], Field(min_length=1)] = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+    scorers: Annotated[tuple[ScorerName, ...], Field(min_length=1)] = ("bm25", "hcmrm", "oracle")
+
+
+class Scenario(Settings):
+    """A marketplace, its traffic, and what to compare."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    """Version of this format."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    """Names the result folder."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    """Of traffic, bidders, clicks and prediction noise; the world has its own."""
+    market: MarketSettings = WorldMarket()
+    split: MarketSplit = "test"
+    """Part of the world whose queries and ads meet; the model has not seen those of `test`."""
+    world: WorldConfig = WorldConfig()
+    traffic: TrafficModel = TrafficModel()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    scorer: ScorerName = "hcmrm"
+    hcmrm: HcmrmSettings = HcmrmSettings()
+    fusion: FusionSettings = ProductRule()
+    auction: AuctionModel = AuctionModel()
+    users: UserModel = UserModel()
+    pctr: CtrSettings = CtrSettings()
+    bidders: BidderModel = BidderModel()
+    serving: ServingModel = ServingModel()
+    compare: tuple[ScorerName, ...] = ("none", "bm25", "hcmrm", "oracle")
+    """Scorers to run on the same market and randomness."""
+    sweep: SweepSettings | None = None
+
+    @field_validator("world")
+    @classmethod
+    def _world_in_range(cls, world: WorldConfig) -> WorldConfig:
+        for field in dataclasses.fields(world):  # asdict would copy them, a thousand times a sweep
+            name, value = field.name, getattr(world, field.name)
+            least = 0 if isinstance(value, float) or name in _MAY_BE_ZERO else 1
+            most = 1.0 if isinstance(value, float) and name != "zipf_exponent" else 1e6
+            if not least <= value <= most:
+                raise _out_of_range(name, f"must be from {least} to {most:g}, got {value}")
+        if world.glyph_min > world.glyph_max or world.glyph_max > world.frame_size:
+            raise _out_of_range("glyph_max", "must be from glyph_min to frame_size")
+        if world.colour_share + world.brand_share + world.both_share > 1 + 1e-9:
+            raise _out_of_range(
+                "both_share", "colour_share, brand_share and both_share must sum to at most 1"
+            )
+        size = max(world.advertisers(split) for split in get_args(MarketSplit)) * world.ads_per_advertiser
+        frame_bytes = size * world.frames * world.frame_size**2 * 3
+        if frame_bytes > MAX_FRAME_BYTES:
+            raise _out_of_range(
+                "frame_size", f"all frames would take {frame_bytes / 2**30:.1f} GiB, the limit is 4"
+            )
+        return world
+
+    @field_validator("serving")
+    @classmethod
+    def _known_cheap_scorers(cls, serving: ServingModel, info: ValidationInfo) -> ServingModel:
+        for role in ("fallback", "first_stage"):
+            name = getattr(serving, role)
+            if name in serving.cheap_scorers:
+                try:
+                    _known_scorer(name, info)
+                except PydanticCustomError as error:
+                    also = ", or 'skip' for no ads" if role == "fallback" else ""
+                    raise _out_of_range(role, error.message() + also) from None
+        return serving
+
+    @model_validator(mode="after")
+    def _auction_fits(self) -> Self:
+        """What the auction needs of the rule, the slots and the queries."""
+        # A rule of one's own is loaded, and tried, where a run begins.
+        if self.auction.mechanism == "vcg" and not isinstance(self.fusion, CustomRule):
+            try:
+                check_vcg(self.fusion.build(), self.users.examination)
+            except ValueError as error:
+                raise _out_of_range("auction.mechanism", str(error)) from None
+        n, least = len(CATEGORIES), self.auction.category_score_reserve
+        if least and len(least) != n:
+            raise _out_of_range(
+                "auction.category_score_reserve",
+                f"needs {n} numbers, one for each category of queries, or none; got {len(least)}",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> Self:
+        """What one block needs of another."""
+        if has_loyalty(self.users) and self.traffic.sessions.population == 0:
+            raise _out_of_range(
+                "traffic.sessions.population",
+                "must be above 0 where users.return_rate or return_elasticity let users stay away: who is a "
+                "stranger at every visit cannot come back",
+                because="users",
+            )
+        if self.users.conversion_rate == 0:
+            wants = [one.policy for one in self.bidders.policies if one.policy.startswith("target_")]
+            wants += ["bidders.churn.least_return"] if self.bidders.churn.least_return > 0 else []
+            if wants:
+                raise _out_of_range(
+                    "users.conversion_rate",
+                    f"must be above 0: {wants[0]} looks at conversions",
+                    because="bidders",
+                )
+        return self
+
+
+MAX_FRAME_BYTES = 4 * 2**30
+_MAY_BE_ZERO = ("seed", "held_out_products", "clutter", "rotation_degrees")
+
+
+def _out_of_range(field: str, message: str, because: str = "") -> PydanticCustomError:
+    """A refusal of a field; where the file leaves it out, the line is that of the field to blame."""
+    context = {"field": field, "message": message, "because": because}
+    return PydanticCustomError("out_of_range", "{message}", context)

@@ -1,0 +1,38 @@
+"""A service profile: how long the scorer takes for batches of so many pairs, measured, as a file.
+
+Scenarios name the file in `serving.profile`. Its points, not its name, become part of the scenario, so that a
+result is bound to what was measured.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from scenarios.config.settings import Settings
+from simulator.serving import check_profile
+
+Point = tuple[float, float]
+
+
+def _usable(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    check_profile(points)
+    return points
+
+
+class ProfileFile(Settings):
+    """What `relbid profile` writes."""
+
+    kind: Literal["service profile"]
+    schema_version: Literal[1] = Field(alias="schema")
+    scorer: str
+    scenario: str
+    """Name of the scenario whose queries and ads were scored."""
+    machine: dict[str, str]
+    """Processor, device, threads and versions."""
+    repeats: int
+    points: Annotated[tuple[Point, ...], Field(min_length=2), AfterValidator(_usable)]
+    """(pairs in a batch, median seconds), the seconds never falling."""
+    quartiles: tuple[Point, ...]
+    """Of the seconds, point by point."""

@@ -1,0 +1,139 @@
+"""Tables that users hand over: .parquet, .jsonl or .csv, with errors that name file, row and column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from relevance.corpus import CorpusError
+from scenarios.errors import did_you_mean
+from scenarios.storage.parquet import ParquetError, read_parquet
+
+SUFFIXES = (".parquet", ".jsonl", ".csv")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of one file. `rows`: where they stand in the file, counted from 0; None: they are all of them."""
+
+    path: Path
+    frame: pl.DataFrame
+    rows: Sequence[int] | None = None
+
+    @staticmethod
+    def find(folder: Path, stem: str, empty: Sequence[str] = ()) -> Table:
+        """The table of this name, whatever its format.
+
+        Args:
+            empty: columns of the empty table that stands for one which is not there; none: it must be there.
+
+        Raises:
+            CorpusError: there is none, or it cannot be read.
+        """
+        for suffix in SUFFIXES:
+            if (folder / f"{stem}{suffix}").is_file():
+                return Table.read(folder / f"{stem}{suffix}")
+        if empty:
+            return Table(folder / stem, pl.DataFrame(schema=dict.fromkeys(empty, pl.String)))
+        names = ", ".join(f"{stem}{suffix}" for suffix in SUFFIXES)
+        raise CorpusError(f"{folder}: has no table of {stem}; it needs one of {names}")
+
+    @staticmethod
+    def read(path: Path, separator: str = ",", columns: Sequence[str] | None = None) -> Table:
+        """Read a file: .parquet, .jsonl, anything else as text with separators."""
+        if not path.is_file():
+            raise CorpusError(f"{path}: not found")
+        try:
+            if path.suffix == ".parquet":
+                return Table(path, read_parquet(path, columns))
+            if path.suffix == ".jsonl":
+                return Table(path, _read_jsonl(path))
+            return Table(path, pl.read_csv(path, separator=separator, infer_schema=False))
+        except (OSError, ParquetError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            if path.suffix != ".parquet":
+                for _ in text_lines(path):  # says where it is not UTF-8
+                    pass
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise CorpusError(f"{path}: cannot be read ({reason})") from error
+
+    def error(self, row: int, column: str, what: str) -> CorpusError:
+        """What to say of a cell; `row` counts from 0 in the frame."""
+        return CorpusError(f"{self.path}, row {self.row(row)}, column '{column}': {what}")
+
+    def row(self, row: int) -> int:
+        """The number of a row in the file, counted from 1, a header not counted."""
+        return (row if self.rows is None else self.rows[row]) + 1
+
+    def filter(self, condition: pl.Expr) -> Table:
+        """The rows that a condition holds for."""
+        kept = self.frame.with_row_index("row in file").filter(condition)
+        return Table(self.path, kept.drop("row in file"), kept["row in file"].to_list())
+
+    def has(self, column: str) -> bool:
+        return column in self.frame.columns
+
+    def column(self, name: str) -> list[Any]:
+        if not self.has(name):
+            hint = did_you_mean(name, self.frame.columns)
+            raise CorpusError(f"{self.path}: has no column '{name}'{hint}")
+        return self.frame[name].to_list()
+
+    def texts(self, name: str, *, needed: bool = True) -> list[str]:
+        """A column of texts. Where it is not needed, what is missing is empty."""
+        if not needed and not self.has(name):
+            return [""] * self.frame.height
+        values = self.column(name)
+        for row, value in enumerate(values):
+            if needed and (value is None or value == ""):
+                raise self.error(row, name, "is empty")
+            if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+                raise self.error(row, name, f"must be a text, is {value!r}")
+        return ["" if value is None else str(value) for value in values]
+
+    def ids(self, name: str = "id") -> list[str]:
+        """A column of names, every one another."""
+        ids, seen = self.texts(name), dict[str, int]()
+        for row, value in enumerate(ids):
+            if value in seen:
+                raise self.error(row, name, f"'{value}' is in row {self.row(seen[value])} already")
+            seen[value] = row
+        return ids
+
+
+def _read_jsonl(path: Path) -> pl.DataFrame:
+    """Line by line, so that an error has a line; columns are those of any line."""
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(text_lines(path), start=1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CorpusError(f"{path}, row {number}: not a JSON object ({error})") from error
+        if not isinstance(row, dict):
+            raise CorpusError(f"{path}, row {number}: not a JSON object")
+        rows.append(row)
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return pl.DataFrame(
+        {name: pl.Series(name, [row.get(name) for row in rows], dtype=pl.Object) for name in columns}
+    )
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, with their ends.
+
+    Raises:
+        CorpusError: one is not UTF-8; names it.
+    """
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            try:
+                yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise CorpusError(
+                    f"{path}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x}); "
+                    "save it with UTF-8 encoding"
+                ) from None

@@ -1,0 +1,1 @@
+"""A market that is a table of auctions of one's own."""

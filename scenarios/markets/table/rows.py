@@ -1,0 +1,169 @@
+"""Columns of a Parquet or JSON-lines file as it stands, and where in the file something is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from scenarios.errors import TableError, did_you_mean, shown
+from scenarios.markets.table.columns import RELEVANCE_COLUMN, WANTED, Column, is_relevance
+from scenarios.storage.parquet import ParquetError, parquet_columns, read_parquet
+
+LINES, PARQUET = (".jsonl", ".ndjson"), (".parquet", ".pq")
+
+
+def column_names(path: Path) -> list[str]:
+    """Names of a file's columns.
+
+    Raises:
+        TableError: the file cannot be read.
+    """
+    return read_file(path, {})[1] if is_lines(path) else _parquet_schema(path)
+
+
+def read_file(path: Path, columns: Mapping[str, Column]) -> tuple[pl.DataFrame, list[str]]:
+    """The rows of a file, as it types them, and the names of all its columns.
+
+    Of a Parquet file only those of `columns` and relevance are read.
+
+    Raises:
+        TableError: the file cannot be read; the message says where.
+    """
+    lines = is_lines(path)
+    try:
+        if lines:
+            frame = pl.read_ndjson(path, infer_schema_length=None)
+            return frame, frame.columns
+        names = _parquet_schema(path)
+        ours = [name for name in names if name in columns or is_relevance(name)]
+        return read_parquet(path, ours), names
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ParquetError, OSError) as error:
+        if lines and (found := first_bad_line(path, columns)):
+            raise TableError(f"{path}{found}") from None
+        raise _unreadable(path, error) from None
+
+
+def is_lines(path: Path) -> bool:
+    """Whether a file is named as JSON lines rather than Parquet.
+
+    Raises:
+        TableError: it is neither, is empty, or is not there.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError:
+        siblings = (file.name for file in path.parent.glob("*") if file.suffix in (*LINES, *PARQUET))
+        remedy = did_you_mean(path.name, siblings) or "; relbid replay --example FILE writes one to look at"
+        raise TableError(f"{shown(path)}: no such file{remedy}") from None
+    if path.is_dir():
+        raise TableError(f"{path}: is a folder; name one Parquet or JSON-lines file")
+    check_kind(path)
+    if size == 0:
+        raise TableError(f"{path}: is empty; write one row for each candidate of each query")
+    return path.suffix.lower() in LINES
+
+
+def check_kind(path: Path) -> None:
+    """Refuse a file that is named as neither Parquet nor JSON lines.
+
+    Raises:
+        TableError: it is.
+    """
+    kind = path.suffix.lower()
+    if kind not in (*LINES, *PARQUET):
+        convert = "; polars.read_csv(...).write_parquet(...) converts it" if kind == ".csv" else ""
+        raise TableError(
+            f"{path}: unknown file type '{path.suffix}'; a table is Parquet (.parquet) or JSON lines "
+            f"(.jsonl){convert}"
+        )
+
+
+def first_bad_line(path: Path, columns: Mapping[str, Column]) -> str | None:
+    """`, line 3: not valid JSON ...` of the first line that is no row with values of these columns' kinds.
+
+    Slow, so only for files known to be bad: polars stops without a word on the line, or reads a column of
+    numbers with one text among them as texts.
+    """
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            if raw.strip() and (trouble := _line_trouble(raw, columns)):
+                return f", line {number:,}{trouble}"
+    return None
+
+
+def place(path: Path, row: int) -> str:
+    """`row 3`, or in JSON lines `line 4`, where blank lines count too."""
+    if path.suffix.lower() not in LINES:
+        return f"row {row:,}"
+    with path.open("rb") as file:
+        numbers = (number for number, raw in enumerate(file, start=1) if raw.strip())
+        return f"line {next((number for seen, number in enumerate(numbers, start=1) if seen == row), row):,}"
+
+
+def show(value: object) -> str:
+    """A value in a message, short."""
+    text = f"{value:g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def joined(path: Path, texts: Sequence[str]) -> str:
+    """One message of problems that begin with `: ` or `, row 3 ...`."""
+    lines = [f"{path}{text}" for text in texts]
+    return lines[0] if len(lines) == 1 else "\n  ".join([f"{path}: {len(lines)} problems", *lines])
+
+
+def _parquet_schema(path: Path) -> list[str]:
+    try:
+        return parquet_columns(path)
+    except (ParquetError, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: BaseException) -> TableError:
+    reason = " ".join(str(error).split())[:160]
+    kind = "JSON lines" if path.suffix.lower() in LINES else "a Parquet file"
+    return TableError(f"{path}: not {kind}, or damaged ({reason}); write it again")
+
+
+def _line_trouble(raw: bytes, columns: Mapping[str, Column]) -> str | None:
+    try:
+        row = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        return f": not UTF-8 (byte 0x{raw[error.start]:02x}); save it with UTF-8 encoding"
+    except (ValueError, RecursionError) as error:
+        return f": not valid JSON ({getattr(error, 'msg', error)}); write one object per line"
+    if not isinstance(row, dict):
+        return f': needs an object such as {{"query_id": 1, ...}}, got {show(row)}'
+    for name, value in row.items():
+        column = columns.get(name) or (RELEVANCE_COLUMN if is_relevance(name) else None)
+        if column is not None and value is not None and not _is_of(column, value):
+            quoted = "; remove the quotes" if isinstance(value, str) and _is_number(value) else ""
+            return f", column {name}: needs {WANTED[column.kind]}, got {show(value)}{quoted}"
+    return None
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is no JSON number: leave the value out, or mend what computes it")
+
+
+def _is_of(column: Column, value: object) -> bool:
+    if column.kind == "text":
+        return isinstance(value, str)
+    if column.kind == "flag":
+        return isinstance(value, int)
+    if isinstance(value, bool):
+        return False
+    if column.kind == "id":
+        return isinstance(value, str | int)
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

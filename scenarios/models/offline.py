@@ -1,0 +1,194 @@
+"""Scorers offline: graded pairs of a scenario's world, their scores, metrics, and where a scorer errs most.
+
+What `relbid evaluate` measures on a whole corpus, on a sample of whole queries of the scenario's own world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import polars as pl
+
+from relevance.cached import CachedScorer, ScoreTable
+from relevance.corpus import SPLITS
+from relevance.corpus import Labels as Labels
+from relevance.evaluation import ScorerEvaluation as ScorerEvaluation
+from relevance.evaluation import evaluate_scorers
+from relevance.metrics import Reliability as Reliability
+from relevance.metrics import branch_gap, reliability
+from relevance.oracle import GRADE_GAIN
+from scenarios.errors import UserError
+from scenarios.runs.inspection import keywords_of
+from scenarios.config.load import override
+from scenarios.markets.simulation import SHIPPED_CHECKPOINTS, Prepared, Progress, pair_scores
+from scenarios.config.scenario import Scenario
+from simulator.arrays import FloatArray
+from simulator.world import graded_pairs
+
+PairSet = Literal["graded", "held_out", "meeting"]
+"""Which pairs: `graded` has equally many of each grade, as training and `relbid evaluate` have them; so has
+`held_out`, of products that no training label names; `meeting` are those that meet in the market's auctions,
+whatever their grades."""
+
+PAIR_SETS: tuple[PairSet, ...] = get_args(PairSet)
+_SAMPLE_KEY = 211
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineScores:
+    """One scorer on P pairs: `score` F[P], `positive` F[P], its P(grade 2 or 3), and P(grade) F[P, 4] if any.
+
+    A scorer without P(grade) says nothing of P(positive) but its score, which is then taken for it.
+    """
+
+    scorer: str
+    score: FloatArray
+    positive: FloatArray
+    grade_probabilities: FloatArray | None
+
+
+def offline_scorers(scenario: Scenario) -> tuple[str, ...]:
+    """Scorers to hold against one another; the scenario's own checkpoint comes first.
+
+    `hcmrm` is a checkpoint folder that the scenario names; names in SHIPPED_CHECKPOINTS are those of the
+    package. Then bm25, oracle, and the user's own ("module:attr") of the scenario.
+    """
+    checkpoint = scenario.hcmrm.checkpoint or "shipped"
+    first = checkpoint if checkpoint in SHIPPED_CHECKPOINTS else "hcmrm"
+    swept = scenario.sweep.scorers if scenario.sweep is not None else ()
+    own = (name for name in (scenario.scorer, *scenario.compare, *swept) if ":" in name)
+    return tuple(dict.fromkeys((first, *SHIPPED_CHECKPOINTS, "bm25", "oracle", *own)))
+
+
+def offline_pairs(prepared: Prepared, pairs: PairSet, n_queries: int | None = None) -> Labels:
+    """Graded pairs of a world, sorted by query, then ad.
+
+    Args:
+        n_queries: take all pairs of this many of the queries, drawn evenly and once for all: more queries
+            contain the fewer. None takes all.
+
+    Raises:
+        ScenarioError: the market is a table, which has no texts and no frames.
+        UserError: there are no such pairs.
+    """
+    world, split = prepared.world, prepared.scenario.split
+    if pairs == "meeting":
+        query, column = np.nonzero(prepared.candidate >= 0)
+        ad = prepared.candidate[query, column]
+        order = np.lexsort((ad, query))
+        query, ad = query[order], ad[order]
+        grade = world.truth.grade(query, ad).astype(np.int64)
+        labels = Labels(query, ad, grade, np.full(query.size, SPLITS.index(split)))
+    else:
+        labels = graded_pairs(world, split).of("held_out" if pairs == "held_out" else split)
+    if not len(labels):
+        raise UserError(
+            f"{prepared.scenario.name}: the world has no such pairs in its split '{split}' "
+            "(products without training labels are in the split 'test' alone)"
+        )
+    queries = np.unique(labels.query)
+    if n_queries is None or n_queries >= queries.size:
+        return labels
+    rng = np.random.default_rng((world.config.seed, _SAMPLE_KEY))
+    return labels.take(np.isin(labels.query, rng.permutation(queries)[:n_queries]))
+
+
+def offline_scores(
+    prepared: Prepared,
+    labels: Labels,
+    scorer: str,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> OfflineScores:
+    """Score pairs with a name of `offline_scorers`; kept on disk as all scores are.
+
+    Raises:
+        CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
+    """
+    name = scorer
+    if scorer in SHIPPED_CHECKPOINTS:
+        scenario = override(prepared.scenario, {"hcmrm.checkpoint": scorer})
+        prepared, name = Prepared(scenario, prepared.source, prepared.candidate), "hcmrm"
+    table = pair_scores(prepared, name, labels.query, labels.ad, cache=cache, progress=progress)
+    probabilities = table.grade_probabilities
+    positive = table.score if probabilities is None else probabilities[:, 2:].sum(axis=1)
+    return OfflineScores(scorer, table.score, np.clip(positive, 0.0, 1.0), probabilities)
+
+
+def evaluate_offline(
+    labels: Labels, scores: Mapping[str, OfflineScores], *, n_resamples: int = 200, seed: int = 0
+) -> list[ScorerEvaluation]:
+    """Metrics of each scorer, and the first one's lead with a paired 95% bootstrap interval over queries."""
+    scorers = {
+        name: CachedScorer(ScoreTable(labels.query, labels.ad, one.score)) for name, one in scores.items()
+    }
+    return evaluate_scorers(labels, scorers, rng=np.random.default_rng(seed), n_resamples=n_resamples)
+
+
+def reliability_of(labels: Labels, scores: OfflineScores, n_bins: int = 10) -> Reliability:
+    """The scorer's P(positive), or else its score, against the share of positive pairs."""
+    return reliability(labels.grade >= 2, scores.positive, n_bins)
+
+
+def gap_of(labels: Labels, scores: OfflineScores, tail: float = 0.1) -> float:
+    """How far the scores of positive and negative pairs lie apart, see `relevance.metrics.branch_gap`."""
+    return branch_gap(labels.grade, scores.score, tail)
+
+
+def worst_errors(
+    prepared: Prepared, labels: Labels, scores: OfflineScores, kind: Literal["over", "under"], n: int = 12
+) -> pl.DataFrame:
+    """Pairs that a scorer gets most wrong, the worst first, every query and every ad at most once.
+
+    Args:
+        kind: "over": negative pairs (grades 0, 1) whose score is highest above what their grade is worth;
+            "under": positive ones (2, 3) whose score is lowest below it.
+
+    Returns:
+        query (its text), ad, title, ocr, asr, keywords (null without a checkpoint), grade, score, positive,
+        p0 .. p3 (null without P(grade)), and error, the score minus the worth of the true grade.
+    """
+    error = scores.score - np.asarray(GRADE_GAIN)[labels.grade]
+    wrong = (labels.grade < 2) & (error > 0) if kind == "over" else (labels.grade >= 2) & (error < 0)
+    order = np.flatnonzero(wrong)
+    order = order[np.argsort(-np.abs(error[order]), kind="stable")]
+    chosen: list[int] = []
+    seen_query: set[int] = set()
+    seen_ad: set[int] = set()
+    for row in order.tolist():
+        query, ad = int(labels.query[row]), int(labels.ad[row])
+        if query in seen_query or ad in seen_ad:
+            continue
+        seen_query.add(query)
+        seen_ad.add(ad)
+        chosen.append(row)
+        if len(chosen) == n:
+            break
+    corpus = prepared.world.corpus
+    ads = labels.ad[chosen].tolist()
+    p = scores.grade_probabilities
+    return pl.DataFrame(
+        {
+            "query": [corpus.query_text[query] for query in labels.query[chosen].tolist()],
+            "ad": ads,
+            "title": [corpus.ad_title[ad] for ad in ads],
+            "ocr": [corpus.ad_ocr[ad] for ad in ads],
+            "asr": [corpus.ad_asr[ad] for ad in ads],
+            "keywords": keywords_of(prepared, ads),
+            "grade": labels.grade[chosen].tolist(),
+            "score": scores.score[chosen].tolist(),
+            "positive": scores.positive[chosen].tolist(),
+            **{f"p{g}": [None] * len(ads) if p is None else p[chosen, g].tolist() for g in range(4)},
+            "error": error[chosen].tolist(),
+        },
+        schema={
+            "query": pl.String, "ad": pl.Int64, "title": pl.String, "ocr": pl.String, "asr": pl.String,
+            "keywords": pl.String, "grade": pl.Int64, "score": pl.Float64, "positive": pl.Float64,
+            **{f"p{g}": pl.Float64 for g in range(4)}, "error": pl.Float64,
+        },
+    )  # fmt: skip

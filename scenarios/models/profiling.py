@@ -1,0 +1,133 @@
+"""Measure how long a scorer takes for a batch, on this machine, for `serving.profile`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from relevance.lexical import Bm25Scorer
+from relevance.protocol import RelevanceScorer
+from scenarios.errors import ScenarioError
+from scenarios.markets.simulation import Prepared, Progress, check_scorers, checkpoint_folder, own_scorer, prepare
+from scenarios.config.scenario import Scenario
+from scenarios.config.service_profile import ProfileFile
+from simulator.arrays import IntArray
+
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+"""Pairs in a batch."""
+
+
+def measure_profile(
+    scenario: Scenario,
+    *,
+    repeats: int = 7,
+    sizes: tuple[int, ...] = SIZES,
+    cache: Path | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    progress: Progress | None = None,
+) -> ProfileFile:
+    """Time a scenario's scorer on batches of its own traffic.
+
+    A batch is what queries, drawn by their popularity, bring with them: all candidates of each.
+    What is computed once an ad and then kept (the frames) is computed before. The seconds of larger batches
+    are raised to those of smaller ones where noise has them fall.
+
+    Args:
+        repeats: batches timed of each size, each of other queries.
+        clock: seconds; its differences are the result.
+
+    Raises:
+        CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
+        ScenarioError: the scorer takes no time.
+    """
+    name = scenario.scorer
+    if name in ("none", "oracle"):
+        raise ScenarioError(
+            f"{scenario.name}, scorer: '{name}' takes no time; profile bm25, hcmrm or your own"
+        )
+    check_scorers(scenario, [name])
+    prepared = prepare(scenario, cache=cache, progress=progress)
+    scorer, machine = _scorer(prepared, name)
+    rng = np.random.default_rng(0)
+    ads = np.unique(prepared.candidate[prepared.candidate >= 0])
+    scorer.score(np.zeros_like(ads), ads)
+    seconds = np.empty((len(sizes), repeats))
+    for at, size in enumerate(sizes):
+        scorer.score(*_batch(prepared, size, rng))  # the first call with new shapes may be a slow one
+        for repeat in range(repeats):
+            query, ad = _batch(prepared, size, rng)
+            start = clock()
+            scorer.score(query, ad)
+            seconds[at, repeat] = clock() - start
+        if progress is not None:
+            progress(f"timing {name}", at + 1, len(sizes))
+    spread = np.quantile(seconds, (0.25, 0.5, 0.75), axis=1)
+    low, median, high = np.maximum.accumulate(spread, axis=1).tolist()
+    return ProfileFile(
+        kind="service profile",
+        schema=1,
+        scorer=name,
+        scenario=scenario.name,
+        machine=machine,
+        repeats=repeats,
+        points=tuple(zip(map(float, sizes), median, strict=True)),
+        quartiles=tuple(zip(low, high, strict=True)),
+    )
+
+
+def _batch(prepared: Prepared, size: int, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+    """The first `size` pairs that queries bring with them, drawn by popularity."""
+    popularity = prepared.world.query_popularity
+    brought = (prepared.candidate >= 0).sum(axis=1)
+    n, rows = 0, []
+    while n < size:
+        rows.append(int(rng.choice(popularity.size, p=popularity / popularity.sum())))
+        n += int(brought[rows[-1]])
+    which, column = np.nonzero(prepared.candidate[rows] >= 0)
+    query = np.asarray(rows)[which]
+    return query[:size], prepared.candidate[query, column][:size]
+
+
+def _scorer(prepared: Prepared, name: str) -> tuple[RelevanceScorer, dict[str, str]]:
+    """A scorer, ready to be timed, and the machine that it runs on."""
+    corpus, settings = prepared.world.corpus, prepared.scenario.hcmrm
+    machine = {"processor": _processor(), "cores": str(os.cpu_count()), "python": platform.python_version()}
+    scorer: RelevanceScorer
+    if name == "hcmrm":
+        from relevance.hcmrm import HcmrmScorer  # imports torch
+        from relevance.hcmrm.device import device_name, use_device
+
+        threads = max(1, (os.cpu_count() or 1) // 2)  # as in a run
+        use_device(settings.device, threads=threads)
+        scorer = HcmrmScorer.load(
+            corpus,
+            checkpoint_folder(prepared.scenario),
+            device=settings.device,
+            precision=settings.precision,
+        )
+        machine |= {
+            "device": device_name(settings.device),
+            "precision": settings.precision,
+            "threads": str(threads),
+            "torch": version("torch"),
+        }
+    else:
+        scorer = Bm25Scorer(corpus) if name == "bm25" else own_scorer(name, prepared)
+        machine["numpy"] = version("numpy")
+    return scorer, machine
+
+
+def _processor() -> str:
+    """The processor's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,286 @@
+"""Training and evaluation of HCMRM on the embedded world. Its functions import torch when they are called."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from relevance.corpus import SPLITS, LabelledCorpus, Labels
+from relevance.evaluation import ScorerEvaluation, evaluate_scorers
+from relevance.lexical import Bm25Scorer
+from relevance.metrics import Interval
+from relevance.protocol import RelevanceScorer
+from scenarios.storage.cache import FOLDER, world_hash
+from scenarios.errors import StoreError, UserError
+from scenarios.markets.simulation import Progress
+from scenarios.storage.whole import alone, reason_of, whole_folder
+from simulator.arrays import FloatArray, IntArray
+from simulator.world import WorldConfig, labelled_corpus
+
+if TYPE_CHECKING:
+    from relevance.hcmrm import Checkpoint
+    from relevance.hcmrm.training.train import TrainProgress
+
+MODALITIES: Mapping[str, dict[str, bool]] = {
+    "joint": {},
+    "text": {"use_frames": False},
+    "frames": {"use_keywords": False},
+}
+"""What a model may look at, as differences from the default model."""
+
+
+def training_corpus(
+    cache: Path, progress: Progress | None = None, config: WorldConfig | None = None
+) -> LabelledCorpus:
+    """The embedded world's graded corpus, drawn once and then read from `<cache>/.cache`.
+
+    Args:
+        config: of the world; the default one.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    config = config or WorldConfig()
+    folder = corpus_folder(cache, config)
+    if not folder.is_dir():
+        export_corpus(folder, progress, config)
+    return LabelledCorpus.load(folder)
+
+
+def corpus_folder(cache: Path, config: WorldConfig) -> Path:
+    """Where a world's graded corpus is kept."""
+    return cache / FOLDER / f"corpus-{world_hash(config, 'all')}"
+
+
+def export_corpus(folder: Path, progress: Progress | None = None, config: WorldConfig | None = None) -> None:
+    """Write the graded corpus as a folder that a machine without the simulator can train on.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+
+    def report(done: int, total: int) -> None:
+        if progress is not None:
+            progress("drawing key frames", done, total)
+
+    with whole_folder(folder) as part:
+        labelled_corpus(config or WorldConfig(), progress=report).save(part)
+
+
+def train_model(
+    data: LabelledCorpus,
+    out: Path,
+    *,
+    modality: str = "joint",
+    preset: str = "tiny",
+    device: str = "cpu",
+    threads: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: Callable[[TrainProgress], None] | None = None,
+) -> Checkpoint:
+    """Train HCMRM and leave its checkpoint in `out`; a training that was stopped there goes on.
+
+    Args:
+        modality: a name in MODALITIES.
+        preset: sizes of the model, a name in `relevance.hcmrm.model_config.PRESETS`.
+        threads: processor threads; None leaves it to torch.
+        settings: differences from the default `TrainConfig`, such as `finetune_steps`; `model` holds those
+            from the preset's sizes.
+
+    Raises:
+        UserError: `out` cannot be written, holds a training with other settings, or another command is
+            training in it.
+    """
+    from relevance.hcmrm.model_config import PRESETS
+    from relevance.hcmrm.device import use_device
+    from relevance.hcmrm.training.train import train
+    from relevance.hcmrm.training.train_config import TrainConfig, TrainError
+
+    use_device(device, threads)
+    given = dict(settings or {})
+    # A checkpoint to start from has sizes of its own.
+    sizes = {} if given.get("init") else PRESETS[preset]
+    fitted = _fitted(data, modality, sizes, given.pop("model", {}))
+    config = replace(TrainConfig(), **{**fitted, **given})
+    if data.corpus.frames.shape[1] == 0:
+        # The trainer draws frames to look at; a text-only model never does, and these take no memory.
+        black = np.broadcast_to(np.uint8(0), (data.corpus.n_ads, 1, 16, 16, 3))
+        data = replace(data, corpus=replace(data.corpus, frames=black))
+    try:
+        with alone(out):
+            return train(data, out, config, device=device, progress=progress or (lambda _: None))
+    except TrainError as error:
+        raise UserError(str(error)) from error
+    except OSError as error:
+        raise StoreError(f"{out}: cannot be written ({reason_of(error)}); choose another --out") from error
+
+
+def _fitted(
+    data: LabelledCorpus, modality: str, preset: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Settings that the corpus decides: the shape of its frames, and no more ads a step than it has.
+
+    Args:
+        changes: sizes that are set over the preset's.
+
+    Raises:
+        UserError: the model cannot look at such frames.
+    """
+    from relevance.hcmrm.model_config import HCMRMConfig
+    from relevance.hcmrm.training.train_config import TrainConfig
+
+    # The vocabulary is the corpus's.
+    sizes = {name: value for name, value in preset.items() if name != "vocab_size"}
+    model: dict[str, Any] = {**sizes, **MODALITIES[modality]}
+    n_frames, height, width = data.corpus.frames.shape[1:4]
+    if modality != "text":
+        if n_frames == 0:
+            raise UserError("the corpus has no frames; train with --modality text")
+        if height != width or height % 16:
+            raise UserError(
+                f"the corpus has frames of {height}x{width} pixels; they must be squares with an edge of "
+                "16, 32, 48, ... pixels (relbid corpus import --size 48)"
+            )
+        shape = {"n_frames": n_frames, "image_size": height}
+        default = HCMRMConfig(**model).to_dict()
+        model |= {name: value for name, value in shape.items() if value != default[name]}
+        if not 1 <= changes.get("n_frames", n_frames) <= n_frames:
+            raise UserError(f"model.n_frames {changes['n_frames']}: the corpus has {n_frames} frames an ad")
+    model |= changes
+    n_ads = max(1, np.unique(data.labels.of("train").ad).size)
+    few = {name: n_ads for name in ("align_batch", "ads_per_step") if n_ads < getattr(TrainConfig(), name)}
+    return {"model": model, **few}
+
+
+def evaluate_models(
+    data: LabelledCorpus,
+    checkpoints: Mapping[str, Path],
+    splits: Sequence[str],
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, list[ScorerEvaluation]]:
+    """Evaluate checkpoints and BM25 on the graded pairs of some splits.
+
+    Args:
+        checkpoints: name -> folder; the first is the reference that the others are held against.
+        splits: names in `relevance.corpus.SPLITS`.
+        seed: of the bootstrap over queries.
+
+    Raises:
+        CheckpointError: a checkpoint is missing or damaged.
+        UserError: the corpus has no pairs of a split.
+    """
+    from relevance.hcmrm import HcmrmScorer
+    from relevance.hcmrm.device import use_device
+
+    graded = {split: data.labels.of(split) for split in splits}
+    for split, labels in graded.items():
+        if not len(labels):
+            raise UserError(f"the corpus has no graded pairs of the split '{split}'; take another --split")
+    use_device(device)
+    scorers: dict[str, RelevanceScorer] = {
+        name: HcmrmScorer.load(data.corpus, folder, device=device) for name, folder in checkpoints.items()
+    }
+    scorers["bm25"] = Bm25Scorer(data.corpus)
+    results: dict[str, list[ScorerEvaluation]] = {}
+    for split, labels in graded.items():
+        shown = {name: Reporting(scorer, f"{name} on {split}", progress) for name, scorer in scorers.items()}
+        results[split] = evaluate_scorers(labels, shown, rng=np.random.default_rng(seed))
+    return results
+
+
+class Reporting:
+    """A scorer that reports how far it is."""
+
+    def __init__(self, scorer: RelevanceScorer, stage: str, progress: Progress | None) -> None:
+        self._scorer, self._stage, self._progress = scorer, stage, progress
+
+    def score(self, query: IntArray, ad: IntArray) -> FloatArray:
+        score = np.empty(query.size)
+        # By ad, so that the frames of an ad are looked at in one chunk.
+        order, chunk = np.argsort(ad, kind="stable"), 2048
+        for start in range(0, query.size, chunk):
+            rows = order[start : start + chunk]
+            score[rows] = self._scorer.score(query[rows], ad[rows])
+            if self._progress is not None:
+                self._progress(self._stage, min(start + chunk, query.size), query.size)
+        return score
+
+
+def model_card(
+    data: LabelledCorpus,
+    training: Mapping[str, Any],
+    results: Mapping[str, Sequence[ScorerEvaluation]],
+    command: Sequence[str],
+) -> str:
+    """A checkpoint's card in Markdown: data, settings, time, and metrics on held-out queries and ads."""
+    settings = {key: value for key, value in training.items() if key not in ("log", "seconds", "chosen_step")}
+    lines = [
+        "# HCMRM checkpoint",
+        "",
+        "A small multimodal relevance model for search ads (after arXiv 2502.05822), trained on the embedded",
+        "world of relbid: made-up advertisers, drawn key frames, graded truth. It knows nothing of real",
+        "products or real users.",
+        "",
+        "## Training",
+        "",
+        f"- Seed {training.get('seed')}; {_minutes(training.get('seconds'))} until the chosen step"
+        f" {training.get('chosen_step')}, chosen on the validation split.",
+        "- Data: " + "; ".join(_count(data.labels.of(split), split) for split in SPLITS) + ".",
+        "- Settings: " + ", ".join(f"{key} {value}" for key, value in settings.items()) + ".",
+        "",
+        "## Evaluation",
+        "",
+        "Test queries and test advertisers were not seen in training, nor the products of `held_out`.",
+        "Leads are the first row's metric minus this one's, with 95% bootstrap intervals over queries.",
+        f"Made by `{shlex.join(command)}`.",
+    ]
+    for split, evaluations in results.items():
+        lines += ["", f"### {split}: {_count(data.labels.of(split), split)}", "", *_markdown(evaluations)]
+    return "\n".join(lines) + "\n"
+
+
+HEADINGS = (
+    "scorer",
+    "AUC",
+    "3 vs 2",
+    "1 vs 0",
+    "Spearman",
+    "NDCG@10",
+    "PNR",
+    "lead in AUC",
+    "lead in NDCG@10",
+)
+
+
+def evaluation_row(evaluation: ScorerEvaluation) -> tuple[str, ...]:
+    """One scorer's metrics as texts under HEADINGS."""
+    metrics = evaluation.metrics
+    numbers = metrics.auc, metrics.auc_3_2, metrics.auc_1_0, metrics.spearman, metrics.ndcg_10
+    leads = evaluation.auc_lead, evaluation.ndcg_lead
+    return (evaluation.scorer, *(f"{x:.3f}" for x in numbers), f"{metrics.pnr:.1f}", *map(_interval, leads))
+
+
+def _interval(lead: Interval | None) -> str:
+    return "" if lead is None else f"{lead.value:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}]"
+
+
+def _markdown(evaluations: Sequence[ScorerEvaluation]) -> list[str]:
+    rows = [HEADINGS, ("---",) * len(HEADINGS), *map(evaluation_row, evaluations)]
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _count(labels: Labels, split: str) -> str:
+    queries, ads = np.unique(labels.query).size, np.unique(labels.ad).size
+    return f"{split} {len(labels):,} pairs of {queries:,} queries and {ads:,} ads"
+
+
+def _minutes(seconds: object) -> str:
+    return f"{float(seconds) / 60:.0f} minutes" if isinstance(seconds, int | float) else "unknown time"

@@ -1,0 +1,292 @@
+"""Replay: every auction of a table anew under other fusion rules, by the simulator's own ranking and prices.
+
+Bids and candidates stay as they were: nobody reacts, and who had left the day then stays away now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from scenarios.config.market_kinds import TableMarket
+from scenarios.errors import ScenarioError, TableError
+from scenarios.markets.loading import load_scenario
+from scenarios.markets.simulation import Progress
+from scenarios.markets.table.auctions import Auctions, relevance_by, table_market, to_arrays
+from scenarios.markets.table.reading import read_auctions, read_budgets
+from scenarios.replay.estimates import examination_by_pairs, examination_by_pctr
+from scenarios.replay.pages import logged_figures, replayed_figures
+from scenarios.replay.ways import THRESHOLDS, Entry, entries, scenario_entries
+from scenarios.storage.parquet import write_parquet
+from scenarios.storage.whole import whole_folder
+from simulator.arrays import FloatArray
+from simulator.auction import AuctionModel, is_affine
+from simulator.fusion import Product
+from simulator.users import UserModel
+
+CLIP = 10.0
+"""Default cap on the weight of a logged click."""
+FEW = 1000
+"""Effective impressions, or clicks that examination is estimated from, below which a warning is due."""
+
+Origin = Literal[
+    "given", "from ads seen in several slots", "from clicks over pCTR", "the simulator's default"
+]
+GIVEN: Origin = "given"
+BY_PAIRS: Origin = "from ads seen in several slots"
+BY_PCTR: Origin = "from clicks over pCTR"
+DEFAULT: Origin = "the simulator's default"
+
+_TEXTS = ("kind", "scorer", "rule")
+_COLUMNS = (
+    *_TEXTS,
+    *("queries", "fill", "irrelevant_share", "graded_share", "mean_price", "clicks", "revenue"),
+    *("clicks_model", "revenue_model", "revenue_model_se", "revenue_in_budget"),
+    *("clicks_ips", "clicks_ips_se", "revenue_ips", "revenue_ips_se"),
+    *("change", "change_se"),
+    *("clicks_sn", "clicks_sn_se", "revenue_sn", "revenue_sn_se"),
+    *("covered", "same_slot", "clicks_covered", "effective_impressions", "clipped"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What `replay` found; `points` has the log's own figures as its first row."""
+
+    source: str
+    points: pl.DataFrame
+    examination: tuple[float, ...]
+    examination_is: Origin
+    days: int
+    warnings: tuple[str, ...]
+
+
+def replay(
+    auctions: Auctions,
+    ways: Iterable[Entry],
+    *,
+    auction: AuctionModel | None = None,
+    examination: Sequence[float] | None = None,
+    clip: float = CLIP,
+    seed: int = 1,
+    progress: Progress | None = None,
+) -> Replay:
+    """Auction every query event again in each of some ways; estimate what the pages would have earned.
+
+    Args:
+        examination: P(slot is looked at) by slot, as many as there are slots; None estimates it from the
+            log's clicks, or without any takes the simulator's default.
+        clip: largest weight of a logged click, see `replay_estimates`.
+        seed: of the lots that break ties.
+
+    Returns:
+        `points`: first the log itself (kind "log", null where the table does not say), then one row for each
+        way (kind "replay") with scorer, rule, fill, irrelevant_share of the shown ads that are graded (null
+        without grades), graded_share of them, covered (share of the shown ads that the log showed for the
+        same event), same_slot (in the same slot), clicks, revenue and mean price by the model, clicks and
+        revenue by ips and by sn with standard errors, change of revenue by ips relative to the log's with
+        the standard error of the paired difference, effective_impressions, clipped share of the covered, and
+        revenue_in_budget: by the model, no advertiser counted beyond its budget.
+
+    Raises:
+        TableError: a column that is needed is missing, or the log has no click to estimate examination from.
+        ScenarioError: examination, clip or mechanism cannot be used with what is asked.
+    """
+    auction = auction or AuctionModel()
+    if auction.payment != "click":
+        raise ScenarioError("auction.payment: a replay counts clicks; set it to click")
+    if not clip >= 1:
+        raise ScenarioError(f"--clip {clip:g}: must be at least 1, the weight of an ad that keeps its slot")
+    looked_at, origin = _examination(auctions, examination)
+    ways = list(ways)
+    log = logged_figures(auctions, looked_at)
+    rows = [log]
+    users = UserModel(examination=tuple(looked_at.tolist()))
+    met = (auctions.candidate >= 0).astype(np.float64)
+    market = table_market(auctions, met, seed=seed, rule=Product(), users=users)
+    for done, way in enumerate(ways, start=1):
+        try:
+            ranked = replace(
+                market, relevance=relevance_by(auctions, way.scorer), rule=way.fusion, auction=auction
+            )
+        except ValueError as error:
+            if isinstance(error, TableError):
+                raise
+            raise ScenarioError(f"rule {way.rule}: {error}") from None
+        rows.append(
+            {"kind": "replay", "scorer": way.scorer, "rule": way.rule}
+            | replayed_figures(auctions, ranked, clip)
+        )
+        if progress is not None:
+            progress("replaying", done, len(ways))
+    points = pl.DataFrame(
+        [{name: row.get(name) for name in _COLUMNS} for row in rows],
+        schema={name: pl.String if name in _TEXTS else pl.Float64 for name in _COLUMNS},
+    )
+    return Replay(
+        source=str(auctions.path),
+        points=points.with_columns(pl.col(pl.Float64).fill_nan(None)),
+        examination=users.examination,
+        examination_is=origin,
+        days=auctions.days,
+        warnings=tuple(_warnings(auctions, points, log, clip, origin)),
+    )
+
+
+def replay_file(
+    path: Path,
+    *,
+    advertisers: Path | None = None,
+    scorers: Sequence[str] = (),
+    rules: Sequence[str] = (),
+    thresholds: Sequence[float] | None = None,
+    examination: Sequence[float] | None = None,
+    reserve: float | None = None,
+    mechanism: str | None = None,
+    clip: float = CLIP,
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Replay, dict[str, Any]]:
+    """Replay a table of auctions, or the one that a scenario file (.yaml) names.
+
+    A scenario is ranked as its comparison and its sweep say, unless `scorers`, `rules` or `thresholds` are
+    given; what else is given replaces what it says. It must set users.examination, or that is estimated.
+    With VCG, all rules are those that have it.
+
+    Returns:
+        The result, and the settings that it was made with.
+
+    Raises:
+        TableError, ScenarioError: see `read_auctions`, `load_scenario`, `entries` and `replay`.
+    """
+    scenario = None
+    auction, source = AuctionModel(reserve=0.0), path
+    if path.suffix.lower() in (".yaml", ".yml"):
+        scenario = load_scenario(path)
+        if not isinstance(scenario.market, TableMarket):
+            raise ScenarioError(
+                f"{path}, market.kind: is {scenario.market.kind}; a replay needs a table of auctions "
+                "(market: {kind: table, auctions: FILE})"
+            )
+        auction, source = scenario.auction, Path(scenario.market.auctions)
+        if advertisers is None and scenario.market.advertisers is not None:
+            advertisers = Path(scenario.market.advertisers)
+        if examination is None and "users" in scenario.model_fields_set:
+            examination = scenario.users.examination
+        seed = scenario.seed if seed is None else seed
+    given: dict[str, Any] = {"reserve": reserve, "mechanism": mechanism}
+    try:
+        auction = replace(auction, **{name: value for name, value in given.items() if value is not None})
+    except ValueError as error:
+        raise ScenarioError(f"--reserve or --mechanism: {error}") from None
+    if auction.payment != "click":
+        raise ScenarioError(f"{path}, auction.payment: a replay prices clicks; leave it at click")
+    auctions = to_arrays(read_auctions(source), None if advertisers is None else read_budgets(advertisers))
+    if scenario is not None and not scorers and not rules and thresholds is None:
+        ways = scenario_entries(scenario)
+    else:
+        edges = THRESHOLDS if thresholds is None else thresholds
+        ways = entries(auctions, scorers=scorers, rules=rules, thresholds=edges)
+        if auction.mechanism == "vcg" and not rules:
+            ways = [way for way in ways if is_affine(way.fusion)]
+    seed = 1 if seed is None else seed
+    result = replay(
+        auctions, ways, auction=auction, examination=examination, clip=clip, seed=seed, progress=progress
+    )
+    settings = {
+        "advertisers": None if advertisers is None else str(advertisers),
+        "rankings": [f"{way.scorer}, {way.rule}" for way in ways],
+        "rules": [repr(way.fusion) for way in ways],
+        "auction": asdict(auction),
+        "clip": clip,
+        "seed": seed,
+    }
+    return result, settings
+
+
+def write_replay(root: Path, result: Replay, settings: dict[str, Any]) -> Path:
+    """Write replay.parquet and replay.json into a folder of their own, whole or not at all; its path.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    facts = {
+        "table": result.source,
+        "settings": settings,
+        "examination": list(result.examination),
+        "examination_is": result.examination_is,
+        "days": result.days,
+        "warnings": list(result.warnings),
+    }
+    text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    digest = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    folder = root / f"replay-{Path(result.source).stem}-{digest}"
+    with whole_folder(folder) as part:
+        (part / "replay.json").write_text(text, encoding="utf-8")
+        write_parquet(result.points, part / "replay.parquet")
+    return folder
+
+
+def _examination(auctions: Auctions, given: Sequence[float] | None) -> tuple[FloatArray, Origin]:
+    if given is not None:
+        if not given or not all(0 <= p <= 1 for p in given) or not given[0] > 0:
+            raise ScenarioError(
+                f"--examination {','.join(f'{p:g}' for p in given)}: needs one probability from 0 to 1 per "
+                "slot, for instance 1,0.7,0.5"
+            )
+        return np.asarray(given, dtype=np.float64), GIVEN
+    if auctions.position is None or auctions.clicked is None:
+        return np.asarray(UserModel().examination), DEFAULT
+    if auctions.pair is not None:
+        estimated = examination_by_pairs(auctions.position, auctions.clicked, auctions.pair)
+        if estimated is not None:
+            return estimated, BY_PAIRS
+    estimated = examination_by_pctr(auctions.position, auctions.clicked, auctions.pctr)
+    if estimated is None:
+        raise TableError(
+            f"{auctions.path}, column clicked: has no click to estimate from how likely each slot is looked "
+            "at; give that with --examination 1,0.7,0.5"
+        )
+    return estimated, BY_PCTR
+
+
+def _warnings(
+    auctions: Auctions, points: pl.DataFrame, log: dict[str, Any], clip: float, origin: Origin
+) -> Iterable[str]:
+    """What a reader should know before believing the figures."""
+    replayed = points.filter(pl.col("kind") == "replay")
+    if auctions.position is None or auctions.clicked is None:
+        yield "no column position and clicked: all figures are the model's (pCTR)"
+        return
+    if origin == BY_PCTR or (origin == BY_PAIRS and log["clicks"] < FEW):
+        yield (
+            f"how likely each slot is looked at was estimated {origin} ({log['clicks']:,.0f} clicks), which "
+            "is rough: give it with --examination if you know it"
+        )
+    clicks, expected = log["clicks"], log["clicks_model"]
+    beyond_chance = abs(clicks - expected) > 2 * expected**0.5
+    if beyond_chance and not 0.8 <= (ratio := clicks / max(expected, 1e-12)) <= 1.25:
+        yield (
+            f"the log has {ratio:.2f} times the clicks that its pCTR expects: the model column is off by as "
+            "much, and so is ips where the log has not shown the ads; sn is not"
+        )
+    for what, name, least, remedy in (
+        ("effective sample size", "effective_impressions", FEW, "replay a longer log"),
+        ("clicks on covered ads", "clicks_covered", 100, "replay a longer log"),
+        ("covered share", "covered", 0.5, "most of their clicks are the model's; trust ips and sn less"),
+    ):
+        low = replayed.filter(pl.col(name) < least)
+        if low.height:
+            yield f"{what} below {least:g} in {low.height} of {replayed.height} rows: {remedy}"
+    if (replayed["clipped"] > 0).any():
+        most = float(replayed["clipped"].to_numpy().max())
+        yield f"weights above the cap of {clip:g} in up to {most:.1%} of the covered ads of a row"
+    if (replayed["revenue_in_budget"] < replayed["revenue_model"] * (1 - 1e-9)).any():
+        yield "some advertisers would spend beyond their budgets: see revenue_in_budget in replay.parquet"

@@ -1,0 +1,67 @@
+"""Formulas of one's own before they stand in a scenario: what auctions make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from simulator.fusion import Formula, FormulaError as FormulaError, check_rule
+from simulator.rules.rule_check import Fault as Fault, RuleTraits, rule_traits
+
+SHIPPED_RULES: Mapping[str, Mapping[str, object]] = {
+    "ignores relevance": {"rule": "product", "relevance": 0.0},
+    "product": {"rule": "product"},
+    "gate": {"rule": "gate"},
+    "soft gate": {"rule": "soft_gate"},
+    "linear": {"rule": "linear"},
+    "tiers": {"rule": "tiers"},
+    "exponential": {"rule": "exponential"},
+    "learnt": {"rule": "learnt"},
+}
+"""What a formula is held against: the block `fusion` of the built-in rules, with their defaults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A formula, what auctions could not live with (in words), and how it behaves where that is nothing."""
+
+    rule: Formula
+    faults: tuple[Fault, ...]
+    traits: RuleTraits | None
+
+
+def judge_formula(expression: str) -> Verdict:
+    """Read a formula and try it, see `simulator.fusion.check_rule`.
+
+    Raises:
+        FormulaError: it cannot be read; the error knows where.
+    """
+    rule = Formula(expression)
+    faults = tuple(check_rule(rule))
+    return Verdict(rule, faults, None if faults else rule_traits(rule))
+
+
+def iso_scores(rule: Formula, pctr: float, bids: tuple[float, ...]) -> pl.DataFrame:
+    """Lines of equal score at one click rate: what an ad of less relevance must bid to score alike.
+
+    Args:
+        bids: of an ad of relevance 1, one for each line, in currency units per click.
+
+    Returns:
+        line (the bid at relevance 1), relevance 0 .. 1 and bid; no row where no bid would do.
+    """
+    relevance = np.linspace(0.0, 1.0, 101)
+    rate = np.full_like(relevance, pctr)
+    parts = []
+    for at_one in bids:
+        target = rule.score(np.array([at_one]), np.array([pctr]), np.array([1.0]))
+        if not np.isfinite(target[0]):
+            continue
+        bid = rule.bid_for_score(np.full_like(relevance, target[0]), rate, relevance)
+        parts.append(pl.DataFrame({"line": at_one, "relevance": relevance, "bid": bid}))
+    schema = {"line": pl.Float64, "relevance": pl.Float64, "bid": pl.Float64}
+    table = pl.concat(parts) if parts else pl.DataFrame(schema=schema)
+    return table.filter(pl.col("bid").is_finite())

@@ -1,0 +1,137 @@
+"""Comparison and sweep: the same market and the same luck, ranked by several scorers and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from scenarios.config.load import override
+from scenarios.config.scenario import PREPARED, Scenario
+from scenarios.markets.simulation import Prepared, Progress, Relevance, market_of, rule_of, settle_market
+from simulator.arrays import BoolArray, FloatArray
+from simulator.log import forget
+from simulator.market import Market, with_relevance, with_rule
+
+BASELINE = "none"
+"""The scorer that the others are held against: ranking without relevance."""
+
+
+class Point(NamedTuple):
+    """One market to settle; `kind` is "compare" or "sweep"."""
+
+    kind: str
+    scorer: str
+    field: str | None
+    value: float | None
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return {} if self.field is None or self.kind == "compare" else {self.field: self.value}
+
+
+def points_of(scenario: Scenario, *, sweep: bool = True) -> Iterator[Point]:
+    """The points of a scenario: its comparison at its own settings, then its sweep."""
+    swept = scenario.sweep
+    own_value = None if swept is None else field_value(scenario, swept.field)
+    for scorer in dict.fromkeys((*scenario.compare, scenario.scorer)):
+        yield Point("compare", scorer, None if swept is None else swept.field, own_value)
+    if sweep and swept is not None:
+        for scorer in swept.scorers:
+            yield from (Point("sweep", scorer, swept.field, value) for value in swept.values)
+
+
+def settle_points(
+    prepared: Prepared,
+    relevances: Mapping[str, Relevance],
+    *,
+    sweep: bool = True,
+    own: Mapping[str, float] | None = None,
+    progress: Progress | None = None,
+) -> pl.DataFrame:
+    """Settle every point of the prepared scenario.
+
+    Args:
+        sweep: False leaves the sweep out.
+        own: metrics of the scenario itself where they are known, so that it is not settled once more.
+
+    Returns:
+        One row per point: kind, scorer, field, value; the metrics of `simulator.measures.market_metrics`;
+        revenue_uplift and irrelevant_change relative to ranking without relevance (null if the comparison
+        lacks it); and pareto, whether no other point has more revenue and a smaller irrelevant share.
+    """
+    points = list(points_of(prepared.scenario, sweep=sweep))
+    settled: dict[tuple[str, float | None], Mapping[str, float]] = {}
+    if own is not None:
+        settled[prepared.scenario.scorer, points[0].value] = (
+            own  # compared are points at the scenario's value
+        )
+    rows: list[dict[str, object]] = []
+    drawn: Market | None = None
+    for done, point in enumerate(points, start=1):
+        key = point.scorer, point.value
+        if key not in settled:
+            drawn = drawn or market_of(prepared, relevances[point.scorer])
+            market = _market_at(point, prepared, relevances[point.scorer], drawn)
+            settled[key] = settle_market(prepared, market, sink=forget).metrics
+        rows.append({**point._asdict(), **settled[key]})
+        if progress is not None:
+            progress("settling points", done, len(points))
+    schema = {"kind": pl.String, "scorer": pl.String, "field": pl.String, "value": pl.Float64}
+    return with_baseline(pl.DataFrame(rows, schema_overrides=schema, infer_schema_length=None))
+
+
+def _market_at(point: Point, prepared: Prepared, relevance: Relevance, drawn: Market) -> Market:
+    """A point's market; it takes over what was drawn for the scenario where it changes the ranking alone."""
+    scenario = override(prepared.scenario, point.settings, fixed=PREPARED)
+    if all(field.startswith("fusion.") for field in point.settings):
+        return with_rule(with_relevance(drawn, relevance.score), rule_of(scenario))
+    return market_of(prepared, relevance, scenario)
+
+
+def with_baseline(points: pl.DataFrame) -> pl.DataFrame:
+    """Add revenue_uplift, irrelevant_change and pareto to a table of points."""
+    baseline = points.filter((pl.col("kind") == "compare") & (pl.col("scorer") == BASELINE))
+    changes = [
+        (pl.col(metric) / (float(baseline[metric][0]) if len(baseline) else None) - 1.0)
+        .cast(pl.Float64)
+        .alias(name)
+        for metric, name in (("revenue", "revenue_uplift"), ("irrelevant_share", "irrelevant_change"))
+    ]
+    front = pareto_front(points["revenue"].to_numpy(), points["irrelevant_share"].to_numpy())
+    return points.with_columns(*changes, pl.Series("pareto", front))
+
+
+def pareto_front(gain: FloatArray, harm: FloatArray) -> BoolArray:
+    """Points B[P] that no other one beats.
+
+    One point beats another with as much gain and less harm, or with more gain and no more harm. Points that
+    hold a NaN are never on the front.
+    """
+    return undominated(np.column_stack([gain, -np.asarray(harm, dtype=np.float64)]))
+
+
+def undominated(gains: FloatArray) -> BoolArray:
+    """Points B[P] that no other one beats, by their gains F[P, M] in M objectives.
+
+    One point beats another with as much of everything and more of something. Points that hold a NaN are never
+    on the front.
+    """
+    gains = np.asarray(gains, dtype=np.float64)
+    front: BoolArray = np.logical_not(np.isnan(gains).any(axis=1))
+    # From the largest sum on, since whoever beats a point has more in sum: few comparisons are left to make.
+    for point in np.argsort(-gains.sum(axis=1), kind="stable"):
+        if front[point]:
+            no_better = (gains <= gains[point]).all(axis=1)
+            front[no_better & (gains < gains[point]).any(axis=1)] = False
+    return front
+
+
+def field_value(scenario: Scenario, field: str) -> float | None:
+    """The number that a dotted field holds; None if it is no number."""
+    value: object = scenario
+    for name in field.split("."):
+        value = getattr(value, name, None)
+    return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,120 @@
+"""Result folders, written whole or not at all.
+
+results/<name>-<hash>/
+scenario.yaml    the scenario with every default; `relbid run` on it gives the same bytes again
+metrics.json     the metrics of the scenario's own run
+points.parquet   one row per point of the comparison and the sweep
+log.parquet      one row per shown impression of the scenario's own run
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scenarios.config.load import dump_scenario
+from scenarios.config.scenario import Scenario
+from scenarios.errors import StoreError
+from scenarios.markets.loading import load_scenario
+from scenarios.storage.whole import whole_folder
+
+if TYPE_CHECKING:
+    import polars as pl
+
+INCOMPLETE = ".incomplete"
+"""What the names of folders end with that hold what a run had finished when it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """What a result folder holds; `log` is read on demand because it is long."""
+
+    folder: Path
+    scenario: Scenario
+    metrics: dict[str, float]
+    points: pl.DataFrame
+
+    def log(self) -> pl.DataFrame:
+        """One row per shown impression."""
+        return _read_parquet(self.folder / "log.parquet")
+
+
+def result_folder(root: Path, scenario: Scenario) -> Path:
+    """Where the result of a scenario belongs: its name and a hash of all its settings."""
+    digest = hashlib.blake2b(dump_scenario(scenario).encode(), digest_size=4).hexdigest()
+    return root / f"{scenario.name}-{digest}"
+
+
+def write_result(
+    root: Path,
+    scenario: Scenario,
+    metrics: Mapping[str, float],
+    points: pl.DataFrame,
+    log: pl.DataFrame | Path,
+) -> Path:
+    """Write a result folder and return it. An earlier result of the same scenario is replaced.
+
+    Args:
+        log: the log, or the file under `root` that holds it and is moved into the folder.
+
+    Raises:
+        StoreError: the folder cannot be written; nothing half-written stays behind.
+    """
+    from scenarios.storage.parquet import write_parquet
+
+    folder = result_folder(root, scenario)
+    with whole_folder(folder) as part:
+        (part / "scenario.yaml").write_text(dump_scenario(scenario), encoding="utf-8")
+        numbers = {name: None if math.isnan(value) else value for name, value in metrics.items()}
+        (part / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+        write_parquet(points, part / "points.parquet")
+        if isinstance(log, Path):
+            log.rename(part / "log.parquet")
+        else:
+            from scenarios.storage.log_file import LogFile  # imports polars
+
+            with LogFile(part / "log.parquet") as file:
+                file.write(log)
+    return folder
+
+
+def read_result(folder: Path | str) -> StoredResult:
+    """Read a result folder.
+
+    Raises:
+        StoreError: it is missing or incomplete.
+    """
+    folder = Path(folder)
+    if (folder / "incomplete.json").exists():
+        raise StoreError(f"{folder}: is of a run that failed, and incomplete; run the scenario again")
+    try:
+        numbers = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        metrics = {name: math.nan if value is None else float(value) for name, value in numbers.items()}
+        points = _read_parquet(folder / "points.parquet")
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise StoreError(f"{folder}: not a result folder ({error}); run the scenario again") from None
+    return StoredResult(folder, load_scenario(folder / "scenario.yaml"), metrics, points)
+
+
+def list_results(root: Path | str) -> list[Path]:
+    """Result folders under a root, newest first; what is incomplete is none."""
+    found = [
+        path.parent
+        for path in Path(root).glob("*/points.parquet")
+        if not path.parent.name.startswith(".") and path.parent.suffix != INCOMPLETE
+    ]
+    return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    from scenarios.storage.parquet import ParquetError, read_parquet
+
+    try:
+        return read_parquet(path)
+    except (OSError, ParquetError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); run the scenario again") from None

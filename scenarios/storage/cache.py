@@ -1,0 +1,145 @@
+"""What is computed once and kept on disk: the world's key frames, and the scores of the pairs that can meet.
+
+Files lie under `<results>/.cache`. Their names are hashes of all that decides their content, the code
+included, so a file that is there is right; one that is damaged is made again. Removing the folder only costs
+time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+import relevance
+import simulator.world
+from relevance.cached import ScoreTable
+from relevance.corpus import FrameArray
+from relevance.errors import CheckpointError, ScorerError
+from scenarios.storage.whole import remove_stale, whole_path
+from simulator.world import Split, World, WorldConfig, build_world
+from simulator.world.build import Progress
+
+FOLDER = ".cache"
+KEPT_SCORERS = ("bm25", "hcmrm")
+"""Built-in scorers whose scores are kept; the others take no time, or one's own code may have changed."""
+
+
+def cached_world(
+    config: WorldConfig, split: Split, root: Path | None, progress: Progress | None = None
+) -> World:
+    """Build a split of the world, with its frames from disk where they were drawn before.
+
+    Args:
+        root: the results folder; None neither reads nor writes a cache.
+
+    Raises:
+        StoreError: the cache cannot be written.
+    """
+    if root is None:
+        return build_world(config, split, progress=progress)
+    path = _frames_path(root, config, split)
+    frames = _read_frames(path)
+    world = build_world(config, split, frames=frames, progress=progress)
+    if frames is None:
+        _write_frames(path, world.corpus.frames)
+    return world
+
+
+def frames_kept(config: WorldConfig, split: Split, root: Path) -> bool:
+    """Whether a split's frames are on disk."""
+    return _read_frames(_frames_path(root, config, split)) is not None
+
+
+def score_table_path(root: Path, scorer: str, corpus: str, pairs: np.ndarray, checkpoint: str = "") -> Path:
+    """Where the scores of these pairs belong.
+
+    Args:
+        corpus: fingerprint of the corpus.
+        pairs: whatever array says which pairs are scored.
+        checkpoint: fingerprint of the model's files, if the scorer has any.
+    """
+    digest = hashlib.blake2b(np.ascontiguousarray(pairs).data, digest_size=16).hexdigest()
+    return root / FOLDER / f"scores-{scorer}-{_hash(corpus, digest, checkpoint, code_hash(relevance))}.npz"
+
+
+def read_scores(path: Path) -> ScoreTable | None:
+    """A table that was kept; None if there is none, or it is damaged."""
+    with contextlib.suppress(ScorerError):
+        if path.exists():
+            return ScoreTable.load(path)
+    return None
+
+
+def write_scores(path: Path, table: ScoreTable) -> None:
+    """Keep a table.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    with _kept_whole(path) as part:
+        table.save(part)
+
+
+def checkpoint_hash(folder: Path) -> str:
+    """Hash of a checkpoint's files, but for the record of its training. Needs no torch.
+
+    Raises:
+        CheckpointError: the folder holds no checkpoint.
+    """
+    files = sorted(path for path in folder.glob("*.*") if path.suffix in (".json", ".safetensors"))
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise CheckpointError(
+            f"{folder / 'model.safetensors'}: not found; make it with 'relbid train --out {folder}'"
+        )
+    decisive = [path for path in files if not path.name.startswith("training")]
+    return _hash(*(hashlib.blake2b(path.read_bytes()).hexdigest() for path in decisive))
+
+
+def world_hash(config: WorldConfig, part: str) -> str:
+    """Hash of what decides a part of a world: settings, code, and the versions that draw its frames."""
+    return _hash(
+        asdict(config), part, version("pillow"), version("fontawesomefree"), code_hash(simulator.world)
+    )
+
+
+def code_hash(package: ModuleType) -> str:
+    """Hash of a package's source files: what older code computed is not what this code would compute."""
+    folder = Path(str(package.__file__)).parent
+    return _hash(*(hashlib.blake2b(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*.py"))))
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _frames_path(root: Path, config: WorldConfig, split: Split) -> Path:
+    return root / FOLDER / f"frames-{world_hash(config, split)}.npy"
+
+
+def _read_frames(path: Path) -> FrameArray | None:
+    try:
+        frames: FrameArray = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError):
+        return None
+    return frames
+
+
+def _write_frames(path: Path, frames: FrameArray) -> None:
+    with _kept_whole(path) as part, part.open("wb") as file:
+        np.save(file, frames)
+
+
+@contextlib.contextmanager
+def _kept_whole(path: Path) -> Iterator[Path]:
+    """`store.whole_path` in the cache, where killed writers leave the most."""
+    remove_stale(path.parent)
+    with whole_path(path, remedy="choose another folder with --out") as part:
+        yield part

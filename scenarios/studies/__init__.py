@@ -1,0 +1,1 @@
+"""Many simulations or trainings: sweeps, experiments and ablations on one engine."""

@@ -1,0 +1,301 @@
+"""What an ablation is: groups of arms, each arm some settings of a training, every one trained on all seeds.
+
+schema: 1
+name: small
+seeds: 5
+scenario: default              # its world is trained on, its market asks what a model is worth
+common: {world.train_advertisers: 600, traffic.n_queries: 20000}
+training: {word_steps: 500, model: {hidden_size: 64}}      # over the default TrainConfig, for all arms
+groups:
+  losses:
+    reference: hierarchical
+    arms:
+      hierarchical: {}
+      bce: {loss: bce}
+  pre-training:
+    reference: none
+    arms:
+      none: {align_steps: 0}
+      pseudo-queries: {pqvm_weight: 1}
+    across: {labels: [0, 5000]}      # the group once for each value
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
+
+from pydantic import (
+    Field,
+    JsonValue,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from scenarios.config.load import FileKind, Source, read_file
+from scenarios.config.scenario import Scenario, Settings
+from scenarios.errors import ScenarioError, did_you_mean
+from scenarios.markets.loading import load_scenario
+from scenarios.studies.overlay import flat, scenario_file, seeds_of, set_over
+
+if TYPE_CHECKING:
+    from relevance.hcmrm.training.train_config import TrainConfig
+
+Split = Literal["validation", "test", "held_out"]
+
+GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,31}$")]
+ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ,+&%./_()-]{0,47}$")]
+
+
+class Group(Settings):
+    """Arms that are held against one of them."""
+
+    about: str = ""
+    """A sentence for the table."""
+    reference: str
+    """The arm that the others are held against."""
+    common: dict[str, JsonValue] = Field(default_factory=dict)
+    """Settings of the training for all arms of the group."""
+    arms: Annotated[dict[ArmName, dict[str, JsonValue]], Field(min_length=2)]
+    """Arm -> settings of its training."""
+    seeds: Annotated[int, Field(ge=2)] | None = None
+    """So many of the seeds, the first ones; None: all."""
+    across: dict[str, Annotated[list[JsonValue], Field(min_length=1)]] = Field(default_factory=dict)
+    """Setting -> values; all arms are trained with each, or with each combination of several settings."""
+
+    @model_validator(mode="after")
+    def _has_its_reference(self) -> Self:
+        if self.reference not in self.arms:
+            raise PydanticCustomError(
+                "ablation",
+                "{message}",
+                {
+                    "field": "reference",
+                    "message": f"no arm is called '{self.reference}'"
+                    f"{did_you_mean(self.reference, self.arms)} "
+                    f"(there are {', '.join(self.arms)})",
+                },
+            )
+        return self
+
+
+class AblationFile(Settings):
+    """Groups of arms, seeds, and the world and the market that all share."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    """Version of this format."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    """Names the folder of the cells."""
+    scenario: str = "default"
+    """`default`, or a scenario file as seen from this file's folder."""
+    common: dict[str, JsonValue] = Field(default_factory=dict)
+    """Fields to set over the scenario."""
+    training: dict[str, JsonValue] = Field(default_factory=dict)
+    """Settings of all trainings, over the defaults of TrainConfig."""
+    seeds: Annotated[
+        int | tuple[int, ...],
+        PlainValidator(seeds_of(2)),
+        WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}),
+    ] = 5
+    """How many, from 1 on, or which: of the training and of the market's day."""
+    splits: Annotated[tuple[Split, ...], Field(min_length=1)] = ("test", "held_out")
+    """Graded pairs that the models are evaluated on."""
+    groups: Annotated[dict[GroupName, Group], Field(min_length=1)]
+
+
+ABLATION: FileKind[AblationFile] = FileKind(
+    AblationFile,
+    "an ablation",
+    "'schema: 1', a 'name' and 'groups'",
+    "relbid ablate scenarios/ablations/hcmrm.yaml runs the built-in one",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One arm of a group at one combination of what the group goes across."""
+
+    group: str
+    arm: str
+    at: Mapping[str, JsonValue]
+    """The values of the settings that the group goes across."""
+    settings: Mapping[str, JsonValue]
+    """Differences from the default TrainConfig, without the seed."""
+
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def at_text(self) -> str:
+        """`labels 5000, label_noise 0.2`."""
+        return ", ".join(f"{name} {_plain(value)}" for name, value in self.at.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """An ablation with its scenario and its rows, all valid."""
+
+    file: AblationFile
+    scenario: Scenario
+    rows: tuple[Row, ...]
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    def rows_of(self, group: str) -> list[Row]:
+        """The rows of a group, in the order of the file."""
+        return [row for row in self.rows if row.group == group]
+
+    def reference_of(self, row: Row) -> Row:
+        """The row that this one is held against."""
+        arm = self.file.groups[row.group].reference
+        [found] = [r for r in self.rows if (r.group, r.arm, r.at) == (row.group, arm, row.at)]
+        return found
+
+
+def load_ablation(path: Path | str) -> Ablation:
+    """Read an ablation file. Imports torch, which knows the settings of trainings and models.
+
+    Raises:
+        ScenarioError: the file, its scenario, or the settings of an arm are not valid.
+    """
+    file, source = read_file(path, ABLATION)
+    base = scenario_file(Path(path), file.scenario, source, "the ablation's folder")
+    scenario = load_scenario(base, ["sweep=null", "compare=[]"])
+    scenario = set_over(scenario, flat(file.common), source, "common")
+    if scenario.market.kind != "world":
+        raise ScenarioError(f"{source.at('scenario')}: needs the embedded world, whose labels are trained on")
+    check_training(file.training, source, "training")
+    seeds = tuple(range(1, file.seeds + 1)) if isinstance(file.seeds, int) else file.seeds
+    rows: list[Row] = []
+    for name, group in file.groups.items():
+        check_training(group.common, source, "groups", name, "common")
+        for arm, settings in group.arms.items():
+            check_training(settings, source, "groups", name, "arms", arm)
+        for setting, values in group.across.items():
+            for value in values:
+                check_training({setting: value}, source, "groups", name, "across")
+        for at in _combinations(group.across):
+            for arm, settings in group.arms.items():
+                whole = normal(merged(file.training, group.common, at, settings))
+                _check_whole(whole, source, "groups", name, "arms", arm)
+                rows.append(Row(name, arm, at, whole, seeds[: group.seeds]))
+    return Ablation(file, scenario, tuple(rows))
+
+
+def train_config(settings: Mapping[str, JsonValue], seed: int) -> TrainConfig:
+    """The training of some settings.
+
+    Raises:
+        ValidationError: a value is of the wrong kind.
+    """
+    from relevance.hcmrm.training.train_config import TrainConfig
+
+    return TypeAdapter(TrainConfig).validate_json(json.dumps({**settings, "seed": seed}), strict=True)
+
+
+def merged(*settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Later settings over earlier ones; what they say of the model is merged likewise."""
+    whole: dict[str, JsonValue] = {}
+    model: dict[str, JsonValue] = {}
+    for one in settings:
+        whole |= one
+        if isinstance(own := one.get("model"), dict):
+            model |= own
+    return {**whole, "model": model} if model else whole
+
+
+def normal(settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The same training by the settings that are not at their defaults, so that equal ones look equal."""
+    from relevance.hcmrm.model_config import HCMRMConfig
+    from relevance.hcmrm.training.train_config import TrainConfig
+
+    def plain(config: TrainConfig) -> dict[str, Any]:
+        whole: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+        return whole
+
+    sizes = HCMRMConfig()
+    found, default = plain(train_config(settings, 0)), plain(TrainConfig())
+    found["model"] = {
+        name: value
+        for name, value in found["model"].items()
+        if value != json.loads(json.dumps(getattr(sizes, name)))
+    }
+    return {name: value for name, value in found.items() if name != "seed" and value != default[name]}
+
+
+def check_training(settings: Mapping[str, JsonValue], source: Source, *path: str | int) -> None:
+    """Refuse settings that no training or model has, and values of the wrong kind.
+
+    Args:
+        path: where the settings stand in the file.
+
+    Raises:
+        ScenarioError: says where in the file, and what there is.
+    """
+    from relevance.hcmrm.model_config import HCMRMConfig
+    from relevance.hcmrm.training.train_config import TrainConfig
+
+    fields = {name: hint for name, hint in get_type_hints(TrainConfig).items() if name != "seed"}
+    sizes = {
+        name: hint
+        for name, hint in get_type_hints(HCMRMConfig.__init__).items()
+        if name not in ("kwargs", "return", "vocab_size")
+    }
+    for name, value in settings.items():
+        if name not in fields:
+            remedy = did_you_mean(name, fields)
+            if name in sizes:
+                remedy = f"; it is one of the model's: write model: {{{name}: {_plain(value)}}}"
+            if name == "seed":
+                remedy = "; 'seeds' says which there are"
+            raise ScenarioError(
+                f"{source.at(*path, name)}: a training has no setting '{name}'{remedy} "
+                f"(there are {', '.join(sorted(fields))})"
+            )
+        _check_value(value, fields[name], source.at(*path, name))
+        if name == "model" and isinstance(value, dict):
+            for part, size in value.items():
+                at = source.at(*path, name, part)
+                if part not in sizes:
+                    raise ScenarioError(
+                        f"{at}: a model has no setting '{part}'{did_you_mean(part, sizes)} "
+                        f"(there are {', '.join(sorted(sizes))})"
+                    )
+                _check_value(size, sizes[part], at)
+
+
+def _check_value(value: JsonValue, kind: Any, at: str) -> None:
+    # As JSON, so that a list may stand for a tuple and 1 for 1.0, but "1" for neither.
+    try:
+        TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ScenarioError(f"{at}: {reason[0].lower()}{reason[1:]}, got {_plain(value)}") from None
+
+
+def _check_whole(settings: Mapping[str, JsonValue], source: Source, *path: str) -> None:
+    """What only shows where all settings are together."""
+    from relevance.hcmrm.training.train_config import TrainError, check_config
+
+    try:
+        check_config(train_config(settings, 0))
+    except TrainError as error:
+        raise ScenarioError(f"{source.at(*path)}: {error}") from None
+
+
+def _combinations(across: Mapping[str, list[JsonValue]]) -> Iterator[dict[str, JsonValue]]:
+    for values in itertools.product(*across.values()):
+        yield dict(zip(across, values, strict=True))
+
+
+def _plain(value: JsonValue) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

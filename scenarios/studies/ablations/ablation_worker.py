@@ -1,0 +1,187 @@
+"""What a process of an ablation does: pre-train, fine-tune and measure one cell after another.
+
+Cells that differ in their fine-tuning alone start from the same weights, those after the word and the align
+stage, which lie in `<results>/.cache/ablations` by a hash of what decides them. The word stage reads labels:
+other amounts of labels, and worse ones, have weights of their own. All runs on one thread: two processes
+of one thread each do more than one of two.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import JsonValue
+
+import relevance
+import simulator
+from relevance.corpus import LabelledCorpus
+from relevance.errors import CheckpointError
+from scenarios.config.scenario import Scenario
+from scenarios.markets.simulation import Prepared, Relevance, prepare, settle
+from scenarios.storage.cache import code_hash
+from scenarios.storage.whole import write_whole_file
+from scenarios.studies.ablations.ablation import train_config
+from scenarios.studies.ablations.cells import Cell, Measured, digest_of_scenario, every_setting, read_cell
+from scenarios.studies.ablations.measures import Slices, measure
+from scenarios.studies.experiments.designs import with_rates
+
+if TYPE_CHECKING:
+    from relevance.hcmrm import Checkpoint
+    from relevance.hcmrm.training.trainer import Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all cells have in common."""
+
+    scenario: Scenario
+    out: Path
+    """The results folder, whose cache has the key frames."""
+    corpus: Path
+    """Folder of the labelled corpus."""
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Pre-training alone, or a whole cell where `out` says where its metrics go."""
+
+    shared: Shared
+    cell: Cell
+    weights: Path | None
+    """Where its pre-trained weights lie, or are to lie; None for a cell without pre-training."""
+    out: Path | None
+
+
+def worker() -> Callable[[Task], None]:
+    """A function of tasks that keeps what it has loaded last."""
+    from relevance.hcmrm.device import use_device
+
+    use_device("cpu", threads=1)
+    loaded: dict[Shared, _Loaded] = {}
+
+    def do(task: Task) -> None:
+        if task.shared not in loaded:
+            loaded.clear()
+            loaded[task.shared] = _Loaded.of(task.shared)
+        if task.out is not None:
+            # A process killed between writing a cell and saying so leaves a task that another one is given.
+            if read_cell(task.out) is None:
+                write_whole_file(task.out, measured(task, loaded[task.shared]).to_json())
+        elif task.weights is not None and not task.weights.exists():
+            pretrain(task.cell, loaded[task.shared].data, task.weights)
+
+    return do
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    data: LabelledCorpus
+    prepared: Prepared
+    slices: Slices
+
+    @staticmethod
+    def of(shared: Shared) -> _Loaded:
+        data = LabelledCorpus.load(shared.corpus)
+        prepared = prepare(shared.scenario, cache=shared.out)
+        return _Loaded(data, prepared, Slices.of(data, prepared.world))
+
+
+def pretrain(cell: Cell, data: LabelledCorpus, weights: Path) -> None:
+    """Run the stages before fine-tuning alone, and keep what they have learnt."""
+    from relevance.hcmrm.training.pretrained import save_weights
+
+    began = time.process_time()
+    trainer = _trainer({**cell.pretraining(), "finetune_steps": 0}, cell.seed, data)
+    for _ in trainer.steps():
+        pass
+    save_weights(trainer, weights, time.process_time() - began)
+
+
+def finetune(cell: Cell, data: LabelledCorpus, weights: Path | None) -> tuple[Trainer, float]:
+    """Train a cell on its labels, from its pre-trained weights where it has any.
+
+    Returns:
+        The finished training, and the seconds that the weights took.
+
+    Raises:
+        CheckpointError: the weights are missing or damaged, or of a model whose code has been changed.
+    """
+    from relevance.hcmrm.training.pretrained import start_from_weights
+
+    if weights is None:
+        trainer, seconds = _trainer(cell.settings, cell.seed, data), 0.0  # has no align stage, but the words'
+    else:
+        trainer = _trainer({**cell.settings, "word_steps": 0, "align_steps": 0}, cell.seed, data)
+        seconds = start_from_weights(trainer, weights)
+    for _ in trainer.steps():
+        pass
+    return trainer, seconds
+
+
+def measured(task: Task, loaded: _Loaded) -> Measured:
+    """Train and measure a cell; its pre-trained weights are made first where they are missing or unfit."""
+    from relevance.hcmrm import HcmrmScorer
+
+    cell, data = task.cell, loaded.data
+    began = time.process_time()
+    try:
+        trainer, pretraining_s = finetune(cell, data, task.weights)
+    except CheckpointError:
+        assert task.weights is not None
+        pretrain(cell, data, task.weights)
+        began = time.process_time()
+        trainer, pretraining_s = finetune(cell, data, task.weights)
+    trained = time.process_time()
+    model = trainer.checkpoint({})
+    scorer = HcmrmScorer(model, data.corpus, tables=trainer.texts.tables)
+    metrics = {}
+    for split in cell.splits:
+        labels = data.labels.of(split)
+        score, probabilities = scorer.read(labels.query, labels.ad)
+        metrics[split] = measure(labels, score, probabilities, loaded.slices.parts(labels))
+    tested = time.process_time()
+    market = market_of(model, cell.seed, loaded.prepared)
+    cost = {
+        "pretraining_s": pretraining_s,
+        "finetuning_s": trained - began,
+        "testing_s": tested - trained,
+        "market_s": time.process_time() - tested,
+    }
+    return Measured(
+        cell,
+        digest_of_scenario(task.shared.scenario),
+        task.shared.fingerprint,
+        code_hash(relevance) + code_hash(simulator),
+        every_setting(cell),
+        metrics,
+        market,
+        cost,
+    )
+
+
+def market_of(model: Checkpoint, seed: int, prepared: Prepared) -> dict[str, float]:
+    """The market's metrics where this model ranks, on the day of a seed; totals per thousand queries."""
+    from relevance.hcmrm import HcmrmScorer
+
+    query, column = np.nonzero(prepared.candidate >= 0)
+    score = np.zeros(prepared.candidate.shape)
+    score[query, column] = HcmrmScorer(model, prepared.world.corpus).score(
+        query, prepared.candidate[query, column]
+    )
+    scenario = prepared.scenario.model_copy(update={"seed": seed})
+    return with_rates(settle(replace(prepared, scenario=scenario), Relevance("hcmrm", score)).metrics)
+
+
+def _trainer(settings: Mapping[str, JsonValue], seed: int, data: LabelledCorpus) -> Trainer:
+    from relevance.hcmrm.training.train import used_labels
+    from relevance.hcmrm.training.trainer import Trainer
+
+    config: Any = train_config(settings, seed)
+    pool = data.labels.of("train")
+    return Trainer(data, pool, used_labels(pool, config), config, "cpu")

@@ -1,0 +1,234 @@
+"""A cell of an ablation: one training of one seed, and the file that holds what was measured of it.
+
+    <results>/ablations/<name>/<key>.json     written whole or not at all
+The key is a hash of the training's settings, its seed, the scenario and the corpus. The code is not part of
+it: an ablation takes hours, and most changes of the code change no number. The file says of which code it is,
+and with which value of every setting it was trained, so that a changed default is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from scenarios.config.scenario import Scenario
+from scenarios.errors import StoreError
+from scenarios.studies.ablations.ablation import Ablation, train_config
+
+FINETUNING_ONLY = frozenset(
+    (
+        *("loss", "choose_by", "finetune_steps", "ads_per_step", "pairs_per_ad", "rate", "average"),
+        *("positive_first", "first_mix", "mix", "keyword_dropout", "frame_dropout", "word_dropout"),
+        *("word_weight", "topic_weight", "shuffle_weight", "shuffle", "rehearsal_ads"),
+        *("rehearsal_hidden", "validate_every", "validation_pairs"),
+    )
+)
+"""Settings that the stages before fine-tuning do not look at; any other one is taken to change them."""
+
+Metrics = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One training: settings over the default TrainConfig, and a seed, that of the market's day, too."""
+
+    settings: Mapping[str, JsonValue]
+    seed: int
+    splits: tuple[str, ...]
+
+    def key(self, scenario: str, corpus: str) -> str:
+        """Names the file of its metrics.
+
+        Args:
+            scenario: see `digest_of_scenario`.
+            corpus: fingerprint of the graded corpus.
+        """
+        return _hash(self.settings, self.seed, self.splits, scenario, corpus)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether there is anything to pre-train."""
+        return train_config(self.settings, self.seed).align_steps > 0
+
+    def pretraining(self) -> dict[str, JsonValue]:
+        """The settings that decide its pre-training."""
+        return {name: value for name, value in self.settings.items() if name not in FINETUNING_ONLY}
+
+    def pretraining_key(self, corpus: str) -> str:
+        """Names the file of the weights that it starts from."""
+        return _hash(self.pretraining(), self.seed, corpus)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is known of a finished cell."""
+
+    cell: Cell
+    scenario: str
+    """Digest of the scenario."""
+    corpus: str
+    """Fingerprint of what it was trained on."""
+    code: str
+    """Hash of the code of model and market."""
+    defaults: Mapping[str, Any]
+    """Every setting with its value at the time."""
+    metrics: Mapping[str, Metrics]
+    """Split -> slice -> metric."""
+    market: Mapping[str, float]
+    cost: Mapping[str, float]
+    """Processor seconds of pre-training, fine-tuning and measuring; the first also where it was shared."""
+
+    def to_json(self) -> str:
+        """One line; what is not a number is null."""
+        return json.dumps(_nullable(asdict(self)), sort_keys=True) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> Measured:
+        """The other way round.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is no cell.
+        """
+        found = json.loads(text)
+        cell = found.pop("cell")
+        whole = _numbers({name: found[name] for name in ("metrics", "market", "cost")})
+        return Measured(
+            Cell(cell["settings"], int(cell["seed"]), tuple(cell["splits"])),
+            str(found["scenario"]),
+            str(found["corpus"]),
+            str(found["code"]),
+            dict(found["defaults"]),
+            **whole,
+        )
+
+    @property
+    def still_means(self) -> bool:
+        """Whether the settings that it was given mean today what they meant then.
+
+        A setting that has come since is taken to be off by default.
+        """
+        now = every_setting(self.cell)
+        return all(now[name] == value for name, value in self.defaults.items() if name in now)
+
+
+def every_setting(cell: Cell) -> dict[str, Any]:
+    """Every setting of a cell's training and model with its value."""
+    from relevance.hcmrm.model_config import HCMRMConfig
+
+    config = asdict(train_config(cell.settings, cell.seed))
+    sizes = HCMRMConfig(**config.pop("model"))
+    own = set(inspect.signature(HCMRMConfig.__init__).parameters) - {"self", "kwargs", "vocab_size"}
+    model = {f"model.{name}": getattr(sizes, name) for name in sorted(own)}
+    whole: dict[str, Any] = json.loads(json.dumps({**config, **model}))
+    return whole
+
+
+def digest_of_scenario(scenario: Scenario) -> str:
+    """Hash of the fields of a scenario that are not at their defaults, but for its name and its seed."""
+    bare = scenario.model_copy(update={"name": "cell", "seed": 0})
+    return _hash(bare.model_dump(mode="json", exclude_defaults=True))
+
+
+def cells_of(ablation: Ablation) -> list[Cell]:
+    """Every training once, all arms of the first seed first, so that early results are paired."""
+    seeds = dict.fromkeys(seed for row in ablation.rows for seed in row.seeds)
+    found: dict[tuple[str, int], Cell] = {}
+    for seed in seeds:
+        for row in ablation.rows:
+            if seed in row.seeds:
+                cell = Cell(row.settings, seed, tuple(ablation.file.splits))
+                found.setdefault((settings_hash(row.settings), seed), cell)
+    return list(found.values())
+
+
+def cells_folder(out: Path, ablation: Ablation) -> Path:
+    """Where the files of an ablation's cells lie."""
+    return out / "ablations" / ablation.name
+
+
+def read_cell(path: Path) -> Measured | None:
+    """A finished cell; None where there is none, or it is damaged, or a default has been changed since."""
+    try:
+        found = Measured.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return found if found.still_means else None
+
+
+def read_cells(folder: Path) -> list[Measured]:
+    """All finished cells of a folder, the oldest first."""
+    paths = sorted(folder.glob("*.json"), key=lambda path: (path.stat().st_mtime, path.name))
+    return [cell for path in paths if (cell := read_cell(path)) is not None]
+
+
+def read_lines(path: Path) -> list[Measured]:
+    """Cells that were gathered in one file; none where it is not there.
+
+    Raises:
+        StoreError: a line is no cell.
+    """
+    cells = []
+    if path.exists():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                cells.append(Measured.from_json(line))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise StoreError(
+                    f"{path}, line {number}: not a cell of an ablation ({error}); restore the file from git, "
+                    "or remove it"
+                ) from None
+    return [cell for cell in cells if cell.still_means]
+
+
+def of_ablation(ablation: Ablation, cells: Iterable[Measured]) -> dict[tuple[str, int], Measured]:
+    """The cells that an ablation asks for, by (hash of their settings, seed); a later one wins.
+
+    Only those of its scenario, and of the corpus that the last of them was trained on.
+    """
+    scenario, splits = digest_of_scenario(ablation.scenario), tuple(ablation.file.splits)
+    wanted = {(settings_hash(cell.settings), cell.seed) for cell in cells_of(ablation)}
+    found = [
+        one
+        for one in cells
+        if one.scenario == scenario
+        and one.cell.splits == splits
+        and (settings_hash(one.cell.settings), one.cell.seed) in wanted
+    ]
+    return {
+        (settings_hash(one.cell.settings), one.cell.seed): one
+        for one in found
+        if one.corpus == found[-1].corpus
+    }
+
+
+def settings_hash(settings: Mapping[str, JsonValue]) -> str:
+    """Equal for equal settings, in whatever order."""
+    return _hash(settings)
+
+
+def _hash(*parts: object) -> str:
+    def plain(value: object) -> object:
+        return list(value) if isinstance(value, tuple) else value
+
+    text = json.dumps([plain(part) for part in parts], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def _nullable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _nullable(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _numbers(part) for key, part in value.items()}
+    return math.nan if value is None else float(value)

@@ -1,0 +1,152 @@
+"""The designs of an experiment, on markets: who is treated how, and the metrics of each arm.
+
+The truth of a market is what would be if all of it were treated one way against all of it the other way.
+Simulating both with the same arrivals, values, budgets and uniforms (common random numbers) measures that. A
+platform cannot run its market twice, so it splits. In `query_split` both arms draw on the same budgets, so an
+arm that sells more leaves less for the other. `budget_split` gives each arm its own part of every budget and
+removes that interference (Liu, Mao and Kang 2020, "Trustworthy online marketplace experimentation with
+budget-split design").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from simulator import random
+from simulator.arrays import BoolArray, IntArray
+from simulator.clock.engine import simulate
+from simulator.log import SimulationLog
+from simulator.market import Market
+from simulator.measures.market_metrics import market_metrics
+
+TOTALS = (
+    "queries",
+    "impressions",
+    "clicks",
+    "conversions",
+    "revenue",
+    "advertiser_surplus",
+    "user_utility",
+    "welfare",
+    "scored_pairs",
+)
+"""Sums over a run; all but the first are also given per thousand queries (`_rpm`)."""
+
+
+def metric_names() -> list[str]:
+    """The metrics that an experiment can compare."""
+    one = np.zeros((1, 1))
+    market = Market(
+        seed=0,
+        candidate=one.astype(np.int64),
+        grade=one.astype(np.int8),
+        attraction=one,
+        pctr=one,
+        relevance=one,
+        advertiser=np.zeros(1, dtype=np.int64),
+        value=np.ones(1),
+        budget_micros=np.zeros(1, dtype=np.int64),
+        paced=np.zeros(1, dtype=np.bool_),
+        arrival_s=np.zeros(1),
+        query=np.zeros(1, dtype=np.int64),
+        horizon_s=1.0,
+    )
+    return list(metrics_of(simulate(market), market))
+
+
+def metrics_of(log: SimulationLog, market: Market) -> dict[str, float]:
+    """The metrics of `simulator.measures.market_metrics`, and its totals per thousand queries."""
+    return with_rates(market_metrics(log, market))
+
+
+def with_rates(metrics: dict[str, float]) -> dict[str, float]:
+    """Metrics with their totals per thousand queries (`_rpm`) before them."""
+    per_thousand = 1000.0 / metrics["queries"] if metrics["queries"] else math.nan
+    return {f"{name}_rpm": metrics[name] * per_thousand for name in TOTALS[1:]} | metrics
+
+
+def full(market: Market) -> dict[str, float]:
+    """Metrics of a market that is all of one arm."""
+    return metrics_of(simulate(market), market)
+
+
+def arm_of_arrival(market: Market, n_arms: int) -> IntArray:
+    """The arm I[Q] that each arrival falls to, by a keyed coin."""
+    coin = random.uniforms(market.seed, "arm", 0, market.query.size, 1)[:, 0]
+    return np.minimum((coin * n_arms).astype(np.int64), n_arms - 1)
+
+
+def query_split(markets: Sequence[Market]) -> list[dict[str, float]]:
+    """One market whose queries fall to arms, each ranked by its arm's relevance and rule; metrics by arm.
+
+    The markets differ in relevance and rule alone. Advertisers know nothing of it: one budget and one bid
+    serve all arms.
+    """
+    first, arm = markets[0], arm_of_arrival(markets[0], len(markets))
+    n_queries = first.candidate.shape[0]
+    stacked: dict[str, Any] = {
+        name: np.concatenate([getattr(market, name) for market in markets])
+        for name in PER_QUERY
+        if getattr(first, name) is not None
+    }
+    market = replace(
+        first,
+        **stacked,
+        query=first.query + n_queries * arm,
+        arm=arm,
+        other_rules=tuple(market.rule for market in markets[1:]),
+    )
+    log = simulate(market)
+    return [metrics_of(*of_arrivals(log, market, arm == place)) for place in range(len(markets))]
+
+
+PER_QUERY = (
+    "candidate",
+    "grade",
+    "attraction",
+    "pctr",
+    "relevance",
+    "query_category",
+    "fallback_relevance",
+    "first_stage_relevance",
+)
+PER_ARRIVAL = ("arrival_s", "query", "user", "arm")
+"""Fields of a market with one row per distinct query, and per arrival; None where it has none."""
+
+
+def budget_split(markets: Sequence[Market]) -> list[dict[str, float]]:
+    """A market for each arm, with its queries and its equal part of every budget; metrics by arm."""
+    arm, found = arm_of_arrival(markets[0], len(markets)), []
+    for place, whole in enumerate(markets):
+        part = _only(whole, arm == place)
+        found.append(full(replace(part, budget_micros=whole.budget_micros // len(markets))))
+    return found
+
+
+def of_arrivals(log: SimulationLog, market: Market, which: BoolArray) -> tuple[SimulationLog, Market]:
+    """The part of a log, and of its market, that belongs to some of the arrivals B[Q]."""
+    names = [field.name for field in fields(log)]
+    per_query, per_account = names.index("arrival"), names.index("budget_micros")
+    kept = which[log.arrival]
+    place = np.cumsum(which) - 1
+    shown = which[log.query_index]
+    part = replace(
+        log,
+        **{name: getattr(log, name)[shown] for name in names[:per_query]},
+        **{name: getattr(log, name)[kept] for name in names[per_query:per_account]},
+    )
+    part = replace(part, query_index=place[part.query_index], arrival=place[part.arrival])
+    return part, _only(market, which)
+
+
+def _only(market: Market, which: BoolArray) -> Market:
+    """The market with some of its arrivals B[Q]."""
+    kept: dict[str, Any] = {
+        name: getattr(market, name)[which] for name in PER_ARRIVAL if getattr(market, name) is not None
+    }
+    return replace(market, **kept)

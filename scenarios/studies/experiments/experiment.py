@@ -1,0 +1,261 @@
+"""What an experiment is: arms over one scenario, seeds, and the designs by which it is run.
+
+schema: 1
+name: exponent
+scenario: default              # or a scenario file, found from this file's folder
+common: {traffic.n_queries: 20000}
+baseline: A
+arms:
+  A: {fusion.relevance: 0.5}
+  B: {fusion.relevance: 2}
+seeds: 20                      # or a list
+design: [common, query_split]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    JsonValue,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from scenarios.config.load import FileKind, Source, dump_model, read_file, setting
+from scenarios.config.scenario import Scenario, Settings
+from scenarios.errors import ScenarioError, did_you_mean, listed, quoted
+from scenarios.markets.loading import load_scenario
+from scenarios.studies.experiments.designs import TOTALS, metric_names
+from scenarios.studies.overlay import (
+    MOST_SEEDS,
+    Fields,
+    base_scenario,
+    flat,
+    scenario_file,
+    seeds_of,
+    set_over,
+)
+
+Design = Literal["common", "independent", "query_split", "budget_split"]
+"""common: each arm has the whole market, with the same luck (common random numbers).
+independent: the same, but each arm with its own luck.
+query_split: one market; each query falls to an arm by a keyed coin.
+budget_split: each query falls to an arm likewise, and each arm is a market with its part of every budget."""
+
+SPLITS = ("query_split", "budget_split")
+"""Designs whose arms have a part of the queries each."""
+SHARED = ("schema", "name", "seed", "world", "split", "retrieval", "traffic", "compare", "sweep")
+"""Blocks of a scenario that all arms share."""
+SPLIT_FIELDS = ("scorer", "hcmrm", "fusion")
+"""What arms that share one market may differ in."""
+METRICS = (
+    "revenue_rpm",
+    "irrelevant_share",
+    "irrelevant_share_weighted",
+    "ctr",
+    "mean_price",
+    "advertiser_surplus_rpm",
+    "user_utility_rpm",
+    "welfare_rpm",
+)
+
+ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+class Until(Settings):
+    """More seeds until an interval is narrow enough, by Stein's rule: `seeds` are the pilot."""
+
+    metric: str = "revenue_rpm"
+    half_width: Annotated[float, Field(gt=0)]
+    """Of the interval; a change of 1% is 0.01."""
+    of: Literal["change", "difference"] = "change"
+    max_seeds: Annotated[int, Field(ge=2, le=MOST_SEEDS)] = 1000
+    """Never more than these; the interval is then wider than wanted, and says so."""
+
+
+class Experiment(Settings):
+    """Arms to compare on one scenario."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    """Version of this format."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    """Names the result folder."""
+    scenario: str = "default"
+    """`default`, or a scenario file as seen from the experiment's folder."""
+    common: dict[str, JsonValue] = Field(default_factory=dict)
+    """Fields to set over the scenario for all arms."""
+    baseline: str
+    """The arm that the others are held against."""
+    arms: Annotated[dict[ArmName, dict[str, JsonValue]], Field(min_length=2)]
+    """Arm -> fields to set over the scenario."""
+    seeds: Annotated[
+        int | tuple[int, ...],
+        PlainValidator(seeds_of(2)),
+        WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}),
+    ] = 20
+    """Replicates: how many, or which. They are the scenario's seeds; the world keeps its own."""
+    first_seed: Annotated[int, Field(ge=0, lt=2**62)] = 1
+    """Of a number of seeds: this one and those after it."""
+    design: Annotated[tuple[Design, ...], BeforeValidator(_listed), Field(min_length=1)] = ("common",)
+    """One or several; beside another one, `common` is run too, as the truth."""
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)] = METRICS
+    until: Until | None = None
+    confidence: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
+
+    @property
+    def designs(self) -> tuple[Design, ...]:
+        """What is run, the truth first."""
+        return tuple(dict.fromkeys(("common", *self.design)))
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.baseline not in self.arms:
+            hint = did_you_mean(self.baseline, self.arms)
+            raise _at(
+                "baseline", f"no arm is called {quoted(self.baseline)}{hint} (there are {listed(self.arms)})"
+            )
+        if self.until is not None and not isinstance(self.seeds, int):
+            raise _at("seeds", "needs a number, not a list, since 'until' adds more of them")
+        if self.until is not None and isinstance(self.seeds, int) and self.until.max_seeds < self.seeds:
+            raise _at(
+                "until", f"max_seeds {self.until.max_seeds} are fewer than the {self.seeds} of the pilot"
+            )
+        if not isinstance(self.seeds, int) and self.first_seed != 1:
+            raise _at(
+                "first_seed", "says where a number of seeds starts; the seeds are listed, so leave it out"
+            )
+        return self
+
+
+EXPERIMENT: FileKind[Experiment] = FileKind(
+    Experiment,
+    "an experiment",
+    "'schema: 1', a 'name', a 'baseline' and 'arms'",
+    "relbid experiment scenarios/experiments/interference.yaml runs a built-in one",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An experiment with its scenario and those of its arms, all valid."""
+
+    experiment: Experiment
+    scenario: Scenario
+    arms: Mapping[str, Scenario]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that are run whatever they show."""
+        chosen = self.experiment.seeds
+        if isinstance(chosen, int):
+            return tuple(range(self.experiment.first_seed, self.experiment.first_seed + chosen))
+        return chosen
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The arms that are held against the baseline."""
+        return tuple(arm for arm in self.arms if arm != self.experiment.baseline)
+
+
+def load_experiment(path: Path | str, overrides: Sequence[str] = (), *, seeds: int | None = None) -> Plan:
+    """Read an experiment file.
+
+    Args:
+        path: a YAML file, see the head of this module.
+        overrides: `a.b=value` strings set over the scenario of all arms; an arm's own settings win.
+        seeds: replaces the number of seeds.
+
+    Raises:
+        ScenarioError: the file, its scenario, or an arm of it is not valid.
+    """
+    experiment, source = read_file(path, EXPERIMENT)
+    if seeds is not None:
+        experiment = _with_seeds(experiment, seeds)
+    check_metrics(experiment, source)
+    file = scenario_file(Path(path), experiment.scenario, source, "the experiment's folder")
+    common = flat(experiment.common)
+    # What an experiment does not run must not stand in its way.
+    own = ["sweep=null", "compare=[]"]
+    set_over(base_scenario(file, own, source), common, source, "common")
+    texts = [setting(field, value) for field, (_, value) in common.items()]
+    scenario = load_scenario(file, [*own, *texts, *overrides])
+    arms: dict[str, Scenario] = {}
+    for name, settings in experiment.arms.items():
+        fields = flat(settings)
+        _check_arm(name, fields, experiment, source)
+        arms[name] = set_over(scenario, fields, source, "arms", name)
+    return Plan(experiment, scenario, arms)
+
+
+def check_metrics(experiment: Experiment, source: Source) -> None:
+    """Refuse metrics that there are not, and those that the designs cannot compare.
+
+    Raises:
+        ScenarioError: names the first one.
+    """
+    known = metric_names()
+    until = experiment.until
+    split = any(design in SPLITS for design in experiment.designs)
+    named: dict[tuple[str | int, ...], str] = {
+        ("metrics", place): metric for place, metric in enumerate(experiment.metrics)
+    }
+    if until is not None:
+        named["until", "metric"] = until.metric
+    for path, metric in named.items():
+        if metric not in known:
+            raise ScenarioError(
+                f"{source.at(*path)}: unknown metric {quoted(metric)}{did_you_mean(metric, known)} "
+                f"(there are {', '.join(known)})"
+            )
+        if split and metric in TOTALS:
+            raise ScenarioError(
+                f"{source.at(*path)}: '{metric}' is a total, and the arms of a split differ in size; "
+                "take one per thousand queries (_rpm)"
+            )
+
+
+def dump_experiment(plan: Plan, scenario: str = "scenario.yaml") -> str:
+    """The experiment as YAML that stands beside its scenario, which then holds what all arms share."""
+    return dump_model(plan.experiment.model_copy(update={"scenario": scenario, "common": {}}))
+
+
+def _with_seeds(experiment: Experiment, seeds: int) -> Experiment:
+    data = experiment.model_dump(by_alias=True) | {"seeds": seeds, "first_seed": 1}
+    if isinstance(experiment.seeds, int):
+        data["first_seed"] = experiment.first_seed
+    try:
+        return Experiment.model_validate(data)
+    except ValidationError as error:
+        raise ScenarioError(f"--seeds {seeds}: {error.errors()[0]['msg']}") from None
+
+
+def _check_arm(name: str, fields: Fields, experiment: Experiment, source: Source) -> None:
+    """Arms must not differ in what makes them comparable."""
+    for field, (keys, _) in fields.items():
+        block, where = field.partition(".")[0], source.at("arms", name, *keys)
+        if block == "seed":
+            raise ScenarioError(f"{where}: all arms share it; 'seeds' says which there are")
+        if block in SHARED:
+            raise ScenarioError(f"{where}: all arms share it; set it under 'common'")
+        if "query_split" in experiment.designs and block not in SPLIT_FIELDS:
+            raise ScenarioError(
+                f"{where}: arms of a query_split share one market and may differ in "
+                f"{', '.join(SPLIT_FIELDS)} only; take another design"
+            )
+
+
+def _at(field: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError("experiment", "{message}", {"field": field, "message": message})

@@ -1,0 +1,76 @@
+"""Experiments that were written to the results folder, read back."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from scenarios.errors import StoreError
+from scenarios.storage.parquet import ParquetError, read_parquet
+from scenarios.studies.experiments.experiment import Plan, load_experiment
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExperiment:
+    """What the folder of an experiment holds; `replicates` are read on demand."""
+
+    folder: Path
+    plan: Plan
+    seeds: tuple[int, ...]
+    reached: bool
+    """Whether the wanted half-width took no more than the most seeds allowed."""
+    summary: pl.DataFrame
+    """See `scenarios.studies.experiments.summary.summarise`; NaN where there is nothing to say."""
+    interference: pl.DataFrame
+
+    def replicates(self) -> pl.DataFrame:
+        """One row per design, seed and arm.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+        try:
+            return read_parquet(self.folder / "replicates.parquet")
+        except (OSError, ParquetError) as error:
+            raise StoreError(
+                f"{self.folder}/replicates.parquet: cannot be read ({error}); run the experiment again"
+            ) from None
+
+
+def list_experiments(root: Path | str) -> list[Path]:
+    """Folders of experiments under a root, newest first."""
+    found = [
+        path.parent for path in Path(root).glob("*/experiment.yaml") if not path.parent.name.startswith(".")
+    ]
+    return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
+def read_experiment(folder: Path | str) -> StoredExperiment:
+    """Read the folder of an experiment.
+
+    Raises:
+        StoreError: it is missing or incomplete.
+        ScenarioError: it was written by another version, whose fields this one does not know.
+    """
+    folder = Path(folder)
+    try:
+        found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary, interference = (
+            pl.DataFrame(
+                [
+                    {key: math.nan if value is None else value for key, value in row.items()}
+                    for row in found[part]
+                ],
+                infer_schema_length=None,
+            )
+            for part in ("summary", "interference")
+        )
+        seeds, reached = tuple(int(seed) for seed in found["seeds"]), bool(found["half_width_reached"])
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise StoreError(f"{folder}: not the folder of an experiment ({error}); run it again") from None
+    plan = load_experiment(folder / "experiment.yaml")
+    return StoredExperiment(folder, plan, seeds, reached, summary, interference)

@@ -1,0 +1,135 @@
+"""The engine for many machines: processes of a Ray cluster.
+
+RAY_ADDRESS names the cluster; without it, one is started on this machine for the time of the sweep. What
+points share goes to each machine once, through Ray's store, and their results come back to the command,
+which alone writes files: the machines need relbid installed, and no disk in common.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import logging
+import os
+import pickle
+import signal
+import threading
+import traceback
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from scenarios.errors import UserError
+from scenarios.storage.whole import write_whole_file
+from scenarios.studies.pool import MOST_DEATHS, ONE_THREAD, Outcome
+from scenarios.studies.sweeps.sweep_worker import Shared, Task, result_of
+
+STORE_BYTES = 512 * 2**20
+"""Size of the store of a cluster that is started here."""
+
+
+def check_installed() -> None:
+    """Whether Ray can be had.
+
+    Raises:
+        UserError: it is missing; the message says how to install it.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UserError("the engine ray needs Ray: pip install 'relbid[ray]'")
+
+
+def work_through(batches: Iterable[Sequence[Task]], workers: int) -> Iterator[Outcome]:
+    """Do tasks in any order, and say of each when it is done; see `engine.Engine`."""
+    with _cluster(workers) as ray:
+        most = min(workers, int(ray.cluster_resources().get("CPU", 1)))
+        simulator = ray.remote(num_cpus=1, runtime_env={"env_vars": dict.fromkeys(ONE_THREAD, "1")})(
+            Simulator
+        )
+        stored: dict[Path, Any] = {}
+        idle: list[Any] = []
+        in_hand: dict[Any, tuple[int, Task, Any]] = {}
+
+        def hand_out(number: int, task: Task) -> None:
+            process = idle.pop() if idle else simulator.remote()
+            if task.shared not in stored:
+                stored[task.shared] = ray.put(task.shared.read_bytes())
+            # In a list, since a process that has it already need not fetch it again.
+            in_hand[process.do.remote(task, [stored[task.shared]])] = number, task, process
+
+        for batch in batches:
+            waiting, deaths = deque(enumerate(batch)), Counter[int]()
+            while waiting or in_hand:
+                while waiting and len(in_hand) < most:
+                    hand_out(*waiting.popleft())
+                for result in ray.wait(list(in_hand))[0]:
+                    number, task, process = in_hand.pop(result)
+                    try:
+                        text, error = ray.get(result)
+                    except (
+                        ray.exceptions.RayActorError
+                    ) as death:  # killed, out of memory, or its machine is gone
+                        deaths[number] += 1
+                        if deaths[number] < MOST_DEATHS:
+                            waiting.appendleft((number, task))
+                        else:
+                            yield Outcome(task, f"its process died {MOST_DEATHS} times ({death})")
+                        continue
+                    idle.append(process)
+                    if error is None:
+                        write_whole_file(task.out, text, flush=False)
+                    yield Outcome(task, error)
+
+
+class Simulator:
+    """A process of the cluster."""
+
+    def __init__(self) -> None:
+        self._shared: tuple[Path, Shared] | None = None
+
+    def do(self, task: Task, bundle: list[Any]) -> tuple[str | None, str | None]:
+        """The result of a task, or the text of why it failed."""
+        import ray
+
+        try:
+            if self._shared is None or self._shared[0] != task.shared:
+                self._shared = None  # two worlds at once may be too much
+                self._shared = task.shared, pickle.loads(ray.get(bundle[0]))
+            return result_of(task, self._shared[1]), None
+        except Exception as error:  # whatever a point of the sweep brings to light is kept as its result
+            return None, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
+
+
+@contextlib.contextmanager
+def _cluster(workers: int) -> Iterator[Any]:
+    """Ray, connected: to what the caller is connected to, to RAY_ADDRESS, or to a cluster of its own."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if "RAY_ADDRESS" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    import ray
+
+    ours = not ray.is_initialized()
+    if ours:
+        settings: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+        if "RAY_ADDRESS" not in os.environ:
+            settings |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+        with _own_signals():
+            ray.init(**settings)
+    try:
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what the command does at a polite kill, for which Ray has an answer of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

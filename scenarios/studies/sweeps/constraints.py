@@ -1,0 +1,84 @@
+"""Bounds on the fields and metrics of points: `irrelevant_share <= 0.02`."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Self
+
+from pydantic import model_validator
+
+from scenarios.config.settings import Settings
+from scenarios.errors import quoted
+from scenarios.studies.sweeps.axes import wrong
+
+_WRITTEN = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|≤|≥)\s*([^\s%]+?)\s*(%?)\s*")
+
+
+def as_constraint(value: Any) -> Any:
+    """What `NAME <= NUMBER` says as a block. A name with a dot in it is a field, another one a metric."""
+    if not isinstance(value, str):
+        return value
+    found = _WRITTEN.fullmatch(value)
+    if found is None:
+        raise wrong(
+            "needs NAME <= NUMBER or NAME >= NUMBER, for instance irrelevant_share <= 0.02, "
+            f"got {quoted(value)}"
+        )
+    name, sign, number, percent = found.groups()
+    try:
+        bound = float(number) / (100.0 if percent else 1.0)
+    except ValueError:
+        raise wrong(f"needs a number after {sign}, got {quoted(number)}") from None
+    return {
+        "field" if "." in name else "metric": name,
+        "at_most" if sign in ("<=", "≤") else "at_least": bound,
+    }
+
+
+class Constraint(Settings):
+    """A bound on a field of the points that are tried, or on a metric of those that are called feasible."""
+
+    field: str | None = None
+    """A swept field; points that break the bound are not simulated."""
+    metric: str | None = None
+    """Its mean over the seeds; points that break the bound are kept, and marked as not feasible."""
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The field or the metric."""
+        return self.field or self.metric or ""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.field is None) == (self.metric is None):
+            raise wrong("needs either a field or a metric")
+        if self.at_most is None and self.at_least is None:
+            raise wrong("needs at_most, at_least or both")
+        return self
+
+    def holds(self, value: object) -> bool:
+        """Whether a value keeps to the bound; what is no number has none to keep to."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return True
+        low = -math.inf if self.at_least is None else self.at_least
+        high = math.inf if self.at_most is None else self.at_most
+        return low <= value <= high
+
+    def excess(self, value: float) -> float:
+        """How far a number is beyond the bound, in parts of the bound; below 0 where it keeps to it."""
+        found = []
+        for bound, sign in ((self.at_most, 1.0), (self.at_least, -1.0)):
+            if bound is not None:
+                found.append(sign * (value - bound) / (abs(bound) or 1.0))
+        return max(found)
+
+    def __str__(self) -> str:
+        """`irrelevant_share <= 0.02`."""
+        low = "" if self.at_least is None else f"{self.at_least:g} <= "
+        high = "" if self.at_most is None else f" <= {self.at_most:g}"
+        if low and not high:
+            return f"{self.name} >= {self.at_least:g}"
+        return f"{low}{self.name}{high}"

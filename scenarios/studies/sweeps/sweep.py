@@ -1,0 +1,231 @@
+"""A sweep with its scenario and its points, read from a file (see `sweep_file`) and written as one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import JsonValue
+
+from scenarios.config.load import DISCRIMINATOR, Source, override, read_file, setting
+from scenarios.config.scenario import Scenario
+from scenarios.errors import ScenarioError, did_you_mean, listed, quoted, shortened
+from scenarios.markets.loading import load_scenario
+from scenarios.studies.experiments.designs import metric_names
+from scenarios.studies.overlay import base_scenario, flat, scenario_file, set_over, shape_first
+from scenarios.studies.sweeps import samplers
+from scenarios.studies.sweeps.sweep_file import SWEEP, SweepFile
+
+NOT_SWEPT = ("schema", "name", "seed", "compare", "sweep")
+"""Fields that a point's metrics do not depend on, or that a sweep sets itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One combination of values, and the scenario that it makes."""
+
+    index: int
+    settings: Mapping[str, JsonValue]
+    scenario: Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A sweep with its scenario and those of its points, all valid."""
+
+    file: SweepFile
+    scenario: Scenario
+    points: tuple[Point, ...]
+    """Of a search: those that it has asked for so far, none where it has not begun."""
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The swept fields."""
+        return tuple(self.file.over)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Replicates of each point."""
+        chosen = self.file.seeds
+        if chosen is None:
+            return (self.scenario.seed,)
+        return tuple(range(1, chosen + 1)) if isinstance(chosen, int) else chosen
+
+
+def simulations(sweep: Sweep) -> int:
+    """Points times seeds; of a search as many as it may ask for."""
+    searched = sweep.file.points if sweep.file.searches else None
+    return (len(sweep.points) if searched is None else searched) * len(sweep.seeds)
+
+
+def load_sweep(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) -> Sweep:
+    """Read a sweep file.
+
+    Args:
+        path: a YAML file, see the head of this module.
+        overrides: `a.b=value` strings set over the scenario of all points; a point's own settings win.
+
+    Raises:
+        ScenarioError: the file, its scenario, or a point of it is not valid.
+        TableError: the table of auctions that its scenario names cannot be read.
+    """
+    file, source = read_file(path, SWEEP)
+    for field in file.over:
+        if field.partition(".")[0] in NOT_SWEPT:
+            remedy = "; 'seeds' says which there are" if field == "seed" else ""
+            raise ScenarioError(f"{source.at('over', field)}: cannot be swept{remedy}")
+    base = scenario_file(Path(path), file.scenario, source, "the sweep's folder")
+    own = ["sweep=null", "compare=[]"]
+    common = flat(file.common)
+    set_over(base_scenario(base, own, source), common, source, "common")
+    texts = [setting(field, value) for field, (_, value) in common.items()]
+    scenario = load_scenario(base, [*own, *texts, *overrides])
+    _check_names(file, source)
+    if not file.searches:
+        return Sweep(file, scenario, _points(file, scenario, source))
+    sweep = Sweep(file, scenario, ())
+    probes(sweep, source)
+    return sweep
+
+
+def point_of(
+    sweep: Sweep, index: int, values: Mapping[str, JsonValue], source: Source | None = None
+) -> Point:
+    """A point by the values of the swept fields.
+
+    Raises:
+        ScenarioError: they make no scenario.
+    """
+    made = _made(sweep.file, sweep.scenario, values, source or Source(sweep.name, {}))
+    return Point(index, values, made)
+
+
+def probes(sweep: Sweep, source: Source | None = None) -> list[Point]:
+    """Points that a search could come to: one field moved at a time, to its ends or each text and block.
+
+    Raises:
+        ScenarioError: one of them is no scenario, or no value of a field keeps to the constraints.
+    """
+    source = source or Source(sweep.name, {})
+    values = searched_values(sweep.file)
+    for field, found in values.items():
+        if not found:
+            raise ScenarioError(
+                f"{source.at('constraints')}: no value of {field} keeps to them; loosen a bound"
+            )
+    first = {field: found[0] for field, found in values.items()}
+    tried = [
+        {**first, field: value}
+        for field, found in values.items()
+        for value in ((found[0], found[-1]) if is_ordered(found) else found)
+    ]
+    return [point_of(sweep, place, one, source) for place, one in enumerate(tried)]
+
+
+def samples(sweep: Sweep) -> Sequence[Point]:
+    """All points; of a search, which does not know them beforehand, some that hold what it can come to."""
+    return probes(sweep) if sweep.file.searches else sweep.points
+
+
+def searched_values(file: SweepFile) -> dict[str, tuple[JsonValue, ...]]:
+    """Swept field -> the values that a search moves through, those that break a constraint left out."""
+    return {
+        field: tuple(value for value in axis.levels() if file.keeps(field, value))
+        for field, axis in file.over.items()
+    }
+
+
+def sweep_points(sweep: Sweep) -> list[tuple[dict[str, JsonValue], Scenario]]:
+    """(settings, scenario) of every point, in order; the scenario still has the base's seed."""
+    return [(dict(point.settings), point.scenario) for point in sweep.points]
+
+
+def dump_sweep(sweep: Sweep, scenario: str = "scenario.yaml") -> str:
+    """The sweep as YAML that stands beside its scenario, which then holds what all points share."""
+    file = sweep.file.model_copy(update={"scenario": scenario, "common": {}})
+    # Of warnings see `dump_model`, which writes defaults, too.
+    data = file.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, warnings=False
+    )
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+
+
+def in_words(settings: Mapping[str, Any]) -> str:
+    """`fusion.relevance=2, scorer=bm25`."""
+    return ", ".join(
+        f"{field}={value if isinstance(value, str) else json.dumps(value)}"
+        for field, value in settings.items()
+    )
+
+
+def _points(file: SweepFile, scenario: Scenario, source: Source) -> tuple[Point, ...]:
+    axes = list(file.over.values())
+    if file.method == "grid":
+        rows = samplers.grid(axes)
+    else:
+        assert file.points is not None
+        rows = samplers.spread(axes, file.method, file.points, file.design_seed)
+    points: list[Point] = []
+    for row in {json.dumps(row): row for row in rows}.values():  # a design may draw the same point twice
+        values = dict(zip(file.over, row, strict=True))
+        if all(file.keeps(field, value) for field, value in values.items()):
+            points.append(Point(len(points), values, _made(file, scenario, values, source)))
+    if not points:
+        raise ScenarioError(f"{source.at('constraints')}: no point keeps to them; loosen a bound")
+    return tuple(points)
+
+
+def is_ordered(values: Iterable[JsonValue]) -> bool:
+    """Whether all of them are numbers."""
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _made(file: SweepFile, scenario: Scenario, values: Mapping[str, JsonValue], source: Source) -> Scenario:
+    # The key that chooses the shape of its block first, since setting it empties the block.
+    fields = sorted(file.over, key=lambda field: (shape_first(field), field.count(".")))
+    try:
+        return override(scenario, {field: values[field] for field in fields})
+    except ScenarioError as error:
+        reason = str(error).removeprefix(f"{scenario.name}, ")
+        texts = {field: setting(field, value) for field, value in values.items()}
+        blamed = [field for field, text in texts.items() if reason.startswith(text)]
+        where = source.at("over", *blamed[:1])
+        also = ""
+        if DISCRIMINATOR in {name.rpartition(".")[2] for name in values}:
+            also = "; where the rules take different settings, list whole blocks under 'fusion'"
+        point = shortened(in_words(values))
+        raise ScenarioError(f"{where}: at the point {point}: {shortened(reason, 2000)}{also}") from None
+
+
+def _check_names(file: SweepFile, source: Source) -> None:
+    """Fields and metrics that constraints and objectives name."""
+    metrics: dict[tuple[str | int, ...], str] = {("maximise",): file.maximise, ("minimise",): file.minimise}
+    metrics |= {("further", name): name for name in file.further}
+    for place, one in enumerate(file.constraints):
+        if one.field is not None and one.field not in file.over:
+            raise ScenarioError(
+                f"{source.at('constraints', place, 'field')}: {quoted(one.field)} is not swept"
+                f"{did_you_mean(one.field, file.over)} (swept are {listed(file.over)})"
+            )
+        if one.field is not None and not is_ordered(file.over[one.field].levels()):
+            raise ScenarioError(
+                f"{source.at('constraints', place, 'field')}: {quoted(one.field)} has values that are no "
+                "numbers, which no bound can hold; leave them out of its list"
+            )
+        if one.metric is not None:
+            metrics["constraints", place, "metric"] = one.metric
+    known = metric_names()
+    for path, metric in metrics.items():
+        if metric not in known:
+            raise ScenarioError(
+                f"{source.at(*path)}: unknown metric {quoted(metric)}{did_you_mean(metric, known)} "
+                f"(there are {', '.join(known)})"
+            )

@@ -1,0 +1,157 @@
+"""What a sweep is: fields of a scenario, their values, and how those are combined into points.
+
+schema: 1
+name: exponent-threshold
+scenario: default              # or a scenario file, found from this file's folder
+common: {traffic.n_queries: 20000, fusion.rule: gate}
+over:
+  fusion.threshold: {from: 0, to: 0.6, step: 0.1}
+  fusion.within.relevance: {from: 0.25, to: 4, count: 5, log: true}
+  scorer: [bm25, hcmrm]
+method: grid                   # or latin_hypercube, sobol, nsga2, tpe; with `points`
+seeds: 3
+constraints: [irrelevant_share <= 0.02]
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    JsonValue,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
+
+from scenarios.config.load import FileKind
+from scenarios.config.scenario import PREPARED
+from scenarios.config.settings import Settings
+from scenarios.studies.overlay import seeds_of
+from scenarios.studies.sweeps.axes import MOST_POINTS, AxisSettings, as_axis, wrong
+from scenarios.studies.sweeps.constraints import Constraint, as_constraint
+
+SEARCHES = ("nsga2", "tpe")
+"""Methods that choose later points by what earlier ones came to."""
+MOST_SEARCHED = 10_000
+GENERATION = 16
+
+
+class SweepFile(Settings):
+    """Fields of a scenario, their values, and how those are combined."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    """Version of this format."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    """Names the sweep's folder."""
+    scenario: str = "default"
+    """`default`, or a scenario file as seen from the sweep's folder."""
+    common: dict[str, JsonValue] = Field(default_factory=dict)
+    """Fields to set over the scenario for all points."""
+    over: Annotated[dict[str, Annotated[AxisSettings, BeforeValidator(as_axis)]], Field(min_length=1)]
+    """Dotted field -> its values. A whole block is a value too: fusion: [{rule: gate}, {rule: linear}]."""
+    method: Literal["grid", "latin_hypercube", "sobol", "nsga2", "tpe"] = "grid"
+    points: Annotated[int, Field(ge=1, le=MOST_POINTS)] | None = None
+    """How many a design draws, or a search tries; of sobol a power of 2."""
+    generation: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """How many points a search asks for at once, before it looks at what they came to; 16 by default."""
+    design_seed: Annotated[int, Field(ge=0, lt=2**62)] = 1
+    """Of the drawn points, or of the search."""
+    seeds: (
+        Annotated[
+            int | tuple[int, ...],
+            PlainValidator(seeds_of(1)),
+            WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}),
+        ]
+        | None
+    ) = None
+    """Replicates of each point: how many, from 1 on, or which. Without, the scenario's own seed."""
+    constraints: tuple[Annotated[Constraint, BeforeValidator(as_constraint)], ...] = ()
+    """Each as `irrelevant_share <= 0.02`, or as a block."""
+    maximise: str = "revenue_rpm"
+    """The metric that a point should have much of ..."""
+    minimise: str = "irrelevant_share"
+    """... with little of this one."""
+
+    further: dict[str, Literal["maximise", "minimise"]] = Field(default_factory=dict)
+    """More objectives, by metric; for the Pareto front and a search."""
+
+    @property
+    def objectives(self) -> tuple[str, str]:
+        """The two main ones, which figures and tables put first."""
+        return self.maximise, self.minimise
+
+    @property
+    def directions(self) -> dict[str, int]:
+        """Every objective: 1 where there should be much of it, -1 where little."""
+        signs = {"maximise": 1, "minimise": -1}
+        return {
+            self.maximise: 1,
+            self.minimise: -1,
+            **{name: signs[way] for name, way in self.further.items()},
+        }
+
+    @property
+    def searches(self) -> bool:
+        return self.method in SEARCHES
+
+    @property
+    def bounds(self) -> tuple[Constraint, ...]:
+        """The constraints on metrics."""
+        return tuple(one for one in self.constraints if one.metric is not None)
+
+    def keeps(self, field: str, value: JsonValue) -> bool:
+        """Whether a value of a field keeps to the constraints on it."""
+        return all(one.holds(value) for one in self.constraints if one.field == field)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.generation is not None and not self.searches:
+            raise wrong(f"only a search ({', '.join(SEARCHES)}) has generations; leave it out", "generation")
+        if len(self.directions) < 2 + len(self.further):
+            raise wrong("needs metrics that are no objectives yet", "further")
+        if self.method == "grid":
+            self._check_grid()
+        elif self.points is None:
+            raise wrong(f"is missing: how many points {self.method} draws", "points", "method")
+        elif self.method == "sobol" and self.points.bit_count() != 1:
+            near = 2 ** round(math.log2(self.points))
+            raise wrong(f"a sobol design needs a power of 2, for instance {near}", "points")
+        elif self.searches:
+            self._check_search(self.points)
+        return self
+
+    def _check_grid(self) -> None:
+        if self.points is not None:
+            raise wrong("a grid has all its points; leave it out, or take another method", "points")
+        for field, axis in self.over.items():
+            if not axis.countable:
+                raise wrong(
+                    f"{field} is a distribution, of which a grid has no list; give a list or a range, or "
+                    "take latin_hypercube or sobol",
+                    "method",
+                )
+        if (n := math.prod(len(axis.values()) for axis in self.over.values())) > MOST_POINTS:
+            raise wrong(f"the grid has {n:,} points, at most {MOST_POINTS:,}; take fewer values", "over")
+
+    def _check_search(self, points: int) -> None:
+        if points > MOST_SEARCHED:
+            raise wrong(f"a search tries at most {MOST_SEARCHED:,}; take fewer, or a sobol design", "points")
+        for field, axis in self.over.items():
+            if not axis.countable and field.partition(".")[0] in PREPARED:
+                raise wrong(
+                    f"{field} decides which pairs there are, and every value of it has them scored anew; "
+                    "give a short list of values",
+                    "over",
+                )
+
+
+SWEEP: FileKind[SweepFile] = FileKind(
+    SweepFile,
+    "a sweep",
+    "'schema: 1', a 'name' and 'over'",
+    "relbid sweep scenarios/sweeps/reserve-slots.yaml runs a built-in one",
+)

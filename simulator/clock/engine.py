@@ -1,0 +1,287 @@
+"""The clock: when batches are formed and answered, days begin and end, and bidders look at their reports.
+
+The only file with simpy, which keeps the time of coarse things only: servers and ticks. A process per query
+would cost more than all the rest, so arrivals are drawn beforehand and batches cut out by binary search.
+"""
+
+from collections.abc import Generator, Iterator
+from math import ceil, inf
+from typing import Any, Literal
+
+import numpy as np
+import simpy
+
+from simulator import random, serving
+from simulator.arrays import FloatArray, IntArray, keep_freed_memory
+from simulator.clock.run import Progress, Run
+from simulator.log import SimulationLog, Sink
+from simulator.market import Market
+
+CELLS_AT_ONCE = 2**16
+"""Queries x candidates ranked in one go, or half as many again: half a megabyte an array, of which a cache
+holds some."""
+
+
+def simulate(market: Market, progress: Progress | None = None, sink: Sink | None = None) -> SimulationLog:
+    """Run a market through its days; `progress(done, total)` counts queries.
+
+    The log is returned whole. With a `sink` its shown ads are handed to that in parts (see log.Sink) and not
+    kept, so that memory does not grow with them; the log that is returned then has no rows of shown ads.
+
+    With no latency modelled every query is answered at its arrival, and the batch size changes nothing in the
+    log. Otherwise a batch closes when it is full or its first query has waited for the window, but not before
+    a server is free; its queries are answered, at the bids and budgets of that moment, when the server is
+    done with it. A query that a cache answers does not wait. One that is not answered within the time-out is
+    answered by the fallback then: if it still waits, no server takes it up; if it is in service, the work is
+    lost.
+    """
+    keep_freed_memory()
+    run = Run(market, progress, sink)
+    for _ in ticks(market, run):
+        pass
+    return run.close()
+
+
+def ticks(market: Market, run: Run) -> Iterator[float]:
+    """Move a run through its days, pausing before each tick of the bidders; yields the time in seconds.
+
+    At a pause all answers until then are in the accounts, and whoever drives the run may look at it and set
+    bids; bids for the first stretch are set before the first pause is asked for. What is answered after the
+    last day is booked on that day, what is answered after another one on the next.
+    """
+    desk: _OnArrival | _Servers = _OnArrival(run) if market.serving.instant else _Servers(run)
+    tick_s, horizon_s = market.bidders.pacing_tick_s, market.horizon_s
+    n_ticks = ceil(horizon_s / tick_s) - 1  # none at the end of the day itself: nothing comes after it
+    for day in range(market.days):
+        desk.open(run.start_day(day))
+        for tick in range(1, n_ticks + 1):
+            now = day * horizon_s + tick * tick_s
+            desk.work_until(now)
+            yield now
+            run.tick(now, (horizon_s - tick * tick_s) / tick_s)
+        desk.work_until((day + 1) * horizon_s if day + 1 < market.days else inf)
+        run.end_day()
+
+
+def _rows_at_once(market: Market) -> int:
+    """Queries settled in one go; it changes speed only."""
+    n_candidates: int = market.candidate.shape[1]
+    return max(1, CELLS_AT_ONCE // max(n_candidates, 1))
+
+
+class _OnArrival:
+    """Answers every query at its arrival."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._batch_size = min(run.market.serving.batch_size, _rows_at_once(run.market))
+        self._pairs = serving.pairs_to_score(run.market.serving, run.market.candidate)
+
+    def open(self, rows: IntArray) -> None:
+        """Let the arrivals I[Q] of a day come."""
+        self._rows, self._arrival_s = rows, self._run.market.arrival_s[rows]
+        self._n_answered = 0
+
+    def work_until(self, now: float) -> None:
+        """Answer all that came before `now`."""
+        market = self._run.market
+        stop = int(np.searchsorted(self._arrival_s, now))
+        while self._n_answered < stop:
+            batch = slice(self._n_answered, min(stop, self._n_answered + self._batch_size))
+            if 2 * (stop - batch.stop) < self._batch_size:  # so few take as long by themselves as many do
+                batch = slice(batch.start, stop)
+            rows = self._rows[batch]
+            self._run.recorder.scored_pairs[rows] = self._pairs[market.query[rows]]
+            self._run.answer(rows, self._arrival_s[batch])
+            self._n_answered = batch.stop
+
+
+class _Servers:
+    """Servers that take batches from a line of queries."""
+
+    def __init__(self, run: Run) -> None:
+        self._line = _Line(run)
+        self._env = simpy.Environment()
+        self._batcher = simpy.Resource(self._env)
+        self._news = self._env.event()  # something that changes when the next batch closes
+        for _ in range(run.market.serving.servers):
+            self._env.process(self._serve())
+
+    def open(self, rows: IntArray) -> None:
+        """Let the arrivals I[Q] of a day come."""
+        self._line.open(rows)
+        self._tell()
+
+    def work_until(self, now: float) -> None:
+        """Let the servers work, and settle all that is due before `now`."""
+        self._env.run(until=None if now == inf else now)
+        self._line.settle(now)
+        self._line.answer()
+
+    def _serve(self) -> Generator[simpy.Event, Any, None]:
+        env, line = self._env, self._line
+        while True:
+            with self._batcher.request() as turn:  # one batch is formed at a time
+                yield turn
+                # Once more where adding up times has ended a rounding error short.
+                while (closes_s := line.batch_closes_s(env.now)) > env.now:
+                    news = self._news
+                    yield news if closes_s == inf else env.timeout(closes_s - env.now) | news
+                batch = line.take(env.now)
+            yield env.timeout(line.service_s(batch))
+            line.finish(batch, env.now)
+            if line.cache is not None:
+                self._tell()
+
+    def _tell(self) -> None:
+        self._news.succeed()
+        self._news = self._env.event()
+
+
+class _Line:
+    """Queries on their way from arrival to answer.
+
+    They come, wait and are taken in the order of arrival, so each state is a range: of `coming`, those before
+    `n_seen` have come; of the places in the line (those that no cache has answered), those before `head` have
+    been taken or given up, and those before `n_due` have been answered.
+    """
+
+    def __init__(self, run: Run) -> None:
+        market, model = run.market, run.market.serving
+        n = market.query.size
+        self._run, self._market, self._model = run, market, model
+        self._rows_at_once = _rows_at_once(market)
+        self._pairs = serving.pairs_to_score(model, market.candidate)
+        self._late = serving.SKIPPED if model.fallback == serving.SKIP else serving.FALLBACK
+        self._patience_s = inf if model.timeout_s is None else model.timeout_s
+        self._effort = None
+        if model.service_distribution == "exponential":
+            self._effort = -np.log1p(-random.uniforms(market.seed, "service time", 0, n, 1)[:, 0])
+        self.cache: serving.Cache | None = None
+        if model.cache_queries:
+            self.cache = serving.LruCache(model.cache_queries, market.candidate.shape[0])
+        elif model.cache_hit_rate:
+            drawn = random.uniforms(market.seed, "cache hit", 0, n, 1)[:, 0]
+            self.cache = serving.GivenHits(drawn < model.cache_hit_rate)
+
+        self._coming, self._coming_s = np.empty(0, dtype=np.int64), np.empty(0)
+        self._n_seen = 0
+        self._row, self._arrival_s, self._deadline_s = np.empty(n, dtype=np.int64), np.empty(n), np.empty(n)
+        self._answered = np.zeros(n, dtype=np.bool_)
+        self._n_due = self._head = self._tail = 0
+        self._settled: list[tuple[IntArray, FloatArray, int]] = []  # rows, when and by what; in order of time
+
+    def open(self, rows: IntArray) -> None:
+        """Let the arrivals I[Q] of a day come; those of the day before have."""
+        self._coming, self._coming_s = rows, self._market.arrival_s[rows]
+        self._n_seen = 0
+
+    def settle(self, now: float, arrivals: Literal["left", "right"] = "left") -> None:
+        """Settle what is due before `now`: what the cache holds, at its arrival, and what has timed out.
+
+        Args:
+            arrivals: "right" also lets come what arrives at `now`.
+        """
+        stop = int(self._coming_s.searchsorted(now, side=arrivals))
+        if stop > self._n_seen:
+            self._join(self._coming[self._n_seen : stop], self._coming_s[self._n_seen : stop])
+            self._n_seen = stop
+        due = slice(self._n_due, self._first_after(now, self._n_due, "left"))
+        if due.stop > due.start:
+            self._n_due = due.stop
+            late = due.start + np.flatnonzero(~self._answered[due])
+            self._answered[late] = True
+            self._settled.append((self._row[late], self._deadline_s[late], self._late))
+
+    def _join(self, new: IntArray, new_s: FloatArray) -> None:
+        """Let arrivals I[Q], at F[Q] seconds, join the line, except for those that the cache answers."""
+        if self.cache is not None:
+            query = self._market.query[new]
+            hit = self.cache.holds(new, query)
+            self.cache.use(query[hit])
+            self._settled.append((new[hit], new_s[hit], serving.CACHED))
+            new, new_s = new[~hit], new_s[~hit]
+        places = slice(self._tail, self._tail + new.size)
+        self._row[places], self._arrival_s[places] = new, new_s
+        self._deadline_s[places] = new_s + self._patience_s
+        self._tail = places.stop
+
+    def batch_closes_s(self, now: float) -> float:
+        """When the next batch closes, as far as is known at `now`: not before `now`; inf if nobody comes."""
+        self.settle(now, "right")
+        self._head = self._first_after(now, self._head, "right")
+        waiting = self._tail - self._head
+        if waiting >= self._model.batch_size:
+            return now
+        first_s = self._arrival_s[self._head] if waiting else self._nth_coming_s(1, inf)
+        closes_s = first_s + self._model.window_s
+        full_s = self._nth_coming_s(self._model.batch_size - waiting, closes_s)
+        return max(now, float(min(closes_s, full_s)))
+
+    def take(self, now: float) -> slice:
+        """Take those who wait out of the line, one batch at most; their places."""
+        batch = slice(self._head, min(self._tail, self._head + self._model.batch_size))
+        self._head = batch.stop
+        rows = self._row[batch]
+        self._run.recorder.scored_pairs[rows] = self._pairs[self._market.query[rows]]
+        return batch
+
+    def service_s(self, batch: slice) -> float:
+        """How long a server takes for a batch."""
+        rows = self._row[batch]
+        mean_s = self._model.batch_s(rows.size, int(self._pairs[self._market.query[rows]].sum()))
+        return mean_s if self._effort is None else mean_s * float(self._effort[rows[0]])
+
+    def finish(self, batch: slice, now: float) -> None:
+        """Settle those of a batch for whom it is not too late; keep the scores of all."""
+        self.settle(now)
+        rows, in_time = self._row[batch], ~self._answered[batch]
+        self._answered[batch] = True
+        if self.cache is not None:
+            self.cache.keep(self._market.query[rows])
+        self._settled.append((rows[in_time], np.full(np.count_nonzero(in_time), now), serving.FULL))
+        if len(self._settled) >= self._rows_at_once:
+            self.answer()
+
+    def answer(self) -> None:
+        """Answer all that is settled, in the order of time and in runs that the same scorer ranks.
+
+        That may wait, as bids stand still from tick to tick: few large runs give what many small ones would.
+        """
+        if not self._settled:
+            return
+        rows, answered_s = (np.concatenate(part) for part in list(zip(*self._settled, strict=True))[:2])
+        served = np.repeat([by for _, _, by in self._settled], [part.size for part, _, _ in self._settled])
+        self._settled.clear()
+        order = np.argsort(answered_s, kind="stable")
+        rows, answered_s, served = rows[order], answered_s[order], served[order]
+        self._run.recorder.served[rows] = served
+        ranked_by = np.where(served == serving.CACHED, serving.FULL, served)
+        cuts = (np.flatnonzero(np.diff(ranked_by)) + 1).tolist()
+        for start, stop in zip([0, *cuts], [*cuts, rows.size], strict=True):
+            for first in range(start, stop, self._rows_at_once):
+                part = slice(first, min(stop, first + self._rows_at_once))
+                self._run.answer(rows[part], answered_s[part], int(ranked_by[start]))
+
+    def _first_after(self, now: float, place: int, side: Literal["left", "right"]) -> int:
+        """The first place from `place` on that is not given up before ("left"), or by ("right"), `now`."""
+        if place == self._tail or self._deadline_s[place] > now:
+            return place
+        return place + int(self._deadline_s[place : self._tail].searchsorted(now, side=side))
+
+    def _nth_coming_s(self, n: int, until_s: float) -> float:
+        """When the n-th query from now on joins the line (1 is the next); inf if that is after `until_s`."""
+        if self.cache is None:
+            nth = self._n_seen + n - 1
+            when_s = self._coming_s[nth] if nth < self._coming.size else inf
+            return float(when_s) if when_s <= until_s else inf
+        start, step = self._n_seen, max(64, 2 * n)
+        while start < self._coming.size and self._coming_s[start] <= until_s:
+            rows = self._coming[start : start + step]
+            missed = start + np.flatnonzero(~self.cache.holds(rows, self._market.query[rows]))
+            if missed.size >= n:
+                when_s = float(self._coming_s[missed[n - 1]])
+                return when_s if when_s <= until_s else inf
+            n -= missed.size
+            start += rows.size
+        return inf

@@ -1,0 +1,202 @@
+"""Outside agents as advertisers: a PettingZoo parallel environment of a market's run.
+
+Some advertisers are agents; all others follow the policies that the market has. A step is a tick: agents set
+the multiplier of their bids, the run goes on to the next tick, and each agent is told its own report.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+try:
+    from gymnasium import spaces
+    from pettingzoo import ParallelEnv
+except ImportError as error:
+    raise ImportError("the environment needs PettingZoo: pip install 'relbid[rl]'") from error
+
+from simulator import random
+from simulator.arrays import MICROS, FloatArray, IntArray
+from simulator.bidders import Followers, mean_value
+from simulator.clock.engine import ticks
+from simulator.clock.run import Run
+from simulator.log import SimulationLog
+from simulator.market import Market
+from simulator.policies import Bids, DualPacing, Report, Shading
+
+Single = NDArray[np.float32]
+
+OWN = ("value", "budget", "remaining", "impressions", "clicks", "spent", "conversions", "conversion_value")
+"""What an agent is told of itself (see policies.Report), after the time; the slots' figures come last."""
+
+LOWEST, HIGHEST = -4.0, 2.0  # log multiplier
+
+
+class MarketEnv(ParallelEnv[str, Single, Single]):
+    """A market in which the advertisers numbered `advertisers` are agents, "advertiser_7" and so on.
+
+    Action, F[1]: the log of the bid's multiplier until the next tick; bid = value per click x exp(action),
+    with actions clipped to [-4, 2]. Observation, F[10 + 2S]: the share of the day that is over, the number of
+    ticks left in it, the figures OWN of the last tick, then price per click and clicks per query of the S
+    slots; all zero but for time, value and budget before the first step. Reward: what the step's clicks
+    brought less what they cost, in currency; they bring the value of the conversions reported, or, where the
+    market has none (users.conversion_rate 0), clicks x own mean value. An episode is a run: a step per tick
+    and one for what follows the last, then `log` has everything.
+
+    `reset(seed=...)` sets the luck of users, ties and policies; without a seed each episode has luck of its
+    own, keyed by the last seed given (at first the market's). Arrivals, values and budgets are the market's.
+    """
+
+    metadata = {"name": "relbid_market_v0", "render_modes": []}  # noqa: RUF012 (as PettingZoo declares it)
+
+    def __init__(self, market: Market, advertisers: Sequence[int]) -> None:
+        who, n = np.array(sorted(set(advertisers)), dtype=np.int64), market.budget_micros.size
+        if not who.size or who[0] < 0 or who[-1] >= n:
+            raise ValueError(f"advertisers must be some of 0 to {n - 1}, got {list(advertisers)}")
+        self.market = market
+        self.possible_agents = [f"advertiser_{i}" for i in who]
+        self.agents: list[str] = []
+        self.log: SimulationLog | None = None
+        self._who = who
+        self._value = mean_value(market.value, market.advertiser, n)
+        width = 2 + len(OWN) + 2 * market.n_slots
+        self._seen = spaces.Box(0.0, np.inf, (width,), np.float32)
+        # One each: an agent's space is seeded on its own.
+        self._moves = {name: spaces.Box(LOWEST, HIGHEST, (1,), np.float32) for name in self.possible_agents}
+        self._seed, self._episode = market.seed, 0
+
+    def observation_space(self, agent: str) -> spaces.Box:
+        return self._seen
+
+    def action_space(self, agent: str) -> spaces.Box:
+        return self._moves[agent]
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Single], dict[str, dict[str, Any]]]:
+        """Begin a new episode; `options` are not read."""
+        if seed is not None:
+            self._seed, self._episode = seed, 0
+        luck = self._seed
+        if self._episode:
+            luck = int(random.generator(self._seed, f"episode {self._episode}").integers(2**62))
+        self._episode += 1
+        self.agents, self.log = self.possible_agents[:], None
+        self._bids = _Outside(np.zeros(self._who.size))
+        groups = (Followers(self._bids, self._who), *_others(self.market, self._who))
+        self._run: _WatchedRun | None = None  # opened when the first bids are known
+        self._run_market = replace(self.market, seed=luck, policies=groups)
+        self._look = _before(self.market, self._value)
+        return self._observations(), {agent: {} for agent in self.agents}
+
+    def step(
+        self, actions: dict[str, Single]
+    ) -> tuple[
+        dict[str, Single], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]
+    ]:
+        """Bid until the next tick."""
+        logs = np.array([float(np.asarray(actions[agent]).reshape(())) for agent in self.agents])
+        self._bids.multiplier = np.exp(np.clip(logs, LOWEST, HIGHEST))
+        if self._run is None:
+            self._run = _WatchedRun(self._run_market)
+            self._pauses: Iterator[float] = ticks(self._run_market, self._run)
+        run, now = self._run, next(self._pauses, None)
+        reports = [report.of(self._who) for report in run.unseen]
+        run.unseen.clear()
+        if now is not None:
+            self._look = run.look(now)
+            reports.append(self._look.of(self._who))
+        else:
+            self.log = run.close()
+        rewards = sum((self._earned(report) for report in reports), start=np.zeros(self._who.size))
+        over = now is None
+        alive, self.agents = self.agents, [] if over else self.agents
+        return (
+            self._observations(),
+            dict(zip(alive, rewards.tolist(), strict=True)),
+            dict.fromkeys(alive, over),
+            dict.fromkeys(alive, False),
+            {agent: {} for agent in alive},
+        )
+
+    def _earned(self, report: Report) -> FloatArray:
+        simulated = self.market.users.conversion_rate > 0
+        brought = report.conversion_value if simulated else report.clicks * report.value
+        return brought - report.spent
+
+    def _observations(self) -> dict[str, Single]:
+        report, horizon_s = self._look, self.market.horizon_s
+        own = np.stack([getattr(report, name)[self._who] for name in OWN], axis=1)
+        time = ((report.time_s - report.day * horizon_s) / horizon_s, report.ticks_left)
+        shared = np.concatenate([report.slot_price, report.slot_clicks])
+        return {
+            agent: np.concatenate([time, row, shared]).astype(np.float32)
+            for agent, row in zip(self.possible_agents, own, strict=True)
+        }
+
+
+class _Outside:
+    """A policy whose multipliers are set from outside. It is not pure, and is no use but here."""
+
+    def __init__(self, multiplier: FloatArray) -> None:
+        self.multiplier = multiplier
+
+    def start(self, budget: FloatArray, value: FloatArray) -> tuple[None, Bids]:
+        return None, Bids(self.multiplier, np.ones_like(self.multiplier))
+
+    def adjust(self, state: None, report: Report, u: FloatArray) -> tuple[None, Bids]:
+        return None, Bids(self.multiplier, np.ones_like(self.multiplier))
+
+
+class _WatchedRun(Run):
+    """A run that keeps what comes after the last tick of a day, which no policy is told."""
+
+    def __init__(self, market: Market) -> None:
+        super().__init__(market)
+        self.unseen: list[Report] = []
+
+    def look(self, now: float) -> Report:
+        """What would be reported now."""
+        market = self.market
+        assert self.tally is not None  # the market has policies
+        ticks_left = ((self.day + 1) * market.horizon_s - now) / market.bidders.pacing_tick_s
+        return self.tally.look(now, self.day, ticks_left, self.accounts)
+
+    def end_day(self) -> None:
+        self.unseen.append(self.look((self.day + 1) * self.market.horizon_s))
+        super().end_day()
+
+
+def _before(market: Market, value: FloatArray) -> Report:
+    """What advertisers know before the first step."""
+    budget, nothing = market.budget_micros / MICROS, np.zeros(value.size)
+    return Report(
+        time_s=0.0,
+        day=0,
+        ticks_left=market.horizon_s / market.bidders.pacing_tick_s,
+        budget=budget,
+        remaining=budget,
+        value=value,
+        impressions=nothing,
+        clicks=nothing,
+        spent=nothing,
+        conversions=nothing,
+        conversion_value=nothing,
+        slot_price=np.zeros(market.n_slots),
+        slot_clicks=np.zeros(market.n_slots),
+    )
+
+
+def _others(market: Market, outside: IntArray) -> tuple[Followers, ...]:
+    """The policies of all who are not outside agents."""
+    groups = market.policies
+    if not groups:  # the default bidders, said as policies
+        model = market.bidders
+        pacing = DualPacing(model.shading, model.pacing_step, model.pacing_floor)
+        groups = (
+            Followers(pacing, np.flatnonzero(market.paced)),
+            Followers(Shading(model.shading), np.flatnonzero(~market.paced)),
+        )
+    return tuple(Followers(policy, np.setdiff1d(who, outside)) for policy, who in groups)

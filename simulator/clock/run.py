@@ -1,0 +1,163 @@
+"""What changes in a run: accounts, bids, users and the log, moved on by the clock of `engine.py`."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from simulator import bidders, journey, random, users
+from simulator.arrays import MICROS, BoolArray, FloatArray, IntArray, to_micros
+from simulator.clock.reports import Tally
+from simulator.ledger import Ledger
+from simulator.log import Recorder, SimulationLog, Sink
+from simulator.market import Market
+from simulator.policies import N_UNIFORMS, Bids, Report, State, churn
+from simulator.serving import FULL
+
+Progress = Callable[[int, int], None]
+
+
+class Run:
+    """One market on its way through its days. Whoever drives it calls its methods in the order of time."""
+
+    def __init__(self, market: Market, progress: Progress | None = None, sink: Sink | None = None) -> None:
+        n, n_queries = market.budget_micros.size, market.query.size
+        self.market = market
+        self.progress = progress
+        self.recorder = Recorder(
+            n_queries, n_queries * market.n_slots, ordered=market.serving.instant, sink=sink
+        )
+        self.n_answered = 0
+        # Accounts: of today, and of all days before
+        self.day = 0
+        self.accounts = Ledger.open(market.budget_micros)
+        self.budget, self.spent = np.zeros_like(market.budget_micros), np.zeros_like(market.budget_micros)
+        self.ran_out = np.zeros(n, dtype=np.bool_)
+        self.left: BoolArray = np.zeros(n, dtype=np.bool_)  # advertisers who have left for good
+        # Users
+        self.satisfaction = np.zeros(0 if market.user is None else int(market.user.max(initial=-1)) + 1)
+        self.loyal = market.user is not None and users.has_loyalty(market.users)
+        self.gained = np.zeros(n_queries if self.loyal else 0)  # by each page, currency
+        self.rows = np.arange(0)
+        # Bids
+        self.n_ticks = 0
+        self.spent_at_tick = np.zeros_like(market.budget_micros)
+        self.bidding = Bids(np.ones(n), np.ones(n))
+        self.tally = Tally(market) if market.policies or market.bidders.churn.on else None
+        self.states: tuple[State, ...] = ()
+        if self.tally is not None and market.policies:
+            self.states, self.bidding = bidders.first_bids(
+                market.policies, market.budget_micros / MICROS, self.tally.value
+            )
+        self._bid()
+        # Advertisers who come and go
+        self.joins = churn.joining_day(
+            market.bidders.churn, random.uniforms(market.seed, "joins", 0, 1, n)[0], market.days
+        )
+        self.returns = churn.Returns.none(n)
+        self.earned = np.zeros(n)  # today, currency, as reported
+
+    def start_day(self, day: int) -> IntArray:
+        """Renew the budgets; the arrivals I[...] that come on this day (0 is the first), ascending."""
+        market = self.market
+        self.day = day
+        self.present = (self.joins <= day) & ~self.left
+        self.accounts = Ledger.open(np.where(self.present, market.budget_micros, 0))
+        self.accounts.active &= self.present
+        self.spent_at_tick = np.zeros_like(market.budget_micros)
+        self.earned = np.zeros_like(self.earned)
+        start, stop = np.searchsorted(
+            market.arrival_s, (day * market.horizon_s, (day + 1) * market.horizon_s)
+        )
+        self.rows = np.arange(start, stop)
+        if market.user is not None and self.loyal:
+            returns = users.return_probability(market.users, self.satisfaction)
+            u = random.uniforms(market.seed, "returns", day, 1, returns.size)[0]
+            self.rows = self.rows[(u < returns)[market.user[self.rows]]]
+        return self.rows
+
+    def answer(self, rows: IntArray, answered_s: FloatArray, served: int = FULL) -> None:
+        """Answer arrivals I[Q] at the bids and budgets of now; log them as answered at F[Q], which ascends.
+
+        `served` says which scorer ranks them (see serving.py).
+        """
+        outcome = journey.answer(
+            self.market, self.accounts, self.bid, rows, self.bidding.participation, served
+        )
+        conversion_s = journey.conversions(self.market, rows, outcome, answered_s)
+        journey.record(self.market, self.recorder, rows, outcome, answered_s, conversion_s)
+        if self.loyal:
+            self.gained[rows] = journey.satisfaction_gained(self.market, rows, outcome)
+        if self.tally is not None:
+            self.tally.count(rows, outcome, conversion_s)
+        self.n_answered += rows.size
+        if self.progress is not None:
+            self.progress(self.n_answered, self.market.query.size)
+
+    def tick(self, now: float, ticks_left: float) -> None:
+        """Let the bidders look at what is reported to them and move their bids."""
+        market = self.market
+        report = self._report(now, ticks_left)
+        if report is not None and market.policies:
+            n = self.accounts.spent.size
+            u = random.uniforms(market.seed, "policy", self.n_ticks, 1, n * N_UNIFORMS)
+            self.states, self.bidding = bidders.next_bids(
+                market.policies, self.states, report, u.reshape(n, N_UNIFORMS)
+            )
+        else:
+            self._pace(ticks_left)
+        self.n_ticks += 1
+        self._bid()
+
+    def end_day(self) -> None:
+        """Close the books of a day; what the users saw in it moves their satisfaction."""
+        self.budget += self.accounts.budget
+        self.spent += self.accounts.spent
+        self.ran_out |= self.present & ~self.accounts.active
+        market = self.market
+        # What came after the last tick is not the next day's, whose budgets are new.
+        self._report((self.day + 1) * market.horizon_s, 0.0)
+        if market.bidders.churn.on:
+            spent = self.accounts.spent / MICROS
+            self.returns = churn.remember(
+                market.bidders.churn, self.returns, spent, self.earned, self.present
+            )
+            self.left |= churn.leaves(market.bidders.churn, self.returns)
+        if market.user is not None and self.loyal:
+            utility = np.bincount(
+                market.user[self.rows], weights=self.gained[self.rows], minlength=self.satisfaction.size
+            )
+            self.satisfaction = users.update_stock(
+                market.users, self.satisfaction, utility.astype(np.float64)
+            )
+
+    def close(self) -> SimulationLog:
+        """The log, when all is over."""
+        return journey.close(self.market, self.recorder, self.budget, self.spent, self.ran_out)
+
+    def _report(self, now: float, ticks_left: float) -> Report | None:
+        if self.tally is None:
+            return None
+        report = self.tally.report(now, self.day, ticks_left, self.accounts)
+        self.earned += report.conversion_value
+        return report
+
+    def _pace(self, ticks_left: float) -> None:
+        spent = self.accounts.spent
+        multiplier = bidders.pace(
+            self.market.bidders,
+            self.bidding.multiplier,
+            self.market.paced,
+            (spent - self.spent_at_tick) / MICROS,
+            self.accounts.remaining / MICROS,
+            ticks_left,
+        )
+        self.bidding = self.bidding._replace(multiplier=multiplier)
+        self.spent_at_tick = spent.copy()
+
+    def _bid(self) -> None:
+        market, multiplier = self.market, self.bidding.multiplier
+        if market.policies:
+            micros = to_micros(market.value * multiplier[market.advertiser])
+        else:
+            micros = bidders.bids_micros(market.bidders, market.value, multiplier, market.advertiser)
+        self.bid = micros / MICROS

@@ -1,0 +1,1 @@
+"""Fusion rules written as formulas, and the check of any rule."""
