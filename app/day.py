@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from scenarios import Scenario, Settled
+from scenarios import Scenario, Simulation
 
 MICROS = 1e6
 NO_LIMIT = 1e9
@@ -44,9 +44,9 @@ class Clock:
         return np.asarray((np.arange(self.n) + 1.0) * self.part_s / self.unit_s)
 
 
-def clock(settled: Settled) -> Clock:
+def clock(simulation: Simulation) -> Clock:
     """Hours for days, fewer parts for many days, more for less than a day."""
-    days, horizon_s = settled.market.days, settled.market.horizon_s
+    days, horizon_s = simulation.market.days, simulation.market.horizon_s
     parts = 24 if days <= 3 else 8 if days <= 10 else 4
     whole_s = days * horizon_s
     unit, unit_s = (
@@ -55,22 +55,22 @@ def clock(settled: Settled) -> Clock:
     return Clock(horizon_s / parts, parts * days, unit, unit_s)
 
 
-def over_time(settled: Settled) -> pl.DataFrame:
+def over_time(simulation: Simulation) -> pl.DataFrame:
     """One row per part of the run.
 
     Returns:
         time (the middle of the part) and queries_per_hour; fill, the share of slots with an ad, and revenue
         per 1,000 queries; latency_p50_s, latency_p95_s and timeout_share. Null where no query came.
     """
-    time = clock(settled)
-    queries = settled.log.queries().with_columns(part=time.part(settled.log.arrival_s))
-    shown = settled.log.impressions()
-    paid = shown.with_columns(part=time.part(settled.log.time_s)).group_by("part").agg(
+    time = clock(simulation)
+    queries = simulation.log.queries().with_columns(part=time.part(simulation.log.arrival_s))
+    shown = simulation.log.impressions()
+    paid = shown.with_columns(part=time.part(simulation.log.time_s)).group_by("part").agg(
         pl.col("charged_micros").sum()
     )  # fmt: skip
     table = queries.group_by("part").agg(
         pl.len().alias("n"),
-        pl.col("n_shown").mean() / settled.market.n_slots,
+        pl.col("n_shown").mean() / simulation.market.n_slots,
         pl.col("latency_s").quantile(0.5, "higher").alias("latency_p50_s"),
         pl.col("latency_s").quantile(0.95, "higher").alias("latency_p95_s"),
         (pl.col("served") >= TIMED_OUT).mean().alias("timeout_share"),
@@ -92,29 +92,29 @@ def over_time(settled: Settled) -> pl.DataFrame:
     )
 
 
-def prices(settled: Settled) -> pl.DataFrame:
+def prices(simulation: Simulation) -> pl.DataFrame:
     """Mean price by slot (from 1) and part of the run; null where nothing was shown in a slot."""
-    time = clock(settled)
-    shown = settled.log.impressions().with_columns(
-        part=time.part(settled.log.time_s), slot=pl.col("slot") + 1
+    time = clock(simulation)
+    shown = simulation.log.impressions().with_columns(
+        part=time.part(simulation.log.time_s), slot=pl.col("slot") + 1
     )
     mean = shown.group_by("part", "slot").agg((pl.col("price_micros").mean() / MICROS).alias("price"))
     every = pl.DataFrame({"part": np.arange(time.n), "time": time.middle}).join(
-        pl.DataFrame({"slot": np.arange(settled.market.n_slots) + 1}), how="cross"
+        pl.DataFrame({"slot": np.arange(simulation.market.n_slots) + 1}), how="cross"
     )
     return every.join(mean, on=["part", "slot"], how="left").sort("slot", "part").drop("part")
 
 
-def accounts(settled: Settled, scenario: Scenario) -> pl.DataFrame:
+def accounts(simulation: Simulation, scenario: Scenario) -> pl.DataFrame:
     """One row per advertiser who had a budget: advertiser, group, budget, spent, share, ran_out.
 
     A group is a bid policy by its name or, where the market has none, whether the advertiser paces.
     """
-    paced = settled.market.paced
+    paced = simulation.market.paced
     group = np.where(paced, PACED, UNPACED).astype(object)
-    for given, follower in zip(scenario.bidders.policies, settled.market.policies, strict=False):
+    for given, follower in zip(scenario.bidders.policies, simulation.market.policies, strict=False):
         group[follower.advertisers] = given.policy.rpartition(":")[2].replace("_", " ")
-    table = settled.log.accounts().with_columns(group=pl.Series(group.tolist(), dtype=pl.String))
+    table = simulation.log.accounts().with_columns(group=pl.Series(group.tolist(), dtype=pl.String))
     return table.filter((pl.col("budget") > 0) & (pl.col("budget") < NO_LIMIT)).select(
         "advertiser",
         "group",
@@ -125,17 +125,17 @@ def accounts(settled: Settled, scenario: Scenario) -> pl.DataFrame:
     )
 
 
-def spending(settled: Settled, owners: pl.DataFrame) -> pl.DataFrame:
+def spending(simulation: Simulation, owners: pl.DataFrame) -> pl.DataFrame:
     """Cumulative share of the budgets spent, by group: time (the end of the part, 0 first), group, share.
 
     Args:
         owners: as of `accounts`.
     """
-    time = clock(settled)
+    time = clock(simulation)
     paid = (
-        settled.log.impressions()
+        simulation.log.impressions()
         .select("advertiser", (pl.col("charged_micros") / MICROS).alias("paid"))
-        .with_columns(part=time.part(settled.log.time_s))
+        .with_columns(part=time.part(simulation.log.time_s))
         .join(owners.select("advertiser", "group"), on="advertiser")
         .group_by("group", "part")
         .agg(pl.col("paid").sum())

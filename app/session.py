@@ -1,4 +1,4 @@
-"""What is open in the dashboard: a stored result, its market, and what has been settled on it.
+"""What is open in the dashboard: a stored result, its market, and what has been simulated on it.
 
 Everything that takes time is kept by Streamlit's caches, shared by all who look at the dashboard.
 """
@@ -26,7 +26,7 @@ from scenarios import (
     Relevance,
     Scenario,
     ScorerEvaluation,
-    Settled,
+    Simulation,
     Status,
     StoredExperiment,
     StoredResult,
@@ -45,17 +45,17 @@ from scenarios import (
     read_sweep,
     relevance_of,
     scores_kept,
-    settle,
+    simulate,
 )
 
 LIVE_QUERIES = 100_000
-"""A slider settles at most this many of the day's queries, so that it answers within about a second."""
+"""A slider simulates at most this many of the day's queries, so that it answers within about a second."""
 
 DAYS, DAY_QUERIES = 6, 12_500
 """How many further days the interval of an uplift is of, and at most so many queries of each."""
 
 RULE_QUERIES = 25_000
-"""The same where a page settles many rules at once."""
+"""The same where a page simulates many rules at once."""
 
 BASELINE = "none"
 
@@ -191,14 +191,14 @@ def on_other_day(market: Prepared, setting: Setting | None, number: int) -> dict
 
 
 def rule_metrics(market: Prepared, scorer: str, fusion: dict[str, object]) -> dict[str, float]:
-    """Metrics with another block `fusion`, on a small sample, as a page settles many rules at once."""
+    """Metrics with another block `fusion`, on a small sample, as a page simulates many rules at once."""
     relevance(market, scorer)
     with st.spinner(t("spinner.rules")):
         return _rule_metrics(dump_scenario(market.scenario), scorer, fusion, market)
 
 
 def sampled(market: Prepared) -> str:
-    """In words, what `rule_metrics` settles."""
+    """In words, what `rule_metrics` simulates."""
     return wording.sample(total_queries(market), live_queries(market, RULE_QUERIES))
 
 
@@ -237,7 +237,7 @@ def offline_evaluation(
     return _offline_evaluation(dump_scenario(market.scenario), sample, tuple(scores), labels, scores)
 
 
-def settled(market: Prepared) -> Settled:
+def own_simulation(market: Prepared) -> Simulation:
     """The scenario's own run, whole.
 
     Raises:
@@ -245,7 +245,7 @@ def settled(market: Prepared) -> Settled:
     """
     relevance(market, market.scenario.scorer)
     with st.spinner(t("spinner.day")):
-        return _settled(dump_scenario(market.scenario), market)
+        return _own_simulation(dump_scenario(market.scenario), market)
 
 
 def total_queries(market: Prepared) -> int:
@@ -256,7 +256,7 @@ def total_queries(market: Prepared) -> int:
 
 
 def live_queries(market: Prepared, most: int = LIVE_QUERIES) -> int | None:
-    """How many of the queries a slider settles; None for all: servers would have less to do with a part."""
+    """How many of the queries a slider simulates; None for all: servers would have less to do with a part."""
     total = total_queries(market)
     return None if total <= most or not market.scenario.serving.instant else most
 
@@ -316,14 +316,14 @@ def _had(market: Prepared, scorer: str) -> Relevance:
 def _metrics(
     key: str, scorer: str, settings: dict[str, object] | None, n_queries: int | None, _market: Prepared
 ) -> dict[str, float]:
-    return settle(_market, _had(_market, scorer), settings, n_queries=n_queries).metrics
+    return simulate(_market, _had(_market, scorer), settings, n_queries=n_queries).metrics
 
 
 @st.cache_data(show_spinner=False, max_entries=512)
 def _rule_metrics(key: str, scorer: str, fusion: dict[str, object], _market: Prepared) -> dict[str, float]:
     settings = {"sweep": None, "fusion": fusion}
     n_queries = live_queries(_market, RULE_QUERIES)
-    return settle(_market, _had(_market, scorer), settings, n_queries=n_queries).metrics
+    return simulate(_market, _had(_market, scorer), settings, n_queries=n_queries).metrics
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
@@ -345,5 +345,5 @@ def _offline_evaluation(
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def _settled(key: str, _market: Prepared) -> Settled:
-    return settle(_market, _had(_market, _market.scenario.scorer))
+def _own_simulation(key: str, _market: Prepared) -> Simulation:
+    return simulate(_market, _had(_market, _market.scenario.scorer))

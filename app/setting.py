@@ -46,7 +46,7 @@ def offer_exponents(scenario: Scenario) -> tuple[float, float]:
 
 
 def market_settings(setting: Setting, scenario: Scenario) -> dict[str, object]:
-    """A setting as fields for `scenarios.settle` and `scenarios.inspect_query`."""
+    """A setting as fields for `scenarios.simulate` and `scenarios.inspect_query`."""
     gated = setting.threshold > 0
     bid, pctr = offer_exponents(scenario)
     block = "fusion.within" if gated else "fusion"

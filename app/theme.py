@@ -15,7 +15,7 @@ GREY = "#808080"
 """Reads on white and on black."""
 
 CHOSEN = VERMILLION
-"""The point that the sliders have settled."""
+"""The point that the sliders have simulation."""
 
 BETTER: Final = "blue"
 WORSE: Final = "orange"

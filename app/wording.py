@@ -10,7 +10,7 @@ from app.language import DEFAULT, catalogue, t
 from scenarios import Fault, FormulaError
 
 Metrics = Mapping[str, float]
-"""Metrics of one settled point by name, see `simulator.measures.market_metrics`."""
+"""Metrics of one simulated point by name, see `simulator.measures.market_metrics`."""
 
 MISSING = "–"
 
@@ -93,7 +93,7 @@ def reading_fault(error: FormulaError) -> str:
 
 
 def sample(total: int, part: int | None) -> str:
-    """On how many queries something was settled; `part` is None for all."""
+    """On how many queries something was simulated; `part` is None for all."""
     return t("sample.all", total=total) if part is None else t("sample.part", sample=part, total=total)
 
 

@@ -6,7 +6,7 @@ are the same in every row: nobody reacts to the mechanism.
 
 from pathlib import Path
 
-from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, relevance_of, settle
+from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, relevance_of, simulate
 from simulator.auction import MECHANISMS, is_affine
 from simulator.fusion import RULES
 
@@ -29,7 +29,7 @@ def main() -> None:
                 continue
             auction = {"auction.mechanism": mechanism, "auction.payment": payment}
             settings = {"sweep": None, **fusion, **auction}
-            metrics = settle(prepared, hcmrm, settings, n_queries=QUERIES).metrics
+            metrics = simulate(prepared, hcmrm, settings, n_queries=QUERIES).metrics
             cells.append(f"{metrics['revenue_rpm']:.1f}")
             share = metrics["irrelevant_share"] if (mechanism, payment) == ("gsp", "click") else share
         print(f"| {name} | {100 * share:.1f}% | {' | '.join(cells)} |", flush=True)

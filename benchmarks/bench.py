@@ -103,18 +103,18 @@ def command(arguments: list[str], repeats: int, warm: bool = False) -> Figures:
 
 
 def answer(points: int, queries: int) -> Figures:
-    """95th percentile of the processor time that settling the default market at another exponent takes.
+    """95th percentile of the processor time that simulating the default market at another exponent takes.
 
     What the dashboard does when a slider moves, without the page. Ranked by BM25: the scorer does not
     matter, as its scores are looked up.
     """
-    from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, relevance_of, settle
+    from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, relevance_of, simulate
 
     prepared = prepare(load_scenario(DEFAULT_SCENARIO))
     relevance, found = relevance_of(prepared, "bm25"), []
     for exponent in np.random.default_rng(0).uniform(0.0, 4.0, points):
         start = time.process_time()
-        settle(prepared, relevance, {"fusion.relevance": float(exponent)}, n_queries=queries)
+        simulate(prepared, relevance, {"fusion.relevance": float(exponent)}, n_queries=queries)
         found.append(time.process_time() - start)
     return {"figure": float(np.quantile(found, 0.95)), "median": float(np.median(found))}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import scenarios
-from scenarios import load_scenario, prepare, relevance_of, settle
+from scenarios import load_scenario, prepare, relevance_of, simulate
 from simulator.users import CLICK_MODELS, UserModel, expected_examination, satisfaction
 
 PAGES = {"four of grade 3": [3, 3, 3, 3], "grade 0 on top": [0, 3, 3, 3]}
@@ -43,10 +43,10 @@ def main() -> None:
     print(f"\n| ranked by | irrelevant | {' | '.join(f'week {w + 1}' for w in range(weeks))} | revenue |")
     print("|---|" + "---|" * (weeks + 2))
     for scorer in arguments.scorers:
-        settled = settle(prepared, relevance_of(prepared, scorer, cache=arguments.cache))
-        week = (settled.log.arrival_s // (7 * scenario.traffic.horizon_s)).astype(np.int64)
+        simulation = simulate(prepared, relevance_of(prepared, scorer, cache=arguments.cache))
+        week = (simulation.log.arrival_s // (7 * scenario.traffic.horizon_s)).astype(np.int64)
         queries = " | ".join(f"{count:,}" for count in np.bincount(week, minlength=weeks))
-        of = settled.metrics
+        of = simulation.metrics
         print(f"| {scorer} | {100 * of['irrelevant_share']:.1f}% | {queries} | {of['revenue']:,.0f} |")
 
 

@@ -24,13 +24,13 @@ from .markets.simulation import (
     Prepared as Prepared,
     Progress as Progress,
     Relevance as Relevance,
-    Settled as Settled,
+    Simulation as Simulation,
     check_scorers as check_scorers,
     frames_kept as frames_kept,
     prepare as prepare,
     relevance_of as relevance_of,
     scores_kept as scores_kept,
-    settle as settle,
+    simulate as simulate,
 )
 from .models.offline import (
     PAIR_SETS as PAIR_SETS,
@@ -65,7 +65,7 @@ from .runs.inspection import (
 )
 from .runs.points import (
     pareto_front as pareto_front,
-    settle_points as settle_points,
+    simulate_points as simulate_points,
 )
 from .runs.results import (
     StoredResult as StoredResult,

@@ -60,7 +60,6 @@ def test_help_of_the_command_line_is_light():
 
 
 def test_scenarios_has_no_other_public_names():
-    assert "simulate" not in vars(scenarios)
     with pytest.raises(AttributeError, match="nothing"):
         _ = scenarios.nothing
 

@@ -1,4 +1,4 @@
-"""Figures of settled points."""
+"""Figures of simulated points."""
 
 from __future__ import annotations
 

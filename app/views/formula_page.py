@@ -99,10 +99,10 @@ def _market(opened: Opened, verdict: Verdict, scorer: str) -> None:
         rules = {
             name: metrics
             for name, block in SHIPPED_RULES.items()
-            if (metrics := _settled(opened, scorer, dict(block))) is not None
+            if (metrics := _metrics_of(opened, scorer, dict(block))) is not None
         }
         block: dict[str, object] = {"rule": "formula", "expression": verdict.rule.expression}
-        own = _settled(opened, scorer, block) if verdict.traits is not None else None
+        own = _metrics_of(opened, scorer, block) if verdict.traits is not None else None
     except ValueError as error:
         st.error(str(error))
         st.write(t("formula.other_scorer"))
@@ -128,7 +128,7 @@ def _market(opened: Opened, verdict: Verdict, scorer: str) -> None:
     )
 
 
-def _settled(opened: Opened, scorer: str, block: dict[str, object]) -> wording.Metrics | None:
+def _metrics_of(opened: Opened, scorer: str, block: dict[str, object]) -> wording.Metrics | None:
     """Metrics under a rule; None where the scenario's auction refuses it."""
     try:
         override(opened.scenario, {"sweep": None, "fusion": block})

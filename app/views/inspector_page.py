@@ -135,7 +135,7 @@ def _events(opened: Opened) -> None:
     n_events = session.total_queries(prepared)
     event = int(st.number_input(t("inspector.event", n=n_events), 1, n_events, 1, key="event")) - 1
     try:
-        auction = inspect_event(prepared, session.settled(prepared), event)
+        auction = inspect_event(prepared, session.own_simulation(prepared), event)
     except ValueError as error:
         st.error(str(error))
         return

@@ -16,13 +16,13 @@ def page(opened: Opened) -> None:
     scenario = opened.scenario
     st.title(t("market.title"))
     try:
-        settled = session.settled(opened.prepared)
+        simulation = session.own_simulation(opened.prepared)
     except ValueError as error:
-        st.error(f"{t('scorers.cannot_settle', scorer=scorer_name(scenario.scorer))}\n\n{error}")
+        st.error(f"{t('scorers.cannot_simulate', scorer=scorer_name(scenario.scorer))}\n\n{error}")
         st.write(t("market.remedy"))
         return
-    metrics, unit = settled.metrics, day.clock(settled).unit
-    owners = day.accounts(settled, scenario)
+    metrics, unit = simulation.metrics, day.clock(simulation).unit
+    owners = day.accounts(simulation, scenario)
     st.markdown(f"#### {_summary(metrics, owners.height)}")
     per = scenario.auction.payment
     st.caption(
@@ -35,7 +35,7 @@ def page(opened: Opened) -> None:
         )
     )
     _cards(metrics, instant=scenario.serving.instant)
-    over_time, prices = day.over_time(settled), day.prices(settled)
+    over_time, prices = day.over_time(simulation), day.prices(simulation)
     with st.container(key="figures"):
         chart_with_data(figures.traffic(over_time, unit), over_time, "traffic")
         chart_with_data(figures.fill(over_time, unit), over_time.select("time", "fill"), "fill")
@@ -44,8 +44,8 @@ def page(opened: Opened) -> None:
             chart_with_data(figures.latency(over_time, unit, scenario.serving.timeout_s), answers, "latency")
             chart_with_data(figures.timeouts(over_time, unit), answers, "time-outs")
         if len(owners):
-            spending = day.spending(settled, owners)
-            drawn = figures.spending(spending, unit, days=settled.market.days)
+            spending = day.spending(simulation, owners)
+            drawn = figures.spending(spending, unit, days=simulation.market.days)
             chart_with_data(drawn, spending, "spending")
             chart_with_data(figures.accounts(owners), owners, "advertisers")
         chart_with_data(figures.prices(prices, unit, per), prices, "prices")

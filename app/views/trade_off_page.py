@@ -30,7 +30,7 @@ def page(opened: Opened) -> None:
     try:
         chosen = session.metrics(opened.prepared, setting, whole=whole)
     except ValueError as error:
-        st.error(f"{t('scorers.cannot_settle', scorer=scorer_name(setting.scorer))}\n\n{error}")
+        st.error(f"{t('scorers.cannot_simulate', scorer=scorer_name(setting.scorer))}\n\n{error}")
         st.write(t("trade_off.points_below"))
         _chart(opened, None)
         return
@@ -60,7 +60,7 @@ def page(opened: Opened) -> None:
 
 
 def _whole(opened: Opened) -> bool:
-    """Whether to settle all queries; asks where that takes longer than a slider should."""
+    """Whether to simulate all queries; asks where that takes longer than a slider should."""
     sample = session.live_queries(opened.prepared)
     if sample is None:
         return True
@@ -90,8 +90,8 @@ def _basis(opened: Opened, *, whole: bool) -> str:
     """On what the cards stand."""
     sample = None if whole else session.live_queries(opened.prepared)
     queries = wording.sample(session.total_queries(opened.prepared), sample)
-    settled = t("trade_off.settled" if whole else "trade_off.preview", queries=queries)
-    return t("trade_off.basis", settled=settled, reserve=opened.scenario.auction.reserve)
+    basis = t("trade_off.simulated" if whole else "trade_off.preview", queries=queries)
+    return t("trade_off.basis", basis=basis, reserve=opened.scenario.auction.reserve)
 
 
 def _chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:

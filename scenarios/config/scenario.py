@@ -43,7 +43,7 @@ def _known_scorer(name: str, info: ValidationInfo) -> str:
 
 
 PREPARED = ("market", "world", "split", "retrieval", "hcmrm")
-"""Blocks that decide which pairs there are and how they score; the rest may change from one settling to the
+"""Blocks that decide which pairs there are and how they score; the rest may change from one simulating to the
 next."""
 
 ScorerName = Annotated[str, AfterValidator(_known_scorer)]

@@ -1,8 +1,8 @@
-"""A scenario's market: build the world once, score each scorer's pairs once, settle as often as asked.
+"""A scenario's market: build the world once, score each scorer's pairs once, simulate as often as asked.
 
 prepare       world and candidates: what no sweep changes
 relevance_of  a scorer's relevance of every pair that can meet, from disk where it was computed before
-settle        the market of a scenario run through a day: metrics and log
+simulate        the market of a scenario run through a day: metrics and log
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from scenarios.markets.table.table_market import known_metrics, read_market, sce
 from scenarios.storage import cache as disk
 from simulator.arrays import FloatArray, IntArray
 from simulator.auction import check_vcg
-from simulator.clock.engine import simulate
+from simulator.clock import engine
 from simulator.fusion import FusionRule
 from simulator.log import SimulationLog, Sink, both
 from simulator.market import Market, build_market, retrieve_candidates, with_settings
@@ -90,7 +90,7 @@ class Relevance:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class Simulation:
     """One run of a market."""
 
     market: Market
@@ -194,7 +194,7 @@ def scores_kept(prepared: Prepared, scorer: str, cache: Path) -> bool:
     return disk.read_scores(_kept_scores(prepared, scorer, prepared.candidate, cache)) is not None
 
 
-def settle(
+def simulate(
     prepared: Prepared,
     relevance: Relevance,
     settings: Mapping[str, object] | None = None,
@@ -202,13 +202,13 @@ def settle(
     n_queries: int | None = None,
     sink: Sink | None = None,
     progress: Progress | None = None,
-) -> Settled:
+) -> Simulation:
     """Run the prepared market with a scorer's relevance.
 
     Args:
         settings: fields to replace in the scenario, e.g. `{"fusion.relevance": 2.0}`.
-        n_queries: settle an even sample of this many of the day's queries, with budgets scaled down alike; a
-            preview.
+        n_queries: simulate an even sample of this many of the day's queries, with budgets scaled down alike;
+            a preview.
         sink: takes the log's shown ads in parts (see `simulator.log.Sink`), and none are kept in memory.
 
     Raises:
@@ -218,24 +218,24 @@ def settle(
     market = market_of(prepared, relevance, scenario)
     if n_queries is not None:
         market = thin(market, n_queries)
-    return settle_market(prepared, market, sink=sink, progress=progress)
+    return simulate_market(prepared, market, sink=sink, progress=progress)
 
 
-def settle_market(
+def simulate_market(
     prepared: Prepared, market: Market, *, sink: Sink | None = None, progress: Progress | None = None
-) -> Settled:
-    """Run a market that `market_of` has made; see `settle`."""
-    stage = _stage(progress, "settling the day")
+) -> Simulation:
+    """Run a market that `market_of` has made; see `simulate`."""
+    stage = _stage(progress, "simulating the day")
     if sink is None:
-        log = simulate(market, stage)
+        log = engine.simulate(market, stage)
         metrics = market_metrics(log, market)
     else:
         totals = Totals(market)
-        log = simulate(market, stage, both(totals.add, sink))
+        log = engine.simulate(market, stage, both(totals.add, sink))
         metrics = totals.metrics(log)
     if isinstance(prepared.source, Auctions):
         metrics = known_metrics(metrics, prepared.source)
-    return Settled(market, log, metrics)
+    return Simulation(market, log, metrics)
 
 
 def market_of(prepared: Prepared, relevance: Relevance, scenario: Scenario | None = None) -> Market:

@@ -21,7 +21,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from scenarios.errors import ScenarioError
 from scenarios.config.load import dump_model
 from scenarios.markets.loading import load_scenario
-from scenarios.markets.simulation import Prepared, Progress, prepare, relevance_of, settle
+from scenarios.markets.simulation import Prepared, Progress, prepare, relevance_of, simulate
 from scenarios.markets.click_model import CtrFile, Figures, PairFeatures, pair_features
 from scenarios.config.scenario import Scenario
 from scenarios.runs.results import read_result
@@ -92,7 +92,7 @@ def fit_ctr(
     prepared = prepare(scenario, cache=cache, progress=progress)
     relevance = relevance_of(prepared, scenario.scorer, cache=cache, progress=progress)
     if log is None:
-        log = settle(prepared, relevance, progress=progress).log.impressions()
+        log = simulate(prepared, relevance, progress=progress).log.impressions()
     known = scenario.scorer not in ("none", "oracle")  # no platform knows the truth
     features = pair_features(prepared.world, prepared.candidate, relevance.score if known else None)
     return _fit(prepared, log, features, scenario.scorer if known else None)

@@ -71,15 +71,15 @@ def scenario_entries(scenario: Scenario) -> list[Entry]:
     """
     ways = []
     for point in points_of(scenario):
-        settled = override(scenario, point.settings, fixed=PREPARED) if point.settings else scenario
+        at_point = override(scenario, point.settings, fixed=PREPARED) if point.settings else scenario
         if point.settings and not str(point.field).startswith("fusion."):
             raise ScenarioError(
                 f"{scenario.name}, sweep.field: a replay changes the fusion rule alone, not {point.field}; "
                 "sweep a field under fusion, or say what to try with --rule"
             )
-        name = settled.fusion.rule
+        name = at_point.fusion.rule
         label = name if point.value is None else f"{name} {point.value:g}"
-        ways.append(Entry(point.scorer, label, rule_of(settled)))
+        ways.append(Entry(point.scorer, label, rule_of(at_point)))
     return list(dict.fromkeys(ways))
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from scenarios.markets.simulation import Prepared, Settled
+from scenarios.markets.simulation import Prepared, Simulation
 from scenarios.markets.table.auctions import UNGRADED, Auctions
 from simulator.arrays import MICROS
 
 
-def inspect_event(prepared: Prepared, settled: Settled, event: int) -> pl.DataFrame:
+def inspect_event(prepared: Prepared, simulation: Simulation, event: int) -> pl.DataFrame:
     """The candidates of event 0 .. U-1, in the table's own ids.
 
     Args:
         prepared: a market that is a table.
-        settled: a run of it.
+        simulation: a run of it.
 
     Returns:
         One row per candidate, shown ones first by slot: query_id; slot 1.. and price (null where the run did
@@ -25,7 +25,7 @@ def inspect_event(prepared: Prepared, settled: Settled, event: int) -> pl.DataFr
     Raises:
         ValueError: the market is no table.
     """
-    auctions, log = prepared.source, settled.log
+    auctions, log = prepared.source, simulation.log
     if not isinstance(auctions, Auctions):
         raise ValueError("the market is the embedded world; inspect_query shows its auctions")
     column = np.flatnonzero(auctions.candidate[event] >= 0)

@@ -75,7 +75,7 @@ def inspect_query(
         paid for.
 
     Raises:
-        ScenarioError: see `scenarios.settle`.
+        ScenarioError: see `scenarios.simulate`.
     """
     scenario = override(prepared.scenario, settings, fixed=PREPARED) if settings else prepared.scenario
     market = market_of(prepared, relevance, scenario)

@@ -10,7 +10,7 @@ import polars as pl
 
 from scenarios.config.load import override
 from scenarios.config.scenario import PREPARED, Scenario
-from scenarios.markets.simulation import Prepared, Progress, Relevance, market_of, rule_of, settle_market
+from scenarios.markets.simulation import Prepared, Progress, Relevance, market_of, rule_of, simulate_market
 from simulator.arrays import BoolArray, FloatArray
 from simulator.log import forget
 from simulator.market import Market, with_relevance, with_rule
@@ -20,7 +20,7 @@ BASELINE = "none"
 
 
 class Point(NamedTuple):
-    """One market to settle; `kind` is "compare" or "sweep"."""
+    """One market to simulate; `kind` is "compare" or "sweep"."""
 
     kind: str
     scorer: str
@@ -43,7 +43,7 @@ def points_of(scenario: Scenario, *, sweep: bool = True) -> Iterator[Point]:
             yield from (Point("sweep", scorer, swept.field, value) for value in swept.values)
 
 
-def settle_points(
+def simulate_points(
     prepared: Prepared,
     relevances: Mapping[str, Relevance],
     *,
@@ -51,11 +51,11 @@ def settle_points(
     own: Mapping[str, float] | None = None,
     progress: Progress | None = None,
 ) -> pl.DataFrame:
-    """Settle every point of the prepared scenario.
+    """Simulate every point of the prepared scenario.
 
     Args:
         sweep: False leaves the sweep out.
-        own: metrics of the scenario itself where they are known, so that it is not settled once more.
+        own: metrics of the scenario itself where they are known, so that it is not simulated once more.
 
     Returns:
         One row per point: kind, scorer, field, value; the metrics of `simulator.measures.market_metrics`;
@@ -63,22 +63,22 @@ def settle_points(
         lacks it); and pareto, whether no other point has more revenue and a smaller irrelevant share.
     """
     points = list(points_of(prepared.scenario, sweep=sweep))
-    settled: dict[tuple[str, float | None], Mapping[str, float]] = {}
+    simulated: dict[tuple[str, float | None], Mapping[str, float]] = {}
     if own is not None:
-        settled[prepared.scenario.scorer, points[0].value] = (
+        simulated[prepared.scenario.scorer, points[0].value] = (
             own  # compared are points at the scenario's value
         )
     rows: list[dict[str, object]] = []
     drawn: Market | None = None
     for done, point in enumerate(points, start=1):
         key = point.scorer, point.value
-        if key not in settled:
+        if key not in simulated:
             drawn = drawn or market_of(prepared, relevances[point.scorer])
             market = _market_at(point, prepared, relevances[point.scorer], drawn)
-            settled[key] = settle_market(prepared, market, sink=forget).metrics
-        rows.append({**point._asdict(), **settled[key]})
+            simulated[key] = simulate_market(prepared, market, sink=forget).metrics
+        rows.append({**point._asdict(), **simulated[key]})
         if progress is not None:
-            progress("settling points", done, len(points))
+            progress("simulating points", done, len(points))
     schema = {"kind": pl.String, "scorer": pl.String, "field": pl.String, "value": pl.Float64}
     return with_baseline(pl.DataFrame(rows, schema_overrides=schema, infer_schema_length=None))
 

@@ -10,10 +10,10 @@ import polars as pl
 
 from relevance.errors import ScorerError
 from scenarios.config.scenario import Scenario
-from scenarios.markets.simulation import Progress, Relevance, check_scorers, prepare, relevance_of, settle
+from scenarios.markets.simulation import Progress, Relevance, check_scorers, prepare, relevance_of, simulate
 from scenarios.markets.table.auctions import Auctions
 from scenarios.markets.table.table_market import named_log
-from scenarios.runs.points import settle_points
+from scenarios.runs.points import simulate_points
 from scenarios.runs.results import result_folder, write_result
 from scenarios.runs.unfinished import incomplete, keep_incomplete
 from scenarios.storage.log_file import LogFile
@@ -23,7 +23,7 @@ from simulator.log import Impressions
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What `relbid run` stores: the own run's metrics and log, and one row of `points` per settled point.
+    """What `relbid run` stores: the own run's metrics and log, and one row of `points` per simulated point.
 
     The log is a file where `run_scenario` was told to write one.
     """
@@ -102,15 +102,15 @@ def run_scenario(
     own_relevance = relevances[scenario.scorer]
     log: pl.DataFrame | Path
     if log_path is None:
-        own = settle(prepared, own_relevance)
+        own = simulate(prepared, own_relevance)
         log = frame(own.log)
     else:
         log = log_path
         with LogFile(log_path) as file:
-            own = settle(prepared, own_relevance, sink=lambda part: file.write(frame(part)))
+            own = simulate(prepared, own_relevance, sink=lambda part: file.write(frame(part)))
             if not file.begun:  # nothing was shown
                 file.write(frame(own.log))
     metrics = own.metrics
     del own  # its market is as large as the traffic, and the points have another
-    points = settle_points(prepared, relevances, sweep=sweep, own=metrics, progress=progress)
+    points = simulate_points(prepared, relevances, sweep=sweep, own=metrics, progress=progress)
     return RunResult(scenario, metrics, points, log)

@@ -1,7 +1,7 @@
 """The fusion rule that is learnt from data: the most revenue at a bounded share of irrelevant ads.
 
 Zhu, Wang, Yang, Wang, Yan and Chen 2009, "Revenue optimization with relevance constraint in sponsored
-search", state the problem and learn from clicks; here every set of weights is settled on the market itself,
+search", state the problem and learn from clicks; here every set of weights is simulated on the market itself,
 so that prices, budgets and pacing answer to it.
 """
 
@@ -65,8 +65,8 @@ def tune_fusion(
 
     Args:
         max_irrelevant: bound on the share of shown ads of grade 0.
-        evaluations: sets of weights to settle, the first included.
-        n_markets: markets to settle each on: the scenario's seed and those after it, each with bidders,
+        evaluations: sets of weights to simulate, the first included.
+        n_markets: markets to simulate each on: the scenario's seed and those after it, each with bidders,
             traffic and clicks of its own. On one alone the weights would suit its bidders.
         n_queries: an even sample of each day's queries, budgets scaled down alike.
 

@@ -14,7 +14,7 @@ from relevance.errors import ScorerError
 from scenarios.config.load import dump_scenario
 from scenarios.config.scenario import Scenario
 from scenarios.markets.simulation import Prepared, Relevance
-from scenarios.runs.points import settle_points
+from scenarios.runs.points import simulate_points
 from scenarios.runs.results import INCOMPLETE
 from scenarios.storage.parquet import write_parquet
 from scenarios.storage.whole import whole_folder
@@ -60,7 +60,7 @@ def keep_incomplete(
         (part / "scenario.yaml").write_text(dump_scenario(prepared.scenario), encoding="utf-8")
         if relevances:
             finished = replace(prepared, scenario=_only(prepared.scenario, relevances))
-            write_parquet(settle_points(finished, relevances, sweep=sweep), part / "finished.parquet")
+            write_parquet(simulate_points(finished, relevances, sweep=sweep), part / "finished.parquet")
         if score is not None and done.any():
             corpus = prepared.world.corpus
             ids = corpus.ad_ids()

@@ -71,7 +71,7 @@ def test_the_inspector_opens_by_its_own_address(page: Page, address: str) -> Non
     assert page.get_by_role("heading", name="One auction, from query to price").is_visible()
 
 
-def test_a_slider_settles_anew(page: Page, address: str) -> None:
+def test_a_slider_simulates_anew(page: Page, address: str) -> None:
     open_page(page, address)
     assert page.get_by_role("heading", name="What does relevance cost").is_visible()
     assert page.get_by_text("Deploy").count() == 0

@@ -10,7 +10,7 @@ import pytest
 
 from app import day, figures
 from app.figures.common import line_style
-from scenarios import Scenario, Settled, override, prepare, relevance_of, settle
+from scenarios import Scenario, Simulation, override, prepare, relevance_of, simulate
 
 
 @pytest.fixture(scope="module")
@@ -23,28 +23,28 @@ def scenario(tiny_scenario: Scenario) -> Scenario:
 
 
 @pytest.fixture(scope="module")
-def settled(scenario: Scenario, results: Path) -> Settled:
+def simulation(scenario: Scenario, results: Path) -> Simulation:
     prepared = prepare(scenario, cache=results)
-    return settle(prepared, relevance_of(prepared, "oracle", cache=results))
+    return simulate(prepared, relevance_of(prepared, "oracle", cache=results))
 
 
-def test_parts_of_the_day_add_up_to_the_run(settled: Settled) -> None:
-    table = day.over_time(settled)
+def test_parts_of_the_day_add_up_to_the_run(simulation: Simulation) -> None:
+    table = day.over_time(simulation)
     assert table.height == 24
     queries = table["queries_per_hour"]
-    assert queries.sum() == settled.metrics["queries"]
+    assert queries.sum() == simulation.metrics["queries"]
     mean = (table["revenue_rpm"] * queries).sum() / queries.sum()
-    assert mean == pytest.approx(settled.metrics["revenue_rpm"])
-    assert (table["fill"] * queries).sum() / queries.sum() == pytest.approx(settled.metrics["fill"])
+    assert mean == pytest.approx(simulation.metrics["revenue_rpm"])
+    assert (table["fill"] * queries).sum() / queries.sum() == pytest.approx(simulation.metrics["fill"])
     assert (table["latency_p95_s"] >= table["latency_p50_s"]).all()
     assert table["latency_p50_s"].min() >= 0.5
 
 
-def test_the_last_share_of_a_group_is_what_it_has_spent(settled: Settled, scenario: Scenario) -> None:
-    owners = day.accounts(settled, scenario)
+def test_the_last_share_of_a_group_is_what_it_has_spent(simulation: Simulation, scenario: Scenario) -> None:
+    owners = day.accounts(simulation, scenario)
     assert set(owners["group"]) == {"shading", "pid pacing"}
-    assert owners["spent"].sum() == pytest.approx(settled.metrics["revenue"])
-    curve = day.spending(settled, owners)
+    assert owners["spent"].sum() == pytest.approx(simulation.metrics["revenue"])
+    curve = day.spending(simulation, owners)
     for (group,), rows in curve.group_by("group"):
         own = owners.filter(pl.col("group") == group)
         assert rows.sort("time")["share"][-1] == pytest.approx(own["spent"].sum() / own["budget"].sum())
@@ -52,10 +52,10 @@ def test_the_last_share_of_a_group_is_what_it_has_spent(settled: Settled, scenar
         assert rows["share"].min() == 0.0
 
 
-def test_prices_are_means_by_slot(settled: Settled) -> None:
-    shown = settled.log.impressions()
-    table = day.prices(settled)
-    assert table.height == 24 * settled.market.n_slots
+def test_prices_are_means_by_slot(simulation: Simulation) -> None:
+    shown = simulation.log.impressions()
+    table = day.prices(simulation)
+    assert table.height == 24 * simulation.market.n_slots
     first = shown.filter((pl.col("slot") == 0) & (pl.col("time_s") < 3600))
     assert table.filter(pl.col("slot") == 1)["price"][0] == pytest.approx(first["price_micros"].mean() / 1e6)
 
@@ -70,22 +70,22 @@ def test_the_clock_is_in_days_hours_or_minutes(
         ({"traffic.horizon_s": 600}, "minute", 24, 10.0),
         ({}, "hour", 24, 24.0),
     ):
-        clock = day.clock(settle(prepared, none, settings))
+        clock = day.clock(simulate(prepared, none, settings))
         assert (clock.unit, clock.n) == (unit, n)
         assert clock.end[-1] == pytest.approx(end)
 
 
-def test_every_figure_has_a_title_and_units(settled: Settled, scenario: Scenario) -> None:
-    table, owners = day.over_time(settled), day.accounts(settled, scenario)
+def test_every_figure_has_a_title_and_units(simulation: Simulation, scenario: Scenario) -> None:
+    table, owners = day.over_time(simulation), day.accounts(simulation, scenario)
     drawn: list[go.Figure] = [
         figures.traffic(table, "hour"),
         figures.fill(table, "hour"),
         figures.revenue(table, "hour"),
         figures.latency(table, "hour", 10.0),
         figures.timeouts(table, "hour"),
-        figures.spending(day.spending(settled, owners), "hour"),
+        figures.spending(day.spending(simulation, owners), "hour"),
         figures.accounts(owners),
-        figures.prices(day.prices(settled), "hour", "click"),
+        figures.prices(day.prices(simulation), "hour", "click"),
     ]
     for figure in drawn:
         assert figure.layout.title.text

@@ -136,7 +136,7 @@ def test_from_the_first_page_to_the_same_figures_in_a_terminal(
 def test_a_preview_is_called_one_and_is_not_exported(
     page: Page, chromium: Browser, tiny_scenario: Scenario, tmp_path: Path
 ) -> None:
-    """More queries than a slider settles: the file must give what is shown, so all are settled first."""
+    """More queries than a slider simulates: the file must give what is shown, so all are simulated first."""
     root = tmp_path / "results"
     settings = {"traffic.n_queries": 110_000, "sweep": None, "compare": ["none", "bm25"], "scorer": "bm25"}
     large = override(tiny_scenario, settings)
@@ -144,12 +144,12 @@ def test_a_preview_is_called_one_and_is_not_exported(
     write_result(root, large, run.metrics, run.points, run.log)
     with server.dashboard(root) as address:
         open_page(page, address)
-        page.get_by_text("A preview: settled just now on an even sample of 100,000 of 110,000").wait_for()
+        page.get_by_text("A preview: simulated just now on an even sample of 100,000 of 110,000").wait_for()
         preview = revenue(page)
         button = page.get_by_role("button", name="This setting as a scenario")
         assert button.is_disabled()
-        page.get_by_text("Settle all 110,000 queries").click()
-        page.get_by_text("Settled just now on all 110,000 queries").wait_for()
+        page.get_by_text("Simulate all 110,000 queries").click()
+        page.get_by_text("Simulation just now on all 110,000 queries").wait_for()
         server.wait_until_drawn(page)
         assert revenue(page) != preview
         assert revenue(page) == f"{run.metrics['revenue_rpm']:,.2f}"

@@ -23,7 +23,7 @@ from scenarios import (
     prepare,
     relevance_of,
     run_scenario,
-    settle,
+    simulate,
     write_result,
 )
 
@@ -73,7 +73,7 @@ def test_trade_off_shows_the_scenarios_own_run(dashboard: AppTest, results: Path
     assert {trace["name"] for trace in figure["data"]} >= {"BM25", "oracle", "no relevance", "your setting"}
 
 
-def test_sliders_settle_at_once(dashboard: AppTest, tiny_scenario: Scenario, results: Path) -> None:
+def test_sliders_simulate_at_once(dashboard: AppTest, tiny_scenario: Scenario, results: Path) -> None:
     at = dashboard.run()
     at.selectbox(key="scorer").set_value("bm25")
     at.slider(key="exponent").set_value(2.0)
@@ -81,7 +81,7 @@ def test_sliders_settle_at_once(dashboard: AppTest, tiny_scenario: Scenario, res
     at.slider(key="reserve").set_value(0.2).run()
     assert not at.exception
     prepared = prepare(tiny_scenario, cache=results)
-    expected = settle(
+    expected = simulate(
         prepared,
         relevance_of(prepared, "bm25", cache=results),
         {
@@ -229,7 +229,7 @@ def test_a_formula_has_a_verdict_lines_and_a_point(
     assert set(built_in["text"]) == set(SHIPPED_RULES)
     prepared = prepare(tiny_scenario, cache=results)
     product = {"sweep": None, "fusion": {"rule": "product", "relevance": 2.0}}
-    expected = settle(prepared, relevance_of(prepared, "oracle", cache=results), product).metrics
+    expected = simulate(prepared, relevance_of(prepared, "oracle", cache=results), product).metrics
     assert star["y"] == pytest.approx([expected["revenue_rpm"]], rel=1e-4)
     at.selectbox(key="formula-scorer").set_value("bm25").run()
     assert not at.exception

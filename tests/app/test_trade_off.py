@@ -24,7 +24,7 @@ from scenarios import (
     read_result,
     relevance_of,
     run_scenario,
-    settle,
+    simulate,
     write_result,
 )
 from tests.app.test_pages import MAIN, PATIENCE_S, until_ended
@@ -52,7 +52,7 @@ def test_the_interval_is_that_of_the_days_of_further_seeds(
     days = range(tiny_scenario.seed + 1, tiny_scenario.seed + 1 + session.DAYS)
 
     def revenue_of(scorer: str, fields: dict[str, object]) -> float:
-        return settle(prepared, scores[scorer], {"sweep": None, **fields}).metrics["revenue_rpm"]
+        return simulate(prepared, scores[scorer], {"sweep": None, **fields}).metrics["revenue_rpm"]
 
     revenue = [
         np.array([revenue_of(scorer, {"seed": day, **fields}) for day in days])

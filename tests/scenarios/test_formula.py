@@ -2,7 +2,7 @@
 
 import pytest
 
-from scenarios import load_scenario, prepare, relevance_of, settle
+from scenarios import load_scenario, prepare, relevance_of, simulate
 from scenarios.errors import ScenarioError
 
 
@@ -12,8 +12,8 @@ def test_a_formula_in_a_scenario_is_the_rule_that_it_spells(tiny_text, tmp_path)
     scenario = load_scenario(path, ["sweep=null"])
     prepared = prepare(scenario)
     relevance = relevance_of(prepared, "bm25")
-    formula = settle(prepared, relevance).metrics
-    product = settle(prepared, relevance, {"fusion": {"rule": "product", "relevance": 0.5}}).metrics
+    formula = simulate(prepared, relevance).metrics
+    product = simulate(prepared, relevance, {"fusion": {"rule": "product", "relevance": 0.5}}).metrics
     assert formula == pytest.approx(product, rel=1e-4, nan_ok=True)
 
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.fuzz import fault_of, kinds, mutated, neighbours, torment
-from scenarios import load_scenario, override, prepare, relevance_of, settle
+from scenarios import load_scenario, override, prepare, relevance_of, simulate
 from scenarios.errors import UserError
 from tests.scenarios.test_cli import REPOSITORY
 
@@ -117,7 +117,7 @@ def test_the_command_line_refuses_with_one_message_and_code_2_and_writes_nothing
 
 
 def test_what_is_read_also_runs(prepared, tiny_cache, tmp_path):
-    """Damaged scenarios that are still scenarios settle a day, or say in words why they cannot."""
+    """Damaged scenarios that are still scenarios simulate a day, or say in words why they cannot."""
     [kind] = [kind for kind in kinds() if kind.name == "scenario.yaml"]
     kind = type(kind)(kind.name, kind.read, kind.files[-1:])
     neighbours(tmp_path / "files")
@@ -137,7 +137,7 @@ def test_what_is_read_also_runs(prepared, tiny_cache, tmp_path):
         ran += 1
         try:
             own = prepare(override(scenario, {"traffic.n_queries": 200}), cache=tiny_cache)
-            metrics = settle(own, relevance_of(own, scenario.scorer, cache=tiny_cache)).metrics
+            metrics = simulate(own, relevance_of(own, scenario.scorer, cache=tiny_cache)).metrics
         except (UserError, ValueError) as error:
             assert str(error), content
         else:

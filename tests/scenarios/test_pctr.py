@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scenarios import ScenarioError, load_scenario, override, prepare, relevance_of, run_scenario, settle
+from scenarios import ScenarioError, load_scenario, override, prepare, relevance_of, run_scenario, simulate
 from scenarios.markets.click_model import PreparedCtr, pair_features, read_ctr_file, with_fitted_ctr
 from scenarios.markets.simulation import market_of
 from scenarios.models.click_model_fit import figures, fit_clicks, fit_ctr, log_of, scenario_of, write_ctr_file
@@ -57,15 +57,15 @@ def test_a_known_bias_is_calibrated_away(biased, tiny_cache):
     # Against the truth, which no log shows, over all pairs that were shown.
     prepared = prepare(scenario, cache=tiny_cache)
     relevance = relevance_of(prepared, scenario.scorer, cache=tiny_cache)
-    settled = settle(prepared, relevance)
+    simulation = simulate(prepared, relevance)
     features = pair_features(prepared.world, prepared.candidate, None)
-    refined = with_fitted_ctr(settled.market, PreparedCtr(fitted.coefficients, features))
-    log = settled.log
+    refined = with_fitted_ctr(simulation.market, PreparedCtr(fitted.coefficients, features))
+    log = simulation.log
     column = np.argmax(prepared.candidate[log.query] == log.ad[:, None], axis=1)
-    true = settled.market.attraction[log.query, column].mean()
-    assert settled.market.pctr[log.query, column].mean() / true == pytest.approx(np.exp(0.5), rel=0.02)
+    true = simulation.market.attraction[log.query, column].mean()
+    assert simulation.market.pctr[log.query, column].mean() / true == pytest.approx(np.exp(0.5), rel=0.02)
     assert refined.pctr[log.query, column].mean() / true == pytest.approx(1.0, abs=0.05)
-    assert np.array_equal(refined.budget_micros, settled.market.budget_micros)
+    assert np.array_equal(refined.budget_micros, simulation.market.budget_micros)
     assert ((refined.pctr > 0) == (prepared.candidate >= 0)).all()
 
 
@@ -82,7 +82,7 @@ def test_a_scenario_names_the_fitted_model(biased, tiny_cache, tmp_path):
     ratio = fitted_market.pctr.sum() / plain.pctr.sum()
     assert ratio == pytest.approx(np.exp(-0.5), rel=0.15)
     with pytest.raises(ScenarioError, match=r"pctr\.model"):
-        settle(prepared, relevance, {"pctr.model": None})
+        simulate(prepared, relevance, {"pctr.model": None})
 
 
 def test_the_same_log_gives_the_same_model(biased, tiny_cache, tmp_path):

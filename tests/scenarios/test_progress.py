@@ -52,11 +52,11 @@ def test_the_file_follows_the_stages_but_not_every_step(tmp_path):
     file.report("scoring", 10, 10, "all")  # the last of a stage is always told
     assert (read_progress(path).done, read_progress(path).detail) == (10, "all")
     clock.now = 102.0
-    file.report("settling", 1, 2)
+    file.report("simulating", 1, 2)
     file.made(tmp_path / "result")
     file.end(None)
     end = read_progress(path)
-    assert (end.state, end.stage, end.stage_started) == ("done", "settling", 102.0)
+    assert (end.state, end.stage, end.stage_started) == ("done", "simulating", 102.0)
     assert end.result == str(tmp_path / "result")
     assert [found.name for found in tmp_path.iterdir()] == ["p.json"]
 
@@ -88,7 +88,7 @@ def test_a_run_says_what_it_made_and_a_bad_file_why_not(tmp_path):
     ran = relbid("run", "tiny.yaml", "--progress", "p.json", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     found = read_progress(tmp_path / "p.json")
-    assert (found.state, found.stage, found.done) == ("done", "settling points", found.total)
+    assert (found.state, found.stage, found.done) == ("done", "simulating points", found.total)
     assert (Path(found.result) / "metrics.json").exists()
 
     ran = relbid("run", "nothing.yaml", "--progress", "p.json", cwd=tmp_path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import scenarios
-from scenarios import load_scenario, prepare, relevance_of, settle
+from scenarios import load_scenario, prepare, relevance_of, simulate
 
 SMALL = [
     "world.test_advertisers=36",
@@ -32,7 +32,7 @@ def small(tiny_cache):
 
 def logs(small, settings):
     prepared, relevances = small
-    return {name: settle(prepared, relevance, settings).log for name, relevance in relevances.items()}
+    return {name: simulate(prepared, relevance, settings).log for name, relevance in relevances.items()}
 
 
 def test_irrelevant_ads_cost_traffic(small):

@@ -15,7 +15,7 @@ from scenarios import (
     load_scenario,
     prepare,
     relevance_of,
-    settle,
+    simulate,
     tune_fusion,
 )
 from scenarios.config.fusion_rules import LearntRule
@@ -163,8 +163,8 @@ def oracle(prepared, tiny_cache):
 @pytest.mark.parametrize("mechanism", ["gsp", "vcg", "first_price"])
 @pytest.mark.parametrize("payment", ["click", "impression"])
 def test_books_balance_under_every_mechanism_and_payment(prepared, oracle, mechanism, payment):
-    settled = settle(prepared, oracle, {"auction.mechanism": mechanism, "auction.payment": payment})
-    log = settled.log
+    simulation = simulate(prepared, oracle, {"auction.mechanism": mechanism, "auction.payment": payment})
+    log = simulation.log
     assert log.charged_micros.sum() == log.spent_micros.sum() > 0
     assert (log.spent_micros <= log.budget_micros).all()
     due = log.clicked if payment == "click" else log.charged_micros >= 0
@@ -172,21 +172,21 @@ def test_books_balance_under_every_mechanism_and_payment(prepared, oracle, mecha
     assert (log.charged_micros[~due] == 0).all()
     weight = 1.0
     if payment == "impression":
-        weight = settled.market.pctr[log.query, :].max() and _click_weight(settled)
+        weight = simulation.market.pctr[log.query, :].max() and _click_weight(simulation)
     assert (log.price_micros <= log.bid_micros * weight + 1e-6).all(), "never above the bid's share"
     if mechanism == "first_price":
         assert log.price_micros == pytest.approx(log.bid_micros * weight, abs=1)
 
 
-def _click_weight(settled):
-    examination = np.asarray(settled.market.users.examination)
-    return examination[settled.log.slot] * settled.log.pctr
+def _click_weight(simulation):
+    examination = np.asarray(simulation.market.users.examination)
+    return examination[simulation.log.slot] * simulation.log.pctr
 
 
 def test_first_price_takes_more_than_gsp_and_gsp_more_than_vcg_at_equal_bids(prepared, oracle):
     open_budgets = {"bidders.budget_multiple": 1e4, "bidders.paced_share": 0.0}
     revenue = {
-        mechanism: settle(prepared, oracle, {**open_budgets, "auction.mechanism": mechanism}).metrics[
+        mechanism: simulate(prepared, oracle, {**open_budgets, "auction.mechanism": mechanism}).metrics[
             "revenue"
         ]
         for mechanism in ("vcg", "gsp", "first_price")
@@ -198,17 +198,17 @@ def test_score_reserve_of_a_category_shuts_out_its_weak_ads(prepared, oracle):
     queries = prepared.world.query_category
     closed = int(queries[0])
     least = [1e9 if category == closed else 0.0 for category in range(18)]
-    log = settle(prepared, oracle, {"auction.category_score_reserve": least}).log
+    log = simulate(prepared, oracle, {"auction.category_score_reserve": least}).log
     assert log.query.size > 0
     assert not (queries[log.query] == closed).any()
-    raised = settle(prepared, oracle, {"auction.score_reserve": 0.02}).log
+    raised = simulate(prepared, oracle, {"auction.score_reserve": 0.02}).log
     paid = raised.price_micros / MICROS * raised.pctr * raised.relevance
     assert (paid > 0.02 - 1e-6).all(), "the least price is the bid that reaches the reserve"
 
 
 def test_tuning_keeps_the_bound_and_can_be_run_again_from_its_file(prepared, tiny_cache, tmp_path):
     bm25 = relevance_of(prepared, "bm25", cache=tiny_cache)
-    plain = settle(prepared, bm25, {"fusion.relevance": 0.0}).metrics["irrelevant_share"]
+    plain = simulate(prepared, bm25, {"fusion.relevance": 0.0}).metrics["irrelevant_share"]
     kind = {"evaluations": 10, "n_markets": 2, "n_queries": 400}
     tuned = tune_fusion(prepared, bm25, max_irrelevant=0.8 * plain, **kind)
     assert isinstance(tuned.scenario.fusion, LearntRule)
@@ -231,8 +231,8 @@ def test_tuning_keeps_the_bound_and_can_be_run_again_from_its_file(prepared, tin
 
 def test_tuning_without_relevance_to_learn_from_is_the_plain_product(prepared, tiny_cache):
     none = relevance_of(prepared, "none", cache=tiny_cache)
-    flat = settle(prepared, none, {"fusion": {"rule": "learnt"}}).metrics
-    assert flat == settle(prepared, none, {"fusion": {"rule": "product"}}).metrics
+    flat = simulate(prepared, none, {"fusion": {"rule": "learnt"}}).metrics
+    assert flat == simulate(prepared, none, {"fusion": {"rule": "product"}}).metrics
     assert Product().affine
 
 

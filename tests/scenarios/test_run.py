@@ -21,7 +21,7 @@ from scenarios import (
     prepare,
     relevance_of,
     run_scenario,
-    settle,
+    simulate,
     write_result,
 )
 from scenarios.markets.simulation import market_of, thin
@@ -104,15 +104,15 @@ def test_without_the_baseline_in_the_comparison_changes_are_unknown(prepared, ti
 
 
 def test_no_relevance_is_the_exponent_zero_of_any_scorer(prepared, tiny_cache):
-    none = settle(prepared, relevance_of(prepared, "none", cache=tiny_cache))
-    bm25 = settle(prepared, relevance_of(prepared, "bm25", cache=tiny_cache), {"fusion.relevance": 0.0})
+    none = simulate(prepared, relevance_of(prepared, "none", cache=tiny_cache))
+    bm25 = simulate(prepared, relevance_of(prepared, "bm25", cache=tiny_cache), {"fusion.relevance": 0.0})
     assert none.metrics == bm25.metrics
 
 
 def test_every_rule_settles(prepared, tiny_cache):
     oracle = relevance_of(prepared, "oracle", cache=tiny_cache)
     revenue = {
-        rule: settle(prepared, oracle, {"fusion.rule": rule}).metrics["revenue"]
+        rule: simulate(prepared, oracle, {"fusion.rule": rule}).metrics["revenue"]
         for rule in ("product", "gate", "linear", "tiers")
     }
     assert len(set(revenue.values())) == 4
@@ -128,7 +128,7 @@ def test_what_decides_the_candidates_cannot_be_settled_anew(prepared, tiny_cache
         "hcmrm.device": "cuda",
     }.items():
         with pytest.raises(ScenarioError, match="decides which queries and ads there are"):
-            settle(prepared, none, {field: value})
+            simulate(prepared, none, {field: value})
 
 
 def test_a_sample_of_the_day_is_even_and_keeps_the_budgets_in_proportion(prepared, tiny_cache):
@@ -138,14 +138,14 @@ def test_a_sample_of_the_day_is_even_and_keeps_the_budgets_in_proportion(prepare
     np.testing.assert_array_equal(sample.arrival_s, market.arrival_s[::4])
     np.testing.assert_array_equal(sample.budget_micros, market.budget_micros // 4)
     assert thin(market, 2000) is market
-    settled = settle(prepared, relevance_of(prepared, "none", cache=tiny_cache), n_queries=500)
-    assert settled.metrics["queries"] == 500
+    simulation = simulate(prepared, relevance_of(prepared, "none", cache=tiny_cache), n_queries=500)
+    assert simulation.metrics["queries"] == 500
 
 
 def test_progress_is_reported_by_stage(prepared, tiny_cache):
     seen = []
     run_scenario(prepared.scenario, cache=tiny_cache, progress=lambda *step: seen.append(step))
-    stage = "settling points"
+    stage = "simulating points"
     assert [step for step in seen if step[0] == stage] == [(stage, i, 9) for i in range(1, 10)]
 
 
@@ -261,7 +261,7 @@ def test_the_inspector_shows_what_the_auction_does(prepared, tiny_cache):
     oracle = relevance_of(prepared, "oracle", cache=tiny_cache)
     market = market_of(prepared, oracle)
     # The day's first query is auctioned at the opening bids and whole budgets, as the inspector does it.
-    log = settle(prepared, oracle).log
+    log = simulate(prepared, oracle).log
     query = int(market.query[0])
     shown = inspect_query(prepared, oracle, query).drop_nulls("slot")
     first = log.impressions().filter(pl.col("query_index") == 0)

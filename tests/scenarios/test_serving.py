@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scenarios import ScenarioError, load_scenario, prepare, relevance_of, settle
+from scenarios import ScenarioError, load_scenario, prepare, relevance_of, simulate
 from scenarios.models.profiling import measure_profile
 from scenarios.runs.results import result_folder
 from scenarios.runs.scenario_run import run_scenario
@@ -98,21 +98,21 @@ def test_fallback_and_first_stage_rank_by_the_scorers_that_are_named(tiny_file, 
     scenario = load_scenario(tiny_file, [*BUSY, "serving.fallback=bm25", "serving.first_stage=bm25"])
     prepared = prepare(scenario, cache=tiny_cache)
     oracle, bm25 = (relevance_of(prepared, name, cache=tiny_cache) for name in ("oracle", "bm25"))
-    log = settle(prepared, oracle).log
-    by_bm25 = settle(prepared, bm25, {"serving.timeout_s": None}).log
+    log = simulate(prepared, oracle).log
+    by_bm25 = simulate(prepared, bm25, {"serving.timeout_s": None}).log
     late = log.served == serving.FALLBACK
     assert 0.05 < late.mean() < 0.95
     shown, expected = late[log.query_index], late[by_bm25.query_index]
     assert log.ad[shown].tolist() == by_bm25.ad[expected].tolist()
 
-    two = settle(prepared, oracle, {"serving.first_stage_keep": 5, "serving.timeout_s": None})
+    two = simulate(prepared, oracle, {"serving.first_stage_keep": 5, "serving.timeout_s": None})
     assert (
         two.metrics["scored_pairs"]
-        < settle(prepared, oracle, {"serving.timeout_s": None}).metrics["scored_pairs"]
+        < simulate(prepared, oracle, {"serving.timeout_s": None}).metrics["scored_pairs"]
     )
     assert two.log.scored_pairs.max() == 5
     with pytest.raises(ScenarioError, match=r"serving\.fallback: is scored before a run"):
-        settle(prepared, oracle, {"serving.fallback": "hcmrm"})
+        simulate(prepared, oracle, {"serving.fallback": "hcmrm"})
 
 
 def test_a_sweep_varies_the_servers(tiny_file, tiny_cache):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import scenarios
-from scenarios import load_scenario, prepare, relevance_of, settle
+from scenarios import load_scenario, prepare, relevance_of, simulate
 from simulator.arrays import MICROS
 
 SHIPPED = sorted(Path(scenarios.__file__).parent.glob("*.yaml"))
@@ -20,15 +20,15 @@ def test_books_balance_and_batches_change_nothing(path: Path, tmp_path: Path) ->
     scenario = load_scenario(path, [*SMALL, f"traffic.n_queries={n_queries}"])
     prepared = prepare(scenario, cache=tmp_path)
     ranked = relevance_of(prepared, "oracle")
-    settled = settle(prepared, ranked)
-    log = settled.log
+    simulation = simulate(prepared, ranked)
+    log = simulation.log
     by_advertiser = np.zeros_like(log.spent_micros)
     np.add.at(by_advertiser, log.advertiser, log.charged_micros)
     assert (by_advertiser == log.spent_micros).all()
     assert (log.spent_micros <= log.budget_micros).all()
-    assert round(settled.metrics["revenue"] * MICROS) == log.charged_micros.sum() > 0
+    assert round(simulation.metrics["revenue"] * MICROS) == log.charged_micros.sum() > 0
     if scenario.serving.instant:
         for size in (1, 64, 4096):
-            other = settle(prepared, ranked, {"serving.batch_size": size}).log
+            other = simulate(prepared, ranked, {"serving.batch_size": size}).log
             assert other.impressions().equals(log.impressions())
             assert other.queries().equals(log.queries())

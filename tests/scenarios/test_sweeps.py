@@ -28,7 +28,7 @@ from scenarios import (
     read_sweep,
     relevance_of,
     run_sweep,
-    settle,
+    simulate,
     sweep_points,
 )
 from scenarios.reporting.svg import ticks
@@ -261,7 +261,7 @@ def test_a_point_has_the_metrics_of_its_scenario(ran):
     for row in result.replicates.iter_rows(named=True):
         scenario = sweep.points[row["point"]].scenario.model_copy(update={"seed": row["seed"]})
         prepared = prepare(scenario, cache=out)
-        metrics = settle(prepared, relevance_of(prepared, scenario.scorer)).metrics
+        metrics = simulate(prepared, relevance_of(prepared, scenario.scorer)).metrics
         assert metrics == {name: row[name] for name in metrics}
         assert row["revenue_rpm"] == pytest.approx(1000 * metrics["revenue"] / metrics["queries"])
 
@@ -472,7 +472,9 @@ def test_the_report_stands_alone_and_holds_exact_scenarios(ran, tmp_path):
         assert scenario == point_scenario(result, index)
         row = result.replicates.filter(point=index, seed=scenario.seed).row(0, named=True)
         prepared = prepare(scenario, cache=ran[1])
-        assert settle(prepared, relevance_of(prepared, scenario.scorer)).metrics["revenue"] == row["revenue"]
+        assert (
+            simulate(prepared, relevance_of(prepared, scenario.scorer)).metrics["revenue"] == row["revenue"]
+        )
 
 
 def test_tables_hold_the_front(ran):

@@ -22,7 +22,7 @@ import simulator
 from relevance.corpus import LabelledCorpus
 from relevance.errors import CheckpointError
 from scenarios.config.scenario import Scenario
-from scenarios.markets.simulation import Prepared, Relevance, prepare, settle
+from scenarios.markets.simulation import Prepared, Relevance, prepare, simulate
 from scenarios.storage.cache import code_hash
 from scenarios.storage.whole import write_whole_file
 from scenarios.studies.ablations.ablation import train_config
@@ -175,7 +175,7 @@ def market_of(model: Checkpoint, seed: int, prepared: Prepared) -> dict[str, flo
         query, prepared.candidate[query, column]
     )
     scenario = prepared.scenario.model_copy(update={"seed": seed})
-    return with_rates(settle(replace(prepared, scenario=scenario), Relevance("hcmrm", score)).metrics)
+    return with_rates(simulate(replace(prepared, scenario=scenario), Relevance("hcmrm", score)).metrics)
 
 
 def _trainer(settings: Mapping[str, JsonValue], seed: int, data: LabelledCorpus) -> Trainer:

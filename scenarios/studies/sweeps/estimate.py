@@ -47,7 +47,7 @@ def estimate(
     progress: Progress | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Estimate:
-    """How long a sweep takes, without running it: two points are settled, ranked without relevance.
+    """How long a sweep takes, without running it: two points are simulated, ranked without relevance.
 
     Raises:
         PluginError, ScenarioError, StoreError, TableError: see `scenarios.prepare`.

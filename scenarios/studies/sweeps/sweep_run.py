@@ -240,13 +240,13 @@ class _Run:
         """The tasks of points that no run has finished; the results of the others are read."""
         missing: list[Task] = []
         for tasks in self._worlds.tasks(points, self._sweep.seeds):
-            new = [task for task in tasks if not self._is_settled(task)]
+            new = [task for task in tasks if not self._is_done(task)]
             if new:
                 self._worlds.pack(new[0])
             missing += new
         return missing
 
-    def _is_settled(self, task: Task) -> bool:
+    def _is_done(self, task: Task) -> bool:
         kept = read_replicate(task.out)
         if kept is not None:
             self._found[task.point, task.scenario.seed] = kept[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scenarios.config.scenario import Scenario
-from scenarios.markets.simulation import Prepared, Relevance, settle
+from scenarios.markets.simulation import Prepared, Relevance, simulate
 from scenarios.storage.whole import write_whole_file
 from scenarios.studies.experiments.designs import with_rates
 from scenarios.studies.replicates import ModelKey, model_of, read_replicate
@@ -61,4 +61,4 @@ def result_of(task: Task, shared: Shared) -> str:
 def metrics_of(scenario: Scenario, shared: Shared) -> dict[str, float]:
     """Metrics of a scenario's market, with totals per thousand queries."""
     prepared = replace(shared.prepared, scenario=scenario)
-    return with_rates(settle(prepared, shared.relevances[model_of(scenario)]).metrics)
+    return with_rates(simulate(prepared, shared.relevances[model_of(scenario)]).metrics)

@@ -130,7 +130,7 @@ def keyed(
         scenario = point.scenario
         own = plug_ins(scenario)
         code |= {name: code_of(name) for name in own if name not in code}
-        kind = "full" if scenario.market.kind == "world" else "settled"
+        kind = "full" if scenario.market.kind == "world" else "simulated"
         decided = decides(scenario, scores[model_of(scenario)], common, *(code[name] for name in own))
         for seed in seeds:
             yield (
