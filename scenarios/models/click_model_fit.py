@@ -18,12 +18,12 @@ import polars as pl
 from scipy.optimize import minimize
 from sklearn.metrics import log_loss, roc_auc_score
 
-from scenarios.errors import ScenarioError
 from scenarios.config.load import dump_model
+from scenarios.config.scenario import Scenario
+from scenarios.errors import ScenarioError
+from scenarios.markets.click_model import CtrFile, Figures, PairFeatures, pair_features
 from scenarios.markets.loading import load_scenario
 from scenarios.markets.simulation import Prepared, Progress, prepare, relevance_of, simulate
-from scenarios.markets.click_model import CtrFile, Figures, PairFeatures, pair_features
-from scenarios.config.scenario import Scenario
 from scenarios.runs.results import read_result
 from scenarios.storage.whole import write_whole_file
 from simulator.arrays import BoolArray, FloatArray, IntArray

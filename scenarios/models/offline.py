@@ -14,18 +14,15 @@ import numpy as np
 import polars as pl
 
 from relevance.cached import CachedScorer, ScoreTable
-from relevance.corpus import SPLITS
-from relevance.corpus import Labels as Labels
-from relevance.evaluation import ScorerEvaluation as ScorerEvaluation
-from relevance.evaluation import evaluate_scorers
-from relevance.metrics import Reliability as Reliability
-from relevance.metrics import branch_gap, reliability
+from relevance.corpus import SPLITS, Labels as Labels
+from relevance.evaluation import ScorerEvaluation as ScorerEvaluation, evaluate_scorers
+from relevance.metrics import Reliability as Reliability, branch_gap, reliability
 from relevance.oracle import GRADE_GAIN
-from scenarios.errors import UserError
-from scenarios.runs.inspection import keywords_of
 from scenarios.config.load import override
-from scenarios.markets.simulation import SHIPPED_CHECKPOINTS, Prepared, Progress, pair_scores
 from scenarios.config.scenario import Scenario
+from scenarios.errors import UserError
+from scenarios.markets.simulation import SHIPPED_CHECKPOINTS, Prepared, Progress, pair_scores
+from scenarios.runs.inspection import keywords_of
 from simulator.arrays import FloatArray
 from simulator.world import graded_pairs
 

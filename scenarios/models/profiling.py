@@ -13,10 +13,17 @@ import numpy as np
 
 from relevance.lexical import Bm25Scorer
 from relevance.protocol import RelevanceScorer
-from scenarios.errors import ScenarioError
-from scenarios.markets.simulation import Prepared, Progress, check_scorers, checkpoint_folder, own_scorer, prepare
 from scenarios.config.scenario import Scenario
 from scenarios.config.service_profile import ProfileFile
+from scenarios.errors import ScenarioError
+from scenarios.markets.simulation import (
+    Prepared,
+    Progress,
+    check_scorers,
+    checkpoint_folder,
+    own_scorer,
+    prepare,
+)
 from simulator.arrays import IntArray
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

@@ -15,9 +15,9 @@ from relevance.evaluation import ScorerEvaluation, evaluate_scorers
 from relevance.lexical import Bm25Scorer
 from relevance.metrics import Interval
 from relevance.protocol import RelevanceScorer
-from scenarios.storage.cache import FOLDER, world_hash
 from scenarios.errors import StoreError, UserError
 from scenarios.markets.simulation import Progress
+from scenarios.storage.cache import FOLDER, world_hash
 from scenarios.storage.whole import alone, reason_of, whole_folder
 from simulator.arrays import FloatArray, IntArray
 from simulator.world import WorldConfig, labelled_corpus
@@ -96,8 +96,8 @@ def train_model(
         UserError: `out` cannot be written, holds a training with other settings, or another command is
             training in it.
     """
-    from relevance.hcmrm.model_config import PRESETS
     from relevance.hcmrm.device import use_device
+    from relevance.hcmrm.model_config import PRESETS
     from relevance.hcmrm.training.train import train
     from relevance.hcmrm.training.train_config import TrainConfig, TrainError
 
