@@ -8,14 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from scenarios import Scenario, Simulation
+from scenarios import FALLBACK, MICROS, Scenario, Simulation
 
-MICROS = 1e6
 NO_LIMIT = 1e9
 """Budgets of as much, in currency units, are no limit: nobody can spend them."""
-
-TIMED_OUT = 2
-"""Values of `served` from here on are answers by the fallback, or none."""
 
 PACED, UNPACED = "paces its bids", "does not pace"
 
@@ -73,7 +69,7 @@ def over_time(simulation: Simulation) -> pl.DataFrame:
         pl.col("n_shown").mean() / simulation.market.n_slots,
         pl.col("latency_s").quantile(0.5, "higher").alias("latency_p50_s"),
         pl.col("latency_s").quantile(0.95, "higher").alias("latency_p95_s"),
-        (pl.col("served") >= TIMED_OUT).mean().alias("timeout_share"),
+        (pl.col("served") >= FALLBACK).mean().alias("timeout_share"),
     )
     every = pl.DataFrame({"part": np.arange(time.n), "time": time.middle})
     return (

@@ -7,8 +7,8 @@ are the same in every row: nobody reacts to the mechanism.
 from pathlib import Path
 
 from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, relevance_of, simulate
-from simulator.auction import MECHANISMS, is_affine
-from simulator.fusion import RULES
+from simulator.auction import MECHANISMS
+from simulator.fusion import RULES, is_affine
 
 QUERIES = 20_000
 

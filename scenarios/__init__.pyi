@@ -21,6 +21,8 @@ from .markets.loading import (
     load_scenario as load_scenario,
 )
 from .markets.simulation import (
+    FALLBACK as FALLBACK,
+    MICROS as MICROS,
     Prepared as Prepared,
     Progress as Progress,
     Relevance as Relevance,

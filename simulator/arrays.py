@@ -4,10 +4,11 @@ Shapes in docstrings: U distinct queries, Q arrivals (or the queries of a batch)
 ads, N advertisers; "..." is any batch shape. Candidate padding is -1. Time is in seconds.
 """
 
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -34,6 +35,25 @@ def namespace(*arrays: AnyArray) -> Any:
         if type(array) is not np.ndarray:
             return array_namespace(*arrays)
     return np
+
+
+def taken_places(column: AnyArray, k: int) -> AnyArray:
+    """Where columns I[..., S] of tables F[..., k] stand in these read row by row, I[..., S].
+
+    Column 0 stands in for -1 (nobody), so the caller has to mask what is read there.
+    """
+    xp = namespace(column)
+    *rows, _ = column.shape
+    start = xp.arange(0, prod(rows) * k, k, device=device(column))
+    return xp.where(column > 0, column, 0) + xp.reshape(start, (*rows, 1))
+
+
+def take_at(values: AnyArray, place: AnyArray) -> AnyArray:
+    """Values F[..., K] at places I[..., S]: what take_along_axis gives, five times as fast."""
+    if isinstance(values, np.ndarray):
+        return values.reshape(-1).take(place)
+    xp = namespace(values)
+    return xp.reshape(xp.take(xp.reshape(values, (-1,)), xp.reshape(place, (-1,)), axis=0), place.shape)
 
 
 def keep_freed_memory() -> None:

@@ -13,22 +13,13 @@ DAY_SHAPE = (0.45, 0.30, 0.22, 0.18, 0.18, 0.25, 0.45, 0.75, 1.00, 1.15, 1.20, 1
              1.30, 1.25, 1.20, 1.20, 1.20, 1.25, 1.35, 1.55, 1.70, 1.65, 1.30, 0.85)  # fmt: skip
 
 
-def arrival_times(rate_per_s: ArrayLike, horizon_s: float, rng: np.random.Generator) -> FloatArray:
-    """Arrivals of a Poisson process on [0, horizon_s), ascending, F[Q] in seconds; Q is random.
-
-    `rate_per_s` F[H] holds for H equal parts of the horizon (arrivals per second).
-    """
-    rate = np.asarray(rate_per_s, dtype=np.float64)
-    expected = float(rate.mean()) * horizon_s
-    return arrival_times_given_count(int(rng.poisson(expected)), rate, horizon_s, rng)
-
-
-def arrival_times_given_count(
+def arrival_times(
     count: int, rate_per_s: ArrayLike, horizon_s: float, rng: np.random.Generator
 ) -> FloatArray:
-    """The same process given that `count` queries came: the order statistics of independent draws, F[count].
+    """Times in [0, horizon_s) of `count` arrivals of a Poisson process, ascending, F[count] in seconds.
 
-    Only the shape of `rate_per_s` F[H] matters then. Raises ValueError for a negative or all-zero rate.
+    Given their number, arrivals are the order statistics of independent draws. `rate_per_s` F[H] holds for H
+    equal parts of the horizon; only its shape matters. Raises ValueError for a negative or all-zero rate.
     """
     rate = np.asarray(rate_per_s, dtype=np.float64)
     if rate.ndim != 1 or rate.size == 0 or bool((rate < 0).any()) or not rate.sum() > 0:

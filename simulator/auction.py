@@ -8,46 +8,43 @@ impression, that price times the predicted click probability of the slot for eac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf, prod
+from math import inf
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from array_api_compat import device
 
-from simulator.arrays import MICROS, AnyArray, BoolArray, FloatArray, IntArray, namespace, to_micros
+from simulator.arrays import (
+    MICROS,
+    AnyArray,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    namespace,
+    take_at,
+    taken_places,
+    to_micros,
+)
+from simulator.rules.protocol import FusionRule, is_affine
 
 
-class InvertibleScore(Protocol):
-    """What pricing asks of a fusion rule (see fusion.FusionRule.bid_for_score)."""
+class Ranked(NamedTuple):
+    """Auctions whose candidates are ranked: all that a mechanism needs to price them."""
 
-    def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray: ...
+    ranking: AnyArray  # I[..., S + 1] `allocate` with one rank more than there are slots: the runner-up
+    score: AnyArray  # F[..., K] of the candidates
+    rule: FusionRule  # its inverse turns the score to beat into a bid
+    bid: AnyArray  # F[..., K] currency per click
+    pctr: AnyArray  # F[..., K]
+    rel: AnyArray  # F[..., K]
+    reserve: AnyArray  # least price per click, a float or F[..., K] for reserves of each ad
+    examination: Sequence[float] | None = None  # how likely each slot is looked at, not rising; for VCG
+    score_reserve: AnyArray = -inf  # least score, a float or F[..., 1]; its price is the bid that reaches it
 
 
-class PriceFunction(Protocol):
-    """A pricing mechanism: prices per click F[..., S] of a ranking, never above the bids, 0 in empty slots.
-
-    Args:
-        ranking: I[..., S + 1], `allocate` with one rank more than there are slots: the last is the runner-up.
-        score, bid, pctr, rel: F[..., K] of the candidates.
-        rule: its inverse turns the score to beat into a bid.
-        reserve: least price per click, a float or F[..., K] for reserves of each ad.
-        click_weight: F[S], how likely each slot is looked at, not rising; only VCG needs it.
-        score_reserve: least score, a float or F[..., 1]; its price is the bid that reaches it.
-    """
-
-    def __call__(
-        self,
-        ranking: AnyArray,
-        score: AnyArray,
-        rule: InvertibleScore,
-        bid: AnyArray,
-        pctr: AnyArray,
-        rel: AnyArray,
-        reserve: AnyArray,
-        click_weight: Sequence[float] | None = None,
-        score_reserve: AnyArray = -inf,
-    ) -> AnyArray: ...
+PriceFunction: TypeAlias = Callable[[Ranked], AnyArray]
+"""A mechanism: prices per click F[..., S] of ranked auctions, never above the bids, 0 in empty slots."""
 
 
 def eligible(
@@ -106,41 +103,19 @@ def allocate_drawing(
     return ranking[:, :-1]
 
 
-def price_gsp(
-    ranking: AnyArray,
-    score: AnyArray,
-    rule: InvertibleScore,
-    bid: AnyArray,
-    pctr: AnyArray,
-    rel: AnyArray,
-    reserve: AnyArray,
-    click_weight: Sequence[float] | None = None,
-    score_reserve: AnyArray = -inf,
-) -> AnyArray:
-    """Generalised second price per click F[..., S]: the least bid that keeps the slot (see PriceFunction).
+def price_gsp(ranked: Ranked) -> AnyArray:
+    """Generalised second price per click F[..., S]: the least bid that keeps the slot.
 
     With nobody below, the price is the reserve, or the rule's least eligible bid if that is higher (Edelman,
     Ostrovsky and Schwarz 2007, "Internet advertising and the generalized second-price auction"; scores as in
-    Lahaie and Pennock 2007). `click_weight` is not looked at.
+    Lahaie and Pennock 2007).
     """
-    place = _places(ranking, score)
-    taken = place[..., :-1]
-    rival = _to_beat(ranking, place, score, score_reserve)
-    least = rule.bid_for_score(rival, _at(pctr, taken), _at(rel, taken))
-    return _within_bounds(least, ranking, taken, bid, reserve)
+    winner = _winners(ranked)
+    least = ranked.rule.bid_for_score(winner.to_beat, winner.pctr, winner.rel)
+    return _within_bounds(least, winner)
 
 
-def price_vcg(
-    ranking: AnyArray,
-    score: AnyArray,
-    rule: InvertibleScore,
-    bid: AnyArray,
-    pctr: AnyArray,
-    rel: AnyArray,
-    reserve: AnyArray,
-    click_weight: Sequence[float] | None = None,
-    score_reserve: AnyArray = -inf,
-) -> AnyArray:
+def price_vcg(ranked: Ranked) -> AnyArray:
     """Vickrey-Clarke-Groves price per click F[..., S]: what the ads below lose by the winner's presence.
 
     With click weights alpha and c_t the least bid that beats the ad below slot t (or reaches a reserve), the
@@ -154,55 +129,35 @@ def price_vcg(
     Raises:
         ValueError: the rule is not affine in the bid, or the click weights are missing or rise.
     """
-    if click_weight is None:
-        raise ValueError("mechanism vcg needs click_weight: how likely each slot is looked at")
-    check_vcg(rule, click_weight)
-    xp = namespace(score, bid)
-    place = _places(ranking, score)
-    taken, rival = place[..., :-1], _to_beat(ranking, place, score, score_reserve)
-    bid_at, pctr_at, rel_at = _at(bid, taken), _at(pctr, taken), _at(rel, taken)
-    floor = xp.broadcast_to(_least(reserve, taken, bid), bid_at.shape)
-    total, last = xp.zeros_like(bid_at), xp.zeros_like(bid_at)
-    for t, (weight, below) in enumerate(zip(click_weight, [*click_weight[1:], 0.0], strict=True)):
+    if ranked.examination is None:
+        raise ValueError("mechanism vcg needs examination: how likely each slot is looked at")
+    check_vcg(ranked.rule, ranked.examination)
+    winner, weights = _winners(ranked), ranked.examination
+    bid = winner.bid
+    xp = namespace(bid)
+    reserve = xp.broadcast_to(winner.reserve, bid.shape)
+    total, last = xp.zeros_like(bid), xp.zeros_like(bid)
+    for t, (weight, below) in enumerate(zip(weights, [*weights[1:], 0.0], strict=True)):
         above = (..., slice(0, t + 1))  # the slots down to t: each of their ads keeps the one below t out
-        target = xp.broadcast_to(rival[..., t : t + 1], rel_at[above].shape)
-        critical = rule.bid_for_score(target, pctr_at[above], rel_at[above])
-        critical = xp.minimum(xp.maximum(critical, floor[above]), bid_at[above])
+        target = xp.broadcast_to(winner.to_beat[..., t : t + 1], bid[above].shape)
+        critical = ranked.rule.bid_for_score(target, winner.pctr[above], winner.rel[above])
+        critical = xp.minimum(xp.maximum(critical, reserve[above]), bid[above])
         total[above] += (weight - below) * critical
         last[..., t] = critical[..., t]
-    alpha = xp.asarray(click_weight, dtype=bid.dtype, device=device(bid))
+    alpha = xp.asarray(weights, dtype=bid.dtype, device=device(bid))
     price = xp.where(alpha > 0, total / xp.where(alpha > 0, alpha, 1.0), last)
-    return _within_bounds(price, ranking, taken, bid, reserve)
+    return _within_bounds(price, winner)
 
 
-def price_first(
-    ranking: AnyArray,
-    score: AnyArray,
-    rule: InvertibleScore,
-    bid: AnyArray,
-    pctr: AnyArray,
-    rel: AnyArray,
-    reserve: AnyArray,
-    click_weight: Sequence[float] | None = None,
-    score_reserve: AnyArray = -inf,
-) -> AnyArray:
-    """First price per click F[..., S]: the own bid (see PriceFunction)."""
-    xp = namespace(score, bid)
-    return xp.where(ranking[..., :-1] >= 0, _at(bid, _places(ranking, bid)[..., :-1]), 0.0)
+def price_first(ranked: Ranked) -> AnyArray:
+    """First price per click F[..., S]: the own bid."""
+    winner = _winners(ranked)
+    return _within_bounds(winner.bid, winner)
 
 
 MECHANISMS: Mapping[str, PriceFunction] = MappingProxyType(
     {"gsp": price_gsp, "vcg": price_vcg, "first_price": price_first}
 )
-
-
-def is_affine(rule: object) -> bool:
-    """Whether a fusion rule says of itself that its score is affine in the bid: attribute `affine`.
-
-    Affine: a * bid + c with a > 0 where the ad is eligible, a and c depending on pctr and rel alone. A rule
-    without the attribute is taken not to be; `fusion.check_rule` tries whether one that says so speaks true.
-    """
-    return bool(getattr(rule, "affine", False))
 
 
 def check_vcg(rule: object, click_weight: Sequence[float]) -> None:
@@ -283,50 +238,40 @@ def _is_none(score_reserve: AnyArray) -> bool:
     return isinstance(score_reserve, float) and score_reserve == -inf
 
 
-def _places(ranking: AnyArray, score: AnyArray) -> AnyArray:
-    """Where the ranked candidates stand in F[..., K] read row by row, I[..., S + 1].
+class _Winners(NamedTuple):
+    """Who has taken the slots, and what it has to beat to stay there; all [..., S], anything where empty."""
 
-    Column 0 stands in for nobody, and what is read of it is masked.
-    """
-    *rows, k = score.shape
-    xp = namespace(ranking)
-    start = xp.arange(0, prod(rows) * k, k, device=device(ranking))
-    return xp.where(ranking > 0, ranking, 0) + xp.reshape(start, (*rows, 1))
-
-
-def _at(values: AnyArray, place: AnyArray) -> AnyArray:
-    """Values F[..., K] at places I[..., S]: what take_along_axis gives, five times as fast."""
-    if isinstance(values, np.ndarray):
-        return values.reshape(-1).take(place)
-    xp = namespace(values)
-    return xp.reshape(xp.take(xp.reshape(values, (-1,)), xp.reshape(place, (-1,)), axis=0), place.shape)
+    filled: AnyArray  # B
+    bid: AnyArray
+    pctr: AnyArray
+    rel: AnyArray
+    reserve: AnyArray  # a single number where all have the same
+    to_beat: AnyArray  # score of the ad ranked next, or the score reserve if that is higher; -inf for none
 
 
-def _least(reserve: AnyArray, taken: AnyArray, bid: AnyArray) -> AnyArray:
-    """The reserves of those who have taken slots, F[..., S], from a float or F[..., K]."""
-    if isinstance(reserve, int | float):
-        return namespace(bid).asarray(reserve, dtype=bid.dtype, device=device(bid))
-    return _at(_spread(reserve, bid), taken)
+def _winners(ranked: Ranked) -> _Winners:
+    ranking, score, bid = ranked.ranking, ranked.score, ranked.bid
+    xp = namespace(score, bid)
+    place = taken_places(ranking, bid.shape[-1])
+    taken = place[..., :-1]
+    to_beat = xp.where(ranking[..., 1:] >= 0, take_at(score, place[..., 1:]), -inf)
+    if not _is_none(ranked.score_reserve):
+        least = xp.asarray(ranked.score_reserve, dtype=score.dtype, device=device(score))
+        to_beat = xp.maximum(to_beat, least)
+    reserve = xp.asarray(ranked.reserve, dtype=bid.dtype, device=device(bid))
+    if reserve.ndim:
+        reserve = take_at(xp.broadcast_to(reserve, bid.shape), taken)
+    return _Winners(
+        filled=ranking[..., :-1] >= 0,
+        bid=take_at(bid, taken),
+        pctr=take_at(ranked.pctr, taken),
+        rel=take_at(ranked.rel, taken),
+        reserve=reserve,
+        to_beat=to_beat,
+    )
 
 
-def _spread(reserve: AnyArray, bid: AnyArray) -> AnyArray:
-    xp = namespace(bid)
-    return xp.broadcast_to(xp.asarray(reserve, dtype=bid.dtype, device=device(bid)), bid.shape)
-
-
-def _to_beat(ranking: AnyArray, place: AnyArray, score: AnyArray, score_reserve: AnyArray) -> AnyArray:
-    """The score F[..., S] that each slot's ad must reach to stay there: the follower's, or the reserve."""
-    xp = namespace(score)
-    rival = xp.where(ranking[..., 1:] >= 0, _at(score, place[..., 1:]), -inf)
-    if _is_none(score_reserve):
-        return rival
-    return xp.maximum(rival, xp.asarray(score_reserve, dtype=score.dtype, device=device(score)))
-
-
-def _within_bounds(
-    price: AnyArray, ranking: AnyArray, taken: AnyArray, bid: AnyArray, reserve: AnyArray
-) -> AnyArray:
+def _within_bounds(price: AnyArray, winner: _Winners) -> AnyArray:
     """Raised to the reserve, cut at the bid (a rule's inverse may round to just above it), 0 where empty."""
-    xp = namespace(price, bid)
-    price = xp.minimum(xp.maximum(price, _least(reserve, taken, bid)), _at(bid, taken))
-    return xp.where(ranking[..., :-1] >= 0, price, 0.0)
+    xp = namespace(price)
+    return xp.where(winner.filled, xp.minimum(xp.maximum(price, winner.reserve), winner.bid), 0.0)

@@ -9,39 +9,19 @@ A rule whose score is affine in the bid where the ad is eligible, a * bid + c wi
 rel alone, may say so with an attribute `affine`, true; without it VCG is refused (see auction.check_vcg).
 """
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf, log
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from simulator.arrays import AnyArray, namespace
 from simulator.rules.formula import Formula as Formula, FormulaError as FormulaError
+from simulator.rules.protocol import FusionRule as FusionRule, is_affine as is_affine
 
 if TYPE_CHECKING:
     from simulator.rules.rule_check import Fault
-
-
-@runtime_checkable
-class FusionRule(Protocol):
-    """Elementwise and pure: an ad's score depends on nothing but its own bid, pctr and rel."""
-
-    def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        """Fused score F[..., K] of bids (currency per click), predicted click rates and relevances.
-
-        Finite and strictly rising in the bid where the ad is eligible, -inf where it is not; an ad that is
-        eligible stays so when it bids more.
-        """
-        ...
-
-    def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        """Least bid F[..., K] at which an ad is eligible and scores at least `target` F[..., K], or +inf.
-
-        `target` -inf (nobody to beat) asks for the least bid at which the ad is eligible.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +70,7 @@ class Gate:
 
     @property
     def affine(self) -> bool:
-        return _is_affine(self.within)
+        return is_affine(self.within)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +99,7 @@ class SoftGate:
 
     @property
     def affine(self) -> bool:
-        return _is_affine(self.within)
+        return is_affine(self.within)
 
     def _kept(self, rel: AnyArray) -> AnyArray:
         xp = namespace(rel)
@@ -308,7 +288,7 @@ class ByArm:
 
     @property
     def affine(self) -> bool:
-        return all(_is_affine(rule) for rule in self.rules)
+        return all(is_affine(rule) for rule in self.rules)
 
     def _picked(self, each: list[AnyArray]) -> AnyArray:
         xp = namespace(*each)
@@ -332,15 +312,6 @@ RULES: Mapping[str, type[Any]] = MappingProxyType(
 )
 
 
-def rule_type(name: str) -> type[Any]:
-    """The rule registered under `name`; ValueError with the nearest name otherwise."""
-    if name in RULES:
-        return RULES[name]
-    near = difflib.get_close_matches(name, RULES, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"unknown fusion rule {name!r}: known are {', '.join(RULES)}{hint}")
-
-
 def check_rule(rule: FusionRule) -> "list[Fault]":
     """Try a rule in auctions; say in words what GSP could not live with. An empty list: nothing was found.
 
@@ -351,10 +322,6 @@ def check_rule(rule: FusionRule) -> "list[Fault]":
     )
 
     return faults_of(rule)
-
-
-def _is_affine(rule: FusionRule) -> bool:
-    return bool(getattr(rule, "affine", False))
 
 
 def _weighted(bid: AnyArray, exponent: float, weight: AnyArray) -> AnyArray:

@@ -4,19 +4,16 @@ Stations know nothing of each other; this is the one place where their order is 
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simulator import auction, ledger, random, scoring, serving, users
-from simulator.arrays import BoolArray, FloatArray, IntArray, to_micros
+from simulator.arrays import BoolArray, FloatArray, IntArray, take_at, taken_places, to_micros
 from simulator.fusion import ByArm, FusionRule
 from simulator.ledger import Ledger
 from simulator.log import COLUMNS, Recorder, SimulationLog
 from simulator.market import Market
-
-Number = TypeVar("Number", bound=np.generic)
 
 
 class Batch(NamedTuple):
@@ -139,7 +136,7 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
     ranking = auction.allocate_drawing(
         score, eligible, market.n_slots + 1, lambda tied: lots(market, batch, tied)
     )
-    price = auction.MECHANISMS[model.mechanism](
+    ranked = auction.Ranked(
         ranking,
         score,
         rule,
@@ -150,25 +147,26 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
         examination,
         score_reserve,
     )
+    price = auction.MECHANISMS[model.mechanism](ranked)
 
-    ranked, place = ranking >= 0, _places(batch, ranking)
-    shown, winner = ranked[:, :-1], place[:, :-1]
+    somebody, place = ranking >= 0, taken_places(ranking, score.shape[1])
+    shown, winner = somebody[:, :-1], place[:, :-1]
     look = np.asarray(examination)
-    price_micros = auction.price_micros(model.payment, price, look, _at(batch.pctr, winner))
-    attraction = np.where(shown, _at(batch.attraction, winner), 0.0)
+    price_micros = auction.price_micros(model.payment, price, look, take_at(batch.pctr, winner))
+    attraction = np.where(shown, take_at(batch.attraction, winner), 0.0)
     seen = users.browse(
         market.users,
         attraction,
-        attraction if batch.satisfaction is None else _at(batch.satisfaction, winner),
-        _at(batch.luck, winner),
-        None if batch.satisfy_luck is None else _at(batch.satisfy_luck, winner),
+        attraction if batch.satisfaction is None else take_at(batch.satisfaction, winner),
+        take_at(batch.luck, winner),
+        None if batch.satisfy_luck is None else take_at(batch.satisfy_luck, winner),
         batch.go_on_luck,
     )
     return Outcome(
         ranking=ranking,
-        advertiser=np.where(ranked, _at(batch.advertiser, place), -1),
-        score=np.where(shown, _at(score, winner), 0.0),
-        bid_micros=np.where(shown, to_micros(_at(batch.bid, winner)), 0),
+        advertiser=np.where(somebody, take_at(batch.advertiser, place), -1),
+        score=np.where(shown, take_at(score, winner), 0.0),
+        bid_micros=np.where(shown, to_micros(take_at(batch.bid, winner)), 0),
         price_micros=price_micros,
         charged_micros=auction.charged_micros(model.payment, price_micros, shown, seen.clicked),
         examined=shown & seen.examined,
@@ -301,14 +299,3 @@ def _first_shortfall(outcome: Outcome, accounts: Ledger) -> ledger.Shortfall | N
 def _rows(batch: Batch, which: BoolArray) -> Batch:
     parts: Iterable[Any] = (None if part is None else part[which] for part in batch)
     return Batch(*parts)
-
-
-def _places(batch: Batch, column: IntArray) -> IntArray:
-    """Where columns I[Q, S] stand in a table [Q, K] read row by row; -1 is one too far left."""
-    n, k = batch.candidate.shape
-    return np.arange(0, n * k, k)[:, None] + column
-
-
-def _at(values: NDArray[Number], place: IntArray) -> NDArray[Number]:
-    """Values [Q, K] at places I[Q, S]; what is read for empty slots is masked by callers."""
-    return values.reshape(-1).take(place, mode="wrap")

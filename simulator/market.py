@@ -219,7 +219,7 @@ def _traffic(world: "World", traffic: TrafficModel, seed: int) -> Visits:
             draws = random.uniforms(seed, "session length", n_queries, expected, 1)[:, 0]
             length = session_lengths(model, draws, expected)
             n = length.size
-        start_s = arrivals.arrival_times_given_count(n, rate, traffic.horizon_s, rng)
+        start_s = arrivals.arrival_times(n, rate, traffic.horizon_s, rng)
         start_s += day * traffic.horizon_s
         which = random.uniforms(seed, "which query", day, 1, widest)[0][:n]
         first = arrivals.query_of(which, popularity)

@@ -100,7 +100,7 @@ def rank_pages(
     eligible = auction.eligible(score, bid, model.reserve, present, score_reserve)
     ranking = auction.allocate(score, eligible, len(examination) + 1, tie_break)
     price = auction.MECHANISMS[model.mechanism](
-        ranking, score, rule, bid, pctr, rel, model.reserve, examination, score_reserve
+        auction.Ranked(ranking, score, rule, bid, pctr, rel, model.reserve, examination, score_reserve)
     )
     winner = ranking[:, :-1]
     won = xp.take_along_axis(score, xp.clip(winner, min=0), axis=-1)

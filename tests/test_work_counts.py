@@ -6,6 +6,7 @@ Where one of these fails, something is done per query that was done per batch, o
 import gc
 import sys
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from relevance.protocol import RelevanceScorer
 from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, run_scenario
 from simulator import random
 from simulator.clock.engine import simulate
+from simulator.journey import gather, rank
 from simulator.ledger import UNLIMITED
 from simulator.log import forget
 from simulator.market import Market, ServingModel, with_settings
@@ -27,28 +29,33 @@ from tests.simulator.markets import hand_market, random_market
 TICKS = 96  # of a day, each with one batch or more
 
 
-def rich(queries: int) -> Market:
+def rich(queries: int, *, candidates: int = 16, slots: int = 3, advertisers: int = 16) -> Market:
     """Nobody runs out, so that no query is ranked twice; scores never tie."""
-    market = make_market(queries, candidates=16, slots=3, advertisers=16)
+    market = make_market(queries, candidates, slots, advertisers)
     even = np.linspace(0.0, market.horizon_s, queries, endpoint=False)
     return replace(market, arrival_s=even, budget_micros=np.full_like(market.budget_micros, UNLIMITED))
 
 
 def calls_of(market: Market) -> int:
     """Calls of Python and C functions in a run."""
+    return calls(lambda: simulate(market))
+
+
+def calls(work: Callable[[], object]) -> int:
+    """Calls of Python and C functions, of work that has been done once before."""
     count = 0
 
     def see(frame: object, event: str, argument: object) -> None:
         nonlocal count
         count += event in ("call", "c_call")
 
-    simulate(market)  # what is done once is done
+    work()  # what is done once is done
     # A collection may fall into the run, and others' callbacks of it (hypothesis has one) would be counted.
     gc.collect()
     gc.disable()
     sys.setprofile(see)
     try:
-        simulate(market)
+        work()
     finally:
         sys.setprofile(None)
         gc.enable()
@@ -60,9 +67,24 @@ def test_a_batch_takes_as_many_calls_whatever_its_size() -> None:
     assert few == many
 
 
-def test_calls_per_batch() -> None:
-    per_batch = calls_of(rich(1000 * TICKS)) / TICKS
-    assert per_batch <= 420, "a batch has become dearer; small batches pay for it"
+def test_a_batch_takes_as_many_calls_whatever_the_candidates_and_advertisers() -> None:
+    few, many = (calls_of(rich(10 * TICKS, candidates=n, advertisers=n)) for n in (16, 64))
+    assert few == many
+
+
+def test_a_further_slot_adds_calls_to_the_search_for_winners_only() -> None:
+    """An argmax and the score it finds; all else is done for all slots at once."""
+    three, four, seven = (calls_of(rich(10 * TICKS, slots=n)) / TICKS for n in (3, 4, 7))
+    assert seven - three == 4 * (four - three)
+    assert four - three <= 4
+
+
+def test_what_is_not_ranking_takes_fewer_calls_than_ranking() -> None:
+    """Clock, ledger, log and bids of a batch, which a small batch pays for as a large one does."""
+    market = rich(10 * TICKS)
+    rows, active = np.arange(10), np.ones(market.budget_micros.size, dtype=bool)
+    ranking = calls(lambda: rank(market, gather(market, market.value, rows), active))
+    assert calls_of(market) / TICKS < 2 * ranking
 
 
 def test_luck_is_drawn_once_a_query_and_lots_only_where_somebody_ties(

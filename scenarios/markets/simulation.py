@@ -27,13 +27,14 @@ from scenarios.markets.click_model import PreparedCtr, pair_features, read_ctr_f
 from scenarios.markets.table.auctions import Auctions, relevance_by
 from scenarios.markets.table.table_market import known_metrics, read_market, scenario_market
 from scenarios.storage import cache as disk
-from simulator.arrays import FloatArray, IntArray
+from simulator.arrays import MICROS as MICROS, FloatArray, IntArray
 from simulator.auction import check_vcg
 from simulator.clock import engine
 from simulator.fusion import FusionRule
 from simulator.log import SimulationLog, Sink, both
 from simulator.market import Market, build_market, retrieve_candidates, with_settings
 from simulator.measures.market_metrics import Totals, market_metrics
+from simulator.serving import FALLBACK as FALLBACK
 from simulator.world import World
 
 Progress = Callable[[str, int, int], None]

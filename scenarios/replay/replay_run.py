@@ -27,8 +27,8 @@ from scenarios.replay.ways import THRESHOLDS, Entry, entries, scenario_entries
 from scenarios.storage.parquet import write_parquet
 from scenarios.storage.whole import whole_folder
 from simulator.arrays import FloatArray
-from simulator.auction import AuctionModel, is_affine
-from simulator.fusion import Product
+from simulator.auction import AuctionModel
+from simulator.fusion import Product, is_affine
 from simulator.users import UserModel
 
 CLIP = 10.0

@@ -13,7 +13,7 @@ import numpy as np
 
 from simulator import auction
 from simulator.arrays import FloatArray
-from simulator.fusion import FusionRule
+from simulator.rules.protocol import FusionRule, is_affine
 
 FAULTS: Mapping[str, str] = {
     "no_rule": "the rule must have the methods score(bid, pctr, rel) and bid_for_score(target, pctr, rel)",
@@ -199,7 +199,8 @@ class _Page(NamedTuple):
         score = np.asarray(rule.score(bid.copy(), ads.pctr, ads.rel))
         may = auction.eligible(score, bid, reserve, np.ones(bid.shape, dtype=np.bool_))
         ranking = auction.allocate(score, may, N_SLOTS + 1, tie_break)
-        return cls(ranking, auction.price_gsp(ranking, score, rule, bid, ads.pctr, ads.rel, reserve))
+        ranked = auction.Ranked(ranking, score, rule, bid, ads.pctr, ads.rel, reserve)
+        return cls(ranking, auction.price_gsp(ranked))
 
 
 def _auction_faults(rule: FusionRule) -> list[Fault]:
@@ -235,7 +236,7 @@ def _auction_faults(rule: FusionRule) -> list[Fault]:
     if not (np.array_equal(place, page.ranking) and np.allclose(moved.price, page.price, rtol=1e-9)):
         faults.append(Fault("order"))
 
-    if auction.is_affine(rule) and not _looks_affine(rule):
+    if is_affine(rule) and not _looks_affine(rule):
         faults.append(Fault("not_affine"))
     return faults[:3]
 

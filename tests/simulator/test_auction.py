@@ -10,15 +10,25 @@ from hypothesis import assume, given, strategies as st
 
 from simulator.auction import (
     MECHANISMS,
+    Ranked,
     allocate,
     allocate_drawing,
     eligible,
-    is_affine,
     price_first,
     price_gsp,
     price_vcg,
 )
-from simulator.fusion import Exponential, FusionRule, Gate, Learnt, Linear, Product, SoftGate, Tiers
+from simulator.fusion import (
+    Exponential,
+    FusionRule,
+    Gate,
+    Learnt,
+    Linear,
+    Product,
+    SoftGate,
+    Tiers,
+    is_affine,
+)
 from simulator.random import uniforms
 
 BY_BID = Product(pctr=0.0, rel=0.0)
@@ -46,7 +56,7 @@ def auction(
     score = rule.score(bid, pctr, rel)
     may = eligible(score, bid, reserve, np.ones(bid.shape, dtype=bool))
     ranking = allocate(score, may, n_slots + 1, tie)
-    price = price_gsp(ranking, score, rule, bid, pctr, rel, reserve)
+    price = price_gsp(Ranked(ranking, score, rule, bid, pctr, rel, reserve))
     filled = ranking[:-1] >= 0
     return Page(ranking[:-1][filled].tolist(), price[filled].tolist())
 
@@ -107,7 +117,7 @@ def test_myerson_reserve(n: int, reserve: float, revenue: float) -> None:
     ones, tie = np.ones_like(bid), uniforms(2, "ties", 0, count, n)
     score = BY_BID.score(bid, ones, ones)
     ranking = allocate(score, eligible(score, bid, reserve, ones > 0), 2, tie)
-    price = price_gsp(ranking, score, BY_BID, bid, ones, ones, reserve)
+    price = price_gsp(Ranked(ranking, score, BY_BID, bid, ones, ones, reserve))
     assert price.mean() == pytest.approx(revenue, abs=4 * price.std() / sqrt(count))
     unsold = (ranking[:, 0] < 0).mean()
     assert unsold == pytest.approx(reserve**n, abs=4 * sqrt(0.25 / count))
@@ -120,7 +130,7 @@ def test_order_statistics_of_truthful_bids() -> None:
     ones = np.ones_like(bid)
     score = BY_BID.score(bid, ones, ones)
     ranking = allocate(score, ones > 0, 4, ones)
-    price = price_gsp(ranking, score, BY_BID, bid, ones, ones, 0.0)
+    price = price_gsp(Ranked(ranking, score, BY_BID, bid, ones, ones, 0.0))
     tolerance = 4 * price.std(axis=0).max() / sqrt(count)
     assert price.mean(axis=0) == pytest.approx(np.array([47, 46, 45]) / 49, abs=tolerance)
     assert (price.mean(axis=0) * [1.0, 0.8, 0.6]).sum() == pytest.approx(554 / 245, abs=2.4 * tolerance)
@@ -136,7 +146,7 @@ def test_ties_are_won_equally_often() -> None:
     for rank in range(3):
         wins = np.bincount(ranking[:, rank], minlength=n)
         assert np.abs(wins - count / n).max() < 4 * sqrt(count * 0.2 * 0.8)
-    price = price_gsp(ranking, score, BY_BID, bid, ones, ones, 0.0)
+    price = price_gsp(Ranked(ranking, score, BY_BID, bid, ones, ones, 0.0))
     assert (price == 2.0).all(), "the tied price is the own bid"
 
 
@@ -289,13 +299,13 @@ def test_batch_shapes_and_torch_give_the_same() -> None:
         score = rule.score(bid, pctr, rel)
         may = eligible(score, bid, 0.3, rel < 1.0)
         ranking = allocate(score, may, 4, tie)
-        price = price_gsp(ranking, score, rule, bid, pctr, rel, 0.3)
+        price = price_gsp(Ranked(ranking, score, rule, bid, pctr, rel, 0.3))
         assert ranking.shape == (2, 5, 4)
         assert price.shape == (2, 5, 3)
         t_bid, t_pctr, t_rel, t_tie = (torch.from_numpy(x) for x in (bid, pctr, rel, tie))
         t_score = rule.score(t_bid, t_pctr, t_rel)
         t_ranking = allocate(t_score, eligible(t_score, t_bid, 0.3, t_rel < 1.0), 4, t_tie)
-        t_price = price_gsp(t_ranking, t_score, rule, t_bid, t_pctr, t_rel, 0.3)
+        t_price = price_gsp(Ranked(t_ranking, t_score, rule, t_bid, t_pctr, t_rel, 0.3))
         assert np.array_equal(t_ranking.numpy(), ranking)
         np.testing.assert_allclose(t_price.numpy(), price, rtol=1e-12)
 
@@ -314,7 +324,7 @@ def test_mechanisms_on_torch(mechanism: str) -> None:
         may = eligible(score, bid, 0.3, present, least)
         ranking = allocate(score, may, 4, tie)
         alpha = (1.0, 0.5, 0.0)
-        return ranking, MECHANISMS[mechanism](ranking, score, rule, bid, pctr, rel, 0.3, alpha, least)
+        return ranking, MECHANISMS[mechanism](Ranked(ranking, score, rule, bid, pctr, rel, 0.3, alpha, least))
 
     on_numpy = bid, pctr, rel, tie, rel < 1.0, least
     ranking, price = page(*on_numpy)
@@ -337,7 +347,7 @@ def test_everything_stays_on_one_device(mechanism: str, rule: FusionRule) -> Non
         bid + torch.ones(8)
     score = rule.score(bid, bid, bid)
     ranking = allocate(score, eligible(score, bid, 0.3, bid > 0), 4, tie)
-    price = MECHANISMS[mechanism](ranking, score, rule, bid, bid, bid, 0.3, (1.0, 0.5, 0.2), 0.1)
+    price = MECHANISMS[mechanism](Ranked(ranking, score, rule, bid, bid, bid, 0.3, (1.0, 0.5, 0.2), 0.1))
     assert (price.device.type, tuple(price.shape)) == ("meta", (5, 3))
 
 

@@ -18,7 +18,6 @@ from simulator.fusion import (
     SoftGate,
     Tiers,
     check_rule,
-    rule_type,
 )
 from simulator.rules.rule_check import RuleTraits, rule_traits
 
@@ -275,12 +274,6 @@ def test_checker_tries_rules_among_others(words: str) -> None:
 def test_checker_names_missing_methods() -> None:
     assert "methods" in check_rule(object())[0]  # type: ignore[arg-type]
     assert check_rule(Rule()) == []
-
-
-def test_names_come_with_a_hint() -> None:
-    assert rule_type("tiers") is Tiers
-    with pytest.raises(ValueError, match="did you mean 'product'"):
-        rule_type("prodct")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from simulator.auction import MECHANISMS, AuctionModel, allocate, charged_micros, eligible, price_micros
+from simulator.auction import (
+    MECHANISMS,
+    AuctionModel,
+    Ranked,
+    allocate,
+    charged_micros,
+    eligible,
+    price_micros,
+)
 from simulator.clock.engine import simulate
 from simulator.fusion import Exponential, FusionRule, Gate, Learnt, Linear, Product, SoftGate, Tiers
 from simulator.market import ServingModel, with_settings
@@ -44,7 +52,7 @@ def hold(
     score = rule.score(bid, pctr, rel)
     may = eligible(score, bid, reserve, np.ones(bid.shape, dtype=bool), score_reserve)
     ranking = allocate(score, may, len(alpha) + 1, tie)
-    price = MECHANISMS[mechanism](ranking, score, rule, bid, pctr, rel, reserve, alpha, score_reserve)
+    price = MECHANISMS[mechanism](Ranked(ranking, score, rule, bid, pctr, rel, reserve, alpha, score_reserve))
     return ranking[..., :-1], price
 
 
@@ -470,8 +478,8 @@ def test_vcg_is_refused_without_falling_click_weights() -> None:
         hold([2.0, 1.0], mechanism="vcg", alpha=(0.5, 1.0))
     ranking = np.array([0, -1])
     one = np.ones(1)
-    with pytest.raises(ValueError, match="needs click_weight"):
-        MECHANISMS["vcg"](ranking, one, BY_BID, one, one, one, 0.0)
+    with pytest.raises(ValueError, match="needs examination"):
+        MECHANISMS["vcg"](Ranked(ranking, one, BY_BID, one, one, one, 0.0))
 
 
 @pytest.mark.parametrize(

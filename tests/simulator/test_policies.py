@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from simulator import policies
 from simulator.arrays import FloatArray
-from simulator.auction import allocate, price_gsp, price_vcg
+from simulator.auction import Ranked, allocate, price_gsp, price_vcg
 from simulator.fusion import Product
 from simulator.policies import (
     N_UNIFORMS,
@@ -221,13 +221,13 @@ def gsp_game(value: FloatArray, alpha: FloatArray, n_ticks: int) -> tuple[FloatA
     for _ in range(n_ticks):
         bid = value * bids.multiplier
         ranking = allocate(rule.score(bid, ones, ones), present, n_slots + 1, no_ties)
-        price = price_gsp(ranking, rule.score(bid, ones, ones), rule, bid, ones, ones, 0.0)
+        price = price_gsp(Ranked(ranking, rule.score(bid, ones, ones), rule, bid, ones, ones, 0.0))
         clicks = np.where(ranking[:-1] >= 0, alpha, 0.0)
         told = report(value, slot_price=price, slot_clicks=clicks)
         state, bids = policy.adjust(state, told, np.zeros((n, N_UNIFORMS)))
     score = rule.score(value, ones, ones)
     truthful = allocate(score, present, n_slots + 1, no_ties)
-    vcg = price_vcg(truthful, score, rule, value, ones, ones, 0.0, tuple(alpha))
+    vcg = price_vcg(Ranked(truthful, score, rule, value, ones, ones, 0.0, tuple(alpha)))
     assert ranking.tolist() == truthful.tolist()
     return price, vcg
 

@@ -132,7 +132,9 @@ def test_the_offers_are_what_trying_every_bid_finds(seed, exponent):
         score = market.rule.score(tried, batch.pctr, batch.relevance)
         may = auction.eligible(score, tried, reserve, present)
         ranking = auction.allocate(score, may, n_slots + 1, journey.lots(market, batch))
-        price = auction.price_gsp(ranking, score, market.rule, tried, batch.pctr, batch.relevance, reserve)
+        price = auction.price_gsp(
+            auction.Ranked(ranking, score, market.rule, tried, batch.pctr, batch.relevance, reserve)
+        )
         [place] = np.nonzero(ranking[0, :-1] == column)
         return (int(place[0]), price[0, place[0]]) if place.size else (n_slots, 0.0)
 

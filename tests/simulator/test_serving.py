@@ -21,7 +21,8 @@ from tests.simulator.test_engine import same_bytes
 
 def queue_market(model: ServingModel, *, rate: float, n: float, seed: int = 1) -> Market:
     """Poisson arrivals at a constant rate, about `n` of them, of one query with one ad."""
-    arrival_s = arrival_times([rate], n / rate, random.generator(seed, "arrivals"))
+    rng = random.generator(seed, "arrivals")
+    arrival_s = arrival_times(int(rng.poisson(n)), [rate], n / rate, rng)
     market = hand_market([1.0], n_queries=arrival_s.size, serving=model)
     return with_settings(market, seed=seed, arrival_s=arrival_s, horizon_s=2 * n / rate)
 

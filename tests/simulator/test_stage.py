@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from simulator import journey, random
-from simulator.auction import MECHANISMS, AuctionModel, is_affine
-from simulator.fusion import ByArm, FusionRule, Gate, Learnt, Linear, Product, SoftGate, Tiers
+from simulator.auction import MECHANISMS, AuctionModel
+from simulator.fusion import ByArm, FusionRule, Gate, Learnt, Linear, Product, SoftGate, Tiers, is_affine
 from simulator.market import Market, with_settings
 from simulator.stage import Pages, rank_on_device, rank_pages
 from tests.simulator.markets import random_market
