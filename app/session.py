@@ -31,7 +31,6 @@ from scenarios import (
     StoredExperiment,
     StoredResult,
     SweepResult,
-    dump_scenario,
     evaluate_offline,
     frames_kept,
     list_experiments,
@@ -44,6 +43,7 @@ from scenarios import (
     read_result,
     read_sweep,
     relevance_of,
+    scenario_key,
     scores_kept,
     simulate,
 )
@@ -140,7 +140,7 @@ def prepared(scenario: Scenario) -> Prepared:
     if not frames_kept(scenario, results_root()):
         waiting.prepare_first(results_root(), scenario, scenario.scorer)
     with st.spinner(t("spinner.market")):
-        return _prepared(dump_scenario(scenario), str(results_root()), scenario)
+        return _prepared(scenario_key(scenario), str(results_root()), scenario)
 
 
 def relevance(market: Prepared, scorer: str) -> Relevance:
@@ -161,7 +161,7 @@ def relevance(market: Prepared, scorer: str) -> Relevance:
 
 
 def metrics(market: Prepared, setting: Setting | None, *, whole: bool = False) -> dict[str, float]:
-    """Metrics of a setting, or of the scenario without relevance (None), on the same queries and luck.
+    """Metrics of a setting, or of the scenario without relevance (None), on the same random draws.
 
     Args:
         whole: on all queries, however many there are; without, a preview on `live_queries` of them.
@@ -171,7 +171,7 @@ def metrics(market: Prepared, setting: Setting | None, *, whole: bool = False) -
     relevance(market, scorer)  # waits for it here: nothing can be drawn inside what is cached
     n_queries = None if whole else live_queries(market)
     with st.spinner(t("spinner.day")):
-        return _metrics(dump_scenario(market.scenario), scorer, settings, n_queries, market)
+        return _metrics(scenario_key(market.scenario), scorer, settings, n_queries, market)
 
 
 def has_other_days(market: Prepared) -> bool:
@@ -187,14 +187,14 @@ def on_other_day(market: Prepared, setting: Setting | None, number: int) -> dict
     seed = {"seed": market.scenario.seed + number}
     n_queries = live_queries(market, DAY_QUERIES)
     with st.spinner(t("spinner.day")):
-        return _metrics(dump_scenario(market.scenario), scorer, {**settings, **seed}, n_queries, market)
+        return _metrics(scenario_key(market.scenario), scorer, {**settings, **seed}, n_queries, market)
 
 
 def rule_metrics(market: Prepared, scorer: str, fusion: dict[str, object]) -> dict[str, float]:
     """Metrics with another block `fusion`, on a small sample, as a page simulates many rules at once."""
     relevance(market, scorer)
     with st.spinner(t("spinner.rules")):
-        return _rule_metrics(dump_scenario(market.scenario), scorer, fusion, market)
+        return _rule_metrics(scenario_key(market.scenario), scorer, fusion, market)
 
 
 def sampled(market: Prepared) -> str:
@@ -212,7 +212,7 @@ def offline_labels(market: Prepared, sample: Sample) -> Labels:
     Raises:
         ValueError: there are none; the message says why.
     """
-    return _offline_labels(dump_scenario(market.scenario), sample, market)
+    return _offline_labels(scenario_key(market.scenario), sample, market)
 
 
 def offline_scores(
@@ -223,7 +223,7 @@ def offline_scores(
     Raises:
         ValueError: the scorer cannot be had; the message says why and what to do.
     """
-    kept = _kept_offline_scores(dump_scenario(market.scenario))
+    kept = _kept_offline_scores(scenario_key(market.scenario))
     if (sample, scorer) not in kept:
         progress("", 0, len(labels))  # a model is loaded and looks at the frames before its first pairs
         kept[sample, scorer] = score_offline(market, labels, scorer, cache=results_root(), progress=progress)
@@ -234,7 +234,7 @@ def offline_evaluation(
     market: Prepared, labels: Labels, sample: Sample, scores: Mapping[str, OfflineScores]
 ) -> list[ScorerEvaluation]:
     """Offline metrics of scorers, the first of which is the reference."""
-    return _offline_evaluation(dump_scenario(market.scenario), sample, tuple(scores), labels, scores)
+    return _offline_evaluation(scenario_key(market.scenario), sample, tuple(scores), labels, scores)
 
 
 def own_simulation(market: Prepared) -> Simulation:
@@ -245,7 +245,7 @@ def own_simulation(market: Prepared) -> Simulation:
     """
     relevance(market, market.scenario.scorer)
     with st.spinner(t("spinner.day")):
-        return _own_simulation(dump_scenario(market.scenario), market)
+        return _own_simulation(scenario_key(market.scenario), market)
 
 
 def total_queries(market: Prepared) -> int:
@@ -309,7 +309,7 @@ def _relevance(key: str, scorer: str, root: str, _market: Prepared) -> Relevance
 
 def _had(market: Prepared, scorer: str) -> Relevance:
     """As `relevance`, once that has waited for it: nothing is drawn, so what is cached may ask for it."""
-    return _relevance(dump_scenario(market.scenario), scorer, str(results_root()), market)
+    return _relevance(scenario_key(market.scenario), scorer, str(results_root()), market)
 
 
 @st.cache_data(show_spinner=False, max_entries=2048)

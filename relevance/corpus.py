@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relevance.errors import CorpusError as CorpusError
+
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 FrameArray = NDArray[np.uint8]
@@ -28,10 +30,6 @@ FrameArray = NDArray[np.uint8]
 SPLITS = ("train", "validation", "test", "held_out")
 """Names of the split codes 0..3 of labelled pairs; `held_out` is the test on products that
 no training label names."""
-
-
-class CorpusError(ValueError):
-    """A corpus folder is missing, incomplete or inconsistent; the message names the file and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,97 @@
-"""What can be wrong with what a user hands over; every message names the thing and the remedy."""
+"""What can be wrong with what a user gives: errors that hold their parts, and compose their message of them.
+
+The command line prints such a message and exits with code 2; every other error is a defect of the program.
+"""
 
 from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class CheckpointError(ValueError):
+class Place(NamedTuple):
+    """Where something stands in a file. Its text is `FILE, line LINE, FIELD`, without what is None."""
+
+    file: str | None = None
+    line: int | None = None
+    field: str | None = None
+
+    def __str__(self) -> str:
+        parts = (self.file, f"line {self.line}" if self.line else None, self.field)
+        return ", ".join(part for part in parts if part)
+
+
+class UserError(ValueError):
+    """Something that the user gave cannot be used.
+
+    Its text is `FILE, line LINE, FIELD: REASON, got VALUE; REMEDY`, without what is None.
+
+    Attributes:
+        reason: what is wrong. Where it is an error itself, that error's text is told.
+        file: the file, or another name of what is refused, such as that of a scenario.
+        line: the line in it, from 1.
+        field: the field in it, as `fusion.relevance` or `compare[1]`.
+        value: what was given, in words.
+        remedy: what to do.
+    """
+
+    def __init__(
+        self,
+        reason: str | UserError = "",
+        *,
+        file: object = None,
+        line: int | None = None,
+        field: str | None = None,
+        value: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(reason)  # alone: copying and pickling take the other parts as they are
+        self.reason = reason
+        self.file = None if file is None else str(file)
+        self.line, self.field, self.value, self.remedy = line, field, value, remedy
+
+    def __str__(self) -> str:
+        where = ", ".join(self._where())
+        got = f", got {self.value}" if self.value else ""
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"{where}{': ' if where else ''}{self.reason}{got}{remedy}"
+
+    def _where(self) -> Iterator[str]:
+        if place := str(Place(self.file, self.line, self.field)):
+            yield place
+
+    def at(self, file: object = None, line: int | None = None, field: str | None = None) -> Self:
+        """The same error at another place."""
+        return self.but(file=None if file is None else str(file), line=line, field=field)
+
+    def but(self, **parts: Any) -> Self:
+        """The same error with some of its parts replaced."""
+        other = copy.copy(self)
+        vars(other).update(parts)
+        return other
+
+
+class CheckpointError(UserError):
     """A checkpoint is missing, damaged, or belongs to something else."""
 
 
-class PluginError(ValueError):
+class PluginError(UserError):
     """A plug-in cannot be found, loaded, or used."""
 
 
-class ScorerError(ValueError):
+class CorpusError(UserError):
+    """A corpus folder is missing, incomplete or inconsistent."""
+
+
+class TrainError(UserError):
+    """The training cannot start or continue."""
+
+
+class ScorerError(UserError):
     """A scorer failed, or returned something that is not a relevance score.
 
     `done`: scores [P] of the pairs that it was asked for, NaN from the first chunk on that it failed at; None

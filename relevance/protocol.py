@@ -64,7 +64,8 @@ def score_pairs(
         rows = slice(start, min(start + chunk, len(query)))
         found, fault = _try(scorer, query[rows], ad[rows])
         if fault is not None:
-            error = ScorerError(f"scorer '{name}': {_blame(scorer, query[rows], ad[rows], fault, corpus)}")
+            reason = _blame(scorer, query[rows], ad[rows], fault, corpus)
+            error = ScorerError(reason, file=f"scorer '{name}'")
             error.done = score
             raise error from fault.cause
         score[rows] = found
@@ -174,7 +175,7 @@ def check_scorer(
         if _try(scorer, query[:0], ad[:0])[1] is not None:
             problems.append("no pairs must give no scores: an array of shape (0,)")
     except ScorerError as error:
-        return [str(error).removeprefix(f"scorer '{type(scorer).__name__}': ")]
+        return [str(error.at())]
     return problems
 
 

@@ -6,6 +6,7 @@ This is the public surface, listed once: `__init__.py` imports each name from it
 from .config.load import (
     dump_scenario as dump_scenario,
     override as override,
+    scenario_key as scenario_key,
 )
 from .config.scenario import (
     SCORERS as SCORERS,

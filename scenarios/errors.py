@@ -1,18 +1,65 @@
-"""Errors that a user can mend: the command line prints their message and exits with code 2."""
+"""Errors of scenarios, tables and results, and how a message shows a user's texts."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from relevance.errors import Place as Place, UserError as UserError
 
 
-class UserError(ValueError):
-    """Something the user gave cannot be used; the message names the file, the field and the remedy."""
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value that is set over a scenario."""
+
+    field: str
+    """Dotted, as `fusion.relevance`."""
+    value: object = None
+    written: str | None = None
+    """As the user wrote it on the command line."""
+
+    def __str__(self) -> str:
+        return f"{self.field}={json.dumps(self.value, default=str)}" if self.written is None else self.written
 
 
 class ScenarioError(UserError):
-    """A scenario file, or a value set over it, is not a valid scenario."""
+    """A scenario file, or a value set over it, is not a valid scenario.
+
+    Attributes:
+        setting: the value set over the file that is to blame; its text stands in the place of a line.
+        problems: each problem on its own, where there are several.
+    """
+
+    def __init__(
+        self,
+        reason: str | UserError = "",
+        *,
+        setting: Setting | None = None,
+        problems: tuple[ScenarioError, ...] = (),
+        **parts: Any,
+    ) -> None:
+        super().__init__(reason, **parts)
+        self.setting, self.problems = setting, problems
+
+    def __str__(self) -> str:
+        return "\n  ".join([super().__str__(), *map(str, self.problems)])
+
+    def _where(self) -> Iterator[str]:
+        if self.setting is None:
+            yield from super()._where()
+            return
+        if self.file:
+            yield self.file
+        yield str(self.setting)
+        if self.field and self.field != self.setting.field:
+            yield self.field
+
+    def at(self, file: object = None, line: int | None = None, field: str | None = None) -> Self:
+        """The same error at another place."""
+        return super().at(file, line, field).but(setting=None)
 
 
 class TableError(UserError):

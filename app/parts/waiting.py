@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import streamlit as st
@@ -11,7 +10,7 @@ from app import jobs
 from app.language import t
 from app.parts import job_panel
 from app.wording import scorer_name
-from scenarios import Scenario, dump_scenario
+from scenarios import Scenario, dump_scenario, scenario_key
 
 KIND = "prepare"
 
@@ -21,12 +20,11 @@ def prepare_first(root: Path, scenario: Scenario, scorer: str) -> None:
 
     Returns where it has come to its end and yet nothing is kept: then the page has to do it itself.
     """
-    text = dump_scenario(scenario)
-    subject = f"{scorer}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+    subject = f"{scorer}-{scenario_key(scenario)}"
     job = jobs.latest(root, KIND, subject)
     if job is None:
         arguments = [KIND, f"{jobs.HERE}/scenario.yaml", "--scorer", scorer, "--out", str(root)]
-        job = jobs.start(root, KIND, subject, arguments, {"scenario.yaml": text})
+        job = jobs.start(root, KIND, subject, arguments, {"scenario.yaml": dump_scenario(scenario)})
     if jobs.outcome(job).state == "done":
         jobs.forget(job)  # whoever removes the kept scores later makes a new one
         return

@@ -17,6 +17,7 @@ from scenarios.cli import (
     run_commands as runs,
     sweep_commands as sweeps,
 )
+from scenarios.errors import UserError
 
 app = typer.Typer(
     help="Search-ad auctions ranked by bid, click probability and relevance.",
@@ -53,15 +54,6 @@ of_corpus.command("export")(corpora.export_corpus_tables)
 app.add_typer(of_corpus, name="corpus")
 
 
-def _user_errors() -> tuple[type[Exception], ...]:
-    """Errors whose message is meant for the user; everything else is a defect and keeps its traceback."""
-    from relevance.corpus import CorpusError
-    from relevance.errors import CheckpointError, PluginError, ScorerError
-    from scenarios.errors import UserError
-
-    return UserError, CheckpointError, CorpusError, PluginError, ScorerError
-
-
 def main() -> None:
     """Entry point of the command `relbid`: exit code 2 and one message for what the user can mend."""
     # A plug-in named module:attr is looked for where the user stands, as with `python -m`.
@@ -71,11 +63,9 @@ def main() -> None:
     except MemoryError as error:
         print(f"relbid: not enough memory ({error}); take fewer queries, candidates or ads", file=sys.stderr)
         sys.exit(2)
-    except Exception as error:
-        if isinstance(error, _user_errors()):
-            print(f"relbid: {error}", file=sys.stderr)
-            sys.exit(2)
-        raise
+    except UserError as error:  # every other error is a defect and keeps its traceback
+        print(f"relbid: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -5,20 +5,20 @@ Every error names the line, the field and the remedy.
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 
-from scenarios.config.problems import in_words, is_number, line_of
+from scenarios.config.problems import is_number, line_of, refusal
 from scenarios.config.scenario import Scenario
 from scenarios.config.service_profile import ProfileFile
-from scenarios.config.yaml_file import KeyPath, dotted, read_value, read_yaml
-from scenarios.errors import ScenarioError, quoted
+from scenarios.config.yaml_file import KeyPath, dotted, read_value, read_yaml, text_trouble
+from scenarios.errors import Place, ScenarioError, Setting, quoted
 
 DISCRIMINATOR, DEFAULT_RULE = "rule", "product"
 DISCRIMINATORS = (DISCRIMINATOR, "kind")
@@ -62,11 +62,9 @@ class Source:
     name: str
     lines: Mapping[KeyPath, int]
 
-    def at(self, *path: str | int) -> str:
-        """`file.yaml, line 3, a.b`, with the line of the nearest value above where there is none."""
-        line = line_of(path, self.lines)
-        where = f"{self.name}, line {line}" if line else self.name
-        return f"{where}, {dotted(path)}" if path else where
+    def at(self, *path: str | int) -> Place:
+        """The place of a value, with the line of the nearest value above where there is none."""
+        return Place(self.name, line_of(path, self.lines), dotted(path) or None)
 
 
 def read_file(path: Path | str, kind: FileKind[Model]) -> tuple[Model, Source]:
@@ -80,18 +78,23 @@ def read_file(path: Path | str, kind: FileKind[Model]) -> tuple[Model, Source]:
     return _validate(data, lines, (), str(file), kind), Source(str(file), lines)
 
 
-def read_scenario(path: Path | str, overrides: Sequence[str] = ()) -> tuple[Scenario, Source]:
+def read_scenario(path: Path | str, overrides: Sequence[str | Setting] = ()) -> tuple[Scenario, Source]:
     """Read and validate a scenario file, as it stands there: what its market's files say is not looked at.
 
     Args:
-        overrides: `a.b=value` strings as of `relbid run --set`; the value is YAML, and later ones win.
+        overrides: values set over it, of which later ones win; a text is an `a.b=value` as of
+            `relbid run --set`, whose value is YAML.
 
     Raises:
         ScenarioError: it cannot be read or is not valid. Every problem found is in the message.
     """
     file = Path(path)
     data, lines = read_yaml(file, SCENARIO)
-    return _validate(data, lines, overrides, str(file), SCENARIO), Source(str(file), lines)
+    settings = [
+        read_setting(one) if isinstance(one, str) else replace(one, written=f"--set {one}")
+        for one in overrides
+    ]
+    return _validate(data, lines, settings, str(file), SCENARIO), Source(str(file), lines)
 
 
 def override(scenario: Scenario, settings: Mapping[str, object], *, fixed: Sequence[str] = ()) -> Scenario:
@@ -104,43 +107,74 @@ def override(scenario: Scenario, settings: Mapping[str, object], *, fixed: Seque
         ScenarioError: a field does not exist, refuses its value, or is fixed.
     """
     for field in settings:
-        if field.partition(".")[0] in fixed:
-            raise ScenarioError(
-                f"{scenario.name}, {field}: decides which queries and ads there are; set it in the scenario"
-            )
-    texts = [setting(field, value) for field, value in settings.items()]
+        if field.split(".")[0] in fixed:
+            reason = "decides which queries and ads there are"
+            raise ScenarioError(reason, file=scenario.name, field=field, remedy="set it in the scenario")
     data = scenario.model_dump(mode="json", by_alias=True)
-    return _validate(data, {}, texts, scenario.name, SCENARIO, label="")
+    return _validate(data, {}, [setting(*one) for one in settings.items()], scenario.name, SCENARIO)
+
+
+def setting(field: str, value: object) -> Setting:
+    """A value to set over a scenario. A whole number becomes an integer, as some fields take no other.
+
+    Raises:
+        ScenarioError: it holds a text that must not be in a file either.
+    """
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return Setting(field, int(value))
+    try:
+        return Setting(field, _plain(value))
+    except ScenarioError as error:
+        raise error.but(setting=Setting(field, value)) from None
+
+
+def _plain(value: object) -> object:
+    """A copy of a value as a file would hold it, since blocks are completed in place."""
+    if isinstance(value, str) and (trouble := text_trouble(value)):
+        raise ScenarioError(trouble)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def dump_scenario(scenario: Scenario) -> str:
     """The whole scenario, defaults included, as YAML that `load_scenario` reads back to an equal scenario."""
-    return dump_model(scenario)
+    return scenario.text
 
 
-def dump_model(model: BaseModel) -> str:
-    """The whole content of a file of any kind as YAML."""
-    # pydantic warns of a list of seeds, which it writes as it should.
-    data = model.model_dump(mode="json", by_alias=True, warnings=False)
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+def scenario_key(scenario: Scenario) -> str:
+    """A hash of all settings of a scenario, 8 hexadecimal digits."""
+    return hashlib.blake2b(scenario.text.encode(), digest_size=4).hexdigest()
 
 
-def setting(field: str, value: object) -> str:
-    """The `a.b=value` of an override. A whole number is written as one, as some fields take no other."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        value = int(value)
-    return f"{field}={json.dumps(value)}"
+def read_setting(text: str) -> Setting:
+    """An `a.b=value` of the command line; the value is YAML, and what is no YAML is a text.
+
+    Raises:
+        ScenarioError: it has another form, or its value must not be in a file either.
+    """
+    field, equals, written = text.partition("=")
+    setting = Setting(field.strip(), None, f"--set {text}")
+    if not equals or not all(setting.field.split(".")):
+        reason = "needs the form field=value, for instance --set fusion.relevance=2"
+        raise ScenarioError(reason, setting=setting)
+    try:
+        value = read_value(written)
+    except ScenarioError as error:
+        raise ScenarioError(error, setting=setting) from None
+    if isinstance(value, str) and is_number(value):
+        value = float(value)  # 1e-3: a command line is no YAML file, so its trap is not laid here
+    return replace(setting, value=value)
 
 
 def _validate(
     data: dict[str, Any],
     lines: Mapping[KeyPath, int],
-    overrides: Sequence[str],
+    settings: Sequence[Setting],
     source: str,
     kind: FileKind[Model],
-    label: str = "--set ",
 ) -> Model:
-    was_set = {_apply_override(data, text, label): label + text for text in overrides}
+    was_set = {_set(data, setting): setting for setting in settings}
     if kind.model is Scenario:
         _read_profile(data, Source(source, lines))
     if isinstance(fusion := data.get("fusion"), dict):
@@ -149,9 +183,9 @@ def _validate(
         # By way of JSON, whose strict reading takes lists for tuples but no text for numbers.
         market = data.get("market")
         columns = isinstance(market, dict) and market.get("kind") == "table"
-        return kind.model.model_validate_json(json.dumps(data), context={"columns": columns})
+        return kind.model.model_validate_json(to_json(data), context={"columns": columns})
     except ValidationError as error:
-        raise ScenarioError(in_words(error, data, lines, was_set, source, kind.model)) from None
+        raise refusal(error, data, lines, was_set, source, kind.model) from None
 
 
 def _read_profile(data: dict[str, Any], source: Source) -> None:
@@ -161,34 +195,19 @@ def _read_profile(data: dict[str, Any], source: Source) -> None:
         try:
             profile, _ = read_file(file, PROFILE)
         except ScenarioError as error:
-            raise ScenarioError(f"{source.at('serving', 'profile')}: {error}") from None
+            raise ScenarioError(error).at(*source.at("serving", "profile")) from None
         serving["profile"] = [list(point) for point in profile.points]
 
 
-# Values set over the file
-
-
-def _apply_override(data: dict[str, Any], text: str, label: str) -> KeyPath:
-    """Set `a.b=value` in place and return the path that was set."""
-    field, equals, written = text.partition("=")
-    keys = field.strip().split(".")
-    if not equals or not all(keys):
-        raise ScenarioError(
-            f"{label}{text}: needs the form field=value, for instance --set fusion.relevance=2"
-        )
-    try:
-        value = read_value(written)
-    except ScenarioError as error:
-        raise ScenarioError(f"{label}{text}: {error}") from None
-    if isinstance(value, str) and is_number(value):
-        value = float(value)  # 1e-3: a command line is no YAML file, so its trap is not laid here
+def _set(data: dict[str, Any], setting: Setting) -> KeyPath:
+    """Set a value in place and return the path that was set."""
+    keys, value = setting.field.split("."), setting.value
     block = data
     for depth, key in enumerate(keys[:-1], start=1):
         inner = block.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise ScenarioError(
-                f"{label}{text}: {quoted('.'.join(keys[:depth]))} holds a value, not a block of keys"
-            )
+            held = quoted(".".join(keys[:depth]))
+            raise ScenarioError(f"{held} holds a value, not a block of keys", setting=setting)
         block = inner
     if len(keys) > 1 and keys[-1] in DISCRIMINATORS and block.get(keys[-1]) != value:
         block.clear()

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from scenarios.config.yaml_file import MAX_BYTES, KeyPath, dotted, kind_of
-from scenarios.errors import did_you_mean, listed, quoted
+from scenarios.errors import ScenarioError, Setting, did_you_mean, listed, quoted
 
 MOST_PROBLEMS = 20
 """Told at once; of more only the number."""
@@ -37,20 +37,20 @@ _WANTED = {
 }
 
 
-def in_words(
+def refusal(
     error: ValidationError,
     data: Any,
     lines: Mapping[KeyPath, int],
-    was_set: Mapping[KeyPath, str],
+    was_set: Mapping[KeyPath, Setting],
     source: str,
     model: type[BaseModel],
-) -> str:
-    """All problems of a file as one message, in the order of the file.
+) -> ScenarioError:
+    """All problems of a file as one error, in the order of the file.
 
     Args:
         data: what was validated.
         lines: where its values stand in the file.
-        was_set: what was set over the file, as the user wrote it.
+        was_set: what was set over the file.
         source: the file's name.
     """
     found = [(_path_of(problem, data), problem) for problem in error.errors()]
@@ -61,61 +61,58 @@ def in_words(
         if problem["type"] != "too_short" or not any(other[:-1] == path for other, _ in found)
     ]
     found.sort(key=lambda item: line_of(item[0], lines) or MAX_BYTES)
-    told = found[:MOST_PROBLEMS]
-    texts = [source + _describe(path, problem, lines, was_set, model) for path, problem in told]
+    problems = []
+    for path, problem in found[:MOST_PROBLEMS]:
+        reason, value, remedy = _describe(problem, model)
+        because = tuple(problem.get("ctx", {}).get("because", "").split("."))
+        problems.append(
+            ScenarioError(
+                reason,
+                file=source,
+                line=line_of(path, lines) or line_of(because, lines),
+                field=dotted(path) or None,
+                value=value,
+                remedy=remedy,
+                setting=next((was_set[above] for above in _prefixes(path) if above in was_set), None),
+            )
+        )
     if len(found) == 1:
-        return texts[0]
-    first = f"{source}: {len(found)} problems"
-    if len(found) > len(told):
-        first += f", of which these are the first {len(told)}"
-    return "\n  ".join([first, *texts])
+        return problems[0]
+    first = f", of which these are the first {MOST_PROBLEMS}" if len(found) > MOST_PROBLEMS else ""
+    return ScenarioError(f"{len(found)} problems{first}", file=source, problems=tuple(problems))
 
 
-def _describe(
-    path: KeyPath,
-    problem: Any,
-    lines: Mapping[KeyPath, int],
-    was_set: Mapping[KeyPath, str],
-    model: type[BaseModel],
-) -> str:
-    """One problem as `, line 3, fusion.relevance: needs a number, ...`."""
+def _describe(problem: Any, model: type[BaseModel]) -> tuple[str, str | None, str | None]:
+    """One problem in words: the reason, what was given, and the remedy."""
     kind, context, value = problem["type"], problem.get("ctx", {}), problem["input"]
-    where = f", {dotted(path)}" if path else ""
-    set_by = next((was_set[prefix] for prefix in _prefixes(path) if prefix in was_set), None)
-    if set_by is not None:
-        field = set_by.partition("=")[0].removeprefix("--set ").strip()
-        where = f", {set_by}" if dotted(path) == field else f", {set_by}{where}"
-    elif line := line_of(path, lines) or line_of(tuple(context.get("because", "").split(".")), lines):
-        where = f", line {line}{where}"
-
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        text = _unknown_key(problem["loc"], model)
-    elif kind == "missing":
+        return _unknown_key(problem["loc"], model), None, None
+    if kind == "missing":
         last = problem["loc"][-1]
-        text = f"needs a {_ordinal(last)} value" if isinstance(last, int) else "is missing; add it"
-    elif kind == "too_short":
-        text = f"needs at least {context['min_length']} value(s)"
-    elif kind in _COMPARISONS:
+        if isinstance(last, int):
+            return f"needs a {_ordinal(last)} value", None, None
+        return "is missing", None, "add it"
+    if kind == "too_short":
+        return f"needs at least {context['min_length']} value(s)", None, None
+    if kind in _COMPARISONS:
         words, key = _COMPARISONS[kind]
-        text = f"must be {words} {context[key]:g}, got {_show(value)}"
-    elif kind == "finite_number":
-        text = f"needs a finite number, got {_show(value)}"
-    elif kind == "union_tag_invalid":
+        return f"must be {words} {context[key]:g}", _show(value), None
+    if kind == "finite_number":
+        return "needs a finite number", _show(value), None
+    if kind == "union_tag_invalid":
         known = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
-        key = context["discriminator"].strip("'")
-        tag = str(context["tag"])
-        text = f"unknown {key} {quoted(tag)}{did_you_mean(tag, known)} (there are {', '.join(known)})"
-    elif kind == "union_tag_not_found":
-        text = f"needs the key {context['discriminator']} to say which kind it is"
-    elif kind == "literal_error":
+        key, tag = context["discriminator"].strip("'"), str(context["tag"])
+        hint = f"{did_you_mean(tag, known)} (there are {', '.join(known)})"
+        return f"unknown {key} {quoted(tag)}{hint}", None, None
+    if kind == "union_tag_not_found":
+        return f"needs the key {context['discriminator']} to say which kind it is", None, None
+    if kind == "literal_error":
         known = re.findall(r"'([^']*)'", context["expected"])
-        text = f"must be {context['expected']}, got {_show(value)}{did_you_mean(str(value), known)}"
-    elif kind in _WANTED:
-        text = f"needs {_WANTED[kind]}, got {_show(value)}{_trap(kind, value)}"
-    else:
-        message = problem["msg"].removeprefix("Value error, ")
-        text = message[:1].lower() + message[1:]
-    return f"{where}: {text}"
+        return f"must be {context['expected']}", _show(value) + did_you_mean(str(value), known), None
+    if kind in _WANTED:
+        return f"needs {_WANTED[kind]}", _show(value), _trap(kind, value)
+    message = str(context["error"]) if kind == "value_error" else problem["msg"]
+    return message[:1].lower() + message[1:], None, None
 
 
 def _path_of(problem: Any, data: Any) -> KeyPath:
@@ -124,7 +121,7 @@ def _path_of(problem: Any, data: Any) -> KeyPath:
     path: list[str | int] = []
     for position, part in enumerate(loc):
         known = (isinstance(data, dict) and part in data) or (
-            isinstance(data, list) and part in range(len(data))
+            isinstance(data, list | tuple) and part in range(len(data))
         )
         if known or (position == len(loc) - 1 and isinstance(part, str)):
             path.append(part)
@@ -152,13 +149,12 @@ def _unknown_key(loc: Sequence[str | int], model: type[BaseModel]) -> str:
     key = str(loc[-1])
     schema = model.model_json_schema()
     known = _keys_at(schema, loc[:-1])
-    text = f"unknown key{did_you_mean(key, known)}"
-    if text.endswith("?"):
-        return text
+    if near := did_you_mean(key, known):
+        return f"unknown key{near}"
     homes = [block for block in _keys_at(schema, ()) if key in _keys_at(schema, (block,))]
     if homes:
-        return f"{text}; {quoted(key)} belongs under '{homes[0]}'"
-    return f"{text}; there are {listed(known)}" if known else text
+        return f"unknown key; {quoted(key)} belongs under '{homes[0]}'"
+    return f"unknown key; there are {listed(known)}" if known else "unknown key"
 
 
 def _keys_at(schema: dict[str, Any], loc: Sequence[str | int]) -> list[str]:
@@ -182,19 +178,17 @@ def _keys_at(schema: dict[str, Any], loc: Sequence[str | int]) -> list[str]:
     return list(dict.fromkeys(key for option in options for key in option.get("properties", {})))
 
 
-def _trap(kind: str, value: object) -> str:
+def _trap(kind: str, value: object) -> str | None:
     """What to do where YAML has read something else than was meant."""
     if kind in ("float_type", "int_type") and isinstance(value, str) and is_number(value):
         if not isinstance(yaml.safe_load(value), str):
-            return "; remove the quotes"
-        return f"; YAML reads {value} as a text: write {yaml.safe_dump(float(value)).split()[0]}"
+            return "remove the quotes"
+        return f"YAML reads {value} as a text: write {yaml.safe_dump(float(value)).split()[0]}"
     if kind == "string_type" and isinstance(value, bool):
-        return "; YAML reads an unquoted yes, no, on or off as true or false: put it in quotes"
+        return "YAML reads an unquoted yes, no, on or off as true or false: put it in quotes"
     if kind == "string_type" and isinstance(value, int | float):
-        return "; put it in quotes"
-    if kind == "bool_type" and isinstance(value, str):
-        return "; without quotes"
-    return ""
+        return "put it in quotes"
+    return None
 
 
 def is_number(text: str) -> bool:

@@ -8,15 +8,17 @@ refused.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
-from typing import Annotated, Literal, Self, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from scenarios.config.fusion_rules import CustomRule, FusionSettings, ProductRule
 from scenarios.config.market_kinds import MarketSettings, WorldMarket
-from scenarios.config.settings import Settings as Settings, Share as Share
+from scenarios.config.settings import Settings as Settings, Share as Share, dump_model
 from scenarios.errors import did_you_mean, quoted
 from simulator.auction import AuctionModel, check_vcg
 from simulator.bidders import BidderModel
@@ -60,7 +62,8 @@ class HcmrmSettings(Settings):
     """Which neural model scores where the scorer is `hcmrm`."""
 
     checkpoint: str | None = None
-    """A folder made by `relbid train`, or one of the package: `shipped` (the default), `pqvm` or `bce`."""
+    """A folder made by `relbid train`, or one of the package: `shipped` (the default), `graded`, `pqvm` or
+    `bce`."""
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the model's numbers. Half of the digits is faster and may swap ads that score nearly alike."""
@@ -76,7 +79,7 @@ class CtrSettings(CtrModel):
 
 
 class SweepSettings(Settings):
-    """One field over several values, for several scorers, on the same world and the same luck."""
+    """One field over several values, for several scorers, on the same world and the same random draws."""
 
     field: str = "fusion.relevance"
     """Any number that is not under market, world, split, retrieval or hcmrm."""
@@ -110,6 +113,17 @@ class Scenario(Settings):
     compare: tuple[ScorerName, ...] = ("none", "bm25", "hcmrm", "oracle")
     """Scorers to run on the same market and randomness."""
     sweep: SweepSettings | None = None
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The whole scenario as YAML, written once: its hash is the key of whatever is kept of it."""
+        return dump_model(self)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with fields replaced unchecked, which writes a text of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("text", None)
+        return copied
 
     @field_validator("world")
     @classmethod

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from scenarios.config.yaml_file import dump_yaml
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -20,3 +22,9 @@ class Settings(BaseModel):
         use_attribute_docstrings=True,
         validate_default=True,
     )
+
+
+def dump_model(model: BaseModel) -> str:
+    """The whole content of a file of any kind as YAML, defaults included."""
+    # pydantic warns of a list of seeds, which it writes as it should.
+    return dump_yaml(model.model_dump(mode="json", by_alias=True, warnings=False))

@@ -105,6 +105,11 @@ def read_value(text: str) -> Any:
         return text
 
 
+def dump_yaml(data: object) -> str:
+    """Plain data as YAML."""
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+
+
 def dotted(path: KeyPath) -> str:
     """`sweep.values[2]` of ("sweep", "values", 2)."""
     text = ""
@@ -227,8 +232,8 @@ def _trouble(loader: yaml.SafeLoader, node: yaml.Node) -> str:
     if not isinstance(node, yaml.ScalarNode):
         return ""
     text, kind = str(node.value), node.tag.removeprefix(_YAML)
-    if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
-        return "holds a NUL or half a character; remove it"
+    if trouble := text_trouble(text):
+        return trouble
     # Numbers that YAML 1.1 silently reads as another number than the one that is written.
     if node.style is None and kind in ("int", "float") and ":" in text:
         return (
@@ -243,6 +248,12 @@ def _trouble(loader: yaml.SafeLoader, node: yaml.Node) -> str:
             shown = text if len(text) <= 40 else text[:37] + "..."
             return f"cannot be read as {_KINDS[kind]}: {shown or 'nothing'}; quote it if it is a text"
     return ""
+
+
+def text_trouble(text: str) -> str:
+    """What is wrong with the characters of a text; empty: nothing."""
+    bad = "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text)
+    return "holds a NUL or half a character; remove it" if bad else ""
 
 
 _KINDS = {

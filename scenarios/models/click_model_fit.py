@@ -18,8 +18,8 @@ import polars as pl
 from scipy.optimize import minimize
 from sklearn.metrics import log_loss, roc_auc_score
 
-from scenarios.config.load import dump_model
 from scenarios.config.scenario import Scenario
+from scenarios.config.settings import dump_model
 from scenarios.errors import ScenarioError
 from scenarios.markets.click_model import CtrFile, Figures, PairFeatures, pair_features
 from scenarios.markets.loading import load_scenario

@@ -99,7 +99,7 @@ def train_model(
     from relevance.hcmrm.device import use_device
     from relevance.hcmrm.model_config import PRESETS
     from relevance.hcmrm.training.train import train
-    from relevance.hcmrm.training.train_config import TrainConfig, TrainError
+    from relevance.hcmrm.training.train_config import TrainConfig
 
     use_device(device, threads)
     given = dict(settings or {})
@@ -114,8 +114,6 @@ def train_model(
     try:
         with alone(out):
             return train(data, out, config, device=device, progress=progress or (lambda _: None))
-    except TrainError as error:
-        raise UserError(str(error)) from error
     except OSError as error:
         raise StoreError(f"{out}: cannot be written ({reason_of(error)}); choose another --out") from error
 

@@ -9,7 +9,6 @@ log.parquet      one row per shown impression of the scenario's own run
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenarios.config.load import dump_scenario
+from scenarios.config.load import dump_scenario, scenario_key
 from scenarios.config.scenario import Scenario
 from scenarios.errors import StoreError
 from scenarios.markets.loading import load_scenario
@@ -46,8 +45,7 @@ class StoredResult:
 
 def result_folder(root: Path, scenario: Scenario) -> Path:
     """Where the result of a scenario belongs: its name and a hash of all its settings."""
-    digest = hashlib.blake2b(dump_scenario(scenario).encode(), digest_size=4).hexdigest()
-    return root / f"{scenario.name}-{digest}"
+    return root / f"{scenario.name}-{scenario_key(scenario)}"
 
 
 def write_result(

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from scenarios.config.load import DISCRIMINATOR, Source, override, setting
+from scenarios.config.load import DISCRIMINATOR, Source, override
 from scenarios.config.scenario import Scenario
 from scenarios.errors import ScenarioError, TableError, did_you_mean, shortened, shown
 from scenarios.markets.loading import DEFAULT_SCENARIO, load_scenario
@@ -64,11 +64,13 @@ def scenario_file(path: Path, name: str, source: Source, where: str) -> Path:
     except OSError:  # no name for a file, such as one of a thousand characters
         there = False
     if there and file.samefile(path):
-        raise ScenarioError(f"{source.at('scenario')}: is this very file; name a scenario file, or 'default'")
+        raise ScenarioError("is this very file", remedy="name a scenario file, or 'default'").at(
+            *source.at("scenario")
+        )
     if not there:
         near = did_you_mean(file.name, (sibling.name for sibling in file.parent.glob("*.yaml")))
         remedy = near or f"; name a scenario file as seen from {where}, or 'default'"
-        raise ScenarioError(f"{source.at('scenario')}: no such file {shortened(shown(file))}{remedy}")
+        raise ScenarioError(f"no such file {shortened(shown(file))}{remedy}").at(*source.at("scenario"))
     return file
 
 
@@ -81,7 +83,7 @@ def base_scenario(file: Path, own: Sequence[str], source: Source) -> Scenario:
     try:
         return load_scenario(file, own)
     except (ScenarioError, TableError) as error:
-        raise type(error)(f"{source.at('scenario')}: {error}") from None
+        raise type(error)(error).at(*source.at("scenario")) from None
 
 
 def flat(settings: Mapping[str, Any], above: tuple[str, ...] = ()) -> Fields:
@@ -114,6 +116,7 @@ def set_over(scenario: Scenario, fields: Fields, source: Source, *path: str) -> 
         try:
             override(scenario, so_far)
         except ScenarioError as error:
-            reason = str(error).removeprefix(f"{scenario.name}, ").removeprefix(f"{setting(field, value)}: ")
-            raise ScenarioError(f"{source.at(*path, *keys)}: {reason}") from None
+            own = error.setting is not None and error.setting.field == error.field == field
+            inner = error if own else ScenarioError(error if error.problems else error.but(file=None))
+            raise inner.at(*source.at(*path, *keys)) from None
     raise whole

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from relevance.errors import TrainError as TrainError
 from relevance.hcmrm.model_config import FUSIONS, HCMRMConfig
 from relevance.hcmrm.training.losses import GRADE_HEADS
 from relevance.hcmrm.tree import GradeTree
@@ -143,10 +144,6 @@ class TrainConfig:
     vocab_size: int = 2000
     model: dict[str, Any] = field(default_factory=dict)
     """Differences from the default HCMRMConfig."""
-
-
-class TrainError(ValueError):
-    """The training cannot start or go on; the message says why and what to do."""
 
 
 def check_config(config: TrainConfig) -> None:

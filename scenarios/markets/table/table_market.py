@@ -48,7 +48,10 @@ def with_table(scenario: Scenario, folder: Path) -> Scenario:
     digest = _digest(auctions, advertisers)
     if given.digest not in (None, digest):
         raise ScenarioError(
-            f"{scenario.name}, market.digest: {auctions} has changed since; remove the digest to take it"
+            f"{auctions} has changed since",
+            file=scenario.name,
+            field="market.digest",
+            remedy="remove the digest to take it",
         )
     changes: dict[str, Any] = {
         "market": given.model_copy(
@@ -118,17 +121,25 @@ def _refuse_meaningless(scenario: Scenario) -> None:
         field = Scenario.model_fields[name]
         if getattr(scenario, name) != field.default:
             raise ScenarioError(
-                f"{scenario.name}, {name}: the table says it all where market.kind is table; leave it out"
+                "the table says it all where market.kind is table",
+                file=scenario.name,
+                field=name,
+                remedy="leave it out",
             )
     bidders = type(scenario.bidders)()
     if replace(scenario.bidders, shading=bidders.shading) != bidders:
         raise ScenarioError(
-            f"{scenario.name}, bidders: bids are the table's where market.kind is table; leave out all but "
-            "shading"
+            "bids are the table's where market.kind is table",
+            file=scenario.name,
+            field="bidders",
+            remedy="leave out all but shading",
         )
     if scenario.auction.category_score_reserve:
         raise ScenarioError(
-            f"{scenario.name}, auction.category_score_reserve: a table has no categories; leave it out"
+            "a table has no categories",
+            file=scenario.name,
+            field="auction.category_score_reserve",
+            remedy="leave it out",
         )
 
 

@@ -42,7 +42,7 @@ from pydantic_core import PydanticCustomError
 
 from scenarios.config.load import FileKind, Source, read_file
 from scenarios.config.scenario import Scenario, Settings
-from scenarios.errors import ScenarioError, did_you_mean
+from scenarios.errors import Place, ScenarioError, did_you_mean
 from scenarios.markets.loading import load_scenario
 from scenarios.studies.overlay import flat, scenario_file, seeds_of, set_over
 
@@ -273,13 +273,13 @@ def check_training(settings: Mapping[str, JsonValue], source: Source, *path: str
                 _check_value(size, sizes[part], at)
 
 
-def _check_value(value: JsonValue, kind: Any, at: str) -> None:
+def _check_value(value: JsonValue, kind: Any, at: Place) -> None:
     # As JSON, so that a list may stand for a tuple and 1 for 1.0, but "1" for neither.
     try:
         TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        raise ScenarioError(f"{at}: {reason[0].lower()}{reason[1:]}, got {_plain(value)}") from None
+        raise ScenarioError(reason[0].lower() + reason[1:], value=_plain(value)).at(*at) from None
 
 
 def _check_whole(settings: Mapping[str, JsonValue], source: Source, *path: str) -> None:
@@ -289,7 +289,7 @@ def _check_whole(settings: Mapping[str, JsonValue], source: Source, *path: str) 
     try:
         check_config(train_config(settings, 0))
     except TrainError as error:
-        raise ScenarioError(f"{source.at(*path)}: {error}") from None
+        raise ScenarioError(error).at(*source.at(*path)) from None
 
 
 def _combinations(across: Mapping[str, list[JsonValue]]) -> Iterator[dict[str, JsonValue]]:

@@ -30,8 +30,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from scenarios.config.load import FileKind, Source, dump_model, read_file, setting
+from scenarios.config.load import FileKind, Source, read_file, setting
 from scenarios.config.scenario import Scenario, Settings
+from scenarios.config.settings import dump_model
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted
 from scenarios.markets.loading import load_scenario
 from scenarios.studies.experiments.designs import TOTALS, metric_names
@@ -190,8 +191,8 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = (), *, seeds: i
     # What an experiment does not run must not stand in its way.
     own = ["sweep=null", "compare=[]"]
     set_over(base_scenario(file, own, source), common, source, "common")
-    texts = [setting(field, value) for field, (_, value) in common.items()]
-    scenario = load_scenario(file, [*own, *texts, *overrides])
+    shared = [setting(field, value) for field, (_, value) in common.items()]
+    scenario = load_scenario(file, [*own, *shared, *overrides])
     arms: dict[str, Scenario] = {}
     for name, settings in experiment.arms.items():
         fields = flat(settings)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import JsonValue
 
 from scenarios.config.load import DISCRIMINATOR, Source, override, read_file, setting
 from scenarios.config.scenario import Scenario
+from scenarios.config.yaml_file import dump_yaml
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted, shortened
 from scenarios.markets.loading import load_scenario
 from scenarios.studies.experiments.designs import metric_names
@@ -86,8 +86,8 @@ def load_sweep(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) ->
     own = ["sweep=null", "compare=[]"]
     common = flat(file.common)
     set_over(base_scenario(base, own, source), common, source, "common")
-    texts = [setting(field, value) for field, (_, value) in common.items()]
-    scenario = load_scenario(base, [*own, *texts, *overrides])
+    shared = [setting(field, value) for field, (_, value) in common.items()]
+    scenario = load_scenario(base, [*own, *shared, *overrides])
     _check_names(file, source)
     if not file.searches:
         return Sweep(file, scenario, _points(file, scenario, source))
@@ -155,7 +155,7 @@ def dump_sweep(sweep: Sweep, scenario: str = "scenario.yaml") -> str:
     data = file.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude_defaults=True, warnings=False
     )
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+    return dump_yaml(data)
 
 
 def in_words(settings: Mapping[str, Any]) -> str:
@@ -194,15 +194,13 @@ def _made(file: SweepFile, scenario: Scenario, values: Mapping[str, JsonValue], 
     try:
         return override(scenario, {field: values[field] for field in fields})
     except ScenarioError as error:
-        reason = str(error).removeprefix(f"{scenario.name}, ")
-        texts = {field: setting(field, value) for field, value in values.items()}
-        blamed = [field for field, text in texts.items() if reason.startswith(text)]
-        where = source.at("over", *blamed[:1])
-        also = ""
-        if DISCRIMINATOR in {name.rpartition(".")[2] for name in values}:
-            also = "; where the rules take different settings, list whole blocks under 'fusion'"
-        point = shortened(in_words(values))
-        raise ScenarioError(f"{where}: at the point {point}: {shortened(reason, 2000)}{also}") from None
+        remedy = None
+        if any(name.split(".")[-1] == DISCRIMINATOR for name in values):
+            remedy = "where the rules take different settings, list whole blocks under 'fusion'"
+        blamed = [error.setting.field] if error.setting else []
+        reason = shortened(str(error if error.problems else error.but(file=None)), 2000)
+        at_point = ScenarioError(f"at the point {shortened(in_words(values))}: {reason}", remedy=remedy)
+        raise at_point.at(*source.at("over", *blamed)) from None
 
 
 def _check_names(file: SweepFile, source: Source) -> None:
