@@ -176,7 +176,7 @@ def metrics(market: Prepared, setting: Setting | None, *, whole: bool = False) -
 
 def has_other_days(market: Prepared) -> bool:
     """Whether `on_other_day` can be had while a reader waits: not of a table, nor where servers queue."""
-    return not is_table(market.scenario) and market.scenario.serving.instant
+    return market.source.has_other_days and market.scenario.serving.instant
 
 
 def on_other_day(market: Prepared, setting: Setting | None, number: int) -> dict[str, float]:
@@ -250,20 +250,13 @@ def own_simulation(market: Prepared) -> Simulation:
 
 def total_queries(market: Prepared) -> int:
     """How many queries come, over all days; of a table, its events."""
-    if is_table(market.scenario):
-        return int(market.candidate.shape[0])
-    return market.scenario.traffic.n_queries * market.scenario.traffic.days
+    return market.source.n_queries(market.scenario)
 
 
 def live_queries(market: Prepared, most: int = LIVE_QUERIES) -> int | None:
     """How many of the queries a slider simulates; None for all: servers would have less to do with a part."""
     total = total_queries(market)
     return None if total <= most or not market.scenario.serving.instant else most
-
-
-def is_table(scenario: Scenario) -> bool:
-    """Whether the market is a table of auctions, without the embedded world's texts and frames."""
-    return scenario.market.kind == "table"
 
 
 def open_for_pages(opened: Opened) -> None:

@@ -17,22 +17,28 @@ from .errors import (
     StoreError as StoreError,
     UserError as UserError,
 )
+from .markets.kind import (
+    Progress as Progress,
+)
 from .markets.loading import (
     DEFAULT_SCENARIO as DEFAULT_SCENARIO,
     load_scenario as load_scenario,
 )
+from .markets.prepared import (
+    Prepared as Prepared,
+    Relevance as Relevance,
+)
+from .markets.scoring import (
+    check_scorers as check_scorers,
+    relevance_of as relevance_of,
+    scores_kept as scores_kept,
+)
 from .markets.simulation import (
     FALLBACK as FALLBACK,
     MICROS as MICROS,
-    Prepared as Prepared,
-    Progress as Progress,
-    Relevance as Relevance,
     Simulation as Simulation,
-    check_scorers as check_scorers,
     frames_kept as frames_kept,
     prepare as prepare,
-    relevance_of as relevance_of,
-    scores_kept as scores_kept,
     simulate as simulate,
 )
 from .models.offline import (
@@ -50,9 +56,6 @@ from .models.offline import (
     reliability_of as reliability_of,
     worst_errors as worst_errors,
 )
-from .runs.event_inspection import (
-    inspect_event as inspect_event,
-)
 from .runs.formula_verdict import (
     SHIPPED_RULES as SHIPPED_RULES,
     Fault as Fault,
@@ -64,6 +67,7 @@ from .runs.formula_verdict import (
 from .runs.inspection import (
     GRADE_DEFINITIONS as GRADE_DEFINITIONS,
     REASONS as REASONS,
+    inspect_event as inspect_event,
     inspect_query as inspect_query,
 )
 from .runs.points import (

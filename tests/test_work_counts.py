@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import simpy
 
-import scenarios.markets.simulation
+import scenarios.markets.scoring
 from benchmarks.market import make_market
 from relevance.protocol import RelevanceScorer
 from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, run_scenario
@@ -140,13 +140,13 @@ def test_a_pair_is_scored_once_however_many_points_it_serves(
 ) -> None:
     scenario = load_scenario(DEFAULT_SCENARIO, SMALL)
     scored: dict[str, int] = {}
-    score_pairs = scenarios.markets.simulation.score_pairs
+    score_pairs = scenarios.markets.scoring.score_pairs
 
     def counting(scorer: RelevanceScorer, query: np.ndarray, ad: np.ndarray, name: str) -> np.ndarray:
         scored[name] = scored.get(name, 0) + query.size
         return score_pairs(scorer, query, ad, name)
 
-    monkeypatch.setattr(scenarios.markets.simulation, "score_pairs", counting)
+    monkeypatch.setattr(scenarios.markets.scoring, "score_pairs", counting)
     result = run_scenario(scenario, cache=tmp_path)
     pairs = int((prepare(scenario, cache=tmp_path).candidate >= 0).sum())
     assert result.points.height == 9

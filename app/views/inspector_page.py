@@ -29,7 +29,7 @@ NOBODY = ""
 def page(opened: Opened) -> None:
     """Draw the page."""
     st.title(t("inspector.title"))
-    if session.is_table(opened.scenario):
+    if not opened.prepared.source.has_texts:
         _events(opened)
         return
     query, second = _choose(opened)

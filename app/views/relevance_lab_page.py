@@ -40,7 +40,7 @@ SHOWN_ERRORS = 12
 def page(opened: Opened) -> None:
     """Draw the page."""
     st.title(t("lab.title"))
-    if session.is_table(opened.scenario):
+    if not opened.prepared.source.has_texts:
         st.info(t("lab.table"))
         st.write(t("lab.table_remedy"))
         return

@@ -100,7 +100,7 @@ def score(
 ) -> None:
     """Score pairs of queries and ads. Stopped or killed, the same command goes on where it was."""
     from scenarios.corpora.pair_scores import score_pairs_table
-    from scenarios.markets.simulation import SHIPPED_CHECKPOINT
+    from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT
     from scenarios.reporting.terminal import ProgressBars
 
     with ProgressBars() as progress:

@@ -25,7 +25,8 @@ def tune(
     """Learn the weights of the fusion rule 'learnt'; print the scenario with them, for `relbid run`."""
     from scenarios.config.load import dump_scenario
     from scenarios.markets.loading import load_scenario
-    from scenarios.markets.simulation import check_scorers, prepare, relevance_of
+    from scenarios.markets.scoring import check_scorers, relevance_of
+    from scenarios.markets.simulation import prepare
     from scenarios.reporting.terminal import ProgressBars
     from scenarios.runs.tuning import tune_fusion
 

@@ -193,7 +193,7 @@ def evaluate(
     import json
 
     from relevance.corpus import LabelledCorpus
-    from scenarios.markets.simulation import SHIPPED_CHECKPOINT, SHIPPED_CHECKPOINTS
+    from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT, SHIPPED_CHECKPOINTS
     from scenarios.models.training import evaluate_models, model_card, training_corpus
     from scenarios.reporting.terminal import ProgressBars, evaluation_table, print_tables
     from scenarios.storage.whole import write_whole_file

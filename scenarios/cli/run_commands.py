@@ -60,7 +60,8 @@ def prepare(
 ) -> None:
     """Draw frames and score pairs ahead, so that runs, sweeps and the dashboard find them."""
     from scenarios.markets.loading import load_scenario
-    from scenarios.markets.simulation import check_scorers, prepare, relevance_of
+    from scenarios.markets.scoring import check_scorers, relevance_of
+    from scenarios.markets.simulation import prepare
     from scenarios.reporting.terminal import ProgressBars
     from scenarios.storage.whole import check_writable
 

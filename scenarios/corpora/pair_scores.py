@@ -21,8 +21,8 @@ import polars as pl
 from relevance.corpus import LabelledCorpus
 from scenarios.corpora.tables import text_lines
 from scenarios.errors import StoreError, UserError, listed, quoted
-from scenarios.markets.simulation import Progress
-from scenarios.storage.cache import checkpoint_hash
+from scenarios.markets.checkpoints import checkpoint_hash
+from scenarios.markets.kind import Progress
 from scenarios.storage.parquet import ParquetError, parquet_batches, parquet_columns, unwritten, write_parquet
 from scenarios.storage.whole import alone, flush_to_disk, reason_of
 from simulator.arrays import IntArray

@@ -37,15 +37,14 @@ def load_scenario(
     options = {"seed": seed, "scorer": scorer}
     given = [setting(field, value) for field, value in options.items() if value is not None]
     scenario, source = read_scenario(path, [*overrides, *given])
-    if scenario.market.kind == "table":
-        from scenarios.markets.table.table_market import with_table  # imports polars
+    from scenarios.markets.registry import source_of  # imports polars
 
-        try:
-            scenario = with_table(scenario, Path(path).parent)
-        except ScenarioError as error:
-            raise error.at(*source.at(*str(error.field).split("."))) from None
-        except TableError as error:
-            raise TableError(error).at(*source.at("market")) from None
+    try:
+        scenario = source_of(scenario).completed(scenario, Path(path).parent)
+    except ScenarioError as error:
+        raise error.at(*source.at(*str(error.field).split("."))) from None
+    except TableError as error:
+        raise TableError(error).at(*source.at("market")) from None
     _check_sweep(scenario, source)
     return scenario
 

@@ -12,7 +12,7 @@ from relevance.calibration import FITS, Calibration, expected_calibration_error
 from relevance.corpus import LabelledCorpus
 from relevance.metrics import auc
 from scenarios.errors import StoreError, UserError
-from scenarios.markets.simulation import Progress
+from scenarios.markets.kind import Progress
 from simulator.arrays import FloatArray
 
 HEADINGS = ("score", "ECE", "AUC", "mean", "positive")

@@ -22,8 +22,11 @@ from scenarios.config.scenario import Scenario
 from scenarios.config.settings import dump_model
 from scenarios.errors import ScenarioError
 from scenarios.markets.click_model import CtrFile, Figures, PairFeatures, pair_features
+from scenarios.markets.kind import Progress
 from scenarios.markets.loading import load_scenario
-from scenarios.markets.simulation import Prepared, Progress, prepare, relevance_of, simulate
+from scenarios.markets.prepared import Prepared
+from scenarios.markets.scoring import relevance_of
+from scenarios.markets.simulation import prepare, simulate
 from scenarios.runs.results import read_result
 from scenarios.storage.whole import write_whole_file
 from simulator.arrays import BoolArray, FloatArray, IntArray

@@ -6,7 +6,7 @@ What `relbid evaluate` measures on a whole corpus, on a sample of whole queries 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -21,8 +21,10 @@ from relevance.oracle import GRADE_GAIN
 from scenarios.config.load import override
 from scenarios.config.scenario import Scenario
 from scenarios.errors import UserError
-from scenarios.markets.simulation import SHIPPED_CHECKPOINTS, Prepared, Progress, pair_scores
-from scenarios.runs.inspection import keywords_of
+from scenarios.markets.checkpoints import SHIPPED_CHECKPOINTS, keywords_of
+from scenarios.markets.kind import Progress
+from scenarios.markets.prepared import Prepared
+from scenarios.markets.scoring import pair_scores
 from simulator.arrays import FloatArray
 from simulator.world import graded_pairs
 
@@ -110,7 +112,7 @@ def offline_scores(
     name = scorer
     if scorer in SHIPPED_CHECKPOINTS:
         scenario = override(prepared.scenario, {"hcmrm.checkpoint": scorer})
-        prepared, name = Prepared(scenario, prepared.source, prepared.candidate), "hcmrm"
+        prepared, name = replace(prepared, scenario=scenario), "hcmrm"
     table = pair_scores(prepared, name, labels.query, labels.ad, cache=cache, progress=progress)
     probabilities = table.grade_probabilities
     positive = table.score if probabilities is None else probabilities[:, 2:].sum(axis=1)
@@ -176,7 +178,7 @@ def worst_errors(
             "title": [corpus.ad_title[ad] for ad in ads],
             "ocr": [corpus.ad_ocr[ad] for ad in ads],
             "asr": [corpus.ad_asr[ad] for ad in ads],
-            "keywords": keywords_of(prepared, ads),
+            "keywords": keywords_of(prepared.scenario, corpus, ads),
             "grade": labels.grade[chosen].tolist(),
             "score": scores.score[chosen].tolist(),
             "positive": scores.positive[chosen].tolist(),

@@ -16,14 +16,11 @@ from relevance.protocol import RelevanceScorer
 from scenarios.config.scenario import Scenario
 from scenarios.config.service_profile import ProfileFile
 from scenarios.errors import ScenarioError
-from scenarios.markets.simulation import (
-    Prepared,
-    Progress,
-    check_scorers,
-    checkpoint_folder,
-    own_scorer,
-    prepare,
-)
+from scenarios.markets.kind import Progress
+from scenarios.markets.plug_ins import own_scorer
+from scenarios.markets.prepared import Prepared
+from scenarios.markets.scoring import SCORING_THREADS, check_scorers, load_hcmrm
+from scenarios.markets.simulation import prepare
 from simulator.arrays import IntArray
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -107,25 +104,17 @@ def _scorer(prepared: Prepared, name: str) -> tuple[RelevanceScorer, dict[str, s
     machine = {"processor": _processor(), "cores": str(os.cpu_count()), "python": platform.python_version()}
     scorer: RelevanceScorer
     if name == "hcmrm":
-        from relevance.hcmrm import HcmrmScorer  # imports torch
-        from relevance.hcmrm.device import device_name, use_device
+        from relevance.hcmrm.device import device_name
 
-        threads = max(1, (os.cpu_count() or 1) // 2)  # as in a run
-        use_device(settings.device, threads=threads)
-        scorer = HcmrmScorer.load(
-            corpus,
-            checkpoint_folder(prepared.scenario),
-            device=settings.device,
-            precision=settings.precision,
-        )
+        scorer = load_hcmrm(prepared)
         machine |= {
             "device": device_name(settings.device),
             "precision": settings.precision,
-            "threads": str(threads),
+            "threads": str(SCORING_THREADS),
             "torch": version("torch"),
         }
     else:
-        scorer = Bm25Scorer(corpus) if name == "bm25" else own_scorer(name, prepared)
+        scorer = Bm25Scorer(corpus) if name == "bm25" else own_scorer(name, corpus)
         machine["numpy"] = version("numpy")
     return scorer, machine
 

@@ -16,7 +16,7 @@ from relevance.lexical import Bm25Scorer
 from relevance.metrics import Interval
 from relevance.protocol import RelevanceScorer
 from scenarios.errors import StoreError, UserError
-from scenarios.markets.simulation import Progress
+from scenarios.markets.kind import Progress
 from scenarios.storage.cache import FOLDER, world_hash
 from scenarios.storage.whole import alone, reason_of, whole_folder
 from simulator.arrays import FloatArray, IntArray

@@ -13,7 +13,7 @@ from relevance.oracle import GRADE_GAIN
 from scenarios.errors import StoreError
 from scenarios.storage.parquet import write_parquet
 from simulator import random
-from simulator.arrays import FloatArray
+from simulator.arrays import MICROS, FloatArray
 from simulator.bidders import BidderModel
 from simulator.clock.engine import simulate
 from simulator.fusion import FusionRule, Product
@@ -52,7 +52,7 @@ def make_example(
     Two scores come with it: BM25, and "model", a stand-in for a neural one: the grade's gain, blurred.
     """
     n_ads = WORLD.test_advertisers * WORLD.ads_per_advertiser
-    world = build_world(WORLD, "test", frames=np.zeros((n_ads, 1, 1, 1, 3), dtype=np.uint8))  # nobody looks
+    world = build_world(WORLD, "test", frames=np.zeros((n_ads, 1, 1, 1, 3), dtype=np.uint8))  # not looked at
     candidate = retrieve_candidates(world, CANDIDATES)
     base = build_market(
         world,
@@ -97,7 +97,7 @@ def make_example(
 
 
 def as_table(example: Example) -> pl.DataFrame:
-    """The rows of an example, as `replay_schema` describes them."""
+    """The rows of an example, as `scenarios.markets.table.columns` describes them."""
     market, log = example.market, example.log
     event, column = np.nonzero(market.candidate >= 0)
     ad = market.candidate[event, column]
@@ -106,7 +106,7 @@ def as_table(example: Example) -> pl.DataFrame:
             "_ad": log.ad,
             "position": log.slot + 1,
             "clicked": log.clicked,
-            "price": log.price_micros / 1e6,
+            "price": log.price_micros / MICROS,
         }
     )
     rows = pl.DataFrame(

@@ -1,6 +1,6 @@
-"""Replay: every auction of a table anew under other fusion rules, by the simulator's own ranking and prices.
+"""Replay: auction every query event of a table again, with the simulator's ranking, under other fusion rules.
 
-Bids and candidates stay as they were: nobody reacts, and who had left the day then stays away now.
+Bids and candidates stay as they were: no advertiser reacts, and ads that had left the day then stay away now.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from scenarios.config.market_kinds import TableMarket
 from scenarios.errors import ScenarioError, TableError
+from scenarios.markets.kind import Progress
 from scenarios.markets.loading import load_scenario
-from scenarios.markets.simulation import Progress
-from scenarios.markets.table.auctions import Auctions, relevance_by, table_market, to_arrays
-from scenarios.markets.table.reading import read_auctions, read_budgets
+from scenarios.markets.table.auctions import Auctions, relevance_by, table_market
+from scenarios.markets.table.table_market import read_market, table_settings
 from scenarios.replay.estimates import examination_by_pairs, examination_by_pctr
 from scenarios.replay.pages import logged_figures, replayed_figures
 from scenarios.replay.ways import THRESHOLDS, Entry, entries, scenario_entries
@@ -34,7 +33,7 @@ from simulator.users import UserModel
 CLIP = 10.0
 """Default cap on the weight of a logged click."""
 FEW = 1000
-"""Effective impressions, or clicks that examination is estimated from, below which a warning is due."""
+"""Fewer effective impressions, or clicks to estimate examination from, cause a warning."""
 
 Origin = Literal[
     "given", "from ads seen in several slots", "from clicks over pCTR", "the simulator's default"
@@ -83,8 +82,8 @@ def replay(
     Args:
         examination: P(slot is looked at) by slot, as many as there are slots; None estimates it from the
             log's clicks, or without any takes the simulator's default.
-        clip: largest weight of a logged click, see `replay_estimates`.
-        seed: of the lots that break ties.
+        clip: largest weight of a logged click, see `scenarios.replay.estimates`.
+        seed: of the draws that break ties.
 
     Returns:
         `points`: first the log itself (kind "log", null where the table does not say), then one row for each
@@ -157,8 +156,8 @@ def replay_file(
     """Replay a table of auctions, or the one that a scenario file (.yaml) names.
 
     A scenario is ranked as its comparison and its sweep say, unless `scorers`, `rules` or `thresholds` are
-    given; what else is given replaces what it says. It must set users.examination, or that is estimated.
-    With VCG, all rules are those that have it.
+    given. The other arguments replace its settings. Where it does not set users.examination, that is
+    estimated. With VCG, only rules for which VCG is defined are tried by default.
 
     Returns:
         The result, and the settings that it was made with.
@@ -170,14 +169,10 @@ def replay_file(
     auction, source = AuctionModel(reserve=0.0), path
     if path.suffix.lower() in (".yaml", ".yml"):
         scenario = load_scenario(path)
-        if not isinstance(scenario.market, TableMarket):
-            raise ScenarioError(
-                f"{path}, market.kind: is {scenario.market.kind}; a replay needs a table of auctions "
-                "(market: {kind: table, auctions: FILE})"
-            )
-        auction, source = scenario.auction, Path(scenario.market.auctions)
-        if advertisers is None and scenario.market.advertisers is not None:
-            advertisers = Path(scenario.market.advertisers)
+        table = table_settings(scenario, "a replay")
+        auction, source = scenario.auction, Path(table.auctions)
+        if advertisers is None and table.advertisers is not None:
+            advertisers = Path(table.advertisers)
         if examination is None and "users" in scenario.model_fields_set:
             examination = scenario.users.examination
         seed = scenario.seed if seed is None else seed
@@ -188,7 +183,7 @@ def replay_file(
         raise ScenarioError(f"--reserve or --mechanism: {error}") from None
     if auction.payment != "click":
         raise ScenarioError(f"{path}, auction.payment: a replay prices clicks; leave it at click")
-    auctions = to_arrays(read_auctions(source), None if advertisers is None else read_budgets(advertisers))
+    auctions = read_market(source, advertisers)
     if scenario is not None and not scorers and not rules and thresholds is None:
         ways = scenario_entries(scenario)
     else:
@@ -212,7 +207,7 @@ def replay_file(
 
 
 def write_replay(root: Path, result: Replay, settings: dict[str, Any]) -> Path:
-    """Write replay.parquet and replay.json into a folder of their own, whole or not at all; its path.
+    """Write replay.parquet and replay.json into a new folder, whole or not at all; returns the folder.
 
     Raises:
         StoreError: it cannot be written.
@@ -260,7 +255,7 @@ def _examination(auctions: Auctions, given: Sequence[float] | None) -> tuple[Flo
 def _warnings(
     auctions: Auctions, points: pl.DataFrame, log: dict[str, Any], clip: float, origin: Origin
 ) -> Iterable[str]:
-    """What a reader should know before believing the figures."""
+    """What a reader should know before trusting the figures."""
     replayed = points.filter(pl.col("kind") == "replay")
     if auctions.position is None or auctions.clicked is None:
         yield "no column position and clicked: all figures are the model's (pCTR)"

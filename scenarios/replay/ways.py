@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from scenarios.config.fusion_rules import RULE_SETTINGS
-from scenarios.config.load import override
-from scenarios.config.scenario import PREPARED, Scenario
+from scenarios.config.scenario import Scenario
 from scenarios.config.settings import Settings
 from scenarios.errors import ScenarioError, did_you_mean
 from scenarios.markets.simulation import rule_of
@@ -17,8 +16,7 @@ from simulator.fusion import FusionRule, Product
 
 THRESHOLDS = (0.3, 0.6)
 RULES = tuple(name for name in RULE_SETTINGS if name not in ("learnt", "formula"))
-"""What is tried where nothing is said; a learnt rule is for those who have learnt its weights, and a formula
-for those who have written one."""
+"""The rules that are tried by default. A learnt rule needs weights, and a formula an expression."""
 
 
 class Entry(NamedTuple):
@@ -71,12 +69,12 @@ def scenario_entries(scenario: Scenario) -> list[Entry]:
     """
     ways = []
     for point in points_of(scenario):
-        at_point = override(scenario, point.settings, fixed=PREPARED) if point.settings else scenario
-        if point.settings and not str(point.field).startswith("fusion."):
+        if not point.changes_fusion_alone:
             raise ScenarioError(
                 f"{scenario.name}, sweep.field: a replay changes the fusion rule alone, not {point.field}; "
                 "sweep a field under fusion, or say what to try with --rule"
             )
+        at_point = point.of(scenario)
         name = at_point.fusion.rule
         label = name if point.value is None else f"{name} {point.value:g}"
         ways.append(Entry(point.scorer, label, rule_of(at_point)))

@@ -1,4 +1,4 @@
-"""Formulas of one's own before they stand in a scenario: what auctions make of them."""
+"""A formula of one's own, tried in auctions before it stands in a scenario."""
 
 from __future__ import annotations
 
@@ -8,25 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from simulator.fusion import Formula, FormulaError as FormulaError, check_rule
+from simulator.fusion import RULES, Formula, FormulaError as FormulaError, check_rule
 from simulator.rules.rule_check import Fault as Fault, RuleTraits, rule_traits
 
 SHIPPED_RULES: Mapping[str, Mapping[str, object]] = {
     "ignores relevance": {"rule": "product", "relevance": 0.0},
-    "product": {"rule": "product"},
-    "gate": {"rule": "gate"},
-    "soft gate": {"rule": "soft_gate"},
-    "linear": {"rule": "linear"},
-    "tiers": {"rule": "tiers"},
-    "exponential": {"rule": "exponential"},
-    "learnt": {"rule": "learnt"},
+    **{name.replace("_", " "): {"rule": name} for name in RULES if name != "formula"},
 }
-"""What a formula is held against: the block `fusion` of the built-in rules, with their defaults."""
+"""What a formula is compared with: the built-in rules with their defaults, as blocks `fusion`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A formula, what auctions could not live with (in words), and how it behaves where that is nothing."""
+    """A formula, what makes it unfit for auctions (in words), and its traits where nothing does."""
 
     rule: Formula
     faults: tuple[Fault, ...]
@@ -37,7 +31,7 @@ def judge_formula(expression: str) -> Verdict:
     """Read a formula and try it, see `simulator.fusion.check_rule`.
 
     Raises:
-        FormulaError: it cannot be read; the error knows where.
+        FormulaError: it cannot be read; the error says at which character.
     """
     rule = Formula(expression)
     faults = tuple(check_rule(rule))
@@ -45,13 +39,14 @@ def judge_formula(expression: str) -> Verdict:
 
 
 def iso_scores(rule: Formula, pctr: float, bids: tuple[float, ...]) -> pl.DataFrame:
-    """Lines of equal score at one click rate: what an ad of less relevance must bid to score alike.
+    """Lines of equal score at one click rate: what a less relevant ad must bid to reach the same score.
 
     Args:
-        bids: of an ad of relevance 1, one for each line, in currency units per click.
+        pctr: predicted click probability of all ads.
+        bids: bid of an ad of relevance 1, one for each line, in currency units per click.
 
     Returns:
-        line (the bid at relevance 1), relevance 0 .. 1 and bid; no row where no bid would do.
+        line (the bid at relevance 1), relevance 0 .. 1 and bid; no row where no bid reaches the score.
     """
     relevance = np.linspace(0.0, 1.0, 101)
     rate = np.full_like(relevance, pctr)

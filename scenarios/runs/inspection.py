@@ -1,8 +1,11 @@
-"""One query's auction in full: every candidate, what is known of it, its score, and why it is where it is."""
+"""One auction in full.
+
+inspect_query   a query auctioned anew: every candidate, what is known of it, its score, and why it is there
+inspect_event   an event of a table of auctions, and what a run made of it
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,10 +13,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from relevance.keywords import extractor_from
-from scenarios.config.load import override
-from scenarios.config.scenario import PREPARED
-from scenarios.markets.simulation import Prepared, Relevance, checkpoint_folder, market_of
+from scenarios.markets.checkpoints import keywords_of
+from scenarios.markets.prepared import Prepared, Relevance
+from scenarios.markets.simulation import Simulation, market_of, with_settings_of
+from scenarios.markets.table.auctions import UNGRADED
+from scenarios.markets.table.table_market import auctions_of
 from simulator import journey
 from simulator.arrays import MICROS, FloatArray
 from simulator.clock.run import Run
@@ -63,7 +67,7 @@ def inspect_query(
     """Auction a query at the opening bids of the day, with every budget still whole.
 
     Args:
-        query: 0 .. U-1, an index of `prepared.world.corpus.query_text`.
+        query: 0 .. U-1, an index of `prepared.corpus.query_text`.
         settings: fields to replace in the scenario, e.g. `{"fusion.relevance": 2.0}`.
 
     Returns:
@@ -75,20 +79,18 @@ def inspect_query(
         paid for.
 
     Raises:
-        ScenarioError: see `scenarios.simulate`.
+        ScenarioError: the market has no texts; or see `scenarios.simulate`.
     """
-    scenario = override(prepared.scenario, settings, fixed=PREPARED) if settings else prepared.scenario
-    market = market_of(prepared, relevance, scenario)
+    corpus = prepared.corpus
+    market = market_of(prepared, relevance, with_settings_of(prepared, settings))
     market = replace(market, query=np.array([query]), arrival_s=np.zeros(1))
-    bid = _opening_bids(market)
-    batch = journey.gather(market, bid, np.array([0]))
+    batch = journey.gather(market, Run(market).bid, np.array([0]))
     outcome = journey.rank(market, batch, np.ones(market.budget_micros.size, dtype=np.bool_))
     fused = market.rule.score(batch.bid, batch.pctr, batch.relevance)
     fused = np.asarray(fused, dtype=np.float64)[0]
 
     column = np.flatnonzero(prepared.candidate[query] >= 0)
     ads = prepared.candidate[query, column]
-    world, corpus = prepared.world, prepared.world.corpus
     ranking = outcome.ranking[0]
     price = outcome.price_micros[0] / MICROS
     slot = {int(c): s for s, c in enumerate(ranking[:-1]) if c >= 0}
@@ -97,11 +99,11 @@ def inspect_query(
     table = pl.DataFrame(
         {
             "ad": ads,
-            "advertiser": world.advertiser[ads],
+            "advertiser": market.advertiser[ads],
             "title": [corpus.ad_title[ad] for ad in ads],
             "ocr": [corpus.ad_ocr[ad] for ad in ads],
             "asr": [corpus.ad_asr[ad] for ad in ads],
-            "keywords": keywords_of(prepared, ads.tolist()),
+            "keywords": keywords_of(prepared.scenario, corpus, ads.tolist()),
             "grade": market.grade[query, column],
             **{f"p{g}": None if probabilities is None else probabilities[query, column, g] for g in range(4)},
             "relevance": batch.relevance[0, column],
@@ -128,8 +130,43 @@ def inspect_query(
     return table.sort("slot", "score", descending=[False, True], nulls_last=True, maintain_order=True)
 
 
-def _opening_bids(market: Market) -> FloatArray:
-    return Run(market).bid
+def inspect_event(prepared: Prepared, simulation: Simulation, event: int) -> pl.DataFrame:
+    """The candidates of event 0 .. U-1, in the table's own ids.
+
+    Args:
+        prepared: a market that is a table.
+        simulation: a run of it.
+
+    Returns:
+        One row per candidate, shown ones first by slot: query_id; slot 1.. and price (null where the run did
+        not show it); ad_id, advertiser_id; bid, in currency units per click; pctr; one column of relevance
+        for each scorer of the table, `relevance_<name>`; grade (null where there is none).
+
+    Raises:
+        ValueError: the market is no table.
+    """
+    auctions, log = auctions_of(prepared.source), simulation.log
+    column = np.flatnonzero(auctions.candidate[event] >= 0)
+    ad = auctions.candidate[event, column]
+    shown = log.query == event
+    place = {int(a): (int(s) + 1, p / MICROS) for a, s, p in
+             zip(log.ad[shown], log.slot[shown], log.price_micros[shown], strict=True)}  # fmt: skip
+    grade = np.full(ad.size, UNGRADED) if auctions.grade is None else auctions.grade[event, column]
+    table = pl.DataFrame(
+        {
+            "query_id": [auctions.query_id[event]] * ad.size,
+            "slot": [place[a][0] if a in place else None for a in ad.tolist()],
+            "price": [place[a][1] if a in place else None for a in ad.tolist()],
+            "ad_id": auctions.ad_id[ad],
+            "advertiser_id": auctions.advertiser_id[auctions.advertiser[ad]],
+            "bid": auctions.bid[ad],
+            "pctr": auctions.pctr[event, column],
+            **{f"relevance_{name}": score[event, column] for name, score in auctions.relevance.items()},
+            "grade": [None if g == UNGRADED else int(g) for g in grade.tolist()],
+        },
+        schema_overrides={"slot": pl.Int64, "price": pl.Float64, "grade": pl.Int64},
+    )
+    return table.sort("slot", nulls_last=True, maintain_order=True)
 
 
 def _why(
@@ -182,15 +219,3 @@ def _why(
     if not np.isfinite(needed):
         return "beaten_for_good", beaten | {"relevance": relevance}
     return "beaten", beaten | {"bid": bid, "needed": needed}
-
-
-def keywords_of(prepared: Prepared, ads: list[int]) -> list[str | None]:
-    """The words that HCMRM reads of each ad, as its checkpoint says; null without one. Needs no torch."""
-    try:
-        words = json.loads(
-            (checkpoint_folder(prepared.scenario) / "keywords.json").read_text(encoding="utf-8")
-        )
-        extract = extractor_from(words)
-    except (OSError, ValueError, TypeError):
-        return [None] * len(ads)
-    return [" ".join(extract(prepared.world.corpus.ad_text(ad))) for ad in ads]

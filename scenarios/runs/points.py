@@ -1,4 +1,4 @@
-"""Comparison and sweep: the same market and the same luck, ranked by several scorers and settings."""
+"""Comparison and sweep: one market with equal draws, ranked by several scorers and settings."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import polars as pl
 
 from scenarios.config.load import override
 from scenarios.config.scenario import PREPARED, Scenario
-from scenarios.markets.simulation import Prepared, Progress, Relevance, market_of, rule_of, simulate_market
+from scenarios.markets.kind import Progress
+from scenarios.markets.prepared import Prepared, Relevance
+from scenarios.markets.simulation import market_of, rule_of, simulate_market
 from simulator.arrays import BoolArray, FloatArray
 from simulator.log import forget
 from simulator.market import Market, with_relevance, with_rule
 
 BASELINE = "none"
-"""The scorer that the others are held against: ranking without relevance."""
+"""The scorer that the others are compared with: ranking without relevance."""
 
 
 class Point(NamedTuple):
@@ -28,8 +30,19 @@ class Point(NamedTuple):
     value: float | None
 
     @property
-    def settings(self) -> dict[str, object]:
-        return {} if self.field is None or self.kind == "compare" else {self.field: self.value}
+    def changes_fusion_alone(self) -> bool:
+        """Whether its scenario differs in the fusion rule at most."""
+        return self.kind == "compare" or str(self.field).startswith("fusion.")
+
+    def of(self, scenario: Scenario) -> Scenario:
+        """The scenario at this point.
+
+        Raises:
+            ScenarioError: the field refuses the value, or would need another market.
+        """
+        if self.field is None or self.kind == "compare":
+            return scenario
+        return override(scenario, {self.field: self.value}, fixed=PREPARED)
 
 
 def points_of(scenario: Scenario, *, sweep: bool = True) -> Iterator[Point]:
@@ -64,10 +77,8 @@ def simulate_points(
     """
     points = list(points_of(prepared.scenario, sweep=sweep))
     simulated: dict[tuple[str, float | None], Mapping[str, float]] = {}
-    if own is not None:
-        simulated[prepared.scenario.scorer, points[0].value] = (
-            own  # compared are points at the scenario's value
-        )
+    if own is not None:  # the first points are those of the comparison, at the scenario's own value
+        simulated[prepared.scenario.scorer, points[0].value] = own
     rows: list[dict[str, object]] = []
     drawn: Market | None = None
     for done, point in enumerate(points, start=1):
@@ -84,9 +95,9 @@ def simulate_points(
 
 
 def _market_at(point: Point, prepared: Prepared, relevance: Relevance, drawn: Market) -> Market:
-    """A point's market; it takes over what was drawn for the scenario where it changes the ranking alone."""
-    scenario = override(prepared.scenario, point.settings, fixed=PREPARED)
-    if all(field.startswith("fusion.") for field in point.settings):
+    """A point's market; where the point changes the ranking alone, with all draws of the scenario's own."""
+    scenario = point.of(prepared.scenario)
+    if point.changes_fusion_alone:
         return with_rule(with_relevance(drawn, relevance.score), rule_of(scenario))
     return market_of(prepared, relevance, scenario)
 
@@ -105,7 +116,7 @@ def with_baseline(points: pl.DataFrame) -> pl.DataFrame:
 
 
 def pareto_front(gain: FloatArray, harm: FloatArray) -> BoolArray:
-    """Points B[P] that no other one beats.
+    """Points B[P] that no other one beats, by gain F[P] and harm F[P].
 
     One point beats another with as much gain and less harm, or with more gain and no more harm. Points that
     hold a NaN are never on the front.
@@ -121,7 +132,7 @@ def undominated(gains: FloatArray) -> BoolArray:
     """
     gains = np.asarray(gains, dtype=np.float64)
     front: BoolArray = np.logical_not(np.isnan(gains).any(axis=1))
-    # From the largest sum on, since whoever beats a point has more in sum: few comparisons are left to make.
+    # By falling sums: a point that beats another has the larger sum, so few comparisons are left.
     for point in np.argsort(-gains.sum(axis=1), kind="stable"):
         if front[point]:
             no_better = (gains <= gains[point]).all(axis=1)

@@ -1,6 +1,5 @@
-"""Result folders, written whole or not at all.
+"""Result folders, written whole or not at all: results/<name>-<hash>/.
 
-results/<name>-<hash>/
 scenario.yaml    the scenario with every default; `relbid run` on it gives the same bytes again
 metrics.json     the metrics of the scenario's own run
 points.parquet   one row per point of the comparison and the sweep
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 INCOMPLETE = ".incomplete"
-"""What the names of folders end with that hold what a run had finished when it failed."""
+"""Ends the names of folders that hold what a run had finished when it failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def read_result(folder: Path | str) -> StoredResult:
 
 
 def list_results(root: Path | str) -> list[Path]:
-    """Result folders under a root, newest first; what is incomplete is none."""
+    """Complete result folders under a root, newest first."""
     found = [
         path.parent
         for path in Path(root).glob("*/points.parquet")

@@ -1,4 +1,4 @@
-"""All that a scenario asks for: its own run, its comparison and its sweep, on one market with one luck."""
+"""All that a scenario asks for: its own run, its comparison and its sweep, on one market with equal draws."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import polars as pl
 
 from relevance.errors import ScorerError
 from scenarios.config.scenario import Scenario
-from scenarios.markets.simulation import Progress, Relevance, check_scorers, prepare, relevance_of, simulate
-from scenarios.markets.table.auctions import Auctions
-from scenarios.markets.table.table_market import named_log
+from scenarios.markets.kind import Progress
+from scenarios.markets.prepared import Relevance
+from scenarios.markets.scoring import check_scorers, relevance_of
+from scenarios.markets.simulation import prepare, simulate
 from scenarios.runs.points import simulate_points
 from scenarios.runs.results import result_folder, write_result
 from scenarios.runs.unfinished import incomplete, keep_incomplete
 from scenarios.storage.log_file import LogFile
 from scenarios.storage.whole import alone, staging
-from simulator.log import Impressions
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class RunResult:
 def run_to_folder(
     scenario: Scenario, out: Path, *, sweep: bool = True, progress: Progress | None = None
 ) -> tuple[RunResult, Path]:
-    """Run a scenario and write its result folder, alone at it; returns the result and the folder.
+    """Run a scenario, with a lock on its result folder, and write that; returns the result and the folder.
 
     Where a scorer of one's own fails, what was finished is kept beside the folder's place, under a name that
-    no reader of results takes for a whole one: `<name>-<hash>.incomplete/` (see `keep_incomplete`).
+    no reader of results takes for a complete one: `<name>-<hash>.incomplete/` (see `keep_incomplete`).
 
     Raises:
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
@@ -74,8 +74,8 @@ def run_scenario(
     Args:
         cache: the results folder, under which frames and scores are kept; None keeps nothing.
         sweep: False leaves the sweep out.
+        log_path: a file for the own run's log, written part by part, so that memory does not grow with it.
         keep: a folder for what is finished where a scorer of one's own fails; None keeps nothing.
-        log_path: the own run's log goes there as it comes, and memory does not grow with it.
 
     Raises:
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
@@ -95,21 +95,18 @@ def run_scenario(
             keep_incomplete(keep, prepared, relevances, scorer, error, sweep=sweep)
             raise ScorerError(f"{error}\n  what was finished until then is in {keep}/") from error
 
-    def frame(part: Impressions) -> pl.DataFrame:
-        source = prepared.source
-        return named_log(part, source) if isinstance(source, Auctions) else part.impressions()
-
+    named = prepared.source.named
     own_relevance = relevances[scenario.scorer]
     log: pl.DataFrame | Path
     if log_path is None:
         own = simulate(prepared, own_relevance)
-        log = frame(own.log)
+        log = named(own.log)
     else:
         log = log_path
         with LogFile(log_path) as file:
-            own = simulate(prepared, own_relevance, sink=lambda part: file.write(frame(part)))
+            own = simulate(prepared, own_relevance, sink=lambda part: file.write(named(part)))
             if not file.begun:  # nothing was shown
-                file.write(frame(own.log))
+                file.write(named(own.log))
     metrics = own.metrics
     del own  # its market is as large as the traffic, and the points have another
     points = simulate_points(prepared, relevances, sweep=sweep, own=metrics, progress=progress)

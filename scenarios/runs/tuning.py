@@ -16,7 +16,9 @@ from scenarios.config.fusion_rules import LearntRule
 from scenarios.config.load import override
 from scenarios.config.scenario import Scenario
 from scenarios.errors import ScenarioError
-from scenarios.markets.simulation import Prepared, Progress, Relevance, market_of, thin
+from scenarios.markets.kind import Progress
+from scenarios.markets.prepared import Prepared, Relevance
+from scenarios.markets.simulation import market_of, thin
 from simulator import random
 from simulator.arrays import FloatArray
 from simulator.clock.engine import simulate

@@ -1,4 +1,4 @@
-"""What a run had finished when a scorer of somebody's own failed."""
+"""What a run had finished when a scorer of one's own failed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 from relevance.errors import ScorerError
 from scenarios.config.load import dump_scenario
 from scenarios.config.scenario import Scenario
-from scenarios.markets.simulation import Prepared, Relevance
+from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.runs.points import simulate_points
 from scenarios.runs.results import INCOMPLETE
 from scenarios.storage.parquet import write_parquet
@@ -62,7 +62,7 @@ def keep_incomplete(
             finished = replace(prepared, scenario=_only(prepared.scenario, relevances))
             write_parquet(simulate_points(finished, relevances, sweep=sweep), part / "finished.parquet")
         if score is not None and done.any():
-            corpus = prepared.world.corpus
+            corpus = prepared.corpus
             ids = corpus.ad_ids()
             columns = {
                 "query": [corpus.query_text[i] for i in query[done].tolist()],
@@ -73,7 +73,7 @@ def keep_incomplete(
 
 
 def _only(scenario: Scenario, scorers: Mapping[str, object]) -> Scenario:
-    """A scenario as far as some of its scorers go."""
+    """A scenario with some of its scorers alone."""
     compare = tuple(name for name in scenario.compare if name in scorers)
     swept = scenario.sweep
     if swept is not None:

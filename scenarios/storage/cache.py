@@ -22,14 +22,12 @@ import relevance
 import simulator.world
 from relevance.cached import ScoreTable
 from relevance.corpus import FrameArray
-from relevance.errors import CheckpointError, ScorerError
+from relevance.errors import ScorerError
 from scenarios.storage.whole import remove_stale, whole_path
 from simulator.world import Split, World, WorldConfig, build_world
 from simulator.world.build import Progress
 
 FOLDER = ".cache"
-KEPT_SCORERS = ("bm25", "hcmrm")
-"""Built-in scorers whose scores are kept; the others take no time, or one's own code may have changed."""
 
 
 def cached_world(
@@ -67,7 +65,7 @@ def score_table_path(root: Path, scorer: str, corpus: str, pairs: np.ndarray, ch
         checkpoint: fingerprint of the model's files, if the scorer has any.
     """
     digest = hashlib.blake2b(np.ascontiguousarray(pairs).data, digest_size=16).hexdigest()
-    return root / FOLDER / f"scores-{scorer}-{_hash(corpus, digest, checkpoint, code_hash(relevance))}.npz"
+    return root / FOLDER / f"scores-{scorer}-{hash_of(corpus, digest, checkpoint, code_hash(relevance))}.npz"
 
 
 def read_scores(path: Path) -> ScoreTable | None:
@@ -88,24 +86,9 @@ def write_scores(path: Path, table: ScoreTable) -> None:
         table.save(part)
 
 
-def checkpoint_hash(folder: Path) -> str:
-    """Hash of a checkpoint's files, but for the record of its training. Needs no torch.
-
-    Raises:
-        CheckpointError: the folder holds no checkpoint.
-    """
-    files = sorted(path for path in folder.glob("*.*") if path.suffix in (".json", ".safetensors"))
-    if not any(path.suffix == ".safetensors" for path in files):
-        raise CheckpointError(
-            f"{folder / 'model.safetensors'}: not found; make it with 'relbid train --out {folder}'"
-        )
-    decisive = [path for path in files if not path.name.startswith("training")]
-    return _hash(*(hashlib.blake2b(path.read_bytes()).hexdigest() for path in decisive))
-
-
 def world_hash(config: WorldConfig, part: str) -> str:
     """Hash of what decides a part of a world: settings, code, and the versions that draw its frames."""
-    return _hash(
+    return hash_of(
         asdict(config), part, version("pillow"), version("fontawesomefree"), code_hash(simulator.world)
     )
 
@@ -113,10 +96,11 @@ def world_hash(config: WorldConfig, part: str) -> str:
 def code_hash(package: ModuleType) -> str:
     """Hash of a package's source files: what older code computed is not what this code would compute."""
     folder = Path(str(package.__file__)).parent
-    return _hash(*(hashlib.blake2b(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*.py"))))
+    return hash_of(*(hashlib.blake2b(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*.py"))))
 
 
-def _hash(*parts: object) -> str:
+def hash_of(*parts: object) -> str:
+    """Hash of parts that JSON can write, in hexadecimal."""
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

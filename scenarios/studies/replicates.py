@@ -22,7 +22,10 @@ from numpy.typing import NDArray
 
 from relevance.protocol import load_object
 from scenarios.config.scenario import Scenario
-from scenarios.markets.simulation import Prepared, Progress, Relevance, prepare, relevance_of
+from scenarios.markets.kind import Progress
+from scenarios.markets.prepared import Prepared, Relevance
+from scenarios.markets.scoring import relevance_of
+from scenarios.markets.simulation import prepare
 from scenarios.storage import cache as disk
 
 PLUG_IN = re.compile(r'"([A-Za-z_][\w.]*:[A-Za-z_][\w.]*)"')

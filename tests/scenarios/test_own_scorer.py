@@ -11,7 +11,7 @@ import pytest
 from relevance.errors import PluginError, ScorerError
 from relevance.protocol import score_pairs
 from scenarios import StoreError, list_results, load_scenario, prepare, read_result
-from scenarios.markets import simulation as scenario_market
+from scenarios.markets import scoring
 from scenarios.runs.results import result_folder
 from scenarios.runs.scenario_run import incomplete, run_to_folder
 
@@ -64,7 +64,7 @@ class Marked(Half):
 def own(tmp_path, monkeypatch):
     (tmp_path / "own_scorers_for_tests.py").write_text(SCORERS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(scenario_market, "OWN_CHUNK", 50)
+    monkeypatch.setattr(scoring, "OWN_CHUNK", 50)
     import own_scorers_for_tests as module
 
     module.Late.asked = 0

@@ -24,6 +24,7 @@ from scenarios import (
     simulate,
     write_result,
 )
+from scenarios.markets.checkpoints import checkpoint_hash
 from scenarios.markets.simulation import market_of, thin
 from scenarios.storage import cache as disk
 from scenarios.storage.whole import staging
@@ -201,15 +202,15 @@ def test_the_cache_looks_at_code_checkpoint_and_settings(tmp_path):
 
     checkpoint = tmp_path / "checkpoint"
     with pytest.raises(CheckpointError, match=r"checkpoint/model\.safetensors.*relbid train --out"):
-        disk.checkpoint_hash(checkpoint)
+        checkpoint_hash(checkpoint)
     checkpoint.mkdir()
     (checkpoint / "model.safetensors").write_bytes(b"1")
     (checkpoint / "training.json").write_text("{}")
-    before = disk.checkpoint_hash(checkpoint)
+    before = checkpoint_hash(checkpoint)
     (checkpoint / "training.json").write_text('{"seconds": 3}')
-    assert disk.checkpoint_hash(checkpoint) == before, "how it was trained does not change its scores"
+    assert checkpoint_hash(checkpoint) == before, "how it was trained does not change its scores"
     (checkpoint / "model.safetensors").write_bytes(b"2")
-    assert disk.checkpoint_hash(checkpoint) != before
+    assert checkpoint_hash(checkpoint) != before
 
 
 # Scorers of one's own

@@ -19,7 +19,7 @@ from scenarios.corpora import pair_scores
 from scenarios.corpora.own import export_corpus_tables, import_corpus
 from scenarios.corpora.pair_scores import score_pairs_table
 from scenarios.errors import UserError
-from scenarios.markets.simulation import SHIPPED_CHECKPOINT
+from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT
 from tests.relevance.test_importing import ALBEF
 from tests.relevance.tiny import tiny_corpus
 from tests.scenarios.test_cli import REPOSITORY

@@ -15,7 +15,7 @@ from relevance.calibration import calibration_from
 from relevance.errors import CheckpointError
 from relevance.oracle import GRADE_GAIN
 from scenarios import inspect_query, override, prepare, relevance_of
-from scenarios.markets.simulation import checkpoint_folder
+from scenarios.markets.checkpoints import checkpoint_folder
 from scenarios.storage import cache as disk
 from simulator.world import WorldConfig, labelled_corpus
 from tests.scenarios.test_cli import REPOSITORY, refused, relbid

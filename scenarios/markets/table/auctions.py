@@ -13,7 +13,7 @@ from relevance.oracle import GRADE_GAIN
 from scenarios.errors import TableError, did_you_mean
 from scenarios.markets.table.columns import RELEVANCE
 from scenarios.markets.table.reading import Table
-from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray, to_micros
+from simulator.arrays import MICROS, BoolArray, FloatArray, GradeArray, IntArray, to_micros
 from simulator.auction import AuctionModel
 from simulator.bidders import BidderModel
 from simulator.fusion import FusionRule
@@ -201,5 +201,5 @@ def _budgets(owners: pl.DataFrame, budgets: Table | None) -> IntArray:
     if budgets is None:
         return np.full(owners.height, UNLIMITED, dtype=np.int64)
     found = owners.join(budgets.frame, on="advertiser_id", how="left", maintain_order="left")["budget"]
-    micros: IntArray = to_micros(found.fill_null(UNLIMITED / 1e6).to_numpy())
+    micros: IntArray = to_micros(found.fill_null(UNLIMITED / MICROS).to_numpy())
     return micros

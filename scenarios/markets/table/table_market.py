@@ -1,13 +1,13 @@
-"""Scenarios whose market is a table of auctions: what their fields mean then, and what has no meaning."""
+"""A table of auctions as a market: what a scenario's fields mean then, and which of them mean nothing."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
@@ -15,9 +15,10 @@ import polars as pl
 from scenarios.config.market_kinds import TableMarket
 from scenarios.config.scenario import Scenario
 from scenarios.errors import ScenarioError, TableError, shown
-from scenarios.markets.table.auctions import Auctions, table_market, to_arrays
+from scenarios.markets.kind import MarketSource, Progress
+from scenarios.markets.table.auctions import Auctions, relevance_by, table_market, to_arrays
 from scenarios.markets.table.reading import read_auctions, read_budgets, scorers_of
-from simulator.arrays import FloatArray
+from simulator.arrays import FloatArray, IntArray
 from simulator.fusion import FusionRule
 from simulator.log import Impressions
 from simulator.market import Market
@@ -31,89 +32,131 @@ NEED_GRADES = (
 """Metrics that are NaN where candidates are not graded."""
 
 
-def with_table(scenario: Scenario, folder: Path) -> Scenario:
-    """Complete a scenario read from a file in `folder`: paths, digest, and scorers that it leaves out.
+@dataclass(frozen=True, slots=True)
+class TableOfAuctions(MarketSource):
+    """Auctions of one's own, each a query event with its own bids; relevance is a column."""
+
+    auctions: Auctions
+    called: ClassVar[str] = "a table of auctions"
+    has_texts: ClassVar[bool] = False
+    has_other_days: ClassVar[bool] = False
+
+    @classmethod
+    def completed(cls, scenario: Scenario, folder: Path) -> Scenario:
+        """The scenario with its paths, its digest, and the scorers that it leaves out.
+
+        Raises:
+            ScenarioError: a block has no meaning here, or the files have changed since the digest was taken.
+            TableError: a file cannot be read.
+        """
+        given = table_settings(scenario)
+        _refuse_meaningless(scenario)
+        auctions = str((folder / given.auctions).resolve())
+        advertisers = None if given.advertisers is None else str((folder / given.advertisers).resolve())
+        scorers = scorers_of(auctions)
+        digest = _digest(auctions, advertisers)
+        if given.digest not in (None, digest):
+            raise ScenarioError(
+                f"{auctions} has changed since",
+                file=scenario.name,
+                field="market.digest",
+                remedy="remove the digest to take it",
+            )
+        files = {"auctions": auctions, "advertisers": advertisers, "digest": digest}
+        changes: dict[str, Any] = {"market": given.model_copy(update=files)}
+        set_here = scenario.model_fields_set
+        if "scorer" not in set_here:
+            changes["scorer"] = scorers[0] if scorers else "none"
+        if "compare" not in set_here:
+            changes["compare"] = ("none", *scorers)
+        if scenario.sweep is not None and "scorers" not in scenario.sweep.model_fields_set:
+            changes["sweep"] = scenario.sweep.model_copy(update={"scorers": scorers or ("none",)})
+        return scenario.model_copy(update=changes)
+
+    @classmethod
+    def read(cls, scenario: Scenario, cache: Path | None, progress: Progress | None) -> Self:
+        given = table_settings(scenario)
+        return cls(read_market(given.auctions, given.advertisers))
+
+    def candidates(self, scenario: Scenario) -> IntArray:
+        return self.auctions.candidate
+
+    def relevance(self, scorer: str) -> FloatArray:
+        return relevance_by(self.auctions, scorer)
+
+    def market(
+        self, candidate: IntArray, relevance: FloatArray, scenario: Scenario, rule: FusionRule
+    ) -> Market:
+        return table_market(
+            self.auctions,
+            relevance,
+            seed=scenario.seed,
+            rule=rule,
+            auction=scenario.auction,
+            users=scenario.users,
+            bidders=scenario.bidders,
+            serving=scenario.serving,
+        )
+
+    def n_queries(self, scenario: Scenario) -> int:
+        return int(self.auctions.candidate.shape[0])
+
+    def known(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        missing = () if self.auctions.graded else NEED_GRADES
+        return {name: math.nan if name in missing else value for name, value in metrics.items()}
+
+    def named(self, log: Impressions) -> pl.DataFrame:
+        """One row per shown ad, with the table's own ids; grade is null where it is not known."""
+        auctions = self.auctions
+        grade = np.full(log.ad.size, -1, dtype=np.int8)
+        if auctions.grade is not None:
+            column = (auctions.candidate[log.query] == log.ad[:, None]).argmax(axis=1)
+            grade = auctions.grade[log.query, column]
+        return log.impressions().with_columns(
+            auctions.query_id[log.query].alias("query_id"),
+            auctions.ad_id[log.ad].alias("ad_id"),
+            auctions.advertiser_id[log.advertiser].alias("advertiser_id"),
+            pl.Series("grade", grade).replace(-1, None),
+        )
+
+
+def table_settings(scenario: Scenario, what: str = "this") -> TableMarket:
+    """The block market of a scenario, where that is a table.
+
+    Args:
+        what: needs a table, for the message.
 
     Raises:
-        ScenarioError: a block has no meaning here, or the files have changed since the digest was taken.
-        TableError: a file cannot be read.
+        ScenarioError: it is of another kind.
     """
-    given = scenario.market
-    if not isinstance(given, TableMarket):
-        return scenario
-    _refuse_meaningless(scenario)
-    auctions = str((folder / given.auctions).resolve())
-    advertisers = None if given.advertisers is None else str((folder / given.advertisers).resolve())
-    scorers = scorers_of(auctions)
-    digest = _digest(auctions, advertisers)
-    if given.digest not in (None, digest):
+    if not isinstance(scenario.market, TableMarket):
         raise ScenarioError(
-            f"{auctions} has changed since",
+            f"is {scenario.market.kind}",
             file=scenario.name,
-            field="market.digest",
-            remedy="remove the digest to take it",
+            field="market.kind",
+            remedy=f"{what} needs a table of auctions (market: {{kind: table, auctions: FILE}})",
         )
-    changes: dict[str, Any] = {
-        "market": given.model_copy(
-            update={"auctions": auctions, "advertisers": advertisers, "digest": digest}
-        )
-    }
-    set_here = scenario.model_fields_set
-    if "scorer" not in set_here:
-        changes["scorer"] = scorers[0] if scorers else "none"
-    if "compare" not in set_here:
-        changes["compare"] = ("none", *scorers)
-    if scenario.sweep is not None and "scorers" not in scenario.sweep.model_fields_set:
-        changes["sweep"] = scenario.sweep.model_copy(update={"scorers": scorers or ("none",)})
-    return scenario.model_copy(update=changes)
+    return scenario.market
 
 
-def read_market(market: TableMarket) -> Auctions:
-    """Read the auctions of a scenario, and the budgets if it names any.
+def auctions_of(source: MarketSource) -> Auctions:
+    """The auctions of a market that is a table.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
+    if not isinstance(source, TableOfAuctions):
+        raise ValueError(f"the market is {source.called}, and no table of auctions")
+    return source.auctions
+
+
+def read_market(auctions: Path | str, advertisers: Path | str | None = None) -> Auctions:
+    """Read auctions, and the budgets of their advertisers if there is a table of them.
 
     Raises:
         TableError: a file cannot be read, or holds what no auction can.
     """
-    budgets = None if market.advertisers is None else read_budgets(market.advertisers)
-    return to_arrays(read_auctions(market.auctions), budgets)
-
-
-def scenario_market(
-    auctions: Auctions, relevance: FloatArray, scenario: Scenario, rule: FusionRule
-) -> Market:
-    """The market of a scenario on its table."""
-    return table_market(
-        auctions,
-        relevance,
-        seed=scenario.seed,
-        rule=rule,
-        auction=scenario.auction,
-        users=scenario.users,
-        bidders=scenario.bidders,
-        serving=scenario.serving,
-    )
-
-
-def known_metrics(metrics: Mapping[str, float], auctions: Auctions) -> dict[str, float]:
-    """The metrics of a run on a table: NaN for those that need grades, where these are missing."""
-    if auctions.graded:
-        return dict(metrics)
-    return {name: math.nan if name in NEED_GRADES else value for name, value in metrics.items()}
-
-
-def named_log(log: Impressions, auctions: Auctions) -> pl.DataFrame:
-    """One row per shown ad, with the table's own ids; grade is null where it is not known."""
-    shown = log.impressions()
-    grade = np.full(log.ad.size, -1, dtype=np.int8)
-    if auctions.grade is not None:
-        column = (auctions.candidate[log.query] == log.ad[:, None]).argmax(axis=1)
-        grade = auctions.grade[log.query, column]
-    return shown.with_columns(
-        auctions.query_id[log.query].alias("query_id"),
-        auctions.ad_id[log.ad].alias("ad_id"),
-        auctions.advertiser_id[log.advertiser].alias("advertiser_id"),
-        pl.Series("grade", grade).replace(-1, None),
-    )
+    return to_arrays(read_auctions(auctions), None if advertisers is None else read_budgets(advertisers))
 
 
 def _refuse_meaningless(scenario: Scenario) -> None:
@@ -144,6 +187,7 @@ def _refuse_meaningless(scenario: Scenario) -> None:
 
 
 def _digest(*paths: str | None) -> str:
+    """Hash of the bytes of some files."""
     found = hashlib.blake2b(digest_size=8)
     for path in paths:
         if path is not None:

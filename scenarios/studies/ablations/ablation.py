@@ -44,6 +44,7 @@ from scenarios.config.load import FileKind, Source, read_file
 from scenarios.config.scenario import Scenario, Settings
 from scenarios.errors import Place, ScenarioError, did_you_mean
 from scenarios.markets.loading import load_scenario
+from scenarios.markets.registry import source_of
 from scenarios.studies.overlay import flat, scenario_file, seeds_of, set_over
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def load_ablation(path: Path | str) -> Ablation:
     base = scenario_file(Path(path), file.scenario, source, "the ablation's folder")
     scenario = load_scenario(base, ["sweep=null", "compare=[]"])
     scenario = set_over(scenario, flat(file.common), source, "common")
-    if scenario.market.kind != "world":
+    if not source_of(scenario).has_texts:
         raise ScenarioError(f"{source.at('scenario')}: needs the embedded world, whose labels are trained on")
     check_training(file.training, source, "training")
     seeds = tuple(range(1, file.seeds + 1)) if isinstance(file.seeds, int) else file.seeds

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scenarios.markets.simulation import Progress, prepare
+from scenarios.markets.kind import Progress
+from scenarios.markets.simulation import prepare
 from scenarios.models.training import corpus_folder, training_corpus
 from scenarios.storage.cache import FOLDER
 from scenarios.storage.whole import remove_stale, write_whole_file

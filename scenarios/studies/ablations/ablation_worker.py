@@ -22,7 +22,8 @@ import simulator
 from relevance.corpus import LabelledCorpus
 from relevance.errors import CheckpointError
 from scenarios.config.scenario import Scenario
-from scenarios.markets.simulation import Prepared, Relevance, prepare, simulate
+from scenarios.markets.prepared import Prepared, Relevance
+from scenarios.markets.simulation import prepare, simulate
 from scenarios.storage.cache import code_hash
 from scenarios.storage.whole import write_whole_file
 from scenarios.studies.ablations.ablation import train_config

@@ -20,7 +20,10 @@ import numpy as np
 import polars as pl
 
 from scenarios.config.load import Source, dump_scenario
-from scenarios.markets.simulation import Prepared, Progress, Relevance, check_scorers, market_of
+from scenarios.markets.kind import Progress
+from scenarios.markets.prepared import Prepared, Relevance
+from scenarios.markets.scoring import check_scorers
+from scenarios.markets.simulation import market_of
 from scenarios.storage.parquet import write_parquet
 from scenarios.storage.whole import alone, whole_folder, write_whole_file
 from scenarios.studies.experiments import statistics

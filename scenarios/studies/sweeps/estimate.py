@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scenarios.markets.simulation import Progress
+from scenarios.markets.kind import Progress
 from scenarios.studies.replicates import prepare_for, relevances_for
 from scenarios.studies.sweeps.folder import read_status, sweep_folder
 from scenarios.studies.sweeps.search import check_installed

@@ -18,7 +18,8 @@ import numpy as np
 
 from scenarios.config.load import dump_scenario
 from scenarios.errors import StoreError
-from scenarios.markets.simulation import Progress, check_scorers
+from scenarios.markets.kind import Progress
+from scenarios.markets.scoring import check_scorers
 from scenarios.storage.whole import remove_stale, write_whole_file
 from scenarios.studies import pool
 from scenarios.studies.replicates import model_of, read_replicate, replicates_folder

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scenarios.config.scenario import Scenario
-from scenarios.markets.simulation import Prepared, Relevance, simulate
+from scenarios.markets.prepared import Prepared, Relevance
+from scenarios.markets.simulation import simulate
 from scenarios.storage.whole import write_whole_file
 from scenarios.studies.experiments.designs import with_rates
 from scenarios.studies.replicates import ModelKey, model_of, read_replicate

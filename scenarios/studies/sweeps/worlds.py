@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scenarios.config.scenario import PREPARED, Scenario
-from scenarios.markets.simulation import Prepared, Progress, Relevance
+from scenarios.markets.kind import Progress
+from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.storage.whole import whole_path
 from scenarios.studies.replicates import (
     ModelKey,
@@ -73,7 +74,7 @@ class Worlds:
             prepared, relevances = share(met, cache=self._cache, progress=self._progress)
             bundle = self._work / f"{self._packed}.pickle"
             self._packed += 1
-            known = self._known[name] = _World(met, _light(prepared), relevances, bundle)
+            known = self._known[name] = _World(met, prepared.without_frames(), relevances, bundle)
         return known
 
 
@@ -130,7 +131,7 @@ def keyed(
         scenario = point.scenario
         own = plug_ins(scenario)
         code |= {name: code_of(name) for name in own if name not in code}
-        kind = "full" if scenario.market.kind == "world" else "simulated"
+        kind = "full" if prepared.source.has_texts else "simulated"
         decided = decides(scenario, scores[model_of(scenario)], common, *(code[name] for name in own))
         for seed in seeds:
             yield (
@@ -143,14 +144,3 @@ def keyed(
 def _world_of(scenario: Scenario) -> str:
     blocks = [scenario.pctr.model, *(scenario.model_dump(mode="json")[name] for name in PREPARED)]
     return json.dumps(blocks, sort_keys=True)
-
-
-def _light(prepared: Prepared) -> Prepared:
-    """Without key frames, which no market looks at once its pairs are scored."""
-    source = prepared.source
-    corpus = getattr(source, "corpus", None)
-    if corpus is None:
-        return prepared
-    return replace(
-        prepared, source=replace(source, corpus=replace(corpus, frames=corpus.frames[:, :0].copy()))
-    )

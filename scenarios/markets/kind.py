@@ -1,0 +1,125 @@
+"""What a kind of market must give: one class for each kind, which `registry` finds by `market.kind`.
+
+Nothing here says how a market is stored or drawn: a kind may read a table, build a world, or read a corpus.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from simulator.arrays import FloatArray, GradeArray, IntArray
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from relevance.corpus import Corpus
+    from scenarios.config.scenario import Scenario
+    from simulator.fusion import FusionRule
+    from simulator.log import Impressions
+    from simulator.market import Market
+    from simulator.world import World
+
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, done, total)."""
+
+
+def stage_of(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    """The progress of one stage, called with (done, total)."""
+    return None if progress is None else lambda done, total: progress(name, done, total)
+
+
+class MarketSource(ABC):
+    """Where the queries and ads of a scenario come from: U queries, K candidates of each at most.
+
+    The class methods look at a scenario before anything is read. An instance holds what was read or built.
+    Scenarios share it where their blocks `scenarios.config.scenario.PREPARED` are equal. It can be pickled.
+    """
+
+    __slots__ = ()
+
+    called: ClassVar[str]
+    """The kind in words, for messages."""
+    has_texts: ClassVar[bool] = True
+    """Whether there are texts to read (`corpus`) and true grades of pairs (`grade`). Without them the market
+    brings the relevance of its pairs itself (`relevance`)."""
+    has_other_days: ClassVar[bool] = True
+    """Whether another seed brings other queries."""
+
+    @classmethod
+    def completed(cls, scenario: Scenario, folder: Path) -> Scenario:
+        """The scenario of a file in `folder`, with what the files of its market decide filled in.
+
+        Raises:
+            ScenarioError: a block has no meaning in this kind of market.
+            TableError: a file cannot be read.
+        """
+        return scenario
+
+    @classmethod
+    def is_kept(cls, scenario: Scenario, cache: Path) -> bool:
+        """Whether `read` finds on disk what takes long to make."""
+        return True
+
+    @classmethod
+    @abstractmethod
+    def read(cls, scenario: Scenario, cache: Path | None, progress: Progress | None) -> Self:
+        """Read or build the market of a scenario.
+
+        Args:
+            cache: the results folder, under which slow parts are kept; None keeps nothing.
+
+        Raises:
+            StoreError: the cache cannot be written.
+            TableError: a file cannot be read.
+        """
+
+    @abstractmethod
+    def candidates(self, scenario: Scenario) -> IntArray:
+        """The ads that can meet each query, I[U, K]; -1 is padding."""
+
+    @property
+    def world(self) -> World | None:
+        """The embedded world, where this is one."""
+        return None
+
+    @property
+    def corpus(self) -> Corpus | None:
+        """Texts of queries, texts and frames of ads; None where there is nothing to read."""
+        return None
+
+    def grade(self, query: IntArray, ad: IntArray) -> GradeArray:
+        """True grades 0..3 of pairs I[P]; asked of markets that have texts."""
+        raise NotImplementedError
+
+    def relevance(self, scorer: str) -> FloatArray | None:
+        """Relevance F[U, K] (0 in padding) that the market brings; None: a scorer must read the texts.
+
+        Raises:
+            TableError: the market should bring it, and does not.
+        """
+        return None
+
+    @abstractmethod
+    def market(
+        self, candidate: IntArray, relevance: FloatArray, scenario: Scenario, rule: FusionRule
+    ) -> Market:
+        """The simulator's market, for candidates I[U, K] with relevance F[U, K]."""
+
+    @abstractmethod
+    def n_queries(self, scenario: Scenario) -> int:
+        """How many queries come, over all days."""
+
+    def known(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """The metrics of a run; NaN for those that nothing in this market can say."""
+        return dict(metrics)
+
+    def named(self, log: Impressions) -> pl.DataFrame:
+        """One row per shown ad, under the names that its owner gave."""
+        return log.impressions()
+
+    def without_frames(self) -> Self:
+        """The same market without key frames."""
+        return self

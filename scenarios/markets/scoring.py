@@ -1,0 +1,187 @@
+"""The relevance of a market's pairs, by the name of a scorer: each pair is scored once and kept on disk.
+
+A name is one of SCORERS ("none", "bm25", "hcmrm", "oracle"), "module:attr" of one's own, or in a market that
+brings its relevance along, a name that it knows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from relevance.cached import ScoreTable
+from relevance.oracle import GRADE_GAIN, OracleScorer
+from relevance.protocol import RelevanceScorer, load_object, score_pairs
+from scenarios.config.scenario import Scenario
+from scenarios.markets.checkpoints import check_checkpoint, checkpoint_folder, model_key
+from scenarios.markets.kind import Progress, stage_of
+from scenarios.markets.plug_ins import is_own, own_scorer
+from scenarios.markets.prepared import Prepared, Relevance
+from scenarios.markets.registry import source_of
+from scenarios.storage import cache as disk
+from simulator.arrays import IntArray
+
+if TYPE_CHECKING:
+    from relevance.hcmrm import HcmrmScorer
+
+KEPT_SCORERS = ("bm25", "hcmrm")
+"""Scorers whose scores are kept on disk. The others take no time, or nothing says when their code changed."""
+SCORING_THREADS = max(1, (os.cpu_count() or 1) // 2)
+"""Processor threads of HCMRM. Half the cores, since threads that wait for one another slow down where another
+process keeps a core busy."""
+OWN_CHUNK = 8192
+"""Pairs that a scorer of one's own is given at once, so that what it finished before an error is kept."""
+
+
+def relevance_of(
+    prepared: Prepared, scorer: str, *, cache: Path | None = None, progress: Progress | None = None
+) -> Relevance:
+    """Score every pair that can meet.
+
+    A scorer of one's own is a callable that takes the corpus and returns an object with `score(query, ad)`.
+
+    Args:
+        cache: the results folder, under which scores are kept; None keeps nothing.
+
+    Raises:
+        CheckpointError: HCMRM's checkpoint is missing or damaged.
+        PluginError, ScorerError: a scorer of one's own cannot be loaded, or returns what is no relevance.
+        StoreError: the cache cannot be written.
+        TableError: the table of auctions has no such column.
+    """
+    brought = prepared.source.relevance(scorer)
+    if brought is not None:
+        return Relevance(scorer, brought)
+    query, column = np.nonzero(prepared.candidate >= 0)
+    ad = prepared.candidate[query, column]
+    table = _scored(prepared, scorer, query, ad, prepared.candidate, cache, progress)
+    row = table.rows(query, ad)
+    score = np.zeros(prepared.candidate.shape)
+    score[query, column] = table.score[row]
+    if table.grade_probabilities is None:
+        return Relevance(scorer, score)
+    probabilities = np.zeros((*prepared.candidate.shape, len(GRADE_GAIN)))
+    probabilities[query, column] = table.grade_probabilities[row]
+    return Relevance(scorer, score, probabilities)
+
+
+def pair_scores(
+    prepared: Prepared,
+    scorer: str,
+    query: IntArray,
+    ad: IntArray,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> ScoreTable:
+    """Score any pairs I[P] of queries and ads, each once; with the same errors as `relevance_of`.
+
+    Raises:
+        ScenarioError: the market has no texts.
+    """
+    return _scored(prepared, scorer, query, ad, np.stack((query, ad)), cache, progress)
+
+
+def scores_kept(prepared: Prepared, scorer: str, cache: Path) -> bool:
+    """Whether `relevance_of` need not run a model whose scores it could keep.
+
+    Raises:
+        CheckpointError: HCMRM's checkpoint is missing.
+    """
+    if not prepared.source.has_texts or scorer not in KEPT_SCORERS:
+        return True
+    return disk.read_scores(_kept_path(prepared, scorer, prepared.candidate, cache)) is not None
+
+
+def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
+    """Find out before the work whether scorers can be had at all.
+
+    Raises:
+        CheckpointError, PluginError: see `relevance_of`.
+    """
+    if not source_of(scenario).has_texts:
+        return  # what the market brings is looked at where it is read
+    for scorer in (*scorers, *scenario.serving.cheap_scorers):
+        if scorer == "hcmrm":
+            check_checkpoint(scenario)
+        elif is_own(scorer):
+            load_object(scorer, "scorer")
+
+
+def load_hcmrm(prepared: Prepared) -> HcmrmScorer:
+    """A scenario's HCMRM on its device, with SCORING_THREADS. Imports torch.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged, or this machine has no such device.
+    """
+    from relevance.hcmrm import HcmrmScorer
+    from relevance.hcmrm.device import use_device
+
+    settings = prepared.scenario.hcmrm
+    use_device(settings.device, threads=SCORING_THREADS)
+    return HcmrmScorer.load(
+        prepared.corpus,
+        checkpoint_folder(prepared.scenario),
+        device=settings.device,
+        calibration=settings.calibration,
+        precision=settings.precision,
+    )
+
+
+def _scored(
+    prepared: Prepared,
+    scorer: str,
+    query: IntArray,
+    ad: IntArray,
+    key: IntArray,
+    cache: Path | None,
+    progress: Progress | None,
+) -> ScoreTable:
+    """The scores of pairs I[P], made or read from disk, where `key` tells them from other pairs."""
+    stage = stage_of(progress, f"scoring with {scorer}")
+    if cache is None or scorer not in KEPT_SCORERS:
+        return _score(prepared, scorer, query, ad, stage)
+    path = _kept_path(prepared, scorer, key, cache)
+    table = disk.read_scores(path)
+    if table is None:
+        table = _score(prepared, scorer, query, ad, stage)
+        disk.write_scores(path, table)
+    return table
+
+
+def _score(
+    prepared: Prepared,
+    scorer: str,
+    query: IntArray,
+    ad: IntArray,
+    progress: Callable[[int, int], None] | None,
+) -> ScoreTable:
+    corpus = prepared.corpus
+    if scorer == "none":
+        return ScoreTable.build(query, ad, np.ones(query.size))
+    if scorer == "hcmrm":
+        if progress is not None:
+            progress(0, query.size)  # importing torch and loading the model take their time, too
+        return ScoreTable.build(query, ad, *load_hcmrm(prepared).read(query, ad, progress))
+    if is_own(scorer):
+        own = own_scorer(scorer, corpus)
+        score = score_pairs(own, query, ad, scorer, corpus=corpus, chunk=OWN_CHUNK, progress=progress)
+        return ScoreTable.build(query, ad, score)
+    built_in: RelevanceScorer
+    if scorer == "oracle":
+        built_in = OracleScorer(prepared.source.grade)
+    else:
+        from relevance.lexical import Bm25Scorer  # imports numba where that is installed
+
+        built_in = Bm25Scorer(corpus)
+    return ScoreTable.build(query, ad, score_pairs(built_in, query, ad, scorer))
+
+
+def _kept_path(prepared: Prepared, scorer: str, key: IntArray, cache: Path) -> Path:
+    """Where a scorer's scores of the pairs that `key` tells from others are kept."""
+    model = model_key(prepared.scenario) if scorer == "hcmrm" else ""
+    return disk.score_table_path(cache, scorer, prepared.corpus.fingerprint(), key, model)
