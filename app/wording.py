@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.language import DEFAULT, catalogue, t
-from scenarios import Fault, FormulaError
+from scenarios import METRICS, Fault, FormulaError
 
 Metrics = Mapping[str, float]
 """Metrics of one simulated point by name, see `simulator.measures.market_metrics`."""
@@ -105,19 +105,19 @@ def per_thousand(metrics: Metrics, name: str) -> float:
 
 def key_figures(chosen: Metrics, baseline: Metrics) -> list[KeyFigure]:
     """The cards of a point against the baseline without relevance."""
-    names = {
-        "revenue_rpm": ("metrics.revenue_rpm", "money", True, "figures.revenue_help"),
-        "irrelevant_share": ("metrics.irrelevant_share", "share", False, "figures.irrelevant_help"),
-        "ctr": ("metrics.ctr", "share", True, "figures.ctr_help"),
-        "mean_price": ("figures.mean_price", "money", None, "figures.mean_price_help"),
-        "advertiser_surplus": ("metrics.advertiser_surplus_rpm", "money", True, "figures.surplus_help"),
-        "user_utility": ("metrics.user_utility_rpm", "money", True, "figures.utility_help"),
+    texts = {
+        "revenue_rpm": ("metrics.revenue_rpm", "figures.revenue_help"),
+        "irrelevant_share": ("metrics.irrelevant_share", "figures.irrelevant_help"),
+        "ctr": ("metrics.ctr", "figures.ctr_help"),
+        "mean_price": ("figures.mean_price", "figures.mean_price_help"),
+        "advertiser_surplus": ("metrics.advertiser_surplus_rpm", "figures.surplus_help"),
+        "user_utility": ("metrics.user_utility_rpm", "figures.utility_help"),
     }
     cards = []
-    for name, (label, kind, more_is_better, text) in names.items():
-        a_total = name in ("advertiser_surplus", "user_utility")
-        now, was = (per_thousand(m, name) if a_total else m[name] for m in (chosen, baseline))
-        cards.append(_key_figure(t(label), now, was, kind, more_is_better, t(text)))
+    for name, (label, text) in texts.items():
+        metric = METRICS[name]
+        now, was = (per_thousand(m, name) if metric.total else m[name] for m in (chosen, baseline))
+        cards.append(_key_figure(t(label), now, was, metric.unit, metric.more_is_better, t(text)))
     return cards
 
 

@@ -35,9 +35,11 @@ from .markets.scoring import (
 )
 from .markets.simulation import (
     FALLBACK as FALLBACK,
+    METRICS as METRICS,
     MICROS as MICROS,
     Simulation as Simulation,
     frames_kept as frames_kept,
+    is_share as is_share,
     prepare as prepare,
     simulate as simulate,
 )

@@ -17,14 +17,13 @@ from app.parts.sweep_tables import (
     axis_title,
     fields_of,
     headline,
-    is_share,
     point_text,
     short_field,
     value_text,
 )
 from app.theme import BLUE, CHOSEN, GREY, ORANGE, scorer_style
 from app.wording import metric_name, scorer_name
-from scenarios import Sensitivity, SweepResult, front
+from scenarios import Sensitivity, SweepResult, front, is_share
 
 SCALE = [[0.0, BLUE], [0.5, "#9A9A9A"], [1.0, ORANGE]]
 """Reads on white and on black, and alike with and without colour vision deficiency."""

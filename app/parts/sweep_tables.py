@@ -11,15 +11,10 @@ import polars as pl
 
 from app.language import t
 from app.wording import MISSING, duration, metric_name, rule_name, scorer_name
-from scenarios import SCORERS, Status, SweepResult
+from scenarios import METRICS, SCORERS, Status, SweepResult, is_share
 
 FURTHER = ("advertiser_surplus_rpm", "user_utility_rpm", "ctr", "mean_price")
 """Metrics beside the objectives that are shown where a sweep has them."""
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is a share of something, shown in per cent."""
-    return metric.endswith(("_share", "_weighted", "ctr", "fill"))
 
 
 def amount(metric: str, value: float | None) -> str:
@@ -40,12 +35,8 @@ def axis_title(metric: str) -> str:
     name = headline(metric)
     if is_share(metric):
         return f"{name} (%)"
-    money = (metric.endswith("_rpm") and metric not in _COUNTS) or metric in _MONEY
+    money = metric in METRICS and METRICS[metric].unit == "money"
     return t("sweeps.in_currency", name=name) if money else name
-
-
-_COUNTS = ("impressions_rpm", "clicks_rpm", "conversions_rpm", "scored_pairs_rpm")
-_MONEY = ("mean_price", "revenue", "advertiser_surplus", "user_utility", "welfare")
 
 
 def short_field(field: str) -> str:

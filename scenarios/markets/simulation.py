@@ -27,7 +27,12 @@ from simulator.clock import engine
 from simulator.fusion import FusionRule
 from simulator.log import SimulationLog, Sink, both
 from simulator.market import Market, with_settings
-from simulator.measures.market_metrics import Totals, market_metrics
+from simulator.measures.market_metrics import (
+    METRICS as METRICS,
+    Totals,
+    is_share as is_share,
+    market_metrics,
+)
 from simulator.serving import FALLBACK as FALLBACK
 
 

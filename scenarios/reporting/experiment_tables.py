@@ -11,6 +11,7 @@ from rich.table import Table
 
 from scenarios.reporting.terminal import Section
 from scenarios.studies.experiments.experiment_run import ExperimentResult
+from simulator.measures.market_metrics import is_share
 
 _CONFIDENCE_NOTE = """\
 revenue, surplus, utility and welfare in currency per 1000 queries; [ ]: {level} intervals of the change over
@@ -68,7 +69,7 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
 
 
 def _summary_row(row: Mapping[str, Any]) -> tuple[str, ...]:
-    share = row["metric"].endswith(("_share", "_weighted", "ctr", "fill"))
+    share = is_share(row["metric"])
     return (
         _NAMES.get(row["metric"], row["metric"]),
         _plain(row["baseline_mean"], share),

@@ -8,11 +8,12 @@ import polars as pl
 
 from scenarios.config.load import dump_scenario
 from scenarios.reporting.svg import Dot, scatter
-from scenarios.reporting.sweep_tables import amount, cell, figures, is_share, long, strength
+from scenarios.reporting.sweep_tables import amount, cell, figures, long, strength
 from scenarios.reporting.terminal import NAMES
 from scenarios.studies.sweeps.analysis import best_points, front, point_scenario, sensitivity
 from scenarios.studies.sweeps.folder import SweepResult, read_status
 from scenarios.studies.sweeps.sweep import in_words, simulations
+from simulator.measures.market_metrics import is_share
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --faint: #d8dce1; }

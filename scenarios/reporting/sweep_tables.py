@@ -17,6 +17,7 @@ from scenarios.studies.sweeps.estimate import Estimate
 from scenarios.studies.sweeps.folder import Status, SweepResult
 from scenarios.studies.sweeps.sweep import Sweep, in_words, is_ordered, searched_values
 from scenarios.studies.sweeps.sweep_file import GENERATION
+from simulator.measures.market_metrics import is_share
 
 MOST_ROWS = 20
 
@@ -117,11 +118,6 @@ def amount(metric: str, value: float) -> str:
     if is_share(metric):
         return f"{100 * value:.2f}%"
     return f"{value:.4g}" if abs(value) < 1 else f"{value:,.2f}"
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is a share of something."""
-    return metric.endswith(("_share", "_weighted", "ctr", "fill"))
 
 
 def long(metric: str) -> str:

@@ -1,33 +1,252 @@
-"""What a run was good for: to the platform, the advertisers and the users.
+"""What a run was good for: to the platform, the advertisers and the users. `METRICS` defines each figure."""
 
-Definitions, over the shown ads i in slots s(i) with true grades g(i):
-
-- advertiser surplus = sum over clicks of (value per click x worth_of_click[g] - price): a click on an ad
-  that does not answer the query converts less. Negative where clicks cost more than they are worth.
-- user utility = sum over shown ads of examination[s] x value_of_seeing[g], in currency: what looking at the
-  ad gave or cost the user (Abrams and Schwarz 2007 call the negative part the hidden cost). Where looking
-  depends on the ads above (cascade, dbn), the ads that were looked at count instead.
-- welfare = revenue + advertiser surplus + user utility; what advertisers pay, the platform gets.
-"""
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from simulator.arrays import MICROS
+from simulator.arrays import MICROS, FloatArray, GradeArray, IntArray
 from simulator.log import Impressions, SimulationLog
 from simulator.market import Market
 from simulator.serving import CACHED, FALLBACK
 
 N_GRADES = 4
 
+Unit: TypeAlias = Literal["count", "money", "share", "seconds"]
+"""Of a metric: money is in currency units, a share is in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the metrics of a run are computed from."""
+
+    n_queries: int
+    n_slots: int
+    shown: IntArray  # [4] ads by true grade
+    examined: FloatArray  # [4] ads that were looked at, by true grade; expected ones of the position model
+    n_clicks: int
+    n_conversions: int
+    revenue: float  # currency
+    worth_of_clicks: float  # currency: sum over clicks of value per click x worth_of_click[grade]
+    value_of_seeing: FloatArray  # [4] currency, by true grade
+    ran_out: IntArray  # [N] 1 for an advertiser that ran out
+    latency_s: FloatArray  # [Q]
+    served: GradeArray  # [Q] see serving.py
+    n_scored_pairs: int
+
+    @property
+    def n_shown(self) -> int:
+        """Ads shown."""
+        return int(self.shown.sum())
+
+    @property
+    def surplus(self) -> float:
+        """Of the advertisers, currency."""
+        return self.worth_of_clicks - self.revenue
+
+    @property
+    def utility(self) -> float:
+        """Of the users, currency."""
+        return float((self.examined * self.value_of_seeing).sum())
+
+
+class Metric(NamedTuple):
+    """One figure of a run."""
+
+    name: str
+    unit: Unit
+    more_is_better: bool | None  # None: neither is better by itself
+    definition: str
+    of: Callable[[Facts], float]  # NaN for a share or mean of nothing
+    total: bool = False  # a sum over the run; also given per thousand queries (`_rpm`)
+    needs_grades: bool = False  # unknown where the ads' true grades are
+
+
+def _grade_share(grade: int) -> Metric:
+    return Metric(
+        f"grade_{grade}_share",
+        "share",
+        None,
+        f"shown ads of true grade {grade} / impressions",
+        lambda facts: _ratio(int(facts.shown[grade]), facts.n_shown),
+        needs_grades=True,
+    )
+
+
+def _latency_percentile(percent: int) -> Metric:
+    return Metric(
+        f"latency_p{percent}_s",
+        "seconds",
+        False,
+        f"the least latency that at least {percent}% of the queries did not exceed",
+        lambda facts: (
+            float(np.quantile(facts.latency_s, percent / 100, method="inverted_cdf"))
+            if facts.n_queries
+            else float("nan")
+        ),
+    )
+
+
+RUN_METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            Metric("queries", "count", None, "queries that came", lambda f: float(f.n_queries), total=True),
+            Metric("impressions", "count", None, "ads shown", lambda f: float(f.n_shown), total=True),
+            Metric("clicks", "count", None, "clicks on ads", lambda f: float(f.n_clicks), total=True),
+            Metric(
+                "conversions",
+                "count",
+                True,
+                "clicks that led to a conversion",
+                lambda f: float(f.n_conversions),
+                total=True,
+            ),
+            Metric("revenue", "money", True, "what advertisers paid", lambda f: f.revenue, total=True),
+            Metric(
+                "revenue_rpm",
+                "money",
+                True,
+                "revenue per thousand queries",
+                lambda f: _ratio(1000.0 * f.revenue, f.n_queries),
+            ),
+            Metric(
+                "irrelevant_share",
+                "share",
+                False,
+                "shown ads of true grade 0 / impressions",
+                lambda f: _ratio(int(f.shown[0]), f.n_shown),
+                needs_grades=True,
+            ),
+            Metric(
+                "irrelevant_share_weighted",
+                "share",
+                False,
+                "the same share of the ads that are looked at: each ad weighs its slot's examination "
+                "probability; where looking depends on the ads above (cascade, dbn), the ads that were "
+                "looked at count",
+                lambda f: _ratio(float(f.examined[0]), float(f.examined.sum())),
+                needs_grades=True,
+            ),
+            Metric("ctr", "share", True, "clicks / impressions", lambda f: _ratio(f.n_clicks, f.n_shown)),
+            Metric(
+                "fill",
+                "share",
+                None,
+                "impressions / (queries x slots)",
+                lambda f: _ratio(f.n_shown, f.n_queries * f.n_slots),
+            ),
+            Metric("mean_price", "money", None, "revenue / clicks", lambda f: _ratio(f.revenue, f.n_clicks)),
+            Metric(
+                "advertiser_surplus",
+                "money",
+                True,
+                "sum over clicks of (value per click x worth_of_click[grade] - price): a click on an ad that "
+                "does not answer the query converts less; negative where clicks cost more than they earn",
+                lambda f: f.surplus,
+                total=True,
+                needs_grades=True,
+            ),
+            Metric(
+                "user_utility",
+                "money",
+                True,
+                "sum over the ads that are looked at (as in irrelevant_share_weighted) of "
+                "value_of_seeing[grade]: what looking at the ad gave or cost the user (Abrams and Schwarz "
+                "2007 call the negative part the hidden cost)",
+                lambda f: f.utility,
+                total=True,
+                needs_grades=True,
+            ),
+            Metric(
+                "welfare",
+                "money",
+                True,
+                "revenue + advertiser surplus + user utility; what advertisers pay, the platform gets",
+                lambda f: f.revenue + f.surplus + f.utility,
+                total=True,
+                needs_grades=True,
+            ),
+            Metric(
+                "ran_out_share",
+                "share",
+                None,
+                "advertisers that left before the end of a day / advertisers",
+                lambda f: _ratio(float(f.ran_out.sum()), f.ran_out.size),
+            ),
+            Metric(
+                "mean_latency_s",
+                "seconds",
+                False,
+                "mean time from arrival to answer",
+                lambda f: float(f.latency_s.mean()) if f.n_queries else float("nan"),
+            ),
+            *map(_latency_percentile, (50, 95, 99)),
+            Metric(
+                "timeout_share",
+                "share",
+                False,
+                "queries answered by the fallback scorer or not at all / queries",
+                lambda f: _ratio(float((f.served >= FALLBACK).sum()), f.n_queries),
+            ),
+            Metric(
+                "cache_hit_share",
+                "share",
+                None,
+                "queries answered from the cache / queries",
+                lambda f: _ratio(float((f.served == CACHED).sum()), f.n_queries),
+            ),
+            Metric(
+                "scored_pairs",
+                "count",
+                False,
+                "pairs of a query and an ad that the scorer scored, in time or not",
+                lambda f: float(f.n_scored_pairs),
+                total=True,
+            ),
+            *map(_grade_share, range(N_GRADES)),
+        )
+    }
+)
+"""The metrics of a run in the order in which results list them."""
+
+TOTALS: tuple[str, ...] = tuple(metric.name for metric in RUN_METRICS.values() if metric.total)
+"""Sums over a run; all but the first, the queries, are also given per thousand of these."""
+
+
+def _per_thousand(total: Metric) -> Metric:
+    return total._replace(
+        name=f"{total.name}_rpm",
+        definition=f"{total.name} per thousand queries",
+        of=lambda facts: total.of(facts) * _ratio(1000.0, facts.n_queries),
+        total=False,
+    )
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {f"{name}_rpm": _per_thousand(RUN_METRICS[name]) for name in TOTALS[1:]} | dict(RUN_METRICS)
+)
+"""The metrics of a run and its totals per thousand queries, in the order of `with_rates`."""
+
+
+def is_share(name: str) -> bool:
+    """Whether a metric is a share of something; False for a name that is no metric."""
+    return name in METRICS and METRICS[name].unit == "share"
+
 
 def market_metrics(log: SimulationLog, market: Market) -> dict[str, float]:
-    """Figures of one run: money in currency units (`_rpm`: per thousand queries), shares in [0, 1].
-
-    Shares and means over nothing (no ad shown, no click) are NaN.
-    """
+    """The figures of one run by name, see RUN_METRICS; shares and means of nothing are NaN."""
     totals = Totals(market)
     totals.add(log)
     return totals.metrics(log)
+
+
+def with_rates(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics with their totals per thousand queries (`_rpm`) before them."""
+    per_thousand = _ratio(1000.0, metrics["queries"])
+    return {f"{name}_rpm": metrics[name] * per_thousand for name in TOTALS[1:]} | dict(metrics)
 
 
 class Totals:
@@ -55,56 +274,32 @@ class Totals:
 
     def metrics(self, log: SimulationLog) -> dict[str, float]:
         """The metrics, see `market_metrics`, with what the log says of queries and accounts."""
-        model, n_queries = self._market.users, log.arrival.size
-        by_grade = self._shown.sum(axis=1)
-        n_shown, n_clicks = int(by_grade.sum()), int(self._clicked.sum())
+        facts = self.facts(log)
+        return {name: metric.of(facts) for name, metric in RUN_METRICS.items()}
+
+    def facts(self, log: SimulationLog) -> Facts:
+        """What the metrics are computed from, with what the log says of queries and accounts."""
+        model = self._market.users
         if model.click_model == "position":
             examined = (self._shown * np.asarray(model.examination)).sum(axis=1)
         else:  # what is looked at depends on the ads above
             examined = self._looked_at.astype(np.float64)
-        revenue = self._charged_micros / MICROS
         worth = self._market.value[:, None] * np.asarray(model.worth_of_click) * self._clicked
-        surplus = float(worth.sum()) - revenue
-        utility = float((examined * np.asarray(model.value_of_seeing)).sum())
-        return {
-            "queries": float(n_queries),
-            "impressions": float(n_shown),
-            "clicks": float(n_clicks),
-            "conversions": float(self._conversions),
-            "revenue": revenue,
-            "revenue_rpm": _ratio(1000.0 * revenue, n_queries),
-            "irrelevant_share": _ratio(int(by_grade[0]), n_shown),
-            "irrelevant_share_weighted": _ratio(float(examined[0]), float(examined.sum())),
-            "ctr": _ratio(n_clicks, n_shown),
-            "fill": _ratio(n_shown, n_queries * self._market.n_slots),
-            "mean_price": _ratio(revenue, n_clicks),
-            "advertiser_surplus": surplus,
-            "user_utility": utility,
-            "welfare": revenue + surplus + utility,
-            "ran_out_share": _ratio(float(log.ran_out.sum()), log.ran_out.size),
-            **serving_metrics(log),
-            **{f"grade_{grade}_share": _ratio(int(n), n_shown) for grade, n in enumerate(by_grade)},
-        }
-
-
-def serving_metrics(log: SimulationLog) -> dict[str, float]:
-    """How long queries waited for their answers, and by what they were answered.
-
-    A percentile is the least latency that at least so many queries did not exceed.
-    """
-    latency_s, n = log.answered_s - log.arrival_s, log.arrival.size
-    p50, p95, p99 = (
-        np.quantile(latency_s, (0.5, 0.95, 0.99), method="inverted_cdf") if n else (float("nan"),) * 3
-    )
-    return {
-        "mean_latency_s": float(latency_s.mean()) if n else float("nan"),
-        "latency_p50_s": float(p50),
-        "latency_p95_s": float(p95),
-        "latency_p99_s": float(p99),
-        "timeout_share": _ratio(float((log.served >= FALLBACK).sum()), n),
-        "cache_hit_share": _ratio(float((log.served == CACHED).sum()), n),
-        "scored_pairs": float(log.scored_pairs.sum()),
-    }
+        return Facts(
+            n_queries=log.arrival.size,
+            n_slots=self._market.n_slots,
+            shown=self._shown.sum(axis=1),
+            examined=examined,
+            n_clicks=int(self._clicked.sum()),
+            n_conversions=self._conversions,
+            revenue=self._charged_micros / MICROS,
+            worth_of_clicks=float(worth.sum()),
+            value_of_seeing=np.asarray(model.value_of_seeing),
+            ran_out=log.ran_out.astype(np.int64),
+            latency_s=log.answered_s - log.arrival_s,
+            served=log.served,
+            n_scored_pairs=int(log.scored_pairs.sum()),
+        )
 
 
 def _ratio(part: float, whole: float) -> float:

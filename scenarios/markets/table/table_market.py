@@ -22,14 +22,10 @@ from simulator.arrays import FloatArray, IntArray
 from simulator.fusion import FusionRule
 from simulator.log import Impressions
 from simulator.market import Market
+from simulator.measures.market_metrics import METRICS
 
 MEANINGLESS = ("world", "split", "traffic", "retrieval", "hcmrm", "pctr")
 """Blocks that describe what a table brings with it."""
-NEED_GRADES = (
-    *("irrelevant_share", "irrelevant_share_weighted", "advertiser_surplus", "user_utility", "welfare"),
-    *(f"grade_{grade}_share" for grade in range(4)),
-)
-"""Metrics that are NaN where candidates are not graded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +98,9 @@ class TableOfAuctions(MarketSource):
         return int(self.auctions.candidate.shape[0])
 
     def known(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        missing = () if self.auctions.graded else NEED_GRADES
-        return {name: math.nan if name in missing else value for name, value in metrics.items()}
+        if self.auctions.graded:
+            return dict(metrics)
+        return {name: math.nan if METRICS[name].needs_grades else value for name, value in metrics.items()}
 
     def named(self, log: Impressions) -> pl.DataFrame:
         """One row per shown ad, with the table's own ids; grade is null where it is not known."""

@@ -29,7 +29,7 @@ from scenarios.storage.whole import write_whole_file
 from scenarios.studies.ablations.ablation import train_config
 from scenarios.studies.ablations.cells import Cell, Measured, digest_of_scenario, every_setting, read_cell
 from scenarios.studies.ablations.measures import Slices, measure
-from scenarios.studies.experiments.designs import with_rates
+from simulator.measures.market_metrics import with_rates
 
 if TYPE_CHECKING:
     from relevance.hcmrm import Checkpoint

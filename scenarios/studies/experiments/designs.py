@@ -10,7 +10,6 @@ budget-split design").
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -22,52 +21,12 @@ from simulator.arrays import BoolArray, IntArray
 from simulator.clock.engine import simulate
 from simulator.log import SimulationLog
 from simulator.market import Market
-from simulator.measures.market_metrics import market_metrics
-
-TOTALS = (
-    "queries",
-    "impressions",
-    "clicks",
-    "conversions",
-    "revenue",
-    "advertiser_surplus",
-    "user_utility",
-    "welfare",
-    "scored_pairs",
-)
-"""Sums over a run; all but the first are also given per thousand queries (`_rpm`)."""
-
-
-def metric_names() -> list[str]:
-    """The metrics that an experiment can compare."""
-    one = np.zeros((1, 1))
-    market = Market(
-        seed=0,
-        candidate=one.astype(np.int64),
-        grade=one.astype(np.int8),
-        attraction=one,
-        pctr=one,
-        relevance=one,
-        advertiser=np.zeros(1, dtype=np.int64),
-        value=np.ones(1),
-        budget_micros=np.zeros(1, dtype=np.int64),
-        paced=np.zeros(1, dtype=np.bool_),
-        arrival_s=np.zeros(1),
-        query=np.zeros(1, dtype=np.int64),
-        horizon_s=1.0,
-    )
-    return list(metrics_of(simulate(market), market))
+from simulator.measures.market_metrics import market_metrics, with_rates
 
 
 def metrics_of(log: SimulationLog, market: Market) -> dict[str, float]:
     """The metrics of `simulator.measures.market_metrics`, and its totals per thousand queries."""
     return with_rates(market_metrics(log, market))
-
-
-def with_rates(metrics: dict[str, float]) -> dict[str, float]:
-    """Metrics with their totals per thousand queries (`_rpm`) before them."""
-    per_thousand = 1000.0 / metrics["queries"] if metrics["queries"] else math.nan
-    return {f"{name}_rpm": metrics[name] * per_thousand for name in TOTALS[1:]} | metrics
 
 
 def full(market: Market) -> dict[str, float]:

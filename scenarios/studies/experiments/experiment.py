@@ -35,7 +35,6 @@ from scenarios.config.scenario import Scenario, Settings
 from scenarios.config.settings import dump_model
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted
 from scenarios.markets.loading import load_scenario
-from scenarios.studies.experiments.designs import TOTALS, metric_names
 from scenarios.studies.overlay import (
     MOST_SEEDS,
     Fields,
@@ -45,6 +44,7 @@ from scenarios.studies.overlay import (
     seeds_of,
     set_over,
 )
+from simulator.measures.market_metrics import METRICS as KNOWN_METRICS, TOTALS
 
 Design = Literal["common", "independent", "query_split", "budget_split"]
 """common: each arm has the whole market, with the same luck (common random numbers).
@@ -207,7 +207,6 @@ def check_metrics(experiment: Experiment, source: Source) -> None:
     Raises:
         ScenarioError: names the first one.
     """
-    known = metric_names()
     until = experiment.until
     split = any(design in SPLITS for design in experiment.designs)
     named: dict[tuple[str | int, ...], str] = {
@@ -216,10 +215,10 @@ def check_metrics(experiment: Experiment, source: Source) -> None:
     if until is not None:
         named["until", "metric"] = until.metric
     for path, metric in named.items():
-        if metric not in known:
+        if metric not in KNOWN_METRICS:
             raise ScenarioError(
-                f"{source.at(*path)}: unknown metric {quoted(metric)}{did_you_mean(metric, known)} "
-                f"(there are {', '.join(known)})"
+                f"{source.at(*path)}: unknown metric {quoted(metric)}{did_you_mean(metric, KNOWN_METRICS)} "
+                f"(there are {', '.join(KNOWN_METRICS)})"
             )
         if split and metric in TOTALS:
             raise ScenarioError(

@@ -15,10 +15,10 @@ from scenarios.config.scenario import Scenario
 from scenarios.config.yaml_file import dump_yaml
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted, shortened
 from scenarios.markets.loading import load_scenario
-from scenarios.studies.experiments.designs import metric_names
 from scenarios.studies.overlay import base_scenario, flat, scenario_file, set_over, shape_first
 from scenarios.studies.sweeps import samplers
 from scenarios.studies.sweeps.sweep_file import SWEEP, SweepFile
+from simulator.measures.market_metrics import METRICS
 
 NOT_SWEPT = ("schema", "name", "seed", "compare", "sweep")
 """Fields that a point's metrics do not depend on, or that a sweep sets itself."""
@@ -220,10 +220,9 @@ def _check_names(file: SweepFile, source: Source) -> None:
             )
         if one.metric is not None:
             metrics["constraints", place, "metric"] = one.metric
-    known = metric_names()
     for path, metric in metrics.items():
-        if metric not in known:
+        if metric not in METRICS:
             raise ScenarioError(
-                f"{source.at(*path)}: unknown metric {quoted(metric)}{did_you_mean(metric, known)} "
-                f"(there are {', '.join(known)})"
+                f"{source.at(*path)}: unknown metric {quoted(metric)}{did_you_mean(metric, METRICS)} "
+                f"(there are {', '.join(METRICS)})"
             )

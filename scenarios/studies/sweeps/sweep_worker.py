@@ -12,8 +12,8 @@ from scenarios.config.scenario import Scenario
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.simulation import simulate
 from scenarios.storage.whole import write_whole_file
-from scenarios.studies.experiments.designs import with_rates
 from scenarios.studies.replicates import ModelKey, model_of, read_replicate
+from simulator.measures.market_metrics import with_rates
 
 
 @dataclass(frozen=True, slots=True)
