@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
-from sklearn.isotonic import IsotonicRegression
 
+from relevance.extras import require
 from relevance.metrics import reliability
 
 FloatArray = NDArray[np.float64]
@@ -106,6 +106,9 @@ def fit_temperature(score: FloatArray, positive: BoolArray) -> TemperatureCalibr
 def fit_isotonic(score: FloatArray, positive: BoolArray) -> IsotonicCalibration:
     """Isotonic regression of "positive" on the score; arguments and errors as of `fit_temperature`."""
     _check(positive)
+    require("sklearn", extra="world", needed_by="isotonic calibration")
+    from sklearn.isotonic import IsotonicRegression
+
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(score, positive.astype(float))
     return IsotonicCalibration(
         tuple(map(float, fitted.X_thresholds_)), tuple(map(float, fitted.y_thresholds_))

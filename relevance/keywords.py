@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
-from relevance.errors import PluginError
+from relevance.extras import require
 
 
 class KeywordExtractor(Protocol):
@@ -60,12 +60,11 @@ def split_jieba(text: str) -> list[str]:
     """Words as jieba's dictionary finds them in Chinese.
 
     Raises:
-        PluginError: jieba is not installed.
+        MissingExtraError: jieba is not installed.
     """
-    try:
-        import jieba
-    except ImportError as error:
-        raise PluginError("keyword extractor 'jieba': needs jieba; pip install 'relbid[chinese]'") from error
+    require("jieba", extra="chinese", needed_by="keyword extractor 'jieba'")
+    import jieba
+
     jieba.setLogLevel(logging.WARNING)
     return [word for word in jieba.lcut(text.lower()) if not word.isspace()]
 
@@ -160,7 +159,7 @@ def fit_extractor(name: str, texts: Iterable[str]) -> KeywordExtractor:
     """The extractor of that name in EXTRACTORS, fitted to the texts of a training corpus.
 
     Raises:
-        PluginError: it needs a package that is not installed.
+        MissingExtraError: it needs a package that is not installed.
     """
     return RawText() if name == RawText.name else TfIdfKeywords.fit(texts, name=name)
 

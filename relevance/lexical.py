@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
 from relevance.corpus import Corpus
+from relevance.extras import require
 
 
 class Bm25Scorer:
@@ -17,6 +17,9 @@ class Bm25Scorer:
     """
 
     def __init__(self, corpus: Corpus, floor: float = 0.1) -> None:
+        require("bm25s", extra="world", needed_by="the scorer bm25")
+        import bm25s  # imports numba where that is installed
+
         self._corpus, self._floor = corpus, floor
         self._index = bm25s.BM25(k1=1.5, b=0.75)
         self._index.index([text.lower().split() for text in corpus.ad_texts()], show_progress=False)

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap, rankdata
-from sklearn.metrics import roc_auc_score
+
+from relevance.extras import require
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -91,6 +92,9 @@ def auc(positive: NDArray[np.bool_], score: FloatArray, weight: FloatArray | Non
     kept = np.ones(len(positive), dtype=bool) if weight is None else weight > 0
     if positive[kept].all() or not positive[kept].any():
         return float("nan")
+    require("sklearn", extra="world", needed_by="metrics of a scorer")
+    from sklearn.metrics import roc_auc_score
+
     return float(roc_auc_score(positive, score, sample_weight=weight))
 
 

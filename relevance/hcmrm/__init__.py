@@ -4,6 +4,10 @@ Importing this package imports torch; nothing else of the project does. It also 
 transformers' AutoConfig and AutoModel.
 """
 
+from relevance.extras import require
+
+require("torch", "transformers", "safetensors", extra="hcmrm", needed_by="HCMRM")
+
 from transformers import AutoConfig, AutoModel
 
 from relevance.hcmrm.checkpoint import SHIPPED, Checkpoint

@@ -20,7 +20,8 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from relevance.calibration import FITS, Calibration, calibration_from
-from relevance.errors import CheckpointError, PluginError
+from relevance.errors import CheckpointError
+from relevance.extras import MissingExtraError
 from relevance.hcmrm.model import HCMRM
 from relevance.hcmrm.model_config import HCMRMConfig
 from relevance.hcmrm.text import wrap_tokenizer
@@ -173,7 +174,7 @@ def _read_keywords(path: Path) -> KeywordExtractor:
     extractor = extractor_from(stored)
     try:
         extractor.words("")
-    except PluginError as error:
+    except MissingExtraError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return extractor
 

@@ -17,7 +17,6 @@ from scenarios.cli import (
     run_commands as runs,
     sweep_commands as sweeps,
 )
-from scenarios.errors import UserError
 
 app = typer.Typer(
     help="Search-ad auctions ranked by bid, click probability and relevance.",
@@ -38,7 +37,6 @@ app.command("tune")(fitting.tune)
 app.command("schema")(runs.schema)
 app.command("train")(models.train)
 app.command("evaluate")(models.evaluate)
-app.command("ablate")(ablations.ablate)
 app.command("calibrate")(models.calibrate)
 app.command("ablate")(ablations.ablate)
 app.command("score")(corpora.score)
@@ -46,7 +44,7 @@ app.command("import-weights")(models.import_weights)
 app.command("fit-pctr")(fitting.fit_pctr)
 app.command("replay")(replay.replay)
 app.command("profile")(fitting.profile)
-app.command("app", context_settings=dashboard.PASSED_ON)(dashboard.dashboard)
+app.command("app", context_settings=dashboard.STREAMLITS_OPTIONS)(dashboard.dashboard)
 
 of_corpus = typer.Typer(help="Ads, queries and graded labels of your own.", no_args_is_help=True)
 of_corpus.command("import")(corpora.import_corpus)
@@ -63,7 +61,11 @@ def main() -> None:
     except MemoryError as error:
         print(f"relbid: not enough memory ({error}); take fewer queries, candidates or ads", file=sys.stderr)
         sys.exit(2)
-    except UserError as error:  # every other error is a defect and keeps its traceback
+    except Exception as error:
+        from scenarios.errors import UserError  # imports numpy
+
+        if not isinstance(error, UserError):  # a defect, which keeps its traceback
+            raise
         print(f"relbid: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -118,6 +118,7 @@ def train(
     cache: Cache = RESULTS,
 ) -> None:
     """Train HCMRM on graded pairs. Stopped, the same command goes on where it was."""
+    import relevance.hcmrm  # noqa: F401  # what is missing is said before the corpus is drawn
     from relevance.corpus import LabelledCorpus
     from scenarios.models.train_settings import read_settings
     from scenarios.models.training import export_corpus, train_model, training_corpus

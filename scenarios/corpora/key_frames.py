@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+
+from relevance.extras import require
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from relevance.corpus import FrameArray
 
 Choice = Literal["scenes", "evenly"]
@@ -52,7 +55,8 @@ def video_frames(path: Path, n_frames: int, size: int, choice: Choice = "scenes"
     there are enough; evenly: it is cut into parts of one length. The middle picture of each part is taken.
 
     Raises:
-        FrameError: PyAV is not installed, or the file is missing, no video, or has no picture.
+        MissingExtraError: PyAV is not installed.
+        FrameError: the file is missing, no video, or has no picture.
     """
     thumbnails = [
         np.asarray(picture.reformat(THUMBNAIL, THUMBNAIL, "gray").to_ndarray()) for picture in _decoded(path)
@@ -94,6 +98,9 @@ def _middles(n: int, parts: int) -> list[int]:
 
 
 def _picture(path: Path, size: int) -> NDArray[np.uint8]:
+    require("PIL", extra="world", needed_by=f"{path}")
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with Image.open(path) as picture:
             return _square(picture, size)
@@ -104,16 +111,17 @@ def _picture(path: Path, size: int) -> NDArray[np.uint8]:
 
 
 def _square(picture: Image.Image, size: int) -> NDArray[np.uint8]:
-    square = picture.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
+    from PIL.Image import Resampling
+
+    square = picture.convert("RGB").resize((size, size), Resampling.BICUBIC)
     return np.asarray(square, dtype=np.uint8)
 
 
 def _decoded(path: Path) -> Iterator[Any]:
     """The pictures of a video in order, as PyAV's frames."""
-    try:
-        import av
-    except ImportError as error:
-        raise FrameError("videos need PyAV; pip install 'relbid[video]'") from error
+    require("av", extra="video", needed_by=f"{path}")
+    import av
+
     if not path.is_file():
         raise FrameError(f"{path}: not found")
     try:

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from PIL import Image
 
 from relevance.corpus import SPLITS, Corpus, CorpusError, FrameArray, LabelledCorpus, Labels
+from relevance.extras import require
 from scenarios.corpora.key_frames import Choice, FrameError, picture_frames, video_frames
 from scenarios.corpora.tables import Table
 from scenarios.errors import did_you_mean
@@ -234,6 +234,9 @@ def _names(ads: Table, row: int, named: Any) -> list[str]:
 
 def _write_pictures(frames: FrameArray, folder: Path, progress: Progress | None) -> list[list[str]]:
     """PNG files of all frames; an ad whose frames are black has none."""
+    require("PIL", extra="world", needed_by="pictures of ads")
+    from PIL import Image
+
     folder.mkdir(parents=True, exist_ok=True)
     names: list[list[str]] = []
     for ad, pictures in enumerate(frames):

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from scipy.optimize import minimize
-from sklearn.metrics import log_loss, roc_auc_score
 
+from relevance.extras import require
 from scenarios.config.scenario import Scenario
 from scenarios.config.settings import dump_model
 from scenarios.errors import ScenarioError
@@ -181,6 +181,9 @@ def fit_clicks(
 
 def figures(p_click: FloatArray, clicked: BoolArray) -> Figures:
     """How good click probabilities F[R] of impressions with clicks B[R] are; AUC needs both, else 0.5."""
+    require("sklearn", extra="world", needed_by="relbid fit-pctr")
+    from sklearn.metrics import log_loss, roc_auc_score
+
     p = np.clip(p_click, 1e-12, 1.0 - 1e-12)
     groups = np.array_split(np.argsort(p, kind="stable"), N_GROUPS)
     gaps = [abs(p[group].mean() - clicked[group].mean()) for group in groups if group.size]

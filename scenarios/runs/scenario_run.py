@@ -46,7 +46,7 @@ def run_to_folder(
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
     """
     folder = result_folder(out, scenario)
-    with alone(folder), staging(out) as part:
+    with alone(folder, "run"), staging(out) as part:
         result = run_scenario(
             scenario,
             cache=out,

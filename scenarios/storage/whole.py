@@ -1,28 +1,29 @@
 """Files and folders that are written whole or not at all, and locks that keep a second command away.
 
-A file or folder is filled under a temporary name beside its place and renamed when complete, so a reader
-never sees half of it, whenever the writer is killed. While a command is at work on a place it holds a lock,
-which the operating system takes from it when it ends, however it ends: nothing is left to be removed by hand.
+A file or folder is filled under a temporary name beside its place and renamed when it is complete. So a
+reader never sees half of it, even if the writer is killed. While a command works on a place it holds a lock.
+The operating system releases the lock when the process ends, however it ends, so nothing has to be removed by
+hand.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from filelock import lock_descriptor
 
 from scenarios.errors import StoreError
 
 TEMPORARY = ".writing-"
+LOCK = ".lock"
 LOCKS = ".locks"
-YOUNG_S = 60.0
-"""A temporary folder that is younger is left alone even where nobody holds its lock: its writer may be about
-to take it."""
+POLL_S = 0.005
+"""Seconds between two attempts to take a lock that another process holds."""
 
 
 def check_writable(root: Path) -> None:
@@ -37,12 +38,12 @@ def check_writable(root: Path) -> None:
         with _temporary_folder(root) as part:
             (part / "try").write_bytes(b"x" * 4096)
         for folder in missing:
-            with contextlib.suppress(OSError):  # somebody else has begun to fill it
+            with contextlib.suppress(OSError):  # another process has begun to fill it
                 folder.rmdir()
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a place where something is already.
+    """Refuse a place where there is something already.
 
     Raises:
         StoreError: `folder` is a file, or holds anything.
@@ -67,7 +68,7 @@ def staging(root: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder to fill, which takes the place of `folder` when the block ends without an error.
+    """A temporary folder to fill; it takes the place of `folder` when the block ends without an error.
 
     Raises:
         StoreError: it cannot be written; what was there before stays.
@@ -77,7 +78,6 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         root.mkdir(parents=True, exist_ok=True)
         remove_stale(root)
         with _temporary_folder(root) as part:
-            part.chmod(0o755)  # mkdtemp's 0700 would keep other users from reading results
             yield part
             for path in part.iterdir():
                 flush_to_disk(path)
@@ -89,7 +89,7 @@ def write_whole_file(path: Path, text: str, *, flush: bool = True) -> None:
 
     Args:
         flush: False leaves it to the operating system when the bytes reach the disk. A killed writer still
-            leaves all or nothing; a crash of the machine may leave a damaged file.
+            leaves the whole file or none. A crash of the machine may leave a damaged one.
 
     Raises:
         StoreError: it cannot be written.
@@ -100,7 +100,7 @@ def write_whole_file(path: Path, text: str, *, flush: bool = True) -> None:
 
 @contextlib.contextmanager
 def whole_path(path: Path, *, flush: bool = True, remedy: str = "name another file") -> Iterator[Path]:
-    """A temporary path that takes the place of `path` when the block ends without an error.
+    """A temporary path to write to; it takes the place of `path` when the block ends without an error.
 
     Args:
         flush: see `write_whole_file`.
@@ -122,96 +122,111 @@ def whole_path(path: Path, *, flush: bool = True, remedy: str = "name another fi
 
 
 def reason_of(error: OSError) -> str:
-    """What the operating system says, in one line; NumPy and Polars do not always pass it on as it is."""
+    """The reason that the operating system gives, in one line. NumPy and Polars word some of them anew."""
     text = " ".join((error.strerror or str(error)).split())
     full = "requested and" in text or "os error 28" in text  # NumPy's half-written array; Polars
     return "No space left on device" if full else text
 
 
 @contextlib.contextmanager
-def alone(place: Path) -> Iterator[None]:
-    """Keep a second command off a folder or file that this one is at work on.
+def alone(place: Path, command: str = "command") -> Iterator[None]:
+    """Keep a second command off a folder or file that this one works on.
+
+    Args:
+        place: the folder or file; it need not exist.
+        command: the name of this command, e.g. "sweep". The message to a second command names it.
 
     Raises:
-        StoreError: another command is at work on it; or the lock cannot be written.
+        StoreError: another command works on it, or the lock cannot be written.
     """
     path = place.parent / LOCKS / place.name
     with _naming(place.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("a+")
+        lock = path.open("a+b")
     with lock:
+        # Windows locks the first byte, and then no other process can read it. The text begins after it.
         if not _locked(lock.fileno()):
-            lock.seek(0)
-            who = lock.read().strip()
+            lock.seek(1)
+            who = lock.read().decode(errors="replace") or command
             raise StoreError(
-                f"{place}: another relbid command{f' (process {who})' * who.isdigit()} is at work on it; "
+                f"{place}: another relbid {who} is at work on it; "
                 "wait for it, stop it, or choose another --out"
             )
-        with contextlib.suppress(OSError):  # on a full disk nobody is told the number
-            os.truncate(lock.fileno(), 0)
-            os.write(lock.fileno(), str(os.getpid()).encode())
+        with contextlib.suppress(OSError):  # on a full disk the message does not name the process
+            lock.truncate(0)
+            os.write(lock.fileno(), f"\n{command} (process {os.getpid()})".encode())
         yield
 
 
 def _put_in_place(temporary: Path, folder: Path) -> None:
     """Rename into place; one writer at a time, so that two runs of one scenario do not collide."""
-    with (folder.parent / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (folder.parent / LOCK).open("w") as lock:
+        _locked(lock.fileno(), wait=True)
         if folder.exists():
-            old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=TEMPORARY))
-            folder.rename(old / "old")
-            temporary.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
+            with _temporary_folder(folder.parent) as old:
+                folder.rename(old / "old")
+                temporary.rename(folder)
         else:
             temporary.rename(folder)
         flush_to_disk(folder.parent)
 
 
 def remove_stale(root: Path) -> None:
-    """Remove what writers that were killed have left in a folder.
+    """Remove what killed writers have left in a folder.
 
-    Whether one was killed is said by its lock, not by the time: clocks jump, and some writers take hours.
+    A lock says whether a writer lives, and not the time: clocks jump, and some writers take hours.
     """
     for path in root.glob(f"{TEMPORARY}*"):
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime < YOUNG_S:
-                continue
-            handle = os.open(path, os.O_RDONLY)
-            try:
-                if _locked(handle):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-            finally:
-                os.close(handle)
+            if path.suffix == LOCK:
+                with path.open("r+b") as lock:
+                    if not _locked(lock.fileno()):
+                        continue
+                    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                path.unlink()
+            elif path.is_dir() and not path.with_name(path.name + LOCK).exists():
+                shutil.rmtree(path)
 
 
 @contextlib.contextmanager
 def _temporary_folder(root: Path) -> Iterator[Path]:
-    """A folder for a writer, with its lock; it goes with the block."""
-    part = Path(tempfile.mkdtemp(dir=root, prefix=TEMPORARY))
+    """A folder for a writer, and beside it a file that the writer keeps locked. Both go when the block ends.
+
+    The lock is there before the folder and is removed after it. So a folder without one has no living writer.
+    """
+    lock, handle = _own_lock(root)
+    part = lock.with_suffix("")
     try:
-        handle = os.open(part, os.O_RDONLY)
-        try:
-            _locked(handle)
-            yield part
-        finally:
-            os.close(handle)
+        part.mkdir()
+        yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        os.close(handle)
+        lock.unlink(missing_ok=True)
 
 
-def _locked(handle: int) -> bool:
-    """Take the lock of an open file; False if somebody else has it."""
+def _own_lock(root: Path) -> tuple[Path, int]:
+    """A new lock file of this process, and its open handle."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=root, prefix=TEMPORARY, suffix=LOCK)
+        # `remove_stale` of another process may have taken the file before it was locked.
+        if _locked(handle) and Path(name).exists():
+            return Path(name), handle
+        os.close(handle)
+
+
+def _locked(handle: int, *, wait: bool = False) -> bool:
+    """Take the lock of an open file; False if another process has it. `wait`: until it is free."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: all one can do is go on
+        return lock_descriptor(handle, blocking=wait, poll_interval=POLL_S)
+    except OSError:  # a file system without locks: all one can do is continue
         return True
-    return True
 
 
 def flush_to_disk(path: Path) -> None:
-    """After a rename a crash of the machine must not show a name without its bytes."""
+    """Make sure that a crash of the machine after a rename does not show a name without its bytes."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -221,7 +236,7 @@ def flush_to_disk(path: Path) -> None:
 
 @contextlib.contextmanager
 def _naming(root: Path) -> Iterator[None]:
-    """Turn what the operating system says into a message with a remedy."""
+    """Turn an error of the operating system into a message with a remedy."""
     try:
         yield
     except OSError as error:

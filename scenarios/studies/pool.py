@@ -31,7 +31,10 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POL
 
 def cores() -> int:
     """How many processes can work at once, where nobody says otherwise."""
-    return len(os.sched_getaffinity(0))
+    import psutil
+
+    allowed = getattr(psutil.Process(), "cpu_affinity", None)  # macOS binds no process to cores
+    return len(allowed()) if allowed is not None else os.cpu_count() or 1
 
 
 class Outcome(NamedTuple):

@@ -8,7 +8,6 @@ which alone writes files: the machines need relbid installed, and no disk in com
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import os
 import pickle
@@ -20,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from scenarios.errors import UserError
+from relevance.extras import require
 from scenarios.storage.whole import write_whole_file
 from scenarios.studies.pool import MOST_DEATHS, ONE_THREAD, Outcome
 from scenarios.studies.sweeps.sweep_worker import Shared, Task, result_of
@@ -33,10 +32,9 @@ def check_installed() -> None:
     """Whether Ray can be had.
 
     Raises:
-        UserError: it is missing; the message says how to install it.
+        MissingExtraError: it is not installed.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise UserError("the engine ray needs Ray: pip install 'relbid[ray]'")
+    require("ray", extra="ray", needed_by="the engine ray")
 
 
 def work_through(batches: Iterable[Sequence[Task]], workers: int) -> Iterator[Outcome]:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-try:
-    from gymnasium import spaces
-    from pettingzoo import ParallelEnv
-except ImportError as error:
-    raise ImportError("the environment needs PettingZoo: pip install 'relbid[rl]'") from error
+from relevance.extras import require
+
+require("gymnasium", "pettingzoo", extra="rl", needed_by="the environment of agents")
+
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
 
 from simulator import random
 from simulator.arrays import MICROS, FloatArray, IntArray

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from relevance.corpus import Corpus, FrameArray
 from simulator.retrieval import BROAD, EXACT, PHRASE, NegativeKeyword
 from simulator.world.catalog import BRANDS_PER_CATEGORY, COLOURS, Catalog, load_catalog
-from simulator.world.frames import render_frames
 from simulator.world.texts import AdText, ad_text, query_text
 from simulator.world.truth import NO_ATTRIBUTE, Truth
 from simulator.world.world_config import Split, WorldConfig
@@ -121,6 +120,8 @@ def build_world(
     ads = _ads(config, catalog, products, split)
     texts = _ad_texts(config, catalog, products, ads, split)
     if frames is None:
+        from simulator.world.frames import render_frames  # imports Pillow
+
         rng = _rng(config, split, _FRAMES)
         frames = render_frames(config, catalog, ads.product, ads.colour, ads.tone, rng, progress)
     corpus = Corpus(

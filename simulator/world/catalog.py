@@ -16,6 +16,8 @@ from importlib.resources.abc import Traversable
 import numpy as np
 from numpy.typing import NDArray
 
+from relevance.extras import require
+
 CATEGORIES: dict[str, dict[str, str]] = {
     "drinks": {
         "mug-hot": "coffee mug", "wine-bottle": "wine", "beer-mug-empty": "beer stein",
@@ -175,7 +177,12 @@ class Catalog:
 
 @functools.cache
 def load_catalog() -> Catalog:
-    """The catalog, read from the metadata of the installed Font Awesome Free package."""
+    """The catalog, read from the metadata of the installed Font Awesome Free package.
+
+    Raises:
+        MissingExtraError: what draws the embedded world is not installed.
+    """
+    require("fontawesomefree", "PIL", extra="world", needed_by="the embedded world")
     icons = json.loads(font_awesome("metadata", "icons.json").read_text(encoding="utf-8"))
     rows = [(icon, name, c) for c, shop in enumerate(CATEGORIES.values()) for icon, name in shop.items()]
     names = tuple(name for _, name, _ in rows)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relevance.errors import CheckpointError, PluginError
+from relevance.errors import CheckpointError
+from relevance.extras import MissingExtraError
 from relevance.keywords import extractor_from, fit_extractor, split_characters, split_jieba
 
 ADS = ("红色 马克杯 限时 特价", "蓝色沙发限时特价 sofa", "户外帐篷限时特价")
@@ -40,7 +41,7 @@ def test_jieba_finds_words() -> None:
 
 def test_without_jieba_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jieba", None)
-    with pytest.raises(PluginError, match=r"needs jieba; pip install 'relbid\[chinese\]'"):
+    with pytest.raises(MissingExtraError, match=r"jieba is not installed; pip install 'relbid\[chinese\]'"):
         fit_extractor("jieba", ADS)
 
 
@@ -75,5 +76,5 @@ def test_a_checkpoint_reads_with_the_extractor_that_it_was_trained_with(
         Checkpoint.load(tmp_path)
     path.write_text(json.dumps({**stored, "extractor": "jieba"}))
     monkeypatch.setitem(sys.modules, "jieba", None)
-    with pytest.raises(CheckpointError, match=r"keywords\.json: keyword extractor 'jieba': needs jieba"):
+    with pytest.raises(CheckpointError, match=r"keywords\.json: keyword extractor 'jieba': jieba is not"):
         Checkpoint.load(tmp_path)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from filelock import lock_descriptor
 
 from scenarios import (
     StoreError,
@@ -29,7 +30,7 @@ from scenarios import (
 )
 from scenarios.runs.results import result_folder
 from scenarios.runs.scenario_run import run_to_folder
-from scenarios.storage.whole import LOCKS, TEMPORARY, alone, remove_stale, whole_folder, whole_path
+from scenarios.storage.whole import LOCK, LOCKS, TEMPORARY, alone, remove_stale, whole_folder, whole_path
 from scenarios.studies.sweeps import sweep_run as engine
 from scenarios.studies.sweeps.folder import read_status
 from tests.scenarios.test_cli import REPOSITORY
@@ -280,7 +281,7 @@ HOLD = """
 import sys, time
 from pathlib import Path
 from scenarios.storage.whole import alone
-with alone(Path(sys.argv[1])):
+with alone(Path(sys.argv[1]), "run"):
     print("held", flush=True)
     time.sleep(120)
 """
@@ -301,9 +302,7 @@ def test_a_second_command_keeps_off_and_a_dead_one_does_not_stand_in_the_way(fil
     folder = result_folder(out, scenario)
     holder = held(folder)
     try:
-        words = (
-            rf"{folder.name}: another relbid command \(process {holder.pid}\) is at work on it; wait for it"
-        )
+        words = rf"{folder.name}: another relbid run \(process {holder.pid}\) is at work on it; wait for it"
         with pytest.raises(StoreError, match=words):
             run_to_folder(scenario, out)
         assert not folder.exists()
@@ -423,6 +422,29 @@ def test_a_clock_that_jumps_does_not_take_a_writer_s_files_away(tmp_path):
     os.utime(dead, (0, 0))
     remove_stale(tmp_path)
     assert not dead.exists()
+
+
+def test_a_lock_without_its_folder_is_removed_only_where_nobody_holds_it(tmp_path):
+    """A writer may just have made its lock, or have been killed before it made its folder."""
+    lock = tmp_path / f"{TEMPORARY}begun{LOCK}"
+    with lock.open("w") as held:
+        assert lock_descriptor(held.fileno(), blocking=False)
+        remove_stale(tmp_path)
+        assert lock.exists()
+    remove_stale(tmp_path)
+    assert not lock.exists()
+
+
+def test_the_message_names_the_command_that_holds_a_place(tmp_path):
+    words = rf"results/a: another relbid sweep \(process {os.getpid()}\) is at work on it; wait for it"
+    place = tmp_path / "results" / "a"
+    with alone(place, "sweep"), pytest.raises(StoreError, match=words), alone(place, "report"):
+        pass
+    (place.parent / LOCKS / place.name).write_text("")  # as on a full disk
+    with (place.parent / LOCKS / place.name).open("a") as held:
+        assert lock_descriptor(held.fileno(), blocking=False)
+        with pytest.raises(StoreError, match="a: another relbid report is at work"), alone(place, "report"):
+            pass
 
 
 def test_frames_that_a_killed_writer_left_are_not_read(files):

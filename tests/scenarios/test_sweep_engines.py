@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scenarios import UserError, load_sweep, read_sweep, run_sweep
+from relevance.extras import MissingExtraError
+from scenarios import load_sweep, read_sweep, run_sweep
 from scenarios.studies import pool
 from tests.scenarios.test_sweeps import HEAD, SMALL, write
 
@@ -96,7 +97,7 @@ def test_ray_gives_the_same_bytes(tmp_path, monkeypatch):
 
 def test_without_ray_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"the engine ray needs Ray: pip install 'relbid\[ray\]'"):
+    with pytest.raises(MissingExtraError, match=r"engine ray: ray is not .*; pip install 'relbid\[ray\]'"):
         run_sweep(load_sweep(write(tmp_path, SMALL)), tmp_path / "results", engine="ray")
     assert not (tmp_path / "results").exists()
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.kills import torture
-from scenarios import ScenarioError, StoreError, UserError, load_sweep, read_sweep, run_sweep
+from relevance.extras import MissingExtraError
+from scenarios import ScenarioError, StoreError, load_sweep, read_sweep, run_sweep
 from scenarios.reporting.sweep_report import report_html
 from scenarios.reporting.sweep_tables import estimate_text, points_text, sweep_tables
 from scenarios.studies.sweeps.analysis import hypervolume
@@ -282,7 +283,9 @@ def test_an_estimate_says_what_is_searched(tmp_path):
 def test_without_optuna_the_message_says_what_to_install(tmp_path, monkeypatch):
     sweep = load_sweep(write(tmp_path, HUNT))
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UserError, match=r"s: the method nsga2 needs Optuna: pip install 'relbid\[search\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"s: the method nsga2: optuna .*; pip install 'relbid\[search\]'"
+    ):
         run_sweep(sweep, tmp_path / "results")
     assert not (tmp_path / "results").exists()
 

@@ -142,5 +142,5 @@ def test_who_is_no_advertiser_is_refused() -> None:
 def test_a_missing_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pettingzoo", None)
     monkeypatch.delitem(sys.modules, "simulator.clock.pettingzoo")
-    with pytest.raises(ImportError, match=r"pip install 'relbid\[rl\]'"):
+    with pytest.raises(ImportError, match=r"pettingzoo is not installed; pip install 'relbid\[rl\]'"):
         import simulator.clock.pettingzoo  # noqa: F401

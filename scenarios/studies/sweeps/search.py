@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import JsonValue
 
-from scenarios.errors import StoreError, UserError
+from relevance.extras import require
+from scenarios.errors import StoreError
 from scenarios.studies.sweeps import samplers
 from scenarios.studies.sweeps.asked import Generation, Settings
 from scenarios.studies.sweeps.sweep import is_ordered, searched_values
@@ -44,14 +45,9 @@ def check_installed(file: SweepFile) -> None:
     """Whether the method of a sweep can be had.
 
     Raises:
-        UserError: Optuna is missing; the message says how to install it.
+        MissingExtraError: Optuna is not installed.
     """
-    try:
-        import optuna  # noqa: F401
-    except ImportError:
-        raise UserError(
-            f"{file.name}: the method {file.method} needs Optuna: pip install 'relbid[search]'"
-        ) from None
+    require("optuna", extra="search", needed_by=f"{file.name}: the method {file.method}")
 
 
 class Search:
@@ -61,7 +57,7 @@ class Search:
         """Begin one.
 
         Raises:
-            UserError: Optuna is missing.
+            MissingExtraError: Optuna is not installed.
         """
         check_installed(file)
         from optuna.study import create_study
