@@ -9,10 +9,9 @@ import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from app.figures.common import LEGEND_BELOW, OUTLINE, lay_out
 from app.language import t
-from app.theme import GRADE_COLOURS, GREY, ON_GRADE
 from app.wording import grade_name
+from scenarios.reporting.theme import GRADE_COLOURS, GREY, ON_GRADE, OUTLINE, dotted, lay_out
 
 FloatArray = NDArray[np.float64]
 
@@ -74,18 +73,17 @@ def ranking(
             showlegend=True,
         )
     if threshold > 0:
-        figure.add_hline(y=threshold, line={"color": GREY, "width": 1.5, "dash": "dot"})
+        figure.add_hline(y=threshold, line=dotted())
         figure.add_annotation(
             x=0, xref="paper", xanchor="left", y=threshold, yanchor="top", showarrow=False,
             text=t("inspector.not_admitted"), font={"color": GREY, "size": 12},
         )  # fmt: skip
-    figure.update_layout(
-        title=t("inspector.figure_title"),
+    lay_out(
+        figure,
+        t("inspector.figure_title"),
         height=430,
-        margin={"l": 10, "r": 10, "t": 60, "b": 10},
-        legend={**LEGEND_BELOW, "y": -0.2, "itemsizing": "constant"},
-        dragmode=False,
-        hovermode="closest",
+        legend_y=-0.2,
+        legend={"itemsizing": "constant"},
     )
     plain = bid_exponent == pctr_exponent == 1.0
     offers = (
@@ -152,8 +150,7 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
             line={"color": GREY, "width": 2, "dash": "dash"},
         )  # fmt: skip
     deepest = max(drawn["rank_1"].to_list() + drawn["rank_2"].to_list(), default=1)
-    lay_out(figure, t("inspector.slots_title"), height=150 + 34 * deepest)
-    figure.update_layout(legend={"y": -0.02})
+    lay_out(figure, t("inspector.slots_title"), height=150 + 34 * deepest, legend_y=-0.02)
     figure.update_xaxes(
         tickvals=[0, 1], ticktext=[f"<b>{name}</b>" for name in names], range=[-0.95, 1.95], side="top",
         showgrid=False, zeroline=False,

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 import polars as pl
 
-from app.figures.common import LINE_COLOURS, SYMBOLS, lay_out
 from app.language import t
-from app.theme import GREY
 from app.wording import metric_name
+from scenarios.reporting.figures import name_lines
+from scenarios.reporting.theme import GREY, lay_out, marker, series_style
 
 LARGE = 0.3
 """Metrics with a larger change are drawn apart, or they would flatten the others."""
@@ -82,11 +82,7 @@ def _forest(rows: pl.DataFrame, by: str, columns: Sequence[str], title: str) -> 
             y=[metrics.index(metric) + shift for metric in own["metric"]],
             mode="markers",
             name=str(group),
-            marker={
-                "color": LINE_COLOURS[number % len(LINE_COLOURS)],
-                "symbol": SYMBOLS[number % len(SYMBOLS)],
-                "size": 10,
-            },
+            marker=marker(series_style(number), width=0),
             error_x={"type": "data", "array": high - value, "arrayminus": value - low, "thickness": 2},
             customdata=[
                 [metric_name(metric), f"{a:+.2f}%", f"{b:+.2f}%"]
@@ -103,14 +99,7 @@ def _forest(rows: pl.DataFrame, by: str, columns: Sequence[str], title: str) -> 
             + "<extra></extra>",
             showlegend=True,
         )
-    lay_out(figure, title, height=150 + 44 * len(metrics))
-    figure.update_layout(legend={"y": -70 / (44 * len(metrics))})
+    lay_out(figure, title, height=150 + 44 * len(metrics), legend_y=-70 / (44 * len(metrics)))
     figure.update_xaxes(ticksuffix="%", zeroline=True, zerolinecolor=GREY, zerolinewidth=1.5)
-    figure.update_yaxes(
-        tickvals=list(range(len(metrics))),
-        ticktext=[metric_name(metric) for metric in metrics],
-        range=[len(metrics) - 0.4, -0.6],
-        automargin=True,
-        zeroline=False,
-    )
+    name_lines(figure, map(metric_name, metrics))
     return figure

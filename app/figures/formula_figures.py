@@ -8,10 +8,11 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 import polars as pl
 
-from app.figures.common import lay_out
+from app.figures.trade_off_figures import money_against_share, point_hover
 from app.language import t
-from app.theme import BLUE, CHOSEN, GREY
 from app.wording import Metrics, rule_name
+from scenarios.reporting.figures import add_star
+from scenarios.reporting.theme import BLUE, GREY, lay_out
 
 HIGHEST_BID = 8.0
 
@@ -49,7 +50,6 @@ def iso_scores(table: pl.DataFrame, pctr: float) -> go.Figure:
 def among_rules(rules: Mapping[str, Metrics], formula: Metrics | None) -> go.Figure:
     """Revenue against irrelevant ads: the built-in rules, and the formula as a star."""
     figure = go.Figure()
-    point = t("trade_off.point_hover", revenue="%{y:,.2f}", share="%{x:.2f}")
     found = sorted(rules.items(), key=lambda rule: rule[1]["irrelevant_share"])
     known = {name: m for name, m in found if math.isfinite(m["irrelevant_share"])}
     shares = [m["irrelevant_share"] for m in known.values()]
@@ -67,25 +67,14 @@ def among_rules(rules: Mapping[str, Metrics], formula: Metrics | None) -> go.Fig
         ],
         cliponaxis=False,
         marker={"color": GREY, "size": 10, "symbol": "square"},
-        hovertemplate=f"<b>%{{text}}</b><br>{point}<extra></extra>",
+        hovertemplate=point_hover("%{text}"),
     )
     if formula is not None and math.isfinite(formula["irrelevant_share"]):
-        figure.add_scatter(
-            x=[100 * formula["irrelevant_share"]],
-            y=[formula["revenue_rpm"]],
-            mode="markers",
-            name=t("formula.yours"),
-            marker={"symbol": "star", "size": 19, "color": CHOSEN, "line": {"width": 1.5, "color": "white"}},
-            hovertemplate=f"<b>{t('formula.yours')}</b><br>{point}<extra></extra>",
-        )
+        star, name = ([100 * formula["irrelevant_share"]], [formula["revenue_rpm"]]), t("formula.yours")
+        add_star(figure, *star, name, hovertemplate=point_hover(name))
     x = [x for trace in figure.data for x in trace.x]
     margin = 0.08 * (max(x) - min(x)) or 1.0 if x else 1.0
     lay_out(figure, t("formula.rules_title"), height=420)
-    figure.update_xaxes(
-        title=t("trade_off.figure_x"),
-        ticksuffix="%",
-        zeroline=False,
-        range=[min(x) - margin, max(x) + margin] if x else None,
-    )
-    figure.update_yaxes(title=t("trade_off.figure_y"), zeroline=False)
+    money_against_share(figure)
+    figure.update_xaxes(range=[min(x) - margin, max(x) + margin] if x else None)
     return figure

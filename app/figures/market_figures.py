@@ -2,112 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import plotly.graph_objects as go
 import polars as pl
 
-from app.figures.common import LINE_COLOURS, SYMBOLS, lay_out, line_style
 from app.language import t
-from app.theme import BLUE, GREY, VERMILLION
 from app.wording import group_name
+from scenarios.reporting.theme import (
+    BLUE,
+    GREY,
+    VERMILLION,
+    dotted,
+    lay_out,
+    line_style,
+    marker,
+    series_style,
+)
 
 
 def traffic(table: pl.DataFrame, unit: str) -> go.Figure:
     """Queries per hour over the run."""
-    figure = go.Figure(
-        go.Bar(
-            x=table["time"],
-            y=table["queries_per_hour"],
-            marker_color=BLUE,
-            hovertemplate=t(
-                "market.traffic_hover", unit=t(f"market.{unit}"), time="%{x:.2f}", queries="%{y:,.0f}"
-            )
-            + "<extra></extra>",
-        )
+    hover = t("market.traffic_hover", unit=t(f"market.{unit}"), time="%{x:.2f}", queries="%{y:,.0f}")
+    bars = go.Bar(
+        x=table["time"],
+        y=table["queries_per_hour"],
+        marker_color=BLUE,
+        hovertemplate=f"{hover}<extra></extra>",
     )
-    lay_out(figure, t("market.traffic_title"))
+    figure = go.Figure(bars)
+    _over_time(figure, table, unit, "traffic", rangemode="tozero")
     figure.update_layout(showlegend=False, bargap=0.08)
-    _time_axis(figure, unit, table)
-    figure.update_yaxes(title=t("market.traffic_y"), rangemode="tozero")
     return figure
 
 
 def fill(table: pl.DataFrame, unit: str) -> go.Figure:
     """Slots with an ad, as a share of all slots."""
-    figure = go.Figure()
-    _line(
-        figure,
-        t("market.filled"),
-        table["time"],
-        100 * table["fill"],
-        0,
-        t("market.fill_hover", share="%{y:.1f}"),
-    )
-    lay_out(figure, t("market.fill_title"))
-    figure.update_layout(showlegend=False)
-    _time_axis(figure, unit, table)
-    figure.update_yaxes(title=t("market.fill_y"), ticksuffix="%", range=[0, 102])
-    return figure
+    hover = t("market.fill_hover", share="%{y:.1f}")
+    figure = _one_line(table, unit, "fill", t("market.filled"), 100 * table["fill"], hover)
+    return figure.update_yaxes(ticksuffix="%", range=[0, 102])
 
 
 def revenue(table: pl.DataFrame, unit: str) -> go.Figure:
     """Revenue per 1,000 queries over the run."""
-    figure = go.Figure()
-    _line(
-        figure,
-        t("market.revenue"),
-        table["time"],
-        table["revenue_rpm"],
-        0,
-        t("market.revenue_hover", revenue="%{y:,.2f}"),
-    )
-    lay_out(figure, t("market.revenue_title"))
-    figure.update_layout(showlegend=False)
-    _time_axis(figure, unit, table)
-    figure.update_yaxes(title=t("market.revenue_y"), rangemode="tozero")
-    return figure
+    hover = t("market.revenue_hover", revenue="%{y:,.2f}")
+    figure = _one_line(table, unit, "revenue", t("market.revenue"), table["revenue_rpm"], hover)
+    return figure.update_yaxes(rangemode="tozero")
 
 
 def latency(table: pl.DataFrame, unit: str, timeout_s: float | None) -> go.Figure:
     """Median and 95th percentile of the time from a query to its answer, and the time-out."""
     figure = go.Figure()
-    for number, (name, column) in enumerate(
-        ((t("market.median"), "latency_p50_s"), (t("market.percentile"), "latency_p95_s"))
-    ):
-        _line(
-            figure,
-            name,
-            table["time"],
-            1000 * table[column],
-            number,
-            t("market.latency_hover", name=name, latency="%{y:,.0f}"),
-        )
+    lines = {t("market.median"): "latency_p50_s", t("market.percentile"): "latency_p95_s"}
+    for number, (name, column) in enumerate(lines.items()):
+        hover = t("market.latency_hover", name=name, latency="%{y:,.0f}")
+        _line(figure, name, table["time"], 1000 * table[column], number, hover)
     if timeout_s is not None:
-        figure.add_hline(y=1000 * timeout_s, line={"color": GREY, "width": 1.5, "dash": "dot"})
+        figure.add_hline(y=1000 * timeout_s, line=dotted())
         figure.add_annotation(
             x=1, xref="paper", xanchor="right", y=1000 * timeout_s, yanchor="bottom", showarrow=False,
             text=t("market.time_out"), font={"color": GREY, "size": 12},
         )  # fmt: skip
-    lay_out(figure, t("market.latency_title"))
-    _time_axis(figure, unit, table)
-    figure.update_yaxes(title=t("market.latency_y"), rangemode="tozero")
+    _over_time(figure, table, unit, "latency", rangemode="tozero")
     return figure
 
 
 def timeouts(table: pl.DataFrame, unit: str) -> go.Figure:
     """Queries that the scorer did not answer in time."""
-    figure = go.Figure()
     share = 100 * table["timeout_share"]
-    _line(
-        figure, t("market.timed_out"), table["time"], share, 5, t("market.timeouts_hover", share="%{y:.1f}")
-    )
-    lay_out(figure, t("market.timeouts_title"))
-    figure.update_layout(showlegend=False)
-    _time_axis(figure, unit, table)
-    top = share.max()
-    figure.update_yaxes(
-        title=t("market.timeouts_y"), ticksuffix="%", range=[0, max(1.0, 1.1 * float(str(top or 0.0)))]
-    )
-    return figure
+    hover = t("market.timeouts_hover", share="%{y:.1f}")
+    figure = _one_line(table, unit, "timeouts", t("market.timed_out"), share, hover, number=5)
+    top = max(1.0, 1.1 * float(str(share.max() or 0.0)))
+    return figure.update_yaxes(ticksuffix="%", range=[0, top])
 
 
 def spending(table: pl.DataFrame, unit: str, *, days: int = 1) -> go.Figure:
@@ -116,14 +83,12 @@ def spending(table: pl.DataFrame, unit: str, *, days: int = 1) -> go.Figure:
     end = table["time"].max()
     figure.add_scatter(
         x=[0, end], y=[0, 100], mode="lines", name=t("market.even_spending"), hoverinfo="skip",
-        line={"color": GREY, "width": 1.5, "dash": "dot"},
+        line=dotted(),
     )  # fmt: skip
     for number, (group, rows) in enumerate(_groups(table)):
         hover = t("market.spending_hover", group=group, share="%{y:.1f}")
         _line(figure, group, rows["time"], 100 * rows["share"], number, hover)
-    lay_out(figure, t("market.spending_title", n=days))
-    _time_axis(figure, unit, table)
-    figure.update_yaxes(title=t("market.spending_y"), ticksuffix="%", range=[0, 102])
+    _over_time(figure, table, unit, "spending", {"n": days}, ticksuffix="%", range=[0, 102])
     return figure
 
 
@@ -137,13 +102,8 @@ def accounts(table: pl.DataFrame) -> go.Figure:
             y=100 * rows["share"],
             mode="markers",
             name=group,
-            marker={
-                "color": LINE_COLOURS[number % len(LINE_COLOURS)],
-                "symbol": SYMBOLS[number % len(SYMBOLS)],
-                "size": 8,
-                "opacity": 0.8,
-                "line": {"width": [2 if o else 0 for o in out], "color": VERMILLION},
-            },
+            marker=marker(series_style(number), 8, opacity=0.8)
+            | {"line": {"width": [2 if o else 0 for o in out], "color": VERMILLION}},
             customdata=[[str(a), t("market.out" if o else "market.not_out")] for a, o in
                         zip(rows["advertiser"], out, strict=True)],
             hovertemplate=t("market.accounts_hover", advertiser="%{customdata[0]}", budget="%{x:,.2f}",
@@ -163,9 +123,7 @@ def prices(table: pl.DataFrame, unit: str, per: str) -> go.Figure:
         rows = table.filter(pl.col("slot") == slot)
         hover = t("market.prices_hover", slot=slot, price="%{y:.3f}", per=t(f"payments.{per}"))
         _line(figure, t("market.slot", slot=slot), rows["time"], rows["price"], number, hover)
-    lay_out(figure, t("market.prices_title"))
-    _time_axis(figure, unit, table)
-    figure.update_yaxes(title=t("market.prices_y", per=t(f"payments.{per}")), rangemode="tozero")
+    _over_time(figure, table, unit, "prices", {"per": t(f"payments.{per}")}, rangemode="tozero")
     return figure
 
 
@@ -180,8 +138,29 @@ def _line(figure: go.Figure, name: str, x: pl.Series, y: pl.Series, number: int,
     )
 
 
-def _time_axis(figure: go.Figure, unit: str, table: pl.DataFrame) -> None:
+def _one_line(
+    table: pl.DataFrame, unit: str, what: str, name: str, y: pl.Series, hover: str, number: int = 0
+) -> go.Figure:
+    """A figure of one quantity over the run; `what` is the beginning of its texts' keys."""
+    figure = go.Figure()
+    _line(figure, name, table["time"], y, number, hover)
+    _over_time(figure, table, unit, what)
+    figure.update_layout(showlegend=False)
+    return figure
+
+
+def _over_time(
+    figure: go.Figure,
+    table: pl.DataFrame,
+    unit: str,
+    what: str,
+    values: Mapping[str, object] | None = None,
+    **axis: Any,
+) -> None:
+    """Titles and axes of a figure over the run; `values` fill its texts, `axis` is of the vertical axis."""
+    lay_out(figure, t(f"market.{what}_title", **(values or {})))
     times = table["time"].to_list()
     end = max(times) + min(times)  # a part's middle is half a part before its end; an end has 0 first
     step = 3 if unit == "hour" and end <= 24.5 else None
     figure.update_xaxes(title=t(f"market.axis_{unit}"), range=[0, end], dtick=step)
+    figure.update_yaxes(title=t(f"market.{what}_y", **(values or {})), **axis)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 import polars as pl
 
-from app.figures.common import OUTLINE, lay_out
 from app.language import t
-from app.theme import GRADE_COLOURS, GREY, scorer_style
 from app.wording import grade_name, scorer_name
+from scenarios.reporting.figures import name_lines
+from scenarios.reporting.theme import GRADE_COLOURS, OUTLINE, dotted, lay_out, marker, scorer_style
 
 LARGEST, SMALLEST = 22.0, 6.0
 """Markers of a reliability diagram, in pixels."""
@@ -21,7 +21,7 @@ def reliability(table: pl.DataFrame) -> go.Figure:
     figure = go.Figure()
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", name=t("lab.calibrated"), hoverinfo="skip",
-        line={"color": GREY, "width": 1.5, "dash": "dot"},
+        line=dotted(),
     )  # fmt: skip
     most = int(table["count"].max() or 1)  # type: ignore[arg-type]
     for (scorer,), rows in table.group_by("scorer", maintain_order=True):
@@ -33,19 +33,13 @@ def reliability(table: pl.DataFrame) -> go.Figure:
             mode="lines+markers",
             name=t("lab.with_ece", scorer=name, ece=rows["expected_error"][0]),
             line={"color": style.colour, "width": 2},
-            marker={
-                "color": style.colour,
-                "symbol": style.symbol,
-                "size": [max(SMALLEST, LARGEST * (count / most) ** 0.5) for count in rows["count"]],
-                "line": {"width": 1, "color": OUTLINE},
-            },
+            marker=marker(style, [max(SMALLEST, LARGEST * (count / most) ** 0.5) for count in rows["count"]]),
             customdata=[f"{count:,}" for count in rows["count"]],
             hovertemplate=f"<b>{name}</b><br>"
             + t("lab.reliability_hover", said="%{x:.3f}", was="%{y:.3f}", pairs="%{customdata}")
             + "<extra></extra>",
         )
-    lay_out(figure, t("lab.reliability_title"), height=460)
-    figure.update_layout(legend={"y": -0.2})
+    lay_out(figure, t("lab.reliability_title"), height=460, legend_y=-0.2)
     figure.update_xaxes(title=t("lab.reliability_x"), range=[-0.03, 1.03], zeroline=False)
     figure.update_yaxes(title=t("lab.reliability_y"), range=[-0.04, 1.06], zeroline=False)
     return figure
@@ -90,16 +84,10 @@ def score_distributions(table: pl.DataFrame, gaps: Mapping[str, float]) -> go.Fi
             x=1.02, xanchor="left", y=place, showarrow=False, font={"size": 12},
             text=t("lab.gap_short", gap=f"{gaps[scorer]:+.2f}".replace("-", "−")),
         )  # fmt: skip
-    lay_out(figure, t("lab.distribution_title"), height=190 + 90 * len(scorers))
-    figure.update_layout(legend={"y": -80 / (90 * len(scorers) + 40)})
+    below = -80 / (90 * len(scorers) + 40)
+    lay_out(figure, t("lab.distribution_title"), height=190 + 90 * len(scorers), legend_y=below)
     figure.update_xaxes(
         title=t("lab.distribution_x"), range=[-0.03, 1.2], tickvals=[0, 0.2, 0.4, 0.6, 0.8, 1], zeroline=False
     )
-    figure.update_yaxes(
-        tickvals=list(range(len(scorers))),
-        ticktext=[scorer_name(scorer) for scorer in scorers],
-        range=[len(scorers) - 0.45, -0.55],
-        automargin=True,
-        zeroline=False,
-    )
+    name_lines(figure, map(scorer_name, scorers))
     return figure

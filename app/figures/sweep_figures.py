@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 import polars as pl
 
-from app.figures.common import LINE_COLOURS, OUTLINE, SYMBOLS, lay_out
 from app.language import t
 from app.parts.sweep_tables import (
     amount,
     axis_title,
-    fields_of,
     headline,
     point_text,
     short_field,
     value_text,
 )
-from app.theme import BLUE, CHOSEN, GREY, ORANGE, scorer_style
 from app.wording import metric_name, scorer_name
-from scenarios import Sensitivity, SweepResult, front, is_share
+from scenarios import Sensitivity, SweepResult, is_share
+from scenarios.reporting import figures as drawing
+from scenarios.reporting.sweep_tables import fields_of
+from scenarios.reporting.theme import BLUE, GREY, ORANGE, lay_out, series_style
 
 SCALE = [[0.0, BLUE], [0.5, "#9A9A9A"], [1.0, ORANGE]]
 """Reads on white and on black, and alike with and without colour vision deficiency."""
@@ -35,47 +35,32 @@ LONGEST_TICK = 28
 
 
 def sweep_front(result: SweepResult, opened: int | None = None, bound: float | None = None) -> go.Figure:
-    """The two main objectives against one another: a marker for each point, and their Pareto front.
-
-    A front in more objectives is none in two: then there are its larger markers, and no line.
-
-    Args:
-        opened: the point that is drawn as a star.
-        bound: of the share of irrelevant ads, drawn where that is an objective.
-
-    Every point carries its number as a text in customdata.
-    """
+    """The two main objectives of a sweep, see `scenarios.reporting.figures.sweep_front`."""
     gain, harm = result.sweep.file.objectives
-    points = result.points.filter(pl.col(gain).is_finite() & pl.col(harm).is_finite())
-    figure = go.Figure()
-    _add_front(figure, result, t("trade_off.front"), GREY)
-    by_scorer = "scorer" in fields_of(result)
-    groups = points["scorer"].unique(maintain_order=True).to_list() if by_scorer else [None]
-    for group in groups:
-        own = points if group is None else points.filter(pl.col("scorer") == group)
-        style = None if group is None else scorer_style(str(group))
-        name = t("sweeps.points") if group is None else scorer_name(str(group))
-        colour, symbol = (BLUE, SYMBOLS[0]) if style is None else (style.colour, style.symbol)
-        _add_points(figure, result, own, name, colour, symbol)
-    if opened is not None and len(star := points.filter(pl.col("point") == opened)):
-        figure.add_scatter(
-            x=_scaled(star, harm),
-            y=_scaled(star, gain),
-            mode="markers",
-            name=t("sweeps.opened"),
-            marker={"symbol": "star", "size": 19, "color": CHOSEN, "line": {"width": 1.5, "color": OUTLINE}},
-            hoverinfo="skip",
-        )
-    if bound is not None and harm == "irrelevant_share":
-        figure.add_vline(x=100 * bound, line={"color": GREY, "width": 1.5, "dash": "dot"})
-    for trace in figure.data:
-        trace.selected, trace.unselected = {"marker": {"opacity": 1}}, {"marker": {"opacity": 1}}
     title = t("sweeps.front_title", gain=headline(gain), harm=metric_name(harm).lower())
-    lay_out(figure, title, height=480)
-    figure.update_layout(clickmode="event+select", legend={"y": -0.2})
-    figure.update_xaxes(title=t("sweeps.less_left", axis=axis_title(harm)), zeroline=False)
-    figure.update_yaxes(title=axis_title(gain), zeroline=False)
-    return figure
+    return drawing.sweep_front(result, _texts(result, title), opened=opened, bound=bound)
+
+
+def _texts(result: SweepResult, title: str) -> drawing.SweepTexts:
+    gain, harm = result.sweep.file.objectives
+
+    def hover(row: Mapping[str, Any]) -> str:
+        return (
+            f"<b>{t('sweeps.hover', point=row['point'])}</b><br>{point_text(result, row)}<br>"
+            f"{metric_name(gain)} {amount(gain, row[gain])}<br>{metric_name(harm)} {amount(harm, row[harm])}"
+            + ("" if row["feasible"] else f"<br>{t('sweeps.not_feasible')}")
+        )
+
+    return drawing.SweepTexts(
+        title=title,
+        gain=axis_title(gain),
+        harm=t("sweeps.less_left", axis=axis_title(harm)),
+        front=t("trade_off.front"),
+        points=t("sweeps.points"),
+        opened=t("sweeps.opened"),
+        scorer=scorer_name,
+        hover=hover,
+    )
 
 
 def parallel(result: SweepResult, metrics: Sequence[str]) -> go.Figure:
@@ -89,12 +74,14 @@ def parallel(result: SweepResult, metrics: Sequence[str]) -> go.Figure:
         key=lambda axis: max(_tick_width(axis), BETWEEN_AXES),
         reverse=True,
     )
-    dimensions += [{"label": _short_metric(metric), "values": _scaled(points, metric)} for metric in metrics]
+    dimensions += [
+        {"label": _short_metric(metric), "values": drawing.scaled(points, metric)} for metric in metrics
+    ]
     figure = go.Figure(
         go.Parcoords(
             dimensions=dimensions,
             line={
-                "color": _scaled(points, gain),
+                "color": drawing.scaled(points, gain),
                 "colorscale": SCALE,
                 "showscale": True,
                 "colorbar": {"title": {"text": headline(gain), "side": "right"}, "thickness": 12},
@@ -106,9 +93,9 @@ def parallel(result: SweepResult, metrics: Sequence[str]) -> go.Figure:
             unselected={"line": {"color": GREY, "opacity": 0.12}},
         )
     )
-    lay_out(figure, t("sweeps.parallel_title"), height=450)
     left = max(BETWEEN_AXES, _tick_width(dimensions[0]))
-    figure.update_layout(margin={"l": left, "r": 20, "t": 125, "b": 30})
+    margin = {"l": left, "r": 20, "t": 125, "b": 30}
+    lay_out(figure, t("sweeps.parallel_title"), height=450, margin=margin)
     return figure
 
 
@@ -126,7 +113,7 @@ def sensitivities(found: Sequence[Sensitivity]) -> go.Figure:
             orientation="h",
             name=headline(metric),
             marker={
-                "color": LINE_COLOURS[number % len(LINE_COLOURS)],
+                "color": series_style(number).colour,
                 "pattern": {"shape": ["" if one.ordered else "/" for one in own]},
             },
             text=[
@@ -141,8 +128,14 @@ def sensitivities(found: Sequence[Sensitivity]) -> go.Figure:
             )
             + "<extra></extra>",
         )  # fmt: skip
-    lay_out(figure, t("sweeps.moves_title"), height=170 + 70 * len(fields))
-    figure.update_layout(barmode="group", legend={"traceorder": "normal", "y": -90 / (70 * len(fields) + 40)})
+    lay_out(
+        figure,
+        t("sweeps.moves_title"),
+        height=170 + 70 * len(fields),
+        legend_y=-90 / (70 * len(fields) + 40),
+        legend={"traceorder": "normal"},
+        barmode="group",
+    )
     figure.update_xaxes(
         title=t("sweeps.moves_x"),
         range=[-1.2, 1.2],
@@ -156,63 +149,13 @@ def sensitivities(found: Sequence[Sensitivity]) -> go.Figure:
 
 def two_fronts(first: SweepResult, second: SweepResult) -> go.Figure:
     """The points of two sweeps with the same objectives, and both fronts."""
-    gain, harm = first.sweep.file.objectives
     figure = go.Figure()
-    for result, colour, symbol in ((first, BLUE, SYMBOLS[0]), (second, ORANGE, SYMBOLS[1])):
-        name = result.folder.name
-        _add_front(figure, result, t("sweeps.front_of", name=name), colour)
-        points = result.points.filter(pl.col(gain).is_finite() & pl.col(harm).is_finite())
-        _add_points(figure, result, points, name, colour, symbol)
-    lay_out(figure, t("sweeps.two_title"), height=460)
-    figure.update_xaxes(title=t("sweeps.less_left", axis=axis_title(harm)), zeroline=False)
-    figure.update_yaxes(title=axis_title(gain), zeroline=False)
+    for number, result in enumerate((first, second)):
+        name, style, texts = result.folder.name, series_style(number), _texts(result, t("sweeps.two_title"))
+        drawing.add_front(figure, result, t("sweeps.front_of", name=name), style.colour)
+        drawing.add_points(figure, result, drawing.with_both_objectives(result), name, style, texts)
+    drawing.lay_out_front(figure, texts, height=460)
     return figure
-
-
-def _add_front(figure: go.Figure, result: SweepResult, name: str, colour: str) -> None:
-    """The line of a front in two objectives."""
-    if result.sweep.file.further:
-        return
-    gain, harm = result.sweep.file.objectives
-    points = front(result).sort(harm, gain)
-    figure.add_scatter(
-        x=_scaled(points, harm),
-        y=_scaled(points, gain),
-        mode="lines",
-        name=name,
-        line={"color": colour, "width": 6, "shape": "hv"},
-        opacity=0.4,
-        hoverinfo="skip",
-    )
-
-
-def _add_points(
-    figure: go.Figure, result: SweepResult, points: pl.DataFrame, name: str, colour: str, symbol: str
-) -> None:
-    gain, harm = result.sweep.file.objectives
-    rows = list(points.iter_rows(named=True))
-    figure.add_scatter(
-        x=_scaled(points, harm),
-        y=_scaled(points, gain),
-        mode="markers",
-        name=name,
-        marker={
-            "color": colour,
-            "symbol": [symbol if row["feasible"] else f"{symbol}-open" for row in rows],
-            "size": [11 if row["pareto"] else 8 for row in rows],
-            "opacity": [1.0 if row["pareto"] else 0.65 for row in rows],
-            "line": {"width": 1, "color": OUTLINE},
-        },
-        customdata=[[str(row["point"])] for row in rows],
-        hovertext=[
-            f"<b>{t('sweeps.hover', point=row['point'])}</b><br>{point_text(result, row)}<br>"
-            f"{metric_name(gain)} {amount(gain, row[gain])}<br>{metric_name(harm)} {amount(harm, row[harm])}"
-            + ("" if row["feasible"] else f"<br>{t('sweeps.not_feasible')}")
-            for row in rows
-        ],
-        hovertemplate="%{hovertext}<extra></extra>",
-        showlegend=True,
-    )
 
 
 def _field_axis(points: pl.DataFrame, field: str) -> dict[str, Any]:
@@ -248,9 +191,3 @@ def _width(text: str) -> int:
 def _short_metric(metric: str) -> str:
     name = headline(metric).replace(t("sweeps.per_thousand"), "")
     return f"{name} (%)" if is_share(metric) else name
-
-
-def _scaled(points: pl.DataFrame, metric: str) -> list[float]:
-    """In per cent, if it is a share."""
-    scale = 100.0 if is_share(metric) else 1.0
-    return (scale * points[metric].cast(pl.Float64)).to_list()

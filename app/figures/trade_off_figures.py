@@ -10,10 +10,10 @@ import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 
-from app.figures.common import OUTLINE
 from app.language import t
-from app.theme import CHOSEN, GRADE_COLOURS, GREY, ON_GRADE, scorer_style
 from app.wording import Metrics, grade_name, per_thousand, scorer_name
+from scenarios.reporting.figures import add_star, clickable
+from scenarios.reporting.theme import CHOSEN, GRADE_COLOURS, GREY, ON_GRADE, lay_out, marker, scorer_style
 
 BASELINE = "none"
 """The scorer without relevance, against which everything is compared."""
@@ -25,9 +25,6 @@ SHARE, REVENUE = "irrelevant_share", "revenue_rpm"
 
 LABEL_DISTANCE = 0.045
 """Labels of points closer than this are left out, as a share of the figure's diagonal."""
-
-_LEGEND_BELOW = {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"}
-"""On narrow pages a legend of several lines would cover a title, but has room below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +59,23 @@ def trade_off(points: pl.DataFrame, chosen: ChosenPoint | None = None) -> go.Fig
     if len(baseline):
         _add_baseline(figure, baseline)
     if chosen is not None:
-        figure.add_scatter(
-            x=[100 * chosen.metrics[SHARE]],
-            y=[chosen.metrics[REVENUE]],
-            mode="markers",
-            name=t("trade_off.your_setting"),
-            marker={"symbol": "star", "size": 19, "color": CHOSEN, "line": {"width": 1.5, "color": OUTLINE}},
-            hovertemplate=_hover(chosen.name),
-        )
-    for trace in figure.data:
-        # A click chooses a point; the star shows which, so nothing else need fade.
-        trace.selected, trace.unselected = {"marker": {"opacity": 1}}, {"marker": {"opacity": 1}}
-    figure.update_layout(
-        title=t("trade_off.figure_title"),
-        height=520,
-        margin={"l": 10, "r": 10, "t": 60, "b": 10},
-        legend=_LEGEND_BELOW,
-        clickmode="event+select",
-        dragmode=False,
-        hovermode="closest",
-    )
+        x, y, name = [100 * chosen.metrics[SHARE]], [chosen.metrics[REVENUE]], t("trade_off.your_setting")
+        add_star(figure, x, y, name, hovertemplate=point_hover(chosen.name))
+    lay_out(figure, t("trade_off.figure_title"), height=520, legend_y=-0.2)
+    money_against_share(figure)
+    return clickable(figure)
+
+
+def money_against_share(figure: go.Figure) -> None:
+    """The axes of figures of revenue against irrelevant ads."""
     figure.update_xaxes(title=t("trade_off.figure_x"), ticksuffix="%", zeroline=False)
     figure.update_yaxes(title=t("trade_off.figure_y"), zeroline=False)
-    return figure
+
+
+def point_hover(name: str) -> str:
+    """What is shown where the pointer rests on a point of such a figure."""
+    point = t("trade_off.point_hover", revenue="%{y:,.2f}", share="%{x:.2f}")
+    return f"<b>{name}</b><br>{point}<extra></extra>"
 
 
 def point_id(scorer: str, field: str, value: float) -> str:
@@ -132,13 +123,7 @@ def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
     )  # fmt: skip
     reach = max((abs(x) for x in change if math.isfinite(x)), default=0.0) or 1.0
     lowest, highest = min(0.0, *change), max(0.0, *change)
-    figure.update_layout(
-        title=t("trade_off.gains_title"),
-        height=330,
-        margin={"l": 10, "r": 10, "t": 60, "b": 10},
-        showlegend=False,
-        dragmode=False,
-    )
+    lay_out(figure, t("trade_off.gains_title"), height=330, showlegend=False)
     figure.update_xaxes(
         title=t("trade_off.gains_x"),
         zeroline=True,
@@ -170,14 +155,14 @@ def grade_mix(rows: Mapping[str, Metrics]) -> go.Figure:
             hovertemplate=t("trade_off.mix_hover", row="%{y}", share="%{x:.2f}", grade=grade, name=name)
             + "<extra></extra>",
         )
-    figure.update_layout(
-        title=t("trade_off.mix_title"),
-        barmode="stack",
+    lay_out(
+        figure,
+        t("trade_off.mix_title"),
         height=330,
-        margin={"l": 10, "r": 10, "t": 60, "b": 10},
-        legend={**_LEGEND_BELOW, "y": -0.38, "traceorder": "normal"},
+        legend_y=-0.38,
+        legend={"traceorder": "normal"},
+        barmode="stack",
         uniformtext={"minsize": 11, "mode": "hide"},
-        dragmode=False,
     )
     figure.update_xaxes(
         title=t("trade_off.mix_x"), range=[0, 101], tickvals=[0, 25, 50, 75, 100], ticksuffix="%"
@@ -209,12 +194,7 @@ def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[
         mode="lines+markers+text",
         name=name,
         line={"color": style.colour, "width": 2},
-        marker={
-            "color": style.colour,
-            "symbol": style.symbol,
-            "size": 10,
-            "line": {"width": 1, "color": OUTLINE},
-        },
+        marker=marker(style),
         text=[
             f" {value:g}" if id_ in labelled and field != NO_FIELD else ""
             for id_, field, value in zip(ids, line["field"], line["value"], strict=True)
@@ -223,7 +203,7 @@ def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[
         textfont={"size": 12},
         customdata=[[id_] for id_ in ids],
         hovertemplate=[
-            _hover(name + (f", {field.rpartition('.')[2]} {value:g}" if field != NO_FIELD else ""))
+            point_hover(name + (f", {field.rpartition('.')[2]} {value:g}" if field != NO_FIELD else ""))
             for field, value in line.select("field", "value").iter_rows()
         ],
     )  # fmt: skip
@@ -241,20 +221,10 @@ def _add_baseline(figure: go.Figure, baseline: pl.DataFrame) -> None:
         y=[y],
         mode="markers",
         name=scorer_name(BASELINE),
-        marker={
-            "color": style.colour,
-            "symbol": style.symbol,
-            "size": 13,
-            "line": {"width": 1, "color": OUTLINE},
-        },
+        marker=marker(style, 13),
         customdata=[[point_id(BASELINE, str(baseline["field"][0]), float(baseline["value"][0]))]],
-        hovertemplate=_hover(t("trade_off.baseline")),
+        hovertemplate=point_hover(t("trade_off.baseline")),
     )
-
-
-def _hover(name: str) -> str:
-    point = t("trade_off.point_hover", revenue="%{y:,.2f}", share="%{x:.2f}")
-    return f"<b>{name}</b><br>{point}<extra></extra>"
 
 
 def _labels_with_room(lines: pl.DataFrame, all_points: pl.DataFrame) -> set[str]:

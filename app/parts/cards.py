@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.language import t
-from app.theme import GRADE_COLOURS, ON_GRADE
 from app.wording import grade_name, why
+from scenarios.reporting.theme import GRADE_COLOURS, ON_GRADE
 
 Row = Mapping[str, Any]
 """One row of `scenarios.inspect_query`."""

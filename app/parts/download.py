@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 import polars as pl
 import streamlit as st
 
-from app.figures.common import QUIET
 from app.language import t
+from scenarios.reporting.theme import QUIET
 
 
 def chart_with_data(

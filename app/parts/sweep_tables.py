@@ -12,6 +12,7 @@ import polars as pl
 from app.language import t
 from app.wording import MISSING, duration, metric_name, rule_name, scorer_name
 from scenarios import METRICS, SCORERS, Status, SweepResult, is_share
+from scenarios.reporting.sweep_tables import fields_of
 
 FURTHER = ("advertiser_surplus_rpm", "user_utility_rpm", "ctr", "mean_price")
 """Metrics beside the objectives that are shown where a sweep has them."""
@@ -71,11 +72,6 @@ def point_text(result: SweepResult, row: Mapping[str, Any]) -> str:
     return t("words.semicolon").join(
         f"{short_field(field)} {value_text(row[field])}" for field in fields_of(result)
     )
-
-
-def fields_of(result: SweepResult) -> list[str]:
-    """The swept fields that the table of points holds."""
-    return [field for field in result.sweep.fields if field in result.points.columns]
 
 
 def further_of(result: SweepResult) -> list[str]:

@@ -17,9 +17,9 @@ from app.parts.download import chart_with_data
 from app.parts.sidebar import scorers
 from app.session import Opened
 from app.setting import Setting, in_words, market_settings, offer_exponents
-from app.theme import GRADE_COLOURS
 from app.wording import grade_name, scorer_name
 from scenarios import inspect_event, inspect_query
+from scenarios.reporting.theme import GRADE_COLOURS
 
 QUERY, SECOND = "query", "second"
 NOBODY = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import polars as pl
 import streamlit as st
 
@@ -12,10 +14,13 @@ from app.parts import sidebar, uplift
 from app.parts.download import chart_with_data
 from app.session import Opened
 from app.setting import EXPONENT_FIELDS, chosen_scenario, in_words, setting_at, stored_scenario
-from app.theme import BETTER, WORSE
 from app.wording import scorer_name
 
 CHART, WHOLE, POINT = "trade-off", "whole", "opened-point"
+BETTER: Final = "blue"
+WORSE: Final = "orange"
+"""Streamlit's names of the colours of differences; many eyes cannot tell green from red."""
+
 HEAD = ("revenue_rpm", "irrelevant_share")
 """Metrics that an exported scenario names at its head."""
 

@@ -29,8 +29,8 @@ def ablate(
     import signal
 
     from scenarios.reporting.ablation_tables import write_tables
-    from scenarios.reporting.sweep_tables import duration
     from scenarios.reporting.terminal import ProgressBars
+    from scenarios.reporting.words import duration
     from scenarios.storage.whole import check_writable
     from scenarios.studies.ablations.ablation import load_ablation
     from scenarios.studies.ablations.ablation_run import Status, run_ablation
@@ -38,8 +38,14 @@ def ablate(
 
     ablation = load_ablation(file)
     if table is not None:
-        missing = write_tables(ablation, out, table, ["relbid", *sys.argv[1:]])
+        picture, missing = write_tables(ablation, out, table, ["relbid", *sys.argv[1:]])
         unfinished = f"; {missing} cells are not finished" if missing else ""
+        if picture.suffix == ".html":
+            print(
+                f"relbid: {picture} has the picture; to draw it as an SVG file, install Chromium and kaleido "
+                "(pip install kaleido)",
+                file=sys.stderr,
+            )
         typer.echo(f"Tables: {table}  (cells: {table.with_suffix('.jsonl')}{unfinished})")
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)

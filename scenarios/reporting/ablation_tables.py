@@ -9,9 +9,11 @@ import math
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from scenarios.errors import StoreError
 from scenarios.reporting.ablation_picture import picture
+from scenarios.reporting.figures import write_picture
 from scenarios.storage.whole import write_whole_file
 from scenarios.studies.ablations.ablation import Ablation, Row
 from scenarios.studies.ablations.cells import (
@@ -38,14 +40,21 @@ from scenarios.studies.ablations.effects import (
 )
 
 
-def write_tables(ablation: Ablation, out: Path, path: Path, command: Sequence[str]) -> int:
-    """Write the tables to `path`; beside it their picture, `.svg`, and the cells they are made of, `.jsonl`.
+class Written(NamedTuple):
+    """What `write_tables` has written."""
+
+    picture: Path
+    missing: int
+    """How many cells are not finished yet."""
+
+
+def write_tables(ablation: Ablation, out: Path, path: Path, command: Sequence[str]) -> Written:
+    """Write the tables to `path`; beside it the cells they are made of, `.jsonl`, and their picture.
+
+    The picture is an `.svg`, or a page `.html` where `write_picture` cannot draw one.
 
     Cells are read from the results folder and from that file, so that the tables can be made again where the
     results are not.
-
-    Returns:
-        How many cells are still missing.
 
     Raises:
         StoreError: there is no cell yet, or a file cannot be read or written.
@@ -55,11 +64,10 @@ def write_tables(ablation: Ablation, out: Path, path: Path, command: Sequence[st
     if not found:
         folder = cells_folder(out, ablation)
         raise StoreError(f"{folder}: no cell of '{ablation.name}' is finished; run it without --table")
-    text = tables(ablation, found.values(), command, path.with_suffix(".svg").name)
-    write_whole_file(path, text)
-    write_whole_file(path.with_suffix(".svg"), picture(ablation, found))
+    drawn = write_picture(picture(ablation, found), path.with_suffix(".svg"))
+    write_whole_file(path, tables(ablation, found.values(), command, drawn.name))
     write_whole_file(lines, "".join(found[key].to_json() for key in sorted(found)))
-    return len(cells_of(ablation)) - len(found)
+    return Written(drawn, len(cells_of(ablation)) - len(found))
 
 
 def tables(
@@ -69,7 +77,8 @@ def tables(
     found = {(settings_hash(one.cell.settings), one.cell.seed): one for one in cells}
     text = [_head(ablation, found, command)]
     if image is not None:
-        text += [f"![Differences to each group's reference, with 95% intervals]({image})", ""]
+        shown = "!" if image.endswith(".svg") else ""
+        text += [f"{shown}[Differences to each group's reference, with 95% intervals]({image})", ""]
     for name, group in ablation.file.groups.items():
         rows = ablation.rows_of(name)
         text += [f"## {title_of(name)}", ""]

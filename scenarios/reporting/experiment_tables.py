@@ -6,10 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from rich import box
-from rich.table import Table
-
-from scenarios.reporting.terminal import Section
+from scenarios.reporting.terminal import Section, section
 from scenarios.studies.experiments.experiment_run import ExperimentResult
 from simulator.measures.market_metrics import is_share
 
@@ -17,7 +14,7 @@ _CONFIDENCE_NOTE = """\
 revenue, surplus, utility and welfare in currency per 1000 queries; [ ]: {level} intervals of the change over
 the seeds, Student's and bootstrap; detectable: least true change found with probability 0.8"""
 _INTERFERENCE_NOTE = """\
-all relative to the baseline's true mean; truth: both arms on the whole market with the same luck;
+all relative to the baseline's true mean; truth: both arms on the whole market on the same random draws;
 one run: how much a single replicate's estimate varies (standard deviation)"""
 _NAMES = {
     "revenue_rpm": "revenue",
@@ -30,8 +27,8 @@ _NAMES = {
     "welfare_rpm": "welfare",
 }
 _TITLES = {
-    "common": "each arm on the whole market, with the same luck",
-    "independent": "each arm on the whole market, with luck of its own",
+    "common": "each arm on the whole market, on the same random draws",
+    "independent": "each arm on the whole market, on random draws of its own",
     "query_split": "query split: one market, each query falls to an arm",
     "budget_split": "budget split: a market for each arm, with its part of every budget",
 }
@@ -43,28 +40,25 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
     level = f"{100 * experiment.confidence:g}%"
     sections = []
     for (design, arm), rows in result.summary.group_by("design", "arm", maintain_order=True):
-        table = _table(
-            "metric", experiment.baseline, str(arm), "diff.", "change", level, "bootstrap", "detectable"
-        )
-        for row in rows.iter_rows(named=True):
-            table.add_row(*_summary_row(row))
         title = (
             f"{experiment.name}: {arm} against {experiment.baseline}, {len(result.seeds)} seeds, "
             f"{_TITLES[str(design)]}"
         )
-        sections.append(Section(title, table, _CONFIDENCE_NOTE.format(level=level)))
-    for (arm,), rows in (
-        result.interference.group_by("arm", maintain_order=True) if len(result.interference) else ()
-    ):
-        table = _table("metric", "truth", "design", "estimate", "error", level, "one run")
-        for row in sorted(
-            rows.iter_rows(named=True), key=lambda row: experiment.metrics.index(row["metric"])
-        ):
-            table.add_row(*_interference_row(row))
+        arms = [experiment.baseline, str(arm)]
+        headings = ["metric", *arms, "diff.", "change", level, "bootstrap", "detectable"]
+        cells = map(_summary_row, rows.iter_rows(named=True))
+        sections.append(section(title, headings, cells, _CONFIDENCE_NOTE.format(level=level)))
+    if not len(result.interference):
+        return sections
+    for (arm,), rows in result.interference.group_by("arm", maintain_order=True):
         title = (
             f"{experiment.name}: what a split says of {arm} against {experiment.baseline}, beside the truth"
         )
-        sections.append(Section(title, table, _INTERFERENCE_NOTE))
+        headings = ["metric", "truth", "design", "estimate", "error", level, "one run"]
+        by_metric = sorted(
+            rows.iter_rows(named=True), key=lambda row: experiment.metrics.index(row["metric"])
+        )
+        sections.append(section(title, headings, map(_interference_row, by_metric), _INTERFERENCE_NOTE))
     return sections
 
 
@@ -107,10 +101,3 @@ def _signed(value: float | None, share: bool) -> str:
     if value is None or not math.isfinite(value):
         return "-"
     return f"{100 * value:+.2f}%" if share else f"{value:+.2f}"
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for position, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if position == 0 else "right", no_wrap=True)
-    return table

@@ -1,16 +1,18 @@
-"""A sweep as one HTML page that needs nothing beside it: no scripts, no network, light and dark."""
+"""A sweep as one HTML page that needs nothing beside it: plotly's script is in it, nothing is fetched."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import polars as pl
 
 from scenarios.config.load import dump_scenario
-from scenarios.reporting.svg import Dot, scatter
-from scenarios.reporting.sweep_tables import amount, cell, figures, long, strength
-from scenarios.reporting.terminal import NAMES
-from scenarios.studies.sweeps.analysis import best_points, front, point_scenario, sensitivity
+from scenarios.reporting.figures import SweepTexts, html_of, sweep_front, with_both_objectives
+from scenarios.reporting.sweep_tables import fields_of, row_of, strengths
+from scenarios.reporting.words import amount, scorer_name
+from scenarios.studies.sweeps.analysis import best_points, front, point_scenario
 from scenarios.studies.sweeps.folder import SweepResult, read_status
 from scenarios.studies.sweeps.sweep import in_words, simulations
 from simulator.measures.market_metrics import is_share
@@ -26,14 +28,10 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--faint); text-align: left;
   vertical-align: top; }
 th.number, td.number { text-align: right; white-space: nowrap; }
-.plot { width: 100%; height: auto; } .plot text { font-size: 12px; fill: var(--ink); }
-.grid { stroke: var(--faint); } .front { fill: none; stroke: var(--ink); stroke-width: 1.5; }
-.dot { opacity: .65; } .dot.bold { opacity: 1; stroke: var(--ink); } .dot.faint { opacity: .2; }
-.legend { list-style: none; display: flex; gap: 1.2rem; padding: 0; }
-.legend span { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .4em; }
+.main-svg text { fill: var(--ink) !important; } .gridlayer path { stroke: var(--faint) !important; }
+.hoverlayer text { fill: #fff !important; }
 .note { opacity: .75; } pre { overflow-x: auto; border: 1px solid var(--faint); padding: .7rem; }
 """
-
 
 MAX_IRRELEVANT = 0.02
 """Bound on the share of irrelevant ads where neither the sweep nor the reader names any."""
@@ -47,7 +45,7 @@ def report_html(result: SweepResult, *, max_irrelevant: float | None = None) -> 
             irrelevant ads is no larger than this one; 2% where the sweep has no constraints on metrics.
     """
     sweep = result.sweep
-    fields = [field for field in sweep.fields if field in result.points.columns]
+    fields = fields_of(result)
     seeds = ", ".join(map(str, sweep.seeds)) if len(sweep.seeds) < 8 else f"{len(sweep.seeds)} in all"
     status = read_status(result.folder)  # a search that has seen all there is has ended before its time
     total = simulations(sweep) if status is None else status.total
@@ -77,18 +75,18 @@ def report_html(result: SweepResult, *, max_irrelevant: float | None = None) -> 
         f"<p>{len(result.points)} points over {escape(', '.join(fields))} of the scenario "
         f"{escape(sweep.scenario.name)}; {sweep.file.method.replace('_', ' ')}; "
         f"seeds: {seeds}.{feasible}{unfinished}</p>",
-        f"<h2>{escape(long(gain).capitalize())} against {escape(long(harm))}</h2>",
-        _plot(result, pareto),
+        f"<h2>{escape(_long(gain).capitalize())} against {escape(_long(harm))}</h2>",
+        _plot(result),
         f'<p class="note">Each dot is a point, the mean over its seeds; {_front_in_words(result)} Rest the '
-        "pointer on a dot to see its settings.</p>",
+        "pointer on a dot to see its settings; drag over an area to enlarge it.</p>",
         "<h2>Pareto front</h2>",
-        _table(result, fields, pareto),
+        _points(result, pareto),
         "<h2>Which field moves what</h2>",
-        _sensitivity(result),
+        _table(["field", *sweep.file.directions], strengths(result), left=1),
         '<p class="note">With a sign: Spearman\'s rank correlation over the points. Without one, for values '
         "that have no order: the correlation ratio of the ranks, from 0 to 1.</p>",
         f"<h2>Best points with {best_are}</h2>",
-        _table(result, fields, best) if len(best) else f"<p>There is no point with {best_are}.</p>",
+        _points(result, best) if len(best) else f"<p>There is no point with {best_are}.</p>",
         '<p class="note">_rpm: per 1000 queries, in currency; irrelevant_share: of shown ads of true grade '
         "0; &plusmn;: standard error over the seeds.</p>",
         "<h2>Their scenarios</h2>",
@@ -102,78 +100,79 @@ def report_html(result: SweepResult, *, max_irrelevant: float | None = None) -> 
 
 def _front_in_words(result: SweepResult) -> str:
     file = result.sweep.file
-    faint = " Faint ones do not keep to the constraints." if file.bounds else ""
+    faint = " Hollow ones do not keep to the constraints." if file.bounds else ""
     if not file.further:
         return f"the line is the Pareto front: no other feasible point is better in both.{faint}"
     of = ", ".join(
         f"{'much' if sign > 0 else 'little'} {escape(name)}" for name, sign in file.directions.items()
     )
     return (
-        f"those with a rim are the Pareto front: no other feasible point is better in one of {of}, and as "
+        f"the large ones are the Pareto front: no other feasible point is better in one of {of}, and as "
         f"good in the others.{faint}"
     )
 
 
-def _plot(result: SweepResult, pareto: pl.DataFrame) -> str:
-    groups = list(dict.fromkeys(point.scenario.scorer for point in result.sweep.points))
-    dots = []
+def _plot(result: SweepResult) -> str:
+    """The two main objectives as a figure that zooms and says where the pointer is."""
+    if not len(with_both_objectives(result)):
+        return "<p>No point has both figures.</p>"
     gain, harm = result.sweep.file.objectives
-    scales = {metric: 100.0 if is_share(metric) else 1.0 for metric in (gain, harm)}
-    for row in result.points.drop_nans([gain, harm]).iter_rows(named=True):
-        point = result.sweep.points[row["point"]]
-        label = (
-            f"point {row['point']}: {in_words(point.settings)}\n"
+
+    def hover(row: Mapping[str, Any]) -> str:
+        settings = in_words(result.sweep.points[row["point"]].settings)
+        return (
+            f"<b>point {row['point']}</b>: {escape(settings, quote=False)}<br>"
             f"{gain} {amount(gain, row[gain])}, {harm} {amount(harm, row[harm])}"
         )
-        group = groups.index(point.scenario.scorer)
-        dots.append(
-            Dot(
-                scales[harm] * row[harm],
-                scales[gain] * row[gain],
-                group,
-                label,
-                bold=row["pareto"],
-                faint=not row["feasible"],
-            )
-        )
-    if not dots:
-        return "<p>No point has both figures.</p>"
-    line = [(scales[harm] * row[harm], scales[gain] * row[gain]) for row in pareto.iter_rows(named=True)]
-    if result.sweep.file.further:
-        line = []  # what is a front in more than two objectives is none in two
-    return scatter(
-        dots,
-        line,
-        [NAMES.get(name, name) for name in groups],
-        f"{gain} against {harm}",
-        long(harm),
-        long(gain),
+
+    texts = SweepTexts(
+        title="",
+        gain=_long(gain),
+        harm=_long(harm),
+        front="Pareto front",
+        points="points",
+        opened="",
+        scorer=scorer_name,
+        hover=hover,
     )
-
-
-def _table(result: SweepResult, fields: list[str], points: pl.DataFrame) -> str:
-    numbers = [name for metric in result.sweep.file.directions for name in (escape(metric), "&plusmn;")]
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("point", *fields))
-    head += "".join(f'<th class="number">{name}</th>' for name in numbers)
-    body = []
-    for row in points.iter_rows(named=True):
-        cells = [f'<td><a href="#point-{row["point"]}">{row["point"]}</a></td>']
-        cells += [f"<td>{escape(cell(row[field]))}</td>" for field in fields]
-        cells += [f'<td class="number">{text}</td>' for text in figures(result.sweep, row)]
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(body)}</table></div>'
-
-
-def _sensitivity(result: SweepResult) -> str:
-    found = sensitivity(result)
-    rows = []
-    for field in dict.fromkeys(one.field for one in found):
-        cells = (f'<td class="number">{strength(one)}</td>' for one in found if one.field == field)
-        rows.append(f"<tr><td>{escape(field)}</td>{''.join(cells)}</tr>")
-    head = "<th>field</th>" + "".join(
-        f'<th class="number">{escape(metric)}</th>' for metric in result.sweep.file.directions
+    figure = sweep_front(result, texts)
+    figure.update_layout(
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", margin={"t": 10}, dragmode="zoom"
     )
-    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
+    return html_of(figure)
+
+
+def _long(metric: str) -> str:
+    """A metric as the title of an axis."""
+    named = {"revenue_rpm": "revenue per 1000 queries", "irrelevant_share": "share of irrelevant ads"}
+    return named.get(metric, metric) + (", %" if is_share(metric) else "")
+
+
+def _points(result: SweepResult, points: pl.DataFrame) -> str:
+    fields = fields_of(result)
+    numbers = [name for metric in result.sweep.file.directions for name in (metric, "±")]
+    rows = [row_of(result, row) for row in points.iter_rows(named=True)]
+    return _table(["point", *fields, *numbers], rows, left=1 + len(fields), links="#point-")
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int, links: str = "") -> str:
+    """A table as HTML.
+
+    Args:
+        left: how many columns hold texts; the others hold numbers.
+        links: where the first column's texts lead to, each as the end of such an address.
+    """
+
+    def line(tag: str, cells: Sequence[str], links: str = "") -> str:
+        texts = list(map(escape, cells))
+        if links:
+            texts[0] = f'<a href="{links}{texts[0]}">{texts[0]}</a>'
+        kinds = [tag if place < left else f'{tag} class="number"' for place in range(len(cells))]
+        return "".join(f"<{kind}>{text}</{tag}>" for kind, text in zip(kinds, texts, strict=True))
+
+    lines = [line("th", headings), *(line("td", row, links) for row in rows)]
+    body = "".join(f"<tr>{cells}</tr>" for cells in lines)
+    return f'<div class="scroll"><table>{body}</table></div>'
 
 
 def _scenario(result: SweepResult, index: int) -> str:

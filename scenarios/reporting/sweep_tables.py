@@ -8,16 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
-from rich import box
-from rich.table import Table
 
-from scenarios.reporting.terminal import NAMES, Section
-from scenarios.studies.sweeps.analysis import Sensitivity, front, sensitivity
+from scenarios.reporting.terminal import Section, section
+from scenarios.reporting.words import amount, duration, scorer_name
+from scenarios.studies.sweeps.analysis import front, sensitivity
 from scenarios.studies.sweeps.estimate import Estimate
 from scenarios.studies.sweeps.folder import Status, SweepResult
 from scenarios.studies.sweeps.sweep import Sweep, in_words, is_ordered, searched_values
 from scenarios.studies.sweeps.sweep_file import GENERATION
-from simulator.measures.market_metrics import is_share
 
 MOST_ROWS = 20
 
@@ -32,13 +30,6 @@ def status_text(status: Status) -> str:
     if status.failed:
         parts.append(f"{status.failed} failed")
     return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `3 min`, `2.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def points_text(sweep: Sweep) -> str:
@@ -73,74 +64,51 @@ def _values(values: Sequence[JsonValue]) -> str:
 
 def sweep_tables(result: SweepResult) -> list[Section]:
     """The Pareto front, and which field moves what."""
-    sweep = result.sweep
-    fields = [field for field in sweep.fields if field in result.points.columns]
-    points = front(result)
-    names = [short(metric) for metric in sweep.file.directions]
-    columns = [column for name in names for column in (name, "+-")]
-    table = _table("point", *fields, *columns, numbers=len(columns))
-    for row in points.head(MOST_ROWS).iter_rows(named=True):
-        table.add_row(str(row["point"]), *(cell(row[field]) for field in fields), *figures(sweep, row))
+    sweep, fields, points = result.sweep, fields_of(result), front(result)
+    names = [{"irrelevant_share": "irrel."}.get(metric, metric) for metric in sweep.file.directions]
     count = f"{len(result.points)} points, {len(sweep.seeds)} seed{'s' if len(sweep.seeds) > 1 else ''} each"
     if bounds := sweep.file.bounds:
         count += f", {result.points['feasible'].sum()} of them with {', '.join(map(str, bounds))}"
     more = f"; {len(points) - MOST_ROWS} more in points.parquet" if len(points) > MOST_ROWS else ""
-    note = f"_rpm: per 1000 queries; irrel.: share of shown ads of grade 0; +-: standard error{more}"
-    sections = [Section(f"{sweep.name}: Pareto front of {count}", table, note)]
-    strengths = _table("field", *names, numbers=len(names))
-    found = sensitivity(result)
-    for field in dict.fromkeys(one.field for one in found):
-        strengths.add_row(field, *(strength(one) for one in found if one.field == field))
-    note = (
-        "with a sign: Spearman's rank correlation over the points; without one, for values that have no\n"
-        "order: the correlation ratio of the ranks"
-    )
-    sections.append(Section("Which field moves what", strengths, note))
-    return sections
+    return [
+        section(
+            f"{sweep.name}: Pareto front of {count}",
+            ["point", *fields, *(column for name in names for column in (name, "+-"))],
+            [row_of(result, row) for row in points.head(MOST_ROWS).iter_rows(named=True)],
+            f"_rpm: per 1000 queries; irrel.: share of shown ads of grade 0; +-: standard error{more}",
+            left=1 + len(fields),
+        ),
+        section(
+            "Which field moves what",
+            ["field", *names],
+            strengths(result),
+            "with a sign: Spearman's rank correlation over the points; without one, for values that have no\n"
+            "order: the correlation ratio of the ranks",
+        ),
+    ]
 
 
-def cell(value: float | str) -> str:
-    """A field's value."""
-    return NAMES.get(value, value) if isinstance(value, str) else f"{value:g}"
+def fields_of(result: SweepResult) -> list[str]:
+    """The swept fields that a sweep's table of points holds."""
+    return [field for field in result.sweep.fields if field in result.points.columns]
 
 
-def figures(sweep: Sweep, row: Mapping[str, Any]) -> list[str]:
-    """The objectives of a point, each with its standard error, if it has one."""
-    cells = []
-    for metric in sweep.file.directions:
+def row_of(result: SweepResult, row: Mapping[str, Any]) -> list[str]:
+    """A point: its number, its fields, and each objective with its standard error (empty for one seed)."""
+    cells = [str(row["point"])]
+    for field in fields_of(result):
+        value = row[field]
+        cells.append(scorer_name(value) if isinstance(value, str) else f"{value:g}")
+    for metric in result.sweep.file.directions:
         cells.append(amount(metric, row[metric]))
         cells.append(amount(metric, row[f"{metric}_se"]) if row["seeds"] > 1 else "")
     return cells
 
 
-def amount(metric: str, value: float) -> str:
-    """A metric, shares in per cent."""
-    if is_share(metric):
-        return f"{100 * value:.2f}%"
-    return f"{value:.4g}" if abs(value) < 1 else f"{value:,.2f}"
-
-
-def long(metric: str) -> str:
-    """A metric as the title of an axis."""
-    named = {"revenue_rpm": "revenue per 1000 queries", "irrelevant_share": "share of irrelevant ads"}
-    return named.get(metric, metric) + (", %" if is_share(metric) else "")
-
-
-def short(metric: str) -> str:
-    """A metric as the heading of a column."""
-    return {"irrelevant_share": "irrel."}.get(metric, metric)
-
-
-def strength(one: Sensitivity) -> str:
-    """With a sign where the field has an order; `-` where there is nothing to say."""
-    if math.isnan(one.strength):
-        return "-"
-    return f"{one.strength:+.2f}" if one.ordered else f"{one.strength:.2f}"
-
-
-def _table(*headings: str, numbers: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, heading in enumerate(headings):
-        right = place >= len(headings) - numbers
-        table.add_column(heading, justify="right" if right else "left", no_wrap=right, overflow="fold")
-    return table
+def strengths(result: SweepResult) -> list[list[str]]:
+    """A row for each swept field: how strongly it goes with each objective; `-` where that is unknown."""
+    rows: dict[str, list[str]] = {}
+    for one in sensitivity(result):
+        text = "-" if math.isnan(one.strength) else f"{one.strength:{'+' if one.ordered else ''}.2f}"
+        rows.setdefault(one.field, [one.field]).append(text)
+    return list(rows.values())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -16,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from scenarios.config.scenario import Scenario
+from scenarios.reporting.words import Format, cell, change, milliseconds, number, percent, scorer_name
 from scenarios.storage.command_progress import ProgressFile
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from scenarios.markets.click_model import CtrFile
     from scenarios.replay.replay_run import Replay
 
-NAMES = {"none": "no relevance", "bm25": "BM25", "hcmrm": "HCMRM", "oracle": "oracle"}
 MIN_WIDTH = 132
 """Columns that the widest table takes."""
 
@@ -87,47 +86,6 @@ class ProgressBars:
         self._bars.console.print(text, highlight=False, soft_wrap=True)
 
 
-Format = Callable[[float], str]
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}%"
-
-
-def _change(value: float) -> str:
-    return f"{100 * value:+.1f}%"
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{1000 * seconds:.3g}" if seconds < 1 else f"{1000 * seconds:,.0f}"
-
-
-def _per_thousand(metric: str) -> pl.Expr:
-    return 1000.0 * pl.col(metric) / pl.col("queries")
-
-
-_COMPARISON: tuple[tuple[str, pl.Expr, Format], ...] = (
-    ("revenue", pl.col("revenue_rpm"), _number),
-    ("uplift", pl.col("revenue_uplift"), _change),
-    ("irrel.", pl.col("irrelevant_share"), _percent),
-    ("by pos.", pl.col("irrelevant_share_weighted"), _percent),
-    ("CTR", pl.col("ctr"), lambda value: f"{100 * value:.2f}%"),
-    ("fill", pl.col("fill"), _percent),
-    ("price", pl.col("mean_price"), _number),
-    ("surplus", _per_thousand("advertiser_surplus"), _number),
-    ("utility", _per_thousand("user_utility"), _number),
-    ("welfare", _per_thousand("welfare"), _number),
-)
-_COMPARISON_NOTE = (
-    "irrel.: share of shown ads of true grade 0; by pos.: weighted by how likely the slot is looked at;\n"
-    "price per click; revenue, advertiser surplus, user utility and welfare in currency per 1000 queries"
-)
-
-
 class Section(NamedTuple):
     """A table between what it shows and what its columns mean."""
 
@@ -136,34 +94,86 @@ class Section(NamedTuple):
     note: str
 
 
+def section(
+    title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], note: str, *, left: int = 1
+) -> Section:
+    """A table of texts.
+
+    Args:
+        left: how many columns are flush left and may be folded; the others hold numbers.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, heading in enumerate(headings):
+        numbers = place >= left
+        table.add_column(heading, justify="right" if numbers else "left", no_wrap=numbers, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return Section(title, table, note)
+
+
+Columns = tuple[tuple[str, pl.Expr, Format], ...]
+"""Of a table: heading, figure, and how that is written."""
+
+
+def _headings(columns: Columns) -> list[str]:
+    return [heading for heading, _, _ in columns]
+
+
+def _cells(points: pl.DataFrame, columns: Columns) -> list[list[str]]:
+    """The columns' texts, row by row."""
+    values = points.select(figure.alias(str(place)) for place, (_, figure, _) in enumerate(columns))
+    return [
+        [cell(value, form) for value, (_, _, form) in zip(row, columns, strict=True)]
+        for row in values.iter_rows()
+    ]
+
+
+def _per_thousand(metric: str) -> pl.Expr:
+    return 1000.0 * pl.col(metric) / pl.col("queries")
+
+
+_COMPARISON: Columns = (
+    ("revenue", pl.col("revenue_rpm"), number),
+    ("uplift", pl.col("revenue_uplift"), change),
+    ("irrel.", pl.col("irrelevant_share"), percent),
+    ("by pos.", pl.col("irrelevant_share_weighted"), percent),
+    ("CTR", pl.col("ctr"), lambda value: f"{100 * value:.2f}%"),
+    ("fill", pl.col("fill"), percent),
+    ("price", pl.col("mean_price"), number),
+    ("surplus", _per_thousand("advertiser_surplus"), number),
+    ("utility", _per_thousand("user_utility"), number),
+    ("welfare", _per_thousand("welfare"), number),
+)
+_COMPARISON_NOTE = (
+    "irrel.: share of shown ads of true grade 0; by pos.: weighted by how likely the slot is looked at;\n"
+    "price per click; revenue, advertiser surplus, user utility and welfare in currency per 1000 queries"
+)
+
+
 def comparison_table(scenario: Scenario, points: pl.DataFrame) -> Section:
-    """One row per scorer, on the same market and the same luck."""
-    rows = points.filter(pl.col("kind") == "compare")
-    counts = dict.fromkeys(f"{int(rows['queries'].sort()[at]):,}" for at in (0, -1))  # users may stay away
-    title = f"{scenario.name}: {' to '.join(counts)} queries, the same market and luck in every row"
-    table = _table(["ranked by", *(heading for heading, _, _ in _COMPARISON)])
-    values = rows.select(*(expression.alias(str(i)) for i, (_, expression, _) in enumerate(_COMPARISON)))
-    for scorer, row in zip(rows["scorer"], values.rows(), strict=True):
-        cells = (_cell(value, form) for value, (_, _, form) in zip(row, _COMPARISON, strict=True))
-        table.add_row(NAMES.get(scorer, scorer), *cells)
-    return Section(title, table, _COMPARISON_NOTE)
+    """One row per scorer, on the same market and the same random draws."""
+    points = points.filter(pl.col("kind") == "compare")
+    counts = dict.fromkeys(f"{int(points['queries'].sort()[at]):,}" for at in (0, -1))  # users may stay away
+    title = f"{scenario.name}: {' to '.join(counts)} queries, the same market and random draws in every row"
+    names = map(scorer_name, points["scorer"])
+    rows = [[name, *cells] for name, cells in zip(names, _cells(points, _COMPARISON), strict=True)]
+    return section(title, ["ranked by", *_headings(_COMPARISON)], rows, _COMPARISON_NOTE)
 
 
 def traffic_table(scenario: Scenario, points: pl.DataFrame) -> Section:
-    """One row per scorer: how much of the traffic came, where users may stay away, and what it brought."""
-    rows = points.filter(pl.col("kind") == "compare")
-    table = _table(["ranked by", "queries", "change", "revenue", "change"])
-    first = rows.row(0, named=True)
-    for row in rows.iter_rows(named=True):
-        cells = []
+    """One row per scorer: how much of the traffic came, where users may stay away, and what it earned."""
+    points = points.filter(pl.col("kind") == "compare")
+    first = points.row(0, named=True)
+    rows = []
+    for row in points.iter_rows(named=True):
+        cells = [scorer_name(row["scorer"])]
         for name in ("queries", "revenue"):
-            cells += [
-                f"{row[name]:,.0f}",
-                _cell(row[name] / first[name] - 1.0 if first[name] else None, _change),
-            ]
-        table.add_row(NAMES.get(row["scorer"], row["scorer"]), *cells)
+            relative = row[name] / first[name] - 1.0 if first[name] else None
+            cells += [f"{row[name]:,.0f}", cell(relative, change)]
+        rows.append(cells)
     note = f"over {scenario.traffic.days} days; change: against the first row; revenue in currency, in all"
-    return Section("Who came, and what it brought", table, note)
+    headings = ["ranked by", "queries", "change", "revenue", "change"]
+    return section("Who came, and what it brought", headings, rows, note)
 
 
 def sweep_table(scenario: Scenario, points: pl.DataFrame) -> Section:
@@ -172,61 +182,66 @@ def sweep_table(scenario: Scenario, points: pl.DataFrame) -> Section:
     if swept is None:
         raise ValueError("the scenario has no sweep")
     scorers = list(dict.fromkeys(swept.scorers))
-    headings = [
-        f"{NAMES.get(scorer, scorer)}\n{what}" for scorer in scorers for what in ("revenue", "irrel.")
-    ]
-    title = f"Sweep of {swept.field}: revenue per 1000 queries and share of irrelevant ads"
-    note = "*: no other point has more revenue with fewer irrelevant ads (Pareto front)"
-    table = _table([swept.field.rpartition(".")[2], *headings])
-    rows = points.filter(pl.col("kind") == "sweep")
+    points = points.filter(pl.col("kind") == "sweep")
+    rows = []
     for value in dict.fromkeys(swept.values):
-        cells: list[str] = []
+        cells = [f"{value:g}"]
         for scorer in scorers:
-            found = rows.filter((pl.col("scorer") == scorer) & (pl.col("value") == value)).row(0, named=True)
+            found = points.row(
+                by_predicate=(pl.col("scorer") == scorer) & (pl.col("value") == value), named=True
+            )
             star = "*" if found["pareto"] else " "
-            cells += [_cell(found["revenue_rpm"], _number), _cell(found["irrelevant_share"], _percent) + star]
-        table.add_row(f"{value:g}", *cells)
-    return Section(title, table, note)
+            cells += [cell(found["revenue_rpm"], number), cell(found["irrelevant_share"], percent) + star]
+        rows.append(cells)
+    title = f"Sweep of {swept.field}: revenue per 1000 queries and share of irrelevant ads"
+    headings = [f"{scorer_name(scorer)}\n{what}" for scorer in scorers for what in ("revenue", "irrel.")]
+    note = "*: no other point has more revenue with fewer irrelevant ads (Pareto front)"
+    return section(title, [swept.field.rpartition(".")[2], *headings], rows, note)
 
 
-_SERVING: tuple[tuple[str, pl.Expr, Format], ...] = (
-    ("p50", pl.col("latency_p50_s"), _milliseconds),
-    ("p95", pl.col("latency_p95_s"), _milliseconds),
-    ("p99", pl.col("latency_p99_s"), _milliseconds),
-    ("timed out", pl.col("timeout_share"), _percent),
-    ("cached", pl.col("cache_hit_share"), _percent),
+_SERVING: Columns = (
+    ("p50", pl.col("latency_p50_s"), milliseconds),
+    ("p95", pl.col("latency_p95_s"), milliseconds),
+    ("p99", pl.col("latency_p99_s"), milliseconds),
+    ("timed out", pl.col("timeout_share"), percent),
+    ("cached", pl.col("cache_hit_share"), percent),
     ("pairs", pl.col("scored_pairs") / pl.col("queries"), lambda value: f"{value:.1f}"),
-    ("revenue", pl.col("revenue_rpm"), _number),
-    ("irrel.", pl.col("irrelevant_share"), _percent),
-    ("fill", pl.col("fill"), _percent),
+    ("revenue", pl.col("revenue_rpm"), number),
+    ("irrel.", pl.col("irrelevant_share"), percent),
+    ("fill", pl.col("fill"), percent),
 )
 
 
 def serving_table(scenario: Scenario, points: pl.DataFrame) -> Section:
     """One row per scorer and point of the sweep: how long queries wait, and what that costs."""
-    swept = "" if scenario.sweep is None else scenario.sweep.field.rpartition(".")[2]
-    table = _table(["ranked by", *([swept] if swept else []), *(heading for heading, _, _ in _SERVING)])
-    values = points.select(*(expression.alias(str(i)) for i, (_, expression, _) in enumerate(_SERVING)))
-    for scorer, at, row in zip(points["scorer"], points["value"], values.rows(), strict=True):
-        cells = (_cell(value, form) for value, (_, _, form) in zip(row, _SERVING, strict=True))
-        which = [_cell(at, lambda value: f"{value:g}")] if swept else []
-        table.add_row(NAMES.get(scorer, scorer), *which, *cells)
+    columns = _SERVING
+    if scenario.sweep is not None:
+        swept = scenario.sweep.field.rpartition(".")[2]
+        columns = ((swept, pl.col("value"), lambda value: f"{value:g}"), *columns)
+    names = map(scorer_name, points["scorer"])
+    rows = [[name, *cells] for name, cells in zip(names, _cells(points, columns), strict=True)]
     note = (
         "p50, p95, p99: latency in ms that so many percent of queries did not exceed; timed out: share of\n"
         "queries that got the fallback; pairs: scored per query; revenue per 1000 queries"
     )
-    return Section("Serving", table, note)
+    return section("Serving", ["ranked by", *_headings(columns)], rows, note)
 
 
 def profile_table(profile: ProfileFile) -> Section:
     """One row per batch size."""
-    table = _table(["pairs", "ms", "quartiles", "pairs per s"])
-    for (pairs, seconds), (low, high) in zip(profile.points, profile.quartiles, strict=True):
-        spread = f"{_milliseconds(low)} to {_milliseconds(high)}"
-        table.add_row(f"{pairs:g}", _milliseconds(seconds), spread, f"{pairs / seconds:,.0f}")
+    rows = [
+        (
+            f"{pairs:g}",
+            milliseconds(seconds),
+            f"{milliseconds(low)} to {milliseconds(high)}",
+            f"{pairs / seconds:,.0f}",
+        )
+        for (pairs, seconds), (low, high) in zip(profile.points, profile.quartiles, strict=True)
+    ]
     on = ", ".join(f"{name} {value}" for name, value in profile.machine.items())
+    title = f"Time that {scorer_name(profile.scorer)} takes for a batch"
     note = f"median of {profile.repeats} batches of each size; {on}"
-    return Section(f"Time that {NAMES.get(profile.scorer, profile.scorer)} takes for a batch", table, note)
+    return section(title, ["pairs", "ms", "quartiles", "pairs per s"], rows, note)
 
 
 def evaluation_table(split: str, evaluations: Sequence[ScorerEvaluation]) -> Section:
@@ -234,38 +249,47 @@ def evaluation_table(split: str, evaluations: Sequence[ScorerEvaluation]) -> Sec
     from scenarios.models.training import HEADINGS, evaluation_row  # imports scikit-learn
 
     note = "leads: the first row's metric minus this one's, with 95% bootstrap intervals over queries"
-    table = _table(HEADINGS)
-    for evaluation in evaluations:
-        table.add_row(*evaluation_row(evaluation))
-    return Section(f"Relevance on the split '{split}'", table, note)
+    return section(f"Relevance on the split '{split}'", HEADINGS, map(evaluation_row, evaluations), note)
 
 
 def ctr_tables(fitted: CtrFile, assumed: Sequence[float]) -> list[Section]:
     """A fitted click model: its figures before and after, coefficients, and examination by slot."""
-    quality = _table(["predicted by", "log loss", "calib. error", "predicted/clicked", "AUC"])
-    for name, of in ("the platform", fitted.before), ("the fitted model", fitted.after):
-        quality.add_row(
+    quality = [
+        (
             name,
             f"{of.log_loss:.5f}",
             f"{100 * of.calibration_error:.3f}%",
             f"{of.predicted_to_clicked:.3f}",
             f"{of.auc:.4f}",
         )
+        for name, of in (("the platform", fitted.before), ("the fitted model", fitted.after))
+    ]
     weights = fitted.coefficients
-    coefficients = _table(["intercept", "log odds of pCTR", "relevance", "phrase match", "broad match"])
-    coefficients.add_row(
-        *(f"{w:+.3f}" for w in (weights.intercept, weights.prediction, weights.relevance, *weights.match[1:]))
-    )
-    slots = _table(["slot", "assumed", "estimated"])
-    for slot, (prior, found) in enumerate(zip(assumed, fitted.examination, strict=True), start=1):
-        slots.add_row(str(slot), f"{prior:.3f}", f"{found:.3f}")
-    scorer = "none" if fitted.scorer is None else NAMES.get(fitted.scorer, fitted.scorer)
-    held_out = "every fifth query, held out; calib. error: |predicted - clicked| over 20 groups by prediction"
-    base = f"relevance of: {scorer}; exact match is the base"
+    coefficients = (weights.intercept, weights.prediction, weights.relevance, *weights.match[1:])
+    slots = [
+        (str(slot), f"{prior:.3f}", f"{found:.3f}")
+        for slot, (prior, found) in enumerate(zip(assumed, fitted.examination, strict=True), start=1)
+    ]
+    scorer = "none" if fitted.scorer is None else scorer_name(fitted.scorer)
     return [
-        Section(f"Click prediction, fitted on {fitted.impressions:,} ads shown", quality, held_out),
-        Section("Coefficients in the log odds", coefficients, base),
-        Section("P(examined) by slot", slots, "the first slot's is taken as given"),
+        section(
+            f"Click prediction, fitted on {fitted.impressions:,} ads shown",
+            ["predicted by", "log loss", "calib. error", "predicted/clicked", "AUC"],
+            quality,
+            "every fifth query, held out; calib. error: |predicted - clicked| over 20 groups by prediction",
+        ),
+        section(
+            "Coefficients in the log odds",
+            ["intercept", "log odds of pCTR", "relevance", "phrase match", "broad match"],
+            [[f"{weight:+.3f}" for weight in coefficients]],
+            f"relevance of: {scorer}; exact match is the base",
+        ),
+        section(
+            "P(examined) by slot",
+            ["slot", "assumed", "estimated"],
+            slots,
+            "the first slot's is taken as given",
+        ),
     ]
 
 
@@ -276,46 +300,38 @@ vs. log: IPS against what was earned, page by page; +-: standard error; price pe
 irrel.: share of grade 0 among graded ads; covered: share of the ads that the log showed for the same query;
 ESS: effective sample size of those, (sum w)^2 / sum w^2"""
 
+_LOGGED = pl.col("kind") == "log"
+_REPLAY: Columns = (
+    ("model", _per_thousand("revenue_model"), number),
+    ("self-norm.", _per_thousand("revenue_sn"), number),
+    ("IPS", pl.when(_LOGGED).then(_per_thousand("revenue")).otherwise(_per_thousand("revenue_ips")), number),
+    ("+-", _per_thousand("revenue_ips_se"), number),
+    ("vs. log", pl.col("change"), change),
+    ("+-", pl.col("change_se"), percent),
+    ("price", pl.col("mean_price"), number),
+    ("fill", pl.col("fill"), percent),
+    ("irrel.", pl.col("irrelevant_share"), percent),
+    ("covered", pl.col("covered"), percent),
+    ("ESS", pl.col("effective_impressions"), lambda value: f"{value:,.0f}"),
+)
+_NOT_OF_THE_LOG = ("self-norm.", "+-", "vs. log")
+
 
 def replay_table(replay: Replay) -> Section:
     """One row for the log, then one for each way to rank it."""
-    rows = replay.points.rows(named=True)
-    headings = ["ranked by", "rule", "model", "self-norm.", "IPS", "+-", "vs. log", "+-", "price", "fill"]
-    table = _table([*headings, "irrel.", "covered", "ESS"])
-    for row in rows:
-        per_thousand = 1000.0 / row["queries"]
-
-        def revenue(kind: str, row: dict[str, Any] = row, scale: float = per_thousand) -> str:
-            value = row[f"revenue_{kind}"]
-            return _cell(None if value is None else scale * value, _number)
-
-        if row["kind"] == "log":
-            spent = row["revenue"]
-            actual = _cell(None if spent is None else per_thousand * spent, _number)
-            figures = [revenue("model"), "", actual, "", "", ""]
-        else:
-            figures = [revenue(kind) for kind in ("model", "sn", "ips", "ips_se")]
-            figures += [_cell(row["change"], _change), _cell(row["change_se"], _percent)]
-        name = "as logged" if row["kind"] == "log" else NAMES.get(row["scorer"], row["scorer"])
-        table.add_row(
-            name,
-            row["rule"] or "",
-            *figures,
-            *(_cell(row[metric], form) for metric, form in _REPLAY_COLUMNS),
-        )
-    title = f"{replay.source}: {int(rows[0]['queries']):,} queries auctioned again"
+    rows = []
+    for point, cells in zip(replay.points.iter_rows(named=True), _cells(replay.points, _REPLAY), strict=True):
+        name = scorer_name(point["scorer"])
+        if point["kind"] == "log":
+            name = "as logged"
+            named = zip(_headings(_REPLAY), cells, strict=True)
+            cells = ["" if heading in _NOT_OF_THE_LOG else text for heading, text in named]
+        rows.append([name, point["rule"] or "", *cells])
+    title = f"{replay.source}: {int(replay.points['queries'][0]):,} queries auctioned again"
     slots = ", ".join(f"{p:.3g}" for p in replay.examination)
     note = f"{_REPLAY_NOTE}\nslots are looked at with probability {slots} ({replay.examination_is})"
-    return Section(title, table, "\n".join([note, *(f"warning: {text}" for text in replay.warnings)]))
-
-
-_REPLAY_COLUMNS: tuple[tuple[str, Format], ...] = (
-    ("mean_price", _number),
-    ("fill", _percent),
-    ("irrelevant_share", _percent),
-    ("covered", _percent),
-    ("effective_impressions", lambda value: f"{value:,.0f}"),
-)
+    note = "\n".join([note, *(f"warning: {text}" for text in replay.warnings)])
+    return section(title, ["ranked by", "rule", *_headings(_REPLAY)], rows, note)
 
 
 def print_tables(sections: Sequence[Section]) -> None:
@@ -327,14 +343,3 @@ def print_tables(sections: Sequence[Section]) -> None:
         console.print(f"[bold]{escape(title)}[/bold]")
         console.print(table)
         console.print(f"[dim]{escape(note)}[/dim]\n")
-
-
-def _table(headings: Sequence[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for position, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if position == 0 else "right", no_wrap=True)
-    return table
-
-
-def _cell(value: Any, form: Format) -> str:
-    return "-" if value is None or math.isnan(value) else form(value)

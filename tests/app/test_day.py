@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from app import day, figures
-from app.figures.common import line_style
 from scenarios import Scenario, Simulation, override, prepare, relevance_of, simulate
+from scenarios.reporting.theme import line_style
 
 
 @pytest.fixture(scope="module")

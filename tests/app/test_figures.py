@@ -24,7 +24,6 @@ from app.setting import (
     scenario_setting,
     setting_at,
 )
-from app.theme import GRADE_COLOURS, ON_GRADE, scorer_style
 from scenarios import (
     GRADE_DEFINITIONS,
     SCORERS,
@@ -35,6 +34,7 @@ from scenarios import (
     load_scenario,
     override,
 )
+from scenarios.reporting.theme import GRADE_COLOURS, ON_GRADE, scorer_style
 
 FIELD = "fusion.relevance"
 

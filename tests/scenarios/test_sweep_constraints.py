@@ -19,6 +19,7 @@ from scenarios.studies.sweeps.axes import AxisSettings
 from scenarios.studies.sweeps.constraints import Constraint
 from scenarios.studies.sweeps.sweep import dump_sweep
 from scenarios.studies.sweeps.sweep_file import SweepFile
+from tests.scenarios.pages import markers_in
 from tests.scenarios.test_sweeps import HEAD, write
 
 FILE = {"schema": 1, "name": "s", "over": {"fusion.relevance": [1]}}
@@ -194,7 +195,8 @@ def test_the_front_and_the_best_points_keep_to_constraints(tmp_path):
     page = report_html(result)
     assert "Best points with irrelevant_share &lt;= 0.02</h2>" in page
     assert f"{kept.height} of the points keep to irrelevant_share &lt;= 0.02." in page
-    assert page.count('class="dot faint"') == points.height - kept.height
+    hollow = [number for number, symbol in markers_in(page) if symbol.endswith("-open")]
+    assert len(hollow) == points.height - kept.height
     assert "user_utility_rpm" in page
     page = report_html(result, max_irrelevant=0.0)
     assert "Best points with irrelevant_share &lt;= 0.02 and at most 0% irrelevant ads</h2>" in page

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from benchmarks.kills import torture, write_files
+from tests.scenarios.pages import markers_in
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = {
@@ -68,7 +69,7 @@ def test_a_sweep_is_stopped_continued_and_reported(tmp_path):
     assert ran.returncode == 0, ran.stderr
     page = (folder / "report.html").read_text()
     assert "Best points with at most 5% irrelevant ads" in page
-    assert page.count("<circle") == 24
+    assert len(markers_in(page)) == 24
 
 
 def test_what_is_wrong_is_one_line(tmp_path):

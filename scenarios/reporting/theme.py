@@ -1,0 +1,102 @@
+"""How figures look, in the dashboard and in reports: safe for colour-blind eyes, on light and dark pages.
+
+The colours are those of Okabe and Ito (2008), "Color Universal Design". Colour is never the only sign: a
+scorer has its own marker, a grade its number, a line its dash.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+ORANGE, SKY_BLUE, GREEN = "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#808080"
+"""Reads on white and on black."""
+
+CHOSEN = VERMILLION
+"""The point that the reader has chosen."""
+
+LINE_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY_BLUE, VERMILLION)
+DASHES = ("solid", "dash", "dot", "dashdot")
+SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross", "pentagon")
+
+GRADE_COLOURS = (VERMILLION, ORANGE, SKY_BLUE, BLUE)
+"""Of grades 0..3: warm for what users did not ask for, cool for what they did."""
+
+ON_GRADE = ("#FFFFFF", "#111111", "#111111", "#FFFFFF")
+"""Text on the colours of grades 0..3."""
+
+OUTLINE = "rgba(255,255,255,0.9)"
+"""Around markers, so that overlapping ones can be told apart."""
+
+QUIET = {"displayModeBar": False}
+"""Plotly's configuration: no buttons over the figure."""
+
+
+class Style(NamedTuple):
+    """How the markers of one series look."""
+
+    colour: str
+    symbol: str
+
+
+_SCORERS = {
+    "none": Style(GREY, "diamond"),
+    "bm25": Style(ORANGE, "square"),
+    "hcmrm": Style(BLUE, "circle"),
+    "shipped": Style(BLUE, "circle"),
+    "pqvm": Style(SKY_BLUE, "diamond"),
+    "bce": Style(PURPLE, "cross"),
+    "oracle": Style(GREEN, "triangle-up"),
+}
+
+
+def scorer_style(scorer: str) -> Style:
+    """The style of a scorer; all plug-ins ("module:attr") share one."""
+    return _SCORERS.get(scorer) or Style(PURPLE, "pentagon")
+
+
+def series_style(number: int) -> Style:
+    """The style of a figure's series number (0, 1, …)."""
+    return Style(LINE_COLOURS[number % len(LINE_COLOURS)], SYMBOLS[number % len(SYMBOLS)])
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """The look of a figure's line number 0, 1, …: dash and colour both tell it apart."""
+    return {"color": series_style(number).colour, "dash": DASHES[number % len(DASHES)], "width": 2.5}
+
+
+def marker(style: Style, size: Any = 10, width: float = 1.0, **more: Any) -> dict[str, Any]:
+    """A marker of a style, outlined; `size` is a number of pixels, or a list with one for each point."""
+    return {
+        "color": style.colour,
+        "symbol": style.symbol,
+        "size": size,
+        "line": {"width": width, "color": OUTLINE},
+        **more,
+    }
+
+
+def dotted(**more: Any) -> dict[str, Any]:
+    """A thin dotted grey line, for limits and diagonals."""
+    return {"color": GREY, "width": 1.5, "dash": "dot", **more}
+
+
+def lay_out(figure: Any, title: str, height: int = 340, legend_y: float = -0.3, **more: Any) -> None:
+    """Title, size and legend as all figures have them.
+
+    The legend is below: above, on narrow pages, a legend of several lines would cover the title.
+
+    Args:
+        figure: of plotly.
+        legend_y: the top of the legend, in heights of the plot above its lower edge.
+        more: further properties of plotly's layout; those of `legend` are added.
+    """
+    legend = {"orientation": "h", "x": 0, "y": legend_y, "yanchor": "top", **more.pop("legend", {})}
+    layout = {
+        "margin": {"l": 10, "r": 10, "t": 60, "b": 10},
+        "dragmode": False,
+        "hovermode": "closest",
+        **more,
+    }
+    figure.update_layout(title=title, height=height, legend=legend, **layout)

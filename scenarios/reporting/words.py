@@ -1,0 +1,56 @@
+"""How reports write names and numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from simulator.measures.market_metrics import is_share
+
+Format = Callable[[float], str]
+
+_SCORERS = {"none": "no relevance", "bm25": "BM25", "hcmrm": "HCMRM"}
+
+
+def scorer_name(scorer: str) -> str:
+    """A scorer's name as tables have it; a plug-in's is `module:attr`."""
+    return _SCORERS.get(scorer, scorer)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def amount(metric: str, value: float) -> str:
+    """A metric, shares in per cent."""
+    if is_share(metric):
+        return f"{100 * value:.2f}%"
+    return f"{value:.4g}" if abs(value) < 1 else f"{value:,.2f}"
+
+
+def percent(value: float) -> str:
+    """`12.3%`."""
+    return f"{100 * value:.1f}%"
+
+
+def change(value: float) -> str:
+    """`+12.3%`."""
+    return f"{100 * value:+.1f}%"
+
+
+def number(value: float) -> str:
+    """`12.35`."""
+    return f"{value:.2f}"
+
+
+def milliseconds(seconds: float) -> str:
+    """Seconds as milliseconds, without the unit."""
+    return f"{1000 * seconds:.3g}" if seconds < 1 else f"{1000 * seconds:,.0f}"
+
+
+def cell(value: float | None, form: Format) -> str:
+    """A number in a form; `-` where there is none."""
+    return "-" if value is None or math.isnan(value) else form(value)
