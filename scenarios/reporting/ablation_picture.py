@@ -56,7 +56,7 @@ def picture(ablation: Ablation, found: Found) -> go.Figure:
                 x=[scale * effect.mean for effect in own.values()],
                 y=list(own),
                 mode="markers",
-                marker={"color": colour, "symbol": symbol, "size": 9, "line": {"width": 2}},
+                marker={"color": colour, "symbol": symbol, "size": 9, "line": {"width": 2, "color": colour}},
                 error_x={
                     "array": [scale * (effect.high - effect.mean) for effect in own.values()],
                     "arrayminus": [scale * (effect.mean - effect.low) for effect in own.values()],
