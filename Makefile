@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CONSTRAIN := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run app test check bench fuzz audit format lock clean
+.PHONY: help run app test quick check bench fuzz audit format lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -22,12 +22,15 @@ help: ## Say what there is
 run: $(VENV)/.installed ## Run scenarios/default.yaml: the comparison of scorers and the sweep of the relevance exponent
 	$(BIN)/relbid run $(SCENARIO) $(ARGS)
 
-app: $(VENV)/.installed ## Open the dashboard in a browser; the first time, on a run of the scenario
+app: $(VENV)/.installed-app ## Open the dashboard in a browser; the first time, on a run of the scenario
 	@ls results/*/metrics.json >/dev/null 2>&1 || $(BIN)/relbid run $(SCENARIO)
 	$(BIN)/relbid app $(ARGS)
 
-test: $(VENV)/.installed-dev ## Run the tests
+test: $(VENV)/.installed-dev ## Run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+quick: $(VENV)/.installed-dev ## Run the tests that need neither a browser nor long: under two minutes
+	$(BIN)/python -m pytest -m "not slow and not browser" $(ARGS)
 
 check: $(VENV)/.installed-dev ## Lint, formatting, types and the import chain
 	$(BIN)/ruff check .
@@ -42,7 +45,7 @@ format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-fuzz: $(VENV)/.installed ## Read 10,000 damaged files; none may end in a traceback
+fuzz: $(VENV)/.installed-dev ## Read 10,000 damaged files; none may end in a traceback
 	$(BIN)/python -m benchmarks.fuzz --files 10000 $(ARGS)
 
 audit: $(BIN)/python ## Look the tested versions up in a database of known vulnerabilities (needs the network)
@@ -64,10 +67,16 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # The stamps say that the environment matches pyproject.toml and the constraints.
+INSTALL = $(PIP) install --quiet $(CONSTRAIN) --editable
+
 $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
-	$(PIP) install --quiet --editable . $(CONSTRAIN)
+	$(INSTALL) '.[hcmrm]'
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
-	$(PIP) install --quiet --editable '.[dev,browser,distributed,rl,search,video]' $(CONSTRAIN)
+$(VENV)/.installed-app: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(INSTALL) '.[app,hcmrm]'
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(INSTALL) '.[all,browser,dev]'
+	@touch $(VENV)/.installed $(VENV)/.installed-app $@

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from relevance.cached import ScoreTable
+from relevance.extras import require
 from relevance.oracle import GRADE_GAIN, OracleScorer
 from relevance.protocol import RelevanceScorer, load_object, score_pairs
 from scenarios.config.scenario import Scenario
@@ -102,11 +103,13 @@ def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
 
     Raises:
         CheckpointError, PluginError: see `relevance_of`.
+        MissingExtraError: HCMRM is not installed.
     """
     if not source_of(scenario).has_texts:
         return  # what the market brings is looked at where it is read
     for scorer in (*scorers, *scenario.serving.cheap_scorers):
         if scorer == "hcmrm":
+            require("torch", "transformers", extra="hcmrm", needed_by="HCMRM")
             check_checkpoint(scenario)
         elif is_own(scorer):
             load_object(scorer, "scorer")

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from relevance.extras import require
+
+require("plotly", extra="app", needed_by="figures")
+
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from scenarios.errors import UserError
+from relevance.extras import require
 from scenarios.reporting.theme import (
     BLUE,
     CHOSEN,
@@ -30,10 +30,9 @@ from scenarios.studies.sweeps.analysis import front
 from scenarios.studies.sweeps.folder import SweepResult
 from simulator.measures.market_metrics import is_share
 
-try:
-    import plotly.graph_objects as go
-except ModuleNotFoundError as error:
-    raise UserError("figures need plotly: pip install 'relbid[app]'") from error
+require("plotly", extra="app", needed_by="figures")
+
+import plotly.graph_objects as go  # noqa: E402
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from relevance.errors import ScorerError
 from scenarios.storage.whole import remove_stale, whole_path
 from simulator.world import Split, World, WorldConfig, build_world
 from simulator.world.build import Progress
+from simulator.world.catalog import require_world
 
 FOLDER = ".cache"
 
@@ -87,7 +88,12 @@ def write_scores(path: Path, table: ScoreTable) -> None:
 
 
 def world_hash(config: WorldConfig, part: str) -> str:
-    """Hash of what decides a part of a world: settings, code, and the versions that draw its frames."""
+    """Hash of what decides a part of a world: settings, code, and the versions that draw its frames.
+
+    Raises:
+        MissingExtraError: what draws them is not installed.
+    """
+    require_world()
     return hash_of(
         asdict(config), part, version("pillow"), version("fontawesomefree"), code_hash(simulator.world)
     )

@@ -182,7 +182,7 @@ def load_catalog() -> Catalog:
     Raises:
         MissingExtraError: what draws the embedded world is not installed.
     """
-    require("fontawesomefree", "PIL", extra="world", needed_by="the embedded world")
+    require_world()
     icons = json.loads(font_awesome("metadata", "icons.json").read_text(encoding="utf-8"))
     rows = [(icon, name, c) for c, shop in enumerate(CATEGORIES.values()) for icon, name in shop.items()]
     names = tuple(name for _, name, _ in rows)
@@ -210,6 +210,15 @@ def load_catalog() -> Catalog:
         brands=_made_up_brands(len(CATEGORIES) * BRANDS_PER_CATEGORY),
         lifestyle=tuple(icons[icon]["unicode"] for icon in LIFESTYLE_GLYPHS),
     )
+
+
+def require_world() -> None:
+    """Say how to install what draws the embedded world, where it is missing.
+
+    Raises:
+        MissingExtraError: it is.
+    """
+    require("fontawesomefree", "PIL", extra="world", needed_by="the embedded world")
 
 
 def font_awesome(*parts: str) -> Traversable:

@@ -47,7 +47,7 @@ def dashboard(results: Path, cwd: Path | None = None) -> Iterator[str]:
             [*command, *options], env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=cwd
         )
         try:
-            _wait_until_healthy(process, f"http://127.0.0.1:{port}/_stcore/health", log_path)
+            wait_until_healthy(process, f"http://127.0.0.1:{port}/_stcore/health", log_path)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
@@ -80,7 +80,7 @@ def wait_until_drawn(page: Page) -> None:
     page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]', timeout=SETTLE_MS)
 
 
-def _wait_until_healthy(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+def wait_until_healthy(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=2) as answer:
