@@ -30,11 +30,29 @@ def namespace(*arrays: AnyArray) -> Any:
 
     NumPy 2 keeps to the array API standard by itself, and finding that out anew in every function costs as
     much as a small batch's auction.
+
+    Raises:
+        TypeError: no argument is an array, or one is something else, such as a list.
     """
     for array in arrays:
         if type(array) is not np.ndarray:
-            return array_namespace(*arrays)
+            try:
+                return array_namespace(*arrays)
+            except TypeError:
+                kinds = ", ".join(type(array).__name__ for array in arrays)
+                raise TypeError(
+                    f"expected NumPy arrays or torch tensors, got {kinds}: wrap lists and numbers in "
+                    "numpy.asarray, or use simulator.auction.run_auction, which takes them as they are"
+                ) from None
     return np
+
+
+def as_float(array: AnyArray) -> AnyArray:
+    """The array itself if it holds floats; whole numbers as float64, which a bid of 10 may be given as."""
+    if type(array) is np.ndarray:
+        return array if array.dtype.kind == "f" else array.astype(np.float64)
+    xp = namespace(array)
+    return array if xp.isdtype(array.dtype, "real floating") else xp.astype(array, xp.float64)
 
 
 def taken_places(column: AnyArray, k: int) -> AnyArray:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 from types import MappingProxyType
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from array_api_compat import device
+from array_api_compat import device, is_array_api_obj
+from numpy.typing import ArrayLike
 
 from simulator.arrays import (
     MICROS,
@@ -21,11 +22,13 @@ from simulator.arrays import (
     BoolArray,
     FloatArray,
     IntArray,
+    as_float,
     namespace,
     take_at,
     taken_places,
     to_micros,
 )
+from simulator.reasons import Reason, Terms, why_not_shown, why_shown
 from simulator.rules.protocol import FusionRule, is_affine
 
 
@@ -160,6 +163,12 @@ MECHANISMS: Mapping[str, PriceFunction] = MappingProxyType(
 )
 
 
+def check_mechanism(name: str) -> None:
+    """ValueError unless `name` is in MECHANISMS."""
+    if name not in MECHANISMS:
+        raise ValueError(f"unknown auction mechanism {name!r}: known are {', '.join(MECHANISMS)}")
+
+
 def check_vcg(rule: object, click_weight: Sequence[float]) -> None:
     """ValueError where VCG is not defined: a rule that is not affine in the bid, or rising click weights."""
     if not is_affine(rule):
@@ -187,10 +196,7 @@ class AuctionModel:
     def __post_init__(self) -> None:
         if self.reserve < 0:
             raise ValueError(f"auction.reserve must not be negative, got {self.reserve}")
-        if self.mechanism not in MECHANISMS:
-            raise ValueError(
-                f"unknown auction mechanism {self.mechanism!r}: known are {', '.join(MECHANISMS)}"
-            )
+        check_mechanism(self.mechanism)
         if self.payment not in ("click", "impression"):
             raise ValueError(f"auction.payment must be 'click' or 'impression', got {self.payment!r}")
 
@@ -238,6 +244,161 @@ def _is_none(score_reserve: AnyArray) -> bool:
     return isinstance(score_reserve, float) and score_reserve == -inf
 
 
+@dataclass(frozen=True, slots=True)
+class AuctionResult:
+    """One auction: who won at what price, and why; ads go by their places in the lists that were given.
+
+    `str()` says all of it, a line for each ad.
+    """
+
+    winners: tuple[int, ...]  # the ads shown, from the top; fewer than slots where nobody else is eligible
+    prices: tuple[float, ...]  # per click, of each winner
+    runner_up: int | None  # the best of the ads that are not shown
+    scores: tuple[float, ...]  # of every ad; -inf: the rule does not admit it
+    reasons: tuple[Reason, ...]  # of every ad: why it has its place and price
+
+    def __str__(self) -> str:
+        """One line for each ad: the winners from the top, then the others."""
+        others = [ad for ad in range(len(self.reasons)) if ad not in self.winners]
+        return "\n".join(f"ad {ad}: {self.reasons[ad]}" for ad in (*self.winners, *others))
+
+
+def run_auction(
+    bids: ArrayLike | AnyArray,
+    rule: FusionRule,
+    *,
+    slots: int | Sequence[float],
+    pctr: ArrayLike | AnyArray = 1.0,
+    relevance: ArrayLike | AnyArray = 1.0,
+    mechanism: str = "gsp",
+    reserve: ArrayLike | AnyArray = 0.0,
+    score_reserve: float = -inf,
+    tie_break: ArrayLike | AnyArray | None = None,
+) -> AuctionResult:
+    """Rank and price one auction of K ads. Lists, numbers, NumPy arrays and torch tensors are all taken.
+
+    Args:
+        bids: F[K] currency per click; a number is a lone bidder.
+        rule: scores the ads (see fusion.py); torch tensors reach it as tensors.
+        slots: how many there are, or how likely each is looked at, from the top. Only VCG reads the latter.
+        pctr: F[K] predicted P(click | looked at), or one number for all.
+        relevance: F[K] in [0, 1], or one number for all.
+        mechanism: a name in MECHANISMS: gsp, vcg, first_price.
+        reserve: least price per click, one number or F[K].
+        score_reserve: least score.
+        tie_break: F[K], of equal scores the larger comes first; None: the ad that is listed first.
+
+    Raises:
+        ValueError: shapes that do not fit, numbers that are not finite, no slot, an unknown mechanism, or VCG
+            without examination probabilities that do not rise or with a rule that is not affine in the bid.
+        TypeError: something that is no number.
+    """
+    given = bids, pctr, relevance, reserve, tie_break
+    tensors = [x for x in given if is_array_api_obj(x) and not isinstance(x, np.ndarray | np.generic)]
+    xp = namespace(*tensors) if tensors else np
+    place = {} if not tensors else {"device": device(tensors[0])}
+    bid = _numbers("bids", bids, xp, place)
+    if bid.ndim == 0:
+        bid = xp.reshape(bid, (1,))
+    if bid.ndim != 1 or bid.shape[0] == 0:
+        raise ValueError(f"bids must be a list of one number for each ad, got shape {tuple(bid.shape)}")
+    k = bid.shape[0]
+
+    def of_each(name: str, value: ArrayLike | AnyArray) -> AnyArray:
+        numbers = _numbers(name, value, xp, place)
+        if numbers.ndim and numbers.shape != (k,):
+            raise ValueError(
+                f"{name} must be one number or one for each of the {k} bids, got shape {tuple(numbers.shape)}"
+            )
+        return xp.astype(xp.broadcast_to(numbers, (k,)), bid.dtype)
+
+    click, rel, least = of_each("pctr", pctr), of_each("relevance", relevance), of_each("reserve", reserve)
+    tie = of_each("tie_break", range(k, 0, -1) if tie_break is None else tie_break)
+    examination = _slots(slots, mechanism)
+
+    score = rule.score(bid, click, rel)
+    may = eligible(score, bid, least, bid == bid, score_reserve)
+    ranking = allocate(score, may, len(examination) + 1, tie)
+    ranked = Ranked(ranking, score, rule, bid, click, rel, least, examination, score_reserve)
+    price = MECHANISMS[mechanism](ranked)
+    order = [int(ad) for ad in ranking if ad >= 0]
+    winners = order[: len(examination)]
+    prices = [float(one) for one in price[: len(winners)]]
+    return AuctionResult(
+        winners=tuple(winners),
+        prices=tuple(prices),
+        runner_up=order[-1] if len(order) > len(winners) else None,
+        scores=tuple(float(one) for one in score),
+        reasons=tuple(_reason(ad, ranked, mechanism, order, prices) for ad in range(k)),
+    )
+
+
+def _reason(ad: int, ranked: Ranked, mechanism: str, order: Sequence[int], prices: Sequence[float]) -> Reason:
+    """Why an ad of one auction has its place; `order` lists the winners and the runner-up."""
+    terms = Terms(mechanism, float(ranked.reserve[ad]), ranked.score_reserve)
+    score, bid = float(ranked.score[ad]), float(ranked.bid[ad])
+    if ad in order[: len(prices)]:
+        slot = order.index(ad)
+        rival = order[slot + 1] if slot + 1 < len(order) else None
+        return why_shown(
+            terms,
+            slot=slot + 1,
+            score=score,
+            price=prices[slot],
+            bid=bid,
+            rival=rival,
+            rival_score=-inf if rival is None else float(ranked.score[rival]),
+        )
+    one = slice(ad, ad + 1)
+    last_score = ranked.score[order[len(prices) - 1]] if prices else -inf
+
+    def needed() -> float:
+        target = namespace(ranked.bid).full_like(ranked.bid[one], float(last_score))
+        return float(ranked.rule.bid_for_score(target, ranked.pctr[one], ranked.rel[one])[0])
+
+    return why_not_shown(
+        terms,
+        score=score,
+        bid=bid,
+        relevance=float(ranked.rel[ad]),
+        last_score=float(last_score),
+        needed=needed,
+    )
+
+
+def _numbers(name: str, value: ArrayLike | AnyArray, xp: Any, place: Mapping[str, Any]) -> AnyArray:
+    """An array of finite floats; ValueError and TypeError name the argument."""
+    try:
+        numbers = as_float(xp.asarray(value, **place))
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be numbers, got {value!r}") from None
+    if not bool(xp.all(xp.isfinite(numbers))):
+        raise ValueError(f"{name} must be finite numbers, got {value!r}")
+    return numbers
+
+
+def _slots(slots: int | Sequence[float], mechanism: str) -> Sequence[float]:
+    """How likely each slot is looked at, from that or from how many there are."""
+    check_mechanism(mechanism)
+    if isinstance(slots, int):
+        if slots > 1 and mechanism == "vcg":
+            raise ValueError(
+                "mechanism vcg needs how likely each slot is looked at: slots=(1.0, 0.7), say, instead of "
+                f"slots={slots}"
+            )
+        examination: Sequence[float] = (1.0,) * slots
+    else:
+        try:
+            examination = [float(share) for share in slots]
+        except (TypeError, ValueError):
+            examination = []
+    if not examination or not all(0 <= share <= 1 for share in examination):
+        raise ValueError(
+            f"slots must be how many there are, at least 1, or a probability for each, got {slots!r}"
+        )
+    return examination
+
+
 class _Winners(NamedTuple):
     """Who has taken the slots, and what it has to beat to stay there; all [..., S], anything where empty."""
 
@@ -250,7 +411,7 @@ class _Winners(NamedTuple):
 
 
 def _winners(ranked: Ranked) -> _Winners:
-    ranking, score, bid = ranked.ranking, ranked.score, ranked.bid
+    ranking, score, bid = ranked.ranking, as_float(ranked.score), as_float(ranked.bid)
     xp = namespace(score, bid)
     place = taken_places(ranking, bid.shape[-1])
     taken = place[..., :-1]
@@ -264,8 +425,8 @@ def _winners(ranked: Ranked) -> _Winners:
     return _Winners(
         filled=ranking[..., :-1] >= 0,
         bid=take_at(bid, taken),
-        pctr=take_at(ranked.pctr, taken),
-        rel=take_at(ranked.rel, taken),
+        pctr=take_at(as_float(ranked.pctr), taken),
+        rel=take_at(as_float(ranked.rel), taken),
         reserve=reserve,
         to_beat=to_beat,
     )

@@ -43,6 +43,7 @@ class Product:
             raise ValueError(f"exponents must not be negative, got pctr {self.pctr} and rel {self.rel}")
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
+        namespace(bid, pctr, rel)  # refuses lists, which could not be multiplied
         return _weighted(bid, self.bid, _power(pctr, self.pctr) * _power(rel, self.rel))
 
     def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:

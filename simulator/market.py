@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from simulator import arrivals, bidders, pctr, random, retrieval, users
-from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray
+from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray, to_micros
 from simulator.auction import AuctionModel as AuctionModel
 from simulator.bidders import BidderModel, Followers
 from simulator.fusion import FusionRule, Product
+from simulator.ledger import UNLIMITED
 from simulator.pctr import CtrModel
 from simulator.retrieval import KeywordIndex
 from simulator.serving import ServingModel as ServingModel
@@ -22,6 +24,10 @@ from simulator.users import UserModel
 
 if TYPE_CHECKING:
     from simulator.world import World
+
+
+ONE_SLOT = UserModel(examination=(1.0,))
+"""Users of a page with one slot, who always look at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,12 @@ class Market:
                 raise ValueError(f"market.{name} is {shape}, the candidates are {self.candidate.shape}")
         if self.arrival_s.shape != self.query.shape or bool((np.diff(self.arrival_s) < 0).any()):
             raise ValueError("market.arrival_s must ascend and have one time per query")
+        end_s = self.days * self.horizon_s
+        if self.arrival_s.size and not 0 <= self.arrival_s[0] <= self.arrival_s[-1] < end_s:
+            raise ValueError(
+                f"market.arrival_s must lie in [0, days x horizon_s) = [0, {end_s:g}), got times from "
+                f"{self.arrival_s[0]:g} to {self.arrival_s[-1]:g}: what comes later would never be answered"
+            )
         owner = np.sort(np.where(self.candidate >= 0, self.advertiser[self.candidate], -1), axis=1)
         if bool(((owner[:, 1:] == owner[:, :-1]) & (owner[:, 1:] >= 0)).any()):
             raise ValueError("market.candidate holds two ads of one advertiser for the same query")
@@ -100,6 +112,55 @@ class Market:
     def n_slots(self) -> int:
         """Slots on a page: one per examination probability."""
         return len(self.users.examination)
+
+
+def hand_market(
+    bid: ArrayLike,
+    *,
+    n_queries: int = 6,
+    budget: ArrayLike | None = None,
+    attraction: float = 1.0,
+    users: UserModel = ONE_SLOT,
+    reserve: float = 0.0,
+    rule: FusionRule | None = None,
+    relevance: ArrayLike = 1.0,
+    grade: ArrayLike = 3,
+    serving: ServingModel | None = None,
+    seed: int = 5,
+) -> Market:
+    """A small market made by hand: one query comes again and again, a second apart.
+
+    Args:
+        bid: F[K] currency per click, of one ad for each of K advertisers; also what a click is worth to it.
+        budget: F[K] or one for all, currency; None: no limit.
+        attraction: P(click | examined) of every ad, which the platform knows.
+        users: by default there is one slot, always looked at.
+        reserve: least price per click.
+        rule: the default is bid x pctr x relevance.
+        relevance: F[K] or one for all, the platform's; `grade` I[K] or one for all, the truth.
+    """
+    value = np.atleast_1d(np.asarray(bid, dtype=np.float64))
+    n, shape = value.size, (1, value.size)
+    return Market(
+        seed=seed,
+        candidate=np.arange(n)[None, :],
+        grade=np.broadcast_to(np.asarray(grade, dtype=np.int8), shape),
+        attraction=np.full(shape, attraction),
+        pctr=np.full(shape, attraction),
+        relevance=np.broadcast_to(np.asarray(relevance, dtype=np.float64), shape),
+        advertiser=np.arange(n),
+        value=value,
+        budget_micros=np.full(n, UNLIMITED) if budget is None else to_micros(np.broadcast_to(budget, n)),
+        paced=np.zeros(n, dtype=np.bool_),
+        arrival_s=np.arange(n_queries, dtype=np.float64),
+        query=np.zeros(n_queries, dtype=np.int64),
+        horizon_s=float(n_queries),
+        rule=rule or Product(),
+        auction=AuctionModel(reserve=reserve),
+        users=users,
+        bidders=BidderModel(shading=1.0, pacing_tick_s=float(n_queries)),
+        serving=serving or ServingModel(),
+    )
 
 
 def keyword_index(world: "World") -> KeywordIndex:

@@ -149,18 +149,25 @@ def browse(
     return Browsing(examined, examined & drawn, examined & would_satisfy)
 
 
-def expected_examination(model: UserModel, attraction: FloatArray, satisfaction: FloatArray) -> FloatArray:
+def expected_examination(
+    model: UserModel, attraction: FloatArray, satisfaction: FloatArray | None = None
+) -> FloatArray:
     """P(examined) F[..., S] of the slots of pages with attraction and satisfaction F[..., S], in closed form.
 
     Times the attraction it is the click probability. Slot s + 1 is looked at if slot s was and its ad did not
-    end the search: after a click in cascade, after a satisfied one or for lack of perseverance in dbn.
+    end the search: after a click in cascade, after a satisfied one or for lack of perseverance in dbn. Only
+    dbn reads the satisfaction; ValueError where it is missing.
     """
     if model.click_model == "position":
         return np.broadcast_to(np.asarray(model.examination, dtype=np.float64), attraction.shape)
-    cascade = model.click_model == "cascade"
-    goes_on = 1.0 - attraction if cascade else model.perseverance * (1.0 - attraction * satisfaction)
+    if model.click_model == "cascade":
+        continues = 1.0 - attraction
+    elif satisfaction is None:
+        raise ValueError("the click model dbn needs satisfaction, how likely a click on each ad satisfies")
+    else:
+        continues = model.perseverance * (1.0 - attraction * satisfaction)
     examination = np.ones_like(attraction)
-    np.multiply.accumulate(goes_on[..., :-1], axis=-1, out=examination[..., 1:])
+    np.multiply.accumulate(continues[..., :-1], axis=-1, out=examination[..., 1:])
     return examination
 
 

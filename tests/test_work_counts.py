@@ -23,8 +23,8 @@ from simulator.clock.engine import simulate
 from simulator.journey import gather, rank
 from simulator.ledger import UNLIMITED
 from simulator.log import forget
-from simulator.market import Market, ServingModel, with_settings
-from tests.simulator.markets import hand_market, random_market
+from simulator.market import Market, ServingModel, hand_market, with_settings
+from tests.simulator.markets import random_market
 
 TICKS = 96  # of a day, each with one batch or more
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,33 +21,8 @@ from simulator import journey
 from simulator.arrays import MICROS, FloatArray
 from simulator.clock.run import Run
 from simulator.market import Market
+from simulator.reasons import REASONS as REASONS, Reason, Terms, why_not_shown, why_shown
 from simulator.world import GRADE_DEFINITIONS as GRADE_DEFINITIONS  # the inspector shows them
-
-_PLACE = "Slot {slot}: score {score:.4g} is number {slot}."
-REASONS: Mapping[str, str] = {
-    "pays_for_impression": _PLACE + " It pays {price:.4f} for being shown: {per_click:.2f} a click, by "
-    "{mechanism}, times {p_click:.3f}, the predicted click probability.",
-    "pays_bid": _PLACE + " It pays its bid, {price:.2f}.",
-    "pays_reserve": _PLACE + " It pays the reserve, {price:.2f}: no rival below it asks for more.",
-    "pays_externality": _PLACE + " It pays {price:.2f} of its bid {bid:.2f}: what its presence takes from "
-    "the ads below.",
-    "pays_score_reserve": _PLACE + " It pays {price:.2f} of its bid {bid:.2f}: the least that reaches the "
-    "score reserve, {least_score:.4g}.",
-    "pays_least_of_rule": _PLACE + " It pays {price:.2f}, the least bid at which the rule shows it: nobody "
-    "ranks below.",
-    "pays_to_keep": _PLACE + " It pays {price:.2f} of its bid {bid:.2f}: the least that keeps it above ad "
-    "{rival} ({rival_score:.4g}).",
-    "below_reserve": "Not eligible: its bid {bid:.2f} is below the reserve {reserve:.2f}.",
-    "not_scored": "Not scored: the first stage keeps {keep} others.",
-    "not_admitted": "Not eligible: the fusion rule admits no bid of {bid:.2f} at relevance {relevance:.2f}.",
-    "below_score_reserve": "Not eligible: its score {score:.4g} is below the score reserve "
-    "{least_score:.4g}.",
-    "beaten_for_good": "Not shown: score {score:.4g} is below the last slot's {rival_score:.4g}; at "
-    "relevance {relevance:.2f} no bid would reach it.",
-    "beaten": "Not shown: score {score:.4g} is below the last slot's {rival_score:.4g}; it bids {bid:.2f} "
-    "and would need {needed:.2f}.",
-}
-"""Why an ad is where it is, by the reason: sentences with the names of their facts."""
 
 _FACTS = {
     **dict.fromkeys(("slot", "rival", "keep"), pl.Int64),
@@ -116,9 +90,9 @@ def inspect_query(
                 market.users.examination[slot[c]] * batch.attraction[0, c] if c in slot else None
                 for c in column.tolist()
             ],
-            "why": [REASONS[reason].format(**facts) for reason, facts in reasons],
-            "reason": [reason for reason, _ in reasons],
-            "facts": [facts for _, facts in reasons],
+            "why": [str(reason) for reason in reasons],
+            "reason": [reason.kind for reason in reasons],
+            "facts": [reason.facts for reason in reasons],
         },
         schema_overrides={
             "keywords": pl.String,
@@ -177,45 +151,34 @@ def _why(
     column: int,
     slot: int | None,
     outcome: journey.Outcome,
-) -> tuple[str, dict[str, Any]]:
-    """Why a candidate is shown where it is and at that price, or not shown: key of REASONS, and its facts."""
-    bid, relevance = float(batch.bid[0, column]), float(batch.relevance[0, column])
-    score = float(fused[column])
+) -> Reason:
+    """Why a candidate is shown where it is and at that price, or not shown."""
     model = market.auction
-    reserve, least_score = model.reserve, float(np.max(model.least_score(batch.category)))
+    terms = Terms(model.mechanism, model.reserve, float(np.max(model.least_score(batch.category))))
+    bid, score = float(batch.bid[0, column]), float(fused[column])
     if slot is not None:
-        price = outcome.price_micros[0, slot] / MICROS
-        shown = {"slot": slot + 1, "score": score, "price": price, "bid": bid}
-        follower = int(ranking[slot + 1])
-        if model.payment == "impression":
-            p_click = market.users.examination[slot] * float(batch.pctr[0, column])
-            facts = {"per_click": price / p_click, "p_click": p_click, "mechanism": model.mechanism}
-            return "pays_for_impression", shown | facts
-        if model.mechanism == "first_price":
-            return "pays_bid", shown
-        if price <= reserve:
-            return "pays_reserve", shown
-        if model.mechanism == "vcg":
-            return "pays_externality", shown
-        if least_score > (fused[follower] if follower >= 0 else -np.inf):
-            return "pays_score_reserve", shown | {"least_score": least_score}
-        if follower < 0:
-            return "pays_least_of_rule", shown
-        rival = {"rival": int(batch.candidate[0, follower]), "rival_score": float(fused[follower])}
-        return "pays_to_keep", shown | rival
-    if bid < reserve:
-        return "below_reserve", {"bid": bid, "reserve": reserve}
+        follower, p_click = int(ranking[slot + 1]), market.users.examination[slot] * batch.pctr[0, column]
+        return why_shown(
+            terms,
+            slot=slot + 1,
+            score=score,
+            price=outcome.price_micros[0, slot] / MICROS,
+            bid=bid,
+            rival=int(batch.candidate[0, follower]) if follower >= 0 else None,
+            rival_score=float(fused[follower]) if follower >= 0 else -np.inf,
+            p_click=float(p_click) if model.payment == "impression" else None,
+        )
     everybody = np.ones(market.budget_micros.size, dtype=np.bool_)
-    if not journey.scored_ones(market, batch, everybody)[0, column]:
-        return "not_scored", {"keep": market.serving.first_stage_keep}
-    if not np.isfinite(score):
-        return "not_admitted", {"bid": bid, "relevance": relevance}
-    if score < least_score:
-        return "below_score_reserve", {"score": score, "least_score": least_score}
-    last = int(ranking[-2])
-    at = 0, [column]
-    needed = float(market.rule.bid_for_score(fused[[last]], batch.pctr[at], batch.relevance[at])[0])
-    beaten = {"score": score, "rival_score": float(fused[last])}
-    if not np.isfinite(needed):
-        return "beaten_for_good", beaten | {"relevance": relevance}
-    return "beaten", beaten | {"bid": bid, "needed": needed}
+    scored = bool(journey.scored_ones(market, batch, everybody)[0, column])
+    last, at = int(ranking[-2]), (0, [column])
+    return why_not_shown(
+        terms,
+        score=score,
+        bid=bid,
+        relevance=float(batch.relevance[0, column]),
+        last_score=float(fused[last]),
+        needed=lambda: float(
+            market.rule.bid_for_score(fused[[last]], batch.pctr[at], batch.relevance[at])[0]
+        ),
+        passed_over_for=None if scored else market.serving.first_stage_keep,
+    )

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from array_api_compat import device
 
-from simulator.arrays import AnyArray, namespace
+from simulator.arrays import AnyArray, as_float, namespace
 
 MAX_LENGTH, MAX_DEPTH = 500, 40
 LEAST_BID, MOST_BID = 1e-9, 1e9
@@ -103,10 +103,12 @@ class Formula:
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         xp = namespace(bid, pctr, rel)
+        bid, pctr, rel = as_float(bid), as_float(pctr), as_float(rel)
         return xp.where(self._moves(pctr, rel), self._value(bid, pctr, rel), -inf)
 
     def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         xp = namespace(target, pctr, rel)
+        target, pctr, rel = as_float(target), as_float(pctr), as_float(rel)
         target, pctr, rel = xp.broadcast_arrays(target, pctr, rel)
 
         def reaches(log_bid: AnyArray) -> AnyArray:

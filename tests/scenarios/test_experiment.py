@@ -134,7 +134,7 @@ def test_shared_budgets_interfere_and_split_budgets_do_not():
     On the whole market A sells the budget and B nothing. Split by queries, A's half of the day still sells
     the whole budget: its revenue per query is twice the truth. Split budgets give the truth again.
     """
-    from tests.simulator.markets import hand_market
+    from simulator.market import hand_market
 
     a = hand_market([1.0], n_queries=400, budget=[50.0], reserve=0.5)  # 0.5 a query: gone after 100 of 400
     b = with_relevance(a, np.zeros((1, 1)))

@@ -1,55 +1,13 @@
-"""Small markets made by hand or at random, for tests."""
+"""Small markets made at random, for tests."""
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from simulator import random
 from simulator.arrays import to_micros
 from simulator.bidders import BidderModel
 from simulator.fusion import FusionRule, Product
-from simulator.ledger import UNLIMITED
 from simulator.market import AuctionModel, Market, ServingModel
 from simulator.users import UserModel
-
-CERTAIN = UserModel(examination=(1.0,))  # one slot, always looked at
-
-
-def hand_market(
-    bid: ArrayLike,
-    *,
-    n_queries: int = 6,
-    budget: ArrayLike | None = None,
-    attraction: float = 1.0,
-    users: UserModel = CERTAIN,
-    reserve: float = 0.0,
-    rule: FusionRule | None = None,
-    relevance: ArrayLike = 1.0,
-    grade: ArrayLike = 3,
-    serving: ServingModel | None = None,
-) -> Market:
-    """One query again and again, one ad per advertiser, fixed bids (= values), pctr = attraction."""
-    value = np.asarray(bid, dtype=np.float64)
-    shape = (1, value.size)
-    return Market(
-        seed=5,
-        candidate=np.arange(value.size)[None, :],
-        grade=np.broadcast_to(np.asarray(grade, dtype=np.int8), shape),
-        attraction=np.full(shape, attraction),
-        pctr=np.full(shape, attraction),
-        relevance=np.broadcast_to(np.asarray(relevance, dtype=np.float64), shape),
-        advertiser=np.arange(value.size),
-        value=value,
-        budget_micros=np.full(value.size, UNLIMITED) if budget is None else to_micros(budget),
-        paced=np.zeros(value.size, dtype=bool),
-        arrival_s=np.arange(n_queries, dtype=np.float64),
-        query=np.zeros(n_queries, dtype=np.int64),
-        horizon_s=float(n_queries),
-        rule=rule or Product(),
-        auction=AuctionModel(reserve=reserve),
-        users=users,
-        bidders=BidderModel(shading=1.0, pacing_tick_s=float(n_queries)),
-        serving=serving or ServingModel(),
-    )
 
 
 def random_market(

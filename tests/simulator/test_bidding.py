@@ -10,10 +10,10 @@ from simulator.arrays import FloatArray, to_micros
 from simulator.bidders import BidderModel, Followers, PolicyShare
 from simulator.clock.engine import simulate
 from simulator.log import SimulationLog
-from simulator.market import AuctionModel, Market
+from simulator.market import AuctionModel, Market, hand_market
 from simulator.policies import BidPolicy, Bids, DualPacing, Report, State, Truthful
 from simulator.users import UserModel
-from tests.simulator.markets import hand_market, random_market
+from tests.simulator.markets import random_market
 
 
 class Listening:

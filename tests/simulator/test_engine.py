@@ -11,8 +11,8 @@ from simulator.arrays import to_micros
 from simulator.clock.engine import simulate
 from simulator.fusion import FusionRule, Gate, Linear, Product, Tiers
 from simulator.log import COLUMNS, Impressions, SimulationLog
-from simulator.market import Market, ServingModel, with_relevance, with_rule, with_settings
-from tests.simulator.markets import hand_market, random_market
+from simulator.market import Market, ServingModel, hand_market, with_relevance, with_rule, with_settings
+from tests.simulator.markets import random_market
 from tests.simulator.one_by_one import simulate_one_by_one
 
 

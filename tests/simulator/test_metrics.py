@@ -13,11 +13,11 @@ import pytest
 from simulator.clock.engine import simulate
 from simulator.fusion import Product
 from simulator.log import SimulationLog
-from simulator.market import with_settings
+from simulator.market import hand_market, with_settings
 from simulator.measures import market_metrics as schema
 from simulator.measures.market_metrics import METRICS, RUN_METRICS, TOTALS, market_metrics, with_rates
 from simulator.users import UserModel
-from tests.simulator.markets import hand_market, random_market
+from tests.simulator.markets import random_market
 
 USERS = UserModel(
     examination=(1.0, 0.5),

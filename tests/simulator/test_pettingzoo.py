@@ -10,8 +10,8 @@ import pytest
 from simulator.arrays import MICROS
 from simulator.bidders import BidderModel
 from simulator.clock.engine import simulate
-from simulator.market import Market
-from tests.simulator.markets import hand_market, random_market
+from simulator.market import Market, hand_market
+from tests.simulator.markets import random_market
 
 pytest.importorskip("pettingzoo", reason="pip install 'relbid[rl]'")
 

@@ -8,10 +8,10 @@ from simulator import auction, journey
 from simulator.arrays import MICROS
 from simulator.clock.engine import simulate
 from simulator.fusion import Gate, Product
-from simulator.market import ServingModel, with_settings
+from simulator.market import ServingModel, hand_market, with_settings
 from simulator.measures.regret import advertiser_regret, offers
 from simulator.users import UserModel
-from tests.simulator.markets import hand_market, random_market
+from tests.simulator.markets import random_market
 
 ONE_SLOT = UserModel(examination=(1.0,), worth_of_click=(0.1, 0.4, 1.0, 1.0))
 

@@ -11,12 +11,12 @@ from simulator.bidders import BidderModel, PolicyShare
 from simulator.clock.engine import simulate, ticks
 from simulator.clock.run import Run
 from simulator.fusion import Product
-from simulator.market import Market, ServingModel
+from simulator.market import Market, ServingModel, hand_market
 from simulator.measures.market_metrics import market_metrics
 from simulator.policies import Report
 from simulator.policies.churn import ChurnModel
 from simulator.users import UserModel
-from tests.simulator.markets import hand_market, random_market
+from tests.simulator.markets import random_market
 
 
 def over_days(market: Market, days: int, n_users: int = 30) -> Market:

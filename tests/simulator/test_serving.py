@@ -13,9 +13,9 @@ from simulator.arrivals import arrival_times
 from simulator.clock.engine import simulate, ticks
 from simulator.clock.run import Run
 from simulator.log import SimulationLog
-from simulator.market import Market, ServingModel, with_settings
+from simulator.market import Market, ServingModel, hand_market, with_settings
 from simulator.measures.market_metrics import market_metrics
-from tests.simulator.markets import hand_market, random_market
+from tests.simulator.markets import random_market
 from tests.simulator.test_engine import same_bytes
 
 

@@ -55,7 +55,8 @@ def test_positions_are_browsed_as_they_are_clicked() -> None:
 
 def test_cascade_known_answer() -> None:
     """By hand: 1, (1 - .3), (1 - .3)(1 - .2); a click somewhere with 1 - .7 x .8 x .9."""
-    looked = expected_examination(CASCADE, ATTRACTION, SATISFACTION)
+    looked = expected_examination(CASCADE, ATTRACTION)
+    assert np.array_equal(looked, expected_examination(CASCADE, ATTRACTION, SATISFACTION))
     assert looked == pytest.approx([1.0, 0.7, 0.56])
     assert looked * ATTRACTION == pytest.approx([0.3, 0.14, 0.056])
     seen = pages(CASCADE, count := 200_000)
@@ -67,6 +68,8 @@ def test_cascade_known_answer() -> None:
 def test_dbn_known_answer() -> None:
     """By hand: 1, .8 (1 - .3 x .5), .68 x .8 (1 - .2 x .5)."""
     looked = expected_examination(DBN, ATTRACTION, SATISFACTION)
+    with pytest.raises(ValueError, match="needs satisfaction"):
+        expected_examination(DBN, ATTRACTION)
     assert looked == pytest.approx([1.0, 0.68, 0.4896])
     seen = pages(DBN, count := 200_000)
     error = 4 * np.sqrt(0.25 / count)
