@@ -1,12 +1,59 @@
 """Shared by all tests."""
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
-# Models in tests are tiny: threads that wait for one another cost more than they bring.
+# Models in tests are tiny. Threads that wait for each other cost more than they bring.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Without deadlines, because machines differ in speed.
 settings.register_profile("relbid", deadline=None, derandomize=True)
 settings.load_profile("relbid")
+
+SLOW = (
+    "app/test_comparison.py",
+    "app/test_dashboard_command.py",
+    "app/test_experiments.py",
+    "app/test_jobs.py",
+    "app/test_kinds.py",
+    "app/test_lab.py",
+    "app/test_pages.py",
+    "app/test_sweeps_page.py",
+    "app/test_trade_off.py",
+    "relevance/test_comparisons.py",
+    "relevance/test_damaged_checkpoints.py",
+    "relevance/test_ranks.py",
+    "relevance/test_stages.py",
+    "relevance/test_train.py",
+    "scenarios/test_ablations.py",
+    "scenarios/test_cli.py",
+    "scenarios/test_experiment_cli.py",
+    "scenarios/test_faults.py",
+    "scenarios/test_fuzz.py",
+    "scenarios/test_offline.py",
+    "scenarios/test_own_scorer.py",
+    "scenarios/test_progress.py",
+    "scenarios/test_reproducible.py",
+    "scenarios/test_retention.py",
+    "scenarios/test_score.py",
+    "scenarios/test_serving.py",
+    "scenarios/test_shipped.py",
+    "scenarios/test_sweep_engines.py",
+    "scenarios/test_sweep_search.py",
+    "scenarios/test_sweeps_cli.py",
+    "scenarios/test_training.py",
+    "test_wheel.py",
+    "test_work_counts.py",
+)
+"""Files that `make quick` leaves out: trainings, kills, whole commands, fuzzing, pages of the dashboard."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of slow files."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix() in SLOW:
+            item.add_marker(pytest.mark.slow)

@@ -35,6 +35,7 @@ compare: [none, oracle]
 SWEEP = "schema: 1\nname: s\nscenario: tiny.yaml\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "command", "message"),
     [

@@ -74,6 +74,7 @@ def test_uploads_are_small():
     assert config["server"]["maxUploadSize"] <= 20
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="looks at listening sockets in /proc")
 def test_the_dashboard_listens_to_this_machine_alone(tmp_path):
     with dashboard(tmp_path) as address:

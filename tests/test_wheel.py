@@ -36,7 +36,10 @@ SMALL = (
     "traffic.n_queries=500",
 )
 FORMULA = """
+from simulator.auction import run_auction
 from simulator.fusion import check_rule
+sold = run_auction([10, 4, 2], Bonus(), slots=2, relevance=[0.5, 1, 1])
+assert (sold.winners, sold.prices) == ((0, 1), (16 / 3, 2.0)), sold
 assert check_rule(Bonus()) == [], check_rule(Bonus())
 assert check_rule(lambda: None) != []
 """
