@@ -1,7 +1,7 @@
 """Mutated files: `python -m benchmarks.fuzz --files 10000`.
 
 Takes the shipped scenarios, sweeps and experiments, and small tables, and damages them: values of other
-types, unknown keys, NaN and infinity, enormous numbers, deep nests, aliases, YAML's traps, other encodings,
+types, unknown keys, NaN and infinity, enormous numbers, deep nests, aliases, odd YAML, other encodings,
 single bytes, missing ends, and names of files that are not there or of another kind. Every one must load, or
 be refused by one message for the user that names the file, and for YAML the line of what is wrong. Anything
 else is a defect: the seed and the number of a file make it again.
@@ -29,8 +29,6 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")  # many small files: threads wo
 import polars as pl
 import yaml
 
-from relevance.corpus import CorpusError
-from relevance.errors import CheckpointError, PluginError, ScorerError
 from scenarios import DEFAULT_SCENARIO, load_experiment, load_scenario, load_sweep
 from scenarios.config.load import PROFILE, read_file
 from scenarios.corpora.labelled import read_tables
@@ -40,9 +38,6 @@ from scenarios.markets.click_model import read_ctr_file
 from scenarios.markets.table.auctions import to_arrays
 from scenarios.markets.table.reading import read_auctions, read_budgets, scorers_of
 from scenarios.studies.experiments.experiment_run import check_experiment
-
-USER_ERRORS = (UserError, CheckpointError, CorpusError, PluginError, ScorerError)
-"""What the command line prints and answers with exit code 2."""
 
 LONGEST = 6000
 """Characters of a message that can still be read."""
@@ -258,7 +253,10 @@ PIECES = (
     b"!!float ", b"!!null ", b"!!bool ", b"!x ", b"%YAML 9.9\n", b"|", b">-", b"@", b"`", b"'", b'"',
     b"[", b"]", b"{", b"}", b",", b"010", b"12:30:45", b"1e-3", b".inf", b".nan", b"2026-13-45",
     b"2026-01-01", b"0x", b"0b", b"0o7", b"_", b"1_000", b"=", b"~", b"yes: no\n", b"1: 2\n",
-    b"null: 1\n", b"? [a]\n: b\n", b"\xe2\x80\xa8", b"\xc2\x85", b"\xef\xbb\xbf", b"\xf0\x9f\x98\x80",
+    b"null: 1\n", b"? [a]\n: b\n", b"0o17", b"09", b"-.5", b".5e3", b"._", b"%YAML 1.1\n---\n",
+    b"? ", b"? a\n", b"!!map ", b"!!seq ", b"!<tag:yaml.org,2002:int> ", b"&a &b ",
+    b'"\\UFFFFFFFF"', b'"\\ud800"', b'"\\x', b"a: &a 1\nb: &a 2\n",
+    b"\xe2\x80\xa8", b"\xc2\x85", b"\xef\xbb\xbf", b"\xf0\x9f\x98\x80",
     b"NaN", b"1e999", b"9" * 5000,
 )  # fmt: skip
 """Bytes that are put between others."""
@@ -434,7 +432,7 @@ def fault_of(kind: Kind, path: Path) -> str | None:
     """What is wrong with how a file is answered: it must be read, or refused in words. None: nothing is."""
     try:
         kind.read(path)
-    except USER_ERRORS as error:
+    except UserError as error:
         return fault_in_message(str(error), kind, path)
     except Exception as error:
         return f"{type(error).__name__}: {error}"

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-from scenarios.config.problems import is_number, line_of, refusal
+from scenarios.config.problems import line_of, refusal
 from scenarios.config.scenario import Scenario
 from scenarios.config.service_profile import ProfileFile
 from scenarios.config.yaml_file import KeyPath, dotted, read_value, read_yaml, text_trouble
@@ -159,12 +159,9 @@ def read_setting(text: str) -> Setting:
         reason = "needs the form field=value, for instance --set fusion.relevance=2"
         raise ScenarioError(reason, setting=setting)
     try:
-        value = read_value(written)
+        return replace(setting, value=read_value(written))
     except ScenarioError as error:
         raise ScenarioError(error, setting=setting) from None
-    if isinstance(value, str) and is_number(value):
-        value = float(value)  # 1e-3: a command line is no YAML file, so its trap is not laid here
-    return replace(setting, value=value)
 
 
 def _validate(

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from scenarios.config.yaml_file import MAX_BYTES, KeyPath, dotted, kind_of
@@ -179,16 +178,10 @@ def _keys_at(schema: dict[str, Any], loc: Sequence[str | int]) -> list[str]:
 
 
 def _trap(kind: str, value: object) -> str | None:
-    """What to do where YAML has read something else than was meant."""
+    """What to do where a number is written as a text, or a text as a number."""
     if kind in ("float_type", "int_type") and isinstance(value, str) and is_number(value):
-        if not isinstance(yaml.safe_load(value), str):
-            return "remove the quotes"
-        return f"YAML reads {value} as a text: write {yaml.safe_dump(float(value)).split()[0]}"
-    if kind == "string_type" and isinstance(value, bool):
-        return "YAML reads an unquoted yes, no, on or off as true or false: put it in quotes"
-    if kind == "string_type" and isinstance(value, int | float):
-        return "put it in quotes"
-    return None
+        return "remove the quotes"
+    return "put it in quotes" if kind == "string_type" and isinstance(value, int | float) else None
 
 
 def is_number(text: str) -> bool:

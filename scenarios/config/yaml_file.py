@@ -1,19 +1,25 @@
-"""A YAML file as plain data, with the line of every value, and what must not be in one.
+"""A YAML 1.2 file as plain data, with the line of every value, and what must not be in one.
 
-A file is data: tags that would make objects are refused, as is whatever YAML silently reads as something else
-than is written, and what would take more memory or stack than any such file needs.
+A file is data: tags that would make objects are refused, as are keys that are there twice and whatever would
+take more memory or stack than any such file needs. Dates are texts.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer, MaxDepthExceededError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.resolver import implicit_resolvers
 
 from scenarios.errors import ScenarioError, did_you_mean
 
@@ -26,9 +32,14 @@ KeyPath = tuple[str | int, ...]
 """Where a value is: keys of blocks and places in lists."""
 
 _YAML = "tag:yaml.org,2002:"
-_PLAIN = {
-    _YAML + kind for kind in ("str", "int", "float", "bool", "null", "timestamp", "seq", "map", "merge")
+_SEQ, _MAP, _MERGE = _YAML + "seq", _YAML + "map", _YAML + "merge"
+_KINDS = {
+    _YAML + "int": "a whole number",
+    _YAML + "float": "a number",
+    _YAML + "bool": "true or false",
+    _YAML + "null": "nothing",
 }
+_TEXTS = {_YAML + kind for kind in ("str", "timestamp", "value")}
 
 
 class Words(Protocol):
@@ -52,35 +63,29 @@ def read_yaml(path: Path, words: Words) -> tuple[dict[str, Any], dict[KeyPath, i
     Raises:
         ScenarioError: it cannot be read, or is not such a file; names the line.
     """
-    text, source, lines = _read(path, words), str(path), dict[KeyPath, int]()
+    text = _read(path, words)
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        if node is None:
-            raise ScenarioError(f"{source}: is empty; {words.name} needs at least {words.needs}")
-        for where, line, trouble in _walk(loader, node, (), frozenset()):
-            if trouble:
-                field = f", {dotted(where)}" if where else ""
-                raise ScenarioError(f"{source}, line {line}{field}: {trouble}")
-            lines[where] = line
-            if len(lines) > MAX_VALUES:
-                much = f"more than {MAX_VALUES} values (aliases counted as often as they are used)"
-                raise ScenarioError(f"{source}, line {line}: {much}")
-        data = _plain(loader, node)
-    except _TooMuchError as error:
-        raise ScenarioError(f"{source}, {error}") from None
-    except yaml.MarkedYAMLError as error:
+        data, lines = _parse(text)
+    except ScenarioError as error:
+        raise error.but(file=str(path)) from None
+    except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        at = f", line {mark.line + 1}" if mark else ""
-        hint = "; indent with spaces, not tabs" if "'\\t'" in str(error.problem) else ""
-        raise ScenarioError(f"{source}{at}: not valid YAML: {error.problem}{hint}") from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
         raise ScenarioError(
-            f"{source}, line {line}: not valid YAML: the character U+{error.character:04X} is not allowed"
+            f"not valid YAML: {error.problem}",
+            file=path,
+            line=mark.line + 1 if mark else None,
+            remedy="indent with spaces, not tabs" if "'\\t'" in str(error.problem) else None,
         ) from None
+    except ReaderError as error:
+        raise ScenarioError(
+            f"not valid YAML: the character U+{error.character:04X} is not allowed",
+            file=path,
+            line=text.count("\n", 0, error.position) + 1,
+        ) from None
+    if not lines:
+        raise ScenarioError("is empty", file=path, remedy=f"{words.name} needs at least {words.needs}")
     if not isinstance(data, dict):
-        raise ScenarioError(f"{source}: needs 'key: value' lines at the top, found {kind_of(data)}")
+        raise ScenarioError(f"needs 'key: value' lines at the top, found {kind_of(data)}", file=path)
     return data, lines
 
 
@@ -91,23 +96,16 @@ def read_value(text: str) -> Any:
         ScenarioError: it is something that must not be in a file either; says what.
     """
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        for where, _, trouble in _walk(loader, node, (), frozenset()):
-            if trouble:
-                raise ScenarioError(f"{dotted(where)}: {trouble}" if where else trouble)
-        return _plain(loader, node)
-    except _TooMuchError as error:
-        raise ScenarioError(str(error)) from None
-    except yaml.YAMLError:
+        return _parse(text)[0]
+    except ScenarioError as error:
+        raise error.but(line=None) from None
+    except YAMLError:
         return text
 
 
 def dump_yaml(data: object) -> str:
     """Plain data as YAML."""
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 def dotted(path: KeyPath) -> str:
@@ -129,32 +127,121 @@ def kind_of(value: object) -> str:
     return f"the {'text' if isinstance(value, str) else 'value'} {json.dumps(value, default=str)}"
 
 
-class _TooMuchError(Exception):
-    """More than any such file needs."""
+class _Dumper(yaml.SafeDumper):
+    """Puts a text in quotes where YAML 1.1 or 1.2 reads it as something else."""
 
 
-class _Loader(yaml.SafeLoader):
-    """Stops composing where there is more than any file needs."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._depth = self._count = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        self._depth += 1
-        self._count += index is not None  # keys are not values
-        if self._depth > MAX_DEPTH:
-            raise _TooMuchError(f"line {self.line + 1}: nested too deeply: more than {MAX_DEPTH} levels")
-        if self._count > MAX_VALUES:
-            raise _TooMuchError(f"line {self.line + 1}: more than {MAX_VALUES} values")
-        node: yaml.Node | None = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
+for _versions, _tag, _pattern, _first in implicit_resolvers:
+    if (1, 2) in _versions:
+        _Dumper.add_implicit_resolver(_tag, _pattern, _first)
 
 
-def _plain(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
-    """The values of a node that has been walked; dates become texts, as the validation expects."""
-    return json.loads(json.dumps(loader.construct_document(node), default=str))
+class _Composer(Composer):
+    """Stops where there are more values than any file needs."""
+
+    count = 0
+
+    def get_single_node(self) -> Any:
+        try:
+            return super().get_single_node()
+        except ScenarioError:
+            raise
+        except (OverflowError, ValueError):  # "\\UFFFFFFFF"
+            line = self.loader.reader.line + 1
+            raise ScenarioError("not valid YAML: an escape of no character", line=line) from None
+
+    def compose_node(self, parent: Node | None, index: Any) -> Any:
+        self.count += index is not None  # keys are not values
+        if self.count > MAX_VALUES:
+            line = self.parser.peek_event().start_mark.line + 1
+            raise ScenarioError(f"more than {MAX_VALUES} values", line=line)
+        return super().compose_node(parent, index)
+
+
+def _parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
+    """A text's value and the lines of all values in it; without any where it holds nothing.
+
+    Raises:
+        ScenarioError: it holds what must not be in a file; names line and field.
+        YAMLError: it is not YAML.
+    """
+    parser = YAML(typ="safe", pure=True)
+    parser.Composer, parser.max_depth = _Composer, MAX_DEPTH
+    parser.composer.warn_double_anchors = False  # YAML allows them
+    try:
+        node = parser.compose(text)
+    except MaxDepthExceededError as error:
+        reason = f"nested too deeply: more than {MAX_DEPTH} levels"
+        raise ScenarioError(reason, line=error.problem_mark.line + 1) from None
+    values = _Values(parser.constructor.construct_object)
+    return (None if node is None else values.of(node, (), node.start_mark.line + 1)), values.lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """Makes plain data of nodes."""
+
+    construct: Callable[[Node], Any]
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+
+    def of(self, node: Node, path: KeyPath, line: int, above: frozenset[int] = frozenset()) -> Any:
+        """The value of the node at a path; `above` are the ids of those that hold it."""
+        if id(node) in above:
+            raise _refused("the alias refers to itself; write the value out", path, line)
+        self.lines[path] = line
+        if len(self.lines) > MAX_VALUES:
+            much = f"more than {MAX_VALUES} values (aliases counted as often as they are used)"
+            raise ScenarioError(much, line=line)
+        above |= {id(node)}
+        if isinstance(node, SequenceNode) and node.tag == _SEQ:
+            items = enumerate(node.value)
+            return [self.of(item, (*path, at), item.start_mark.line + 1, above) for at, item in items]
+        if isinstance(node, MappingNode) and node.tag == _MAP:
+            return self._block(node, path, above)
+        if not isinstance(node, ScalarNode) or node.tag not in {*_TEXTS, *_KINDS}:
+            tag = str(node.tag).replace(_YAML, "!!")
+            raise _refused(f"the tag {tag} has no meaning here; leave it out", path, line)
+        text = str(node.value)
+        if trouble := text_trouble(text):
+            raise _refused(trouble, path, line)
+        try:
+            return text if node.tag in _TEXTS else self.construct(node)
+        except (YAMLError, ValueError, LookupError):
+            shown = text if len(text) <= 40 else text[:37] + "..."
+            reason = f"cannot be read as {_KINDS[node.tag]}: {shown or 'nothing'}; quote it if it is a text"
+            raise _refused(reason, path, line) from None
+
+    def _block(self, node: MappingNode, path: KeyPath, above: frozenset[int]) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        block: dict[str, Any] = {}
+        for key, value in node.value:
+            line, name = key.start_mark.line + 1, str(key.value)
+            if not isinstance(key, ScalarNode) or key.tag not in {*_TEXTS, *_KINDS, _MERGE} or not name:
+                raise _refused("a key must be a plain word", path, line)
+            if trouble := text_trouble(name):
+                raise _refused(trouble, path, line)
+            if key.tag == _MERGE:
+                found = self.of(value, path, line, above)
+                for one in found if isinstance(found, list) else [found]:
+                    if not isinstance(one, dict):
+                        raise _refused("'<<' needs a block, or a list of blocks", path, line)
+                    merged = one | merged
+                continue
+            if name in block:
+                reason = "is there twice; remove one (YAML would silently take the last)"
+                raise _refused(reason, (*path, name), line)
+            block[name] = self.of(value, (*path, name), line, above)
+        return merged | block
+
+
+def _refused(reason: str, path: KeyPath, line: int) -> ScenarioError:
+    return ScenarioError(reason, line=line, field=dotted(path) or None)
+
+
+def text_trouble(text: str) -> str:
+    """What is wrong with the characters of a text; empty: nothing."""
+    bad = "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text)
+    return "holds a NUL or half a character; remove it" if bad else ""
 
 
 def _read(path: Path, words: Words) -> str:
@@ -189,91 +276,3 @@ def _siblings(path: Path) -> Iterator[Path]:
         yield from path.parent.glob("*.yaml")
     except OSError:
         return
-
-
-def _walk(
-    loader: yaml.SafeLoader, node: yaml.Node, path: KeyPath, above: frozenset[int]
-) -> Iterator[tuple[KeyPath, int, str]]:
-    """(path, line, trouble) of a node and all below it; trouble is empty where all is well."""
-    line = node.start_mark.line + 1
-    if id(node) in above:
-        yield path, line, "the alias refers to itself; write the value out"
-        return
-    yield path, line, _trouble(loader, node)
-    above |= {id(node)}
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield from _walk(loader, item, (*path, index), above)
-    elif isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if trouble := _key_trouble(loader, key):
-                yield path, line, trouble
-                return
-            if key.value in seen:
-                yield (
-                    (*path, key.value),
-                    line,
-                    "is there twice; remove one (YAML would silently take the last)",
-                )
-            seen.add(key.value)
-            inner = path if key.tag == _YAML + "merge" else (*path, key.value)
-            for found, below, trouble in _walk(loader, value, inner, above):
-                yield found, line if found == inner else below, trouble
-
-
-def _trouble(loader: yaml.SafeLoader, node: yaml.Node) -> str:
-    """What YAML makes of a node that nobody means; empty: nothing."""
-    if node.tag == _YAML + "value":
-        return f"YAML reads {node.value} as a sign of its own; put it in quotes"
-    if node.tag not in _PLAIN:
-        return f"the tag {node.tag.replace(_YAML, '!!')} has no meaning here; leave it out"
-    if not isinstance(node, yaml.ScalarNode):
-        return ""
-    text, kind = str(node.value), node.tag.removeprefix(_YAML)
-    if trouble := text_trouble(text):
-        return trouble
-    # Numbers that YAML 1.1 silently reads as another number than the one that is written.
-    if node.style is None and kind in ("int", "float") and ":" in text:
-        return (
-            f"YAML reads {text} as a number to the base 60; write hours as a decimal number, or quote a text"
-        )
-    if node.style is None and kind == "int" and re.fullmatch(r"[-+]?0[0-9_]+", text):
-        return f"YAML reads {text} as octal; write it without the leading zero"
-    if kind not in ("str", "merge"):
-        try:
-            loader.construct_object(node)
-        except (yaml.YAMLError, ValueError, LookupError, AttributeError):
-            shown = text if len(text) <= 40 else text[:37] + "..."
-            return f"cannot be read as {_KINDS[kind]}: {shown or 'nothing'}; quote it if it is a text"
-    return ""
-
-
-def text_trouble(text: str) -> str:
-    """What is wrong with the characters of a text; empty: nothing."""
-    bad = "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text)
-    return "holds a NUL or half a character; remove it" if bad else ""
-
-
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "null": "nothing",
-    "timestamp": "a date",
-    "seq": "a list",
-    "map": "a block",
-}
-
-
-def _key_trouble(loader: yaml.SafeLoader, key: yaml.Node) -> str:
-    """What is wrong with a key; empty: nothing. YAML reads `no: 1` as the key `false`."""
-    if not isinstance(key, yaml.ScalarNode) or not key.tag.startswith(_YAML):
-        return "a key must be a plain word"
-    if key.tag in (_YAML + "str", _YAML + "merge"):
-        return _trouble(loader, key)
-    if key.tag == _YAML + "int" and re.fullmatch(r"0|[1-9][0-9]{0,17}", key.value):
-        return ""
-    kind = _KINDS.get(key.tag.removeprefix(_YAML), "something else than a text")
-    return f"YAML reads the key {key.value or 'without a name'} as {kind}; put it in quotes"

@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Sequence
 from typing import Any, get_type_hints
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from scenarios.config.yaml_file import read_value
 from scenarios.errors import UserError, did_you_mean
 
 
@@ -54,11 +54,7 @@ def read_settings(texts: Sequence[str]) -> dict[str, Any]:
 def _value(text: str, kind: Any, written: str) -> Any:
     """The value as the field has it: numbers without a fraction where it counts, tuples for lists."""
     try:
-        value = yaml.safe_load(written)
-    except yaml.YAMLError:
-        value = written
-    try:
-        return TypeAdapter(kind).validate_python(value)  # reads 1e-3, too, which is a text to YAML
+        return TypeAdapter(kind).validate_python(read_value(written))
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise UserError(f"--set {text}: {reason[0].lower()}{reason[1:]}") from None

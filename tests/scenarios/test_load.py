@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from scenarios import DEFAULT_SCENARIO, ScenarioError, dump_scenario, load_scenario, override
 from scenarios.config.fusion_rules import RULE_SETTINGS
 from scenarios.config.scenario import Scenario
+from scenarios.config.yaml_file import dump_yaml, read_value
 from simulator import fusion
 from simulator.world import WorldConfig
 
@@ -144,20 +145,13 @@ MESSAGES = {
         HEAD + 'auction: {reserve: "0.1"}\n',
         's.yaml, line 3, auction.reserve: needs a number, got the text "0.1"; remove the quotes',
     ),
-    "1e-3 is a text": (
-        HEAD + "fusion: {relevance: 1e-3}\n",
-        's.yaml, line 3, fusion.relevance: needs a number, got the text "1e-3"; '
-        "YAML reads 1e-3 as a text: write 0.001",
+    "true for a text": (
+        "schema: 1\nname: true\n",
+        "s.yaml, line 2, name: needs a text, got the value true; put it in quotes",
     ),
-    "1e-7 is a text": (
-        HEAD + "fusion: {relevance: 1e-7}\n",
-        's.yaml, line 3, fusion.relevance: needs a number, got the text "1e-7"; '
-        "YAML reads 1e-7 as a text: write 1.0e-07",
-    ),
-    "no is false": (
-        "schema: 1\nname: no\n",
-        "s.yaml, line 2, name: needs a text, got the value false; "
-        "YAML reads an unquoted yes, no, on or off as true or false: put it in quotes",
+    "hours for a number": (
+        HEAD + "traffic: {n_queries: 12:30}\n",
+        's.yaml, line 3, traffic.n_queries: needs a whole number, got the text "12:30"',
     ),
     "a name that is a number": (
         "schema: 1\nname: 12\n",
@@ -262,15 +256,6 @@ MESSAGES = {
         "s.yaml, line 3, sweep: world.seed: decides which queries and ads there are; set it in the scenario"
         + SWEEP,
     ),
-    "octal": (
-        HEAD + "seed: 010\n",
-        "s.yaml, line 3, seed: YAML reads 010 as octal; write it without the leading zero",
-    ),
-    "base 60": (
-        HEAD + "traffic: {n_queries: 12:30}\n",
-        "s.yaml, line 3, traffic.n_queries: YAML reads 12:30 as a number to the base 60; "
-        "write hours as a decimal number, or quote a text",
-    ),
     "the same key twice": (
         HEAD + "seed: 1\nseed: 2\n",
         "s.yaml, line 4, seed: is there twice; remove one (YAML would silently take the last)",
@@ -299,6 +284,10 @@ MESSAGES = {
         HEAD + "seed: !!python/object/apply:os.system [true]\n",
         "s.yaml, line 3, seed: the tag !!python/object/apply:os.system has no meaning here; leave it out",
     ),
+    "an escape of no character": (
+        HEAD + 'split: "\\UFFFFFFFF"\n',
+        "s.yaml, line 3: not valid YAML: an escape of no character",
+    ),
     "alias to itself": (
         HEAD + "compare: &a [*a]\n",
         "s.yaml, line 3, compare[0]: the alias refers to itself; write the value out",
@@ -314,6 +303,68 @@ MESSAGES = {
 @pytest.mark.parametrize(("text", "message"), MESSAGES.values(), ids=MESSAGES.keys())
 def test_refusals_name_line_field_and_remedy(tmp_path, text, message):
     assert refusal(tmp_path, text) == message
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("010", 10), ("1e3", 1000.0), ("5", 5), ("0x10", 16)],
+)
+def test_numbers_are_those_of_yaml_1_2(tmp_path, written, value):
+    assert load(tmp_path, f"{HEAD}auction: {{reserve: {written}}}\n").auction.reserve == value
+
+
+@pytest.mark.parametrize("word", ["no", "yes", "on", "off", "n", "y"])
+def test_words_that_yaml_1_1_took_for_true_or_false_are_texts(tmp_path, word):
+    assert load(tmp_path, f"schema: 1\nname: {word}\n").name == word
+
+
+TEXTS = ["no", "on", "y", "010", "12:30", "1e-3", "0o10", "09", "-.5", "1_0", "true", "null", "~", "", ".inf"]
+TEXTS += [
+    "2020-01-01",
+    "=",
+    "<<",
+    "a: b",
+    " x ",
+    "#",
+    "'",
+    '"',
+    "a\nb\n",
+    "\u2028",
+    "\ufeff",
+    "\U0001f600",
+    "-",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_is_written_so_that_yaml_1_1_and_1_2_read_it_back(text):
+    written = dump_yaml({"key": text, "list": [text]})
+    assert yaml.safe_load(written) == {"key": text, "list": [text]}
+    assert read_value(written) == {"key": text, "list": [text]}
+
+
+signs = st.characters(exclude_characters="\x85", exclude_categories=["Cs"])  # PyYAML folds U+0085 as a break
+plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(signs, max_size=8)
+
+
+@given(
+    data=st.recursive(
+        plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(signs, min_size=1), inner)
+    )
+)
+def test_whatever_is_written_reads_back(data):
+    try:
+        assert read_value(dump_yaml({"key": data})) == {"key": data}
+    except ScenarioError as error:
+        assert re.search("NUL or half|plain word", str(error))
+
+
+def test_merge_keys_take_what_the_block_does_not_say(tmp_path):
+    text = (
+        HEAD + "auction: &a {reserve: 0.5}\nserving: {}\nfusion: {<<: [{relevance: 2}, {bid: 3}], bid: 1}\n"
+    )
+    fusion = load(tmp_path, text).fusion
+    assert (fusion.relevance, fusion.bid) == (2, 1)
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path):
