@@ -1,8 +1,9 @@
-"""Files that a page offers to run: the shipped ones, and those of the folder the dashboard was started in."""
+"""Where results lie, and the files that a page offers to run."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,11 @@ SWEEPS, EXPERIMENTS = ("sweeps", "over"), ("experiments", "arms")
 
 SHIPPED = " (shipped)"
 """At the end of the names of those that come with relbid."""
+
+
+def results_root() -> Path:
+    """Where results lie: `relbid app --out` says so by an environment variable."""
+    return Path(os.environ.get("RELBID_RESULTS", "results")).absolute()
 
 
 def offered(kind: tuple[str, str], here: Path | None = None) -> dict[str, Path]:

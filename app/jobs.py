@@ -6,15 +6,14 @@ A job is a folder `<results>/.jobs/<id>/`:
     progress.json   how far it is, written by the command (`--progress`)
     output.log, errors.log      what it printed
     *.yaml          files that it reads, if the page has made some
-    alive           locked by the process as long as it lives, however it ends
     cancelled       there once somebody has asked it to stop
+
 So a page that is opened later, or by somebody else, finds what is running and how the rest has ended.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -29,6 +28,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
+
 from scenarios import CommandProgress, StoreError, read_progress, write_whole_file
 
 FOLDER = ".jobs"
@@ -39,7 +40,10 @@ KEPT = 20
 """Jobs that have ended are remembered, the newest of them, until somebody dismisses them."""
 
 PATIENCE_S = 20.0
-"""A cancelled command has as long to tidy up after SIGINT, and again after SIGTERM."""
+"""How long a cancelled command may tidy up after SIGINT, and again after SIGTERM."""
+
+SAME_S = 10.0
+"""A process that began further from its job's start than this has reused the number; clocks drift by less."""
 
 TAIL = 4000
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
@@ -55,10 +59,11 @@ class Job:
     subject: str
     """What it works on, e.g. the folder of a sweep: nobody starts a second job on it."""
     command: tuple[str, ...]
-    """As one would type it, for who wants to do it in a terminal."""
+    """As one would type it in a terminal."""
     pid: int
     """Of the process and its group."""
     started: float
+    """Seconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,7 @@ def start(
         StoreError: its folder cannot be written.
     """
     _tidy(root)
-    now = time.time()
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = root / FOLDER / f"{stamp}-{secrets.token_hex(3)}"
     for name, text in (files or {}).items():
         write_whole_file(folder / name, text)
@@ -108,25 +112,22 @@ def start(
         with (
             (folder / "output.log").open("wb") as output,
             (folder / "errors.log").open("wb") as errors,
-            (folder / "alive").open("wb") as alive,
         ):
-            # The lock goes with the open file that the process inherits, and ends when that does.
-            fcntl.flock(alive, fcntl.LOCK_EX)
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=errors,
                 env={**os.environ, "NO_COLOR": "1", "COLUMNS": "132"},
-                pass_fds=[alive.fileno()],
                 start_new_session=True,  # neither Ctrl-C at the dashboard's terminal nor its end reach it
             )
     except OSError as error:
         raise StoreError(
             f"{folder}: cannot be written ({error.strerror or error}); is the disk full?"
         ) from error
+    started = psutil.Process(process.pid).create_time()
     threading.Thread(target=process.wait, daemon=True).start()  # or it would stay a zombie
-    job = Job(folder, kind, subject, ("relbid", *given), process.pid, now)
+    job = Job(folder, kind, subject, ("relbid", *given), process.pid, started)
     write_whole_file(folder / "job.json", json.dumps({**asdict(job), "folder": None}) + "\n")
     return job
 
@@ -174,13 +175,11 @@ def complaints(job: Job) -> str:
 def is_alive(job: Job) -> bool:
     """Whether its process lives."""
     try:
-        with (job.folder / "alive").open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
-    return False
+        process = psutil.Process(job.pid)
+        same = abs(process.create_time() - job.started) < SAME_S
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def cancel(job: Job, patience_s: float = PATIENCE_S) -> None:
@@ -214,7 +213,7 @@ def _insist(job: Job, patience_s: float) -> None:
 
 
 def _signal(job: Job, number: signal.Signals) -> None:
-    """To the process and those that it started; not once it has ended, as its number may be another's."""
+    """To a job's process and those that it started, while it lives: later its number may be another's."""
     if is_alive(job):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(job.pid, number)

@@ -5,6 +5,7 @@ Started by `relbid app`, or `streamlit run app/main.py`.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import streamlit as st
@@ -13,11 +14,10 @@ from streamlit.navigation.page import StreamlitPage
 from app import language, session
 from app.language import t
 from app.parts import sidebar, welcome
-from app.views.relevance_lab_page import KEYS as LAB_KEYS
 
 HERE = Path(__file__).parent
 
-# Files in `views/`, and their icons.
+# Files in `views/`, and their icons. Each has KEYS, of the widgets whose values outlive a change of the page.
 PAGES = {
     "trade_off": "show_chart",
     "inspector": "search",
@@ -85,26 +85,9 @@ def _page(name: str, icon: str) -> StreamlitPage:
 
 
 def _keep_widgets() -> None:
-    """A page's own widget is forgotten when its page is left; writing it back keeps it."""
-    for key in (
-        "query",
-        "event",
-        "expression",
-        "formula-scorer",
-        "rate",
-        "experiment",
-        "result",
-        "second",
-        "whole",
-        "sweep",
-        "sweep-other",
-        "sweep-bound",
-        "sweep-point",
-        "sweep-seed",
-        *LAB_KEYS,
-        language.KEY,
-        *sidebar.KEYS,
-    ):
+    """Keep the values of the widgets of all pages: Streamlit forgets a widget that is not drawn."""
+    pages = (import_module(f"app.views.{name}_page") for name in PAGES)
+    for key in (language.KEY, sidebar.RESULT, *sidebar.KEYS, *(key for page in pages for key in page.KEYS)):
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]
 

@@ -5,15 +5,16 @@ Everything that takes time is kept by Streamlit's caches, shared by all who look
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeVar, cast
 
+import psutil
 import streamlit as st
 
 from app import wording
+from app.files import results_root as results_root
 from app.language import t
 from app.parts import waiting
 from app.setting import Setting, market_settings
@@ -52,12 +53,20 @@ LIVE_QUERIES = 100_000
 """A slider simulates at most this many of the day's queries, so that it answers within about a second."""
 
 DAYS, DAY_QUERIES = 6, 12_500
-"""How many further days the interval of an uplift is of, and at most so many queries of each."""
+"""The interval of an uplift is over so many further days, each of at most so many queries."""
 
 RULE_QUERIES = 25_000
 """The same where a page simulates many rules at once."""
 
 BASELINE = "none"
+
+KEYS: dict[str | type, Callable[[Any], Any]] = {
+    Scenario: scenario_key,
+    Prepared: lambda market: scenario_key(market.scenario),
+}
+"""How Streamlit's caches tell scenarios and markets apart."""
+
+Stored = TypeVar("Stored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +80,6 @@ class Opened:
     @property
     def scenario(self) -> Scenario:
         return self.result.scenario
-
-
-def results_root() -> Path:
-    """Where results lie: `relbid app --out` says so by an environment variable."""
-    return Path(os.environ.get("RELBID_RESULTS", "results")).absolute()
 
 
 def stored_results() -> list[Path]:
@@ -99,22 +103,14 @@ def sweep(folder: Path) -> SweepResult:
     Raises:
         ValueError: it has no finished points, or its files are damaged.
     """
-    table, failures = folder / "points.parquet", folder / "failures"
-    stamps = [path.stat().st_mtime_ns if path.exists() else 0 for path in (table, failures)]
-    return _sweep(str(folder), stamps)
+    return _read(folder, read_sweep, "points.parquet", "failures")
 
 
 def seems_at_work(status: Status | None) -> bool:
-    """Whether the process that wrote a sweep's status has not said that it ended, and is there."""
+    """Whether the process that wrote a sweep's status has not said that it ended, and still lives."""
     if status is None or status.state not in ("preparing", "running"):
         return False
-    try:
-        os.kill(status.pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+    return bool(psutil.pid_exists(status.pid))
 
 
 def experiment(folder: Path) -> StoredExperiment:
@@ -123,7 +119,7 @@ def experiment(folder: Path) -> StoredExperiment:
     Raises:
         ValueError: it is missing, incomplete, or of another version.
     """
-    return _experiment(str(folder), (folder / "experiment.yaml").stat().st_mtime_ns)
+    return _read(folder, read_experiment, "experiment.yaml")
 
 
 def result(folder: Path) -> StoredResult:
@@ -132,7 +128,7 @@ def result(folder: Path) -> StoredResult:
     Raises:
         StoreError: it is missing or incomplete.
     """
-    return _result(str(folder), (folder / "points.parquet").stat().st_mtime_ns)
+    return _read(folder, read_result, "points.parquet")
 
 
 def prepared(scenario: Scenario) -> Prepared:
@@ -140,7 +136,7 @@ def prepared(scenario: Scenario) -> Prepared:
     if not frames_kept(scenario, results_root()):
         waiting.prepare_first(results_root(), scenario, scenario.scorer)
     with st.spinner(t("spinner.market")):
-        return _prepared(scenario_key(scenario), str(results_root()), scenario)
+        return _prepared(scenario, str(results_root()))
 
 
 def relevance(market: Prepared, scorer: str) -> Relevance:
@@ -166,12 +162,7 @@ def metrics(market: Prepared, setting: Setting | None, *, whole: bool = False) -
     Args:
         whole: on all queries, however many there are; without, a preview on `live_queries` of them.
     """
-    settings = None if setting is None else market_settings(setting, market.scenario)
-    scorer = BASELINE if setting is None else setting.scorer
-    relevance(market, scorer)  # waits for it here: nothing can be drawn inside what is cached
-    n_queries = None if whole else live_queries(market)
-    with st.spinner(t("spinner.day")):
-        return _metrics(scenario_key(market.scenario), scorer, settings, n_queries, market)
+    return _simulated(market, setting, None if whole else live_queries(market))
 
 
 def has_other_days(market: Prepared) -> bool:
@@ -181,20 +172,26 @@ def has_other_days(market: Prepared) -> bool:
 
 def on_other_day(market: Prepared, setting: Setting | None, number: int) -> dict[str, float]:
     """As `metrics`, on the day of another seed, 1, 2, ... after the scenario's own."""
-    settings = {} if setting is None else market_settings(setting, market.scenario)
+    seed = market.scenario.seed + number
+    return _simulated(market, setting, live_queries(market, DAY_QUERIES), seed=seed)
+
+
+def _simulated(
+    market: Prepared, setting: Setting | None, n_queries: int | None, **further: object
+) -> dict[str, float]:
     scorer = BASELINE if setting is None else setting.scorer
-    relevance(market, scorer)
-    seed = {"seed": market.scenario.seed + number}
-    n_queries = live_queries(market, DAY_QUERIES)
+    settings = further if setting is None else {**market_settings(setting, market.scenario), **further}
+    relevance(market, scorer)  # waits for it here: nothing can be drawn inside what is cached
     with st.spinner(t("spinner.day")):
-        return _metrics(scenario_key(market.scenario), scorer, {**settings, **seed}, n_queries, market)
+        return _metrics(market, scorer, settings, n_queries)
 
 
 def rule_metrics(market: Prepared, scorer: str, fusion: dict[str, object]) -> dict[str, float]:
     """Metrics with another block `fusion`, on a small sample, as a page simulates many rules at once."""
     relevance(market, scorer)
     with st.spinner(t("spinner.rules")):
-        return _rule_metrics(scenario_key(market.scenario), scorer, fusion, market)
+        settings: dict[str, object] = {"sweep": None, "fusion": fusion}
+        return _metrics(market, scorer, settings, live_queries(market, RULE_QUERIES))
 
 
 def sampled(market: Prepared) -> str:
@@ -206,13 +203,14 @@ Sample = tuple[PairSet, int | None]
 """Which pairs of the relevance lab, and of how many queries (None: of all)."""
 
 
+@st.cache_resource(show_spinner=False, max_entries=16, hash_funcs=KEYS)
 def offline_labels(market: Prepared, sample: Sample) -> Labels:
     """The graded pairs of a sample.
 
     Raises:
         ValueError: there are none; the message says why.
     """
-    return _offline_labels(scenario_key(market.scenario), sample, market)
+    return offline_pairs(market, *sample)
 
 
 def offline_scores(
@@ -234,7 +232,18 @@ def offline_evaluation(
     market: Prepared, labels: Labels, sample: Sample, scores: Mapping[str, OfflineScores]
 ) -> list[ScorerEvaluation]:
     """Offline metrics of scorers, the first of which is the reference."""
-    return _offline_evaluation(scenario_key(market.scenario), sample, tuple(scores), labels, scores)
+    return _offline_evaluation(market, sample, tuple(scores), labels, scores)
+
+
+@st.cache_resource(show_spinner=False, max_entries=64, hash_funcs=KEYS)
+def _offline_evaluation(
+    market: Prepared,
+    sample: Sample,
+    scorers: tuple[str, ...],
+    _labels: Labels,
+    _scores: Mapping[str, OfflineScores],
+) -> list[ScorerEvaluation]:
+    return evaluate_offline(_labels, _scores)
 
 
 def own_simulation(market: Prepared) -> Simulation:
@@ -245,7 +254,7 @@ def own_simulation(market: Prepared) -> Simulation:
     """
     relevance(market, market.scenario.scorer)
     with st.spinner(t("spinner.day")):
-        return _own_simulation(scenario_key(market.scenario), market)
+        return _own_simulation(market)
 
 
 def total_queries(market: Prepared) -> int:
@@ -269,59 +278,43 @@ def current() -> Opened:
     return cast(Opened, st.session_state["opened"])
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _result(folder: str, mtime_ns: int) -> StoredResult:
-    return read_result(folder)
+def _read(folder: Path, reader: Callable[[str], Stored], *files: str) -> Stored:
+    """What a folder holds, read anew when one of these files has changed."""
+    stamps = [path.stat().st_mtime_ns for name in files if (path := folder / name).exists()]
+    return cast(Stored, _stored(str(folder), stamps, reader))
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _experiment(folder: str, mtime_ns: int) -> StoredExperiment:
-    return read_experiment(folder)
+@st.cache_resource(show_spinner=False, max_entries=20)
+def _stored(folder: str, stamps: list[int], _reader: Callable[[str], object]) -> object:
+    return _reader(folder)
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _sweep(folder: str, stamps: list[int]) -> SweepResult:
-    return read_sweep(folder)
-
-
-@st.cache_resource(show_spinner=False, max_entries=2)
-def _prepared(key: str, root: str, _scenario: Scenario) -> Prepared:
-    return prepare(_scenario, cache=Path(root))
+@st.cache_resource(show_spinner=False, max_entries=2, hash_funcs=KEYS)
+def _prepared(scenario: Scenario, root: str) -> Prepared:
+    return prepare(scenario, cache=Path(root))
 
 
 class _NotScoredError(Exception):
     """The model has not scored these pairs yet."""
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
-def _relevance(key: str, scorer: str, root: str, _market: Prepared) -> Relevance:
-    if scorer == "hcmrm" and not scores_kept(_market, scorer, Path(root)):
+@st.cache_resource(show_spinner=False, max_entries=8, hash_funcs=KEYS)
+def _relevance(market: Prepared, scorer: str, root: str) -> Relevance:
+    if scorer == "hcmrm" and not scores_kept(market, scorer, Path(root)):
         raise _NotScoredError
-    return relevance_of(_market, scorer, cache=Path(root))
+    return relevance_of(market, scorer, cache=Path(root))
 
 
 def _had(market: Prepared, scorer: str) -> Relevance:
     """As `relevance`, once that has waited for it: nothing is drawn, so what is cached may ask for it."""
-    return _relevance(scenario_key(market.scenario), scorer, str(results_root()), market)
+    return _relevance(market, scorer, str(results_root()))
 
 
-@st.cache_data(show_spinner=False, max_entries=2048)
+@st.cache_data(show_spinner=False, max_entries=2048, hash_funcs=KEYS)
 def _metrics(
-    key: str, scorer: str, settings: dict[str, object] | None, n_queries: int | None, _market: Prepared
+    market: Prepared, scorer: str, settings: dict[str, object], n_queries: int | None
 ) -> dict[str, float]:
-    return simulate(_market, _had(_market, scorer), settings, n_queries=n_queries).metrics
-
-
-@st.cache_data(show_spinner=False, max_entries=512)
-def _rule_metrics(key: str, scorer: str, fusion: dict[str, object], _market: Prepared) -> dict[str, float]:
-    settings = {"sweep": None, "fusion": fusion}
-    n_queries = live_queries(_market, RULE_QUERIES)
-    return simulate(_market, _had(_market, scorer), settings, n_queries=n_queries).metrics
-
-
-@st.cache_resource(show_spinner=False, max_entries=16)
-def _offline_labels(key: str, sample: Sample, _market: Prepared) -> Labels:
-    return offline_pairs(_market, *sample)
+    return simulate(market, _had(market, scorer), settings, n_queries=n_queries).metrics
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
@@ -330,13 +323,6 @@ def _kept_offline_scores(key: str) -> dict[tuple[Sample, str], OfflineScores]:
     return {}
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
-def _offline_evaluation(
-    key: str, sample: Sample, scorers: tuple[str, ...], _labels: Labels, _scores: Mapping[str, OfflineScores]
-) -> list[ScorerEvaluation]:
-    return evaluate_offline(_labels, _scores)
-
-
-@st.cache_resource(show_spinner=False, max_entries=2)
-def _own_simulation(key: str, _market: Prepared) -> Simulation:
-    return simulate(_market, _had(_market, _market.scenario.scorer))
+@st.cache_resource(show_spinner=False, max_entries=2, hash_funcs=KEYS)
+def _own_simulation(market: Prepared) -> Simulation:
+    return simulate(market, _had(market, market.scenario.scorer))

@@ -51,12 +51,11 @@ def method_name(method: str) -> str:
     return _known("sweeps", f"method_{method}", method.replace("_", " "))
 
 
-def stage_name(stage: str) -> str:
-    """What a command is doing, by the name of its stage (see `scenarios.Progress`)."""
-    what, _, scorer = stage.partition(" with ")
+def stage_name(what: str, subject: str) -> str:
+    """What a command is doing, by the parts of its stage (see `scenarios.CommandProgress`)."""
     if what == "scoring":
-        return t("jobs.stage_scoring", scorer=scorer_name(scorer))
-    return _known("jobs", f"stage_{stage.replace(' ', '_')}", stage[:1].upper() + stage[1:])
+        return t("jobs.stage_scoring", scorer=scorer_name(subject))
+    return _known("jobs", f"stage_{what.replace(' ', '_')}", what[:1].upper() + what[1:])
 
 
 def duration(seconds: float) -> str:

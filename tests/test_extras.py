@@ -40,6 +40,7 @@ SWEEP = "schema: 1\nname: s\nscenario: tiny.yaml\n"
     ("missing", "command", "message"),
     [
         ("streamlit", "app", "the dashboard: streamlit is not installed; pip install 'relbid[app]'"),
+        ("plotly", "report sweep", "figures: plotly is not installed; pip install 'relbid[app]'"),
         (
             "torch",
             "run tiny.yaml --scorer hcmrm",

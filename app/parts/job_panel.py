@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
 from app import jobs
+from app.files import results_root
 from app.jobs import Job, Outcome
 from app.language import t
 from app.wording import duration, stage_name
 from scenarios import CommandProgress
 
 POLL_S = 1.0
+
+
+def start(kind: str, subject: str, arguments: Sequence[str], files: Mapping[str, str] | None = None) -> None:
+    """Start a job, unless one of its kind runs on the subject; for callbacks, see `show_fault`.
+
+    Args:
+        arguments: of `relbid`, without `--out`; see `jobs.start` for the others.
+    """
+    root = results_root()
+    found = jobs.latest(root, kind, subject)
+    if found is not None and jobs.is_alive(found):
+        return
+    try:
+        jobs.start(root, kind, subject, [*arguments, "--out", str(root)], files)
+    except (ValueError, OSError) as error:
+        tell(kind, error)
+
+
+def tell(kind: str, fault: Exception) -> None:
+    """Keep for `show_fault` why a job of a kind could not start."""
+    st.session_state[f"fault-{kind}"] = str(fault)
+
+
+def show_fault(*kinds: str) -> None:
+    """Why the last job of these kinds could not start, if so."""
+    for kind in kinds:
+        if fault := st.session_state.pop(f"fault-{kind}", None):
+            st.error(fault)
 
 
 def watch(
@@ -91,9 +120,14 @@ def in_words(progress: CommandProgress, clock: Callable[[], float] = time.time) 
 
     Where a command has details of its own, as a sweep has, the page shows them below.
     """
-    if not progress.stage:
+    if not progress.what:
         return t("jobs.starting")
-    text = t("jobs.count", stage=stage_name(progress.stage), done=progress.done, total=progress.total)
+    text = t(
+        "jobs.count",
+        stage=stage_name(progress.what, progress.subject),
+        done=progress.done,
+        total=progress.total,
+    )
     took_s = progress.updated - progress.stage_started
     if progress.detail or not 0 < progress.done < progress.total or took_s <= 1:
         return text

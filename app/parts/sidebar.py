@@ -1,4 +1,4 @@
-"""The sidebar: which result is open, and the sliders that both pages share."""
+"""The sidebar: which result is open, and the sliders that pages share."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from app.setting import EXPONENT_FIELDS, Setting, scenario_setting
 from app.wording import rule_name, scorer_name
 from scenarios import Scenario
 
+RESULT = "result"
 KEYS = ("scorer", "exponent", "threshold", "reserve")
 """Fields of a setting; the widgets' keys are the same."""
 
@@ -22,9 +23,9 @@ def choose_result(folders: list[Path]) -> Path:
     if len(folders) == 1:
         return folders[0]
     names = {folder.name: folder for folder in folders}
-    if st.session_state.get("result") not in names:
-        st.session_state["result"] = folders[0].name
-    name = st.sidebar.selectbox(t("sidebar.result"), list(names), key="result", on_change=_forget)
+    if st.session_state.get(RESULT) not in names:
+        st.session_state[RESULT] = folders[0].name
+    name = st.sidebar.selectbox(t("sidebar.result"), list(names), key=RESULT, on_change=_forget)
     return names[str(name)]
 
 

@@ -9,9 +9,7 @@ import streamlit as st
 
 from app import files
 from app.language import names, t
-
-FAULT = "start-fault"
-"""In the session state: why the last start came to nothing."""
+from app.parts.job_panel import show_fault
 
 
 def choose_file(kind: tuple[str, str], label: str, key: str) -> Path:
@@ -36,12 +34,11 @@ def start_button(file: Path, start: Callable[[Path], None]) -> None:
 
 
 def foot(file: Path, command: str, described_in: str) -> None:
-    """What went wrong with the last start, the same in a terminal, and the file itself."""
+    """The same in a terminal, what went wrong with the last start, and the file itself."""
     here = Path.cwd()
     typed = file.relative_to(here) if file.is_relative_to(here) else file
     st.caption(t("start.terminal", command=f"relbid {command} {typed}", page=described_in))
-    if fault := st.session_state.pop(FAULT, None):
-        st.error(fault)
+    show_fault(command, "estimate")
     with st.expander(t("start.file"), icon=":material/description:"):
         st.code(file.read_text(encoding="utf-8"), language="yaml")
 

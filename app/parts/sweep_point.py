@@ -10,9 +10,9 @@ from app.export import scenario_text
 from app.language import names, t
 from app.parts import job_panel, sweep_tables
 from app.wording import metric_name
-from scenarios import StoreError, SweepResult, point_scenario
+from scenarios import SweepResult, point_scenario
 
-POINT, SEED, CHART, FAULT = "sweep-point", "sweep-seed", "chart-sweep-front", "sweep-point-fault"
+POINT, SEED, CHART = "sweep-point", "sweep-seed", "chart-sweep-front"
 
 
 def opened(found: SweepResult) -> int | None:
@@ -107,28 +107,13 @@ def _take_away(found: SweepResult, point: int) -> None:
         st.button(
             t("sweeps.run"),
             icon=":material/play_arrow:",
-            on_click=_run,
-            args=(scenario.name, text),
+            on_click=job_panel.start,
+            args=("run", scenario.name, ["run", f"{jobs.HERE}/scenario.yaml"], {"scenario.yaml": text}),
             help=t("sweeps.run_help"),
         )
-    if fault := st.session_state.pop(FAULT, None):
-        st.error(fault)
+    job_panel.show_fault("run")
     job = jobs.latest(session.results_root(), "run", scenario.name)
     if job is not None:
         job_panel.watch(job, t("sweeps.run_title", point=point), t("sweeps.run_again"))
         if jobs.outcome(job).state == "done":
             st.success(t("sweeps.run_done"))
-
-
-def _run(name: str, text: str) -> None:
-    root = session.results_root()
-    try:
-        jobs.start(
-            root,
-            "run",
-            name,
-            ["run", f"{jobs.HERE}/scenario.yaml", "--out", str(root)],
-            {"scenario.yaml": text},
-        )
-    except StoreError as error:
-        st.session_state[FAULT] = str(error)

@@ -14,11 +14,10 @@ from app.parts import job_panel
 from app.session import DAYS, Opened
 from app.setting import Setting, in_words, market_settings
 from app.wording import MISSING
-from scenarios import Comparison, StoreError, compare, dump_scenario, override
+from scenarios import Comparison, compare, dump_scenario, override
 
 KIND = "experiment"
 WHOLE_DAYS = 10
-FAULT = "uplift-fault"
 
 
 def draw(opened: Opened) -> None:
@@ -102,8 +101,7 @@ def _offer(opened: Opened) -> None:
             args=(opened, subject),
             help=t("uplift.offer_help"),
         )
-    if fault := st.session_state.pop(FAULT, None):
-        st.error(fault)
+    job_panel.show_fault(KIND)
     job = jobs.latest(session.results_root(), KIND, subject)
     if job is not None:
         title = title_of(subject) or subject
@@ -113,10 +111,7 @@ def _offer(opened: Opened) -> None:
 
 
 def _start(opened: Opened, subject: str) -> None:
-    root, scenario = session.results_root(), opened.scenario
-    found = jobs.latest(root, KIND, subject)
-    if found is not None and jobs.is_alive(found):
-        return
+    scenario = opened.scenario
     settings = {k: v for k, v in market_settings(opened.setting, scenario).items() if k != "sweep"}
     first = scenario.seed + 1
     plan = {
@@ -134,7 +129,4 @@ def _start(opened: Opened, subject: str) -> None:
         "scenario.yaml": dump_scenario(override(scenario, {"sweep": None})),
         "experiment.yaml": yaml.safe_dump(plan, sort_keys=False),
     }
-    try:
-        jobs.start(root, KIND, subject, [KIND, f"{jobs.HERE}/experiment.yaml", "--out", str(root)], files)
-    except StoreError as error:
-        st.session_state[FAULT] = str(error)
+    job_panel.start(KIND, subject, [KIND, f"{jobs.HERE}/experiment.yaml"], files)

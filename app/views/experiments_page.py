@@ -18,6 +18,7 @@ from scenarios import StoredExperiment
 
 KIND = "experiment"
 CHOICE, FILE, MADE = "experiment", "experiment-file", "experiment-made"
+KEYS = (CHOICE,)
 
 
 def page(folders: list[Path]) -> None:
@@ -72,14 +73,7 @@ def _title(subject: str) -> str:
 
 
 def _start(file: Path) -> None:
-    root = session.results_root()
-    found = jobs.latest(root, KIND, str(file))
-    if found is not None and jobs.is_alive(found):
-        return
-    try:
-        jobs.start(root, KIND, str(file), [KIND, str(file), "--out", str(root)])
-    except (ValueError, OSError) as error:
-        st.session_state[start_box.FAULT] = str(error)
+    job_panel.start(KIND, str(file), [KIND, str(file)])
 
 
 def _made(outcome: jobs.Outcome) -> None:

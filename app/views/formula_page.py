@@ -22,7 +22,8 @@ from scenarios import (
     override,
 )
 
-EXPRESSION, SCORER, RATE = "expression", "formula-scorer", "rate"
+KEYS = ("expression", "formula-scorer", "rate")
+EXPRESSION, SCORER, RATE = KEYS
 FIRST = "b * q * r^0.5"
 EXAMPLES = (
     FIRST,

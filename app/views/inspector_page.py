@@ -21,7 +21,8 @@ from app.wording import grade_name, scorer_name
 from scenarios import inspect_event, inspect_query
 from scenarios.reporting.theme import GRADE_COLOURS
 
-QUERY, SECOND = "query", "second"
+KEYS = ("query", "second", "event")
+QUERY, SECOND, EVENT = KEYS
 NOBODY = ""
 """No second scorer."""
 
@@ -133,7 +134,7 @@ def _events(opened: Opened) -> None:
     prepared = opened.prepared
     st.info(t("inspector.table"))
     n_events = session.total_queries(prepared)
-    event = int(st.number_input(t("inspector.event", n=n_events), 1, n_events, 1, key="event")) - 1
+    event = int(st.number_input(t("inspector.event", n=n_events), 1, n_events, 1, key=EVENT)) - 1
     try:
         auction = inspect_event(prepared, session.own_simulation(prepared), event)
     except ValueError as error:

@@ -10,6 +10,8 @@ from app.parts.download import chart_with_data
 from app.session import Opened
 from app.wording import MISSING, rule_name, scorer_name
 
+KEYS = ()
+
 
 def page(opened: Opened) -> None:
     """Draw the page."""

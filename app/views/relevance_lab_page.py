@@ -27,8 +27,8 @@ from scenarios import (
     worst_errors,
 )
 
-PAIRS, QUERIES, SCORERS, ERRORS, KIND = "lab-pairs", "lab-queries", "lab-scorers", "lab-errors", "lab-kind"
-KEYS = (PAIRS, QUERIES, SCORERS, ERRORS, KIND)
+KEYS = ("lab-pairs", "lab-queries", "lab-scorers", "lab-errors", "lab-kind")
+PAIRS, QUERIES, SCORERS, ERRORS, KIND = KEYS
 
 SAMPLES = (50, 150, 300, 600, 0)
 """Queries to choose from; 0 is all of them."""

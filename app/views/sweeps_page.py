@@ -14,7 +14,6 @@ from app.parts.download import chart_with_data
 from app.wording import duration, method_name, metric_name
 from scenarios import (
     Status,
-    StoreError,
     SweepResult,
     best_points,
     load_sweep,
@@ -27,6 +26,7 @@ from scenarios import (
 CHOICE, FILE, OTHER, AXES = "sweep", "sweep-file", "sweep-other", "sweep-axes"
 BOUND, BOUND_OF = "sweep-bound", "sweep-bound-of"
 CHART = "sweep-front"
+KEYS = (CHOICE, OTHER, BOUND, sweep_point.POINT, sweep_point.SEED)
 REDRAW_S = 5.0
 """While a sweep runs, its figures are drawn anew as often."""
 
@@ -68,8 +68,8 @@ def _start_one(*, expanded: bool) -> None:
             st.button(
                 t("sweeps.ask_estimate"),
                 icon=":material/timer:",
-                on_click=_estimate,
-                args=(file,),
+                on_click=job_panel.start,
+                args=("estimate", str(file), ["sweep", str(file), "--dry-run"]),
             )
         job = jobs.latest(session.results_root(), "estimate", str(file))
         if job is not None:
@@ -83,25 +83,14 @@ def _start_one(*, expanded: bool) -> None:
 
 def _start(file: Path, *options: str) -> None:
     """Start a sweep, or go on with it, as a process of its own."""
-    root = session.results_root()
     try:
-        name = sweep_folder(root, load_sweep(file)).name
-        found = jobs.latest(root, "sweep", name)
-        if found is None or not jobs.is_alive(found):
-            jobs.start(root, "sweep", name, ["sweep", str(file), "--out", str(root), *options])
+        name = sweep_folder(session.results_root(), load_sweep(file)).name
     except (ValueError, OSError) as error:
-        st.session_state[start_box.FAULT] = str(error)
+        job_panel.tell("sweep", error)
         return
+    job_panel.start("sweep", name, ["sweep", str(file), *options])
     st.session_state[CHOICE] = name
     sweep_point.close()
-
-
-def _estimate(file: Path) -> None:
-    root = session.results_root()
-    try:
-        jobs.start(root, "estimate", str(file), ["sweep", str(file), "--dry-run", "--out", str(root)])
-    except StoreError as error:
-        st.session_state[start_box.FAULT] = str(error)
 
 
 def _state(folder: Path) -> bool:

@@ -17,6 +17,7 @@ from app.setting import EXPONENT_FIELDS, chosen_scenario, in_words, setting_at, 
 from app.wording import scorer_name
 
 CHART, WHOLE, POINT = "trade-off", "whole", "opened-point"
+KEYS = (WHOLE,)
 BETTER: Final = "blue"
 WORSE: Final = "orange"
 """Streamlit's names of the colours of differences; many eyes cannot tell green from red."""

@@ -28,7 +28,6 @@ def ablate(
     """Train and measure each arm of an ablation on each seed. Stopped or killed, it goes on where it was."""
     import signal
 
-    from scenarios.reporting.ablation_tables import write_tables
     from scenarios.reporting.terminal import ProgressBars
     from scenarios.reporting.words import duration
     from scenarios.storage.whole import check_writable
@@ -38,6 +37,8 @@ def ablate(
 
     ablation = load_ablation(file)
     if table is not None:
+        from scenarios.reporting.ablation_tables import write_tables
+
         picture, missing = write_tables(ablation, out, table, ["relbid", *sys.argv[1:]])
         unfinished = f"; {missing} cells are not finished" if missing else ""
         if picture.suffix == ".html":

@@ -24,6 +24,7 @@ from scenarios.markets.plug_ins import is_own, own_scorer
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.registry import source_of
 from scenarios.storage import cache as disk
+from scenarios.storage.command_progress import Stage
 from simulator.arrays import IntArray
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _scored(
     progress: Progress | None,
 ) -> ScoreTable:
     """The scores of pairs I[P], made or read from disk, where `key` tells them from other pairs."""
-    stage = stage_of(progress, f"scoring with {scorer}")
+    stage = stage_of(progress, Stage("scoring", scorer))
     if cache is None or scorer not in KEPT_SCORERS:
         return _score(prepared, scorer, query, ad, stage)
     path = _kept_path(prepared, scorer, key, cache)

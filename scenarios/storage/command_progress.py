@@ -1,16 +1,17 @@
-"""How far a command is, as a small file for whoever polls: `--progress FILE` of the command line.
+"""How far a command is, as a small file for other programs: `--progress FILE` of the command line.
 
-The file is JSON, written whole again and again, at most some times a second:
+The file is JSON, written whole again and again, at most a few times a second:
 
-    state     running; at the end done, stopped (by Ctrl-C or a polite kill) or failed
-    stage     what is being done, e.g. "scoring with hcmrm"
+    state     running; at the end done, stopped (by Ctrl-C or SIGTERM) or failed
+    stage     what is being done, e.g. "scoring with hcmrm"; its parts are
+    what, subject     e.g. "scoring" and "hcmrm"; the subject may be empty
     done, total, detail     of the stage
     started, stage_started, updated     seconds since 1970
     message   why it failed, in words
-    result    the folder that was made, once it is
-    found     what was found out by a command that makes no folder, e.g. how long a sweep takes
-A command that is killed leaves the state `running` behind, so a reader has to see for itself whether its
-process lives.
+    result    the folder that was made, once it is there
+    found     what a command found out that makes no folder, e.g. how long a sweep takes
+
+A command that is killed leaves the state `running` behind. So a reader must check whether its process lives.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from scenarios.errors import StoreError
 from scenarios.storage.whole import write_whole_file
@@ -31,12 +32,27 @@ STOPPED_BY_HAND = 130
 """Exit code of a command that Ctrl-C has stopped."""
 
 
+class Stage(str):
+    """The name of a stage, e.g. "scoring with hcmrm", which keeps its parts."""
+
+    what: str
+    subject: str
+
+    def __new__(cls, what: str, subject: str = "") -> Self:
+        """Put the name together; without a subject it is `what`."""
+        self = super().__new__(cls, f"{what} with {subject}" if subject else what)
+        self.what, self.subject = what, subject
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class CommandProgress:
     """What the file holds, see the head of this module."""
 
     state: str = "running"
     stage: str = ""
+    what: str = ""
+    subject: str = ""
     done: int = 0
     total: int = 0
     detail: str = ""
@@ -49,7 +65,7 @@ class CommandProgress:
 
 
 class ProgressFile:
-    """Keeps a file up to date with what it is told."""
+    """Keeps the file up to date."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         """Write the file for the first time.
@@ -68,9 +84,12 @@ class ProgressFile:
         due = changed or done >= total or now - self._now.updated >= WRITE_EVERY_S
         if not due:
             return
+        parts = stage if isinstance(stage, Stage) else Stage(stage)
         self._now = replace(
             self._now,
-            stage=stage,
+            stage=str(stage),
+            what=parts.what,
+            subject=parts.subject,
             done=done,
             total=total,
             detail=detail,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -10,9 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
+import psutil
 import pytest
 
 from app import jobs
@@ -135,14 +136,9 @@ def stubborn(folder: Path) -> jobs.Job:
         "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\ntime.sleep(600)"
     )
-    with (folder / "alive").open("wb") as alive:
-        fcntl.flock(alive, fcntl.LOCK_EX)
-        process = subprocess.Popen(
-            [sys.executable, "-c", program],
-            stdout=subprocess.PIPE,
-            pass_fds=[alive.fileno()],
-            start_new_session=True,
-        )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True
+    )
     assert process.stdout is not None
     process.stdout.readline()
     return jobs.Job(folder, "run", "x", ("relbid",), process.pid, time.time())
@@ -155,6 +151,12 @@ def test_who_will_not_stop_is_made_to(tmp_path: Path) -> None:
     wait_for(lambda: not jobs.is_alive(job))
     assert jobs.outcome(job).state == "stopped"
     assert os.waitpid(job.pid, 0)[1] == signal.SIGKILL
+
+
+def test_another_process_with_the_same_number_is_not_the_job(tmp_path: Path) -> None:
+    job = jobs.Job(tmp_path, "run", "x", ("relbid",), os.getpid(), psutil.Process().create_time())
+    assert jobs.is_alive(job)
+    assert not jobs.is_alive(replace(job, started=job.started - 60))
 
 
 def test_only_jobs_are_listed(tmp_path: Path) -> None:
@@ -193,9 +195,9 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 def test_progress_in_words() -> None:
     progress = CommandProgress(
-        stage="scoring with hcmrm", done=1000, total=3000, started=0.0, stage_started=10.0, updated=20.0
+        what="scoring", subject="hcmrm", done=1000, total=3000, started=0.0, stage_started=10.0, updated=20.0
     )
     assert job_panel.in_words(progress, lambda: 25.0) == "Scoring with HCMRM: 1,000 of 3,000, 15 s left"
     assert job_panel.in_words(CommandProgress()) == "Starting …"
-    detailed = CommandProgress(stage="points", done=1, total=4, detail="2/s, 1 failed")
+    detailed = CommandProgress(what="points", done=1, total=4, detail="2/s, 1 failed")
     assert job_panel.in_words(detailed) == "Points: 1 of 4"  # the page shows the rest below

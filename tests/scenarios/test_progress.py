@@ -17,7 +17,7 @@ from scenarios import (
     relevance_of,
     scores_kept,
 )
-from scenarios.storage.command_progress import CommandProgress, ProgressFile
+from scenarios.storage.command_progress import CommandProgress, ProgressFile, Stage
 from tests.scenarios.test_sweeps_cli import ENVIRONMENT, relbid
 
 TINY = """\
@@ -44,12 +44,14 @@ def test_the_file_follows_the_stages_but_not_every_step(tmp_path):
     file = ProgressFile(path, clock)
     assert read_progress(path) == CommandProgress(started=100.0, stage_started=100.0, updated=100.0)
     clock.now = 101.0
-    file.report("scoring", 1, 10)
+    file.report(Stage("scoring", "hcmrm"), 1, 10)
+    now = read_progress(path)
+    assert (now.stage, now.what, now.subject) == ("scoring with hcmrm", "scoring", "hcmrm")
     clock.now = 101.1
-    file.report("scoring", 2, 10)  # too soon after the last
+    file.report(Stage("scoring", "hcmrm"), 2, 10)  # too soon after the last
     assert (read_progress(path).done, read_progress(path).stage_started) == (1, 101.0)
     clock.now = 101.2
-    file.report("scoring", 10, 10, "all")  # the last of a stage is always told
+    file.report(Stage("scoring", "hcmrm"), 10, 10, "all")  # the last of a stage is always told
     assert (read_progress(path).done, read_progress(path).detail) == (10, "all")
     clock.now = 102.0
     file.report("simulating", 1, 2)
@@ -57,6 +59,7 @@ def test_the_file_follows_the_stages_but_not_every_step(tmp_path):
     file.end(None)
     end = read_progress(path)
     assert (end.state, end.stage, end.stage_started) == ("done", "simulating", 102.0)
+    assert (end.what, end.subject) == ("simulating", "")
     assert end.result == str(tmp_path / "result")
     assert [found.name for found in tmp_path.iterdir()] == ["p.json"]
 
