@@ -47,7 +47,8 @@ def check_checkpoint(scenario: Scenario) -> None:
     except CheckpointError as error:
         name = scenario.hcmrm.checkpoint or "shipped"
         hint = did_you_mean(name, SHIPPED_CHECKPOINTS)
-        raise CheckpointError(f"{scenario.name}, hcmrm.checkpoint {quoted(name)}{hint}: {error}") from error
+        field = f"hcmrm.checkpoint {quoted(name)}{hint}"
+        raise CheckpointError(error, file=scenario.name, field=field) from error
 
 
 def checkpoint_hash(folder: Path) -> str:
@@ -59,7 +60,9 @@ def checkpoint_hash(folder: Path) -> str:
     files = sorted(path for path in folder.glob("*.*") if path.suffix in (".json", ".safetensors"))
     if not any(path.suffix == ".safetensors" for path in files):
         raise CheckpointError(
-            f"{folder / 'model.safetensors'}: not found; make it with 'relbid train --out {folder}'"
+            "not found",
+            file=folder / "model.safetensors",
+            remedy=f"make it with 'relbid train --out {folder}'",
         )
     decisive = [path for path in files if not path.name.startswith("training")]
     return hash_of(*(hashlib.blake2b(path.read_bytes()).hexdigest() for path in decisive))

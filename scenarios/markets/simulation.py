@@ -137,7 +137,7 @@ def market_of(prepared: Prepared, relevance: Relevance, scenario: Scenario | Non
     """
     scenario = scenario or prepared.scenario
     if scenario.pctr.model != prepared.scenario.pctr.model:
-        raise ScenarioError(f"{scenario.name}, pctr.model: is read before a run; set it in the scenario")
+        raise _fixed_before(scenario, "pctr.model", "is read")
     market = prepared.source.market(prepared.candidate, relevance.score, scenario, rule_of(scenario))
     market = with_settings(
         market,
@@ -159,7 +159,7 @@ def rule_of(scenario: Scenario) -> FusionRule:
         try:
             check_vcg(rule, scenario.users.examination)
         except ValueError as error:
-            raise ScenarioError(f"{scenario.name}, auction.mechanism: {error}") from None
+            raise ScenarioError(str(error), file=scenario.name, field="auction.mechanism") from None
     return rule
 
 
@@ -183,7 +183,10 @@ def _cheap(prepared: Prepared, scenario: Scenario, role: str) -> FloatArray | No
     """Relevance by the scorer that serving names for a role; None where it names none."""
     name = getattr(scenario.serving, role)
     if name in scenario.serving.cheap_scorers and name not in prepared.cheap:
-        raise ScenarioError(
-            f"{scenario.name}, serving.{role}: is scored before a run; set it in the scenario"
-        )
+        raise _fixed_before(scenario, f"serving.{role}", "is scored")
     return prepared.cheap.get(name)
+
+
+def _fixed_before(scenario: Scenario, field: str, happens: str) -> ScenarioError:
+    reason, remedy = f"{happens} before a run", "set it in the scenario"
+    return ScenarioError(reason, file=scenario.name, field=field, remedy=remedy)

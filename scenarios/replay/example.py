@@ -154,7 +154,7 @@ def write_example(path: Path, *, n_rows: int = 1000, seed: int = 1) -> int:
         part.replace(path)
     except OSError as error:
         reason = error.strerror or error
-        raise StoreError(f"{path}: cannot be written ({reason}); name another file") from None
+        raise StoreError(f"cannot be written ({reason})", file=path, remedy="name another file") from None
     finally:
         part.unlink(missing_ok=True)
     return table.height

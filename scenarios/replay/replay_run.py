@@ -100,9 +100,10 @@ def replay(
     """
     auction = auction or AuctionModel()
     if auction.payment != "click":
-        raise ScenarioError("auction.payment: a replay counts clicks; set it to click")
+        raise ScenarioError("a replay counts clicks", field="auction.payment", remedy="set it to click")
     if not clip >= 1:
-        raise ScenarioError(f"--clip {clip:g}: must be at least 1, the weight of an ad that keeps its slot")
+        reason = "must be at least 1, the weight of an ad that keeps its slot"
+        raise ScenarioError(reason, field=f"--clip {clip:g}")
     looked_at, origin = _examination(auctions, examination)
     ways = list(ways)
     log = logged_figures(auctions, looked_at)
@@ -118,7 +119,7 @@ def replay(
         except ValueError as error:
             if isinstance(error, TableError):
                 raise
-            raise ScenarioError(f"rule {way.rule}: {error}") from None
+            raise ScenarioError(str(error), field=f"rule {way.rule}") from None
         rows.append(
             {"kind": "replay", "scorer": way.scorer, "rule": way.rule}
             | replayed_figures(auctions, ranked, clip)
@@ -180,9 +181,10 @@ def replay_file(
     try:
         auction = replace(auction, **{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
-        raise ScenarioError(f"--reserve or --mechanism: {error}") from None
+        raise ScenarioError(str(error), field="--reserve or --mechanism") from None
     if auction.payment != "click":
-        raise ScenarioError(f"{path}, auction.payment: a replay prices clicks; leave it at click")
+        reason, remedy = "a replay prices clicks", "leave it at click"
+        raise ScenarioError(reason, file=path, field="auction.payment", remedy=remedy)
     auctions = read_market(source, advertisers)
     if scenario is not None and not scorers and not rules and thresholds is None:
         ways = scenario_entries(scenario)
@@ -233,8 +235,8 @@ def _examination(auctions: Auctions, given: Sequence[float] | None) -> tuple[Flo
     if given is not None:
         if not given or not all(0 <= p <= 1 for p in given) or not given[0] > 0:
             raise ScenarioError(
-                f"--examination {','.join(f'{p:g}' for p in given)}: needs one probability from 0 to 1 per "
-                "slot, for instance 1,0.7,0.5"
+                "needs one probability from 0 to 1 per slot, for instance 1,0.7,0.5",
+                field=f"--examination {','.join(f'{p:g}' for p in given)}",
             )
         return np.asarray(given, dtype=np.float64), GIVEN
     if auctions.position is None or auctions.clicked is None:
@@ -246,8 +248,10 @@ def _examination(auctions: Auctions, given: Sequence[float] | None) -> tuple[Flo
     estimated = examination_by_pctr(auctions.position, auctions.clicked, auctions.pctr)
     if estimated is None:
         raise TableError(
-            f"{auctions.path}, column clicked: has no click to estimate from how likely each slot is looked "
-            "at; give that with --examination 1,0.7,0.5"
+            "has no click to estimate from how likely each slot is looked at",
+            file=auctions.path,
+            field="column clicked",
+            remedy="give that with --examination 1,0.7,0.5",
         )
     return estimated, BY_PCTR
 

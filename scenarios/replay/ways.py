@@ -48,10 +48,8 @@ def entries(
     fused: list[tuple[str, FusionRule]] = []
     for name in dict.fromkeys(rules or RULES):
         if name not in RULE_SETTINGS:
-            known = ", ".join(RULE_SETTINGS)
-            raise ScenarioError(
-                f"--rule {name}: unknown rule{did_you_mean(name, RULE_SETTINGS)} (there are {known})"
-            )
+            reason = f"unknown rule{did_you_mean(name, RULE_SETTINGS)} (there are {', '.join(RULE_SETTINGS)})"
+            raise ScenarioError(reason, field=f"--rule {name}")
         fused += [_build(name, choice) for choice in _choices(RULE_SETTINGS[name], thresholds)]
     found = [Entry("none", "product", Product(rel=0.0))]
     for scorer in dict.fromkeys(scorers or auctions.scorers):
@@ -71,8 +69,10 @@ def scenario_entries(scenario: Scenario) -> list[Entry]:
     for point in points_of(scenario):
         if not point.changes_fusion_alone:
             raise ScenarioError(
-                f"{scenario.name}, sweep.field: a replay changes the fusion rule alone, not {point.field}; "
-                "sweep a field under fusion, or say what to try with --rule"
+                f"a replay changes the fusion rule alone, not {point.field}",
+                file=scenario.name,
+                field="sweep.field",
+                remedy="sweep a field under fusion, or say what to try with --rule",
             )
         at_point = point.of(scenario)
         name = at_point.fusion.rule
@@ -94,7 +94,8 @@ def _build(name: str, choice: dict[str, object]) -> tuple[str, FusionRule]:
     try:
         settings = RULE_SETTINGS[name].model_validate({"rule": name, **choice})
     except ValueError:
-        raise ScenarioError(f"--thresholds {choice}: must be one or more numbers from 0 to 1") from None
+        reason = "must be one or more numbers from 0 to 1"
+        raise ScenarioError(reason, field=f"--thresholds {choice}") from None
     values = next(iter(choice.values()), ())
     numbers = values if isinstance(values, tuple) else (values,)
     label = " ".join([name, *(f"{number:g}" for number in numbers)])

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 INCOMPLETE = ".incomplete"
 """Ends the names of folders that hold what a run had finished when it failed."""
+_AGAIN = "run the scenario again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +89,13 @@ def read_result(folder: Path | str) -> StoredResult:
     """
     folder = Path(folder)
     if (folder / "incomplete.json").exists():
-        raise StoreError(f"{folder}: is of a run that failed, and incomplete; run the scenario again")
+        raise StoreError("is of a run that failed, and incomplete", file=folder, remedy=_AGAIN)
     try:
         numbers = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         metrics = {name: math.nan if value is None else float(value) for name, value in numbers.items()}
         points = _read_parquet(folder / "points.parquet")
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise StoreError(f"{folder}: not a result folder ({error}); run the scenario again") from None
+        raise StoreError(f"not a result folder ({error})", file=folder, remedy=_AGAIN) from None
     return StoredResult(folder, load_scenario(folder / "scenario.yaml"), metrics, points)
 
 
@@ -114,4 +115,4 @@ def _read_parquet(path: Path) -> pl.DataFrame:
     try:
         return read_parquet(path)
     except (OSError, ParquetError) as error:
-        raise StoreError(f"{path}: cannot be read ({error}); run the scenario again") from None
+        raise StoreError(f"cannot be read ({error})", file=path, remedy=_AGAIN) from None

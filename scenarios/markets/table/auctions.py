@@ -85,8 +85,9 @@ def to_arrays(table: Table, budgets: Table | None = None) -> Auctions:
     shape = events.height, int(events["n"].max() or 0)  # type: ignore[arg-type]
     if shape[0] * shape[1] > MAX_CELLS:
         raise TableError(
-            f"{table.path}: {shape[0]:,} events with up to {shape[1]:,} candidates need too much memory; "
-            "split the table by time, or keep fewer candidates of the longest events"
+            f"{shape[0]:,} events with up to {shape[1]:,} candidates need too much memory",
+            file=table.path,
+            remedy="split the table by time, or keep fewer candidates of the longest events",
         )
     if "query" in table:
         pair = pl.struct("query", "ad_id").rank("dense").cast(pl.Int64)
@@ -145,13 +146,13 @@ def relevance_by(auctions: Auctions, scorer: str) -> FloatArray:
     if scorer == "oracle":
         if auctions.grade is None or not auctions.graded:
             missing = "has no column grade" if auctions.grade is None else "has candidates without a grade"
-            raise TableError(f"{auctions.path}: {missing}, which the scorer oracle needs; leave that out")
+            reason = f"{missing}, which the scorer oracle needs"
+            raise TableError(reason, file=auctions.path, remedy="leave that out")
         return np.where(met, np.asarray(GRADE_GAIN)[auctions.grade], 0.0)
     near = did_you_mean(scorer, auctions.scorers)
-    raise TableError(
-        f"{auctions.path}: has no column {RELEVANCE}{scorer}{near} (scorers of this table are "
-        f"{', '.join(auctions.scorers)})"
-    )
+    known = ", ".join(auctions.scorers)
+    reason = f"has no column {RELEVANCE}{scorer}{near} (scorers of this table are {known})"
+    raise TableError(reason, file=auctions.path)
 
 
 def table_market(

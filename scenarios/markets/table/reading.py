@@ -97,7 +97,7 @@ def _read(path: Path, columns: Sequence[Column]) -> Table:
     if missing:
         raise TableError(joined(path, [_missing(name, ours, ignored) for name in missing]))
     if found.is_empty():
-        raise TableError(f"{path}: has no rows; write one for each candidate of each query")
+        raise TableError("has no rows", file=path, remedy="write one for each candidate of each query")
     wrong = [column for column in known if not _may_hold(found.schema[column.name], column)]
     if wrong:
         raise TableError(joined(path, [_wrong_type(path, found[column.name], column) for column in wrong]))

@@ -58,12 +58,12 @@ def is_lines(path: Path) -> bool:
     except OSError:
         siblings = (file.name for file in path.parent.glob("*") if file.suffix in (*LINES, *PARQUET))
         remedy = did_you_mean(path.name, siblings) or "; relbid replay --example FILE writes one to look at"
-        raise TableError(f"{shown(path)}: no such file{remedy}") from None
+        raise TableError(f"no such file{remedy}", file=shown(path)) from None
     if path.is_dir():
-        raise TableError(f"{path}: is a folder; name one Parquet or JSON-lines file")
+        raise TableError("is a folder", file=path, remedy="name one Parquet or JSON-lines file")
     check_kind(path)
     if size == 0:
-        raise TableError(f"{path}: is empty; write one row for each candidate of each query")
+        raise TableError("is empty", file=path, remedy="write one row for each candidate of each query")
     return path.suffix.lower() in LINES
 
 
@@ -76,10 +76,8 @@ def check_kind(path: Path) -> None:
     kind = path.suffix.lower()
     if kind not in (*LINES, *PARQUET):
         convert = "; polars.read_csv(...).write_parquet(...) converts it" if kind == ".csv" else ""
-        raise TableError(
-            f"{path}: unknown file type '{path.suffix}'; a table is Parquet (.parquet) or JSON lines "
-            f"(.jsonl){convert}"
-        )
+        remedy = f"a table is Parquet (.parquet) or JSON lines (.jsonl){convert}"
+        raise TableError(f"unknown file type '{path.suffix}'", file=path, remedy=remedy)
 
 
 def first_bad_line(path: Path, columns: Mapping[str, Column]) -> str | None:
@@ -126,7 +124,7 @@ def _parquet_schema(path: Path) -> list[str]:
 def _unreadable(path: Path, error: BaseException) -> TableError:
     reason = " ".join(str(error).split())[:160]
     kind = "JSON lines" if path.suffix.lower() in LINES else "a Parquet file"
-    return TableError(f"{path}: not {kind}, or damaged ({reason}); write it again")
+    return TableError(f"not {kind}, or damaged ({reason})", file=path, remedy="write it again")
 
 
 def _line_trouble(raw: bytes, columns: Mapping[str, Column]) -> str | None:

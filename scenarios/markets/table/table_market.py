@@ -192,5 +192,5 @@ def _digest(*paths: str | None) -> str:
                 with Path(path).open("rb") as file:
                     found.update(hashlib.file_digest(file, "blake2b").digest())
             except OSError as error:
-                raise TableError(f"{shown(path)}: cannot be read ({error.strerror})") from None
+                raise TableError(f"cannot be read ({error.strerror})", file=shown(path)) from None
     return found.hexdigest()
