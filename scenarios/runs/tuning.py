@@ -1,17 +1,19 @@
 """The fusion rule that is learnt from data: the most revenue at a bounded share of irrelevant ads.
 
 Zhu, Wang, Yang, Wang, Yan and Chen 2009, "Revenue optimization with relevance constraint in sponsored
-search", state the problem and learn from clicks; here every set of weights is simulated on the market itself,
-so that prices, budgets and pacing answer to it.
+search", state the problem and learn from clicks. Here every set of weights is simulated on the market itself,
+so that prices, budgets and pacing answer to it, and Optuna searches the sets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from relevance.extras import require
 from scenarios.config.fusion_rules import LearntRule
 from scenarios.config.load import override
 from scenarios.config.scenario import Scenario
@@ -19,22 +21,21 @@ from scenarios.errors import ScenarioError
 from scenarios.markets.kind import Progress
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.simulation import market_of, thin
-from simulator import random
-from simulator.arrays import FloatArray
+from scenarios.runs.optuna_tools import quiet_optuna, sampler_seed
 from simulator.clock.engine import simulate
 from simulator.market import Market, with_rule
 from simulator.measures.market_metrics import market_metrics
 
+LEAST_WEIGHT, LARGEST_WEIGHT = 0.02, 4.0
+"""The search is between these, on a logarithmic scale, or up to twice the first weight if that is more."""
+PARTS = ("rel_weights", "pctr_weights")
+
 
 class Figures(NamedTuple):
-    """What weights come to, on average over markets."""
+    """What weights earn, on average over markets."""
 
     revenue_rpm: float  # currency per thousand queries
     irrelevant_share: float
-
-
-_GROW, _SHRINK = 1.5, 1.5**-0.25
-"""The step's factors after a success and a failure: it keeps its size at one success in five (Rechenberg)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,9 @@ class Tuned:
     """The rule found, as a scenario, and what it earns."""
 
     scenario: Scenario
-    start: Figures  # of the weights that the search began with, where it searched
-    found: Figures  # of the weights found, where it searched
-    fresh_start: Figures  # of the weights that it began with, on as many seeds that it did not see
+    start: Figures  # of the first weights, on the markets searched
+    found: Figures  # of the weights found, on the markets searched
+    fresh_start: Figures  # of the first weights, on as many markets of other seeds
     fresh: Figures  # of the weights found, on those
 
 
@@ -60,10 +61,10 @@ def tune_fusion(
 ) -> Tuned:
     """Choose the weights of the rule `learnt`; knots and first weights are the scenario's if it has them.
 
-    A (1 + 1) evolution strategy with Rechenberg's step rule: one step at a time from the best weights so far,
-    in a direction drawn from the scenario's seed. A point within the bound beats one beyond it, then more
-    revenue beats less, then fewer irrelevant ads more (Deb 2000, "An efficient constraint handling method for
-    genetic algorithms").
+    The search is a tree-structured Parzen estimator (Bergstra, Bardenet, Bengio and Kégl 2011, "Algorithms
+    for hyper-parameter optimization"), seeded by the scenario's seed, with the bound as a constraint. A set
+    of weights within the bound beats one beyond it, then more revenue beats less, then fewer irrelevant ads
+    more (Deb 2000, "An efficient constraint handling method for genetic algorithms").
 
     Args:
         max_irrelevant: bound on the share of shown ads of grade 0.
@@ -74,35 +75,54 @@ def tune_fusion(
 
     Raises:
         ScenarioError: a bound or a number is out of range, or the mechanism does not fit the rule.
+        MissingExtraError: Optuna is not installed.
     """
     if not 0 <= max_irrelevant <= 1 or min(evaluations, n_markets, n_queries) < 1:
         raise ScenarioError(
             "tuning needs max_irrelevant from 0 to 1 and at least one evaluation, market and query, "
             f"got {max_irrelevant}, {evaluations}, {n_markets}, {n_queries}"
         )
+    require("optuna", extra="search", needed_by="tuning")
+    from optuna.distributions import BaseDistribution, FloatDistribution
+    from optuna.samplers import TPESampler
+    from optuna.study import create_study
+
     own, seed = prepared.scenario.fusion, prepared.scenario.seed
-    best = first = own if isinstance(own, LearntRule) else LearntRule(rule="learnt")
+    first = own if isinstance(own, LearntRule) else LearntRule(rule="learnt")
 
     def draw_markets(first_seed: int) -> list[Market]:
-        scenarios = (_with(prepared.scenario, best, seed=first_seed + i) for i in range(n_markets))
+        scenarios = (_with(prepared.scenario, first, seed=first_seed + i) for i in range(n_markets))
         return [thin(market_of(prepared, relevance, scenario), n_queries) for scenario in scenarios]
 
     markets = draw_markets(seed)
-    reached = start = _figures(markets, best)
-    step = 0.5
-    draws = random.normals(seed, "tuning", 0, evaluations, _weights(best).size)
-    for done in range(1, evaluations):
-        if progress is not None:
-            progress("tuning", done + 1, evaluations)
-        candidate = _moved(best, step * draws[done])
-        figures = _figures(markets, candidate)
-        if _worth(figures, max_irrelevant) > _worth(reached, max_irrelevant):
-            best, reached, step = candidate, figures, step * _GROW
-        else:
-            step *= _SHRINK
+    start = _weights(first)
+    space: dict[str, BaseDistribution] = {  # the schema takes weights up to 100
+        name: FloatDistribution(LEAST_WEIGHT, max(LARGEST_WEIGHT, min(2 * weight, 100.0)), log=True)
+        for name, weight in start.items()
+    }
+    tried: list[tuple[LearntRule, Figures]] = []
+    with quiet_optuna():
+        study = create_study(
+            direction="maximize", sampler=TPESampler(seed=sampler_seed(seed), multivariate=True)
+        )
+        study.enqueue_trial({name: max(weight, LEAST_WEIGHT) for name, weight in start.items()})
+        for done in range(1, evaluations + 1):
+            trial = study.ask(space)
+            rule = first if done == 1 else _weighted(first, trial.params)
+            figures = _figures(markets, rule)
+            tried.append((rule, figures))
+            trial.set_constraint("irrelevant_share", _share(figures) - max_irrelevant)
+            study.tell(trial, figures.revenue_rpm)
+            if progress is not None:
+                progress("tuning", done, evaluations)
+    best, reached = max(tried, key=lambda one: _worth(one[1], max_irrelevant))
     unseen = draw_markets(seed + n_markets)
     return Tuned(
-        _with(prepared.scenario, best), start, reached, _figures(unseen, first), _figures(unseen, best)
+        scenario=_with(prepared.scenario, best),
+        start=tried[0][1],
+        found=reached,
+        fresh_start=_figures(unseen, first),
+        fresh=_figures(unseen, best),
     )
 
 
@@ -115,21 +135,29 @@ def _figures(markets: list[Market], rule: LearntRule) -> Figures:
     return Figures(*np.mean(found, axis=0).tolist())
 
 
+def _share(figures: Figures) -> float:
+    """The share that the bound is for; 1 where a market shows no ad, which would keep every bound."""
+    return figures.irrelevant_share if np.isfinite(figures.irrelevant_share) else 1.0
+
+
 def _worth(figures: Figures, bound: float) -> tuple[float, float, float]:
-    share = figures.irrelevant_share
-    excess = max(share - bound, 0.0) if np.isfinite(share) else 1.0  # to show nothing is no way to keep it
-    return -excess, figures.revenue_rpm, -share
+    """Sorts figures, the best last."""
+    share = _share(figures)
+    return -max(share - bound, 0.0), figures.revenue_rpm, -share
 
 
-def _weights(rule: LearntRule) -> FloatArray:
-    return np.array([*rule.rel_weights, *rule.pctr_weights])
+def _weights(rule: LearntRule) -> dict[str, float]:
+    """The weights of a rule by `part.number`."""
+    return {f"{part}.{n}": weight for part in PARTS for n, weight in enumerate(getattr(rule, part))}
 
 
-def _moved(rule: LearntRule, by: FloatArray) -> LearntRule:
-    # Rounded, so that the scenario file shows the whole truth; at most 100, as the schema has it.
-    weights = [min(round(float(w), 3), 100.0) for w in np.abs(_weights(rule) + by)]
-    n = len(rule.rel_weights)
-    return rule.model_copy(update={"rel_weights": tuple(weights[:n]), "pctr_weights": tuple(weights[n:])})
+def _weighted(rule: LearntRule, weights: Mapping[str, float]) -> LearntRule:
+    """A rule with other weights, by `part.number`; rounded, so that a scenario file shows all digits."""
+    changes = {
+        part: tuple(round(weights[f"{part}.{n}"], 3) for n in range(len(getattr(rule, part))))
+        for part in PARTS
+    }
+    return rule.model_copy(update=changes)
 
 
 def _with(scenario: Scenario, rule: LearntRule, **settings: object) -> Scenario:

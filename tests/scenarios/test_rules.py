@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from relevance.errors import PluginError
+from relevance.extras import MissingExtraError
 from scenarios import (
     ScenarioError,
     dump_scenario,
@@ -19,6 +20,7 @@ from scenarios import (
     tune_fusion,
 )
 from scenarios.config.fusion_rules import LearntRule
+from scenarios.runs.tuning import LARGEST_WEIGHT
 from simulator.arrays import MICROS
 from simulator.fusion import Learnt, Product
 from tests.scenarios.test_cli import relbid
@@ -226,7 +228,7 @@ def test_tuning_keeps_the_bound_and_can_be_run_again_from_its_file(prepared, tin
     assert again == free.scenario
     kind["evaluations"] = 1
     begun = tune_fusion(replace(prepared, scenario=again), bm25, max_irrelevant=1.0, **kind)
-    assert begun.start == free.found, "tuning goes on from the weights of the scenario"
+    assert begun.start == free.found, "tuning continues from the weights of the scenario"
 
 
 def test_tuning_without_relevance_to_learn_from_is_the_plain_product(prepared, tiny_cache):
@@ -234,6 +236,23 @@ def test_tuning_without_relevance_to_learn_from_is_the_plain_product(prepared, t
     flat = simulate(prepared, none, {"fusion": {"rule": "learnt"}}).metrics
     assert flat == simulate(prepared, none, {"fusion": {"rule": "product"}}).metrics
     assert Product().affine
+
+
+def test_tuning_keeps_the_bound_where_some_weights_do(prepared, tiny_cache):
+    oracle = relevance_of(prepared, "oracle", cache=tiny_cache)
+    kind = {"evaluations": 12, "n_markets": 1, "n_queries": 400}
+    start = tune_fusion(prepared, oracle, max_irrelevant=1.0, **{**kind, "evaluations": 1}).start
+    bound = 0.85 * start.irrelevant_share
+    tuned = tune_fusion(prepared, oracle, max_irrelevant=bound, **kind)
+    assert tuned.start == start
+    assert tuned.found.irrelevant_share <= bound < start.irrelevant_share
+    assert max(tuned.scenario.fusion.rel_weights) <= LARGEST_WEIGHT
+
+
+def test_tuning_without_optuna_says_what_to_install(prepared, oracle, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingExtraError, match=r"tuning: optuna .*; pip install 'relbid\[search\]'"):
+        tune_fusion(prepared, oracle, max_irrelevant=0.1)
 
 
 def test_impossible_tuning_is_refused(prepared, oracle):

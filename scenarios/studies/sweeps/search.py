@@ -15,11 +15,9 @@ and writing a point changes nothing. Distributions are cut into a thousand steps
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +25,7 @@ from pydantic import JsonValue
 
 from relevance.extras import require
 from scenarios.errors import StoreError
+from scenarios.runs.optuna_tools import quiet_optuna, sampler_seed
 from scenarios.studies.sweeps import samplers
 from scenarios.studies.sweeps.asked import Generation, Settings
 from scenarios.studies.sweeps.sweep import is_ordered, searched_values
@@ -64,7 +63,7 @@ class Search:
 
         self._file = file
         self._knobs = {field: _Knob(values) for field, values in searched_values(file).items()}
-        with _quiet():
+        with quiet_optuna():
             self._study = create_study(
                 directions=["maximize" if sign > 0 else "minimize" for sign in file.directions.values()]
             )
@@ -82,7 +81,7 @@ class Search:
             wanted = asked_before
         elif self._generations == 0:
             wanted = self._spread(n)
-        with _quiet():
+        with quiet_optuna():
             self._study.sampler = _sampler(self._file, self._generations)
             self._open = [self._ask(settings) for settings in wanted]
         self._generations += 1
@@ -161,28 +160,12 @@ class _Knob:
             raise ValueError(value) from None
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Optuna from talking: of what it does, and that parts of it are new."""
-    from optuna import logging
-    from optuna.exceptions import ExperimentalWarning
-
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            yield
-    finally:
-        logging.set_verbosity(before)
-
-
 def _sampler(file: SweepFile, generation: int) -> BaseSampler:
     """The sampler of one generation."""
     from optuna.samplers import NSGAIISampler, TPESampler
     from optuna.samplers.nsgaii import PolynomialMutation, SBXCrossover
 
-    seed = int(np.random.SeedSequence([file.design_seed, generation]).generate_state(1)[0])
+    seed = sampler_seed(file.design_seed, generation)
     size = file.generation or GENERATION
     if file.method == "tpe":
         return TPESampler(seed=seed, n_startup_trials=size, multivariate=True, constant_liar=True)
