@@ -17,7 +17,7 @@ from simulator.market import Market
 
 
 class Batch(NamedTuple):
-    """What is known of Q queries and their K candidates before they are ranked, and the users' luck."""
+    """What is known of Q queries and their K candidates before they are ranked."""
 
     row: IntArray  # [Q] the arrival
     arm: IntArray  # [Q, 1] which of the market's rules ranks the query
@@ -28,10 +28,7 @@ class Batch(NamedTuple):
     relevance: FloatArray  # [Q, K]
     first_stage: FloatArray | None  # [Q, K] relevance of the first of two stages; None: there is one
     attraction: FloatArray  # [Q, K] the users' own
-    luck: FloatArray  # [Q, K] uniforms: an ad meets the same luck in whichever slot it lands
     satisfaction: FloatArray | None  # [Q, K] P(satisfied | clicked); None where nothing depends on it
-    satisfy_luck: FloatArray | None  # [Q, K] uniforms
-    go_on_luck: FloatArray | None  # [Q, S] uniforms of the slots
     category: IntArray | None  # [Q] of the query; None where the market has none
 
 
@@ -92,10 +89,9 @@ def gather(
     """Arrivals, retrieval and scoring: which queries, which ads, and what is known of each pair."""
     query = market.query[rows]
     candidate = market.candidate.take(query, axis=0)
-    k = candidate.shape[1]
     if participation is not None and bool((participation < 1).any()):
         takes_part = (
-            random.row_uniforms(market.seed, "throttle", rows, k)
+            random.pair_uniforms(market.seed, "throttle", rows[:, None], candidate)
             < participation[market.advertiser[candidate]]
         )
         candidate = np.where(takes_part, candidate, -1)
@@ -115,13 +111,8 @@ def gather(
         ),
         first_stage=None if alone else _relevance(market.first_stage_relevance, market, query),
         attraction=market.attraction.take(query, axis=0),
-        luck=random.row_uniforms(market.seed, "luck", rows, k),
         category=None if market.query_category is None else market.query_category[query],
         satisfaction=(users.satisfaction(market.users, market.grade[query]) if asks_satisfaction else None),
-        satisfy_luck=random.row_uniforms(market.seed, "satisfied", rows, k) if asks_satisfaction else None,
-        go_on_luck=(
-            random.row_uniforms(market.seed, "goes on", rows, market.n_slots) if asks_satisfaction else None
-        ),
     )
 
 
@@ -154,13 +145,13 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
     look = np.asarray(examination)
     price_micros = auction.price_micros(model.payment, price, look, take_at(batch.pctr, winner))
     attraction = np.where(shown, take_at(batch.attraction, winner), 0.0)
+    ad = take_at(batch.candidate, winner)
     seen = users.browse(
         market.users,
         attraction,
         attraction if batch.satisfaction is None else take_at(batch.satisfaction, winner),
-        take_at(batch.luck, winner),
-        None if batch.satisfy_luck is None else take_at(batch.satisfy_luck, winner),
-        batch.go_on_luck,
+        click_uniforms(market, batch.row, ad),
+        *(_satisfaction_uniforms(market, batch.row, ad) if batch.satisfaction is not None else (None, None)),
     )
     return Outcome(
         ranking=ranking,
@@ -188,8 +179,24 @@ def scored_ones(market: Market, batch: Batch, active: BoolArray) -> BoolArray:
 
 def lots(market: Market, batch: Batch, which: BoolArray | None = None) -> FloatArray:
     """The lots F[Q, K] that break ties, all of them or those of some queries B[Q]; drawn when asked for."""
-    rows = batch.row if which is None else batch.row[which]
-    return random.row_uniforms(market.seed, "tie break", rows, batch.candidate.shape[1])
+    some: slice | BoolArray = slice(None) if which is None else which
+    return random.pair_uniforms(market.seed, "tie break", batch.row[some, None], batch.candidate[some])
+
+
+def click_uniforms(market: Market, rows: IntArray, ad: IntArray) -> FloatArray:
+    """The uniforms F[Q, S] that decide on the clicks of arrivals I[Q] on ads I[Q, S].
+
+    They belong to arrival and ad: an ad meets the same one in whichever slot it lands, whoever else is there.
+    """
+    return random.pair_uniforms(market.seed, "click", rows[:, None], ad)
+
+
+def _satisfaction_uniforms(market: Market, rows: IntArray, ad: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Uniforms F[Q, S] of being satisfied, of arrival and ad, and of continuing, of arrival and slot."""
+    return (
+        random.pair_uniforms(market.seed, "satisfaction", rows[:, None], ad),
+        random.row_uniforms(market.seed, "continue", rows, market.n_slots),
+    )
 
 
 def conversions(market: Market, rows: IntArray, outcome: Outcome, answered_s: FloatArray) -> FloatArray:

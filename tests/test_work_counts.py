@@ -87,22 +87,22 @@ def test_what_is_not_ranking_takes_fewer_calls_than_ranking() -> None:
     assert calls_of(market) / TICKS < 2 * ranking
 
 
-def test_luck_is_drawn_once_a_query_and_lots_only_where_somebody_ties(
+def test_clicks_are_drawn_once_a_shown_ad_and_tie_breaks_only_where_somebody_ties(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     drawn: dict[str, int] = {}
 
-    def counting(seed: int, station: str, rows: np.ndarray, width: int) -> np.ndarray:
-        drawn[station] = drawn.get(station, 0) + rows.size
-        return row_uniforms(seed, station, rows, width)
+    def counting(seed: int, station: str, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        drawn[station] = drawn.get(station, 0) + np.broadcast(first, second).size
+        return pair_uniforms(seed, station, first, second)
 
-    row_uniforms = random.row_uniforms
-    monkeypatch.setattr(random, "row_uniforms", counting)
-    simulate(rich(5000))
-    assert drawn == {"luck": 5000}
+    pair_uniforms = random.pair_uniforms
+    monkeypatch.setattr(random, "pair_uniforms", counting)
+    simulate(rich(5000, slots=3))
+    assert drawn == {"click": 5000 * 3}
     drawn.clear()
     simulate(hand_market([2.0, 1.0, 1.0], n_queries=70))  # the tie is for the second of two ranks
-    assert drawn == {"luck": 70, "tie break": 70}
+    assert drawn == {"click": 70, "tie break": 70 * 3}
 
 
 def test_queries_cost_the_clock_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

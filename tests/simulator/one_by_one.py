@@ -22,13 +22,13 @@ class Shown:
 def simulate_one_by_one(market: Market) -> tuple[list[Shown], list[int]]:
     """What is shown and what each advertiser spends (micros), under the plain product rule without pacing."""
     assert market.rule == Product()
-    n_queries, k = market.query.size, market.candidate.shape[1]
     bid = (
         bidders.bids_micros(market.bidders, market.value, np.ones(market.paced.size), market.advertiser)
         / MICROS
     ).tolist()
-    tie_break = random.uniforms(market.seed, "tie break", 0, n_queries, k).tolist()
-    luck = random.uniforms(market.seed, "luck", 0, n_queries, k).tolist()
+    asked = np.arange(market.query.size)[:, None], market.candidate[market.query]
+    tie_break = random.pair_uniforms(market.seed, "tie break", *asked).tolist()
+    luck = random.pair_uniforms(market.seed, "click", *asked).tolist()
     candidate, advertiser = market.candidate.tolist(), market.advertiser.tolist()
     pctr, relevance, attraction = market.pctr.tolist(), market.relevance.tolist(), market.attraction.tolist()
     remaining = market.budget_micros.tolist()

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simulator import bidders
+from simulator import bidders, journey, random
 from simulator.arrays import MICROS, to_micros
 from simulator.bidders import BidderModel, PolicyShare
 from simulator.clock.engine import simulate, ticks
 from simulator.clock.run import Run
 from simulator.fusion import Product
-from simulator.market import Market, ServingModel, hand_market
+from simulator.market import Market, ServingModel, hand_market, with_settings
 from simulator.measures.market_metrics import market_metrics
 from simulator.policies import Report
 from simulator.policies.churn import ChurnModel
@@ -179,3 +179,37 @@ def test_an_outsider_may_bid_between_ticks() -> None:
         run.bid = np.array([1.0, 3.0])
         run.tick = lambda now, ticks_left: None  # type: ignore[method-assign]
     assert run.close().advertiser.tolist() == 5 * [0] + 5 * [1]
+
+
+@pytest.mark.parametrize("click_model", ["position", "cascade", "dbn"])
+def test_draws_belong_to_query_event_and_ad_whatever_the_number_of_candidates(click_model: str) -> None:
+    """A sweep over the candidates is paired: what two of its points both show is drawn alike in both."""
+    market = with_settings(random_market(6), users=UserModel(examination=(1.0, 0.6), click_model=click_model))
+    columns = np.argsort(random.uniforms(1, "order", 0, 1, market.candidate.shape[1])[0])
+    tables = ("candidate", "grade", "attraction", "pctr", "relevance")
+    turned = with_settings(market, **{name: getattr(market, name)[:, columns] for name in tables})
+    fewer = with_settings(market, **{name: getattr(market, name)[:, :5] for name in tables})
+    rows, active = np.arange(market.query.size), np.ones(market.budget_micros.size, dtype=bool)
+    throttled = np.full(active.size, 0.5)
+
+    def drawn(market: Market) -> dict[str, dict[tuple[int, int], float]]:
+        """The draws of each arrival and ad."""
+        batch = journey.gather(market, market.value, rows, throttled)
+        candidate = market.candidate[market.query]
+        met = candidate >= 0
+        key = list(zip(np.nonzero(met)[0].tolist(), candidate[met].tolist(), strict=True))
+        draws = {
+            "takes part": batch.candidate >= 0,
+            "tie break": journey.lots(market, batch._replace(candidate=candidate)),
+            "click": journey.click_uniforms(market, rows, candidate),
+        }
+        return {name: dict(zip(key, u[met].tolist(), strict=True)) for name, u in draws.items()}
+
+    few, many, other = drawn(fewer), drawn(market), drawn(turned)
+    for name in few:
+        assert other[name] == many[name]
+        assert few[name].items() < many[name].items()
+    whole, again = simulate(market), simulate(turned)
+    for column in ("query_index", "slot", "ad", "price_micros", "examined", "clicked", "satisfied"):
+        assert np.array_equal(getattr(whole, column), getattr(again, column)), "columns have no say"
+    assert whole.clicked.any()

@@ -39,7 +39,7 @@ def pages(market: Market, rows: np.ndarray, scorer: Any, active: np.ndarray, rul
         candidate,
         market.value[candidate],
         market.pctr[query],
-        random.row_uniforms(market.seed, "tie break", rows, candidate.shape[1]),
+        random.pair_uniforms(market.seed, "tie break", rows[:, None], candidate),
         active[market.advertiser[candidate]],
         None if market.query_category is None else market.query_category[query],
     )
