@@ -7,6 +7,8 @@ be shown.
 
 A rule whose score is affine in the bid where the ad is eligible, a * bid + c with a and c made of pctr and
 rel alone, may say so with an attribute `affine`, true; without it VCG is refused (see auction.check_vcg).
+
+The annotations of a rule's settings hold the range that a scenario may set, and a sentence about it.
 """
 
 from collections.abc import Mapping
@@ -14,7 +16,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf, log
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from annotated_types import Ge, Gt, Le, MinLen
 
 from simulator.arrays import AnyArray, namespace
 from simulator.rules.formula import Formula as Formula, FormulaError as FormulaError
@@ -22,6 +26,24 @@ from simulator.rules.protocol import FusionRule as FusionRule, is_affine as is_a
 
 if TYPE_CHECKING:
     from simulator.rules.rule_check import Fault
+
+
+Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
+BidExponent: TypeAlias = Annotated[float, Gt(0), Le(10)]
+Weights: TypeAlias = tuple[Annotated[float, Ge(0), Le(100)], ...]
+
+
+class RuleError(ValueError):
+    """A setting of a rule means nothing: its name is `field`, what is wrong with it `reason`."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field} {reason}")
+        self.field, self.reason = field, reason
+
+
+def _check_rising(field: str, numbers: tuple[float, ...]) -> None:
+    if any(low >= high for low, high in pairwise(numbers)):
+        raise RuleError(field, "must rise from one number to the next")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +54,24 @@ class Product:
     keyword auctions"). An ad with pctr 0 (q > 0) or rel 0 (r > 0) is ineligible: it could not buy any score.
     """
 
-    bid: float = 1.0
-    pctr: float = 1.0
-    rel: float = 1.0
+    bid: BidExponent = 1.0
+    pctr: Annotated[float, Ge(0), Le(10), "Below 1 it squashes the click rate."] = 1.0
+    relevance: Annotated[float, Ge(0), Le(20), "0 ignores relevance."] = 1.0
 
     def __post_init__(self) -> None:
         if not self.bid > 0:
             raise ValueError(f"the bid's exponent must be positive, or scores would not rise; got {self.bid}")
-        if self.pctr < 0 or self.rel < 0:
-            raise ValueError(f"exponents must not be negative, got pctr {self.pctr} and rel {self.rel}")
+        if self.pctr < 0 or self.relevance < 0:
+            raise ValueError(
+                f"exponents must not be negative, got pctr {self.pctr} and relevance {self.relevance}"
+            )
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         namespace(bid, pctr, rel)  # refuses lists, which could not be multiplied
-        return _weighted(bid, self.bid, _power(pctr, self.pctr) * _power(rel, self.rel))
+        return _weighted(bid, self.bid, _power(pctr, self.pctr) * _power(rel, self.relevance))
 
     def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        return _bid_of_weighted(target, self.bid, _power(pctr, self.pctr) * _power(rel, self.rel))
+        return _bid_of_weighted(target, self.bid, _power(pctr, self.pctr) * _power(rel, self.relevance))
 
     @property
     def affine(self) -> bool:
@@ -58,8 +82,8 @@ class Product:
 class Gate:
     """Only ads with rel >= threshold take part; among those, the rule `within`."""
 
-    threshold: float = 0.3
-    within: FusionRule = field(default_factory=lambda: Product(rel=0.0))
+    threshold: Share = 0.3
+    within: FusionRule = field(default_factory=lambda: Product(relevance=0.0))
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         xp = namespace(bid, pctr, rel)
@@ -82,9 +106,11 @@ class SoftGate:
     threshold, at 1 / floor times the price. The scores within must not be negative.
     """
 
-    threshold: float = 0.3
-    floor: float = 0.2
-    within: FusionRule = field(default_factory=lambda: Product(rel=0.0))
+    threshold: Share = 0.3
+    floor: Annotated[float, Gt(0), Le(1), "The share of its score that an ad below the threshold keeps."] = (
+        0.2
+    )
+    within: FusionRule = field(default_factory=lambda: Product(relevance=0.0))
 
     def __post_init__(self) -> None:
         if not 0 < self.floor <= 1:
@@ -116,7 +142,7 @@ class Linear:
     hidden cost would lower the total, so it is ineligible; its least price is the hidden cost.
     """
 
-    cost: float = 0.5
+    cost: Annotated[float, Ge(0), "Currency per click of a wholly irrelevant ad."] = 0.5
 
     def __post_init__(self) -> None:
         if self.cost < 0:
@@ -148,9 +174,9 @@ class Exponential:
     `exp` with origin 1).
     """
 
-    bid: float = 1.0
-    pctr: float = 1.0
-    gain: float = 2.0
+    bid: BidExponent = 1.0
+    pctr: Annotated[float, Ge(0), Le(10)] = 1.0
+    gain: Annotated[float, Ge(0), Le(20), "An ad of relevance 0 keeps exp(-gain) of its score."] = 2.0
 
     def __post_init__(self) -> None:
         if not self.bid > 0:
@@ -188,26 +214,30 @@ class Learnt:
     constraint in sponsored search".
     """
 
-    rel_knots: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
-    rel_weights: tuple[float, ...] = (1.0, 0.5, 0.25, 0.25)
-    pctr_knots: tuple[float, ...] = ()
-    pctr_weights: tuple[float, ...] = (1.0,)
+    rel_knots: Annotated[tuple[Share, ...], MinLen(2)] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    rel_weights: Annotated[Weights, "Rise of the log score from each knot of relevance to the next."] = (
+        1.0,
+        0.5,
+        0.25,
+        0.25,
+    )
+    pctr_knots: tuple[Annotated[float, Gt(0), Le(1)], ...] = ()
+    pctr_weights: Annotated[
+        Weights, "Slope of the log score in log pctr below the first knot, between knots, and above the last."
+    ] = (1.0,)
 
     def __post_init__(self) -> None:
-        for name in ("rel_knots", "pctr_knots"):
-            knots = getattr(self, name)
-            if any(low >= high for low, high in pairwise(knots)):
-                raise ValueError(f"{name} must rise from one number to the next, got {knots}")
-        if len(self.rel_knots) < 2 or len(self.rel_weights) != len(self.rel_knots) - 1:
+        _check_rising("rel_knots", self.rel_knots)
+        _check_rising("pctr_knots", self.pctr_knots)
+        if len(self.rel_knots) < 2 or min(self.pctr_knots, default=1.0) <= 0:
             raise ValueError(
-                f"rel_weights must have one number for each piece between two of rel_knots, "
-                f"got {len(self.rel_weights)} for {len(self.rel_knots)} knots"
+                f"rel_knots must be two numbers or more and pctr_knots positive, "
+                f"got {self.rel_knots} and {self.pctr_knots}"
             )
-        if len(self.pctr_weights) != len(self.pctr_knots) + 1 or min(self.pctr_knots, default=1.0) <= 0:
-            raise ValueError(
-                f"pctr_weights must have one number more than pctr_knots, which must be positive; "
-                f"got {self.pctr_weights} for {self.pctr_knots}"
-            )
+        pieces = {"rel_weights": len(self.rel_knots) - 1, "pctr_weights": len(self.pctr_knots) + 1}
+        for name, n in pieces.items():
+            if len(getattr(self, name)) != n:
+                raise RuleError(name, f"needs {n} number(s), one for each piece that the knots make")
         if min(*self.rel_weights, *self.pctr_weights) < 0:
             raise ValueError(f"weights must not be negative, got {self.rel_weights} and {self.pctr_weights}")
 
@@ -244,12 +274,13 @@ class Tiers:
     float64.
     """
 
-    thresholds: tuple[float, ...] = (0.3, 0.6)
-    within: FusionRule = field(default_factory=lambda: Product(rel=0.0))
+    thresholds: Annotated[tuple[Share, ...], MinLen(1)] = (0.3, 0.6)
+    within: FusionRule = field(default_factory=lambda: Product(relevance=0.0))
 
     def __post_init__(self) -> None:
-        if not self.thresholds or list(self.thresholds) != sorted(set(self.thresholds)):
-            raise ValueError(f"thresholds must be one or more rising numbers, got {self.thresholds}")
+        if not self.thresholds:
+            raise RuleError("thresholds", "must be one number or more")
+        _check_rising("thresholds", self.thresholds)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         xp = namespace(bid, pctr, rel)

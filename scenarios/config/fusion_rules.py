@@ -1,153 +1,52 @@
-"""The fusion rules that a scenario may name: blocks with the settings of the classes of simulator.fusion."""
+"""The fusion rules that a scenario may name: blocks with the settings of the classes of simulator.fusion.
+
+The blocks are derived: fields, defaults and ranges stand in `simulator.fusion`, beside the rules.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, Union, get_type_hints
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, create_model, model_validator
 
 from relevance.errors import PluginError
 from relevance.protocol import load_object
-from scenarios.config.settings import Settings, Share
+from scenarios.config.settings import Settings, out_of_range
 from simulator import fusion
 
 
-def _rising(numbers: tuple[float, ...]) -> tuple[float, ...]:
-    if list(numbers) != sorted(set(numbers)):
-        raise PydanticCustomError("rising", "must rise from one number to the next")
-    return numbers
+class RuleSettings(Settings):
+    """A block of the settings of a rule of `simulator.fusion.RULES`."""
 
+    rule: str
 
-Exponent = Annotated[float, Field(ge=0, le=20)]
-BidExponent = Annotated[float, Field(gt=0, le=10)]
-Weights = tuple[Annotated[float, Field(ge=0, le=100)], ...]
+    if TYPE_CHECKING:
 
-
-class ProductRule(Settings):
-    """bid^b * pctr^q * relevance^g."""
-
-    rule: Literal["product"] = "product"
-    bid: BidExponent = 1.0
-    pctr: Annotated[float, Field(ge=0, le=10)] = 1.0
-    """Below 1 it squashes the click rate."""
-    relevance: Exponent = 1.0
-    """0 ignores relevance."""
+        def __getattr__(self, name: str) -> Any:
+            """A setting of the rule."""
 
     def build(self) -> fusion.FusionRule:
-        return fusion.Product(bid=self.bid, pctr=self.pctr, rel=self.relevance)
+        """The rule with these settings."""
+        values = {name: getattr(self, name) for name in type(self).model_fields if name != "rule"}
+        if "within" in values:
+            values["within"] = values["within"].build()
+        rule: fusion.FusionRule = fusion.RULES[self.rule](**values)
+        return rule
 
-
-class GateRule(Settings):
-    """Only ads at or above a threshold of relevance; among those bid^b * pctr^q."""
-
-    rule: Literal["gate"]
-    threshold: Share = 0.3
-    within: ProductRule = ProductRule(relevance=0.0)
-
-    def build(self) -> fusion.FusionRule:
-        return fusion.Gate(threshold=self.threshold, within=self.within.build())
-
-
-class SoftGateRule(Settings):
-    """bid^b * pctr^q, of which ads below a threshold of relevance keep a share only."""
-
-    rule: Literal["soft_gate"]
-    threshold: Share = 0.3
-    floor: Annotated[float, Field(gt=0, le=1)] = 0.2
-    """The share of its score that an ad below the threshold keeps."""
-    within: ProductRule = ProductRule(relevance=0.0)
-
-    def build(self) -> fusion.FusionRule:
-        return fusion.SoftGate(threshold=self.threshold, floor=self.floor, within=self.within.build())
-
-
-class LinearRule(Settings):
-    """pctr * (bid - cost * (1 - relevance))."""
-
-    rule: Literal["linear"]
-    cost: Annotated[float, Field(ge=0)] = 0.5
-    """Currency per click of a wholly irrelevant ad."""
-
-    def build(self) -> fusion.FusionRule:
-        return fusion.Linear(cost=self.cost)
-
-
-class TiersRule(Settings):
-    """Relevance in buckets first, then the rule within a bucket."""
-
-    rule: Literal["tiers"]
-    thresholds: Annotated[tuple[Share, ...], Field(min_length=1), AfterValidator(_rising)] = (0.3, 0.6)
-    within: ProductRule = ProductRule(relevance=0.0)
-
-    def build(self) -> fusion.FusionRule:
-        return fusion.Tiers(thresholds=self.thresholds, within=self.within.build())
-
-
-class ExponentialRule(Settings):
-    """bid^b * pctr^q * exp(gain * (relevance - 1))."""
-
-    rule: Literal["exponential"]
-    bid: BidExponent = 1.0
-    pctr: Annotated[float, Field(ge=0, le=10)] = 1.0
-    gain: Exponent = 2.0
-    """An ad of relevance 0 keeps exp(-gain) of its score."""
-
-    def build(self) -> fusion.FusionRule:
-        return fusion.Exponential(bid=self.bid, pctr=self.pctr, gain=self.gain)
-
-
-class LearntRule(Settings):
-    """bid * exp(f(relevance) + h(log pctr)), linear between knots; `relbid tune` finds the weights."""
-
-    rule: Literal["learnt"]
-    rel_knots: Annotated[tuple[Share, ...], Field(min_length=2), AfterValidator(_rising)] = (
-        *(0.0, 0.25, 0.5, 0.75, 1.0),
-    )
-    rel_weights: Weights = (1.0, 0.5, 0.25, 0.25)
-    """Rise of the log score from each knot of relevance to the next."""
-    pctr_knots: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], AfterValidator(_rising)] = ()
-    pctr_weights: Weights = (1.0,)
-    """Slope of the log score in log pctr below the first knot, between knots, and above the last."""
-
-    @field_validator("rel_weights", "pctr_weights")
-    @classmethod
-    def _one_per_piece(cls, weights: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
-        knots = info.data.get(str(info.field_name).replace("weights", "knots"))
-        if knots is None:  # is refused itself
-            return weights
-        pieces = len(knots) - 1 if info.field_name == "rel_weights" else len(knots) + 1
-        if len(weights) != pieces:
-            raise PydanticCustomError(
-                "pieces", "needs {n} number(s), one for each piece that the knots make", {"n": pieces}
-            )
-        return weights
-
-    def build(self) -> fusion.FusionRule:
-        return fusion.Learnt(self.rel_knots, self.rel_weights, self.pctr_knots, self.pctr_weights)
-
-
-class FormulaRule(Settings):
-    """An expression in b (bid), q (pctr) and r (relevance)."""
-
-    rule: Literal["formula"]
-    expression: str = "b * q * r"
-    """Of + - * / ^, parentheses, min, max, exp, log and sqrt; the score must rise in b."""
-
-    @field_validator("expression")
-    @classmethod
-    def _sound(cls, expression: str) -> str:
+    @model_validator(mode="after")
+    def _means_something(self) -> Self:
         try:
-            rule = fusion.Formula(expression)
+            rule = self.build()
+        except fusion.RuleError as error:
+            raise out_of_range(error.field, error.reason) from None
         except fusion.FormulaError as error:
-            raise PydanticCustomError("formula", "{message}", {"message": str(error)}) from None
-        if faults := fusion.check_rule(rule):
-            raise PydanticCustomError("formula", "{message}", {"message": "; ".join(faults)})
-        return expression
-
-    def build(self) -> fusion.FusionRule:
-        return fusion.Formula(self.expression)
+            raise out_of_range("expression", str(error)) from None
+        if isinstance(rule, fusion.Formula) and (faults := fusion.check_rule(rule)):
+            raise out_of_range("expression", "; ".join(faults))
+        return self
 
 
 class CustomRule(Settings):
@@ -184,26 +83,33 @@ class CustomRule(Settings):
         return rule
 
 
-BuiltInRule: TypeAlias = (
-    ProductRule
-    | GateRule
-    | SoftGateRule
-    | LinearRule
-    | TiersRule
-    | ExponentialRule
-    | LearntRule
-    | FormulaRule
-)
-FusionSettings = Annotated[BuiltInRule | CustomRule, Field(discriminator="rule")]
+def _derived() -> dict[str, type[RuleSettings]]:
+    """The block of each rule. The rule product is the default, and the one within others."""
+    found: dict[str, type[RuleSettings]] = {}
+    for name, rule in fusion.RULES.items():
+        hints = get_type_hints(rule, include_extras=True)
+        fields: dict[str, Any] = {"rule": (Literal[name], "product" if name == "product" else ...)}
+        for field in dataclasses.fields(rule):
+            hint, default = hints[field.name], field.default
+            if hint is fusion.FusionRule:
+                within: Any = field.default_factory
+                hint, default = found["product"], found["product"](rule="product", **asdict(within()))
+            if field.init:
+                texts = [text for text in getattr(hint, "__metadata__", ()) if isinstance(text, str)]
+                fields[field.name] = (hint, Field(default, description=" ".join(texts) or None))
+        about = str(rule.__doc__).split("\n")[0]
+        found[name] = create_model(
+            f"{rule.__name__}Rule", __base__=RuleSettings, __doc__=about, __module__=__name__, **fields
+        )
+    return found
 
-RULE_SETTINGS: Mapping[str, type[Settings]] = {
-    "product": ProductRule,
-    "gate": GateRule,
-    "soft_gate": SoftGateRule,
-    "linear": LinearRule,
-    "tiers": TiersRule,
-    "exponential": ExponentialRule,
-    "learnt": LearntRule,
-    "formula": FormulaRule,
-}
-"""The rules of `simulator.fusion.RULES` by the same names."""
+
+RULE_SETTINGS: Mapping[str, type[RuleSettings]] = _derived()
+"""The blocks of the rules of `simulator.fusion.RULES`, by the same names."""
+globals().update({settings.__name__: settings for settings in RULE_SETTINGS.values()})  # where pickle looks
+ProductRule, LearntRule = RULE_SETTINGS["product"], RULE_SETTINGS["learnt"]
+
+if TYPE_CHECKING:
+    FusionSettings: TypeAlias = RuleSettings | CustomRule
+else:
+    FusionSettings = Annotated[Union[(*RULE_SETTINGS.values(), CustomRule)], Field(discriminator="rule")]

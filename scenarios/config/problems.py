@@ -116,17 +116,17 @@ def _describe(problem: Any, model: type[BaseModel]) -> tuple[str, str | None, st
 
 def _path_of(problem: Any, data: Any) -> KeyPath:
     """Where a problem is in the data: pydantic's location without the tags of unions, which are not keys."""
-    loc = problem["loc"]
+    loc, context = problem["loc"], problem.get("ctx", {})
     path: list[str | int] = []
     for position, part in enumerate(loc):
         known = (isinstance(data, dict) and part in data) or (
             isinstance(data, list | tuple) and part in range(len(data))
         )
-        if known or (position == len(loc) - 1 and isinstance(part, str)):
+        named = position == len(loc) - 1 and isinstance(part, str) and "field" not in context
+        if known or named:
             path.append(part)
         if known:
             data = data[part]
-    context = problem.get("ctx", {})
     if "field" in context:
         path.extend(context["field"].split("."))
     elif problem["type"] == "union_tag_invalid":

@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from scenarios.config.fusion_rules import CustomRule, FusionSettings, ProductRule
 from scenarios.config.market_kinds import MarketSettings, WorldMarket
-from scenarios.config.settings import Settings as Settings, Share as Share, dump_model
+from scenarios.config.settings import Settings as Settings, Share as Share, dump_model, out_of_range
 from scenarios.errors import did_you_mean, quoted
 from simulator.auction import AuctionModel, check_vcg
 from simulator.bidders import BidderModel
@@ -104,7 +104,7 @@ class Scenario(Settings):
     retrieval: RetrievalSettings = RetrievalSettings()
     scorer: ScorerName = "hcmrm"
     hcmrm: HcmrmSettings = HcmrmSettings()
-    fusion: FusionSettings = ProductRule()
+    fusion: FusionSettings = ProductRule(rule="product")
     auction: AuctionModel = AuctionModel()
     users: UserModel = UserModel()
     pctr: CtrSettings = CtrSettings()
@@ -133,17 +133,15 @@ class Scenario(Settings):
             least = 0 if isinstance(value, float) or name in _MAY_BE_ZERO else 1
             most = 1.0 if isinstance(value, float) and name != "zipf_exponent" else 1e6
             if not least <= value <= most:
-                raise _out_of_range(name, f"must be from {least} to {most:g}, got {value}")
+                raise out_of_range(name, f"must be from {least} to {most:g}, got {value}")
         if world.glyph_min > world.glyph_max or world.glyph_max > world.frame_size:
-            raise _out_of_range("glyph_max", "must be from glyph_min to frame_size")
+            raise out_of_range("glyph_max", "must be from glyph_min to frame_size")
         if world.colour_share + world.brand_share + world.both_share > 1 + 1e-9:
-            raise _out_of_range(
-                "both_share", "colour_share, brand_share and both_share must sum to at most 1"
-            )
+            raise out_of_range("both_share", "colour_share, brand_share and both_share must sum to at most 1")
         size = max(world.advertisers(split) for split in get_args(MarketSplit)) * world.ads_per_advertiser
         frame_bytes = size * world.frames * world.frame_size**2 * 3
         if frame_bytes > MAX_FRAME_BYTES:
-            raise _out_of_range(
+            raise out_of_range(
                 "frame_size", f"all frames would take {frame_bytes / 2**30:.1f} GiB, the limit is 4"
             )
         return world
@@ -158,7 +156,7 @@ class Scenario(Settings):
                     _known_scorer(name, info)
                 except PydanticCustomError as error:
                     also = ", or 'skip' for no ads" if role == "fallback" else ""
-                    raise _out_of_range(role, error.message() + also) from None
+                    raise out_of_range(role, error.message() + also) from None
         return serving
 
     @model_validator(mode="after")
@@ -169,10 +167,10 @@ class Scenario(Settings):
             try:
                 check_vcg(self.fusion.build(), self.users.examination)
             except ValueError as error:
-                raise _out_of_range("auction.mechanism", str(error)) from None
+                raise out_of_range("auction.mechanism", str(error)) from None
         n, least = len(CATEGORIES), self.auction.category_score_reserve
         if least and len(least) != n:
-            raise _out_of_range(
+            raise out_of_range(
                 "auction.category_score_reserve",
                 f"needs {n} numbers, one for each category of queries, or none; got {len(least)}",
             )
@@ -182,7 +180,7 @@ class Scenario(Settings):
     def _blocks_fit(self) -> Self:
         """What one block needs of another."""
         if has_loyalty(self.users) and self.traffic.sessions.population == 0:
-            raise _out_of_range(
+            raise out_of_range(
                 "traffic.sessions.population",
                 "must be above 0 where users.return_rate or return_elasticity let users stay away: who is a "
                 "stranger at every visit cannot come back",
@@ -192,7 +190,7 @@ class Scenario(Settings):
             wants = [one.policy for one in self.bidders.policies if one.policy.startswith("target_")]
             wants += ["bidders.churn.least_return"] if self.bidders.churn.least_return > 0 else []
             if wants:
-                raise _out_of_range(
+                raise out_of_range(
                     "users.conversion_rate",
                     f"must be above 0: {wants[0]} looks at conversions",
                     because="bidders",
@@ -202,9 +200,3 @@ class Scenario(Settings):
 
 MAX_FRAME_BYTES = 4 * 2**30
 _MAY_BE_ZERO = ("seed", "held_out_products", "clutter", "rotation_degrees")
-
-
-def _out_of_range(field: str, message: str, because: str = "") -> PydanticCustomError:
-    """A refusal of a field; where the file leaves it out, the line is that of the field to blame."""
-    context = {"field": field, "message": message, "because": because}
-    return PydanticCustomError("out_of_range", "{message}", context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from scenarios.config.yaml_file import dump_yaml
 
@@ -28,3 +29,9 @@ def dump_model(model: BaseModel) -> str:
     """The whole content of a file of any kind as YAML, defaults included."""
     # pydantic warns of a list of seeds, which it writes as it should.
     return dump_yaml(model.model_dump(mode="json", by_alias=True, warnings=False))
+
+
+def out_of_range(field: str, message: str, because: str = "") -> PydanticCustomError:
+    """A refusal of a field; where the file leaves it out, the line is that of the field to blame."""
+    context = {"field": field, "message": message, "because": because}
+    return PydanticCustomError("out_of_range", "{message}", context)

@@ -51,7 +51,7 @@ def entries(
             reason = f"unknown rule{did_you_mean(name, RULE_SETTINGS)} (there are {', '.join(RULE_SETTINGS)})"
             raise ScenarioError(reason, field=f"--rule {name}")
         fused += [_build(name, choice) for choice in _choices(RULE_SETTINGS[name], thresholds)]
-    found = [Entry("none", "product", Product(rel=0.0))]
+    found = [Entry("none", "product", Product(relevance=0.0))]
     for scorer in dict.fromkeys(scorers or auctions.scorers):
         relevance_by(auctions, scorer)  # refuses a column that is not there
         if scorer != "none":
@@ -99,4 +99,4 @@ def _build(name: str, choice: dict[str, object]) -> tuple[str, FusionRule]:
     values = next(iter(choice.values()), ())
     numbers = values if isinstance(values, tuple) else (values,)
     label = " ".join([name, *(f"{number:g}" for number in numbers)])
-    return label, settings.build()  # type: ignore[attr-defined]
+    return label, settings.build()

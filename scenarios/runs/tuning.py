@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from relevance.extras import require
-from scenarios.config.fusion_rules import LearntRule
+from scenarios.config.fusion_rules import LearntRule, RuleSettings
 from scenarios.config.load import override
 from scenarios.config.scenario import Scenario
 from scenarios.errors import ScenarioError
@@ -100,7 +100,7 @@ def tune_fusion(
         name: FloatDistribution(LEAST_WEIGHT, max(LARGEST_WEIGHT, min(2 * weight, 100.0)), log=True)
         for name, weight in start.items()
     }
-    tried: list[tuple[LearntRule, Figures]] = []
+    tried: list[tuple[RuleSettings, Figures]] = []
     with quiet_optuna():
         study = create_study(
             direction="maximize", sampler=TPESampler(seed=sampler_seed(seed), multivariate=True)
@@ -126,7 +126,7 @@ def tune_fusion(
     )
 
 
-def _figures(markets: list[Market], rule: LearntRule) -> Figures:
+def _figures(markets: list[Market], rule: RuleSettings) -> Figures:
     found = []
     for market in markets:
         tried = with_rule(market, rule.build())
@@ -146,12 +146,12 @@ def _worth(figures: Figures, bound: float) -> tuple[float, float, float]:
     return -max(share - bound, 0.0), figures.revenue_rpm, -share
 
 
-def _weights(rule: LearntRule) -> dict[str, float]:
+def _weights(rule: RuleSettings) -> dict[str, float]:
     """The weights of a rule by `part.number`."""
     return {f"{part}.{n}": weight for part in PARTS for n, weight in enumerate(getattr(rule, part))}
 
 
-def _weighted(rule: LearntRule, weights: Mapping[str, float]) -> LearntRule:
+def _weighted(rule: RuleSettings, weights: Mapping[str, float]) -> RuleSettings:
     """A rule with other weights, by `part.number`; rounded, so that a scenario file shows all digits."""
     changes = {
         part: tuple(round(weights[f"{part}.{n}"], 3) for n in range(len(getattr(rule, part))))
@@ -160,5 +160,5 @@ def _weighted(rule: LearntRule, weights: Mapping[str, float]) -> LearntRule:
     return rule.model_copy(update=changes)
 
 
-def _with(scenario: Scenario, rule: LearntRule, **settings: object) -> Scenario:
+def _with(scenario: Scenario, rule: RuleSettings, **settings: object) -> Scenario:
     return override(scenario, {"fusion": rule.model_dump(), "sweep": None, **settings})

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from math import inf
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from array_api_compat import device
@@ -95,7 +95,9 @@ class Formula:
         FormulaError: the expression cannot be read, or does not contain b.
     """
 
-    expression: str = "b * q * r"
+    expression: Annotated[
+        str, "Of + - * / ^, parentheses, min, max, exp, log and sqrt; the score must rise in b."
+    ] = "b * q * r"
     tree: Node = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

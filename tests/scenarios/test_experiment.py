@@ -97,7 +97,7 @@ def test_the_arms_of_a_query_split_are_ranked_by_their_own_relevance_and_rule(sm
     endless = np.full_like(day(small).budget_micros, UNLIMITED)
     nobody = np.zeros(endless.size, dtype=bool)
     plain = day(small, scorer="none", budget_micros=endless, paced=nobody)
-    other = with_rule(day(small, budget_micros=endless, paced=nobody), Product(rel=3.0))
+    other = with_rule(day(small, budget_micros=endless, paced=nobody), Product(relevance=3.0))
     arm = arm_of_arrival(plain, 2)
     assert 0.4 < arm.mean() < 0.6
     for place, (market, found) in enumerate(zip((plain, other), query_split([plain, other]), strict=True)):

@@ -1,5 +1,6 @@
 """Scenario files: what they may say, and what a user is told who says something else."""
 
+import pickle
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -63,8 +64,21 @@ def test_every_fusion_rule_can_be_written_and_is_built(tmp_path):
     assert set(RULE_SETTINGS) == set(fusion.RULES)
     for name, rule in fusion.RULES.items():
         built = load(tmp_path, f"{HEAD}fusion: {{rule: {name}}}").fusion.build()
-        assert built == rule(), "the defaults of a rule stand once in the simulator and once in the schema"
+        assert built == rule(), "a block has the rule's own defaults"
         assert isinstance(built, rule)
+
+
+def test_blocks_of_rules_have_the_ranges_and_sentences_of_the_simulator():
+    found = Scenario.model_json_schema()["$defs"]["ProductRule"]["properties"]
+    assert list(found) == ["rule", "bid", "pctr", "relevance"]
+    assert (found["bid"]["exclusiveMinimum"], found["bid"]["maximum"]) == (0, 10)
+    assert found["relevance"]["description"] == "0 ignores relevance."
+
+
+def test_scenarios_with_any_rule_reach_other_processes():
+    for name in fusion.RULES:
+        scenario = override(Scenario(schema=1, name="s"), {"fusion": {"rule": name}})
+        assert pickle.loads(pickle.dumps(scenario)) == scenario
 
 
 def test_the_world_s_settings_are_those_of_the_simulator():
@@ -94,12 +108,12 @@ def test_another_rule_drops_the_keys_of_the_former(tmp_path):
     text = HEAD + "fusion: {rule: product, relevance: 2}\n"
     scenario = load(tmp_path, text, "fusion.rule=gate", "fusion.threshold=0.4")
     assert scenario.fusion.build() == fusion.Gate(threshold=0.4)
-    assert load(tmp_path, text, "fusion.rule=product").fusion.build() == fusion.Product(rel=2.0)
+    assert load(tmp_path, text, "fusion.rule=product").fusion.build() == fusion.Product(relevance=2.0)
 
 
 def test_override_validates_anew_and_keeps_what_is_fixed():
     scenario = load_scenario(DEFAULT_SCENARIO)
-    assert override(scenario, {"fusion.relevance": 2.0}).fusion.build() == fusion.Product(rel=2.0)
+    assert override(scenario, {"fusion.relevance": 2.0}).fusion.build() == fusion.Product(relevance=2.0)
     with pytest.raises(ScenarioError, match=r"default, fusion\.relevance=-1: must be at least 0"):
         override(scenario, {"fusion.relevance": -1})
     with pytest.raises(ScenarioError, match=r"world\.seed: decides which queries and ads there are"):

@@ -87,7 +87,7 @@ def test_the_log_itself_is_the_first_row(example, auctions):
 
 @pytest.mark.parametrize(
     ("scorer", "rule"),
-    [("none", Product(rel=0.0)), ("model", Gate(threshold=0.5)), ("bm25", Product(rel=1.0))],
+    [("none", Product(relevance=0.0)), ("model", Gate(threshold=0.5)), ("bm25", Product(relevance=1.0))],
 )
 def test_another_rule_earns_what_the_simulator_says_it_earns(example, auctions, scorer, rule):
     market = with_rule(example.market, rule)
@@ -115,7 +115,7 @@ def test_examination_is_found_in_the_log(auctions):
 
 def test_a_pctr_that_is_half_of_the_truth_is_told_and_undone(auctions):
     halved = changed(auctions, pctr=auctions.pctr / 2)
-    way = Entry("none", "product", Product(rel=0.0))
+    way = Entry("none", "product", Product(relevance=0.0))
     (right,) = points(auctions, way)
     (wrong,) = points(halved, way)
     assert wrong["clicks_model"] == pytest.approx(right["clicks_model"] / 2)
@@ -261,7 +261,7 @@ def test_spend_beyond_a_budget_is_not_counted(auctions):
 
 def test_grades_of_some_ads_are_shares_of_those(auctions):
     some = changed(auctions, grade=np.where(auctions.position > 0, auctions.grade, -1).astype(np.int8))
-    (row,) = points(some, Entry("none", "product", Product(rel=0.0)))
+    (row,) = points(some, Entry("none", "product", Product(relevance=0.0)))
     assert row["graded_share"] == row["covered"]
     assert 0 < row["irrelevant_share"] < 1
 

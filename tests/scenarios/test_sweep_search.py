@@ -249,7 +249,7 @@ def test_failures_do_not_end_a_search_and_are_retried_on_request(tmp_path, monke
         "def make(exponent):\n"
         f"    if exponent > 1 and not Path({str(tmp_path / 'mended')!r}).exists():\n"
         "        raise RuntimeError('too much')\n"
-        "    return Product(rel=exponent)\n"
+        "    return Product(relevance=exponent)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     text = HEAD + "common: {fusion.rule: custom, fusion.object: 'picky_rule:make'}\n"

@@ -351,7 +351,7 @@ def test_all_code_that_settles_a_market_decides_its_key(prepared):
 
 def test_other_code_of_ones_own_is_another_point(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    rule = "from simulator.fusion import Product\n\n\ndef make():\n    return Product(rel={})\n"
+    rule = "from simulator.fusion import Product\n\n\ndef make():\n    return Product(relevance={})\n"
     (tmp_path / "own_rule_of_a_sweep.py").write_text(rule.format(1.0))
     text = HEAD + "over:\n  fusion: [{rule: custom, object: 'own_rule_of_a_sweep:make'}]\n"
 
@@ -372,7 +372,7 @@ def test_failures_are_kept_and_retried_on_request(tmp_path, monkeypatch):
         "def make(exponent):\n"
         f"    if exponent == 2 and not Path({str(tmp_path / 'mended')!r}).exists():\n"
         "        raise RuntimeError('a bad day')\n"
-        "    return Product(rel=exponent)\n"
+        "    return Product(relevance=exponent)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     text = "over:\n  fusion:\n" + "".join(

@@ -31,7 +31,7 @@ from simulator.fusion import (
 )
 from simulator.random import uniforms
 
-BY_BID = Product(pctr=0.0, rel=0.0)
+BY_BID = Product(pctr=0.0, relevance=0.0)
 
 
 @dataclass
@@ -99,7 +99,7 @@ def test_fused_score_behind_a_gate() -> None:
 
 def test_quality_weighted_gsp() -> None:
     bid, quality, weight = [4, 3, 2, 5], np.array([1 / 10, 1 / 5, 1 / 4, 1 / 25]), np.array([1, 1 / 2, 1 / 4])
-    page = auction(bid, quality, rule=Product(rel=0.0), n_slots=3)
+    page = auction(bid, quality, rule=Product(relevance=0.0), n_slots=3)
     assert page.order == [1, 2, 0]
     assert page.price == pytest.approx([5 / 2, 8 / 5, 2])
     assert (weight * quality[page.order] * page.price).sum() == pytest.approx(3 / 4)
@@ -194,8 +194,8 @@ def test_tiers_sell_across_buckets_at_the_reserve() -> None:
 rules = st.sampled_from(
     [
         Product(),
-        Product(rel=0.0),
-        Product(bid=0.5, pctr=2.0, rel=1.5),
+        Product(relevance=0.0),
+        Product(bid=0.5, pctr=2.0, relevance=1.5),
         Gate(0.4),
         Linear(0.7),
         Tiers((0.3, 0.6)),

@@ -22,7 +22,7 @@ def same_bytes(a: SimulationLog, b: SimulationLog, *, leave_out: tuple[str, ...]
     return [name for name in names if getattr(a, name).tobytes() != getattr(b, name).tobytes()]
 
 
-RULES: list[FusionRule] = [Product(), Product(bid=0.7, pctr=1.3, rel=0.6), Gate(0.4), Linear(), Tiers()]
+RULES: list[FusionRule] = [Product(), Product(bid=0.7, pctr=1.3, relevance=0.6), Gate(0.4), Linear(), Tiers()]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
@@ -125,7 +125,7 @@ def test_global_seed_is_neither_used_nor_touched() -> None:
 def test_two_arms_share_their_luck() -> None:
     """Users in slot 1 who see the same ad under two rules do the same."""
     market = with_settings(random_market(2, budget=1e6), paced=np.zeros(23, dtype=bool))
-    arms = [simulate(with_rule(market, rule)) for rule in (Product(), Product(rel=0.0))]
+    arms = [simulate(with_rule(market, rule)) for rule in (Product(), Product(relevance=0.0))]
     assert same_bytes(arms[0], arms[1]) != []
     in_slot_0 = [
         {(q, ad): hit for q, slot, ad, hit in zip(*columns, strict=True) if slot == 0}

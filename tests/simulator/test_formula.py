@@ -78,7 +78,7 @@ def test_any_text_is_a_rule_or_an_error(text: str) -> None:
     ("expression", "rule"),
     [
         ("b * q * r", Product()),
-        ("b^0.7 * q^2 * r^1.5", Product(bid=0.7, pctr=2.0, rel=1.5)),
+        ("b^0.7 * q^2 * r^1.5", Product(bid=0.7, pctr=2.0, relevance=1.5)),
         ("q * sqrt(b - 0.5 * (1 - r))^2", Linear(0.5)),  # no number where b is too low
         ("b * q * exp(2 * (r - 1))", Exponential(gain=2.0)),
     ],

@@ -28,8 +28,8 @@ from simulator.market import ServingModel, with_settings
 from simulator.random import uniforms
 from tests.simulator.markets import random_market
 
-BY_BID = Product(pctr=0.0, rel=0.0)
-BY_REVENUE = Product(rel=0.0)
+BY_BID = Product(pctr=0.0, relevance=0.0)
+BY_REVENUE = Product(relevance=0.0)
 EOS_CLICKS = (200.0, 100.0)  # Edelman, Ostrovsky and Schwarz 2007: clicks per hour of two slots
 EOS_VALUES = (10.0, 4.0, 2.0)
 
@@ -190,7 +190,7 @@ def test_vcg_is_the_lowest_symmetric_equilibrium_of_gsp(alpha: list[float], data
 
 AFFINE: list[FusionRule] = [
     Product(),
-    Product(pctr=0.5, rel=2.0),
+    Product(pctr=0.5, relevance=2.0),
     Gate(0.4),
     SoftGate(0.5, 0.3),
     Linear(0.8),
@@ -341,7 +341,7 @@ def test_squashing_revenue_curve(squashing: float, winner: int, revenue: float) 
     click, so revenue .4 x 3 x 4^-s falls from .8 to .3; below that ad 1 pays 2 x 4^s, at most 3.
     """
     bid, quality = [2.0, 3.0], np.array([0.4, 0.1])
-    order, price = hold(bid, quality, rule=Product(pctr=squashing, rel=0.0))
+    order, price = hold(bid, quality, rule=Product(pctr=squashing, relevance=0.0))
     assert order.tolist() == [winner]
     assert quality[winner] * price[0] == pytest.approx(revenue)
 

@@ -141,7 +141,9 @@ def test_every_metric_by_hand() -> None:
 
 def test_metrics_of_a_run_by_hand() -> None:
     """Two slots, three bidders, three queries; everybody who looks clicks, and slot 0 is always looked at."""
-    market = hand_market([4.0, 3.0, 1.0], n_queries=3, users=USERS, rule=Product(rel=0.0), grade=[0, 3, 2])
+    market = hand_market(
+        [4.0, 3.0, 1.0], n_queries=3, users=USERS, rule=Product(relevance=0.0), grade=[0, 3, 2]
+    )
     log = simulate(market)
     clicks_below = int(log.clicked[log.slot == 1].sum())
     metrics = market_metrics(log, market)

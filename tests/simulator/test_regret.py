@@ -119,7 +119,7 @@ def test_a_platform_that_knows_the_truth_has_no_allocation_regret():
 @settings(max_examples=15)
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 1.0]))
 def test_the_offers_are_what_trying_every_bid_finds(seed, exponent):
-    market = random_market(seed, n_queries=3, rule=Product(rel=exponent))
+    market = random_market(seed, n_queries=3, rule=Product(relevance=exponent))
     bid = market.value * 0.8
     batch = journey.gather(market, bid, np.arange(1))
     present = batch.candidate >= 0

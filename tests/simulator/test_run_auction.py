@@ -11,7 +11,7 @@ from simulator.auction import MECHANISMS, Ranked, allocate, run_auction
 from simulator.fusion import Formula, FusionRule, Gate, Linear, Product
 from simulator.market import hand_market, with_settings
 
-BY_BID = Product(pctr=0.0, rel=0.0)
+BY_BID = Product(pctr=0.0, relevance=0.0)
 
 
 def kinds(values: list[float]) -> list[Any]:
@@ -119,7 +119,7 @@ def test_what_cannot_be_an_auction_is_refused_in_words(changes: dict[str, Any], 
         run_auction(given.pop("bids"), given.pop("rule"), **given)
 
 
-@pytest.mark.parametrize("rule", [Product(), Product(rel=2.0), Formula(), Linear(), Gate()], ids=str)
+@pytest.mark.parametrize("rule", [Product(), Product(relevance=2.0), Formula(), Linear(), Gate()], ids=str)
 def test_a_rule_says_that_it_wants_arrays(rule: FusionRule) -> None:
     for given in (([2.0, 1.0], [0.1, 0.1], [1.0, 1.0]), (2.0, 0.1, 1.0)):
         with pytest.raises(TypeError, match=r"got (list|float), .*run_auction"):
