@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from relevance.arrays import IntArray
 from relevance.corpus import Labels
-
-IntArray = NDArray[np.int64]
 
 CONFUSION: Mapping[int, Mapping[int, float]] = {
     0: {1: 0.90, 2: 0.08, 3: 0.02},

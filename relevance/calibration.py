@@ -1,37 +1,25 @@
-"""Calibration: a ranking score turned into P(positive), fitted on pairs that no training has seen.
+"""Calibration: a ranking score becomes P(positive), fitted on pairs that no training has seen.
 
-Temperature scaling (Guo et al. 2017; with a shift, as Platt has it, since a ranking score is no logit) keeps
-the order of all scores; isotonic regression keeps it but for ties, and needs more pairs. Everything is a pure
-function of its arguments. P pairs.
+Temperature scaling (Guo et al. 2017) keeps the order of all scores. Here it has a shift, as Platt scaling
+has, because a ranking score is no logit. Isotonic regression may make scores equal, and needs more pairs. All
+functions are pure. P pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from relevance.arrays import BoolArray, FloatArray
 from relevance.extras import require
-from relevance.metrics import reliability
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 EDGE = 1e-9
-"""Scores nearer to 0 or 1 than this have the log odds of this."""
-
-
-class Calibration(Protocol):
-    """A map from scores in [0, 1] to probabilities, never falling."""
-
-    def __call__(self, score: FloatArray) -> FloatArray: ...
-
-    def as_dict(self) -> dict[str, Any]: ...
+"""Scores are clipped to [EDGE, 1 - EDGE] before their log odds are taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +40,6 @@ class TemperatureCalibration:
     def __call__(self, score: FloatArray) -> FloatArray:
         """[P] -> [P]."""
         return np.asarray(expit(_log_odds(score) / self.temperature + self.shift))
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +63,13 @@ class IsotonicCalibration:
         """[P] -> [P]."""
         return np.asarray(np.interp(score, self.score, self.probability))
 
-    def as_dict(self) -> dict[str, Any]:
-        return {"score": list(self.score), "probability": list(self.probability)}
+
+Calibration = TemperatureCalibration | IsotonicCalibration
+"""A map from scores in [0, 1] to probabilities that never falls."""
 
 
 def fit_temperature(score: FloatArray, positive: BoolArray) -> TemperatureCalibration:
-    """The temperature and the shift of the least negative log likelihood.
+    """The temperature and the shift with the largest likelihood.
 
     Args:
         score: [P] in [0, 1].
@@ -98,7 +84,7 @@ def fit_temperature(score: FloatArray, positive: BoolArray) -> TemperatureCalibr
     def cost(at: FloatArray) -> float:
         return float(np.logaddexp(0.0, -sign * (odds * np.exp(-at[0]) + at[1])).mean())
 
-    # Bounded: a score that parts the classes without error would have a temperature of 0.
+    # Bounded: a score that separates the classes without error would get a temperature of 0.
     found = minimize(cost, np.zeros(2), method="L-BFGS-B", bounds=((-5.0, 5.0), (-50.0, 50.0)))
     return TemperatureCalibration(float(np.exp(found.x[0])), float(found.x[1]))
 
@@ -110,9 +96,7 @@ def fit_isotonic(score: FloatArray, positive: BoolArray) -> IsotonicCalibration:
     from sklearn.isotonic import IsotonicRegression
 
     fitted = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(score, positive.astype(float))
-    return IsotonicCalibration(
-        tuple(map(float, fitted.X_thresholds_)), tuple(map(float, fitted.y_thresholds_))
-    )
+    return IsotonicCalibration(tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist()))
 
 
 FITS: Mapping[str, Callable[[FloatArray, BoolArray], Calibration]] = {
@@ -120,33 +104,16 @@ FITS: Mapping[str, Callable[[FloatArray, BoolArray], Calibration]] = {
     IsotonicCalibration.name: fit_isotonic,
 }
 """Calibrations by name."""
-_KINDS: Mapping[str, Callable[..., Calibration]] = {
-    TemperatureCalibration.name: TemperatureCalibration,
-    IsotonicCalibration.name: lambda score, probability: IsotonicCalibration(
-        tuple(score), tuple(probability)
-    ),
-}
 
 
 def calibration_from(name: str, stored: Mapping[str, Any]) -> Calibration:
-    """A calibration as `as_dict` stored it.
+    """The calibration whose fields were stored as JSON.
 
     Raises:
-        KeyError, TypeError, ValueError: it is none.
+        KeyError, TypeError, ValueError: there is no such calibration.
     """
-    return _KINDS[name](**stored)
-
-
-def expected_calibration_error(probability: FloatArray, outcome: BoolArray, bins: int = 15) -> float:
-    """ECE: the mean over pairs of |mean probability - share of outcomes| of their bin, in [0, 1].
-
-    Bins are equally wide (Guo et al. 2017); a probability of 1 belongs to the last.
-
-    Args:
-        probability: [P] in [0, 1].
-        outcome: [P].
-    """
-    return reliability(outcome, probability, bins).expected_error
+    kinds: dict[str, Callable[..., Calibration]] = {kind.name: kind for kind in get_args(Calibration)}
+    return kinds[name](**{field: tuple(at) if isinstance(at, list) else at for field, at in stored.items()})
 
 
 def _log_odds(score: FloatArray) -> FloatArray:

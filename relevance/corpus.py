@@ -19,13 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from relevance.arrays import BoolArray, FrameArray, IntArray
 from relevance.errors import CorpusError as CorpusError
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
-FrameArray = NDArray[np.uint8]
 
 SPLITS = ("train", "validation", "test", "held_out")
 """Names of the split codes 0..3 of labelled pairs; `held_out` is the test on products that
@@ -112,7 +108,7 @@ class Labels:
         """The pairs of one split."""
         return self.take(self.split == SPLITS.index(split))
 
-    def take(self, which: IntArray | NDArray[np.bool_]) -> Labels:
+    def take(self, which: IntArray | BoolArray) -> Labels:
         """Some of the pairs, by their places or by a mask [P]."""
         return Labels(self.query[which], self.ad[which], self.grade[which], self.split[which])
 

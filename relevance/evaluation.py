@@ -1,4 +1,4 @@
-"""Scorers against each other on the same graded pairs, with paired intervals over queries."""
+"""Several scorers on the same graded pairs, compared with paired intervals over queries."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from relevance.arrays import FloatArray
 from relevance.corpus import Labels
 from relevance.metrics import (
     Interval,
@@ -18,8 +18,6 @@ from relevance.metrics import (
     ndcg_by_query,
 )
 from relevance.protocol import RelevanceScorer, score_pairs
-
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ def evaluate_scorers(
     rng: np.random.Generator,
     n_resamples: int = 1000,
 ) -> list[ScorerEvaluation]:
-    """Evaluate scorers on graded pairs; the first one is the reference that the others are held against."""
+    """Evaluate scorers on graded pairs; the first one is the reference that the others are compared with."""
     scores = {name: score_pairs(scorer, labels.query, labels.ad, name) for name, scorer in scorers.items()}
     reference = next(iter(scores))
     rows = []
@@ -60,14 +58,10 @@ def auc_lead_interval(
     n_resamples: int = 1000,
 ) -> Interval:
     """AUC of positive against negative: reference minus other."""
-    positive = labels.grade >= 2
-
-    first, second = auc_by_weight(positive, reference), auc_by_weight(positive, other)
-
-    def lead(weight: FloatArray) -> float:
-        return first(weight) - second(weight)
-
-    return difference_interval(labels.query, lead, rng=rng, n_resamples=n_resamples)
+    first, second = (auc_by_weight(labels.grade >= 2, score) for score in (reference, other))
+    return difference_interval(
+        labels.query, lambda weight: first(weight) - second(weight), rng=rng, n_resamples=n_resamples
+    )
 
 
 def ndcg_lead_interval(
@@ -79,10 +73,7 @@ def ndcg_lead_interval(
 ) -> Interval:
     """Mean NDCG@10: reference minus other."""
     query, first = ndcg_by_query(labels.query, labels.grade, reference)
-    _, second = ndcg_by_query(labels.query, labels.grade, other)
-    difference = first - second
-
-    def lead(weight: FloatArray) -> float:
-        return float(np.average(difference, weights=weight))
-
-    return difference_interval(query, lead, rng=rng, n_resamples=n_resamples)
+    lead = first - ndcg_by_query(labels.query, labels.grade, other)[1]
+    return difference_interval(
+        query, lambda weight: float(np.average(lead, weights=weight)), rng=rng, n_resamples=n_resamples
+    )

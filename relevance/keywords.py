@@ -1,8 +1,8 @@
 """Keyword sequences: the few words of a video text that say what it is about.
 
-HCMRM reads an ad's text as keywords rather than as raw text, which keeps the (query, frames, text) triplet
-short (arXiv 2502.05822). Here the weight of a word is TF-IDF; the sequence keeps the order of the text, so
-that words of one phrase stay together and a repeated word stays repeated.
+HCMRM reads an ad's text as keywords, not as raw text, which keeps the (query, frames, text) triplet short
+(arXiv 2502.05822). Here the weight of a word is TF-IDF. The sequence keeps the order of the text: words of
+one phrase stay together, and a repeated word stays repeated.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class KeywordExtractor(Protocol):
     def __call__(self, text: str) -> tuple[str, ...]: ...
 
     def words(self, text: str) -> list[str]:
-        """All words of a text, in order; the sequence is some of them."""
+        """All words of a text, in order; the sequence holds some of them."""
         ...
 
     def as_dict(self) -> dict[str, Any]:
-        """What `EXTRACTORS[name]` makes it from again, as JSON knows it."""
+        """The arguments with which `EXTRACTORS[name]` makes it again, as JSON."""
         ...
 
 
@@ -45,7 +45,7 @@ def split_words(text: str) -> list[str]:
 
 
 def split_characters(text: str) -> list[str]:
-    """As `split_words`, but scripts without spaces (Chinese, Japanese) in overlapping pairs of characters.
+    """As `split_words`, but Chinese and Japanese, which have no spaces, in overlapping pairs of characters.
 
     Pairs need no dictionary, and most Chinese words have two characters.
     """
@@ -127,7 +127,7 @@ class TfIdfKeywords:
 
 @dataclass(frozen=True, slots=True)
 class RawText:
-    """No keywords but the text itself, from its start: what the paper's keyword sequence is held against.
+    """The start of the text itself instead of keywords, for comparison with the paper's keyword sequence.
 
     Attributes:
         n_tokens: the longest text, in words.
@@ -165,14 +165,17 @@ def fit_extractor(name: str, texts: Iterable[str]) -> KeywordExtractor:
 
 
 def extractor_from(stored: Mapping[str, Any]) -> KeywordExtractor:
-    """The extractor that a checkpoint's keywords.json describes; one that names none is TF-IDF.
+    """The extractor that a checkpoint's keywords.json describes; TF-IDF if it names none.
 
     Raises:
-        ValueError: there is no extractor of that name.
-        TypeError: what it is made from does not fit it.
+        PluginError: there is no extractor of that name.
+        TypeError: its settings do not fit it.
     """
     settings = dict(stored)
     name = settings.pop("extractor", "tfidf")
     if name not in EXTRACTORS:
-        raise ValueError(f"keyword extractor '{name}': there is no such, only {', '.join(EXTRACTORS)}")
+        raise PluginError(
+            f"keyword extractor '{name}': there is no such, only {', '.join(EXTRACTORS)}; "
+            "the checkpoint comes from another version"
+        )
     return EXTRACTORS[name](**settings)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
 from relevance.extras import require
 
@@ -25,7 +25,7 @@ class Bm25Scorer:
         self._index.index([text.lower().split() for text in corpus.ad_texts()], show_progress=False)
         self._known = set(self._index.vocab_dict)
 
-    def score(self, query: NDArray[np.int64], ad: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score(self, query: IntArray, ad: IntArray) -> FloatArray:
         """[P], [P] -> [P] in [floor, 1]."""
         score = np.empty(len(query))
         order = np.argsort(query, kind="stable")
@@ -34,7 +34,7 @@ class Bm25Scorer:
                 score[rows] = self._against_all(int(query[rows[0]]))[ad[rows]]
         return score
 
-    def _against_all(self, query: int) -> NDArray[np.float64]:
+    def _against_all(self, query: int) -> FloatArray:
         """Scores of one query against every ad, [A]."""
         words = [word for word in self._corpus.query_text[query].split() if word in self._known]
         raw = self._index.get_scores(words).astype(np.float64) if words else np.zeros(self._corpus.n_ads)

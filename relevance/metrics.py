@@ -1,7 +1,7 @@
 """Offline metrics of a relevance score against graded pairs, with intervals over queries.
 
 Grades are 0..3; 2 and 3 are positive. All metrics but the AUCs and Spearman's rank correlation are averages
-over queries. Pairs may carry weights, which is how the bootstrap over queries resamples without copying.
+over queries. The bootstrap over queries gives weights to pairs instead of copying them.
 """
 
 from __future__ import annotations
@@ -10,13 +10,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import bootstrap, rankdata
 
+from relevance.arrays import BoolArray, FloatArray, IntArray
 from relevance.extras import require
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +40,10 @@ class RelevanceMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """Predicted probabilities of being positive, in B bins of equal width, against what was so.
+    """P(positive) as predicted, in B bins of equal width, against the share of positives.
 
-    Bins without a pair are left out. `low` and `high` [B] are a bin's edges, `predicted` [B] the mean
-    prediction in it, `observed` [B] the share of positives, `count` [B] its pairs.
+    Bins without a pair are left out. `low` and `high` [B] are a bin's edges, `predicted` [B] its mean
+    prediction, `observed` [B] its share of positives, `count` [B] its pairs.
     """
 
     low: FloatArray
@@ -87,19 +84,18 @@ def evaluate(query: IntArray, grade: IntArray, score: FloatArray) -> RelevanceMe
     )
 
 
-def auc(positive: NDArray[np.bool_], score: FloatArray, weight: FloatArray | None = None) -> float:
+def auc(positive: BoolArray, score: FloatArray) -> float:
     """Area under the ROC curve; NaN where a class is empty."""
-    kept = np.ones(len(positive), dtype=bool) if weight is None else weight > 0
-    if positive[kept].all() or not positive[kept].any():
+    if positive.all() or not positive.any():
         return float("nan")
     require("sklearn", extra="world", needed_by="metrics of a scorer")
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(positive, score, sample_weight=weight))
+    return float(roc_auc_score(positive, score))
 
 
-def auc_by_weight(positive: NDArray[np.bool_], score: FloatArray) -> Callable[[FloatArray], float]:
-    """`auc` as a function of the weights [P]: sorts once, where a bootstrap asks a thousand times."""
+def auc_by_weight(positive: BoolArray, score: FloatArray) -> Callable[[FloatArray], float]:
+    """`auc` as a function of the weights [P] of the pairs. It sorts once for all calls of a bootstrap."""
     order = np.argsort(score, kind="stable")
     ranked, is_positive = score[order], positive[order]
     first = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))  # of each run of equal scores
@@ -115,18 +111,11 @@ def auc_by_weight(positive: NDArray[np.bool_], score: FloatArray) -> Callable[[F
     return of
 
 
-def auc_between(
-    query: IntArray,
-    grade: IntArray,
-    score: FloatArray,
-    upper: int,
-    lower: int,
-    weight: FloatArray | None = None,
-) -> float:
+def auc_between(query: IntArray, grade: IntArray, score: FloatArray, upper: int, lower: int) -> float:
     """AUC of one grade against another, over the queries that have pairs of both (pooled)."""
     both = np.isin(query, np.intersect1d(query[grade == upper], query[grade == lower]))
     kept = both & ((grade == upper) | (grade == lower))
-    return auc(grade[kept] == upper, score[kept], None if weight is None else weight[kept])
+    return auc(grade[kept] == upper, score[kept])
 
 
 def spearman(grade: IntArray, score: FloatArray) -> float:
@@ -142,7 +131,7 @@ def ndcg_by_query(
     As in Jaervelin and Kekaelaeinen 2002 and Burges et al. 2005.
 
     Returns:
-        The queries that have any gain, and the NDCG of each. Tied scores count in the order of the pairs.
+        The queries that have any gain, and the NDCG of each. Tied scores keep the order of the pairs.
     """
     gain = 2.0 ** grade.astype(np.float64) - 1.0
 
@@ -160,7 +149,7 @@ def ndcg_by_query(
 
 
 def pnr(query: IntArray, grade: IntArray, score: FloatArray) -> float:
-    """Positive-negative ratio: pairs of one query ordered as their grades, per pair ordered the other way."""
+    """Positive-negative ratio: pairs of one query in the order of their grades, per pair against it."""
     concordant = discordant = 0.0
     order = np.argsort(query, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(query[order])) + 1):
@@ -172,10 +161,10 @@ def pnr(query: IntArray, grade: IntArray, score: FloatArray) -> float:
     return concordant / discordant if discordant else float("inf")
 
 
-def reliability(positive: NDArray[np.bool_], probability: FloatArray, n_bins: int = 10) -> Reliability:
+def reliability(positive: BoolArray, probability: FloatArray, n_bins: int = 10) -> Reliability:
     """The reliability diagram of P predictions; each argument is [P], probabilities in [0, 1].
 
-    A probability of 1 counts to the last bin.
+    A probability of 1 belongs to the last bin.
     """
     of_pair = np.minimum((probability * n_bins).astype(np.int64), n_bins - 1)
     bins, of_pair, count = np.unique(of_pair, return_inverse=True, return_counts=True)
@@ -192,7 +181,7 @@ def branch_gap(grade: IntArray, score: FloatArray, tail: float = 0.1) -> float:
     """How far positive and negative pairs lie apart, in units of the score.
 
     The quantile `tail` of the positives' scores (grades 2, 3) minus the quantile 1 - `tail` of the negatives'
-    (0, 1): above 0 all but the tails are parted, below 0 they overlap. NaN where a class is empty.
+    (0, 1). Above 0 the classes are apart but for the tails; below 0 they overlap. NaN where a class is empty.
     """
     positive, negative = score[grade >= 2], score[grade < 2]
     if not positive.size or not negative.size:
@@ -212,12 +201,12 @@ def difference_interval(
 
     Args:
         query: [P], the query of each pair.
-        statistic: from weights [P] (how often each pair's query was drawn) to a number, say
-            a difference of two AUCs.
+        statistic: a function of weights [P] (how often each pair's query was drawn), such as the
+            difference of two AUCs.
     """
     unique, of_pair = np.unique(query, return_inverse=True)
 
-    def resampled(drawn: NDArray[np.int64]) -> float:
+    def resampled(drawn: IntArray) -> float:
         return statistic(np.bincount(drawn, minlength=len(unique))[of_pair].astype(np.float64))
 
     result = bootstrap(

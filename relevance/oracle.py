@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from relevance.arrays import FloatArray, IntArray
+
 GRADE_GAIN: tuple[float, float, float, float] = (0.0, 0.2, 0.6, 1.0)
 """Worth of the grades 0..3 in a ranking score. They rise with the grade, and no step inside a branch is wider
 than the one between them (weak 0.2, relevant 0.6), which keeps positive and negative apart once a bid
@@ -17,11 +19,11 @@ multiplies the score. Chosen on the validation split, see docs/hcmrm.md."""
 class OracleScorer:
     """Scores a pair with the gain of its true grade."""
 
-    def __init__(self, grade: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[Any]]) -> None:
+    def __init__(self, grade: Callable[[IntArray, IntArray], NDArray[Any]]) -> None:
         """`grade(query, ad)` returns true grades 0..3 of pairs."""
         self._grade = grade
 
-    def score(self, query: NDArray[np.int64], ad: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score(self, query: IntArray, ad: IntArray) -> FloatArray:
         """Gain of the true grade of each pair: [P], [P] -> [P] in [0, 1]."""
-        gain: NDArray[np.float64] = np.asarray(GRADE_GAIN)[self._grade(query, ad)]
+        gain: FloatArray = np.asarray(GRADE_GAIN)[self._grade(query, ad)]
         return gain

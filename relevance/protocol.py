@@ -10,13 +10,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
 from relevance.errors import PluginError, ScorerError
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 
 class RelevanceScorer(Protocol):

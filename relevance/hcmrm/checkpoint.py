@@ -25,15 +25,15 @@ from relevance.extras import MissingExtraError
 from relevance.hcmrm.model import HCMRM
 from relevance.hcmrm.model_config import HCMRMConfig
 from relevance.hcmrm.text import wrap_tokenizer
-from relevance.keywords import EXTRACTORS, KeywordExtractor, extractor_from
+from relevance.keywords import KeywordExtractor, extractor_from
 
 WEIGHTS, SIZES, TOKENIZER, KEYWORDS, TRAINING = (
     "model.safetensors", "config.json", "tokenizer.json", "keywords.json", "training.json",
 )  # fmt: skip
 CALIBRATION = "calibration.json"
-"""Only of checkpoints that were calibrated (`relbid calibrate`)."""
+"""Only checkpoints that were calibrated have it (`relbid calibrate`)."""
 SCHEMA = "1"
-"""Version of this format, written into the weights' header, which also says to which texts they belong."""
+"""Version of this format. The header of the weights holds it, and a hash of the texts they belong to."""
 SHIPPED = Path(__file__).parent / "checkpoint"
 """The checkpoint that comes with the package."""
 
@@ -42,7 +42,7 @@ SHIPPED = Path(__file__).parent / "checkpoint"
 class Checkpoint:
     """A model in evaluation mode with its tokenizer, its keyword extractor and the record of its training.
 
-    `calibration` holds what turns its score into P(positive), by name; empty where nobody fitted any.
+    `calibration` holds the maps from its score to P(positive), by name; it is empty if none was fitted.
     """
 
     model: HCMRM
@@ -75,7 +75,7 @@ class Checkpoint:
             (part / WEIGHTS).write_bytes(_in_order(save(half, metadata=header)))
             for file in (SIZES, TOKENIZER, KEYWORDS, TRAINING, WEIGHTS):
                 (part / file).replace(folder / file)
-            (folder / CALIBRATION).unlink(missing_ok=True)  # of the weights that were there before
+            (folder / CALIBRATION).unlink(missing_ok=True)  # it belongs to the weights that were there
 
     @staticmethod
     def load(folder: Path = SHIPPED) -> Checkpoint:
@@ -121,7 +121,7 @@ class Checkpoint:
 
 
 def _in_order(weights: bytes) -> bytes:
-    """The same safetensors file with its metadata in order: the library shuffles them anew each time."""
+    """The same safetensors file with its metadata sorted: the library writes them in a random order."""
     start = 8 + int.from_bytes(weights[:8], "little")
     header = json.loads(weights[8:start])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -131,13 +131,13 @@ def _in_order(weights: bytes) -> bytes:
 
 
 def _texts_hash(folder: Path) -> str:
-    """Hash of what decides which words the weights are asked about."""
+    """Hash of the files that decide which token ids the weights read for a text."""
     files = (folder / TOKENIZER, folder / KEYWORDS)
     return hashlib.blake2b(b"".join(file.read_bytes() for file in files), digest_size=16).hexdigest()
 
 
 def _check_header(folder: Path, header: Mapping[str, str]) -> None:
-    """Refuse weights of another version, or of other texts. Weights that do not say are taken as they are."""
+    """Refuse weights of another version, or of other texts. Weights without such a header are accepted."""
     schema = header.get("schema", SCHEMA)
     if schema != SCHEMA:
         raise CheckpointError(
@@ -159,20 +159,13 @@ def _read_tokenizer(path: Path) -> Tokenizer:
 
 
 def _read_keywords(path: Path) -> KeywordExtractor:
-    """The extractor that the checkpoint was trained with: no other reads the texts as the weights know them.
+    """The extractor that the checkpoint was trained with; no other gives the words that the weights know.
 
     Raises:
         CheckpointError: this version has no such extractor, or it needs a package that is not installed.
     """
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    name = stored.get("extractor", "tfidf")
-    if name not in EXTRACTORS:
-        raise CheckpointError(
-            f"{path}: keyword extractor '{name}': there is no such, only {', '.join(EXTRACTORS)}; "
-            "the checkpoint comes from another version"
-        )
-    extractor = extractor_from(stored)
     try:
+        extractor = extractor_from(json.loads(path.read_text(encoding="utf-8")))
         extractor.words("")
     except MissingExtraError as error:
         raise CheckpointError(f"{path}: {error}") from error

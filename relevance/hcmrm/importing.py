@@ -1,8 +1,8 @@
 """Public weights: an ALBEF checkpoint in the original project's layout, or a ViT and a BERT.
 
-What is made computes what ALBEF computes (arXiv 2107.07651): with the same weights and inputs, image and text
-features, contrastive similarities and matching logits agree with the original code. All sizes are read from
-the shapes; numbers of heads cannot be, and are told. Momentum copies and queues are left behind.
+The new model computes what ALBEF computes (arXiv 2107.07651): with the same weights and inputs, image and
+text features, contrastive similarities and matching logits agree with the original code. Sizes are read
+from the shapes; the numbers of heads are arguments. Momentum copies and queues are not imported.
 """
 
 from __future__ import annotations
@@ -42,11 +42,9 @@ _VIT_BLOCK: Names = {
     "mlp.2": ("output.dense",),
 }
 _BERT_EMBEDDINGS: Names = {
-    "word.weight": ("word_embeddings.weight",),
-    "position.weight": ("position_embeddings.weight",),
-    "token_type.weight": ("token_type_embeddings.weight",),
-    "norm.weight": ("LayerNorm.weight",),
-    "norm.bias": ("LayerNorm.bias",),
+    "word": ("word_embeddings",),
+    "position": ("position_embeddings",),
+    "token_type": ("token_type_embeddings",),
 }
 _BERT_LAYER: Names = {
     "attention.query": ("attention.self.query",),
@@ -63,13 +61,6 @@ _BERT_CROSS: Names = {
     "cross.output": ("crossattention.output.dense",),
     "cross_norm": ("crossattention.output.LayerNorm",),
 }
-_BERT_WORDS: Names = {
-    "mlm_transform.0.weight": ("transform.dense.weight",),
-    "mlm_transform.0.bias": ("transform.dense.bias",),
-    "mlm_transform.2.weight": ("transform.LayerNorm.weight",),
-    "mlm_transform.2.bias": ("transform.LayerNorm.bias",),
-    "mlm_bias": ("bias",),
-}
 
 
 def import_albef(
@@ -82,8 +73,8 @@ def import_albef(
 ) -> HCMRM:
     """A model that computes what the ALBEF checkpoint computes.
 
-    Until it is fine-tuned, its positive branch is ALBEF's matching logit and inside the branches it knows no
-    order, so that its ranking score rises with P(match).
+    Until it is fine-tuned, its positive branch is ALBEF's matching logit and both branches have even odds
+    inside, so that its ranking score rises with P(match).
 
     Args:
         path: `.pth` or `.safetensors` in the layout of the original project.
@@ -99,55 +90,43 @@ def import_albef(
     weights = Weights.read(path)
     vision = weights.part("visual_encoder.")
     text = weights.part("text_encoder.bert.", "text_encoder.")
-    v, _, patch, _ = vision.shape("patch_embed.proj.weight", None, 3, None, None)
+    visual = _visual_sizes(vision, "patch_embed.proj", "blocks", "mlp.fc1", "pos_embed", image_size)
+    v = visual["visual_size"]
     embed_dim, _ = weights.shape("vision_proj.weight", None, v)
-    inner, _ = vision.shape("blocks.0.mlp.fc1.weight", None, v)
     n_layers, text_layers, sizes = _bert_sizes(text)
     if text_layers == n_layers:
         raise CheckpointError(f"{path}: no layer has 'crossattention'; ALBEF's upper text layers have it")
-    grid = _grid(vision, "pos_embed", v)
     config = HCMRMConfig.preset(
         "base",
         **sizes,
+        **visual,
         text_layers=text_layers,
         fusion_layers=n_layers - text_layers,
         num_heads=text_heads,
-        visual_size=v,
         visual_heads=visual_heads or text_heads,
-        visual_intermediate_size=inner,
-        visual_layers=vision.layers("blocks"),
-        patch_size=patch,
-        image_size=image_size or grid * patch,
         n_frames=n_frames,
         embed_dim=embed_dim,
     )
     new = Filling(config)
-    for name, tensor in (
-        ("class_token", "cls_token"),
-        ("norm.weight", "norm.weight"),
-        ("norm.bias", "norm.bias"),
-    ):
-        new.put(f"visual_encoder.{name}", vision, tensor)
-    for kind in ("weight", "bias"):
-        new.put(f"visual_encoder.patch.{kind}", vision, f"patch_embed.proj.{kind}")
+    new.put("visual_encoder.class_token", vision, "cls_token")
+    new.put_all("visual_encoder.", vision, "", {"norm": ("norm",), "patch": ("patch_embed.proj",)})
     new.put_positions(vision, "pos_embed")
     for i in range(config.visual_layers):
-        new.put_layer(f"visual_encoder.blocks.{i}", vision, f"blocks.{i}", _ALBEF_BLOCK)
+        new.put_all(f"visual_encoder.blocks.{i}.", vision, f"blocks.{i}.", _ALBEF_BLOCK)
         for kind in ("weight", "bias"):
-            name = f"blocks.{i}.attn.qkv.{kind}"
+            name, to = f"blocks.{i}.attn.qkv.{kind}", f"visual_encoder.blocks.{i}.attention"
             vision.shape(name, *(3 * v, v)[: 2 if kind == "weight" else 1])
-            new.put_rows(f"visual_encoder.blocks.{i}.attention.query.{kind}", vision, name, slice(0, v))
-            new.put_rows(
-                f"visual_encoder.blocks.{i}.attention.key_value.{kind}", vision, name, slice(v, None)
-            )
+            new.put_rows(f"{to}.query.{kind}", vision, name, slice(0, v))
+            new.put_rows(f"{to}.key_value.{kind}", vision, name, slice(v, None))
     _put_bert(new, text, config, cross=True)
     if any(name.startswith("text_encoder.cls.predictions.") for name in weights.tensors):
-        words = weights.part("text_encoder.cls.predictions.")
-        new.put_all("", words, "", _BERT_WORDS)
-    for kind in ("weight", "bias"):
-        new.put(f"frame_projection.{kind}", weights, f"vision_proj.{kind}")
-        new.put(f"text_projection.{kind}", weights, f"text_proj.{kind}")
-        new.put(f"match_head.{kind}", weights, f"itm_head.{kind}")
+        _put_words(new, weights.part("text_encoder.cls.predictions."))
+    heads: Names = {
+        "frame_projection": ("vision_proj",),
+        "text_projection": ("text_proj",),
+        "match_head": ("itm_head",),
+    }
+    new.put_all("", weights, "", heads)
     if "temp" in weights.tensors:
         new.put("temperature", weights, "temp")
     new.check_all_used(vision, text)
@@ -187,8 +166,8 @@ def import_vit_and_bert(
     vision = _folder_weights(vit).part("vit.", "")
     every = _folder_weights(bert)
     text = every.part("bert.", "")
-    v, _, patch, _ = vision.shape("embeddings.patch_embeddings.projection.weight", None, 3, None, None)
-    inner, _ = vision.shape("encoder.layer.0.intermediate.dense.weight", None, v)
+    patches, positions = "embeddings.patch_embeddings.projection", "embeddings.position_embeddings"
+    visual = _visual_sizes(vision, patches, "encoder.layer", "intermediate.dense", positions, image_size)
     n_layers, first_cross, sizes = _bert_sizes(text)
     if first_cross != n_layers:
         raise CheckpointError(f"{bert}: has cross-attention already; a plain BERT is needed")
@@ -199,17 +178,13 @@ def import_vit_and_bert(
     config = HCMRMConfig.preset(
         "base",
         **sizes,
+        **visual,
         text_layers=n_text,
         fusion_layers=n_layers - n_text,
         num_heads=bert_sizes["num_attention_heads"],
         text_norm_eps=bert_sizes["layer_norm_eps"],
-        visual_size=v,
         visual_heads=vit_sizes["num_attention_heads"],
         visual_norm_eps=vit_sizes["layer_norm_eps"],
-        visual_intermediate_size=inner,
-        visual_layers=vision.layers("encoder.layer"),
-        patch_size=patch,
-        image_size=image_size or _grid(vision, "embeddings.position_embeddings", v) * patch,
         n_frames=n_frames,
         embed_dim=embed_dim,
         pixel_mean=mean,
@@ -217,15 +192,13 @@ def import_vit_and_bert(
     )
     new = Filling(config)
     new.put("visual_encoder.class_token", vision, "embeddings.cls_token")
-    new.put_positions(vision, "embeddings.position_embeddings")
-    for kind in ("weight", "bias"):
-        new.put(f"visual_encoder.patch.{kind}", vision, f"embeddings.patch_embeddings.projection.{kind}")
-        new.put(f"visual_encoder.norm.{kind}", vision, f"layernorm.{kind}")
+    new.put_positions(vision, positions)
+    new.put_all("visual_encoder.", vision, "", {"patch": (patches,), "norm": ("layernorm",)})
     for i in range(config.visual_layers):
-        new.put_layer(f"visual_encoder.blocks.{i}", vision, f"encoder.layer.{i}", _VIT_BLOCK)
+        new.put_all(f"visual_encoder.blocks.{i}.", vision, f"encoder.layer.{i}.", _VIT_BLOCK)
     _put_bert(new, text, config, cross=False)
     if any(name.startswith("cls.predictions.transform.") for name in every.tensors):
-        new.put_all("", every.part("cls.predictions."), "", _BERT_WORDS)
+        _put_words(new, every.part("cls.predictions."))
     new.check_all_used(vision, text)
     return new.model()
 
@@ -239,7 +212,7 @@ def write_imported(
     `Checkpoint.load`.
 
     Args:
-        source: what was imported, for the record.
+        source: what was imported; it goes into training.json.
 
     Raises:
         CheckpointError: the tokenizer has not the model's number of tokens.
@@ -254,7 +227,7 @@ def write_imported(
     model.config.save_pretrained(folder)
     if tokenizer is not None:
         wrap_tokenizer(tokenizer).save_pretrained(folder)
-    # No corpus has been counted yet: every word weighs the same, and the start of the text is read.
+    # No corpus has been counted yet: all words weigh the same, and the start of the text is read.
     keywords = TfIdfKeywords({}, 1.0, n_words=64, n_tokens=64)
     words = {"extractor": keywords.name, **keywords.as_dict()}
     (folder / KEYWORDS).write_text(json.dumps(words), encoding="utf-8")
@@ -262,12 +235,33 @@ def write_imported(
 
 
 def _put_bert(new: Filling, text: Weights, config: HCMRMConfig, *, cross: bool) -> None:
-    new.put_all("text_encoder.", text, "embeddings.", _BERT_EMBEDDINGS)
+    new.put_all("text_encoder.", text, "embeddings.", _BERT_EMBEDDINGS, kinds=("weight",))
+    new.put_all("text_encoder.", text, "embeddings.", {"norm": ("LayerNorm",)})
     for i in range(config.text_layers + config.fusion_layers):
         fuses = i >= config.text_layers
-        prefix = f"fusion_layers.{i - config.text_layers}" if fuses else f"text_encoder.layers.{i}"
+        prefix = f"fusion_layers.{i - config.text_layers}." if fuses else f"text_encoder.layers.{i}."
         names = _BERT_LAYER | _BERT_CROSS if fuses and cross else _BERT_LAYER
-        new.put_layer(prefix, text, f"encoder.layer.{i}", names)
+        new.put_all(prefix, text, f"encoder.layer.{i}.", names)
+
+
+def _put_words(new: Filling, predictions: Weights) -> None:
+    """The head of masked language modelling."""
+    new.put_all("mlm_transform.", predictions, "transform.", {"0": ("dense",), "2": ("LayerNorm",)})
+    new.put("mlm_bias", predictions, "bias")
+
+
+def _visual_sizes(
+    vision: Weights, patches: str, layers: str, inner: str, positions: str, image_size: int | None
+) -> dict[str, int]:
+    """Sizes of the visual encoder by their names in the config, from the shapes of the named tensors."""
+    v, _, patch, _ = vision.shape(f"{patches}.weight", None, 3, None, None)
+    return {
+        "visual_size": v,
+        "visual_intermediate_size": vision.shape(f"{layers}.0.{inner}.weight", None, v)[0],
+        "visual_layers": vision.layers(layers),
+        "patch_size": patch,
+        "image_size": image_size or _grid(vision, positions, v) * patch,
+    }
 
 
 def _bert_sizes(text: Weights) -> tuple[int, int, dict[str, int]]:
@@ -301,7 +295,7 @@ def _grid(vision: Weights, name: str, v: int) -> int:
 
 
 def _read_config(folder: Path, kind: str) -> dict[str, Any]:
-    """Sizes from config.json, refused where the model could not be this one's."""
+    """Sizes from config.json, which must describe a model that this one can be."""
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -331,10 +325,8 @@ def _folder_weights(folder: Path) -> Weights:
             weights = Weights.read(folder / name)
             # BERT's first public checkpoints name their layer norms as TensorFlow did.
             renamed = {
-                name.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
-                    "LayerNorm.beta", "LayerNorm.bias"
-                ): t
-                for name, t in weights.tensors.items()
+                name.replace(".gamma", ".weight").replace(".beta", ".bias"): tensor
+                for name, tensor in weights.tensors.items()
             }
             return Weights(weights.path, renamed)
     raise CheckpointError(
@@ -343,7 +335,7 @@ def _folder_weights(folder: Path) -> Weights:
 
 
 def _pixel_statistics(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation that the ViT's pixels are normalised with; ViT's own 0.5 where nothing is said."""
+    """Mean and deviation that normalise the ViT's pixels; without a file, ViT's own 0.5."""
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)

@@ -1,8 +1,7 @@
 """The parts of the two encoders: attention, the pre-norm block of ViT, the post-norm layer of BERT.
 
-For training on a CPU attention is written out rather than taken from `scaled_dot_product_attention`: for
-sequences of some thirty tokens its backward pass is the faster one there. d is the hidden size, N and M are
-numbers of tokens.
+In training on a CPU, attention is written out instead of calling `scaled_dot_product_attention`: its backward
+pass is faster for sequences of some thirty tokens. d is the hidden size, N and M are numbers of tokens.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from torch import Tensor, nn
 
 
 class Linear(nn.Linear):
-    """A linear layer whose float32 products on a CPU run in oneDNN where no gradient is asked for.
+    """A linear layer that computes float32 products on a CPU with oneDNN, if no gradient is wanted.
 
-    torch gives them to MKL, which reaches less than half of oneDNN's rate on AMD's processors. Results are
-    the same but for rounding.
+    torch takes MKL for them, which is less than half as fast as oneDNN on AMD's processors. Results are the
+    same but for rounding.
     """
 
     def forward(self, x: Tensor, *, gelu: bool = False) -> Tensor:
-        """[..., in] -> [..., out], with a GELU after it where that is asked for."""
+        """[..., in] -> [..., out], with a GELU after it if `gelu`."""
         in_onednn = (
             x.is_cpu
             and x.dtype == self.weight.dtype == torch.float32
@@ -39,7 +38,7 @@ class Linear(nn.Linear):
 class Attention(nn.Module):
     """Multi-head attention from N tokens to M others; keys and values may be projected once and shared.
 
-    `fused` says whether `scaled_dot_product_attention` is taken; None: on a GPU, or without gradients.
+    `fused`: whether `scaled_dot_product_attention` computes it; None: on a GPU, or without gradients.
     """
 
     fused: bool | None = None
@@ -66,11 +65,9 @@ class Attention(nn.Module):
         fused = not (x.is_cpu and torch.is_grad_enabled()) if self.fused is None else self.fused
         if fused:
             mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-            return self.output(mixed.transpose(1, 2).reshape(b, n, d))
-        logits = query @ key.transpose(-1, -2) / math.sqrt(d // self.n_heads)
-        if bias is not None:
-            logits = logits + bias
-        mixed = logits.softmax(dim=-1) @ value
+        else:
+            logits = query @ key.transpose(-1, -2) / math.sqrt(d // self.n_heads)
+            mixed = (logits if bias is None else logits + bias).softmax(dim=-1) @ value
         return self.output(mixed.transpose(1, 2).reshape(b, n, d))
 
 
@@ -142,9 +139,9 @@ class TextLayer(nn.Module):
             bias: [P, 1, 1, N], -inf at padding.
             visual: tokens of the frames [A, V, visual size] of the A ads of the batch, for a layer
                 with cross-attention.
-            ad_of_pair: which ad each text goes with, [P]; or [P / G], which ad every G texts that stand side
-                by side go with. Keys and values are projected once an ad, and laid out once for G texts.
-            first_only: compute the first token alone, [P, 1, d]: the others serve as keys and values.
+            ad_of_pair: the ad of each text, [P]; or [P / G], the ad of every G texts in a row. Keys and
+                values are projected once an ad, and copied once for G texts.
+            first_only: compute the first token alone, [P, 1, d]; the others give keys and values.
         """
         key_value = self.attention.project(x)
         if first_only:

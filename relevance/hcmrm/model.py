@@ -14,7 +14,7 @@ ALBEF (see importing.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -35,20 +35,24 @@ class TextBatch(NamedTuple):
     mask: Tensor
     token_type: Tensor
 
+    def each(self, change: Callable[[Tensor], Tensor]) -> TextBatch:
+        """The batch whose three parts are changed alike: moved, padded, or some of their rows taken."""
+        return TextBatch(*map(change, self))
+
 
 class Known(NamedTuple):
-    """What markers look up, where it was computed before: once for each ad, and once for a model."""
+    """What markers look up, where it is computed already: once for each ad, and once for a model."""
 
     words: Tensor | None = None  # [A, W] `HCMRM.words_of_frames` of the ads of the batch
     meaning: Tensor | None = None  # [W, v] `HCMRM.meaning`
 
 
 COSINE_SCALE = 10.0
-"""Of the logits of two towers, at the start of a training."""
+"""Two towers: the grade head's logit is this times the cosine when a training starts."""
 
 
 class VisualEncoder(nn.Module):
-    """A ViT over each frame; a frame leaves its class token and its patch tokens, pooled or all, behind."""
+    """A ViT over each frame. It gives a frame's class token and its patch tokens, pooled or all."""
 
     def __init__(self, config: HCMRMConfig) -> None:
         super().__init__()
@@ -56,14 +60,10 @@ class VisualEncoder(nn.Module):
         self.patch = nn.Conv2d(3, size, config.patch_size, stride=config.patch_size)
         channels = (3, *config.conv_stem)
         convolutions: list[nn.Module] = []
-        for i, (before, after) in enumerate(pairwise(channels)):
-            last = i == len(config.conv_stem) - 1
-            convolutions += [
-                nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(after),
-            ]
-            convolutions += [] if last else [nn.ReLU()]
-        self.stem = nn.Sequential(*convolutions) if convolutions else None
+        for before, after in pairwise(channels):
+            convolution = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
+            convolutions += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
+        self.stem = nn.Sequential(*convolutions[:-1]) if convolutions else None
         self.class_token = nn.Parameter(torch.zeros(1, 1, size))
         self.position = nn.Parameter(torch.zeros(1, 1 + grid * grid, size))
         self.frame_position = nn.Parameter(torch.zeros(1, config.n_frames, 1, size))
@@ -138,9 +138,9 @@ class TextEncoder(nn.Module):
         """[P, N] token ids -> [P, N, d].
 
         Args:
-            marks: name of a marker -> [P, N], a number for each token (`HCMRM.marks`); None: an ad's text is
-                read by itself.
-            hidden: bool [P, N], tokens of which the markers are read, but not the word itself.
+            marks: name of a marker -> [P, N], a number for each token (`HCMRM.marks`); None: no markers, for
+                a text that is read alone.
+            hidden: bool [P, N], tokens whose markers are read, but not their words.
         """
         position = self.position.weight[: text.input_ids.shape[1]]
         words = self.word(text.input_ids)
@@ -169,7 +169,7 @@ class HCMRM(PreTrainedModel):
         self.visual_encoder = VisualEncoder(config)
         self.text_encoder = TextEncoder(config)
         self.fusion_layers = _text_layers(config, config.fusion_layers, cross=True)
-        # A learnt token that stands beside the frames, and alone where there are none to look at.
+        # The empty token: learnt, beside the frames, and alone where there are no frames.
         self.no_frame = nn.Parameter(0.02 * torch.randn(1, 1, config.visual_size))
         two_towers = config.fusion == "two_tower"
         self.pair_size = 1 if two_towers else size
@@ -210,8 +210,8 @@ class HCMRM(PreTrainedModel):
     def visual_tokens(self, frames: Tensor, dropped: Tensor | None = None) -> Tensor:
         """What fusion sees of each ad: uint8 [A, F, H, W, 3] -> [A, V, v], V = F * (1 + frame_tokens) + 1.
 
-        The last 1 is the empty token, where the model has one beside the frames. Without frames (F = 0) it
-        stands alone. An ad whose every pixel is 0 has no frames either.
+        The last 1 is the empty token, if the model has it beside the frames. Without frames (F = 0) there is
+        the empty token alone. An ad has no frames either if all its pixels are 0.
 
         Args:
             dropped: bool [A], ads whose frames are to be hidden (modality dropout in training).
@@ -224,7 +224,7 @@ class HCMRM(PreTrainedModel):
         hidden = frames.flatten(1).amax(dim=1) == 0
         if dropped is not None:
             hidden = hidden | dropped
-        # Every token of a hidden ad becomes the empty one: shapes stay, and so does the speed.
+        # Every token of a hidden ad becomes the empty one, so that shapes stay the same.
         tokens = torch.where(hidden[:, None, None], nothing, tokens)
         return torch.cat((nothing, tokens), dim=1) if self.config.empty_token else tokens
 
@@ -242,11 +242,11 @@ class HCMRM(PreTrainedModel):
 
         Args:
             visual: `visual_tokens` of the A ads of the batch, [A, V, v].
-            ad_of_pair: the ad among those A that each text goes with, int64 [P]; or int64 [P / G], the ad
-                that every G texts which stand side by side go with.
-            known: what its markers look up, where that is known already.
-            first_only: leave all tokens but [CLS] out of the last layer, which no grade looks at: [P, 1, d].
-            hidden: bool [P, N], tokens of which the markers are read, but not the word (in training).
+            ad_of_pair: int64 [P], the row in `visual` of each text's ad; or int64 [P / G], that of every G
+                texts in a row.
+            known: what the markers look up, if it is computed already.
+            first_only: the last layer computes [CLS] alone, since no grade reads the other tokens: [P, 1, d].
+            hidden: bool [P, N], tokens whose markers are read, but not their words (in training).
         """
         x = self.text_encoder(text, self.marks(text, visual, ad_of_pair, known), hidden)
         bias = attention_bias(text.mask, x.dtype)
@@ -280,7 +280,7 @@ class HCMRM(PreTrainedModel):
         return marks
 
     def words_of_frames(self, visual: Tensor) -> Tensor:
-        """How much the frames speak for each word, float32 [A, W]; ads without frames have zeros.
+        """How much likelier the frames make each word, float32 [A, W]; ads without frames have zeros.
 
         log P(word | frames) - log P(word | no frames), within +-6.
 
@@ -290,13 +290,13 @@ class HCMRM(PreTrainedModel):
         return (self.seen_words(visual) - self.seen_words(self.no_frame)).clamp(-6.0, 6.0)
 
     def meaning(self) -> Tensor:
-        """What each word means, as far as frames foretell it: unit vectors [W, v] of the keyword head."""
+        """What each word means, as far as frames predict it: unit vectors [W, v] of the keyword head."""
         return nn.functional.normalize(self.keyword_head.weight, dim=-1)
 
     def seen_words(self, visual: Tensor) -> Tensor:
         """Words read off the frames: log P(word | frames), float32 [A, W].
 
-        The mean of what each frame's class token foretells, since one of them may be empty.
+        The mean of what the class tokens of the frames predict, since one of the frames may be empty.
 
         Args:
             visual: `visual_tokens` of A ads, or the empty token alone.
@@ -316,8 +316,8 @@ class HCMRM(PreTrainedModel):
     ) -> Tensor:
         """Logits of P pairs, float32 [P, logits of the grade head]: `self.grades` says what they mean.
 
-        They are float32 from the head on in a model of half precision, too: its few digits would make many
-        pairs equal.
+        The head computes in float32 even in a model of half precision, whose few digits would make many pairs
+        equal.
 
         Args: as of `fuse`.
         """
@@ -385,7 +385,7 @@ class HCMRM(PreTrainedModel):
 def split_pairs(text: TextBatch) -> tuple[TextBatch, TextBatch]:
     """[CLS] query [SEP] keywords [SEP] as two texts, [CLS] query [SEP] and [CLS] [SEP] keywords [SEP].
 
-    Match markers are taken off, since they say what the two have in common.
+    Match markers are removed, since they say what the two have in common.
     """
     there = text.mask == 1
     of_query = there & (text.token_type % 2 == 0)
@@ -404,14 +404,9 @@ def split_pairs(text: TextBatch) -> tuple[TextBatch, TextBatch]:
 
 
 def _text_layers(config: HCMRMConfig, count: int, *, cross: bool) -> nn.ModuleList:
+    seen = config.visual_size if cross else None
+    sizes = config.hidden_size, config.num_heads, config.intermediate_size
     return nn.ModuleList(
-        TextLayer(
-            config.hidden_size,
-            config.num_heads,
-            config.intermediate_size,
-            cross=config.visual_size if cross else None,
-            dropout=config.dropout,
-            norm_eps=config.text_norm_eps,
-        )
+        TextLayer(*sizes, cross=seen, dropout=config.dropout, norm_eps=config.text_norm_eps)
         for _ in range(count)
     )

@@ -1,4 +1,4 @@
-"""HCMRM behind the scorer protocol: frames once an ad, texts in batches of like length."""
+"""HCMRM as a relevance scorer: it encodes frames once an ad, and texts in batches of similar length."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
 from relevance.errors import CheckpointError
 from relevance.hcmrm.checkpoint import SHIPPED, Checkpoint
@@ -25,8 +26,6 @@ from relevance.hcmrm.training.losses import ranking_score
 from relevance.hcmrm.visual_tokens import Home, OfAds, VisualTokens
 from relevance.oracle import GRADE_GAIN
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 Progress = Callable[[int, int], None]
 Precision = Literal["float32", "bfloat16", "float16"]
 One = TypeVar("One")
@@ -34,7 +33,7 @@ Other = TypeVar("Other")
 
 
 class Prepared(NamedTuple):
-    """A batch of P = B * G pairs, its text on its way to the device."""
+    """A batch of P = B * G pairs, whose text is being copied to the device."""
 
     rows: IntArray  # [P] places in the list of pairs
     ads: IntArray  # [A] its different ads
@@ -46,8 +45,7 @@ class HcmrmScorer:
     """Scores query-ad pairs of one corpus with one checkpoint.
 
     What the model sees of an ad (visual tokens) is computed once and kept, within bounds. Pairs are scored in
-    the order of their text lengths and ads (see batching.py); that changes speed, and results by rounding
-    (about 1e-6) only.
+    the order of their text lengths and ads (see batching.py), which changes results by rounding (about 1e-6).
     """
 
     def __init__(
@@ -70,17 +68,17 @@ class HcmrmScorer:
 
         Args:
             batch: pairs in one pass through the model.
-            tables: the corpus tokenised before with this checkpoint's vocabulary, to save doing it again.
+            tables: the corpus tokenised with this checkpoint's vocabulary, if that is done already.
             calibration: a name in `checkpoint.calibration`, which makes P(positive) of the score (grade
                 probabilities stay the model's own); "none": the ranking score.
-            precision: of weights and activations; logits are float32. Half precision halves the digits and
-                may swap pairs that score nearly alike: docs/hcmrm.md says how many.
-            texts_per_ad: texts of one ad that stand side by side, for which keys and values of its frames are
-                laid out once; None: 1 on a CPU, where that copy costs nothing, and 8 on a GPU.
-            memory: bytes of visual tokens to keep, at most.
+            precision: of weights and activations; logits are float32. Half precision may swap pairs with
+                nearly equal scores: docs/hcmrm.md says how many.
+            texts_per_ad: texts of one ad in a row, which share one copy of the keys and values of its frames;
+                None: 1 on a CPU, where that copy costs nothing, and 8 on a GPU.
+            memory: the most bytes of visual tokens to keep.
             keep_on: where they are kept.
-            compiled: pass the model through `torch.compile` with static shapes (with CUDA graphs on a GPU):
-                texts are padded to multiples of 8 tokens and batches to their full size. Its start takes tens
+            compiled: pass the model through `torch.compile` with static shapes (with CUDA graphs on a GPU).
+                Texts are padded to multiples of 8 tokens and batches to their full size. Compiling takes tens
                 of seconds for each shape.
         """
         self._device = torch.device(device)
@@ -119,8 +117,8 @@ class HcmrmScorer:
         """A scorer from a checkpoint folder; `options` are those of the class.
 
         Raises:
-            CheckpointError: the folder holds no whole checkpoint, or one for more frames or frames of another
-                shape, or lacks the calibration.
+            CheckpointError: the folder holds no whole checkpoint, or lacks the calibration; or the checkpoint
+                reads more frames, or frames of another shape.
         """
         checkpoint = Checkpoint.load(folder)
         config = checkpoint.model.config
@@ -145,16 +143,10 @@ class HcmrmScorer:
         """
         return self.read(query, ad, progress)[0]
 
-    def grade_probabilities(
-        self, query: IntArray, ad: IntArray, progress: Progress | None = None
-    ) -> FloatArray | None:
-        """P(grade) of each pair for the grades 0..3: [P], [P] -> [P, 4]; None if the head has none."""
-        return self.read(query, ad, progress)[1]
-
     def read(
         self, query: IntArray, ad: IntArray, progress: Progress | None = None
     ) -> tuple[FloatArray, FloatArray | None]:
-        """`score` and `grade_probabilities` of the pairs from one pass through the model."""
+        """Ranking score [P] and P(grade) [P, 4] of the pairs; None for the latter if the head has none."""
         logits = self._logits(query, ad, progress).cpu().double()
         log_probabilities = self._head.log_probabilities
         if log_probabilities is None:
@@ -178,13 +170,9 @@ class HcmrmScorer:
         return table
 
     def place(self, values: NDArray[Any]) -> Tensor:
-        """An array on the device; the host does not wait for its journey."""
+        """An array on the device; the host does not wait for the copy."""
         tensor = torch.from_numpy(np.ascontiguousarray(values))
         return tensor.pin_memory().to(self._device, non_blocking=True) if self._on_gpu else tensor
-
-    def keywords(self, ad: IntArray) -> tuple[tuple[str, ...], ...]:
-        """The keyword sequences that the model reads for these ads."""
-        return tuple(self._sequences[i] for i in ad.tolist())
 
     def length(self, query: IntArray, ad: IntArray) -> IntArray:
         """Tokens of the text of each pair, [CLS] and [SEP] included: [P], [P] -> [P]."""
@@ -212,7 +200,7 @@ class HcmrmScorer:
 
     @cached_property
     def kept(self) -> VisualTokens:
-        """What is kept of the ads; room is taken when it is first asked for."""
+        """The visual tokens that are kept; their room is allocated on first use."""
         return VisualTokens(
             self._encode,
             self._corpus.n_ads,
@@ -232,9 +220,10 @@ class HcmrmScorer:
         logits = torch.empty(len(query), self._head.logits, device=self._device)
         meaning = self.model.meaning() if self.model.config.word_markers else None
         done = 0
-        for batch in _ahead(
+        batches = _ahead(
             lambda rows: self._prepared(query, ad, rows), self.plan(query, ad), in_thread=self._on_gpu
-        ):
+        )
+        for batch in batches:
             of_ads = self.kept.of(batch.ads)
             if self._compiled:
                 batch, of_ads = self._static(batch, of_ads)
@@ -249,7 +238,7 @@ class HcmrmScorer:
     def _prepared(self, query: IntArray, ad: IntArray, rows: IntArray) -> Prepared:
         pair = rows.ravel()
         ads, ad_of_row = np.unique(ad[rows[:, 0]], return_inverse=True)
-        text = TextBatch(*(self.place(part.numpy()) for part in self.text(query[pair], ad[pair])))
+        text = self.text(query[pair], ad[pair]).each(lambda part: self.place(part.numpy()))
         return Prepared(pair, ads, self.place(ad_of_row), text)
 
     def _encode(self, ads: IntArray) -> OfAds:
@@ -258,26 +247,20 @@ class HcmrmScorer:
         return OfAds(visual, self.model.words_of_frames(visual) if self.model.config.frame_markers else None)
 
     def _static(self, batch: Prepared, of_ads: OfAds) -> tuple[Prepared, OfAds]:
-        """Padded to one of few shapes: what stands in the padding scores something that nobody reads."""
+        """Padded to one of few shapes; nobody reads the scores of the padding."""
         g = batch.rows.size // len(batch.ad_of_row)
         n_rows = max(1, self._batch // g)
         pairs, tokens = n_rows * g - batch.rows.size, -batch.text.input_ids.shape[1] % 8
-        text = TextBatch(*(functional.pad(part, (0, tokens, 0, pairs)) for part in batch.text))
-        text.mask[batch.rows.size :, 0] = 1  # a text without any token has no softmax
+        text = batch.text.each(lambda part: functional.pad(part, (0, tokens, 0, pairs)))
+        text.mask[batch.rows.size :, 0] = 1  # softmax needs a token in every text
+        ad_of_row = functional.pad(batch.ad_of_row, (0, n_rows - len(batch.ad_of_row)))
         ads = n_rows - len(of_ads.visual)
-        return (
-            batch._replace(
-                text=text, ad_of_row=functional.pad(batch.ad_of_row, (0, n_rows - len(batch.ad_of_row)))
-            ),
-            OfAds(
-                functional.pad(of_ads.visual, (0, 0, 0, 0, 0, ads)),
-                None if of_ads.words is None else functional.pad(of_ads.words, (0, 0, 0, ads)),
-            ),
-        )
+        padded = of_ads.each(lambda part: functional.pad(part, (0, 0) * (part.ndim - 1) + (0, ads)))
+        return batch._replace(text=text, ad_of_row=ad_of_row), padded
 
 
 def _ahead(make: Callable[[One], Other], of: Iterable[One], *, in_thread: bool) -> Iterator[Other]:
-    """`make` of each, where a thread makes the next one while this one is used."""
+    """`make` of each; a thread makes the next one while the caller uses this one."""
     if not in_thread:
         yield from map(make, of)
         return

@@ -1,12 +1,12 @@
-"""Foreign weights: files of named tensors, and a model that is filled from them.
+"""Weights of other projects: files of named tensors, and a model that is filled from them.
 
-Files are read as tensors alone: safetensors, or torch files with `weights_only`, which run no code.
+Files are read as tensors alone, safetensors or torch files with `weights_only`; neither runs code.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,10 @@ from relevance.hcmrm.model import HCMRM
 from relevance.hcmrm.model_config import HCMRMConfig
 
 Names = dict[str, tuple[str, ...]]
-"""Name of a parameter here -> names of the tensors that it is made of, laid one below the other."""
+"""Name of a module here -> names of the modules whose tensors it is made of, stacked row-wise."""
 
 NOT_NEEDED = ("position_ids", "pooler.", "cls.", "head.", "classifier.")
-"""Parts of the sources that nothing here computes with: pooling, and the heads of other tasks."""
+"""Parts of the sources that this model has no use for: pooling, and the heads of other tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Weights:
 
 
 class Filling:
-    """A model to fill: fits tensors to its parameters, and knows which of the source were used."""
+    """A model to fill. It checks that tensors fit its parameters, and remembers which tensors were used."""
 
     def __init__(self, config: HCMRMConfig) -> None:
         for heads, size, which in (
@@ -128,7 +128,7 @@ class Filling:
                 f"image size {config.image_size}: must be a multiple of the patch size {config.patch_size}"
             )
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # what no source fills starts the same every time
+            torch.manual_seed(0)  # parameters that no source fills start the same every time
             self._model = HCMRM(config)
         with torch.no_grad():
             self._model.visual_encoder.frame_position.zero_()  # ALBEF knows one image
@@ -138,7 +138,7 @@ class Filling:
         self._used: dict[int, set[str]] = {}
 
     def put(self, name: str, source: Weights, *tensors: str) -> None:
-        """Fill a parameter from tensors laid one below the other."""
+        """Fill a parameter from tensors, stacked row-wise."""
         own = self._state[name]
         rows = own.shape[0] // len(tensors) if own.ndim else 0
         for i, tensor in enumerate(tensors):
@@ -158,20 +158,22 @@ class Filling:
         resized = resize_positions(source.tensors[tensor], config.image_size // config.patch_size)
         self._fill(own, source, tensor, resized)
 
-    def put_all(self, prefix: str, source: Weights, source_prefix: str, names: Names) -> None:
-        for name, tensors in names.items():
-            self.put(prefix + name, source, *(source_prefix + tensor for tensor in tensors))
-
-    def put_layer(self, prefix: str, source: Weights, source_prefix: str, names: Names) -> None:
-        """Weights and biases of the parts of one layer."""
-        for kind in ("weight", "bias"):
+    def put_all(
+        self,
+        prefix: str,
+        source: Weights,
+        source_prefix: str,
+        names: Names,
+        kinds: Sequence[str] = ("weight", "bias"),
+    ) -> None:
+        """Fill weights and biases of several modules; both prefixes end with their dot."""
+        for kind in kinds:
             for name, parts in names.items():
-                self.put(
-                    f"{prefix}.{name}.{kind}", source, *(f"{source_prefix}.{part}.{kind}" for part in parts)
-                )
+                tensors = (f"{source_prefix}{part}.{kind}" for part in parts)
+                self.put(f"{prefix}{name}.{kind}", source, *tensors)
 
     def check_all_used(self, *sources: Weights) -> None:
-        """A tensor that is left over belongs to a model that computes something else."""
+        """Refuse a source with tensors left over: it is a model that computes something else."""
         for source in sources:
             left = [
                 name

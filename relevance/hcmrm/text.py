@@ -8,16 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from relevance.arrays import BoolArray, IntArray
 from relevance.hcmrm.model import TextBatch
 
 PAD, UNKNOWN, CLS, SEP, MASK = range(5)
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-
-IntArray = NDArray[np.int64]
 
 
 def train_tokenizer(
@@ -98,7 +96,7 @@ class TokenTable:
         ad: IntArray,
         *,
         markers: bool = True,
-        without_keywords: NDArray[np.bool_] | None = None,
+        without_keywords: BoolArray | None = None,
     ) -> TextBatch:
         """Token sequences of P query-ad pairs, as short as the longest of them allows.
 

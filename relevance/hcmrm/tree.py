@@ -1,9 +1,9 @@
 """The symmetric hierarchical softmax (arXiv 2502.05822) for any two-level tree over ordered grades.
 
 Grades hang on branches, branches on the root: P(grade) = P(branch) P(grade | branch). A node with n children
-has n - 1 logits, each the log odds of a child against the one before it (adjacent categories), so that with
-two children it is the paper's binary softmax. Logits stand in the order root, then branch after branch; a
-tree of G grades has G - 1. P pairs.
+has n - 1 logits, each the log odds of a child against the one before it (adjacent categories). With two
+children that is the paper's binary softmax. Logits are in the order root, then branch after branch; a tree of
+G grades has G - 1. P pairs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class GradeTree:
 
     @staticmethod
     def for_grades(grades: Iterable[int]) -> GradeTree:
-        """FOUR_GRADES without the leaves that nobody gave; whole where a branch would be empty."""
+        """FOUR_GRADES without the grades that no label has; all of it where a branch would be empty."""
         given = set(grades)
         branches = [tuple(g for g in branch if g in given) for branch in FOUR_GRADES.branches]
         return GradeTree.of(branches) if all(branches) else FOUR_GRADES
@@ -86,39 +86,9 @@ def log_tree_probabilities(logits: Tensor, tree: GradeTree) -> Tensor:
 def log_adjacent_softmax(logits: Tensor) -> Tensor:
     """Softmax over n ordered classes from the n - 1 log odds of each against the one before: log P, [P, n].
 
-    Each logit moves probability from the classes below it to those above, so that the mean of anything that
-    rises with the class rises in every logit.
+    A larger logit moves probability from the classes below it to those above. So the expectation of anything
+    that rises with the class rises in every logit.
     """
     if logits.shape[-1] == 1:
         return functional.logsigmoid(torch.cat((-logits, logits), dim=-1))
     return functional.pad(logits.cumsum(dim=-1), (1, 0)).log_softmax(dim=-1)
-
-
-def log_positive(log_probabilities: Tensor, tree: GradeTree) -> Tensor:
-    """Logarithm of P(positive), [P], from `log_tree_probabilities`."""
-    negative = sum(len(branch) for branch in tree.branches[: tree.positive])
-    return log_probabilities[:, negative:].logsumexp(dim=-1)
-
-
-def tree_loss(logits: Tensor, grade: Tensor, tree: GradeTree) -> Tensor:
-    """Mean negative log likelihood of the grades.
-
-    The branch is learnt from every pair, the order inside a branch from the pairs of that branch alone.
-
-    Args:
-        logits: [P, G - 1].
-        grade: int64 [P], grades of the tree.
-    """
-    place = torch.full((max(tree.grades) + 1,), -1, dtype=torch.int64, device=grade.device)
-    place[list(tree.grades)] = torch.arange(len(tree.grades), device=grade.device)
-    return functional.nll_loss(log_tree_probabilities(logits, tree), place[grade])
-
-
-def expected_gain(log_probabilities: Tensor, gain: Sequence[float]) -> Tensor:
-    """Ranking score of a tree: the sum of P(grade) gain(grade), [P]. Rises in every logit if gains rise.
-
-    Args:
-        log_probabilities: [P, G].
-        gain: of each grade of the tree, in order.
-    """
-    return log_probabilities.exp() @ log_probabilities.new_tensor(gain)

@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-IntArray = NDArray[np.int64]
+from relevance.arrays import IntArray
+
 Home = Literal["device", "host", "disk"]
 
 
@@ -23,13 +23,17 @@ class OfAds(NamedTuple):
     visual: Tensor  # [A, V, v] tokens of the frames
     words: Tensor | None  # [A, W] words read off them, for a model with frame markers
 
+    def each(self, change: Callable[[Tensor], Tensor]) -> OfAds:
+        """The same, with each of its tensors changed."""
+        return OfAds(change(self.visual), None if self.words is None else change(self.words))
+
 
 class VisualTokens:
-    """Keeps what a model sees of each ad; the least recently used ads go first where there is no more room.
+    """Keeps what a model sees of each ad; the least recently used ads make room for new ones.
 
-    Rows of one tensor for each part of `OfAds`, taken at the start: on the device, on the host (pinned where
-    there is a GPU, so that rows travel fast), or in a file that is mapped into memory and has no name, so
-    that nothing of it is left behind.
+    Each part of `OfAds` has one tensor of rows, allocated at the start: on the device, on the host (pinned if
+    there is a GPU, for fast copies), or in a file without a name that is mapped into memory, so that no file
+    is left behind.
     """
 
     def __init__(
@@ -47,13 +51,13 @@ class VisualTokens:
         """Nothing is encoded yet, but for one ad, to see the shapes.
 
         Args:
-            encode: what the model sees of some ads, on the device.
-            n_ads: ads that there are, numbered from 0.
-            bytes_at_most: bound of what is kept; one ad has room in any case.
-            home: where it is kept.
-            dtype: in which precision it is kept (`torch.bfloat16` halves it); None: as it is encoded.
-            encode_at_once: ads; on a CPU a few, whose pixels fit its caches.
-            folder: where the file lies with `home="disk"`; None: the system's folder for such files.
+            encode: computes what the model sees of some ads, on the device.
+            n_ads: number of ads, which are numbered from 0.
+            bytes_at_most: the most bytes to keep; one ad has room in any case.
+            home: where the rows are kept.
+            dtype: their precision (`torch.bfloat16` halves the bytes); None: as encoded.
+            encode_at_once: ads in one pass; on a CPU a few, whose pixels fit its caches.
+            folder: where the file is with `home="disk"`; None: the system's folder for temporary files.
 
         Raises:
             OSError: the file cannot be made.
@@ -63,32 +67,20 @@ class VisualTokens:
         self._dtype, kept_as = example.visual.dtype, dtype or example.visual.dtype
         self.bytes_per_ad = kept_as.itemsize * sum(part[0].numel() for part in example if part is not None)
         self.capacity = max(1, min(n_ads, bytes_at_most // self.bytes_per_ad))
-        self._rows = _each(
-            lambda part: _room(home, (self.capacity, *part.shape[1:]), kept_as, self._device, folder), example
+        self._rows = example.each(
+            lambda part: _room(home, (self.capacity, *part.shape[1:]), kept_as, self._device, folder)
         )
         self._row_of_ad = np.full(n_ads, -1)
         self._ad_of_row = np.full(self.capacity, -1)
         self._last_use = np.zeros(self.capacity, dtype=np.int64)
         self._clock = 0
 
-    def __len__(self) -> int:
-        """Ads that are kept."""
-        return int(np.count_nonzero(self._ad_of_row >= 0))
-
-    def __contains__(self, ad: int) -> bool:
-        return bool(self._row_of_ad[ad] >= 0)
-
-    @property
-    def nbytes(self) -> int:
-        """What the kept ads take."""
-        return len(self) * self.bytes_per_ad
-
     @torch.inference_mode()
     def of(self, ads: IntArray) -> OfAds:
-        """What the model sees of A different ads, on the device; those that are not kept are encoded now.
+        """What the model sees of A different ads, on the device; ads that are not kept are encoded now.
 
         Raises:
-            ValueError: more ads than have room at once.
+            ValueError: there is no room for so many ads at once.
         """
         if ads.size > self.capacity:
             raise ValueError(f"{ads.size} ads at once, but only {self.capacity} have room")
@@ -99,9 +91,8 @@ class VisualTokens:
         for start in range(0, missing.size, self._at_once):
             self._keep(missing[start : start + self._at_once])
         row = torch.from_numpy(self._row_of_ad[ads])
-        return _each(
-            lambda part: part[row.to(part.device)].to(self._device, self._dtype, non_blocking=True),
-            self._rows,
+        return self._rows.each(
+            lambda part: part[row.to(part.device)].to(self._device, self._dtype, non_blocking=True)
         )
 
     def _keep(self, ads: IntArray) -> None:
@@ -115,10 +106,6 @@ class VisualTokens:
         for part, new in zip(self._rows, encoded, strict=True):
             if part is not None and new is not None:
                 part[torch.from_numpy(row).to(part.device)] = new.to(part.device, part.dtype)
-
-
-def _each(make: Callable[[Tensor], Tensor], of: OfAds) -> OfAds:
-    return OfAds(make(of.visual), None if of.words is None else make(of.words))
 
 
 def _room(

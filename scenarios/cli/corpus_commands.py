@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from scenarios.cli.options import RESULTS, Cache, Corpus, Device
 
 
-class Schema(StrEnum):
-    """What the files of a corpus look like."""
-
-    TABLES = "tables"
-    ESCI = "esci"
-    WANDS = "wands"
-
-
-class KeyFrames(StrEnum):
-    """How key frames are taken from a video."""
-
-    SCENES = "scenes"
-    EVENLY = "evenly"
-
-
-class TableFormat(StrEnum):
-    """Of exported tables."""
-
-    PARQUET = "parquet"
-    JSONL = "jsonl"
-
-
 def import_corpus(
     source: Annotated[Path, typer.Argument(metavar="FOLDER", help="Tables of your own, or ESCI, or WANDS.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the corpus goes.")],
-    schema: Annotated[Schema | None, typer.Option(help="What the files look like; seen by default.")] = None,
+    schema: Annotated[
+        Literal["tables", "esci", "wands"] | None,
+        typer.Option(help="Kind of the files; by default their names decide."),
+    ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Key frames an ad.")] = 3,
-    size: Annotated[int, typer.Option(min=16, help="Pixels of their edges.")] = 48,
-    key_frames: Annotated[KeyFrames, typer.Option(help="Of a video.")] = KeyFrames.SCENES,
-    locale: Annotated[str, typer.Option(help="Of ESCI: us, es or jp.")] = "us",
-    small: Annotated[bool, typer.Option(help="Of ESCI: the reduced set of queries.")] = True,
+    size: Annotated[int, typer.Option(min=16, help="Pixels of a frame's edge.")] = 48,
+    key_frames: Annotated[
+        Literal["scenes", "evenly"], typer.Option(help="How key frames are chosen from a video.")
+    ] = "scenes",
+    locale: Annotated[str, typer.Option(help="ESCI's locale: us, es or jp.")] = "us",
+    small: Annotated[bool, typer.Option(help="ESCI's reduced set of queries.")] = True,
 ) -> None:
     """Read ads, queries and labels into a corpus that train, evaluate and score take."""
     from scenarios.corpora.own import import_corpus
@@ -51,10 +33,10 @@ def import_corpus(
         data = import_corpus(
             source,
             out,
-            schema=None if schema is None else schema.value,
+            schema=schema,
             n_frames=frames,
             size=size,
-            choice=key_frames.value,
+            choice=key_frames,
             locale=locale,
             small=small,
             progress=progress,
@@ -68,18 +50,17 @@ def import_corpus(
 def export_corpus_tables(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the tables go.")],
     corpus: Corpus = None,
-    format: Annotated[TableFormat, typer.Option(help="Of the tables.")] = TableFormat.PARQUET,
+    format: Annotated[Literal["parquet", "jsonl"], typer.Option(help="Format of the tables.")] = "parquet",
     cache: Cache = RESULTS,
 ) -> None:
     """Write a corpus as the tables that `relbid corpus import` reads, with pictures."""
-    from relevance.corpus import LabelledCorpus
     from scenarios.corpora.own import export_corpus_tables
-    from scenarios.models.training import training_corpus
+    from scenarios.models.training import load_corpus
     from scenarios.reporting.terminal import ProgressBars
 
     with ProgressBars() as progress:
-        data = LabelledCorpus.load(corpus) if corpus else training_corpus(cache, progress)
-        export_corpus_tables(data, out, jsonl=format is TableFormat.JSONL, progress=progress)
+        data = load_corpus(corpus, cache, progress)
+        export_corpus_tables(data, out, jsonl=format == "jsonl", progress=progress)
     typer.echo(f"Tables: {out}/")
 
 
@@ -95,10 +76,10 @@ def score(
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="The shipped one by default.")
     ] = None,
-    device: Device = Device.CPU,
-    chunk: Annotated[int, typer.Option(min=1, help="Pairs that are finished at once.")] = 8192,
+    device: Device = "cpu",
+    chunk: Annotated[int, typer.Option(min=1, help="Pairs that are scored and kept at once.")] = 8192,
 ) -> None:
-    """Score pairs of queries and ads. Stopped or killed, the same command goes on where it was."""
+    """Score pairs of queries and ads. Stopped or killed, the same command continues where it was."""
     from scenarios.corpora.pair_scores import score_pairs_table
     from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT
     from scenarios.reporting.terminal import ProgressBars
@@ -109,7 +90,7 @@ def score(
             pairs,
             out,
             checkpoint or SHIPPED_CHECKPOINT,
-            device=device.value,
+            device=device,
             chunk=chunk,
             progress=progress,
         )

@@ -1,11 +1,11 @@
-"""HCMRM: train it, evaluate it, make it of public weights."""
+"""HCMRM: train it, evaluate it, calibrate it, import public weights."""
 
 from __future__ import annotations
 
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,90 +15,63 @@ if TYPE_CHECKING:
     from relevance.hcmrm.training.train import TrainProgress
 
 
-class Modality(StrEnum):
-    """What a model may look at."""
-
-    JOINT = "joint"
-    TEXT = "text"
-    FRAMES = "frames"
-
-
-class Preset(StrEnum):
-    """Sizes of a model."""
-
-    TINY = "tiny"
-    SMALL = "small"
-    BASE = "base"
-
-
-class Loss(StrEnum):
-    """Losses of the fine-tuning, `relevance.hcmrm.training.losses.GRADE_HEADS`."""
-
-    HIERARCHICAL = "hierarchical"
-    BCE = "bce"
-    FLAT = "flat"
-    ORDINAL = "ordinal"
-    RANKNET = "ranknet"
-
-
-class Stage(StrEnum):
-    """Stages of a training, `relevance.hcmrm.training.train_config.STAGES`."""
-
-    WORDS = "words"
-    ALIGN = "align"
-    FINETUNE = "finetune"
-
-
-class Criterion(StrEnum):
-    """What a checkpoint is chosen by, `relevance.hcmrm.training.train_config.CRITERIA`."""
-
-    MEAN_AUC = "mean_auc"
-    NDCG_10 = "ndcg_10"
-
-
-class SplitName(StrEnum):
-    """Graded pairs to evaluate on."""
-
-    VALIDATION = "validation"
-    TEST = "test"
-    HELD_OUT = "held_out"
+# Typer reads choices when the command line starts, which must not import torch. So they are written here too,
+# and a test compares them with the names that the model knows.
+Modality = Literal["joint", "text", "frames"]
+Preset = Literal["tiny", "small", "base"]
+Loss = Literal["hierarchical", "bce", "flat", "ordinal", "ranknet"]
+Criterion = Literal["mean_auc", "ndcg_10"]
+Split = Literal["validation", "test", "held_out"]
+# Typer takes no lists of Literal.
+Stage = StrEnum("Stage", ["words", "align", "finetune"])
+SplitName = StrEnum("SplitName", ["validation", "test", "held_out"])
 
 
 def train(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the checkpoint goes.")] = MODELS
     / "hcmrm",
     corpus: Corpus = None,
-    modality: Annotated[Modality, typer.Option(help="What the model may look at.")] = Modality.JOINT,
-    preset: Annotated[Preset, typer.Option(help="Sizes of the model.")] = Preset.TINY,
+    modality: Annotated[Modality, typer.Option(help="What the model may look at.")] = "joint",
+    preset: Annotated[Preset, typer.Option(help="Sizes of the model.")] = "tiny",
+    # From here on, a parameter that is named as a field of TrainConfig sets it.
     word_steps: Annotated[int | None, typer.Option(min=0, help="Steps of the stage on words alone.")] = None,
     align_steps: Annotated[
         int | None, typer.Option(min=0, help="Steps of the stage that aligns frames with words.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the stage on graded pairs.")] = None,
-    loss: Annotated[Loss, typer.Option(help="Of the stage on graded pairs.")] = Loss.HIERARCHICAL,
+    finetune_steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Steps of the stage on graded pairs.")
+    ] = None,
+    loss: Annotated[Loss, typer.Option(help="Loss of the stage on graded pairs.")] = "hierarchical",
     pqvm_weight: Annotated[
         float,
-        typer.Option(min=0.0, help="Of pseudo-query-video matching in the stage before; 0 leaves it out."),
+        typer.Option(
+            min=0.0, help="Weight of pseudo-query-video matching in the align stage; 0 leaves it out."
+        ),
     ] = 0.0,
     itm_weight: Annotated[
-        float, typer.Option(min=0.0, help="Of image-text matching with hard negatives in that stage.")
+        float,
+        typer.Option(min=0.0, help="Weight of image-text matching with hard negatives in the align stage."),
     ] = 0.0,
     momentum: Annotated[
         float,
         typer.Option(
-            min=0.0, max=1.0, help="Decay of ALBEF's momentum encoders in that stage; 0 leaves them out."
+            min=0.0, max=1.0, help="Decay of ALBEF's momentum encoders in the align stage; 0 leaves them out."
         ),
     ] = 0.0,
-    queue: Annotated[int, typer.Option(min=0, help="Embeddings of theirs kept as further negatives.")] = 0,
+    queue: Annotated[
+        int, typer.Option(min=0, help="Embeddings of those encoders to keep as further negatives.")
+    ] = 0,
     choose_by: Annotated[
-        Criterion, typer.Option(help="What the kept weights are best in, on the validation split.")
-    ] = Criterion.MEAN_AUC,
+        Criterion, typer.Option(help="Keep the weights that are best in this on the validation split.")
+    ] = "mean_auc",
     init: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Start from the weights and vocabulary of a checkpoint."),
     ] = None,
-    stage: Annotated[
-        list[Stage] | None, typer.Option(help="Run this stage alone. May be repeated; all by default.")
+    stages: Annotated[
+        list[Stage] | None,
+        typer.Option("--stage", help="Run this stage alone. May be repeated; all by default."),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -109,7 +82,7 @@ def train(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    device: Device = Device.CPU,
+    device: Device = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
     export: Annotated[
         Path | None,
@@ -117,11 +90,10 @@ def train(
     ] = None,
     cache: Cache = RESULTS,
 ) -> None:
-    """Train HCMRM on graded pairs. Stopped, the same command goes on where it was."""
+    """Train HCMRM on graded pairs. Stopped, the same command continues where it was."""
     import relevance.hcmrm  # noqa: F401  # what is missing is said before the corpus is drawn
-    from relevance.corpus import LabelledCorpus
     from scenarios.models.train_settings import read_settings
-    from scenarios.models.training import export_corpus, train_model, training_corpus
+    from scenarios.models.training import export_corpus, load_corpus, train_model
     from scenarios.reporting.terminal import ProgressBars
     from scenarios.storage.whole import check_writable
 
@@ -130,43 +102,26 @@ def train(
             export_corpus(export, progress)
         typer.echo(f"Corpus: {export}/")
         return
-    set_over = read_settings(overrides or ())  # imports torch, so it comes before the folder is there
+    settings = read_settings(context.params, overrides or ())  # imports torch, so it comes before the folder
     check_writable(out)
-    settings = {
-        "seed": seed,
-        "word_steps": word_steps,
-        "align_steps": align_steps,
-        "finetune_steps": steps,
-        "loss": loss.value,
-        "pqvm_weight": pqvm_weight,
-        "itm_weight": itm_weight,
-        "momentum": momentum,
-        "queue": queue,
-        "choose_by": choose_by.value,
-        "init": None if init is None else str(init),
-        "stages": tuple(name.value for name in stage) if stage else None,
-    }
-    given = {name: value for name, value in settings.items() if value is not None}
     try:
         with ProgressBars() as progress:
-            data = LabelledCorpus.load(corpus) if corpus else training_corpus(cache, progress)
 
             def report(at: TrainProgress) -> None:
                 progress(at.stage, at.step, at.steps, f"loss {at.loss:.3f}")
                 if at.validation is not None:
-                    figures = ", ".join(
-                        f"{name} {value:.3f}" for name, value in at.validation.as_dict().items()
-                    )
+                    metrics = at.validation.as_dict().items()
+                    figures = ", ".join(f"{name} {value:.3f}" for name, value in metrics)
                     progress.note(f"step {at.step} of {at.steps}, validation: {figures}")
 
             train_model(
-                data,
+                load_corpus(corpus, cache, progress),
                 out,
-                modality=modality.value,
-                preset=preset.value,
-                device=device.value,
+                modality=modality,
+                preset=preset,
+                device=device,
                 threads=threads,
-                settings=given | set_over,
+                settings=settings,
                 progress=report,
             )
     except KeyboardInterrupt:
@@ -184,7 +139,7 @@ def evaluate(
     ] = None,
     split: Annotated[list[SplitName] | None, typer.Option(help="May be repeated; test by default.")] = None,
     corpus: Corpus = None,
-    device: Device = Device.CPU,
+    device: Device = "cpu",
     card: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the checkpoint's card (Markdown).")
     ] = None,
@@ -193,10 +148,9 @@ def evaluate(
     """Evaluate a checkpoint on held-out queries and ads, against BM25 and other checkpoints."""
     import json
 
-    from relevance.corpus import LabelledCorpus
     from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT, SHIPPED_CHECKPOINTS
-    from scenarios.models.training import evaluate_models, model_card, training_corpus
-    from scenarios.reporting.terminal import ProgressBars, evaluation_table, print_tables
+    from scenarios.models.training import HEADINGS, evaluate_models, evaluation_row, load_corpus, model_card
+    from scenarios.reporting.terminal import ProgressBars, print_tables, section
     from scenarios.storage.whole import write_whole_file
 
     checkpoints = {"hcmrm": checkpoint or SHIPPED_CHECKPOINT}
@@ -207,11 +161,14 @@ def evaluate(
         if name in (*checkpoints, "bm25"):
             raise typer.BadParameter(f"'{name}': is in the table already; take another name")
         checkpoints[name] = SHIPPED_CHECKPOINTS.get(folder, Path(folder))
-    splits = [name.value for name in split or (SplitName.TEST,)]
     with ProgressBars() as progress:
-        data = LabelledCorpus.load(corpus) if corpus else training_corpus(cache, progress)
-        results = evaluate_models(data, checkpoints, splits, device=device.value, progress=progress)
-    print_tables([evaluation_table(name, evaluations) for name, evaluations in results.items()])
+        data = load_corpus(corpus, cache, progress)
+        results = evaluate_models(data, checkpoints, split or ("test",), device=device, progress=progress)
+    note = "leads: the first row's metric minus this one's, with 95% bootstrap intervals over queries"
+    print_tables(
+        section(f"Relevance on the split '{name}'", HEADINGS, map(evaluation_row, evaluations), note)
+        for name, evaluations in results.items()
+    )
     if card is not None:
         training = json.loads((checkpoints["hcmrm"] / "training.json").read_text(encoding="utf-8"))
         command = ["relbid", *sys.argv[1:]]
@@ -221,25 +178,25 @@ def evaluate(
 
 def calibrate(
     checkpoint: Annotated[Path, typer.Option(metavar="FOLDER", help="The checkpoint to calibrate.")],
-    fit_on: Annotated[SplitName, typer.Option(help="Pairs to fit on.")] = SplitName.VALIDATION,
-    split: Annotated[SplitName, typer.Option(help="Pairs to measure on.")] = SplitName.TEST,
+    fit_on: Annotated[Split, typer.Option(help="Pairs to fit on.")] = "validation",
+    split: Annotated[Split, typer.Option(help="Pairs to measure on.")] = "test",
     corpus: Corpus = None,
-    device: Device = Device.CPU,
+    device: Device = "cpu",
     cache: Cache = RESULTS,
 ) -> None:
-    """Fit what makes a probability of a checkpoint's score, for scenarios with hcmrm.calibration."""
-    from relevance.corpus import LabelledCorpus
-    from scenarios.models.checkpoint_calibration import calibrate_checkpoint, calibration_table
-    from scenarios.models.training import training_corpus
-    from scenarios.reporting.terminal import ProgressBars
+    """Fit maps from a checkpoint's score to a probability, for scenarios with hcmrm.calibration."""
+    from scenarios.models.checkpoint_calibration import HEADINGS, calibrate_checkpoint
+    from scenarios.models.training import load_corpus
+    from scenarios.reporting.terminal import ProgressBars, print_tables, section
 
     with ProgressBars() as progress:
-        data = LabelledCorpus.load(corpus) if corpus else training_corpus(cache, progress)
+        data = load_corpus(corpus, cache, progress)
         rows = calibrate_checkpoint(
-            data, checkpoint, fit_on=fit_on.value, split=split.value, device=device.value, progress=progress
+            data, checkpoint, fit_on=fit_on, split=split, device=device, progress=progress
         )
-    typer.echo(f"The score as a probability of grade 2 or 3, on the split '{split.value}'")
-    typer.echo("\n".join(calibration_table(rows)))
+    title = f"The score as a probability of grade 2 or 3, on the split '{split}'"
+    note = "ECE: expected calibration error; mean: of the score; positive: share of grades 2 and 3"
+    print_tables([section(title, HEADINGS, rows, note)])
     typer.echo(f"Calibration: {checkpoint / 'calibration.json'}")
 
 
@@ -275,7 +232,7 @@ def import_weights(
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Key frames an ad.")] = 3,
 ) -> None:
-    """Make a checkpoint of public weights: of an ALBEF, or of a ViT and a BERT."""
+    """Make a checkpoint of public weights, from an ALBEF or from a ViT and a BERT."""
     from scenarios.models.weights import import_weights
 
     readable = import_weights(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -32,10 +31,5 @@ Corpus = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="A graded corpus; the embedded world's by default.")
 ]
 Cache = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the embedded world's corpus is kept.")]
-
-
-class Device(StrEnum):
-    """Where torch computes."""
-
-    CPU = "cpu"
-    CUDA = "cuda"
+Device = Literal["cpu", "cuda"]
+"""Where torch computes."""

@@ -1,6 +1,6 @@
 """Key frames of an ad: from its pictures, or from its video by scene change or evenly.
 
-A frame is RGB, resized to a square without regard to its shape, as ALBEF does with pictures (bicubic).
+A frame is RGB, resized (bicubic) to a square whatever its shape, as ALBEF does with pictures.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from relevance.extras import require
 if TYPE_CHECKING:
     from PIL import Image
 
-    from relevance.corpus import FrameArray
+    from relevance.arrays import FrameArray
 
 Choice = Literal["scenes", "evenly"]
 CUT = 0.08
-"""Mean difference of two following thumbnails, in [0, 1], from which on a cut is seen between them."""
+"""The least mean difference of two successive thumbnails, in [0, 1], that counts as a cut."""
 THUMBNAIL = 32
 
 
@@ -32,8 +32,8 @@ class FrameError(ValueError):
 def picture_frames(paths: Sequence[Path], n_frames: int, size: int) -> FrameArray:
     """Frames of an ad from its pictures, [n_frames, size, size, 3].
 
-    Of more pictures than frames, some at even distances are taken; fewer are repeated in turn. Without any
-    the frames are black, which stands for none.
+    If there are more pictures than frames, evenly spaced ones are taken; fewer are repeated in turn. Without
+    pictures the frames are black, which means that there are none.
 
     Raises:
         FrameError: a file is missing or is no picture.
@@ -51,12 +51,12 @@ def picture_frames(paths: Sequence[Path], n_frames: int, size: int) -> FrameArra
 def video_frames(path: Path, n_frames: int, size: int, choice: Choice = "scenes") -> FrameArray:
     """Frames of an ad from its video, [n_frames, size, size, 3].
 
-    By scenes: the video is cut where following pictures differ most, and the longest scenes are halved until
-    there are enough; evenly: it is cut into parts of one length. The middle picture of each part is taken.
+    "scenes" cuts the video where successive pictures differ most, and halves the longest scenes until there
+    are enough. "evenly" cuts it into parts of equal length. The middle picture of each part is taken.
 
     Raises:
         MissingExtraError: PyAV is not installed.
-        FrameError: the file is missing, no video, or has no picture.
+        FrameError: the file is missing, is no video, or has no picture.
     """
     thumbnails = [
         np.asarray(picture.reformat(THUMBNAIL, THUMBNAIL, "gray").to_ndarray()) for picture in _decoded(path)
@@ -93,7 +93,7 @@ def scene_middles(thumbnails: NDArray[np.uint8], n_frames: int) -> list[int]:
 
 
 def _middles(n: int, parts: int) -> list[int]:
-    """Index of the middle of each of so many equal parts of n pictures."""
+    """Index of the middle picture of each of `parts` equal parts of n pictures."""
     return [(2 * i + 1) * n // (2 * parts) for i in range(parts)]
 
 

@@ -1,33 +1,32 @@
-"""Your own ads, queries and graded labels as a corpus that HCMRM trains on, and the way back.
+"""Your own ads, queries and graded labels as a corpus that HCMRM trains on, and a corpus as tables.
 
 Tables: a folder with `ads`, `queries` and `labels`, each as .parquet, .jsonl or .csv:
 
-    ads       id, and where there are: title, ocr, asr (texts), frames (picture files) or video (a video file)
+    ads       id, and any of: title, ocr, asr (texts), frames (picture files) or video (a video file)
     queries   id, text
-    labels    query_id, ad_id, grade (0..3), and where it is known: split
+    labels    query_id, ad_id, grade (0..3), and if it is known: split
 
-Paths are relative to the folder. Without labels a corpus can be scored, not trained on. A query without a
-split gets one by the hash of its text.
+Paths are relative to the folder. A corpus without labels can be scored, not trained on. A query without a
+split gets one from the hash of its text.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from relevance.corpus import SPLITS, Corpus, CorpusError, FrameArray, LabelledCorpus, Labels
+from relevance.arrays import FrameArray
+from relevance.corpus import SPLITS, Corpus, CorpusError, LabelledCorpus, Labels
 from relevance.extras import require
 from scenarios.corpora.key_frames import Choice, FrameError, picture_frames, video_frames
 from scenarios.corpora.tables import Table
-from scenarios.errors import did_you_mean
+from scenarios.markets.kind import Progress
 from scenarios.storage.parquet import write_parquet
-
-Progress = Callable[[str, int, int], None]
 
 TEXTS = ("title", "ocr", "asr")
 
@@ -46,7 +45,7 @@ def read_tables(
     Args:
         n_frames, size: key frames an ad, and pixels of their edges.
         choice: how key frames are taken from a video.
-        frames_file: where the frames are gathered (a .npy file), if they are not to be held in memory.
+        frames_file: a .npy file that holds the frames instead of the memory.
 
     Raises:
         CorpusError: something is missing or wrong; names file, row and column.
@@ -57,7 +56,8 @@ def read_tables(
     title, ocr, asr = (ads.texts(name, needed=False) for name in TEXTS)
     if not any(map(ads.has, (*TEXTS, "frames", "video"))):
         raise CorpusError(f"{ads.path}: needs at least one of the columns {', '.join(TEXTS)}, frames, video")
-    grades = _grades(labels)
+    grades = labels.codes("grade", {str(grade): grade for grade in range(4)}, "0, 1, 2 or 3")
+    splits = {"": "", **{name: name for name in SPLITS}}
     return labelled(
         query_id,
         queries.texts("text"),
@@ -66,7 +66,7 @@ def read_tables(
         _frames(ads, n_frames, size, choice, frames_file, progress),
         (labels, "query_id", "ad_id"),
         grades,
-        _splits(labels),
+        labels.codes("split", splits) if labels.has("split") else [""] * labels.frame.height,
     )
 
 
@@ -115,11 +115,11 @@ def labelled(
     grade: Sequence[int],
     split: Sequence[str],
 ) -> LabelledCorpus:
-    """Put a corpus together from its columns.
+    """Make a corpus of its columns.
 
     Args:
         pairs: the table of labels, and its columns with the ids of queries and ads.
-        split: of each label; empty where the hash of the query decides.
+        split: of each label; if empty, the hash of the query decides.
     """
     text = [plain(value) for value in query_text]
     labels, query_column, ad_column = pairs
@@ -141,7 +141,7 @@ def labelled(
 
 
 def _places(table: Table, column: str, ids: Sequence[str], kind: str) -> list[int]:
-    """Where each id of a column stands among the ids."""
+    """The index among the ids of each id in a column."""
     place = {name: i for i, name in enumerate(ids)}
     places = []
     for row, value in enumerate(table.column(column)):
@@ -152,26 +152,8 @@ def _places(table: Table, column: str, ids: Sequence[str], kind: str) -> list[in
     return places
 
 
-def _grades(labels: Table) -> list[int]:
-    grades = []
-    for row, value in enumerate(labels.column("grade")):
-        if isinstance(value, bool) or str(value) not in ("0", "1", "2", "3"):
-            raise labels.error(row, "grade", f"must be 0, 1, 2 or 3, is {value!r}")
-        grades.append(int(value))
-    return grades
-
-
-def _splits(labels: Table) -> list[str]:
-    splits = labels.texts("split", needed=False)
-    for row, name in enumerate(splits):
-        if name and name not in SPLITS:
-            hint = did_you_mean(name, SPLITS)
-            raise labels.error(row, "split", f"must be one of {', '.join(SPLITS)}, is {name!r}{hint}")
-    return splits
-
-
 def _split_of(query: str) -> str:
-    """Seven tenths of all query texts train, one validates, two test; the same text always the same."""
+    """Of all query texts 7/10 train, 1/10 validate, 2/10 test; equal texts have equal splits."""
     share = hash_share(query)
     return "validation" if share < 0.1 else "test" if share < 0.3 else "train"
 
@@ -194,7 +176,7 @@ def _frames(
     frames_file: Path | None,
     progress: Progress | None,
 ) -> FrameArray:
-    """Frames of every ad, [A, n_frames, size, size, 3]; [A, 0, ...] where the table speaks of none."""
+    """Frames of every ad, [A, n_frames, size, size, 3]; [A, 0, ...] if the table names none."""
     n = ads.frame.height
     pictures = ads.column("frames") if ads.has("frames") else [None] * n
     videos = ads.texts("video", needed=False)
@@ -233,7 +215,7 @@ def _names(ads: Table, row: int, named: Any) -> list[str]:
 
 
 def _write_pictures(frames: FrameArray, folder: Path, progress: Progress | None) -> list[list[str]]:
-    """PNG files of all frames; an ad whose frames are black has none."""
+    """Names of PNG files of all frames; an ad with black frames has none."""
     require("PIL", extra="world", needed_by="pictures of ads")
     from PIL import Image
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from relevance.corpus import CorpusError, LabelledCorpus
 from scenarios.corpora.key_frames import Choice
-from scenarios.corpora.labelled import Progress, read_tables, write_tables
+from scenarios.corpora.labelled import read_tables, write_tables
 from scenarios.corpora.public import ESCI_FILES, WANDS_FILES, read_esci, read_wands
 from scenarios.corpora.tables import SUFFIXES
+from scenarios.markets.kind import Progress
 from scenarios.storage.whole import check_free, whole_folder
 
 SCHEMAS = ("tables", "esci", "wands")
@@ -29,9 +30,9 @@ def import_corpus(
     """Read `source` and write it as the new corpus folder `out`.
 
     Args:
-        schema: a name in SCHEMAS; None: what the files in the folder say.
-        n_frames, size, choice: key frames of tables, see `corpora.read_tables`.
-        locale, small: of ESCI, see `public_corpora.read_esci`.
+        schema: a name in SCHEMAS; None: the files in the folder decide.
+        n_frames, size, choice: key frames of tables, see `labelled.read_tables`.
+        locale, small: which part of ESCI, see `public.read_esci`.
 
     Raises:
         CorpusError: the source cannot be used; names file, row and column.
@@ -76,7 +77,7 @@ def schema_of(folder: Path) -> str:
     """Which of SCHEMAS a folder follows, by the files in it.
 
     Raises:
-        CorpusError: none.
+        CorpusError: it follows none.
     """
     if all((folder / name).is_file() for name in ESCI_FILES):
         return "esci"

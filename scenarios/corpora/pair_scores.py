@@ -1,7 +1,7 @@
-"""`relbid score`: a table of pairs in, their scores and grade probabilities out, chunk by chunk.
+"""`relbid score`: reads a table of pairs, and writes their scores and grade probabilities, chunk by chunk.
 
-While it works, finished chunks lie in `<out>.parts`. Killed at any moment, the same command goes on after the
-last of them.
+Finished chunks are kept in `<out>.parts` until all are done. Killed at any moment, the same command continues
+after the last of them.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ from scenarios.errors import StoreError, UserError, listed, quoted
 from scenarios.markets.checkpoints import checkpoint_hash
 from scenarios.markets.kind import Progress
 from scenarios.storage.parquet import ParquetError, parquet_batches, parquet_columns, unwritten, write_parquet
-from scenarios.storage.whole import alone, flush_to_disk, reason_of
+from scenarios.storage.whole import alone, reason_of, whole_path, write_whole_file
 from simulator.arrays import IntArray
 
 if TYPE_CHECKING:
     from relevance.hcmrm import HcmrmScorer
 
+KINDS = ("query", "ad")
 COLUMNS = ("query_id", "ad_id")
 CHUNK = 8192
+REMEDY = "choose another --out"
 MEMORY = 2**30
-"""Bytes of visual tokens that are kept to save encoding frames again."""
+"""The most bytes of visual tokens to keep, so that frames are not encoded again."""
 
 
 def score_pairs_table(
@@ -48,13 +50,13 @@ def score_pairs_table(
 ) -> int:
     """Score a table of pairs into the Parquet file `out`; returns the number of pairs.
 
-    Its columns: query_id, ad_id, score in [0, 1], and p0..p3, the probabilities of the grades, where the
+    Its columns: query_id, ad_id, score in [0, 1], and p0..p3, the probabilities of the grades, if the
     checkpoint's head has them. Rows are in the order of `pairs`.
 
     Args:
         corpus: a corpus folder.
         pairs: .parquet, .jsonl or .csv with the columns query_id and ad_id.
-        chunk: pairs a part; a resumed scoring needs the same.
+        chunk: pairs in a part; a scoring that continues needs the same.
 
     Raises:
         CorpusError, CheckpointError: they cannot be read.
@@ -82,7 +84,7 @@ def score_pairs_table(
         with alone(out):
             n = _score_parts(scorer, pairs, out, parts, ids, identity, chunk, progress)
     except OSError as error:
-        raise StoreError(f"{out}: cannot be written ({reason_of(error)}); choose another --out") from error
+        raise StoreError(f"{out}: cannot be written ({reason_of(error)}); {REMEDY}") from error
     return n
 
 
@@ -104,11 +106,15 @@ def _score_parts(
         part = parts / f"{number:06d}.parquet"
         if not part.is_file():
             query, ad = rows[start : start + chunk].T
-            table = _scored(scorer, query, ad, ids)
-            _write_whole(table, part)
+            with whole_path(part, remedy=REMEDY) as unfinished:
+                write_parquet(_scored(scorer, query, ad, ids), unfinished)
         if progress is not None:
             progress("scoring pairs", min(start + chunk, n), n)
-    _join(parts, out)
+    with whole_path(out, remedy=REMEDY) as unfinished:
+        try:
+            pl.scan_parquet(sorted(parts.glob("*.parquet"))).sink_parquet(unfinished)
+        except pl.exceptions.PolarsError as error:
+            raise unwritten(unfinished, error) from error
     shutil.rmtree(parts)
     return n
 
@@ -127,7 +133,7 @@ def _scored(scorer: HcmrmScorer, query: IntArray, ad: IntArray, ids: Sequence[Se
 
 
 def _open_parts(parts: Path, identity: dict[str, Any]) -> None:
-    """Make the folder of parts, or see that the one which is there belongs to this work."""
+    """Make the folder of parts, or check that an existing one belongs to this scoring."""
     state = parts / "state.json"
     if state.is_file():
         if json.loads(state.read_text(encoding="utf-8")) != identity:
@@ -136,32 +142,26 @@ def _open_parts(parts: Path, identity: dict[str, Any]) -> None:
                 "remove it, or choose another --out"
             )
         return
-    parts.mkdir(parents=True, exist_ok=True)
-    part = parts / "state.json.tmp"
-    part.write_text(json.dumps(identity), encoding="utf-8")
-    part.replace(state)
+    write_whole_file(state, json.dumps(identity))
 
 
 def _indexed(pairs: Path, ids: Sequence[Sequence[str]], path: Path, progress: Progress | None) -> IntArray:
-    """The pairs as numbers of queries and ads, int64 [P, 2], kept in a file beside the parts.
+    """The pairs as indices of queries and ads, int64 [P, 2], kept in a file beside the parts.
 
     Raises:
-        UserError: a row names what the corpus does not have.
+        UserError: a row names a query or an ad that the corpus does not have.
     """
     if not path.is_file():
         places = [{name: i for i, name in enumerate(names)} for names in ids]
-        unfinished = path.with_suffix(".tmp")
         done = 0
-        with unfinished.open("wb") as file:
+        with whole_path(path, remedy=REMEDY) as unfinished, unfinished.open("wb") as file:
             for rows in read_pairs(pairs):
                 found = np.empty((len(rows), 2), dtype=np.int64)
-                for side, (column, place) in enumerate(zip(COLUMNS, places, strict=True)):
-                    for i, row in enumerate(rows):
-                        name = row[side]
+                for i, row in enumerate(rows):
+                    for side, (kind, name, place) in enumerate(zip(KINDS, row, places, strict=True)):
                         if name not in place:
-                            kind = "query" if side == 0 else "ad"
                             raise UserError(
-                                f"{pairs}, row {done + i + 1}, column '{column}': "
+                                f"{pairs}, row {done + i + 1}, column '{COLUMNS[side]}': "
                                 f"the corpus has no {kind} with the id {name!r}"
                             )
                         found[i, side] = place[name]
@@ -169,7 +169,6 @@ def _indexed(pairs: Path, ids: Sequence[Sequence[str]], path: Path, progress: Pr
                 done += len(rows)
                 if progress is not None:
                     progress("reading pairs", done, done)
-        unfinished.replace(path)
     if not path.stat().st_size:
         raise UserError(f"{pairs}: has no rows")
     numbers: IntArray = np.memmap(path, dtype=np.int64, mode="r").reshape(-1, 2)
@@ -177,10 +176,10 @@ def _indexed(pairs: Path, ids: Sequence[Sequence[str]], path: Path, progress: Pr
 
 
 def read_pairs(pairs: Path, size: int = 65536) -> Iterator[list[tuple[str, str]]]:
-    """Rows of a table of pairs, as texts, so many at a time.
+    """Rows of a table of pairs as texts, `size` at a time.
 
     Raises:
-        UserError: the file cannot be read; names the row where one is to blame.
+        UserError: the file cannot be read; names the row if one is at fault.
     """
     if pairs.suffix == ".parquet":
         try:
@@ -223,25 +222,6 @@ def _check_columns(pairs: Path, names: Sequence[str]) -> None:
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise UserError(f"{pairs}: has no column '{missing[0]}'; it has {listed(map(quoted, names))}")
-
-
-def _write_whole(table: pl.DataFrame, path: Path) -> None:
-    """Write a part under another name first; it counts once it has its own."""
-    unfinished = path.with_suffix(".tmp")
-    write_parquet(table, unfinished)
-    flush_to_disk(unfinished)
-    unfinished.replace(path)
-
-
-def _join(parts: Path, out: Path) -> None:
-    """All parts as one file."""
-    unfinished = parts / "all.tmp"
-    try:
-        pl.scan_parquet(sorted(parts.glob("*.parquet"))).sink_parquet(unfinished)
-    except pl.exceptions.PolarsError as error:
-        raise unwritten(unfinished, error) from error
-    flush_to_disk(unfinished)
-    unfinished.replace(out)
 
 
 def _file_hash(path: Path) -> str:

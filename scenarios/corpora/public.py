@@ -1,6 +1,6 @@
-"""Public relevance data as a corpus: ESCI (arXiv 2206.06588) and WANDS (ECIR 2022), texts alone.
+"""Public relevance data as a corpus of texts: ESCI (arXiv 2206.06588) and WANDS (ECIR 2022).
 
-They are read from the files that their authors published.
+Both are read from the files that their authors published.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from relevance.corpus import CorpusError, FrameArray, LabelledCorpus
+from relevance.arrays import FrameArray
+from relevance.corpus import CorpusError, LabelledCorpus
 from scenarios.corpora.labelled import hash_share, labelled, plain
 from scenarios.corpora.tables import Table
 
 ESCI_GRADE: Mapping[str, int] = {"E": 3, "S": 2, "C": 1, "I": 0}
-"""Exact and Substitute are the positive branch, Complement and Irrelevant the negative one: the paper's tree
-of grades, `relevance.hcmrm.tree.FOUR_GRADES`."""
+"""Exact and Substitute are the positive branch, Complement and Irrelevant the negative one, as in the paper's
+tree of grades, `relevance.hcmrm.tree.FOUR_GRADES`."""
 WANDS_GRADE: Mapping[str, int] = {"Exact": 3, "Partial": 2, "Irrelevant": 0}
 """A partial match is the product without some attribute that was asked for, which is grade 2 here. No label
-means grade 1, so that the negative branch of the tree has one leaf: a model that is trained on it has two
-logits, P(positive) and P(3 | positive)."""
+means grade 1, so the negative branch of the tree has one leaf, and a model trained on these labels has two
+logits, of P(positive) and of P(3 | positive)."""
 ESCI_FILES = ("shopping_queries_dataset_examples.parquet", "shopping_queries_dataset_products.parquet")
 WANDS_FILES = ("query.csv", "product.csv", "label.csv")
 
@@ -29,8 +30,8 @@ WANDS_FILES = ("query.csv", "product.csv", "label.csv")
 def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> LabelledCorpus:
     """Amazon's Shopping Queries (ESCI): texts alone, grades by ESCI_GRADE.
 
-    Title is the product's; brand and colour stand for the on-screen text, bullet points and description for
-    the speech. A tenth of the training queries becomes the validation split.
+    Title is the product's title; brand and colour take the place of the on-screen text, bullet points and
+    description that of the speech. A tenth of the training queries becomes the validation split.
 
     Args:
         folder: with the two Parquet files of the dataset.
@@ -40,31 +41,26 @@ def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> Labell
     Raises:
         CorpusError: a file or a column is missing, or a label unknown.
     """
-    examples = Table.read(folder / ESCI_FILES[0])
-    for name in ("query", "query_id", "product_id", "product_locale", "esci_label", "split"):
-        examples.column(name)
-    of_locale = examples.filter(pl.col("product_locale") == locale)
-    if not of_locale.frame.height:
-        known = ", ".join(map(str, examples.frame["product_locale"].unique().sort().to_list()))
-        raise CorpusError(f"{examples.path}: no rows of the locale '{locale}'; it has {known}")
-    if small:
-        examples.column("small_version")
-        examples = examples.filter((pl.col("product_locale") == locale) & (pl.col("small_version") == 1))
-    else:
-        examples = of_locale
-    grade = _graded(examples, "esci_label", ESCI_GRADE)
-    split = []
-    for row, (name, query) in enumerate(zip(examples.column("split"), examples.texts("query"), strict=True)):
-        if name not in ("train", "test"):
-            raise examples.error(row, "split", f"must be train or test, is {name!r}")
-        split.append("validation" if name == "train" and hash_share(plain(query)) < 0.1 else name)
+    whole = Table.read(folder / ESCI_FILES[0])
+    needed = ("query", "query_id", "product_id", "product_locale", "esci_label", "split")
+    for name in (*needed, "small_version") if small else needed:
+        whole.column(name)
+    of_locale = pl.col("product_locale") == locale
+    if whole.frame.filter(of_locale).is_empty():
+        known = ", ".join(map(str, whole.frame["product_locale"].unique().sort().to_list()))
+        raise CorpusError(f"{whole.path}: no rows of the locale '{locale}'; it has {known}")
+    examples = whole.filter(of_locale & (pl.col("small_version") == 1) if small else of_locale)
+    grade = examples.codes("esci_label", ESCI_GRADE)
+    given = examples.codes("split", {"train": "train", "test": "test"}, "train or test")
+    split = [
+        "validation" if name == "train" and hash_share(plain(query)) < 0.1 else name
+        for name, query in zip(given, examples.texts("query"), strict=True)
+    ]
     asked = examples.frame.unique("query_id", maintain_order=True)
     products = Table.read(folder / ESCI_FILES[1])
     products.column("product_locale")
-    products = products.filter(
-        (pl.col("product_locale") == locale)
-        & pl.col("product_id").is_in(examples.frame["product_id"].unique().to_list())
-    )
+    asked_for = pl.col("product_id").is_in(examples.frame["product_id"].unique().to_list())
+    products = products.filter(of_locale & asked_for)
     return labelled(
         [str(name) for name in asked["query_id"].to_list()],
         asked["query"].to_list(),
@@ -84,8 +80,8 @@ def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> Labell
 def read_wands(folder: Path) -> LabelledCorpus:
     """Wayfair's annotations (WANDS): texts alone, grades by WANDS_GRADE, splits by the query's hash.
 
-    Title is the product's name; its class stands for the on-screen text, description and features for the
-    speech.
+    Title is the product's name; its class takes the place of the on-screen text, description and features
+    that of the speech.
 
     Raises:
         CorpusError: a file or a column is missing, or a label unknown.
@@ -102,18 +98,9 @@ def read_wands(folder: Path) -> LabelledCorpus:
         ),
         _no_frames(products.frame.height),
         (labels, "query_id", "product_id"),
-        _graded(labels, "label", WANDS_GRADE),
+        labels.codes("label", WANDS_GRADE),
         [""] * labels.frame.height,
     )
-
-
-def _graded(table: Table, column: str, grades: Mapping[str, int]) -> list[int]:
-    found = []
-    for row, label in enumerate(table.column(column)):
-        if label not in grades:
-            raise table.error(row, column, f"must be one of {', '.join(grades)}, is {label!r}")
-        found.append(grades[label])
-    return found
 
 
 def _joined(table: Table, *columns: str) -> list[str]:

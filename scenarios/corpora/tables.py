@@ -1,12 +1,12 @@
-"""Tables that users hand over: .parquet, .jsonl or .csv, with errors that name file, row and column."""
+"""Tables that users give: .parquet, .jsonl or .csv, with errors that name file, row and column."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -15,11 +15,12 @@ from scenarios.errors import did_you_mean
 from scenarios.storage.parquet import ParquetError, read_parquet
 
 SUFFIXES = (".parquet", ".jsonl", ".csv")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of one file. `rows`: where they stand in the file, counted from 0; None: they are all of them."""
+    """Rows of one file. `rows`: their numbers in the file, counted from 0; None: the table has all rows."""
 
     path: Path
     frame: pl.DataFrame
@@ -30,7 +31,7 @@ class Table:
         """The table of this name, whatever its format.
 
         Args:
-            empty: columns of the empty table that stands for one which is not there; none: it must be there.
+            empty: columns of the empty table that replaces a missing one; none: a missing one is an error.
 
         Raises:
             CorpusError: there is none, or it cannot be read.
@@ -62,11 +63,11 @@ class Table:
             raise CorpusError(f"{path}: cannot be read ({reason})") from error
 
     def error(self, row: int, column: str, what: str) -> CorpusError:
-        """What to say of a cell; `row` counts from 0 in the frame."""
+        """The error that a cell is at fault; `row` counts from 0 in the frame."""
         return CorpusError(f"{self.path}, row {self.row(row)}, column '{column}': {what}")
 
     def row(self, row: int) -> int:
-        """The number of a row in the file, counted from 1, a header not counted."""
+        """The number of a row in the file, counted from 1 without the header."""
         return (row if self.rows is None else self.rows[row]) + 1
 
     def filter(self, condition: pl.Expr) -> Table:
@@ -84,7 +85,7 @@ class Table:
         return self.frame[name].to_list()
 
     def texts(self, name: str, *, needed: bool = True) -> list[str]:
-        """A column of texts. Where it is not needed, what is missing is empty."""
+        """A column of texts. If it is not needed, a missing text is empty."""
         if not needed and not self.has(name):
             return [""] * self.frame.height
         values = self.column(name)
@@ -95,8 +96,18 @@ class Table:
                 raise self.error(row, name, f"must be a text, is {value!r}")
         return ["" if value is None else str(value) for value in values]
 
+    def codes(self, name: str, codes: Mapping[str, V], wanted: str = "") -> list[V]:
+        """A column of names, replaced by their codes; `wanted` says for messages which names there are."""
+        values = self.column(name)
+        for row, value in enumerate(values):
+            if str("" if value is None else value) not in codes:
+                hint = did_you_mean(str(value), codes)
+                what = wanted or f"one of {', '.join(filter(None, codes))}"
+                raise self.error(row, name, f"must be {what}, is {value!r}{hint}")
+        return [codes[str("" if value is None else value)] for value in values]
+
     def ids(self, name: str = "id") -> list[str]:
-        """A column of names, every one another."""
+        """A column of different names."""
         ids, seen = self.texts(name), dict[str, int]()
         for row, value in enumerate(ids):
             if value in seen:
@@ -106,7 +117,7 @@ class Table:
 
 
 def _read_jsonl(path: Path) -> pl.DataFrame:
-    """Line by line, so that an error has a line; columns are those of any line."""
+    """Line by line, so that an error names its line; the columns are those of all lines."""
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(text_lines(path), start=1):
         try:
@@ -126,7 +137,7 @@ def text_lines(path: Path) -> Iterator[str]:
     """The lines of a text file, with their ends.
 
     Raises:
-        CorpusError: one is not UTF-8; names it.
+        CorpusError: a line is not UTF-8; names it.
     """
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):

@@ -1,22 +1,23 @@
-"""`relbid calibrate`: a score made a probability, fitted on one split and measured on another."""
+"""`relbid calibrate`: a map from score to probability, fitted on one split and measured on another."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
-from relevance.calibration import FITS, Calibration, expected_calibration_error
+from relevance.calibration import FITS
 from relevance.corpus import LabelledCorpus
-from relevance.metrics import auc
-from scenarios.errors import StoreError, UserError
+from relevance.metrics import auc, reliability
+from scenarios.errors import UserError
 from scenarios.markets.kind import Progress
-from simulator.arrays import FloatArray
+from scenarios.storage.whole import write_whole_file
+from simulator.arrays import BoolArray, FloatArray
 
 HEADINGS = ("score", "ECE", "AUC", "mean", "positive")
 """Columns of the table."""
+ECE_BINS = 15
+"""Bins of equal width for the expected calibration error (Guo et al. 2017)."""
 
 
 def calibrate_checkpoint(
@@ -28,14 +29,14 @@ def calibrate_checkpoint(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> list[tuple[str, ...]]:
-    """Fit every calibration on one split, leave them in the checkpoint, and measure them on another.
+    """Fit every calibration on one split, store them in the checkpoint, and measure them on another split.
 
     Args:
         fit_on, split: names in `relevance.corpus.SPLITS`.
 
     Returns:
-        Rows under HEADINGS: expected calibration error of the score as P(positive), its AUC, its mean and the
-        share of positive pairs; first of the plain score.
+        Rows under HEADINGS, the plain score first: the expected calibration error of the score as
+        P(positive), its AUC, its mean and the share of positive pairs.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged.
@@ -44,7 +45,7 @@ def calibrate_checkpoint(
     from relevance.hcmrm import HcmrmScorer
     from relevance.hcmrm.checkpoint import CALIBRATION
     from relevance.hcmrm.device import use_device
-    from scenarios.models.training import Reporting
+    from scenarios.models.training import Reporting, graded_pairs_of
 
     if fit_on == split:
         raise UserError(f"--fit-on {fit_on}: measure on another split than the one that is fitted on")
@@ -53,9 +54,7 @@ def calibrate_checkpoint(
     scores: dict[str, FloatArray] = {}
     positive = {}
     for name in (fit_on, split):
-        labels = data.labels.of(name)
-        if not len(labels):
-            raise UserError(f"the corpus has no graded pairs of the split '{name}'; take another")
+        labels = graded_pairs_of(data, name)
         scores[name] = Reporting(scorer, f"scoring {name}", progress).score(labels.query, labels.ad)
         positive[name] = labels.grade >= 2
     try:
@@ -72,35 +71,12 @@ def calibrate_checkpoint(
         "measured_on": split,
         "ece": {row[0]: float(row[1]) for row in rows},
     }
-    _write(checkpoint / CALIBRATION, fitted, record)
+    stored = record | {name: asdict(calibration) for name, calibration in fitted.items()}
+    write_whole_file(checkpoint / CALIBRATION, json.dumps(stored, indent=1))
     return rows
 
 
-def _row(name: str, probability: FloatArray, outcome: np.ndarray) -> tuple[str, ...]:
-    figures = (
-        expected_calibration_error(probability, outcome),
-        auc(outcome, probability),
-        float(probability.mean()),
-        float(outcome.mean()),
-    )
-    return (name, f"{figures[0]:.4f}", *(f"{x:.3f}" for x in figures[1:]))
-
-
-def _write(path: Path, fitted: dict[str, Calibration], record: dict[str, object]) -> None:
-    stored = {**record, **{name: calibration.as_dict() for name, calibration in fitted.items()}}
-    part = path.with_suffix(".tmp")
-    try:
-        part.write_text(json.dumps(stored, indent=1), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
-
-
-def calibration_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The rows as lines of text."""
-    table = [HEADINGS, *rows]
-    widths = [max(len(row[i]) for row in table) for i in range(len(HEADINGS))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]
+def _row(name: str, probability: FloatArray, outcome: BoolArray) -> tuple[str, ...]:
+    error = reliability(outcome, probability, ECE_BINS).expected_error
+    figures = auc(outcome, probability), probability.mean(), outcome.mean()
+    return (name, f"{error:.4f}", *(f"{x:.3f}" for x in figures))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,47 +12,46 @@ from scenarios.config.yaml_file import read_value
 from scenarios.errors import UserError, did_you_mean
 
 
-def read_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Settings from texts like `label_noise=0.1` and `model.n_frames=1`; values are YAML, later ones win.
+def read_settings(options: Mapping[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+    """Settings of a training from the options of a command, and over them those from texts.
+
+    Args:
+        options: an option that is named as a field of TrainConfig sets it, unless it is None or empty.
+        texts: such as `label_noise=0.1` and `model.n_frames=1`; values are YAML, later ones win.
 
     Raises:
-        UserError: a text has another form, or names a field that is not there, or gives it a value of another
-            kind.
+        UserError: a text has another form, names an unknown field, or gives it a value of the wrong type.
     """
-    if not texts:
-        return {}
     from relevance.hcmrm.model_config import HCMRMConfig  # imports torch
     from relevance.hcmrm.training.train_config import TrainConfig
 
-    fields = get_type_hints(TrainConfig)
-    sizes = {
-        name: hint
-        for name, hint in get_type_hints(HCMRMConfig.__init__).items()
-        if name in inspect.signature(HCMRMConfig).parameters and name != "kwargs"
-    }
-    settings: dict[str, Any] = {}
+    fields, sizes = get_type_hints(TrainConfig), get_type_hints(HCMRMConfig.__init__)
+    del sizes["kwargs"], sizes["return"]
+    given = {name: value for name, value in options.items() if name in fields and value not in (None, [], ())}
+    settings = {name: _plain(value) for name, value in given.items()}
     for text in texts:
         field, equals, written = text.partition("=")
         field = field.strip()
         if not equals:
             raise UserError(f"--set {text}: needs the form field=value, for instance --set label_noise=0.1")
-        inner = field.removeprefix("model.")
-        known = sizes if inner != field else fields
         if field == "model":
             raise UserError(f"--set {text}: set one size, for instance --set model.n_frames=1")
+        inner = field.removeprefix("model.")
+        known, place = (fields, settings) if inner == field else (sizes, settings.setdefault("model", {}))
         if inner not in known:
             hint = did_you_mean(inner, known)
             raise UserError(f"--set {text}: a training has no field '{field}'{hint}")
-        value = _value(text, known[inner], written)
-        if inner != field:
-            settings.setdefault("model", {})[inner] = value
-        else:
-            settings[field] = value
+        place[inner] = _value(text, known[inner], written)
     return settings
 
 
+def _plain(value: Any) -> Any:
+    """An option's value as TrainConfig has it: tuples for lists, texts for paths."""
+    return tuple(value) if isinstance(value, list) else str(value) if isinstance(value, Path) else value
+
+
 def _value(text: str, kind: Any, written: str) -> Any:
-    """The value as the field has it: numbers without a fraction where it counts, tuples for lists."""
+    """The written value in the field's type."""
     try:
         return TypeAdapter(kind).validate_python(read_value(written))
     except ValidationError as error:

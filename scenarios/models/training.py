@@ -52,6 +52,28 @@ def training_corpus(
     return LabelledCorpus.load(folder)
 
 
+def load_corpus(folder: Path | None, cache: Path, progress: Progress | None = None) -> LabelledCorpus:
+    """A corpus folder; None: the embedded world's, see `training_corpus`.
+
+    Raises:
+        CorpusError: a file is missing or does not fit the others.
+        StoreError: the embedded world's corpus cannot be written.
+    """
+    return training_corpus(cache, progress) if folder is None else LabelledCorpus.load(folder)
+
+
+def graded_pairs_of(data: LabelledCorpus, split: str) -> Labels:
+    """The pairs of one split.
+
+    Raises:
+        UserError: there are none.
+    """
+    labels = data.labels.of(split)
+    if not len(labels):
+        raise UserError(f"the corpus has no graded pairs of the split '{split}'; take another")
+    return labels
+
+
 def corpus_folder(cache: Path, config: WorldConfig) -> Path:
     """Where a world's graded corpus is kept."""
     return cache / FOLDER / f"corpus-{world_hash(config, 'all')}"
@@ -83,7 +105,7 @@ def train_model(
     settings: Mapping[str, Any] | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
 ) -> Checkpoint:
-    """Train HCMRM and leave its checkpoint in `out`; a training that was stopped there goes on.
+    """Train HCMRM into the checkpoint `out`; a training that was stopped there continues.
 
     Args:
         modality: a name in MODALITIES.
@@ -108,7 +130,7 @@ def train_model(
     fitted = _fitted(data, modality, sizes, given.pop("model", {}))
     config = replace(TrainConfig(), **{**fitted, **given})
     if data.corpus.frames.shape[1] == 0:
-        # The trainer draws frames to look at; a text-only model never does, and these take no memory.
+        # The trainer draws frames, which a text-only model never reads; these take no memory.
         black = np.broadcast_to(np.uint8(0), (data.corpus.n_ads, 1, 16, 16, 3))
         data = replace(data, corpus=replace(data.corpus, frames=black))
     try:
@@ -121,7 +143,7 @@ def train_model(
 def _fitted(
     data: LabelledCorpus, modality: str, preset: Mapping[str, Any], changes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Settings that the corpus decides: the shape of its frames, and no more ads a step than it has.
+    """Settings that depend on the corpus: the shape of its frames, and no more ads a step than it has.
 
     Args:
         changes: sizes that are set over the preset's.
@@ -167,7 +189,7 @@ def evaluate_models(
     """Evaluate checkpoints and BM25 on the graded pairs of some splits.
 
     Args:
-        checkpoints: name -> folder; the first is the reference that the others are held against.
+        checkpoints: name -> folder; the first is the reference that the others are compared with.
         splits: names in `relevance.corpus.SPLITS`.
         seed: of the bootstrap over queries.
 
@@ -178,10 +200,7 @@ def evaluate_models(
     from relevance.hcmrm import HcmrmScorer
     from relevance.hcmrm.device import use_device
 
-    graded = {split: data.labels.of(split) for split in splits}
-    for split, labels in graded.items():
-        if not len(labels):
-            raise UserError(f"the corpus has no graded pairs of the split '{split}'; take another --split")
+    graded = {str(split): graded_pairs_of(data, split) for split in splits}
     use_device(device)
     scorers: dict[str, RelevanceScorer] = {
         name: HcmrmScorer.load(data.corpus, folder, device=device) for name, folder in checkpoints.items()
@@ -195,14 +214,14 @@ def evaluate_models(
 
 
 class Reporting:
-    """A scorer that reports how far it is."""
+    """A scorer that reports its progress."""
 
     def __init__(self, scorer: RelevanceScorer, stage: str, progress: Progress | None) -> None:
         self._scorer, self._stage, self._progress = scorer, stage, progress
 
     def score(self, query: IntArray, ad: IntArray) -> FloatArray:
         score = np.empty(query.size)
-        # By ad, so that the frames of an ad are looked at in one chunk.
+        # By ad, so that the frames of an ad are read in one chunk.
         order, chunk = np.argsort(ad, kind="stable"), 2048
         for start in range(0, query.size, chunk):
             rows = order[start : start + chunk]
@@ -245,17 +264,8 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
-HEADINGS = (
-    "scorer",
-    "AUC",
-    "3 vs 2",
-    "1 vs 0",
-    "Spearman",
-    "NDCG@10",
-    "PNR",
-    "lead in AUC",
-    "lead in NDCG@10",
-)
+_METRICS = ("AUC", "3 vs 2", "1 vs 0", "Spearman", "NDCG@10", "PNR")
+HEADINGS = ("scorer", *_METRICS, "lead in AUC", "lead in NDCG@10")
 
 
 def evaluation_row(evaluation: ScorerEvaluation) -> tuple[str, ...]:

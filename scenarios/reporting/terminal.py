@@ -19,7 +19,6 @@ from scenarios.reporting.words import Format, cell, change, milliseconds, number
 from scenarios.storage.command_progress import ProgressFile
 
 if TYPE_CHECKING:
-    from relevance.evaluation import ScorerEvaluation
     from scenarios.config.service_profile import ProfileFile
     from scenarios.markets.click_model import CtrFile
     from scenarios.replay.replay_run import Replay
@@ -244,14 +243,6 @@ def profile_table(profile: ProfileFile) -> Section:
     return section(title, ["pairs", "ms", "quartiles", "pairs per s"], rows, note)
 
 
-def evaluation_table(split: str, evaluations: Sequence[ScorerEvaluation]) -> Section:
-    """One row per scorer."""
-    from scenarios.models.training import HEADINGS, evaluation_row  # imports scikit-learn
-
-    note = "leads: the first row's metric minus this one's, with 95% bootstrap intervals over queries"
-    return section(f"Relevance on the split '{split}'", HEADINGS, map(evaluation_row, evaluations), note)
-
-
 def ctr_tables(fitted: CtrFile, assumed: Sequence[float]) -> list[Section]:
     """A fitted click model: its figures before and after, coefficients, and examination by slot."""
     quality = [
@@ -334,7 +325,7 @@ def replay_table(replay: Replay) -> Section:
     return section(title, ["ranked by", "rule", *_headings(_REPLAY)], rows, note)
 
 
-def print_tables(sections: Sequence[Section]) -> None:
+def print_tables(sections: Iterable[Section]) -> None:
     """To stdout."""
     console = Console(highlight=False)
     if console.width < MIN_WIDTH:  # a narrow terminal wraps lines; cut numbers would be worse

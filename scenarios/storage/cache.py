@@ -20,8 +20,8 @@ import numpy as np
 
 import relevance
 import simulator.world
+from relevance.arrays import FrameArray
 from relevance.cached import ScoreTable
-from relevance.corpus import FrameArray
 from relevance.errors import ScorerError
 from scenarios.storage.whole import remove_stale, whole_path
 from simulator.world import Split, World, WorldConfig, build_world

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from relevance.corpus import Corpus, FrameArray
+from relevance.arrays import FrameArray
+from relevance.corpus import Corpus
 from simulator.retrieval import BROAD, EXACT, PHRASE, NegativeKeyword
 from simulator.world.catalog import BRANDS_PER_CATEGORY, COLOURS, Catalog, load_catalog
 from simulator.world.texts import AdText, ad_text, query_text

@@ -7,7 +7,6 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from relevance.errors import CheckpointError
@@ -63,7 +62,7 @@ def test_a_checkpoint_reads_with_the_extractor_that_it_was_trained_with(
     train(data, tmp_path, config)
     checkpoint = Checkpoint.load(tmp_path)
     assert checkpoint.keywords.name == "characters"
-    [words] = HcmrmScorer(checkpoint, data.corpus).keywords(np.array([0]))
+    words = HcmrmScorer(checkpoint, data.corpus)._sequences[0]
     assert {"红色", "马克"} <= set(words)
 
     # Weights that do not say which texts they belong to, as of an older version.

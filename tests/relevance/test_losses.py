@@ -18,7 +18,6 @@ from relevance.hcmrm.training.losses import (
     binary_grade_loss,
     contrastive_loss,
     distilled_cross_entropy,
-    hierarchical_softmax_loss,
     log_grade_probabilities,
     log_ordinal_probabilities,
     matching_loss,
@@ -29,6 +28,7 @@ from relevance.hcmrm.training.losses import (
 )
 
 LOGIT = st.floats(-15, 15)
+HIERARCHICAL = GRADE_HEADS["hierarchical"]
 
 
 def test_grade_probabilities_by_hand() -> None:
@@ -44,13 +44,13 @@ def test_grade_probabilities_by_hand() -> None:
 def test_loss_by_hand() -> None:
     logits = torch.tensor([[math.log(3.0), math.log(1 / 4), math.log(2.0)]] * 2)
     # One pair of grade 0 (probability 1/5), one of grade 3 (probability 1/2).
-    loss = hierarchical_softmax_loss(logits, torch.tensor([0, 3]))
+    loss = HIERARCHICAL.loss(logits, torch.tensor([0, 3]))
     assert loss.item() == pytest.approx((math.log(5.0) + math.log(2.0)) / 2, abs=1e-6)
 
 
 def test_a_pair_teaches_only_its_own_branch() -> None:
     logits = torch.zeros(2, 3, requires_grad=True)
-    hierarchical_softmax_loss(logits, torch.tensor([0, 3])).backward()
+    HIERARCHICAL.loss(logits, torch.tensor([0, 3])).backward()
     # Mean over two pairs, each with probability 1/2 in every binary softmax it takes part in:
     # gradients of +-1/4.
     assert logits.grad is not None
@@ -69,14 +69,14 @@ def test_score_rises_in_every_logit(a: float, b: float, c: float, step: float, w
     low = torch.tensor([[a, b, c]], dtype=torch.float64)
     high = low.clone()
     high[0, which] += step
-    assert ranking_score(high).item() >= ranking_score(low).item()
-    assert 0.0 <= ranking_score(low).item() <= 1.0
+    assert ranking_score(high, HIERARCHICAL).item() >= ranking_score(low, HIERARCHICAL).item()
+    assert 0.0 <= ranking_score(low, HIERARCHICAL).item() <= 1.0
 
 
 def test_extreme_logits_stay_finite() -> None:
     logits = torch.tensor([[1e4, -1e4, 1e4], [-1e4, 1e4, -1e4]])
-    assert torch.isfinite(hierarchical_softmax_loss(logits, torch.tensor([3, 1])))
-    assert ranking_score(logits).tolist() == pytest.approx([1.0, 0.2])
+    assert torch.isfinite(HIERARCHICAL.loss(logits, torch.tensor([3, 1])))
+    assert ranking_score(logits, HIERARCHICAL).tolist() == pytest.approx([1.0, 0.2])
 
 
 def test_contrastive_loss_by_hand() -> None:
@@ -179,7 +179,7 @@ def test_flat_softmax_by_hand() -> None:
     loss = GRADE_HEADS["flat"].loss(logits, torch.tensor([0, 2]))
     assert loss.item() == pytest.approx((math.log(10.0) + math.log(10 / 3)) / 2, abs=1e-6)
     # Gains 0, 0.2, 0.6, 1.
-    assert ranking_score(logits, "flat")[0].item() == pytest.approx(0.04 + 0.18 + 0.4, abs=1e-6)
+    assert ranking_score(logits, GRADE_HEADS["flat"])[0].item() == pytest.approx(0.04 + 0.18 + 0.4, abs=1e-6)
 
 
 def test_ordinal_probabilities_by_hand() -> None:
@@ -214,7 +214,7 @@ def test_ranknet_of_equal_grades_is_zero() -> None:
 def test_every_head_scores_in_the_unit_interval(name: str, values: list[float]) -> None:
     head = GRADE_HEADS[name]
     logits = torch.tensor([values[: head.logits]], dtype=torch.float64)
-    assert 0.0 <= ranking_score(logits, name).item() <= 1.0
+    assert 0.0 <= ranking_score(logits, head).item() <= 1.0
     if head.log_probabilities is not None:
         probabilities = head.log_probabilities(logits).exp()
         assert (probabilities >= 0.0).all()
@@ -245,7 +245,7 @@ def test_every_loss_teaches_the_order_of_its_grades(name: str) -> None:
         optimizer.zero_grad()
         head.loss(logits, torch.arange(4)).backward()
         optimizer.step()
-    score = ranking_score(logits.detach(), name).tolist()
+    score = ranking_score(logits.detach(), head).tolist()
     if name == "bce":
         assert score[0] == score[1] < score[2] == score[3]
     else:
@@ -257,21 +257,21 @@ def test_shuffled_loss_by_hand() -> None:
     # P(positive) = 3/4 and 1/5, whatever the order inside the branches: -ln 1/4 and -ln 4/5.
     logits = torch.tensor([[math.log(3.0), 5.0, -2.0], [math.log(1 / 4), 0.0, 1.0]])
     expected = (math.log(4.0) + math.log(5 / 4)) / 2
-    assert shuffled_loss(logits).item() == pytest.approx(expected, abs=1e-6)
-    assert shuffled_loss(logits[:, :1], "bce").item() == pytest.approx(expected, abs=1e-6)
+    assert shuffled_loss(logits, HIERARCHICAL).item() == pytest.approx(expected, abs=1e-6)
+    assert shuffled_loss(logits[:, :1], GRADE_HEADS["bce"]).item() == pytest.approx(expected, abs=1e-6)
     # Grades 1/10, 2/10, 3/10, 4/10: negative with 3/10.
     flat = torch.log(torch.tensor([[1.0, 2.0, 3.0, 4.0]]))
-    assert shuffled_loss(flat, "flat").item() == pytest.approx(math.log(10 / 3), abs=1e-6)
+    assert shuffled_loss(flat, GRADE_HEADS["flat"]).item() == pytest.approx(math.log(10 / 3), abs=1e-6)
     # P(at least 1, 2, 3) = 4/5, 1/2, 1/5 as above: negative with 1/2.
     ordinal = torch.tensor([[math.log(4.0), math.log(3.0), math.log(3.0)]])
-    assert shuffled_loss(ordinal, "ordinal").item() == pytest.approx(math.log(2.0), abs=1e-6)
-    assert shuffled_loss(logits[:0]).item() == 0.0
+    assert shuffled_loss(ordinal, GRADE_HEADS["ordinal"]).item() == pytest.approx(math.log(2.0), abs=1e-6)
+    assert shuffled_loss(logits[:0], HIERARCHICAL).item() == 0.0
     with pytest.raises(ValueError, match="knows no probability"):
-        shuffled_loss(logits[:, :1], "ranknet")
+        shuffled_loss(logits[:, :1], GRADE_HEADS["ranknet"])
 
 
 def test_shuffled_pairs_teach_no_order_inside_a_branch() -> None:
     logits = torch.zeros(1, 3, requires_grad=True)
-    shuffled_loss(logits).backward()
+    shuffled_loss(logits, HIERARCHICAL).backward()
     assert logits.grad is not None
     assert logits.grad[0].tolist() == pytest.approx([0.5, 0.0, 0.0], abs=1e-7)

@@ -211,6 +211,16 @@ def test_shuffled_ads_take_frames_or_text_of_another(
         assert {"frames": told == own, "text": shown == own, "both": own in (told, shown)}[shuffle]
 
 
+def test_a_step_without_ads_to_shuffle_has_no_loss_of_it(branded: LabelledCorpus) -> None:
+    config = dataclasses.replace(TINY_TRAINING, shuffle_weight=1.0)
+    every = branded.labels.of("train")
+    trainer = Trainer(branded, every, every, config, "cpu")
+    nobody = np.zeros(0, dtype=np.int64)
+    visual = torch.zeros(4, 1, 16)
+    rng = np.random.default_rng(0)
+    assert trainer._shuffled_loss(nobody, nobody, np.arange(4), visual, rng).item() == 0.0
+
+
 def test_shuffling_is_off_by_default_and_changes_the_loss(tmp_path: Path) -> None:
     seen = {}
     for weight in (0.0, 1.0):

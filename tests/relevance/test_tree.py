@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from hypothesis import given, strategies as st
+from torch import Tensor
 
 from relevance.corpus import Labels
 from relevance.hcmrm import Checkpoint, HcmrmScorer
@@ -24,11 +26,8 @@ from relevance.hcmrm.training.train_config import TrainError
 from relevance.hcmrm.tree import (
     FOUR_GRADES,
     GradeTree,
-    expected_gain,
     log_adjacent_softmax,
-    log_positive,
     log_tree_probabilities,
-    tree_loss,
 )
 from scenarios.corpora.public import ESCI_GRADE, WANDS_GRADE
 
@@ -38,6 +37,23 @@ WANDS = GradeTree(((0,), (2, 3)))
 SEVEN = GradeTree(((0, 1), (2, 3, 4), (5, 6)), positive=1)
 """A tree of three branches."""
 TREES = (FOUR_GRADES, WANDS, SEVEN, GradeTree(((0,), (3,))), GradeTree(((0, 1, 2), (3,))))
+
+
+def tree_loss(logits: Tensor, grade: Tensor, tree: GradeTree) -> Tensor:
+    """Mean negative log likelihood of grades of a tree."""
+    place = torch.tensor([tree.grades.index(value) for value in grade.tolist()])
+    return torch.nn.functional.nll_loss(log_tree_probabilities(logits, tree), place)
+
+
+def log_positive(log_probabilities: Tensor, tree: GradeTree) -> Tensor:
+    """Logarithm of P(positive), [P]."""
+    negative = sum(len(branch) for branch in tree.branches[: tree.positive])
+    return log_probabilities[:, negative:].logsumexp(dim=-1)
+
+
+def expected_gain(log_probabilities: Tensor, gain: Sequence[float]) -> Tensor:
+    """The sum of P(grade) gain(grade), [P]."""
+    return log_probabilities.exp() @ log_probabilities.new_tensor(gain)
 
 
 def test_wands_by_hand() -> None:
@@ -51,6 +67,7 @@ def test_wands_by_hand() -> None:
     assert loss.item() == pytest.approx((math.log(4.0) + math.log(2.0)) / 2, abs=1e-6)
     # The same as grades 0..3 of a corpus, where 1 cannot be.
     head = grade_head("hierarchical", WANDS)
+    assert head.loss(logits.expand(2, -1), torch.tensor([2, 3])).item() == pytest.approx(loss.item())
     assert head.logits == 2
     assert head.log_probabilities is not None
     assert head.log_probabilities(logits).exp()[0].tolist() == pytest.approx([0.25, 0.0, 0.25, 0.5], abs=1e-6)

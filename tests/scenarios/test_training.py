@@ -7,15 +7,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from relevance.calibration import calibration_from
+from relevance.corpus import SPLITS
 from relevance.errors import CheckpointError
+from relevance.hcmrm.model_config import PRESETS
+from relevance.hcmrm.training.losses import GRADE_HEADS
+from relevance.hcmrm.training.train_config import CRITERIA, STAGES
 from relevance.oracle import GRADE_GAIN
 from scenarios import inspect_query, override, prepare, relevance_of
+from scenarios.cli import model_commands
 from scenarios.markets.checkpoints import checkpoint_folder
+from scenarios.models.training import MODALITIES
 from scenarios.storage import cache as disk
 from simulator.world import WorldConfig, labelled_corpus
 from tests.scenarios.test_cli import REPOSITORY, refused, relbid
@@ -204,9 +211,9 @@ def test_a_calibrated_checkpoint_scores_probabilities_where_the_scenario_asks(tr
     options = ("calibrate", "--checkpoint", tmp_path / "model", "--corpus", trained / "corpus")
     done = relbid(*options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[1].split() == ["score", "ECE", "AUC", "mean", "positive"]
-    table = {line.split()[0]: line.split()[1:] for line in lines[2:5]}
+    lines = [line.split() for line in done.stdout.splitlines()]
+    head = lines.index(["score", "ECE", "AUC", "mean", "positive"])
+    table = {line[0]: line[1:] for line in lines[head + 2 : head + 5]}
     assert list(table) == ["plain", "temperature", "isotonic"]
     assert table["plain"][1] == table["temperature"][1]  # the AUC, since the order is the same
     stored = json.loads((tmp_path / "model" / "calibration.json").read_text())
@@ -269,6 +276,20 @@ def test_settings_that_mean_nothing_are_explained(trained, setting, message):
     done = relbid(*TRAIN, "--steps", 1, "--set", setting, "--out", "refused", cwd=trained)
     assert message in refused(done)
     assert not (trained / "refused" / "model.safetensors").exists()
+
+
+def test_choices_of_the_command_line_are_the_names_that_the_model_knows():
+    choices = {
+        model_commands.Modality: MODALITIES,
+        model_commands.Preset: PRESETS,
+        model_commands.Loss: GRADE_HEADS,
+        model_commands.Criterion: CRITERIA,
+        model_commands.Split: SPLITS[1:],
+    }
+    for literal, names in choices.items():
+        assert get_args(literal) == tuple(names)
+    assert tuple(model_commands.Stage) == STAGES
+    assert tuple(model_commands.SplitName) == SPLITS[1:]
 
 
 def test_checkpoints_of_the_package_have_names(prepared):

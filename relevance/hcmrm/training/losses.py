@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from relevance.hcmrm.tree import FOUR_GRADES, GradeTree, expected_gain, log_tree_probabilities, tree_loss
+from relevance.hcmrm.tree import FOUR_GRADES, GradeTree, log_tree_probabilities
 from relevance.oracle import GRADE_GAIN
 
 
 def log_grade_probabilities(logits: Tensor, tree: GradeTree = FOUR_GRADES) -> Tensor:
     """Symmetric hierarchical softmax over the grades 0..3 (arXiv 2502.05822): log P(grade), [P, 4].
 
-    With the paper's tree three binary softmaxes: P(grade) = P(branch) P(grade | branch), with branches
-    negative {0, 1} and positive {2, 3}. Grades that are not of the tree have -inf.
+    The paper's tree gives three binary softmaxes: P(grade) = P(branch) P(grade | branch), with the branches
+    negative {0, 1} and positive {2, 3}. Grades that the tree lacks have -inf. Trained with the negative log
+    likelihood, the branch is learnt from every pair, and the order inside a branch from its own pairs.
 
     Args:
         logits: [P, 3], of the positive branch, of 1 within the negative branch, of 3 within the
@@ -30,16 +31,6 @@ def log_grade_probabilities(logits: Tensor, tree: GradeTree = FOUR_GRADES) -> Te
     every = known.new_full((len(known), 4), -torch.inf)
     every[:, list(tree.grades)] = known
     return every
-
-
-def hierarchical_softmax_loss(logits: Tensor, grade: Tensor) -> Tensor:
-    """Mean negative log likelihood of the grades, see `tree_loss`.
-
-    Args:
-        logits: [P, 3] as in `log_grade_probabilities`.
-        grade: int64 [P], 0..3.
-    """
-    return tree_loss(logits, grade, FOUR_GRADES)
 
 
 def binary_grade_loss(logits: Tensor, grade: Tensor) -> Tensor:
@@ -55,7 +46,7 @@ def binary_grade_loss(logits: Tensor, grade: Tensor) -> Tensor:
 def matching_loss(logits: Tensor, match: Tensor) -> Tensor:
     """Mean binary cross-entropy of "belongs together": pseudo-query-video matching (PQVM).
 
-    One logit here; the two of ALBEF's image-text matching are the same up to their difference.
+    It has one logit, which stands for the difference of the two logits of ALBEF's image-text matching.
 
     Args:
         logits: [P], of P(match).
@@ -64,19 +55,14 @@ def matching_loss(logits: Tensor, match: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, match.to(logits.dtype))
 
 
-def log_flat_probabilities(logits: Tensor) -> Tensor:
-    """Softmax over the four grades as if they had no order: log P(grade), [P, 4] from logits [P, 4]."""
-    return logits.log_softmax(dim=-1)
-
-
 def log_ordinal_probabilities(logits: Tensor) -> Tensor:
     """Cumulative link model (McCullagh 1980): log P(grade), [P, 4].
 
-    P(grade >= k) = sigmoid(logit - threshold_k) with thresholds 0 = t1 <= t2 <= t3. Their gaps come from the
-    pair itself, which contains the proportional odds model as the case of constant gaps.
+    P(grade >= k) = sigmoid(logit - threshold_k) with thresholds 0 = t1 <= t2 <= t3. Each pair has gaps of its
+    own between them; with constant gaps this is the proportional odds model.
 
     Args:
-        logits: [P, 3], of P(grade >= 1), and of the two gaps (through a softplus).
+        logits: [P, 3], of P(grade >= 1) and of the two gaps (before a softplus).
     """
     gaps = functional.softplus(logits[:, 1:]).cumsum(dim=-1)
     at_least = torch.cat((logits[:, :1], logits[:, :1] - gaps), dim=-1)
@@ -92,7 +78,7 @@ def log_ordinal_probabilities(logits: Tensor) -> Tensor:
 def ranknet_loss(logits: Tensor, grade: Tensor) -> Tensor:
     """RankNet (Burges et al. 2005): logistic loss of every two pairs of the batch with different grades.
 
-    Two pairs need not be of one query, since scores are compared with bids across queries too. Zero where all
+    The two pairs may have different queries, because bids multiply the scores of all queries. Zero where all
     grades are equal.
 
     Args:
@@ -105,7 +91,7 @@ def ranknet_loss(logits: Tensor, grade: Tensor) -> Tensor:
 
 
 class GradeHead(NamedTuple):
-    """What is made of the grade head's logits, [P, logits], of a model trained with one of the losses."""
+    """What the logits of a grade head, [P, logits], mean to the loss that the model is trained with."""
 
     logits: int
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -113,89 +99,73 @@ class GradeHead(NamedTuple):
     log_probabilities: Callable[[Tensor], Tensor] | None
     """log P(grade), [P, 4]; None where the loss knows no grades."""
     log_negative: Callable[[Tensor], Tensor] | None
-    """log P(negative), [P], of the grades below 2; None where the loss knows no such thing."""
+    """log P(negative), [P], of grade 0 or 1; None where the loss knows no such probability."""
 
 
-def _likelihood(log_probabilities: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-    def loss(logits: Tensor, grade: Tensor) -> Tensor:
-        return functional.nll_loss(log_probabilities(logits), grade)
-
-    return loss
-
-
-def _log_negative(log_probabilities: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda logits: log_probabilities(logits)[:, :2].logsumexp(dim=-1)
-
-
-def _head_of(
-    logits: int,
-    log_probabilities: Callable[[Tensor], Tensor],
-    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
-) -> GradeHead:
+def _likelihood_head(logits: int, log_probabilities: Callable[[Tensor], Tensor]) -> GradeHead:
+    """A head with P(grade), trained with the mean negative log likelihood of the grades."""
     return GradeHead(
-        logits, loss or _likelihood(log_probabilities), log_probabilities, _log_negative(log_probabilities)
+        logits,
+        lambda x, grade: functional.nll_loss(log_probabilities(x), grade),
+        log_probabilities,
+        lambda x: log_probabilities(x)[:, :2].logsumexp(dim=-1),
     )
 
 
 GRADE_HEADS: Mapping[str, GradeHead] = {
-    "hierarchical": _head_of(3, log_grade_probabilities, hierarchical_softmax_loss),
+    "hierarchical": _likelihood_head(3, log_grade_probabilities),
     "bce": GradeHead(1, binary_grade_loss, None, lambda logits: functional.logsigmoid(-logits[:, 0])),
-    "flat": _head_of(4, log_flat_probabilities),
-    "ordinal": _head_of(3, log_ordinal_probabilities),
+    "flat": _likelihood_head(4, lambda logits: logits.log_softmax(dim=-1)),
+    "ordinal": _likelihood_head(3, log_ordinal_probabilities),
     "ranknet": GradeHead(1, ranknet_loss, None, None),
 }
-"""Losses of the fine-tuning by name: the paper's, its predecessor's, and three for comparison."""
+"""Losses of the fine-tuning by name: the paper's, its predecessor's, and three for comparison. "flat" is a
+softmax over the four grades as if they had no order."""
 
 
 def grade_head(name: str, tree: GradeTree = FOUR_GRADES) -> GradeHead:
-    """The head of that name in GRADE_HEADS, the hierarchical one over the grades of a tree.
+    """The head of that name in GRADE_HEADS; the hierarchical one over the grades of a tree.
 
-    The others keep their four grades whatever the tree; one that never comes gets no probability.
+    The others keep their four grades whatever the tree. A grade that no label has gets no probability.
     """
     if name != "hierarchical" or tree == FOUR_GRADES:
         return GRADE_HEADS[name]
-    return _head_of(tree.n_logits, partial(log_grade_probabilities, tree=tree), partial(tree_loss, tree=tree))
+    return _likelihood_head(tree.n_logits, partial(log_grade_probabilities, tree=tree))
 
 
-def ranking_score(logits: Tensor, head: GradeHead | str = "hierarchical") -> Tensor:
+def ranking_score(logits: Tensor, head: GradeHead) -> Tensor:
     """Score of a pair to rank by, float64 [P] in [0, 1].
 
-    With P(grade): the expected gain, the sum over grades of P(grade) gain(grade). Of the hierarchical head
-    it rises in each of its logits, and the gains keep the branches apart (see relevance.oracle.GRADE_GAIN).
-    Without: the sigmoid of the only logit, which is P(positive) for "bce" and no probability for "ranknet".
+    A head with P(grade) scores the expected gain, the sum over grades of P(grade) gain(grade). With the
+    hierarchical head it rises in each logit, and the gains keep the branches apart (see
+    relevance.oracle.GRADE_GAIN). Other heads score the sigmoid of their only logit, which is P(positive) for
+    "bce" and no probability for "ranknet".
 
     Args:
         logits: [P, logits of the head].
-        head: a head, or its name in GRADE_HEADS.
     """
-    log_probabilities = _named(head).log_probabilities
-    if log_probabilities is None:
+    if head.log_probabilities is None:
         return logits[:, 0].double().sigmoid()
-    return expected_gain(log_probabilities(logits.double()), GRADE_GAIN)
+    probabilities = head.log_probabilities(logits.double()).exp()
+    return probabilities @ probabilities.new_tensor(GRADE_GAIN)
 
 
-def shuffled_loss(logits: Tensor, head: GradeHead | str = "hierarchical") -> Tensor:
-    """Modality shuffling: ads with another ad's frames or text are negative, of whatever grade.
+def shuffled_loss(logits: Tensor, head: GradeHead) -> Tensor:
+    """Modality shuffling: ads with another ad's frames or text are negative, whatever their grade.
 
-    After the negatives of MBVR (Wang et al., SIGIR 2022, arXiv 2204.08182), which keep one modality, mostly
-    text, from being all that a model looks at; there with a margin on embeddings, here mean -log P(negative).
-    Zero for no pairs.
+    After the negatives of MBVR (Wang et al., SIGIR 2022, arXiv 2204.08182), which keep a model from reading
+    one modality alone, mostly text. MBVR has a margin on embeddings; here the loss is mean -log P(negative),
+    and zero for no pairs.
 
     Args:
         logits: [P, logits of the head], of queries and shuffled ads.
-        head: a head, or its name in GRADE_HEADS.
 
     Raises:
         ValueError: the head knows no probability of a negative pair ("ranknet").
     """
-    log_negative = _named(head).log_negative
-    if log_negative is None:
+    if head.log_negative is None:
         raise ValueError("this loss knows no probability of a negative pair")
-    return -log_negative(logits).sum() / max(1, len(logits))
-
-
-def _named(head: GradeHead | str) -> GradeHead:
-    return GRADE_HEADS[head] if isinstance(head, str) else head
+    return -head.log_negative(logits).sum() / max(1, len(logits))
 
 
 def contrastive_loss(frames: Tensor, texts: Tensor, same: Tensor, temperature: float | Tensor) -> Tensor:
@@ -203,8 +173,8 @@ def contrastive_loss(frames: Tensor, texts: Tensor, same: Tensor, temperature: f
 
     Args:
         frames, texts: L2-normalised embeddings [B, e] of the same B ads.
-        same: bool [B, B], ads that share what they are about: left out of each other's negatives, since
-            contrast with false negatives pulls apart what belongs together. The diagonal is ignored.
+        same: bool [B, B], ads that are about the same thing. They are no negatives of each other: false
+            negatives would pull apart what belongs together. The diagonal is ignored.
         temperature: divides the similarities.
     """
     similarity = frames @ texts.T / temperature
@@ -231,7 +201,7 @@ def momentum_contrastive_loss(
         frames, texts: L2-normalised embeddings [B, e] of the same B ads.
         slow_frames, slow_texts: those of the momentum encoders, [B + K, e]: of the same B ads, then of the
             queues.
-        same: bool [B, B + K], ads that share what they are about: left out of the negatives and of the soft
+        same: bool [B, B + K], ads that are about the same thing: left out of the negatives and of the soft
             targets. The diagonal is ignored.
         temperature: divides the similarities.
         weight: share of the soft targets, which are the similarities of the momentum encoders.
@@ -279,7 +249,7 @@ def bag_of_words_loss(log_probabilities: Tensor, bag: Tensor) -> Tensor:
 
     Args:
         log_probabilities: [B, W].
-        bag: [B, W], non-negative weights; rows without any weight count for nothing.
+        bag: [B, W], non-negative weights; rows without any weight are left out.
     """
     mass = bag.sum(dim=-1)
     loss = -(bag * log_probabilities).sum(dim=-1) / mass.clamp(min=1.0)

@@ -1,13 +1,15 @@
 """The align stage: frames and words of the same ads, without any label.
 
-In-batch or momentum contrast (ITC), masked words with the frame in sight (MLM), words read off the frame,
-and, where they have a weight, matching with hard negatives (ITM) and pseudo-query-video matching (PQVM).
+Its losses: in-batch or momentum contrast (ITC), masked words predicted from text and frame (MLM), words read
+off the frame, and, if they have a weight, matching with hard negatives (ITM) and pseudo-query-video matching
+(PQVM).
 A ads of a step, B of a batch, N tokens, V visual tokens, e embedding size, W words.
 """
 
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
-from relevance.corpus import Corpus, FrameArray
+from relevance.arrays import FrameArray, IntArray
+from relevance.corpus import Corpus
 from relevance.hcmrm.checkpoint import Checkpoint
 from relevance.hcmrm.model import COSINE_SCALE, HCMRM, TextBatch
 from relevance.hcmrm.text import TokenTable, join_texts, token_ids, train_tokenizer
@@ -34,10 +37,8 @@ from relevance.hcmrm.training.ranks import Ranks
 from relevance.hcmrm.training.train_config import TrainConfig
 from relevance.keywords import KeywordExtractor, fit_extractor
 
-IntArray = NDArray[np.int64]
-
 FILLER = 0.03
-"""Words of a larger share of the ads say nothing of what an ad is about."""
+"""Words in a larger share of the ads are filler: they do not say what an ad is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class TrainingTexts:
     informative: frozenset[str]
     """Words of the training ads that are not filler."""
     bags: Tensor
-    """Which informative tokens each ad's keywords have: float [ads of the corpus, W]."""
+    """Which informative tokens the keywords of each ad have: float [ads of the corpus, W]."""
 
     @staticmethod
     def build(
@@ -78,19 +79,15 @@ class TrainingTexts:
         """
         texts = corpus.ad_texts()
         train_texts = [texts[ad] for ad in ads]
-        keywords = known.keywords if known else fit_extractor(extractor, train_texts)
+        if known:
+            keywords, tokenizer = known.keywords, known.tokenizer
+        else:
+            keywords = fit_extractor(extractor, train_texts)
+            tokenizer = train_tokenizer([*train_texts, *(corpus.query_text[q] for q in queries)], vocab_size)
         words = [frozenset(keywords.words(text)) for text in texts]
-        tokenizer = (
-            known.tokenizer
-            if known
-            else train_tokenizer([*train_texts, *(corpus.query_text[q] for q in queries)], vocab_size)
-        )
         sequences = [keywords(text) for text in texts]
         tables = TokenTable.build(tokenizer, corpus.query_text, sequences, max_keywords=text_tokens)
-        count: dict[str, int] = {}
-        for ad in ads:
-            for word in words[ad]:
-                count[word] = count.get(word, 0) + 1
+        count = Counter(word for ad in ads for word in words[ad])
         informative = frozenset(word for word, n in count.items() if n < FILLER * len(ads))
         bags = _bags_of_words(tables.keywords, len(tokenizer), tokenizer.all_special_ids, ads)
         return TrainingTexts(ads, tokenizer, keywords, tables, sequences, words, informative, bags)
@@ -99,8 +96,8 @@ class TrainingTexts:
 class MomentumEncoders:
     """A slow copy of the model, whose embeddings are soft targets and fill the queues.
 
-    As in ALBEF (arXiv 2107.07651). The queues start empty and grow: random vectors in them make the contrast
-    collapse.
+    As in ALBEF (arXiv 2107.07651), except that the queues start empty and grow: with random vectors in them
+    the contrast collapses.
     """
 
     def __init__(self, model: HCMRM, decay: float, length: int) -> None:
@@ -115,8 +112,7 @@ class MomentumEncoders:
     @torch.no_grad()
     def follow(self, model: HCMRM) -> None:
         """One step towards the model; running statistics are copied."""
-        fast = model.state_dict()
-        moving = dict(model.named_parameters())
+        fast, moving = model.state_dict(), dict(model.named_parameters())
         for name, slow in self.model.state_dict().items():
             if name in moving:
                 slow.lerp_(fast[name], 1.0 - self.decay)
@@ -141,18 +137,14 @@ class MomentumEncoders:
         return self.model.frame_embedding(seen), self.model.text_embedding(read.float()), words.float()
 
     def push(self, frames: Tensor, texts: Tensor, ads: IntArray) -> None:
-        """Put embeddings [B, e] of these ads into the queues; what is beyond their length is forgotten."""
+        """Put embeddings [B, e] of these ads into the queues; the oldest beyond their length are dropped."""
         self.frames = torch.cat((frames, self.frames))[: self.length]
         self.texts = torch.cat((texts, self.texts))[: self.length]
         self.ads = torch.cat((torch.from_numpy(ads), self.ads))[: self.length]
 
     def state(self) -> dict[str, Any]:
-        return {
-            "model": self.model.state_dict(),
-            "frames": self.frames,
-            "texts": self.texts,
-            "ads": self.ads,
-        }
+        kept = {"frames": self.frames, "texts": self.texts, "ads": self.ads}
+        return {"model": self.model.state_dict(), **kept}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -173,7 +165,7 @@ class Pretraining:
         self.model, self.texts, self.frames, self.config = model, texts, frames, config
         self.ranks = ranks or Ranks()
         self.device = model.no_frame.device
-        # Of this stage alone; fine-tuning starts a head of its own, whatever its loss.
+        # This stage's own head; fine-tuning starts another one, whatever its loss.
         self.pqvm_head = nn.Linear(model.pair_size, 1).to(self.device)
         if model.pair_size == 1:
             nn.init.constant_(self.pqvm_head.weight, COSINE_SCALE)
@@ -181,16 +173,14 @@ class Pretraining:
 
     @property
     def temperature(self) -> float | Tensor:
-        """Of the contrast: the model's own where it is learnt."""
+        """Divides the similarities of the contrast; the model's own if it is learnt."""
         learnt = self.model.temperature if self.config.learn_temperature else None
         return self.config.temperature if learnt is None else learnt
 
     def state(self) -> dict[str, Any]:
         """What the stage holds beside the model."""
-        return {
-            "pqvm_head": self.pqvm_head.state_dict(),
-            "slow": None if self.slow is None else self.slow.state(),
-        }
+        slow = None if self.slow is None else self.slow.state()
+        return {"pqvm_head": self.pqvm_head.state_dict(), "slow": slow}
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.pqvm_head.load_state_dict(state["pqvm_head"])
@@ -198,7 +188,7 @@ class Pretraining:
             self.slow.load_state(state["slow"])
 
     def loss(self, step: int, rng: np.random.Generator) -> Tensor:
-        """The loss of one step, with all weights: a scalar; of several processes, this one's share."""
+        """The loss of one step, weights included: a scalar. Several processes each compute their share."""
         c, model, ranks = self.config, self.model, self.ranks
         ads = rng.choice(self.texts.ads, c.align_batch, replace=False)
         frame = rng.integers(0, self.frames.shape[1], len(ads))
@@ -206,9 +196,10 @@ class Pretraining:
         ads, frame = ads[order], frame[order]
         own = ranks.mine(len(ads))
         pictures = self._pictures(ads[own], frame[own])
-        every = to_device(self.texts.tables.pairs(None, ads, markers=False), self.device)
+        every = self.texts.tables.pairs(None, ads, markers=False).each(self.place)
         masked, hidden = _mask_words(every, c.mask_share, self.texts.tokenizer, rng)
-        text, masked, hidden = rows_of(every, own), rows_of(masked, own), hidden[own]
+        text, masked = (batch.each(lambda part: part[own]) for batch in (every, masked))
+        hidden = hidden[own]
         row = torch.arange(len(pictures), device=self.device)
         with autocast(self.device, c.bf16):
             visual = model.visual_tokens(pictures)
@@ -217,7 +208,7 @@ class Pretraining:
         seen = class_tokens(model, visual, 1)[:, 0]
         embedded = ranks.joined(model.frame_embedding(seen)), ranks.joined(model.text_embedding(read))
         target = text.input_ids[hidden]
-        bag = self.texts.bags[ads].to(self.device)
+        bag = self.place(self.texts.bags[ads])
         alike = (bag @ bag.T) > 0
 
         if self.slow is None:
@@ -229,7 +220,7 @@ class Pretraining:
             self.slow.follow(model)
             *slow, slow_words = self.slow.read(pictures, text, masked, hidden, c.bf16)
             slow_frames, slow_texts = map(ranks.gathered, slow)
-            queued = self.texts.bags[self.slow.ads].to(self.device)
+            queued = self.place(self.texts.bags[self.slow.ads])
             again = torch.from_numpy(ads)[:, None] == self.slow.ads[None, :]
             weight = c.soft_weight * min(1.0, step / max(1, c.soft_ramp))
             loss = distilled_cross_entropy(words, target, slow_words, weight)
@@ -237,7 +228,7 @@ class Pretraining:
                 *embedded,
                 torch.cat((slow_frames, self.slow.frames)),
                 torch.cat((slow_texts, self.slow.texts)),
-                torch.cat((alike, ((bag @ queued.T) > 0) | again.to(self.device)), dim=1),
+                torch.cat((alike, ((bag @ queued.T) > 0) | self.place(again)), dim=1),
                 self.temperature,
                 weight,
             )
@@ -252,23 +243,23 @@ class Pretraining:
             matching = self._hard_matching_loss(text, visual, similarity, alike[own, own], rng)
             loss = loss + c.itm_weight * ranks.share(len(visual)) * matching
         loss = loss + contrast / ranks.count + self.read_off_loss(visual, bag[own])
-        # What frames are held against: the words of ads that are not looked at.
+        # What ads say whose frames are not seen: frame markers compare with it.
         usual = bag_of_words_loss(model.seen_words(model.no_frame), bag.mean(dim=0, keepdim=True))
         return loss + usual / ranks.count
 
     def rehearsal_loss(self, n_ads: int, rng: np.random.Generator) -> Tensor:
-        """Keywords of some ads, read off a frame of each: what fine-tuning must not forget. A scalar."""
+        """Keywords of some ads, read off a frame each, so that fine-tuning does not forget them. A scalar."""
         ads = np.sort(rng.choice(self.texts.ads, min(n_ads, len(self.texts.ads)), replace=False))
         frame = rng.integers(0, self.frames.shape[1], len(ads))
         hidden = rng.random(len(ads)) < self.config.rehearsal_hidden
         own = self.ranks.mine(len(ads))
         with autocast(self.device, self.config.bf16):
             pictures = self._pictures(ads[own], frame[own])
-            visual = self.model.visual_tokens(pictures, torch.from_numpy(hidden[own]).to(self.device))
-        return self.read_off_loss(visual, self.texts.bags[ads[own]].to(self.device))
+            visual = self.model.visual_tokens(pictures, self.place(hidden[own]))
+        return self.read_off_loss(visual, self.place(self.texts.bags[ads[own]]))
 
     def read_off_loss(self, visual: Tensor, bag: Tensor) -> Tensor:
-        """Words read off the frames of A ads against those to be foretold: this process's share, a scalar.
+        """Words read off the frames of A ads against those to be predicted: this process's share, a scalar.
 
         Args:
             visual: `visual_tokens` of the ads, [A, V, v].
@@ -277,9 +268,14 @@ class Pretraining:
         named = self.ranks.share(int((bag.sum(dim=1) > 0).sum()))
         return named * bag_of_words_loss(self.model.seen_words(visual), bag)
 
+    def place(self, values: NDArray[Any] | Tensor) -> Tensor:
+        """An array or a tensor, on the device."""
+        held = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+        return held.to(self.device)
+
     def _pictures(self, ads: IntArray, frame: IntArray) -> Tensor:
         """One frame of each of A ads, on the device: uint8 [A, 1, H, W, 3]."""
-        return torch.from_numpy(np.ascontiguousarray(self.frames[ads, frame])).to(self.device)[:, None]
+        return self.place(self.frames[ads, frame])[:, None]
 
     def _hard_matching_loss(
         self, text: TextBatch, visual: Tensor, similarity: Tensor, alike: Tensor, rng: np.random.Generator
@@ -288,30 +284,30 @@ class Pretraining:
 
         Args:
             similarity: [B, B], of frames and texts.
-            alike: bool [B, B], ads that share an informative keyword: no negatives of each other.
+            alike: bool [B, B], ads that share an informative keyword and so are no negatives of each other.
         """
         b = len(visual)
         allowed = ~alike.cpu().numpy() & ~np.eye(b, dtype=bool)
         near, sharpness = similarity.double().cpu().numpy(), 1.0 / float(self.temperature)
         frame_1, text_1 = draw_hard(near, allowed, sharpness, rng)
         text_2, frame_2 = draw_hard(near.T, allowed.T, sharpness, rng)
-        of_text = torch.from_numpy(np.concatenate((np.arange(b), text_1, text_2))).to(self.device)
-        of_frame = torch.from_numpy(np.concatenate((np.arange(b), frame_1, frame_2))).to(self.device)
+        of_text = self.place(np.concatenate((np.arange(b), text_1, text_2)))
+        of_frame = self.place(np.concatenate((np.arange(b), frame_1, frame_2)))
         with autocast(self.device, self.config.bf16):
-            logits = self.model.match_logits(TextBatch(*(part[of_text] for part in text)), visual, of_frame)
+            logits = self.model.match_logits(text.each(lambda part: part[of_text]), visual, of_frame)
         match = (torch.arange(len(of_text), device=self.device) < b).long()
         return functional.cross_entropy(logits, match)
 
     def _pseudo_query_loss(self, ads: IntArray, rng: np.random.Generator) -> Tensor:
-        """Pseudo-query-video matching on some of a step's ads; all of them lend their pseudo-queries."""
+        """Pseudo-query-video matching on some of a step's ads, with pseudo-queries of all of them."""
         c, texts, sizes = self.config, self.texts, self.model.config
         drawn = draw_pseudo_queries([texts.sequences[ad] for ad in ads], texts.informative, 2, rng)
         chosen = np.sort(rng.choice(len(ads), min(c.pqvm_ads, len(ads)), replace=False))
         query_ids = token_ids(texts.tokenizer, [" ".join(words) for words in drawn.words], 16)
         with torch.no_grad():
             vectors = [
-                functional.normalize(self.model.text_encoder.word(ids.to(self.device)).sum(dim=1), dim=-1)
-                for ids in map(torch.from_numpy, (texts.tables.keywords[ads[chosen]], query_ids))
+                functional.normalize(self.model.text_encoder.word(self.place(ids)).sum(dim=1), dim=-1)
+                for ids in (texts.tables.keywords[ads[chosen]], query_ids)
             ]
             similarity = (vectors[0] @ vectors[1].T).double().cpu().numpy()
         row, which, match = matching_pairs(
@@ -344,13 +340,12 @@ class Pretraining:
             token_ids(texts.tokenizer, [keywords[i] for i in kept_rows], sizes.text_tokens),
             markers=sizes.match_markers,
         )
-        frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads[chosen[own]]])).to(self.device)
+        frames = self.place(self.frames[ads[chosen[own]]])
         with autocast(self.device, self.config.bf16):
-            visual = self.model.visual_tokens(frames, torch.from_numpy(hidden[own]).to(self.device))
-            rows = torch.from_numpy(row).to(self.device)
-            read = self.model.pair(to_device(text, self.device), visual, rows)
+            visual = self.model.visual_tokens(frames, self.place(hidden[own]))
+            read = self.model.pair(text.each(self.place), visual, self.place(row))
         logits = self.pqvm_head(read.float())[:, 0]
-        return share * matching_loss(logits, torch.from_numpy(match).to(self.device))
+        return share * matching_loss(logits, self.place(match))
 
 
 def class_tokens(model: HCMRM, visual: Tensor, n_frames: int) -> Tensor:
@@ -361,18 +356,8 @@ def class_tokens(model: HCMRM, visual: Tensor, n_frames: int) -> Tensor:
     return visual[:, first :: (visual.shape[1] - first) // n_frames].float()
 
 
-def rows_of(text: TextBatch, rows: slice) -> TextBatch:
-    """Some rows of the sequences."""
-    return TextBatch(*(part[rows] for part in text))
-
-
-def to_device(text: TextBatch, device: torch.device) -> TextBatch:
-    """The same sequences on another device."""
-    return TextBatch(*(part.to(device) for part in text))
-
-
 def autocast(device: torch.device, bf16: bool) -> torch.autocast:
-    """Matrix products in bfloat16: a step takes a little over half the time. Losses stay in float32."""
+    """Matrix products in bfloat16, which nearly halves the time of a step. Losses stay in float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
 
 
@@ -388,7 +373,7 @@ def _mask_words(
 
 
 def _bags_of_words(keywords: IntArray, vocab_size: int, special: list[int], ads: IntArray) -> Tensor:
-    """Which informative tokens each ad's keywords have, not filler: float [A, W]."""
+    """Which informative tokens (no filler) the keywords of each ad have: float [A, W]."""
     bag = torch.zeros(len(keywords), vocab_size)
     bag.scatter_(1, torch.from_numpy(keywords), 1.0)
     bag[:, special] = 0.0

@@ -11,11 +11,8 @@ from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+from relevance.arrays import BoolArray, FloatArray, IntArray
 
 
 class PseudoQueries(NamedTuple):

@@ -1,9 +1,10 @@
 """Several processes that train one model, each on its rows of every batch.
 
-All of them draw the same batch from the same keyed generator, and each encodes its own rows. Its loss is its
-share: the shares of all processes sum to the loss of the whole batch, and so do their gradients. Contrastive
-embeddings are gathered, so that the rows of every process are negatives of every other. A convolutional stem
-normalises over the rows of one process, and hard or shuffled negatives come from its own rows, as in ALBEF.
+All processes draw the same batch from the same keyed generator, and each encodes its own rows. The loss of a
+process is its share of the loss of the whole batch: the shares sum to that loss, and so do their gradients.
+Contrastive embeddings are gathered, so that each row has the rows of all processes as negatives. A
+convolutional stem normalises over the rows of one process, and hard or shuffled negatives come from the
+process's own rows, as in ALBEF.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Ranks:
     """This process among `count`; without an accelerator the only one, for which every method is trivial."""
 
     def __init__(self, accelerator: Accelerator | None = None) -> None:
-        self._accelerator = accelerator
+        self._accelerator: Any = accelerator  # None only where `count` is 1
         self.index = 0 if accelerator is None else int(accelerator.process_index)
         self.count = 1 if accelerator is None else int(accelerator.num_processes)
 
@@ -36,8 +37,8 @@ class Ranks:
         return slice(n * self.index // self.count, n * (self.index + 1) // self.count)
 
     def share(self, n: int) -> float:
-        """This process's part of the sum of everyone's n: the weight of its mean in the mean over all."""
-        if self._accelerator is None or self.count == 1:
+        """This process's part of the sum of all processes' n: the weight of its mean in the mean of all."""
+        if self.count == 1:
             return 1.0
         total = self.summed(torch.tensor([float(n)], device=self._accelerator.device))
         return n / max(1.0, float(total))
@@ -48,15 +49,13 @@ class Ranks:
 
     def summed(self, value: Tensor) -> Tensor:
         """The sum over all processes, without a gradient."""
-        if self._accelerator is None or self.count == 1:
-            return value.detach()
-        return self._accelerator.reduce(value.detach(), reduction="sum")
+        alone = value.detach()
+        return alone if self.count == 1 else self._accelerator.reduce(alone, reduction="sum")
 
     def gathered(self, rows: Tensor) -> Tensor:
         """As `joined`, without a gradient."""
-        if self._accelerator is None or self.count == 1:
-            return rows.detach()
-        return self._accelerator.gather(rows.detach().contiguous())
+        own = rows.detach()
+        return own if self.count == 1 else self._accelerator.gather(own.contiguous())
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Give every parameter the sum of its gradients over all processes."""
@@ -64,13 +63,12 @@ class Ranks:
             return
         parameters = list(parameters)
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
-        for parameter, total in zip(
-            parameters, self.summed(flat).split([p.numel() for p in parameters]), strict=True
-        ):
+        totals = self.summed(flat).split([p.numel() for p in parameters])
+        for parameter, total in zip(parameters, totals, strict=True):
             parameter.grad = total.view_as(parameter).clone()
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         if self._accelerator is not None:
             self._accelerator.wait_for_everyone()
 

@@ -1,19 +1,20 @@
 """Training of HCMRM from a labelled corpus: topics of words, frames with words, then the grades.
 
-Stage 1, words: word embeddings such that query and keywords of one topic (grade 1 and up) are close. Seconds;
-without it the order of 1 before 0 is found only after thousands of steps. Not in the HCMRM paper.
-Stage 2, align: one random frame and the ad's keywords. In-batch contrastive (ITC), masked language modelling
-with the frame in sight (MLM), a bag of keywords read off the frame (the last not in the paper), and on some
-of the ads, with all of their frames, pseudo-query-video matching (PQVM). No label is used; the visual encoder
-gets its shapes and colours.
-Stage 3, fine-tune: some ads and several graded queries of each a step, so that an ad's frames are encoded and
-its keys and values projected once for all of them; one of the losses of `losses.GRADE_HEADS`; keywords and
-frames dropped at random so that neither modality becomes the only one. Early on the pairs are mostly
-positive: the order of 3 before 2 takes long to be found. With rehearsal, frames of ads without labels go on
-foretelling their keywords.
+Stage 1, words: word embeddings such that query and keywords of one topic (grade 1 and up) are close. It takes
+seconds; without it a training finds the order of 1 before 0 only after thousands of steps. Not in the HCMRM
+paper.
+Stage 2, align: one random frame and the ad's keywords. Its losses are in-batch contrastive (ITC), masked
+language modelling from text and frame (MLM), a bag of keywords read off the frame (not in the paper), and
+pseudo-query-video matching (PQVM) on some of the ads with all of their frames. No label is used; the visual
+encoder learns shapes and colours.
+Stage 3, fine-tune: each step draws some ads and several graded queries of each, so that an ad's frames are
+encoded and its keys and values projected once for all of them. The loss is one of `losses.GRADE_HEADS`.
+Keywords and frames are dropped at random, so that the model does not rely on one modality. Early on the pairs
+are mostly positive, because the order of 3 before 2 takes long to learn. With rehearsal, frames of ads that
+have no labels still predict their keywords.
 
-Every batch is drawn from a generator keyed by (seed, stage, step): a resumed training goes on as if it had
-never stopped.
+Every batch is drawn from a generator keyed by (seed, stage, step), so a stopped training continues as if it
+had never stopped.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ from relevance.metrics import RelevanceMetrics, evaluate
 
 @dataclass(frozen=True, slots=True)
 class TrainProgress:
-    """Reported after every step; `validation` only where there was one."""
+    """Reported after every step; `validation` after the steps that were validated."""
 
     stage: str
     step: int
@@ -70,13 +71,13 @@ def train(
     save_every_s: float = 60.0,
     ranks: Ranks | None = None,
 ) -> Checkpoint:
-    """Train a model into the checkpoint `out`; a training that was stopped there goes on where it was.
+    """Train a model into the checkpoint `out`; a training that was stopped there continues.
 
     Args:
         ranks: the processes that train together; the first one validates, reports and writes.
 
     Raises:
-        TrainError: a setting means nothing; `out` holds the state of a training with other settings; the
+        TrainError: a setting has no meaning; `out` holds the state of a training with other settings; the
             labels lack a split; the weights to start from do not fit.
         CheckpointError: the checkpoint to start from is missing or damaged.
     """
@@ -116,6 +117,10 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     saved = time.monotonic()
 
+    def keep(seconds: float) -> None:
+        record = {**asdict(config), "chosen_step": trainer.step, "seconds": round(seconds), "log": log}
+        trainer.checkpoint(record).save(out)
+
     chosen = _validation_subset(validation_labels, config) if FINETUNE in config.stages else validation_labels
     for stage, step, steps, loss in trainer.steps():
         done = stage == FINETUNE and step == steps
@@ -128,18 +133,12 @@ def train(
             )
             validation = evaluate(chosen.query, chosen.grade, scorer.score(chosen.query, chosen.ad))
             elapsed = spent + time.monotonic() - started
-            log.append(
-                {
-                    "step": step,
-                    "seconds": round(elapsed),
-                    **{k: round(v, 5) for k, v in validation.as_dict().items()},
-                }
-            )
+            figures = {name: round(value, 5) for name, value in validation.as_dict().items()}
+            log.append({"step": step, "seconds": round(elapsed), **figures})
             criterion = CRITERIA[config.choose_by](validation)
             if criterion > best:
                 best = criterion
-                training = {**asdict(config), "chosen_step": step, "seconds": round(elapsed), "log": log}
-                trainer.checkpoint(training).save(out)
+                keep(elapsed)
         progress(TrainProgress(stage, step, steps, loss, validation))
         if validation is not None or time.monotonic() - saved > save_every_s:
             saved = time.monotonic()
@@ -151,20 +150,17 @@ def train(
                 "spent_s": spent + saved - started,
             }
             write_state(state_file, state)
-    if FINETUNE not in config.stages and ranks.first:
-        # Nothing was validated: what there is at the end is kept.
-        spent += time.monotonic() - started
-        record = {**asdict(config), "chosen_step": trainer.step, "seconds": round(spent), "log": log}
-        trainer.checkpoint(record).save(out)
+    if FINETUNE not in config.stages and ranks.first:  # nothing was validated, so the last weights are kept
+        keep(spent + time.monotonic() - started)
     ranks.wait()
     return Checkpoint.load(out)
 
 
 def used_labels(labels: Labels, config: TrainConfig) -> Labels:
-    """The training labels that a training uses, with the mistakes that it is told to make in them.
+    """The training labels that a training uses, with the wrong ones that `label_noise` asks for.
 
     Raises:
-        TrainError: labels cannot be wrong, since they are all equal.
+        TrainError: labels cannot be made wrong, since they are all equal.
     """
     if config.labels:
         labels = whole_queries(labels, config.labels, np.random.default_rng((config.seed, 97)))
@@ -179,7 +175,7 @@ def used_labels(labels: Labels, config: TrainConfig) -> Labels:
 
 
 def _validation_subset(labels: Labels, config: TrainConfig) -> Labels:
-    """The pairs of some whole queries, so that metrics within a query keep their meaning."""
+    """All pairs of some queries, so that metrics within a query keep their meaning."""
     queries = np.random.default_rng((config.seed, 99)).permutation(np.unique(labels.query))
     per_query = len(labels) / len(queries)
     return labels.take(np.isin(labels.query, queries[: max(1, round(config.validation_pairs / per_query))]))
@@ -207,9 +203,8 @@ def main() -> None:
             print(f"{at.stage} {at.step}/{at.steps}: loss {at.loss:.6f}", file=sys.stderr, flush=True)
 
     try:
-        given = (
-            {} if arguments.settings is None else json.loads(arguments.settings.read_text(encoding="utf-8"))
-        )
+        settings = arguments.settings
+        given = {} if settings is None else json.loads(settings.read_text(encoding="utf-8"))
         config = replace(TrainConfig(), **given)
         data = LabelledCorpus.load(arguments.corpus)
         train(data, arguments.out, config, device=str(accelerator.device), progress=report, ranks=ranks)

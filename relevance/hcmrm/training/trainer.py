@@ -1,4 +1,4 @@
-"""The stages of a training as one stream of steps; what each stage is for says `train`."""
+"""The stages of a training as one stream of steps; train.py says what each stage is for."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from relevance.corpus import FrameArray, LabelledCorpus, Labels
+from relevance.arrays import BoolArray, FloatArray, FrameArray, IntArray
+from relevance.corpus import LabelledCorpus, Labels
 from relevance.hcmrm.checkpoint import Checkpoint
 from relevance.hcmrm.model import HCMRM, TextBatch
 from relevance.hcmrm.model_config import HCMRMConfig
 from relevance.hcmrm.training.losses import clamp_temperature, shuffled_loss
-from relevance.hcmrm.training.pretraining import Pretraining, TrainingTexts, autocast, to_device
+from relevance.hcmrm.training.pretraining import Pretraining, TrainingTexts, autocast
 from relevance.hcmrm.training.ranks import Ranks
 from relevance.hcmrm.training.train_config import ALIGN, FINETUNE, TEXT_SIZES, WORDS, TrainConfig, TrainError
 from relevance.hcmrm.tree import FOUR_GRADES, GradeTree
-
-IntArray = NDArray[np.int64]
 
 
 class Trainer:
@@ -46,7 +45,7 @@ class Trainer:
         start = Checkpoint.load(Path(config.init)) if config.init else None
         sizes = {**(_sizes_of(start.model) if start else TEXT_SIZES[config.text]), **known, **config.model}
         shape = HCMRMConfig(**sizes)
-        # Of more frames than the model looks at, the first.
+        # The first frames, if an ad has more than the model reads.
         self.frames = data.corpus.frames[:, : shape.n_frames]
         self.groups = PairsByAd(labels)
         self.texts = TrainingTexts.build(
@@ -71,11 +70,12 @@ class Trainer:
         self.model.to(self.device)  # type: ignore[arg-type]
         self.pretraining = Pretraining(self.model, self.texts, self.frames, config, self.ranks)
         self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        self._place = self.pretraining.place
         self.stage, self.step = WORDS, 0
         self.optimizer = self._optimizer(config.word_rate)
 
     def steps(self) -> Iterator[tuple[str, int, int, float]]:
-        """(stage, step just done, steps of the stage, loss), until all stages are through."""
+        """(stage, step just done, steps of the stage, loss), until all stages are done."""
         c = self.config
         plan = (
             (WORDS, c.word_steps, c.word_rate, self._word_loss),
@@ -108,7 +108,7 @@ class Trainer:
                 yield stage, self.step, steps, float(self.ranks.summed(loss))
 
     def checkpoint(self, training: dict[str, Any]) -> Checkpoint:
-        """The moving average as a model of its own, with what it needs to read texts."""
+        """A checkpoint of the moving average, with what it needs to read texts."""
         model = HCMRM(self.model.config)
         weights = {**self.model.state_dict(), **self.average}
         model.load_state_dict({name: value.cpu() for name, value in weights.items()}, strict=True)
@@ -141,9 +141,8 @@ class Trainer:
 
     def _topic_loss(self, query: IntArray, ad: IntArray, grade: IntArray) -> Tensor:
         query_ids, keyword_ids = self.texts.tables.query[query], self.texts.tables.keywords[ad]
-        ids = (torch.from_numpy(ids).to(self.device) for ids in (query_ids, keyword_ids))
-        related = torch.from_numpy((grade >= 1).astype(np.float32)).to(self.device)
-        return functional.binary_cross_entropy_with_logits(self.model.topic_logits(*ids), related)
+        logits = self.model.topic_logits(self._place(query_ids), self._place(keyword_ids))
+        return functional.binary_cross_entropy_with_logits(logits, self._place(grade >= 1).float())
 
     def _align_loss(self, rng: np.random.Generator) -> Tensor:
         return self.pretraining.loss(self.step, rng)
@@ -169,15 +168,14 @@ class Trainer:
         kept = (row >= own.start) & (row < own.stop)
         query, grade, hidden_words, row = query[kept], grade[kept], hidden_words[kept], row[kept] - own.start
         share = self.ranks.share(len(row))
-        frames = torch.from_numpy(np.ascontiguousarray(self.frames[ads])).to(self.device)
+        frames = self._place(self.frames[ads])
         markers = self.model.config.match_markers
         text = self.texts.tables.pairs(query, ads[row], markers=markers, without_keywords=hidden_words)
-        hidden = None if half is None else self._hidden_tokens(text, half[kept]).to(self.device)
+        hidden = None if half is None else self._place(self._hidden_tokens(text, half[kept]))
         with autocast(self.device, c.bf16):
-            visual = self.model.visual_tokens(frames, torch.from_numpy(hidden_frames).to(self.device))
-            rows = torch.from_numpy(row).to(self.device)
-            logits = self.model(to_device(text, self.device), visual, rows, hidden=hidden)
-        loss = self.model.grades.loss(logits, torch.from_numpy(grade).to(self.device))
+            visual = self.model.visual_tokens(frames, self._place(hidden_frames))
+            logits = self.model(text.each(self._place), visual, self._place(row), hidden=hidden)
+        loss = self.model.grades.loss(logits, self._place(grade))
         if c.shuffle_weight:
             whole = ~hidden_words & ~hidden_frames[row] & (grade >= 2)
             loss = loss + c.shuffle_weight * self._shuffled_loss(query[whole], row[whole], ads, visual, rng)
@@ -187,38 +185,37 @@ class Trainer:
         if c.word_weight and self.model.config.use_frames:
             bag = torch.zeros(len(ads), len(self.texts.tokenizer), device=self.device)
             strong = grade == 3
-            tokens = torch.from_numpy(self.texts.tables.query[query[strong]]).to(self.device)
-            bag.index_put_(
-                (torch.from_numpy(row[strong]).to(self.device)[:, None].expand_as(tokens), tokens),
-                torch.ones(()),
-            )
+            tokens = self._place(self.texts.tables.query[query[strong]])
+            bag[self._place(row[strong])[:, None].expand_as(tokens), tokens] = 1.0
             bag[:, self.texts.tokenizer.all_special_ids] = 0.0
             loss = loss + c.word_weight * self.pretraining.read_off_loss(visual, bag)
             if c.rehearsal_ads:
                 loss = loss + c.word_weight * self.pretraining.rehearsal_loss(c.rehearsal_ads, rng)
         return loss
 
-    def _hidden_tokens(self, text: TextBatch, half: NDArray[np.uint64]) -> Tensor:
-        """The tokens bool [P, N] that are among the hidden half of each pair's words."""
+    def _hidden_tokens(self, text: TextBatch, half: NDArray[np.uint64]) -> BoolArray:
+        """The tokens, bool [P, N], that are in the hidden half of the words of their pair."""
         ids = text.input_ids.numpy()
-        hidden = _in_half(ids, half) & ~np.isin(ids, self.texts.tokenizer.all_special_ids)
-        return torch.from_numpy(hidden)
+        return _in_half(ids, half) & ~np.isin(ids, self.texts.tokenizer.all_special_ids)
 
     def _shuffled_loss(
         self, query: IntArray, row: IntArray, ads: IntArray, visual: Tensor, rng: np.random.Generator
     ) -> Tensor:
-        """Modality shuffling of P positive pairs: `row` is the place of each one's ad among the step's `ads`.
+        """Modality shuffling of P positive pairs; `row` is the place of each pair's ad among `ads`.
 
-        The other ad is one of the step that shares no informative keyword with the pair's own.
+        The other ad is one of the same step that shares no informative keyword with the pair's own. Zero
+        where no pair has such an ad.
         """
         bag = self.texts.bags[ads]
         other, kept = _draw_others(((bag @ bag.T) > 0).numpy(), row, rng)
         swap_text = rng.random(len(row)) < {"frames": 0.0, "text": 1.0, "both": 0.5}[self.config.shuffle]
+        if not kept.any():
+            return torch.zeros((), device=self.device)
         told, shown = np.where(swap_text, other, row)[kept], np.where(swap_text, row, other)[kept]
         markers = self.model.config.match_markers
         text = self.texts.tables.pairs(query[kept], ads[told], markers=markers)
         with autocast(self.device, self.config.bf16):
-            logits = self.model(to_device(text, self.device), visual, torch.from_numpy(shown).to(self.device))
+            logits = self.model(text.each(self._place), visual, self._place(shown))
         return shuffled_loss(logits, self.model.grades)
 
     def _parameters(self) -> list[nn.Parameter]:
@@ -242,7 +239,7 @@ class Trainer:
 
 
 def _new_model(sizes: Mapping[str, Any], **heads: Any) -> HCMRM:
-    """A model whose random start is the default one but for these heads: arms start from equal encoders."""
+    """A model with these heads, and otherwise the default random start: arms start from equal encoders."""
     default = HCMRM(HCMRMConfig(**sizes))
     if all(getattr(default.config, name) == value for name, value in heads.items()):
         return default
@@ -254,11 +251,11 @@ def _new_model(sizes: Mapping[str, Any], **heads: Any) -> HCMRM:
 
 
 NEW_HEADS = ("grade_head.", "match_head.", "temperature", "ad_projection.")
-"""Parts of a model that start anew where the checkpoint has none or others."""
+"""Parts of a model that start anew if the checkpoint lacks them or has others."""
 
 
 def _sizes_of(model: HCMRM) -> dict[str, Any]:
-    """All sizes and switches of a model but for its heads."""
+    """All sizes and switches of a model, except its heads."""
     names = inspect.signature(HCMRMConfig.__init__).parameters.keys() - {"self", "kwargs"}
     return {name: getattr(model.config, name) for name in sorted(names - {"grade_head", "match_head"})}
 
@@ -282,7 +279,7 @@ def _check_fit(start: Checkpoint, texts: TrainingTexts, frames: FrameArray, fold
 
 
 def _start_from(model: HCMRM, start: HCMRM, folder: str) -> None:
-    """Copy the weights of `start`; NEW_HEADS that are missing there or of another kind stay as they are.
+    """Copy the weights of `start`; NEW_HEADS that it lacks or that are of another kind stay as they are.
 
     Raises:
         TrainError: a tensor has no counterpart of its shape.
@@ -311,7 +308,7 @@ class PairsByAd:
         self.ads, self.first, self.count = np.unique(self.labels.ad, return_index=True, return_counts=True)
 
     def draw(
-        self, ads: IntArray, per_ad: int, mix: NDArray[np.float64], rng: np.random.Generator
+        self, ads: IntArray, per_ad: int, mix: FloatArray, rng: np.random.Generator
     ) -> tuple[IntArray, IntArray]:
         """Up to `per_ad` different pairs of each ad: (position in `ads`, index of the pair), each [P]."""
         rows, pairs = [], []
@@ -328,26 +325,24 @@ class PairsByAd:
 
 
 def _draw_halves(n: int, share: float, rng: np.random.Generator) -> NDArray[np.uint64]:
-    """Halves of all words, one for each of `n` pairs, as a multiplier [n]; 0, no word, for 1 - `share`."""
+    """A random half of all words for each of `n` pairs, as a multiplier [n]; 0 (no word) with 1 - `share`."""
     odd = rng.integers(2**64, size=n, dtype=np.uint64) | np.uint64(1)
     return np.where(rng.random(n) < share, odd, np.uint64(0))
 
 
-def _in_half(ids: IntArray, half: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Whether words [P, N] are in the half of their pair [P]; a word is so on both sides or on none.
+def _in_half(ids: IntArray, half: NDArray[np.uint64]) -> BoolArray:
+    """Whether words [P, N] are in the half of their pair [P]; a word is so on both sides or on neither.
 
     The highest bit of a product (multiply-shift hashing, Dietzfelbinger et al. 1997).
     """
     return (ids.astype(np.uint64) * half[:, None]) >> np.uint64(63) == 1
 
 
-def _draw_others(
-    alike: NDArray[np.bool_], row: IntArray, rng: np.random.Generator
-) -> tuple[IntArray, NDArray[np.bool_]]:
+def _draw_others(alike: BoolArray, row: IntArray, rng: np.random.Generator) -> tuple[IntArray, BoolArray]:
     """For each of P pairs another ad of the step: its place [P], and whether there is one at all.
 
     Args:
-        alike: bool [A, A], ads that are about the same and do not stand for another.
+        alike: bool [A, A], ads that are about the same thing; none of them takes the other's place.
         row: [P], the place of each pair's own ad.
     """
     allowed = ~alike[row]
