@@ -1,8 +1,8 @@
-"""Fewer labels and worse ones: what a training sees of the graded pairs of a corpus.
+"""Fewer labels and wrong labels: the part of a corpus's graded pairs that a training sees.
 
-Pure functions; draws come from the generator passed in. Of one seed the queries of a smaller amount are among
-those of a larger one, and labels that are wrong at a smaller share of noise are wrong at a larger one, too,
-and in the same way.
+Pure functions that draw from the generator passed in. With the same seed, a smaller amount of labels is part
+of a larger one, and a label that is wrong at a smaller share of noise is wrong in the same way at a larger
+one.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ CONFUSION: Mapping[int, Mapping[int, float]] = {
     2: {3: 0.80, 1: 0.18, 0: 0.02},
     3: {2: 0.90, 1: 0.08, 0: 0.02},
 }
-"""What a wrong label says instead of the true grade: mostly the neighbour in the same branch, in one of ten
-(grades 0 and 3) or of five (1 and 2) another branch. Our choice: where annotators of graded relevance
-disagree, it is mostly by one grade."""
+"""P(wrong grade | true grade) of a wrong label: mostly the neighbour in the same branch; another branch in
+one of ten (grades 0 and 3) or one of five (1 and 2). Our choice, because annotators of graded relevance
+disagree mostly by one grade."""
 
 
 def whole_queries(labels: Labels, n_pairs: int, rng: np.random.Generator) -> Labels:
-    """All pairs of some queries: as many queries, in a random order, as have `n_pairs` pairs together.
+    """All pairs of some queries, drawn in a random order until the next query would exceed `n_pairs` pairs.
 
-    Fewer pairs than asked for by less than the next query's, and at least one query. Pairs keep their order.
+    At least one query is taken. Pairs keep their order.
     """
     queries, of_pair, count = np.unique(labels.query, return_inverse=True, return_counts=True)
     order = rng.permutation(len(queries))
@@ -40,10 +40,10 @@ def whole_queries(labels: Labels, n_pairs: int, rng: np.random.Generator) -> Lab
 
 
 def noisy_grades(grade: IntArray, share: float, rng: np.random.Generator) -> IntArray:
-    """Grades of which a share is wrong, in the manner of CONFUSION.
+    """Grades of which a share is wrong, with the probabilities of CONFUSION.
 
-    Exactly round(share x P) of the P grades are wrong. Grades that none of the P pairs has are never said
-    either (WANDS knows no grade 1).
+    Exactly round(share x P) of the P grades are wrong. A grade that none of the P pairs has is never given
+    (WANDS has no grade 1).
 
     Args:
         grade: [P], 0..3.
@@ -53,7 +53,7 @@ def noisy_grades(grade: IntArray, share: float, rng: np.random.Generator) -> Int
         ValueError: all grades are equal, so that there is no wrong one to give.
     """
     p = len(grade)
-    rank, luck = rng.permutation(p), rng.random(p)
+    rank, uniform = rng.permutation(p), rng.random(p)
     known = np.unique(grade)
     wrong = rank < round(share * p)
     if wrong.any() and len(known) < 2:
@@ -63,6 +63,6 @@ def noisy_grades(grade: IntArray, share: float, rng: np.random.Generator) -> Int
         others = [(other, weight) for other, weight in CONFUSION[int(true)].items() if other in known]
         bounds = np.cumsum([weight for _, weight in others])
         rows = np.flatnonzero(wrong & (grade == true))
-        which = np.searchsorted(bounds / bounds[-1], luck[rows], side="right")
+        which = np.searchsorted(bounds / bounds[-1], uniform[rows], side="right")
         said[rows] = np.array([other for other, _ in others])[np.minimum(which, len(others) - 1)]
     return said

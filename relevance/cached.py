@@ -1,4 +1,4 @@
-"""Scores computed once and kept.
+"""Scores that are computed once and kept.
 
 Relevance does not depend on bids or budgets, so one pass serves every auction.
 """
@@ -33,10 +33,10 @@ class ScoreTable:
     def build(
         query: IntArray, ad: IntArray, score: FloatArray, grade_probabilities: FloatArray | None = None
     ) -> ScoreTable:
-        """Sort pairs into a table; a pair may come only once.
+        """Sort pairs into a table.
 
         Raises:
-            ValueError: a pair comes twice.
+            ValueError: a pair is there twice.
         """
         order = np.lexsort((ad, query))
         query, ad = query[order], ad[order]

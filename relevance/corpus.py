@@ -1,12 +1,12 @@
-"""What a ranking system holds about its queries and its ads: texts and key frames, never the truth.
+"""What a ranking system knows of its queries and ads: texts and key frames, never the truth.
 
-A corpus travels as a folder, so that a machine with a GPU and nothing else of this project can train on it:
+A corpus is stored as a folder, on which a machine with a GPU can train without the simulator:
 
     queries.jsonl   {"text": ...}                        one line a query
     ads.jsonl       {"title": ..., "ocr": ..., "asr": ...}  one line an ad
-                    both with an "id" where the owner of the corpus has names for them
+                    both with an "id" if the owner of the corpus has names for them
     frames.npy      uint8 [A, F, H, W, 3]
-    labels.npz      query, ad, grade, split              only where somebody graded pairs
+    labels.npz      query, ad, grade, split              of the graded pairs
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Corpus:
         return [self.ad_text(ad) for ad in range(self.n_ads)]
 
     def query_ids(self) -> tuple[str, ...]:
-        """Names of the queries, by which files of pairs speak of them."""
+        """Names of the queries in files of pairs."""
         return self.query_id or tuple(map(str, range(self.n_queries)))
 
     def ad_ids(self) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ class Corpus:
         return self.ad_id or tuple(map(str, range(self.n_ads)))
 
     def fingerprint(self) -> str:
-        """Hash of the whole content but the names: equal for equal corpora, wherever they came from."""
+        """Hash of the whole content without the names: equal for equal corpora, whatever their source."""
         digest = hashlib.blake2b(digest_size=16)
         for texts in (self.query_text, self.ad_title, self.ad_ocr, self.ad_asr):
             digest.update(json.dumps(texts, ensure_ascii=False).encode())
@@ -115,16 +115,15 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class LabelledCorpus:
-    """A corpus and what people said of some of its pairs: all that training needs."""
+    """A corpus and the grades of some of its pairs: all that training needs."""
 
     corpus: Corpus
     labels: Labels
 
     def pretraining_ads(self) -> IntArray:
-        """The ads that a training may look at without their grades, sorted.
+        """The ads that a training may read without their grades, sorted.
 
-        Those with a grade in the training split, and those that nobody graded; never those of the other
-        splits.
+        These are the ads with a grade in the training split and the ads without any grade.
         """
         kept_back = self.labels.ad[self.labels.split != SPLITS.index("train")]
         graded = np.unique(self.labels.of("train").ad)
@@ -209,13 +208,13 @@ def _with_ids(rows: Iterable[dict[str, str]], ids: Sequence[str]) -> Iterable[di
 
 
 def _lies_at(frames: FrameArray, path: Path) -> bool:
-    """Whether the frames are that very file, mapped into memory."""
+    """Whether the frames are this file, mapped into memory."""
     name = getattr(frames, "filename", None)
     return name is not None and path.exists() and path.samefile(name)
 
 
 def _read_frames(path: Path) -> FrameArray:
-    """Frames as a memory map; an array without any frame cannot be mapped."""
+    """Frames as a memory map; an array without any frame is read, since it cannot be mapped."""
     try:
         frames: FrameArray = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError:
@@ -226,7 +225,7 @@ def _read_frames(path: Path) -> FrameArray:
 
 
 def _read_jsonl(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
-    """The columns of a file, and "id": empty where the first line has none."""
+    """The columns of a file, and "id", which is empty if the first line has none."""
     table: dict[str, list[str]] = {name: [] for name in (*columns, "id")}
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):

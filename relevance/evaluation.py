@@ -44,36 +44,25 @@ def evaluate_scorers(
     for name, score in scores.items():
         auc_lead = ndcg_lead = None
         if name != reference:
-            auc_lead = auc_lead_interval(labels, scores[reference], score, rng, n_resamples)
-            ndcg_lead = ndcg_lead_interval(labels, scores[reference], score, rng, n_resamples)
+            auc_lead, ndcg_lead = lead_intervals(labels, scores[reference], score, rng, n_resamples)
         rows.append(ScorerEvaluation(name, evaluate(labels.query, labels.grade, score), auc_lead, ndcg_lead))
     return rows
 
 
-def auc_lead_interval(
+def lead_intervals(
     labels: Labels,
     reference: FloatArray,
     other: FloatArray,
     rng: np.random.Generator,
     n_resamples: int = 1000,
-) -> Interval:
-    """AUC of positive against negative: reference minus other."""
+) -> tuple[Interval, Interval]:
+    """AUC of positive against negative, and mean NDCG@10: the reference's minus the other's."""
     first, second = (auc_by_weight(labels.grade >= 2, score) for score in (reference, other))
-    return difference_interval(
+    auc = difference_interval(
         labels.query, lambda weight: first(weight) - second(weight), rng=rng, n_resamples=n_resamples
     )
-
-
-def ndcg_lead_interval(
-    labels: Labels,
-    reference: FloatArray,
-    other: FloatArray,
-    rng: np.random.Generator,
-    n_resamples: int = 1000,
-) -> Interval:
-    """Mean NDCG@10: reference minus other."""
-    query, first = ndcg_by_query(labels.query, labels.grade, reference)
-    lead = first - ndcg_by_query(labels.query, labels.grade, other)[1]
-    return difference_interval(
+    query, ndcg = ndcg_by_query(labels.query, labels.grade, reference)
+    lead = ndcg - ndcg_by_query(labels.query, labels.grade, other)[1]
+    return auc, difference_interval(
         query, lambda weight: float(np.average(lead, weights=weight)), rng=rng, n_resamples=n_resamples
     )

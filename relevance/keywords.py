@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
+from relevance.errors import CheckpointError
 from relevance.extras import require
 
 
@@ -168,14 +169,14 @@ def extractor_from(stored: Mapping[str, Any]) -> KeywordExtractor:
     """The extractor that a checkpoint's keywords.json describes; TF-IDF if it names none.
 
     Raises:
-        PluginError: there is no extractor of that name.
+        CheckpointError: there is no extractor of that name.
         TypeError: its settings do not fit it.
     """
     settings = dict(stored)
     name = settings.pop("extractor", "tfidf")
     if name not in EXTRACTORS:
-        raise PluginError(
-            f"keyword extractor '{name}': there is no such, only {', '.join(EXTRACTORS)}; "
-            "the checkpoint comes from another version"
+        raise CheckpointError(
+            f"keyword extractor '{name}': there is no such, only {', '.join(EXTRACTORS)}",
+            remedy="the checkpoint comes from another version",
         )
     return EXTRACTORS[name](**settings)

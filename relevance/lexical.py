@@ -1,4 +1,4 @@
-"""BM25: what words in common say about relevance, and the baseline that a neural scorer has to beat."""
+"""BM25: relevance from common words, the baseline that a neural scorer has to beat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Bm25Scorer:
     """BM25 (k1 1.5, b 0.75) of a query against title, OCR and ASR, relative to its best ad of the corpus.
 
     An ad that shares no word with the query scores `floor`, not 0: a missing word is weak evidence, and a 0
-    would shut the ad out of every fused ranking.
+    would exclude the ad from every fused ranking.
     """
 
     def __init__(self, corpus: Corpus, floor: float = 0.1) -> None:

@@ -1,4 +1,4 @@
-"""The scorer that knows the truth: the upper bound of what relevance can do for a market."""
+"""The scorer that knows the truth: the upper bound of what relevance can bring to a market."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from relevance.arrays import FloatArray, IntArray
 
 GRADE_GAIN: tuple[float, float, float, float] = (0.0, 0.2, 0.6, 1.0)
-"""Worth of the grades 0..3 in a ranking score. They rise with the grade, and no step inside a branch is wider
-than the one between them (weak 0.2, relevant 0.6), which keeps positive and negative apart once a bid
+"""Worth of the grades 0..3 in a ranking score. It rises with the grade, and no step inside a branch is wider
+than the step between the branches (from 0.2 to 0.6). So positive and negative ads stay apart when a bid
 multiplies the score. Chosen on the validation split, see docs/hcmrm.md."""
 
 

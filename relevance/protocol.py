@@ -1,7 +1,4 @@
-"""The one method that a relevance scorer has.
-
-With it, a checker for scorers of your own, and how such a one is loaded by name.
-"""
+"""The one method of a relevance scorer, a check of scorers of your own, and how one is loaded by name."""
 
 from __future__ import annotations
 
@@ -27,8 +24,8 @@ class RelevanceScorer(Protocol):
             ad: [P], indices of the corpus's ads.
 
         Returns:
-            float64 [P] in [0, 1], more for the more relevant. The score of a pair depends on that pair alone:
-            not on the order of the pairs, nor on which others come with it, nor on what was scored before.
+            float64 [P] in [0, 1], larger for more relevant ads. The score of a pair depends on that pair
+            alone: not on the order of the pairs, nor on the other pairs, nor on what was scored before.
         """
         ...
 
@@ -43,12 +40,11 @@ def score_pairs(
     chunk: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> FloatArray:
-    """Score P pairs and refuse what is no relevance score.
+    """Score P pairs, and refuse results that are no relevance scores.
 
     Args:
-        chunk: pairs that the scorer is asked for at once, so that what was scored before it fails is kept;
-            all of them by default.
-        corpus: lets messages speak of queries and ads in the owner's words.
+        chunk: pairs to score at once, so that the chunks before a failure are kept; all of them by default.
+        corpus: gives messages the owner's names of queries and ads.
         progress: called with (pairs scored, pairs in all).
 
     Raises:
@@ -72,12 +68,12 @@ def score_pairs(
 
 
 class _Fault(NamedTuple):
-    """What is wrong with how a scorer answers, and what to do."""
+    """What is wrong with a scorer's answer, and what to do."""
 
     what: str
     remedy: str
     pair: int | None = None
-    """Which of the pairs is to blame, where the answer says so."""
+    """The pair at fault, if the answer says which."""
     cause: Exception | None = None
 
 
@@ -86,7 +82,7 @@ def _try(scorer: RelevanceScorer, query: IntArray, ad: IntArray) -> tuple[FloatA
     nothing = np.empty(0)
     try:
         score = np.asarray(scorer.score(query, ad), dtype=np.float64)
-    except (ScorerError, MemoryError):  # speaks for itself; is nobody's fault
+    except (ScorerError, MemoryError):  # the first says what is wrong; the second is no fault of the scorer
         raise
     except Exception as error:  # a stranger's code may raise anything
         return nothing, _Fault(f"score() raised {type(error).__name__}: {error}", "mend it", cause=error)
@@ -103,11 +99,11 @@ def _try(scorer: RelevanceScorer, query: IntArray, ad: IntArray) -> tuple[FloatA
 def _blame(
     scorer: RelevanceScorer, query: IntArray, ad: IntArray, fault: _Fault, corpus: Corpus | None
 ) -> str:
-    """A fault in words, with the first pair that makes it."""
+    """A fault in words, with the first pair that causes it."""
     if fault.pair is not None:
         first: int | None = fault.pair
     else:
-        low, high = 0, len(query)  # fails at the pairs before `high`, not at those before `low`
+        low, high = 0, len(query)  # the pairs before `high` fail, those before `low` do not
         while high - low > 1:
             middle = (low + high) // 2
             if _try(scorer, query[low:middle], ad[low:middle])[1] is None:
@@ -141,8 +137,8 @@ def check_scorer(
     """Try a scorer on random pairs of a corpus; an empty list means that it may rank ads.
 
     Args:
-        tolerance: differences up to this are taken for rounding (batches may change the last digits of
-            a neural score).
+        tolerance: differences up to this count as rounding (batches may change the last digits of a neural
+            score).
 
     Returns:
         What is wrong, a sentence each.
@@ -180,10 +176,10 @@ def load_object(name: str, kind: str) -> Any:
     """The object that "module:attr" names.
 
     Args:
-        kind: what it is to be, for the messages ("scorer", "fusion rule").
+        kind: what it should be ("scorer", "fusion rule"), for messages.
 
     Raises:
-        PluginError: the name is not of that form, or the module or the attribute cannot be had.
+        PluginError: the name has another form, or there is no such module or attribute.
     """
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:

@@ -167,8 +167,8 @@ def _read_keywords(path: Path) -> KeywordExtractor:
     try:
         extractor = extractor_from(json.loads(path.read_text(encoding="utf-8")))
         extractor.words("")
-    except MissingExtraError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    except (CheckpointError, MissingExtraError) as error:
+        raise CheckpointError(error, file=path) from error
     return extractor
 
 

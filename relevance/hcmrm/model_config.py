@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from transformers import PretrainedConfig
 
@@ -45,9 +46,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "match_markers": False,
     },
 }
-"""Differences from the default sizes. tiny: the shipped model. small: for some hours of a CPU or minutes of a
-GPU, on the same frames. base: ALBEF as published (arXiv 2107.07651), ViT-B/16 at 224 pixels and the
-12 layers of BERT-base, six for text and six for fusion."""
+"""Differences from the default sizes. tiny: the shipped model. small: the same frames, and some hours on a
+CPU or minutes on a GPU. base: ALBEF as published (arXiv 2107.07651), ViT-B/16 at 224 pixels and the 12 layers
+of BERT-base, six for text and six for fusion."""
 
 FUSIONS = ("early", "two_tower")
 """How query and ad meet."""
@@ -69,38 +70,38 @@ class HCMRMConfig(PretrainedConfig):
         frame_tokens: patch tokens of each frame that the fusion layers see, besides its class token (a square
             number; the patch grid is average-pooled to it). None: every patch token.
         conv_stem: channels of the 3x3 stride-2 convolutions whose output is added to the linear patch
-            embedding. Their product of strides must be `patch_size`. Empty: a plain ViT. At this size
-            convolutions find shapes far sooner, and the linear path keeps the colours.
+            embedding. The product of their strides must be `patch_size`. Empty: a plain ViT. In a model of
+            this size convolutions learn shapes far sooner, and the linear path keeps the colours.
         layout_token: add a linear map of all patch tokens, each at its place, to the class token of a frame.
-            Attention averages over patches, and an average forgets the layout that tells a glyph from
+            Attention averages over patches, and an average loses the layout that tells one glyph from
             another: with this map a product is recognised in a sixth of the steps. Not in the HCMRM paper.
-        empty_token: a learnt token stands beside the frames of every ad. An ad without frames has that token
-            alone in either case.
+        empty_token: every ad has a learnt token beside its frames. An ad without frames has that token alone
+            in either case.
         pixel_mean, pixel_deviation: pixels in [0, 1] are shifted and scaled by these (frames are pale); one
             number, or one for each of red, green and blue.
         match_head: also has ALBEF's head for image-text matching (ITM) and its learnt temperature of the
             contrastive similarities.
         match_markers: mark query and keyword tokens that occur in both by their token type (exact-match
             marking in the manner of MarkedBERT, SIGIR 2020). Not in the HCMRM paper.
-        frame_markers: add to the embedding of each token how much the frames speak for it: a small network of
-            log P(token | frames) - log P(token | no frames), the pointwise mutual information of word and
-            frames as the bag-of-words head has it. What match markers are between query and keywords, these
-            are between words and frames: whether a word is shown is read off one number, the same for a
-            colour, a product, or a product that no label ever named. Not in the HCMRM paper.
-        word_markers: the same with how near the nearest token of the other side is in meaning: the largest
-            cosine of a query token with the keywords' tokens, and the other way round, between their rows of
-            the bag-of-words head. Words that the same frames foretell, such as synonyms, are near each other
-            there. Not in the HCMRM paper.
-        use_frames, use_keywords: switch a modality off for good: the ablations' frames-only and
-            text-only models.
-        text_tokens: longest keyword sequence that is read, in tokens; a query's 16 and three special ones
-            come on top and must fit into `max_positions`, too.
+        frame_markers: add to the embedding of each token a small network of log P(token | frames) -
+            log P(token | no frames), the pointwise mutual information of word and frames as the bag-of-words
+            head computes it. Match markers compare query and keywords, these compare words and frames: one
+            number says whether a word is shown, be it a colour, a product, or a product that no label ever
+            named. Not in the HCMRM paper.
+        word_markers: the same with the meaning of the nearest token of the other side: the largest cosine of
+            a query token with the keywords' tokens, and vice versa, between their rows of the bag-of-words
+            head. Words that the same frames predict, such as synonyms, are near each other there. Not in the
+            HCMRM paper.
+        use_frames, use_keywords: False leaves a modality out: the ablations' text-only and frames-only
+            models.
+        text_tokens: longest keyword sequence that is read, in tokens. A query's 16 tokens and three special
+            ones must fit into `max_positions` as well.
         fusion: early: query and keywords in one sequence beside the frames, as in the paper. two_tower: a
             cosine of query and ad, which never see each other, for comparison.
         grade_head: the loss that the grade head is trained with, a name in `losses.GRADE_HEADS`; it says how
             many logits there are and how a score is made of them.
         grade_tree: grades on the branches of the hierarchical softmax, as `tree.GradeTree.of` takes them; for
-            labels without grade 1 (WANDS) ((0,), (2, 3)).
+            labels without grade 1 (WANDS) it is ((0,), (2, 3)).
     """
 
     model_type = "hcmrm"
@@ -144,45 +145,24 @@ class HCMRMConfig(PretrainedConfig):
         grade_tree: Sequence[Sequence[int]] = ((0, 1), (2, 3)),
         **kwargs: Any,
     ) -> None:
-        self.vocab_size = vocab_size
-        self.hidden_size = hidden_size
-        self.num_heads = num_heads
-        self.visual_layers = visual_layers
-        self.text_layers = text_layers
-        self.fusion_layers = fusion_layers
-        self.intermediate_size = intermediate_size
-        self.visual_size = visual_size or hidden_size
-        self.visual_heads = visual_heads or num_heads
-        self.visual_intermediate_size = visual_intermediate_size or intermediate_size
-        self.visual_norm_eps = visual_norm_eps
-        self.text_norm_eps = text_norm_eps
-        self.max_positions = max_positions
-        self.token_types = token_types
-        self.image_size = image_size
-        self.patch_size = patch_size
-        self.n_frames = n_frames
-        self.frame_tokens = frame_tokens
-        self.conv_stem = tuple(conv_stem)
-        self.layout_token = layout_token
-        self.empty_token = empty_token
-        self.pixel_mean = pixel_mean
-        self.pixel_deviation = pixel_deviation
-        self.embed_dim = embed_dim
-        self.dropout = dropout
-        self.match_head = match_head
-        self.match_markers = match_markers
-        self.frame_markers = frame_markers
-        self.word_markers = word_markers
-        self.use_frames = use_frames
-        self.use_keywords = use_keywords
-        self.text_tokens = text_tokens
-        self.fusion = fusion
-        self.grade_head = grade_head
-        self.grade_tree = tuple(tuple(branch) for branch in grade_tree)
+        sizes = {name: value for name, value in locals().items() if name in SIZES}
+        sizes["visual_size"] = visual_size or hidden_size
+        sizes["visual_heads"] = visual_heads or num_heads
+        sizes["visual_intermediate_size"] = visual_intermediate_size or intermediate_size
+        sizes["conv_stem"] = tuple(conv_stem)
+        sizes["grade_tree"] = tuple(tuple(branch) for branch in grade_tree)
         kwargs.setdefault("pad_token_id", 0)
-        super().__init__(**kwargs)
+        super().__init__(**sizes, **kwargs)  # which makes attributes of them
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:
         """The sizes that PRESETS names, with `changes` set over them."""
         return cls(**{**PRESETS[name], **changes})
+
+
+SIZES = tuple(inspect.signature(HCMRMConfig.__init__).parameters)[1:-1]
+"""Names of all sizes and switches: the arguments of HCMRMConfig."""

@@ -19,6 +19,7 @@ from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
 from relevance.errors import CheckpointError
 from relevance.hcmrm.checkpoint import SHIPPED, Checkpoint
+from relevance.hcmrm.device import use_device
 from relevance.hcmrm.model import Known, TextBatch
 from relevance.hcmrm.text import TokenTable
 from relevance.hcmrm.training.batching import plan_batches
@@ -111,15 +112,20 @@ class HcmrmScorer:
         folder: Path = SHIPPED,
         *,
         device: str = "cpu",
+        threads: int | None = None,
         calibration: str = "none",
         **options: Any,
     ) -> HcmrmScorer:
         """A scorer from a checkpoint folder; `options` are those of the class.
 
+        Args:
+            threads: processor threads of this process from now on; None leaves them as they are.
+
         Raises:
-            CheckpointError: the folder holds no whole checkpoint, or lacks the calibration; or the checkpoint
-                reads more frames, or frames of another shape.
+            CheckpointError: there is no such device; the folder holds no whole checkpoint, or lacks the
+                calibration; or the checkpoint reads more frames, or frames of another shape.
         """
+        use_device(device, threads)
         checkpoint = Checkpoint.load(folder)
         config = checkpoint.model.config
         reads, has = (config.n_frames, config.image_size, config.image_size), corpus.frames.shape[1:4]

@@ -23,12 +23,11 @@ def train_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """A WordPiece vocabulary from texts: common words whole, then common pieces of words.
 
-    The same for the same texts. (The trainer of the tokenizers library breaks ties differently from run to
-    run, and with them every later step.)
+    Equal texts give equal vocabularies. (The trainer of the tokenizers library breaks ties at random.)
 
     Args:
         least: how often a word must occur to be kept whole.
-        longest_piece: letters of the longest piece; pieces spell what is rare or misspelt.
+        longest_piece: letters of the longest piece; pieces spell rare and misspelt words.
     """
     pre_tokenizer, normalizer = pre_tokenizers.BertPreTokenizer(), normalizers.BertNormalizer()
     words = Counter(
@@ -52,7 +51,7 @@ def train_tokenizer(
 
 
 def wrap_tokenizer(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    """The tokenizer in transformers' clothes, with its special tokens named."""
+    """The tokenizer as transformers has it, with its special tokens named."""
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, **dict(zip(names, SPECIAL_TOKENS, strict=True))
@@ -98,12 +97,12 @@ class TokenTable:
         markers: bool = True,
         without_keywords: BoolArray | None = None,
     ) -> TextBatch:
-        """Token sequences of P query-ad pairs, as short as the longest of them allows.
+        """Token sequences of P query-ad pairs, padded to the longest of them.
 
         Args:
-            query: None for keyword sequences that no query goes with.
+            query: None for keyword sequences without a query.
             markers: mark tokens that query and keywords share (token types 2 and 3 instead of 0 and 1).
-            without_keywords: bool [P], pairs that are to be read without the ad's text.
+            without_keywords: bool [P], pairs to read without the ad's text.
         """
         first = np.full((len(ad), 1), PAD) if query is None else self.query[query]
         second = self.keywords[ad]
@@ -117,7 +116,7 @@ def join_texts(
 ) -> TextBatch:
     """[CLS] first [SEP] second [SEP] for P pairs of token rows [P, L1] and [P, L2].
 
-    Padding may stand anywhere in the rows; in the result all of it stands at the end.
+    Padding may be anywhere in the rows; in the result it is at the end.
 
     Args:
         markers: mark tokens that both have (token types 2 and 3 instead of 0 and 1).

@@ -11,16 +11,18 @@ from scenarios.cli.options import RESULTS, Cache, Corpus, Device
 
 
 def import_corpus(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="FOLDER", help="Tables of your own, or ESCI, or WANDS.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the corpus goes.")],
     schema: Annotated[
         Literal["tables", "esci", "wands"] | None,
         typer.Option(help="Kind of the files; by default their names decide."),
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Key frames an ad.")] = 3,
+    n_frames: Annotated[int, typer.Option("--frames", min=1, help="Key frames an ad.")] = 3,
     size: Annotated[int, typer.Option(min=16, help="Pixels of a frame's edge.")] = 48,
-    key_frames: Annotated[
-        Literal["scenes", "evenly"], typer.Option(help="How key frames are chosen from a video.")
+    choice: Annotated[
+        Literal["scenes", "evenly"],
+        typer.Option("--key-frames", help="How a video's key frames are chosen."),
     ] = "scenes",
     locale: Annotated[str, typer.Option(help="ESCI's locale: us, es or jp.")] = "us",
     small: Annotated[bool, typer.Option(help="ESCI's reduced set of queries.")] = True,
@@ -30,17 +32,7 @@ def import_corpus(
     from scenarios.reporting.terminal import ProgressBars
 
     with ProgressBars() as progress:
-        data = import_corpus(
-            source,
-            out,
-            schema=schema,
-            n_frames=frames,
-            size=size,
-            choice=key_frames,
-            locale=locale,
-            small=small,
-            progress=progress,
-        )
+        data = import_corpus(**context.params, progress=progress)
     corpus = data.corpus
     typer.echo(
         f"Corpus: {out}/  ({corpus.n_queries:,} queries, {corpus.n_ads:,} ads, {len(data.labels):,} labels)"

@@ -201,6 +201,7 @@ def calibrate(
 
 
 def import_weights(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the checkpoint goes.")],
     albef: Annotated[
         Path | None, typer.Option(metavar="FILE", help="ALBEF's checkpoint (.pth or .safetensors).")
@@ -230,23 +231,12 @@ def import_weights(
     image_size: Annotated[
         int | None, typer.Option(min=1, help="Pixels of an edge, if another than the weights'.")
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Key frames an ad.")] = 3,
+    n_frames: Annotated[int, typer.Option("--frames", min=1, help="Key frames an ad.")] = 3,
 ) -> None:
     """Make a checkpoint of public weights, from an ALBEF or from a ViT and a BERT."""
     from scenarios.models.weights import import_weights
 
-    readable = import_weights(
-        out,
-        albef=albef,
-        vit=vit,
-        bert=bert,
-        tokenizer=tokenizer,
-        heads=heads,
-        visual_heads=visual_heads,
-        text_layers=text_layers,
-        image_size=image_size,
-        n_frames=frames,
-    )
+    readable = import_weights(**context.params)
     typer.echo(f"Checkpoint: {out}/")
     if not readable:
         print("relbid: it has no tokenizer and cannot read texts; --tokenizer gives it one", file=sys.stderr)

@@ -1,4 +1,8 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share.
+
+A command that only hands its options on names them as the function that it calls does, and calls it with
+`**context.params`.
+"""
 
 from __future__ import annotations
 

@@ -64,10 +64,8 @@ def score_pairs_table(
             its parts belong to something else.
     """
     from relevance.hcmrm import HcmrmScorer
-    from relevance.hcmrm.device import use_device
 
     data = LabelledCorpus.load(corpus)
-    use_device(device)
     scorer = HcmrmScorer.load(data.corpus, checkpoint, device=device, memory=MEMORY)
     ids = data.corpus.query_ids(), data.corpus.ad_ids()
     if not pairs.is_file():

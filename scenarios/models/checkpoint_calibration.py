@@ -44,12 +44,10 @@ def calibrate_checkpoint(
     """
     from relevance.hcmrm import HcmrmScorer
     from relevance.hcmrm.checkpoint import CALIBRATION
-    from relevance.hcmrm.device import use_device
     from scenarios.models.training import Reporting, graded_pairs_of
 
     if fit_on == split:
         raise UserError(f"--fit-on {fit_on}: measure on another split than the one that is fitted on")
-    use_device(device)
     scorer = HcmrmScorer.load(data.corpus, checkpoint, device=device)
     scores: dict[str, FloatArray] = {}
     positive = {}

@@ -198,10 +198,8 @@ def evaluate_models(
         UserError: the corpus has no pairs of a split.
     """
     from relevance.hcmrm import HcmrmScorer
-    from relevance.hcmrm.device import use_device
 
     graded = {str(split): graded_pairs_of(data, split) for split in splits}
-    use_device(device)
     scorers: dict[str, RelevanceScorer] = {
         name: HcmrmScorer.load(data.corpus, folder, device=device) for name, folder in checkpoints.items()
     }

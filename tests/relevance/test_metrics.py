@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from relevance.corpus import Labels
-from relevance.evaluation import auc_lead_interval, ndcg_lead_interval
+from relevance.evaluation import lead_intervals
 from relevance.metrics import (
     auc,
     auc_between,
@@ -91,9 +91,9 @@ def test_interval_of_a_lead() -> None:
     grade = np.tile([0, 0, 1, 1, 2, 2, 3, 3], 60)
     good, bad = grade + rng.normal(0, 0.5, len(grade)), grade + rng.normal(0, 4, len(grade))
     labels = Labels(query, query, grade, query)
-    lead = auc_lead_interval(labels, good, bad, rng, n_resamples=200)
+    lead, _ = lead_intervals(labels, good, bad, rng, n_resamples=200)
     assert 0.0 < lead.low < lead.value < lead.high
-    none = ndcg_lead_interval(labels, good, good, rng, n_resamples=50)
+    _, none = lead_intervals(labels, good, good, rng, n_resamples=50)
     assert (none.low, none.value, none.high) == (0.0, 0.0, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Which pairs are scored together: texts of like length, and pairs of one ad side by side."""
+"""Which pairs are scored together: texts of similar length, and pairs of one ad in a row."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from relevance.arrays import IntArray
 def plan_batches(
     ad: IntArray, length: IntArray, *, batch: int, texts_per_ad: int = 1, ads_at_once: int | None = None
 ) -> Iterator[IntArray]:
-    """Cut P pairs into batches: each is int64 [B, G], places in the list of pairs; a row is of one ad.
+    """Cut P pairs into batches: each is int64 [B, G], indices into the list of pairs; a row has one ad.
 
-    Every pair comes once. Batches have texts of like length, and within one length an ad's pairs stand
-    together. (Ads first would project fewer keys and values, but pad more than that saves.) With G > 1, an
-    ad's pairs are cut into rows of G of like length, and what is left over of each ad comes in batches with
+    Every pair is in one batch. The texts of a batch have similar lengths, and pairs of equal length are
+    sorted by ad. (Sorting by ad first would project fewer keys and values, but padding would cost more.) With
+    G > 1, an ad's pairs are cut into rows of G of similar length, and its remaining pairs are in batches with
     G = 1.
 
     Args:
         ad: [P], the ad of each pair.
         length: [P], tokens of its text.
-        batch: pairs in a batch, at most (but one row at least).
+        batch: the most pairs in a batch (but at least one row).
         texts_per_ad: G.
-        ads_at_once: no more ads than these are gone through before the pairs of others come; None: all.
+        ads_at_once: after so many ads are done, the next ones follow; None: all at once.
     """
     if min(batch, texts_per_ad, ads_at_once or 1) < 1:
         raise ValueError(f"batch {batch}, texts_per_ad {texts_per_ad}, ads_at_once {ads_at_once}: below 1")

@@ -1,7 +1,7 @@
 """Weights between the stages of a training, for trainings that share all stages before fine-tuning.
 
-Unlike a checkpoint they are in full precision and know neither vocabulary nor keywords: both trainings are of
-one corpus, whose texts decide those.
+Unlike a checkpoint they have full precision, and neither vocabulary nor keywords: both trainings have the
+same corpus, whose texts decide those.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from relevance.hcmrm.training.trainer import Trainer
 
 
 def save_weights(trainer: Trainer, path: Path, seconds: float) -> None:
-    """Keep the weights of a training where it is, whole or not at all; two processes may do so at once.
+    """Write a training's present weights, whole or not at all; two processes may do so at once.
 
     Args:
-        seconds: processor time that they took, kept beside them.
+        seconds: processor time that the training took so far, stored with them.
 
     Raises:
         OSError: the file cannot be written.
@@ -30,7 +30,7 @@ def save_weights(trainer: Trainer, path: Path, seconds: float) -> None:
 
 
 def start_from_weights(trainer: Trainer, path: Path) -> float:
-    """Set a new training's weights but its grade head, whose width is the loss's; returns their seconds.
+    """Set a new training's weights except its grade head, whose width is the loss's; returns their seconds.
 
     Raises:
         CheckpointError: the file is missing or damaged, or its weights are of another model.

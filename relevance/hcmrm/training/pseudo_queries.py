@@ -1,8 +1,8 @@
-"""Pseudo-queries: keywords of an ad that play the query in pre-training (PQVM of arXiv 2502.05822).
+"""Pseudo-queries: keywords of an ad that take the query's place in pre-training (PQVM of arXiv 2502.05822).
 
 An ad's own pseudo-queries match it. Pseudo-queries of other ads do not, unless the ad's text has all of their
 words: such a pair is a false negative and is never used. Words here are whole words, not tokens.
-Everything is a pure function of its arguments; draws come from the generator passed in.
+Pure functions that draw from the generator passed in.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from relevance.arrays import BoolArray, FloatArray, IntArray
 
 
 class PseudoQueries(NamedTuple):
-    """N pseudo-queries: `words` of each, in the order of the ad's keywords, and the `owner` [N] they are of.
+    """N pseudo-queries: the `words` of each, in the order of the ad's keywords, and its `owner` [N].
 
-    Owners are positions in the list of ads that they were drawn from.
+    An owner is the index of the ad in the list that the pseudo-queries were drawn from.
     """
 
     words: tuple[tuple[str, ...], ...]
@@ -37,7 +37,7 @@ def draw_pseudo_queries(
 
     Args:
         keywords: the keyword sequence of each ad.
-        informative: words that say what an ad is about. Ads without such a word give no pseudo-query.
+        informative: words that say what an ad is about. Ads without such a word have no pseudo-query.
     """
     words: list[tuple[str, ...]] = []
     owner: list[int] = []
@@ -52,7 +52,7 @@ def draw_pseudo_queries(
 
 
 def shared(pseudo_queries: Sequence[Sequence[str]], texts: Sequence[frozenset[str]]) -> BoolArray:
-    """Which texts have all words of which pseudo-queries: bool [A, N]."""
+    """Whether a text has all words of a pseudo-query: bool [A, N]."""
     sets = [frozenset(words) for words in pseudo_queries]
     return np.array([[words <= text for words in sets] for text in texts], dtype=bool).reshape(
         len(texts), len(sets)
@@ -70,7 +70,7 @@ def matching_pairs(
     """Pairs for pseudo-query-video matching: each ad with its own pseudo-queries, and with others'.
 
     Args:
-        ads: [A], those to make pairs for, as positions in the list that the pseudo-queries were drawn from.
+        ads: [A], the ads to make pairs for, as indices into the list that the pseudo-queries were drawn from.
         texts: the words of each of these A ads, all of the text.
         similarity, sharpness: of the hard negatives, as in `draw_negatives`; [A, N].
 
@@ -88,10 +88,10 @@ def matching_pairs(
 def draw_negatives(
     similarity: FloatArray, allowed: BoolArray, sharpness: float, rng: np.random.Generator
 ) -> tuple[IntArray, IntArray]:
-    """One hard and one easy pseudo-query for each ad, out of those that are allowed.
+    """One hard and one easy pseudo-query for each ad, among those that are allowed.
 
-    The hard one comes from `draw_hard`, the easy one is drawn with equal weights. They differ where two are
-    allowed.
+    The hard one comes from `draw_hard`, the easy one is drawn with equal weights. They differ if two or more
+    are allowed.
 
     Returns:
         (ad, pseudo-query), each [M], the hard ones first. Ads with one allowed pseudo-query give one pair.

@@ -1,6 +1,6 @@
 """The state of a training as a safetensors file: tensors, and their arrangement as JSON in its header.
 
-Nothing of it is ever run as code, unlike a pickle.
+Unlike a pickle, it never runs code.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def read_state(path: Path, device: str = "cpu") -> dict[str, Any]:
 
 
 def _taken_apart(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """JSON of a value in which the tensors are numbers of `tensors`."""
+    """JSON of a value, in which keys of `tensors` stand for the tensors."""
     if isinstance(value, Tensor):
         name = str(len(tensors))
         tensors[name] = value.detach().to("cpu", copy=True).contiguous()

@@ -24,16 +24,15 @@ TEXT_SIZES: Mapping[str, Mapping[str, int]] = {
 """Ways to read an ad's text, `relevance.keywords.EXTRACTORS`, and the sizes that they need."""
 
 CRITERIA: Mapping[str, Callable[[RelevanceMetrics], float]] = {
-    # Asks for the branch and for the order inside either branch alike.
-    # Where nobody gave some grade, what there is counts.
+    # The branch and the order inside either branch count alike; an AUC of a missing grade is left out.
     "mean_auc": lambda metrics: float(np.nanmean((metrics.auc, metrics.auc_3_2, metrics.auc_1_0))),
-    # The task itself, an ordered list for each query: no loss of the fine-tuning optimises it.
+    # The task itself, an ordered list for each query; no loss of the fine-tuning optimises it directly.
     "ndcg_10": lambda metrics: metrics.ndcg_10,
 }
 """Criteria to choose a checkpoint by, more is better."""
 
 SHUFFLES = ("frames", "text", "both")
-"""What modality shuffling takes from another ad; both: either in half of the pairs."""
+"""What modality shuffling takes from another ad; both: one of the two, at random."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +42,14 @@ class TrainConfig:
     seed: int = 0
 
     stages: tuple[str, ...] = ("words", "align", "finetune")
-    """Those that are run; the others are left out, as with no steps."""
+    """The stages to run."""
     init: str = ""
     """Folder of a checkpoint whose weights, vocabulary and keywords the training starts from. Heads of
-    another kind start anew. Sizes are the checkpoint's unless `model` says otherwise."""
+    another kind start anew. Sizes are the checkpoint's unless `model` sets them."""
 
     labels: int = 0
-    """Labelled training pairs that are used, those of some whole queries; 0: all. Texts and frames of the
-    other training ads still serve where no label is needed."""
+    """Labelled training pairs to use, all pairs of some queries; 0: all. Texts and frames of the other
+    training ads are still used where no label is needed."""
     label_noise: float = 0.0
     """Share of those labels that are made wrong (see `relevance.annotation`)."""
 
@@ -67,76 +66,76 @@ class TrainConfig:
     temperature: float = 0.07
     """Divides the contrast's similarities."""
     learn_temperature: bool = False
-    """Learn it from there on, within ALBEF's bounds, 0.001 and 0.5."""
+    """Learn the temperature from that value on, within ALBEF's bounds, 0.001 and 0.5."""
     mask_share: float = 0.2
-    """Of the words of an ad that the masked language model has to foretell."""
+    """Share of an ad's words that the masked language model has to predict."""
 
     itm_weight: float = 0.0
     """Weight of image-text matching with hard negatives (ALBEF); 0 leaves it out."""
     momentum: float = 0.0
-    """Decay of the momentum encoders (ALBEF has 0.995), whose embeddings are soft targets of the contrast and
+    """Decay of the momentum encoders (0.995 in ALBEF), whose embeddings are soft targets of the contrast and
     of the masked words; 0 leaves them out."""
     queue: int = 0
-    """Embeddings of the momentum encoders that are kept as further negatives (ALBEF has 65,536)."""
+    """Embeddings of the momentum encoders to keep as further negatives (65,536 in ALBEF)."""
     soft_weight: float = 0.4
     """Share of the soft targets, after `soft_ramp` steps."""
     soft_ramp: int = 200
     pqvm_weight: float = 0.0
     """Weight of pseudo-query-video matching; 0 leaves it out."""
     pqvm_ads: int = 40
-    """Of the ads of a step, with two matching and up to two other pseudo-queries each."""
+    """Ads of a step that take part, with two matching and up to two other pseudo-queries each."""
     pqvm_sharpness: float = 10.0
     """Hard negatives are drawn with weights exp(sharpness x cosine of pseudo-query and keywords)."""
     pqvm_word_dropout: float = 0.4
-    """Share of the pairs whose pseudo-query's words are taken out of the keywords."""
+    """Share of the pairs in which the pseudo-query's words are removed from the keywords."""
     pqvm_text_dropout: float = 0.35
     """Share of the pairs without any keywords."""
     pqvm_frame_dropout: float = 0.3
-    """Share of the ads without any frames; those keep their keywords. With the words of a pseudo-query taken
-    out of them, what is left to learn is which words go together: synonyms."""
+    """Share of the ads whose frames are hidden; they keep their keywords. If the words of a pseudo-query are
+    removed from those, the pair teaches which words go together: synonyms."""
 
     loss: str = "hierarchical"
-    """Of the fine-tuning, a name in `losses.GRADE_HEADS`."""
+    """Loss of the fine-tuning, a name in `losses.GRADE_HEADS`."""
     choose_by: str = "mean_auc"
-    """What the kept weights are best in, on the validation split: a name in `CRITERIA`."""
+    """The weights that are best in this on the validation split are kept: a name in `CRITERIA`."""
     finetune_steps: int = 3600
     ads_per_step: int = 20
     pairs_per_ad: int = 12
     rate: float = 1e-3
     positive_first: float = 0.1
-    """Share of the fine-tuning that is spent on `first_mix`."""
+    """Share of the fine-tuning steps that draw `first_mix`."""
     first_mix: tuple[float, float, float, float] = (0.04, 0.06, 0.45, 0.45)
     mix: tuple[float, float, float, float] = (0.28, 0.28, 0.22, 0.22)
     """Shares of the grades 0..3 among the drawn pairs."""
     keyword_dropout: float = 0.35
     frame_dropout: float = 0.2
     word_dropout: float = 0.0
-    """Share of the pairs in which half of the words, the same in query and keywords, are hidden and their
-    markers alone are read: what makes a pair good is then learnt for words that no label names, too."""
+    """Share of the pairs in which half of the words, the same in query and keywords, are hidden and only
+    their markers are read. The model then also learns to grade pairs with words that no label names."""
     word_weight: float = 0.2
-    """Weight of the bag-of-words loss in fine-tuning: the frames of an ad foretell the words of queries
-    it is strong for."""
+    """Weight of the bag-of-words loss in fine-tuning: the frames of an ad predict the words of the queries
+    that grade it 3."""
 
     rehearsal_ads: int = 0
-    """Ads, with labels or without, of which a frame foretells their own keywords in each fine-tuning step, as
-    heavy as `word_weight`: words that no label names are not to be forgotten."""
+    """Ads, with or without labels, of which a frame predicts their own keywords in each fine-tuning step,
+    with weight `word_weight`, so that words that no label names are not forgotten."""
     rehearsal_hidden: float = 0.0
-    """Share of those ads whose frames are hidden: how often words occur, which frame markers are held
-    against, is not to be forgotten either."""
+    """Share of those ads whose frames are hidden, so that the model does not forget how often words occur,
+    with which frame markers compare."""
 
     topic_weight: float = 0.3
-    """Weight of the word stage's loss in fine-tuning, where it keeps the topics in the embeddings."""
+    """Weight of the word stage's loss in fine-tuning; it keeps the topics in the embeddings."""
 
     shuffle_weight: float = 0.0
-    """Weight of modality shuffling in fine-tuning (MBVR, arXiv 2204.08182): positive pairs become negative
-    ones when their ad shows another ad's frames, or carries its text; 0 leaves it out."""
+    """Weight of modality shuffling in fine-tuning (MBVR, arXiv 2204.08182): a positive pair becomes a
+    negative one if its ad gets the frames or the text of another ad; 0 leaves it out."""
     shuffle: str = "frames"
-    """What is taken from another ad, a name in `SHUFFLES`."""
+    """What an ad gets from another ad, a name in `SHUFFLES`."""
 
     warm_up: int = 100
     weight_decay: float = 0.02
     average: float = 0.999
-    """Decay of the moving average of the weights, which is what is validated and kept."""
+    """Decay of the moving average of the weights, which is validated and kept."""
     validate_every: int = 250
     validation_pairs: int = 4000
 
@@ -147,7 +146,7 @@ class TrainConfig:
 
 
 def check_config(config: TrainConfig) -> None:
-    """Refuse names that nobody knows and numbers that mean nothing.
+    """Refuse unknown names and impossible numbers.
 
     Raises:
         TrainError: names the setting, its value and what it may be.

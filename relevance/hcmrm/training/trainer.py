@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from relevance.arrays import BoolArray, FloatArray, FrameArray, IntArray
 from relevance.corpus import LabelledCorpus, Labels
 from relevance.hcmrm.checkpoint import Checkpoint
 from relevance.hcmrm.model import HCMRM, TextBatch
-from relevance.hcmrm.model_config import HCMRMConfig
+from relevance.hcmrm.model_config import SIZES, HCMRMConfig
 from relevance.hcmrm.training.losses import clamp_temperature, shuffled_loss
 from relevance.hcmrm.training.pretraining import Pretraining, TrainingTexts, autocast
 from relevance.hcmrm.training.ranks import Ranks
@@ -256,8 +255,8 @@ NEW_HEADS = ("grade_head.", "match_head.", "temperature", "ad_projection.")
 
 def _sizes_of(model: HCMRM) -> dict[str, Any]:
     """All sizes and switches of a model, except its heads."""
-    names = inspect.signature(HCMRMConfig.__init__).parameters.keys() - {"self", "kwargs"}
-    return {name: getattr(model.config, name) for name in sorted(names - {"grade_head", "match_head"})}
+    names = sorted({*SIZES} - {"grade_head", "match_head"})
+    return {name: getattr(model.config, name) for name in names}
 
 
 def _check_fit(start: Checkpoint, texts: TrainingTexts, frames: FrameArray, folder: str) -> None:
