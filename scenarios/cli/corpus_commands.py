@@ -1,4 +1,4 @@
-"""Ads, queries and graded labels of your own, and scores of their pairs."""
+"""Ads, queries and graded labels of your own, and scores of pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a market teaches: weights of a fusion rule, a click prediction, a service profile."""
+"""Fitted to a market: weights of a fusion rule, a click prediction, a service profile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scenarios.cli.options import MODELS, RESULTS, Cache, Out, Overrides, Scenar
 def tune(
     file: ScenarioFile,
     max_irrelevant: Annotated[
-        float, typer.Option(metavar="SHARE", help="Most of the shown ads that may be irrelevant.")
+        float, typer.Option(metavar="SHARE", help="Largest share of irrelevant ads among those shown.")
     ],
     overrides: Overrides = None,
     scorer: Scorer = None,

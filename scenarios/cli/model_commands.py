@@ -125,7 +125,7 @@ def train(
                 progress=report,
             )
     except KeyboardInterrupt:
-        print("relbid: stopped; the same command goes on from the last saved step", file=sys.stderr)
+        print("relbid: stopped; the same command continues from the last saved step", file=sys.stderr)
         raise typer.Exit(130) from None
     typer.echo(f"Checkpoint: {out}/")
 

@@ -1,11 +1,11 @@
 """Fit the platform's click model on a log of its own market.
 
-Whether a click failed to come because nobody looked or because nobody liked the ad is not in the log. The
-model says P(click) = examination[slot] x P(click | examined), the second a logistic function of the pair's
-features, and the likelihood of the clicks is maximised over both at once. It is the likelihood that the
-regression EM of Wang, Golbandi, Bendersky, Metzler and Najork 2018, "Position bias estimation for unbiased
-learning to rank in personal search", climbs; where clicks are rare, EM takes hundreds of steps for what a
-quasi-Newton method does in a few. It tells slots and ads apart because ads change places.
+A log does not tell whether an ad got no click because nobody saw it or because nobody liked it. The model
+says P(click) = examination[slot] x P(click | examined), where the second factor is a logistic function of the
+pair's features. Both factors together maximise the likelihood of the clicks, the same that the regression EM
+of Wang, Golbandi, Bendersky, Metzler and Najork 2018, "Position bias estimation for unbiased learning to rank
+in personal search", maximises. A quasi-Newton method does it in a few steps; with rare clicks, EM takes
+hundreds. Slots and ads can be told apart because ads change places.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from simulator.pctr import FittedCtr, logit, refine
 HELD_OUT = 5
 """Every fifth query is held out for the figures."""
 MIN_CLICKS = 200
-"""Fewer clicks than this leave the coefficients to chance."""
+"""With fewer clicks than this, the coefficients are mostly noise."""
 N_GROUPS = 20
-_RIDGE = 1e-7  # decides where the data say nothing, such as a kind of match that was never shown
+_RIDGE = 1e-7  # decides if there are no data, such as for a kind of match that was never shown
 _LEAST_LOG_EXAMINATION = -10.0
 
 
@@ -47,8 +47,8 @@ def scenario_of(
     """The scenario of a file, or of a result folder.
 
     Raises:
-        ScenarioError: it cannot be read, is not valid, names a fitted click model already, or belongs to a
-            result and would be changed.
+        ScenarioError: it cannot be read or is not valid; it names a fitted click model already; or it belongs
+            to a result, which cannot be changed.
     """
     file = path
     if path.is_dir():
@@ -150,9 +150,9 @@ def fit_clicks(
 ) -> tuple[FloatArray, FloatArray]:
     """Weights F[D] and examination F[S] of P(click) = examination[slot] / (1 + exp(-design @ weights)).
 
-    From R impressions: features F[R, D], slots I[R] and clicks B[R]. Only the product shows in a log, so the
-    first slot's examination is taken as `assumed` F[S], as is that of slots that were never filled; the
-    others are found, up to 1.
+    The R impressions have features F[R, D], slots I[R] and clicks B[R]. A log shows the product of the two
+    factors only. So the first slot, and slots that were never filled, keep their examination of `assumed`
+    F[S]; the others are fitted, up to 1.
     """
     d = design.shape[1]
 
@@ -162,7 +162,7 @@ def fit_clicks(
         p = examination[slot] * attraction
         p = np.clip(p, 1e-12, 1.0 - 1e-12)
         log_likelihood = np.where(clicked, np.log(p), np.log1p(-p)).mean()
-        # By the log of p, which both factors move: 1 for a click, -p / (1 - p) without.
+        # Derivative by log p: 1 with a click, -p / (1 - p) without.
         pull = np.where(clicked, 1.0, -p / (1.0 - p)) / p.size
         by_weight = design.T @ (pull * (1.0 - attraction))
         by_slot = np.bincount(slot, weights=pull, minlength=assumed.size)[1:]
@@ -180,7 +180,7 @@ def fit_clicks(
 
 
 def figures(p_click: FloatArray, clicked: BoolArray) -> Figures:
-    """How good click probabilities F[R] of impressions with clicks B[R] are; AUC needs both, else 0.5."""
+    """Quality of click probabilities F[R] for clicks B[R]; AUC is 0.5 if all or none were clicked."""
     require("sklearn", extra="world", needed_by="relbid fit-pctr")
     from sklearn.metrics import log_loss, roc_auc_score
 

@@ -1,6 +1,6 @@
-"""Scorers offline: graded pairs of a scenario's world, their scores, metrics, and where a scorer errs most.
+"""Scorers offline: graded pairs of a scenario's world, their scores and metrics, and a scorer's worst errors.
 
-What `relbid evaluate` measures on a whole corpus, on a sample of whole queries of the scenario's own world.
+It measures the same as `relbid evaluate`, but on some queries of the scenario's own world.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from simulator.arrays import FloatArray
 from simulator.world import graded_pairs
 
 PairSet = Literal["graded", "held_out", "meeting"]
-"""Which pairs: `graded` has equally many of each grade, as training and `relbid evaluate` have them; so has
-`held_out`, of products that no training label names; `meeting` are those that meet in the market's auctions,
+"""Which pairs: `graded` has equally many of each grade, as in training and `relbid evaluate`; so has
+`held_out`, for products that no training label names; `meeting` are the pairs of the market's auctions,
 whatever their grades."""
 
 PAIR_SETS: tuple[PairSet, ...] = get_args(PairSet)
@@ -41,7 +41,7 @@ _SAMPLE_KEY = 211
 class OfflineScores:
     """One scorer on P pairs: `score` F[P], `positive` F[P], its P(grade 2 or 3), and P(grade) F[P, 4] if any.
 
-    A scorer without P(grade) says nothing of P(positive) but its score, which is then taken for it.
+    For a scorer without P(grade), its score is taken as P(positive).
     """
 
     scorer: str
@@ -51,7 +51,7 @@ class OfflineScores:
 
 
 def offline_scorers(scenario: Scenario) -> tuple[str, ...]:
-    """Scorers to hold against one another; the scenario's own checkpoint comes first.
+    """Scorers to compare; the scenario's own checkpoint comes first.
 
     `hcmrm` is a checkpoint folder that the scenario names; names in SHIPPED_CHECKPOINTS are those of the
     package. Then bm25, oracle, and the user's own ("module:attr") of the scenario.
@@ -67,8 +67,8 @@ def offline_pairs(prepared: Prepared, pairs: PairSet, n_queries: int | None = No
     """Graded pairs of a world, sorted by query, then ad.
 
     Args:
-        n_queries: take all pairs of this many of the queries, drawn evenly and once for all: more queries
-            contain the fewer. None takes all.
+        n_queries: take all pairs of so many queries. The draw is fixed, and a larger sample contains a
+            smaller one. None takes all queries.
 
     Raises:
         ScenarioError: the market is a table, which has no texts and no frames.
@@ -135,14 +135,14 @@ def reliability_of(labels: Labels, scores: OfflineScores, n_bins: int = 10) -> R
 
 
 def gap_of(labels: Labels, scores: OfflineScores, tail: float = 0.1) -> float:
-    """How far the scores of positive and negative pairs lie apart, see `relevance.metrics.branch_gap`."""
+    """How far the scores of positive and negative pairs are apart, see `relevance.metrics.branch_gap`."""
     return branch_gap(labels.grade, scores.score, tail)
 
 
 def worst_errors(
     prepared: Prepared, labels: Labels, scores: OfflineScores, kind: Literal["over", "under"], n: int = 12
 ) -> pl.DataFrame:
-    """Pairs that a scorer gets most wrong, the worst first, every query and every ad at most once.
+    """The pairs with a scorer's largest errors, the worst first; every query and every ad at most once.
 
     Args:
         kind: "over": negative pairs (grades 0, 1) whose score is highest above what their grade is worth;

@@ -38,13 +38,13 @@ def measure_profile(
 ) -> ProfileFile:
     """Time a scenario's scorer on batches of its own traffic.
 
-    A batch is what queries, drawn by their popularity, bring with them: all candidates of each.
-    What is computed once an ad and then kept (the frames) is computed before. The seconds of larger batches
-    are raised to those of smaller ones where noise has them fall.
+    A batch holds all candidates of queries that are drawn by their popularity. Results that are kept for
+    each ad (those of its frames) are computed before. If noise makes a larger batch faster than a smaller
+    one, it gets the seconds of the smaller.
 
     Args:
         repeats: batches timed of each size, each of other queries.
-        clock: seconds; its differences are the result.
+        clock: a time in seconds.
 
     Raises:
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
@@ -63,7 +63,7 @@ def measure_profile(
     scorer.score(np.zeros_like(ads), ads)
     seconds = np.empty((len(sizes), repeats))
     for at, size in enumerate(sizes):
-        scorer.score(*_batch(prepared, size, rng))  # the first call with new shapes may be a slow one
+        scorer.score(*_batch(prepared, size, rng))  # the first call with new shapes may be slow
         for repeat in range(repeats):
             query, ad = _batch(prepared, size, rng)
             start = clock()
@@ -86,7 +86,7 @@ def measure_profile(
 
 
 def _batch(prepared: Prepared, size: int, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
-    """The first `size` pairs that queries bring with them, drawn by popularity."""
+    """The first `size` candidate pairs of queries that are drawn by popularity."""
     popularity = prepared.world.query_popularity
     brought = (prepared.candidate >= 0).sum(axis=1)
     n, rows = 0, []
@@ -120,7 +120,7 @@ def _scorer(prepared: Prepared, name: str) -> tuple[RelevanceScorer, dict[str, s
 
 
 def _processor() -> str:
-    """The processor's name where the system tells it."""
+    """The processor's name, if the system has it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

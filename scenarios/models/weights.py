@@ -1,4 +1,4 @@
-"""Public weights made checkpoint folders. Its function imports torch when it is called."""
+"""Checkpoint folders from public weights. The function imports torch when it is called."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def import_weights(
 
     Args:
         tokenizer: folder of the BERT whose vocabulary ALBEF used; None: the files beside `albef`, if any.
-        heads, visual_heads: ALBEF's, which shapes do not tell.
+        heads, visual_heads: numbers of ALBEF's attention heads, which are not in the shapes.
 
     Returns:
-        Whether the folder has a tokenizer; without one it can be read, but not score texts.
+        Whether the folder has a tokenizer; without one the model can be read, but cannot score texts.
 
     Raises:
-        UserError: too little or too much was given, or `out` is there already or cannot be written.
+        UserError: too few or too many sources; or `out` exists already or cannot be written.
         CheckpointError: the weights cannot be read or do not fit.
     """
     if (albef is None) == (vit is None or bert is None) or (albef and (vit or bert)):

@@ -95,7 +95,7 @@ def test_a_stopped_training_says_how_to_go_on(trained):
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "relbid: stopped; the same command goes on from the last saved step" in rest
+    assert "relbid: stopped; the same command continues from the last saved step" in rest
     assert "Traceback" not in rest
 
 
