@@ -1,10 +1,10 @@
-"""What a checkpoint binds: AUC of grade 3 against 2 by what queries ask for, and what its frame markers know.
+"""AUC of grade 3 against 2 by the kind of query, and AUC of a checkpoint's frame markers.
 
 .venv/bin/python -m benchmarks.attributes [--checkpoint FOLDER] [--split test]
 
-Queries for products that no label named, which the test split has, are left out of the first and stand by
-themselves in the second: there a pair's score is the largest frame marker among its query's tokens, and
-the AUC is that of grades 2 and 3 against 1, and against 0.
+The first leaves out queries for products that no label named, which are in the test split. The second shows
+them separately: there a pair's score is the largest frame marker among its query's tokens, and the AUC is
+that of grades 2 and 3 against 1, and against 0.
 """
 
 from __future__ import annotations

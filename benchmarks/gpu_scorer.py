@@ -1,15 +1,16 @@
-"""How fast HCMRM scores, and the whole ranking stage with it, beside the plain way.
+"""How fast HCMRM and the whole ranking stage are, compared with a plain implementation.
 
     python -m benchmarks.gpu_scorer --out h100.json             # preset base on a GPU, in bfloat16
     python -m benchmarks.gpu_scorer --preset tiny --device cpu  # one thread of a processor, in float32
     python -m benchmarks.gpu_scorer --checkpoint shipped --device cpu  # pairs of the default scenario
 
 With a preset, weights and data are random: queries of 2 to 6 tokens, 10 to 16 tokens of keywords, noise for
-frames, 32 candidates a query, drawn by a Zipf law, so that some ads come often. Everything is measured in one
-run, in rounds that take turns. On a processor what counts is the process's own time, elsewhere the wall's.
+frames, 32 candidates a query, drawn by a Zipf law, so that some ads are frequent. Everything is measured in
+one run, in alternating rounds. On a CPU the process's own time is measured, on a GPU the wall-clock time.
 
-Operations that are counted (a multiplication and an addition are two; padding, norms, softmaxes and
-activations are none), for N tokens of a text, V of an ad's frames, width d, visual width v, MLP width m:
+Operations that are counted (a multiplication and an addition are two operations; padding, norms, softmaxes
+and activations are not counted), for N tokens of a text, V tokens of an ad's frames, width d, visual width v,
+and MLP width m:
 
     text layer           2 N (4 d^2 + 2 d m) + 4 N^2 d
     fusion layer         the same + 4 N d^2 + 4 N V d
@@ -18,17 +19,17 @@ activations are none), for N tokens of a text, V of an ad's frames, width d, vis
     word markers         the same + 2 N^2 v
     keys and values      4 V v d for each ad of a batch and fusion layer
 
-The share of the matrix rate is those operations a second over what the largest of some square matrix products
-reaches on the same device in the same precision. Visual tokens are kept before; encoding frames stands by
-itself.
+The share of the matrix rate is these operations per second, divided by the rate of the fastest of some square
+matrix products on the same device in the same precision. Visual tokens are computed before; encoding frames
+is measured separately.
 
-The plain way is transformers' ViTModel and BertModel with the same sizes and precision: all of a pair's
-frames and its text for every pair, padded to the longest of a batch in the order of the queries. It lacks
-HCMRM's convolutions, markers and layout token.
+The plain implementation is transformers' ViTModel and BertModel with the same sizes and precision. It encodes
+all frames and the text of every pair, padded to the longest text of a batch in the order of the queries. It
+lacks HCMRM's convolutions, markers and layout token.
 
-Latency: queries arrive at random (Poisson) at a share of the rate that full batches reach, whether or not the
-ones before are done; those that wait are taken together, up to a batch, through score, fusion, slots and
-prices. From arrival to page, wall time.
+Latency: queries arrive at random (Poisson) at a share of the rate of full batches, whether or not the earlier
+ones are done. Waiting queries form a batch, up to its size, for score, fusion, slots and prices. It is the
+wall-clock time from arrival to page.
 """
 
 from __future__ import annotations
