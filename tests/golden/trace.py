@@ -108,7 +108,7 @@ def _story(market: Market, accounts: Ledger, bid: FloatArray, arrival: int) -> l
     outcome = journey.answer(market, accounts, bid, np.array([arrival]))
     batch = journey.gather(market, bid, np.array([arrival]))
     lots = journey.lots(market, batch)[0]
-    luck = journey.click_uniforms(market, batch.row, batch.candidate)[0]
+    click = journey.click_uniforms(market, batch.row, batch.candidate)[0]
     fused = market.rule.score(batch.bid, batch.pctr, batch.relevance)[0]
     ranking = outcome.ranking[0].tolist()
     lines = [f'query {arrival} at {market.arrival_s[arrival]:.1f} s: "{QUERIES[query]}"']
@@ -145,7 +145,7 @@ def _story(market: Market, accounts: Ledger, bid: FloatArray, arrival: int) -> l
         payer = ADVERTISERS[outcome.advertiser[0, slot]]
         lines.append(
             f"    slot {slot}: ad {market.candidate[query, column]} at {price} {_each(market)}; "
-            f"luck {luck[column]:.3f} against {look:.1f} x {like:.1f} = {look * like:.2f}: "
+            f"uniform {click[column]:.3f} against {look:.1f} x {like:.1f} = {look * like:.2f}: "
             + ("clicked" if outcome.clicked[0, slot] else "not clicked")
             + (f", {payer} pays {paid}" if outcome.charged_micros[0, slot] else "")
         )
