@@ -28,7 +28,7 @@ def to_micros(amount: ArrayLike) -> IntArray:
 def namespace(*arrays: AnyArray) -> Any:
     """The functions for arrays of one kind: NumPy itself, or what array_api_compat has for others.
 
-    NumPy 2 keeps to the array API standard by itself, and finding that out anew in every function costs as
+    NumPy 2 keeps to the array API standard by itself, and detecting it again in every function costs as
     much as a small batch's auction.
 
     Raises:

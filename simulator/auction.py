@@ -83,11 +83,11 @@ def allocate(score: AnyArray, eligible: AnyArray, n_slots: int, tie_break: AnyAr
 def allocate_drawing(
     score: FloatArray, eligible: BoolArray, n_slots: int, draw: Callable[[BoolArray], FloatArray]
 ) -> IntArray:
-    """What `allocate` returns, with lots drawn where somebody ties: F[Q, K], B[Q, K] -> I[Q, n_slots].
+    """What `allocate` returns, drawing only where candidates tie: F[Q, K], B[Q, K] -> I[Q, n_slots].
 
-    `draw` is given the rows B[Q] in which that is so, n of them, and returns their `tie_break` F[n, K]:
-    drawing lots takes longer than the auction, and few are looked at. Which rows they are depends on the
-    scores, so what lies on another device had better go to `allocate`, which never waits for a number.
+    `draw` is given the rows B[Q] with ties, n of them, and returns their `tie_break` F[n, K]. Drawing takes
+    longer than the auction, and few draws are read. Which rows tie depends on the scores, so arrays on
+    another device should go to `allocate`, which never waits for a number from there.
     """
     k = score.shape[1]
     left = np.where(eligible, score, -inf)

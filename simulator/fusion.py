@@ -345,7 +345,7 @@ RULES: Mapping[str, type[Any]] = MappingProxyType(
 
 
 def check_rule(rule: FusionRule) -> "list[Fault]":
-    """Try a rule in auctions; say in words what GSP could not live with. An empty list: nothing was found.
+    """Try a rule in auctions; say in words what makes it unfit for GSP. An empty list: nothing was found.
 
     What is tried stands in `simulator.rules.rule_check`; a Fault is a sentence that knows its parts.
     """

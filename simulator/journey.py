@@ -1,6 +1,6 @@
-"""The story of a query, told of a micro-batch of them: arrivals to ledger, one station after the other.
+"""The way of a query, for a micro-batch of queries: from arrival to ledger, one station after the other.
 
-Stations know nothing of each other; this is the one place where their order is written down.
+Stations do not know one another. Only this file says their order.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,10 @@ class Batch(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came of it, by slot; ranks hold one more, the runner-up, who sets the last price."""
+    """Who was shown, what was paid and what users did, by slot.
+
+    Ranks hold one more, the runner-up, which sets the last price.
+    """
 
     ranking: IntArray  # [Q, S + 1] column of the candidate, -1 unfilled
     advertiser: IntArray  # [Q, S + 1] -1 unfilled
@@ -60,9 +63,9 @@ def answer(
     Advertisers with a participation F[N] below 1 stay away from the rest of the auctions, drawn one by one.
     `served` says which scorer's relevance ranks them (see serving.py).
 
-    The whole batch is ranked at once. Then whoever cannot pay the price of a slot leaves, and the queries
-    from there on that it was a candidate for are ranked again, until everybody can pay: the same as one query
-    at a time.
+    The whole batch is ranked at once. Whoever cannot pay the price of a slot then leaves. The later queries
+    of the batch that it was a candidate for are ranked again, until everybody can pay. The result is the same
+    as with one query at a time.
     """
     batch = gather(market, bid, rows, participation, served)
     outcome = rank(market, batch, accounts.active)
@@ -72,8 +75,8 @@ def answer(
         gone[short.advertisers] = True
         stale: BoolArray = np.any(gone[batch.advertiser], axis=1)
         stale[: short.row] = False
-        settled_anew = rank(market, _rows(batch, stale), accounts.active)
-        for old, new in zip(outcome, settled_anew, strict=True):
+        ranked_again = rank(market, _rows(batch, stale), accounts.active)
+        for old, new in zip(outcome, ranked_again, strict=True):
             old[stale] = new
     accounts.charge(outcome.advertiser[:, :-1], outcome.charged_micros)
     return outcome
@@ -125,7 +128,7 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
     present = scored_ones(market, batch, active)
     eligible = auction.eligible(score, batch.bid, model.reserve, present, score_reserve)
     ranking = auction.allocate_drawing(
-        score, eligible, market.n_slots + 1, lambda tied: lots(market, batch, tied)
+        score, eligible, market.n_slots + 1, lambda tied: tie_break_draws(market, batch, tied)
     )
     ranked = auction.Ranked(
         ranking,
@@ -173,12 +176,15 @@ def scored_ones(market: Market, batch: Batch, active: BoolArray) -> BoolArray:
     if batch.first_stage is None:
         return present
     cheap = _rule_of(market, batch).score(batch.bid, batch.pctr, batch.first_stage)
-    may = present & (batch.bid >= market.auction.reserve)  # that is known without any score
-    return serving.shortlist(cheap, may, lots(market, batch), market.serving.first_stage_keep)
+    may = present & (batch.bid >= market.auction.reserve)  # known without any score
+    return serving.shortlist(cheap, may, tie_break_draws(market, batch), market.serving.first_stage_keep)
 
 
-def lots(market: Market, batch: Batch, which: BoolArray | None = None) -> FloatArray:
-    """The lots F[Q, K] that break ties, all of them or those of some queries B[Q]; drawn when asked for."""
+def tie_break_draws(market: Market, batch: Batch, which: BoolArray | None = None) -> FloatArray:
+    """The draws F[Q, K] that break ties between candidates, of all queries or of some B[Q].
+
+    They belong to arrival and ad.
+    """
     some: slice | BoolArray = slice(None) if which is None else which
     return random.pair_uniforms(market.seed, "tie break", batch.row[some, None], batch.candidate[some])
 
@@ -216,8 +222,8 @@ def conversions(market: Market, rows: IntArray, outcome: Outcome, answered_s: Fl
 
 
 def satisfaction_gained(market: Market, rows: IntArray, outcome: Outcome) -> FloatArray:
-    """What the pages of arrivals I[Q] gave their users, F[Q] in currency."""
-    column = outcome.ranking[:, :-1]  # what is read for -1 counts nothing: nobody has examined it
+    """The satisfaction that the pages of arrivals I[Q] gave their users, F[Q] in currency."""
+    column = outcome.ranking[:, :-1]  # the grade read for -1 does not count: nobody examines it
     grade = np.take_along_axis(market.grade[market.query[rows]], column, axis=1)
     return users.satisfaction_gained(market.users, grade, outcome.examined, outcome.satisfied)
 
@@ -230,7 +236,7 @@ def record(
     answered_s: FloatArray,
     conversion_s: FloatArray,
 ) -> None:
-    """Log: write down what came of the arrivals I[Q], answered at F[Q] seconds."""
+    """Log: write down the outcome of the arrivals I[Q], answered at F[Q] seconds."""
     column = outcome.ranking[:, :-1]
     shown = column >= 0
     recorder.answered(
@@ -268,7 +274,7 @@ def close(
 ) -> SimulationLog:
     """The log of days that are over, and what each of N advertisers had and spent in them (micros)."""
     shown, came = recorder.impressions(), recorder.came
-    everybody = came.size == market.query.size  # and then there is no need for copies
+    everybody = came.size == market.query.size  # then no copies are needed
     which = slice(None) if everybody else came
     return SimulationLog(
         **{name: getattr(shown, name) for name in COLUMNS},

@@ -1,8 +1,8 @@
 """Station 7, ledger: who pays what, and who has run out. Whole micros, so that sums are exact.
 
 The budget is a hard cap. An advertiser whose remaining budget is below the price of a slot that it would win
-leaves for the rest of the day, and that query is settled without it; whether the slot would be clicked is not
-looked at.
+leaves for the rest of the day, and that query is auctioned without it, whether or not the slot would be
+clicked.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ UNLIMITED = 10**15  # micros: a billion units of currency; sums of many still fi
 
 @dataclass(slots=True)
 class Ledger:
-    """The advertisers' accounts of one day; the only thing that queries change."""
+    """The accounts of the advertisers for one day. Queries change nothing else."""
 
     budget: IntArray  # [N] micros
     spent: IntArray  # [N] micros

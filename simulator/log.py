@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from simulator.arrays import MICROS, BoolArray, FloatArray, GradeArray, IntArray
 
 ROWS_OF_A_PART = 2**17
-"""Shown ads that are handed on at once where a log is not kept: 14 MB of them."""
+"""Shown ads in a part where a log is handed on in parts and not kept: 14 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +44,32 @@ class Impressions:
 COLUMNS = tuple(column.name for column in fields(Impressions))
 
 Sink = Callable[[Impressions], None]
-"""Takes the parts of a log in their order. Their arrays are overwritten when it returns."""
+"""Takes the parts of a log in order. It must copy what it keeps: the arrays are overwritten afterwards."""
 
 
 def forget(part: Impressions) -> None:
-    """The sink of runs of which nobody asks for the log."""
+    """A sink that drops the log, for runs whose log is not needed."""
 
 
 def both(first: Sink, second: Sink) -> Sink:
-    """A sink that hands on to two others."""
+    """A sink that passes each part to two others."""
 
-    def hand_on(part: Impressions) -> None:
+    def pass_on(part: Impressions) -> None:
         first(part)
         second(part)
 
-    return hand_on
+    return pass_on
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationLog(Impressions):
-    """What is known of shown ads (R), and columns with one row per query (Q), and one per account (N)."""
+    """Columns with one row per shown ad (R), per query (Q) and per account (N)."""
 
     arrival: IntArray  # [Q] index in the market's arrivals, which may hold some that never came
     arrival_s: FloatArray  # [Q]
     arrival_query: IntArray  # [Q]
     answered_s: FloatArray  # [Q]
-    served: GradeArray  # [Q] by what the query was answered; see serving.py
+    served: GradeArray  # [Q] what answered the query; see serving.py
     scored_pairs: IntArray  # [Q] by the scorer, in time or not
     n_eligible: IntArray  # [Q] candidates that took part
     n_shown: IntArray  # [Q]
@@ -107,27 +107,25 @@ class SimulationLog(Impressions):
 
 
 class Recorder:
-    """Takes down what micro-batches bring: shown ads one after the other, queries by their arrival.
+    """Collects what micro-batches produce: shown ads one after the other, queries by their arrival.
 
     Args:
-        most: shown ads that there can be.
+        most: the largest possible number of shown ads.
         ordered: whether queries are answered in the order of arrival.
-        sink: takes the log's parts as they fill, of ROWS_OF_A_PART each but for the last; without one they
-            are kept. What is not in order is handed over at the end, when it is sorted.
+        sink: takes the parts of the log when they are full, each of ROWS_OF_A_PART but for the last. Without
+            a sink they are kept. A log that is not in order is sorted and handed over at the end.
     """
 
     def __init__(self, n_queries: int, most: int, *, ordered: bool = True, sink: Sink | None = None) -> None:
         self.n_eligible = np.zeros(n_queries, dtype=np.int64)
         self.n_shown = np.zeros(n_queries, dtype=np.int64)
         self.answered_s = np.full(n_queries, np.nan)  # NaN: the query did not come
-        self.served = np.zeros(n_queries, dtype=np.int8)  # by what it was answered; see serving.py
+        self.served = np.zeros(n_queries, dtype=np.int8)  # what answered it; see serving.py
         self.scored_pairs = np.zeros(n_queries, dtype=np.int64)  # by the scorer, in time or not
         self._ordered, self._sink = ordered, sink
-        self._hands_on = ordered and sink is not None
-        # Memory that is not written to costs nothing, so there is room for all.
-        self._column = {
-            name: np.empty(0 if self._hands_on else most, dtype=_DTYPES[name]) for name in COLUMNS
-        }
+        self._to_sink = ordered and sink is not None
+        # Memory that is never written costs nothing, so all of it is reserved.
+        self._column = {name: np.empty(0 if self._to_sink else most, dtype=_DTYPES[name]) for name in COLUMNS}
         self._n = 0
 
     def answered(self, rows: IntArray, **columns: FloatArray | IntArray) -> None:
@@ -138,7 +136,7 @@ class Recorder:
     def append(self, **columns: NDArray[Any]) -> None:
         """Add shown ads, by column [R]."""
         size = columns[COLUMNS[0]].size
-        if self._hands_on and self._n + size > self._column[COLUMNS[0]].size:
+        if self._to_sink and self._n + size > self._column[COLUMNS[0]].size:
             room = self._n + size + ROWS_OF_A_PART
             self._column = {
                 name: np.concatenate([kept[: self._n], np.empty(room - self._n, dtype=kept.dtype)])
@@ -148,16 +146,16 @@ class Recorder:
         for name, values in columns.items():
             self._column[name][new] = values
         self._n = new.stop
-        while self._hands_on and self._n >= ROWS_OF_A_PART:
-            self._hand_on(ROWS_OF_A_PART)
+        while self._to_sink and self._n >= ROWS_OF_A_PART:
+            self._pass_on(ROWS_OF_A_PART)
 
     def impressions(self) -> Impressions:
-        """All shown ads by arrival and slot, at the end; none where a sink has got them."""
+        """All shown ads by arrival and slot, at the end; none if a sink has taken them."""
         if not self._ordered:
             order = np.argsort(self._column["query_index"][: self._n], kind="stable")
             self._column = {name: kept[order] for name, kept in self._column.items()}
         while self._sink is not None and self._n:
-            self._hand_on(min(self._n, ROWS_OF_A_PART))
+            self._pass_on(min(self._n, ROWS_OF_A_PART))
         return Impressions(**{name: kept[: self._n] for name, kept in self._column.items()})
 
     @property
@@ -165,11 +163,11 @@ class Recorder:
         """The arrivals I[Q] that were answered, ascending."""
         return np.flatnonzero(~np.isnan(self.answered_s))
 
-    def _hand_on(self, size: int) -> None:
+    def _pass_on(self, size: int) -> None:
         assert self._sink is not None
         self._sink(Impressions(**{name: kept[:size] for name, kept in self._column.items()}))
         rest = self._n - size
-        if self._hands_on:
+        if self._to_sink:
             for kept in self._column.values():
                 kept[:rest] = kept[size : self._n]
         else:

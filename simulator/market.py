@@ -1,7 +1,7 @@
-"""A market: everything that a run needs, as arrays, worked out before the first query comes.
+"""A market: everything that a run needs, as arrays, computed before the first query comes.
 
-Nothing in it changes during a run, so that one market serves every point of a sweep; `with_relevance` and
-`with_rule` make cheap variants that share the arrays, the arrivals and the luck.
+Nothing in it changes during a run, so one market serves every point of a sweep; `with_relevance` and
+`with_rule` make cheap variants that share the arrays, the arrivals and the random draws.
 """
 
 from dataclasses import dataclass, field, replace
@@ -55,26 +55,26 @@ class Market:
     """All arrays of a run: U distinct queries, K candidates, A ads, N advertisers, Q arrivals."""
 
     seed: int
-    # What can meet, [U, K]
+    # Pairs of a query and a candidate, [U, K]
     candidate: IntArray  # ad, -1 padding; at most one ad per advertiser in a row
     grade: GradeArray  # true grade 0..3 (0 in padding)
     attraction: FloatArray  # true P(click | examined)
     pctr: FloatArray  # the platform's estimate of it
     relevance: FloatArray  # the platform's score in [0, 1]
-    # Who bids
+    # Advertisers and their ads
     advertiser: IntArray  # [A]
     value: FloatArray  # [A] currency per click
     budget_micros: IntArray  # [N]
     paced: BoolArray  # [N]
-    # What comes
+    # Arrivals
     arrival_s: FloatArray  # [Q] ascending
     query: IntArray  # [Q] in 0 .. U-1
     horizon_s: float
     query_category: IntArray | None = None  # [U]
     # Cheap scorers' relevance, [U, K]; None: 1 for every pair
-    fallback_relevance: FloatArray | None = None  # ranks what has timed out
-    first_stage_relevance: FloatArray | None = None  # says what the scorer gets to see, of two stages
-    # How it is run
+    fallback_relevance: FloatArray | None = None  # ranks queries that have timed out
+    first_stage_relevance: FloatArray | None = None  # of two stages: chooses what the scorer sees
+    # Rule and models
     rule: FusionRule = field(default_factory=Product)
     auction: AuctionModel = field(default_factory=AuctionModel)
     users: UserModel = field(default_factory=UserModel)

@@ -1,6 +1,6 @@
 """Keyed randomness: a draw depends on (seed, station, what it is for), never on earlier draws.
 
-Two arms of an experiment therefore share their luck, and batching changes nothing. The streams come from
+Two arms of an experiment therefore share their draws, and batching changes nothing. The streams come from
 Philox, a counter-based generator (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1,
 2, 3"): the counter of a row is its index, so a row is read without drawing those before it.
 """
@@ -76,7 +76,7 @@ def _key(seed: int, station: str) -> NDArray[np.uint64]:
 
 
 def _mix(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    word = word + np.uint64(0x9E3779B97F4A7C15)  # arrays wrap around silently, which is what is wanted
+    word = word + np.uint64(0x9E3779B97F4A7C15)  # arrays wrap around silently, as it should
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return word ^ (word >> np.uint64(31))

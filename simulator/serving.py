@@ -1,7 +1,7 @@
-"""Serving: what stands between a query and the scorer. Batches, servers, time-outs, a cache, a first stage.
+"""Serving: batches, servers, time-outs, a cache and a first stage between a query and the scorer.
 
-Here is what the engine's servers compute, without their clock: how long a batch takes, which queries wait,
-which of them a cache answers, and which candidates a first stage keeps.
+These functions are what the engine's servers compute, without their clock: how long a batch takes, which
+queries wait, which of them a cache answers, and which candidates a first stage keeps.
 """
 
 from collections import OrderedDict

@@ -1,8 +1,8 @@
 """Sessions and users behind the arrivals: who comes, with which intent, and what else it asks for.
 
 A session is one user's visit with one intent: a first query, then perhaps others for the same thing in other
-words. All is drawn before a run, from draws that are passed in, so that the arms of an experiment share it;
-a run only thins it, when dissatisfied users stay away (`users.return_probability`).
+words. All visits are computed before a run, from draws that are passed in, so that the arms of an experiment
+share them. A run only removes visits, when dissatisfied users stay away (`users.return_probability`).
 
 With the default model every query is a session and a user of its own.
 """

@@ -7,12 +7,12 @@ which a user who looks at an ad clicks it with the ad's attraction, which depend
   Taylor and Ramsey 2008, "An experimental comparison of click position-bias models").
 - cascade: slots are read from the top, all until the first click, none after it (the same paper).
 - dbn, the dynamic Bayesian network: read from the top; a click satisfies with a probability that depends on
-  the grade, and a user who is not satisfied yet goes on to the next slot with probability `perseverance`
+  the grade, and a user who is not satisfied yet continues to the next slot with probability `perseverance`
   (Chapelle and Zhang 2009, "A dynamic Bayesian network click model for web search ranking").
 
-In cascade and dbn looking at a slot depends on the ads above it, so `examination` says there only how many
-slots a page has and what the platform takes their weights for, in prices (VCG) and in metrics that weight by
-slot; `expected_examination` gives the true ones.
+In cascade and dbn looking at a slot depends on the ads above it. There, `examination` says only how many
+slots a page has, and what the platform believes the weights of the slots to be, in prices (VCG) and payments
+per impression. `expected_examination` gives the true weights.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ PerGrade = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class UserModel:
-    """How users behave and what ads are worth to them; one number per grade 0..3 unless said."""
+    """How users behave and what ads are worth to them; tuples of four hold one number per grade 0..3."""
 
     attraction: PerGrade = (0.01, 0.03, 0.08, 0.14)  # mean P(click | examined)
     appeal_sigma: float = 0.3  # spread of log appeal between ads of the same grade
@@ -119,7 +119,8 @@ def browse(
 ) -> Browsing:
     """What users do on pages whose slots hold ads with attraction and satisfaction F[..., S]; empty slots 0.
 
-    What may be None is so for runs that do not ask (see `asks_satisfaction`): nobody is satisfied then.
+    Runs in which nothing depends on satisfaction (see `asks_satisfaction`) pass None for it and its uniforms;
+    nobody is satisfied then.
 
     Args:
         click_u: uniforms F[..., S] that belong to the ads.
@@ -127,7 +128,7 @@ def browse(
         continue_u: uniforms F[..., S] that belong to the slots; only dbn reads them.
 
     Raises:
-        ValueError: dbn without what it needs.
+        ValueError: dbn without satisfaction or the uniforms.
     """
     if model.click_model == "position":
         # One uniform does for both: u < e has probability e, and given that, u < e a has probability a.
@@ -139,13 +140,13 @@ def browse(
     drawn = click_u < attraction  # whether each ad would be clicked if it were looked at
     would_satisfy = _satisfied(drawn, satisfaction, satisfy_u)
     if model.click_model == "cascade":
-        goes_on = ~drawn
+        continues = ~drawn
     elif satisfaction is None or satisfy_u is None or continue_u is None:
-        raise ValueError("the click model dbn needs satisfaction, and uniforms for it and for going on")
+        raise ValueError("the click model dbn needs satisfaction, and uniforms for it and for continuing")
     else:
-        goes_on = ~would_satisfy & (continue_u < model.perseverance)
+        continues = ~would_satisfy & (continue_u < model.perseverance)
     examined = np.ones_like(drawn)
-    np.logical_and.accumulate(goes_on[..., :-1], axis=-1, out=examined[..., 1:])
+    np.logical_and.accumulate(continues[..., :-1], axis=-1, out=examined[..., 1:])
     return Browsing(examined, examined & drawn, examined & would_satisfy)
 
 
@@ -216,9 +217,9 @@ def conversion_delay(
 def satisfaction_gained(
     model: UserModel, grade: GradeArray, examined: BoolArray, satisfied: BoolArray
 ) -> FloatArray:
-    """What pages added to their users' satisfaction F[...], in currency.
+    """What pages added to the satisfaction F[...] of their users, in currency.
 
-    From grades I8[..., S] and what was examined and satisfied B[..., S], both False in empty slots.
+    Computed from grades I8[..., S] and what was examined and satisfied B[..., S], both False in empty slots.
     """
     seen = np.where(examined, np.asarray(model.value_of_seeing, dtype=np.float64)[grade], 0.0)
     gained: FloatArray = (seen + model.value_of_satisfaction * satisfied).sum(axis=-1)
@@ -228,9 +229,10 @@ def satisfaction_gained(
 def update_stock(model: UserModel, stock: FloatArray, utility: FloatArray) -> FloatArray:
     """Satisfaction F[M] after a day that gave F[M] to each user (`satisfaction_gained`, summed; 0 if absent).
 
-    An exponentially weighted average of the days, so a user who always gets the same tends to it and one who
-    stays away forgets. Users of a search engine learn in this way from the quality of its ads: Hohnhold,
-    O'Brien and Tang 2015, "Focusing on the long-term: it's good for users and business".
+    An exponentially weighted average of the days: the satisfaction of a user with equal days tends to what
+    each of them gives, and that of a user who stays away tends to 0. Users of a search engine learn in this
+    way from the quality of its ads: Hohnhold, O'Brien and Tang 2015, "Focusing on the long-term: it's good
+    for users and business".
     """
     kept: float = 0.5 ** (1.0 / model.satisfaction_half_life_days)
     return kept * stock + (1.0 - kept) * utility

@@ -1,7 +1,7 @@
 """The clock: when batches are formed and answered, days begin and end, and bidders look at their reports.
 
-The only file with simpy, which keeps the time of coarse things only: servers and ticks. A process per query
-would cost more than all the rest, so arrivals are drawn beforehand and batches cut out by binary search.
+The only file with simpy, which keeps the time of servers and ticks. A process per query would cost more than
+all the rest, so arrivals are drawn beforehand and batches are cut out by binary search.
 """
 
 from collections.abc import Generator, Iterator
@@ -64,7 +64,7 @@ def ticks(market: Market, run: Run) -> Iterator[float]:
 
 
 def _rows_at_once(market: Market) -> int:
-    """Queries settled in one go; it changes speed only."""
+    """Queries answered in one call; it changes speed only."""
     n_candidates: int = market.candidate.shape[1]
     return max(1, CELLS_AT_ONCE // max(n_candidates, 1))
 
@@ -88,7 +88,7 @@ class _OnArrival:
         stop = int(np.searchsorted(self._arrival_s, now))
         while self._n_answered < stop:
             batch = slice(self._n_answered, min(stop, self._n_answered + self._batch_size))
-            if 2 * (stop - batch.stop) < self._batch_size:  # so few take as long by themselves as many do
+            if 2 * (stop - batch.stop) < self._batch_size:  # so few would take as long in a call of their own
                 batch = slice(batch.start, stop)
             rows = self._rows[batch]
             self._run.recorder.scored_pairs[rows] = self._pairs[market.query[rows]]
@@ -113,9 +113,9 @@ class _Servers:
         self._tell()
 
     def work_until(self, now: float) -> None:
-        """Let the servers work, and settle all that is due before `now`."""
+        """Let the servers work, and answer all queries that are due before `now`."""
         self._env.run(until=None if now == inf else now)
-        self._line.settle(now)
+        self._line.decide(now)
         self._line.answer()
 
     def _serve(self) -> Generator[simpy.Event, Any, None]:
@@ -169,18 +169,18 @@ class _Line:
         self._row, self._arrival_s, self._deadline_s = np.empty(n, dtype=np.int64), np.empty(n), np.empty(n)
         self._answered = np.zeros(n, dtype=np.bool_)
         self._n_due = self._head = self._tail = 0
-        self._settled: list[tuple[IntArray, FloatArray, int]] = []  # rows, when and by what; in order of time
+        self._decided: list[tuple[IntArray, FloatArray, int]] = []  # rows, when and by what; in order of time
 
     def open(self, rows: IntArray) -> None:
         """Let the arrivals I[Q] of a day come; those of the day before have."""
         self._coming, self._coming_s = rows, self._market.arrival_s[rows]
         self._n_seen = 0
 
-    def settle(self, now: float, arrivals: Literal["left", "right"] = "left") -> None:
-        """Settle what is due before `now`: what the cache holds, at its arrival, and what has timed out.
+    def decide(self, now: float, arrivals: Literal["left", "right"] = "left") -> None:
+        """Decide what is due before `now`: cached queries at arrival, and those that have timed out.
 
         Args:
-            arrivals: "right" also lets come what arrives at `now`.
+            arrivals: "right" includes what arrives at `now`.
         """
         stop = int(self._coming_s.searchsorted(now, side=arrivals))
         if stop > self._n_seen:
@@ -191,7 +191,7 @@ class _Line:
             self._n_due = due.stop
             late = due.start + np.flatnonzero(~self._answered[due])
             self._answered[late] = True
-            self._settled.append((self._row[late], self._deadline_s[late], self._late))
+            self._decided.append((self._row[late], self._deadline_s[late], self._late))
 
     def _join(self, new: IntArray, new_s: FloatArray) -> None:
         """Let arrivals I[Q], at F[Q] seconds, join the line, except for those that the cache answers."""
@@ -199,7 +199,7 @@ class _Line:
             query = self._market.query[new]
             hit = self.cache.holds(new, query)
             self.cache.use(query[hit])
-            self._settled.append((new[hit], new_s[hit], serving.CACHED))
+            self._decided.append((new[hit], new_s[hit], serving.CACHED))
             new, new_s = new[~hit], new_s[~hit]
         places = slice(self._tail, self._tail + new.size)
         self._row[places], self._arrival_s[places] = new, new_s
@@ -208,7 +208,7 @@ class _Line:
 
     def batch_closes_s(self, now: float) -> float:
         """When the next batch closes, as far as is known at `now`: not before `now`; inf if nobody comes."""
-        self.settle(now, "right")
+        self.decide(now, "right")
         self._head = self._first_after(now, self._head, "right")
         waiting = self._tail - self._head
         if waiting >= self._model.batch_size:
@@ -233,26 +233,27 @@ class _Line:
         return mean_s if self._effort is None else mean_s * float(self._effort[rows[0]])
 
     def finish(self, batch: slice, now: float) -> None:
-        """Settle those of a batch for whom it is not too late; keep the scores of all."""
-        self.settle(now)
+        """The scorer answers those of a batch that have not timed out; the cache keeps the scores of all."""
+        self.decide(now)
         rows, in_time = self._row[batch], ~self._answered[batch]
         self._answered[batch] = True
         if self.cache is not None:
             self.cache.keep(self._market.query[rows])
-        self._settled.append((rows[in_time], np.full(np.count_nonzero(in_time), now), serving.FULL))
-        if len(self._settled) >= self._rows_at_once:
+        self._decided.append((rows[in_time], np.full(np.count_nonzero(in_time), now), serving.FULL))
+        if len(self._decided) >= self._rows_at_once:
             self.answer()
 
     def answer(self) -> None:
-        """Answer all that is settled, in the order of time and in runs that the same scorer ranks.
+        """Answer all decided queries in the order of time, together those that the same scorer ranks.
 
-        That may wait, as bids stand still from tick to tick: few large runs give what many small ones would.
+        This may wait until the next tick, as bids do not change before: few large calls give what many small
+        ones would.
         """
-        if not self._settled:
+        if not self._decided:
             return
-        rows, answered_s = (np.concatenate(part) for part in list(zip(*self._settled, strict=True))[:2])
-        served = np.repeat([by for _, _, by in self._settled], [part.size for part, _, _ in self._settled])
-        self._settled.clear()
+        rows, answered_s = (np.concatenate(part) for part in list(zip(*self._decided, strict=True))[:2])
+        served = np.repeat([by for _, _, by in self._decided], [part.size for part, _, _ in self._decided])
+        self._decided.clear()
         order = np.argsort(answered_s, kind="stable")
         rows, answered_s, served = rows[order], answered_s[order], served[order]
         self._run.recorder.served[rows] = served

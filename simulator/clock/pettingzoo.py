@@ -1,7 +1,7 @@
 """Outside agents as advertisers: a PettingZoo parallel environment of a market's run.
 
 Some advertisers are agents; all others follow the policies that the market has. A step is a tick: agents set
-the multiplier of their bids, the run goes on to the next tick, and each agent is told its own report.
+the multiplier of their bids, the run continues to the next tick, and each agent is told its own report.
 """
 
 from collections.abc import Iterator, Sequence
@@ -46,8 +46,9 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
     market has none (users.conversion_rate 0), clicks x own mean value. An episode is a run: a step per tick
     and one for what follows the last, then `log` has everything.
 
-    `reset(seed=...)` sets the luck of users, ties and policies; without a seed each episode has luck of its
-    own, keyed by the last seed given (at first the market's). Arrivals, values and budgets are the market's.
+    `reset(seed=...)` sets the random draws of users, ties and policies. Without a seed each episode has draws
+    of its own, keyed by the last seed given (at first the market's). Arrivals, values and budgets are the
+    market's.
     """
 
     metadata = {"name": "relbid_market_v0", "render_modes": []}  # noqa: RUF012 (as PettingZoo declares it)
@@ -80,15 +81,15 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
         """Begin a new episode; `options` are not read."""
         if seed is not None:
             self._seed, self._episode = seed, 0
-        luck = self._seed
+        seed = self._seed
         if self._episode:
-            luck = int(random.generator(self._seed, f"episode {self._episode}").integers(2**62))
+            seed = int(random.generator(self._seed, f"episode {self._episode}").integers(2**62))
         self._episode += 1
         self.agents, self.log = self.possible_agents[:], None
         self._bids = _Outside(np.zeros(self._who.size))
         groups = (Followers(self._bids, self._who), *_others(self.market, self._who))
         self._run: _WatchedRun | None = None  # opened when the first bids are known
-        self._run_market = replace(self.market, seed=luck, policies=groups)
+        self._run_market = replace(self.market, seed=seed, policies=groups)
         self._look = _before(self.market, self._value)
         return self._observations(), {agent: {} for agent in self.agents}
 
@@ -139,7 +140,7 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
 
 
 class _Outside:
-    """A policy whose multipliers are set from outside. It is not pure, and is no use but here."""
+    """A policy whose multipliers are set from outside. It is not pure, and is used only here."""
 
     def __init__(self, multiplier: FloatArray) -> None:
         self.multiplier = multiplier
@@ -152,7 +153,7 @@ class _Outside:
 
 
 class _WatchedRun(Run):
-    """A run that keeps what comes after the last tick of a day, which no policy is told."""
+    """A run that keeps the reports of what follows the last tick of a day, which no policy gets."""
 
     def __init__(self, market: Market) -> None:
         super().__init__(market)

@@ -47,7 +47,7 @@ class Tally:
         return report
 
     def look(self, now: float, day: int, ticks_left: float, accounts: Ledger) -> Report:
-        """What the report would say; counting goes on."""
+        """What the report would say; counting continues."""
         n = self.spent.size
         conversions, conversion_value = np.zeros(n), np.zeros(n)
         if self._pending:

@@ -1,4 +1,4 @@
-"""What changes in a run: accounts, bids, users and the log, moved on by the clock of `engine.py`."""
+"""What changes in a run: accounts, bids, users and the log. The clock in `engine.py` drives it."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ Progress = Callable[[int, int], None]
 
 
 class Run:
-    """One market on its way through its days. Whoever drives it calls its methods in the order of time."""
+    """The state of a market's run. Whoever drives it calls its methods in the order of time."""
 
     def __init__(self, market: Market, progress: Progress | None = None, sink: Sink | None = None) -> None:
         n, n_queries = market.budget_micros.size, market.query.size

@@ -1,1 +1,1 @@
-"""What a run was good for, and what better bids would have earned."""
+"""The metrics of a run, and what better bids would have earned."""

@@ -1,4 +1,4 @@
-"""What a run was good for: to the platform, the advertisers and the users. `METRICS` defines each figure."""
+"""The metrics of a run for the platform, the advertisers and the users. `METRICS` defines each of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

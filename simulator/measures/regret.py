@@ -18,9 +18,10 @@ its best one in u, and b' the best one of a bidder who takes every click to be w
     overbidding   u(b') - u(b)       over the auctions in which it stands above the slot of b'
     underbidding  u(b') - u(b)       over those in which it stands below
 
-They sum to u(b*) - u_est(b). Over- and underbidding can be negative: shading every bid makes good for some of
-what is not known of a click. Budgets are not part of it, so an advertiser who paces shows underbidding, the
-price of lasting the day. Expectations are over the clicks: there is no luck in it.
+They sum to u(b*) - u_est(b). Over- and underbidding can be negative: shading every bid makes up for part of
+what the advertiser does not know of a click. Budgets are left out, so an advertiser who paces shows
+underbidding: that is what it costs to last the day. Surpluses are expectations over the clicks, so no random
+draw enters.
 """
 
 from collections.abc import Iterator
@@ -107,7 +108,7 @@ def offers(market: Market, batch: Batch, present: BoolArray) -> Offers:
     score_reserve = model.least_score(batch.category)
     score = market.rule.score(batch.bid, batch.pctr, batch.relevance)
     eligible = auction.eligible(score, batch.bid, model.reserve, present, score_reserve)
-    ranking = auction.allocate(score, eligible, n_slots + 1, journey.lots(market, batch))
+    ranking = auction.allocate(score, eligible, n_slots + 1, journey.tie_break_draws(market, batch))
     ranked = np.where(ranking >= 0, np.take_along_axis(score, ranking, axis=1), -np.inf)
     row, place = np.nonzero(ranking >= 0)
     own = np.full(score.shape, n_slots + 1)
@@ -170,7 +171,7 @@ class _Watched(Run):
         super().answer(rows, answered_s, served)
 
     def _walk(self, accounts: Ledger, rows: IntArray) -> Iterator[Stretch]:
-        """Settle rows on a copy of the accounts, in parts within which nobody runs out."""
+        """Answer rows on a copy of the accounts, in parts within which nobody runs out."""
         spent, active = accounts.spent.copy(), accounts.active.copy()
         bid, participation = self.bid, self.bidding.participation
         journey.answer(self.market, accounts, bid, rows, participation)

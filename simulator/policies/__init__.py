@@ -1,9 +1,9 @@
 """Bid policies: how an advertiser moves its bids from tick to tick, seeing only what a platform reports.
 
 A policy answers with a multiplier (bid = value per click x multiplier) and with the share of the auctions to
-take part in. It is pure: what it remembers is a state that it is given back, and its luck comes as uniforms.
-Every array holds one number per advertiser, and none may depend on who else follows the same policy.
-`check_policy` tries all this on any policy, a user's own too.
+take part in. It is pure: its memory is a state that it returns and is given back, and its random draws come
+as uniforms. Every array holds one number per advertiser, and none may depend on who else follows the same
+policy. `check_policy` tries all this on any policy, a user's own too.
 """
 
 from simulator.policies.balanced import Balanced, balanced_bid

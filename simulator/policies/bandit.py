@@ -24,7 +24,7 @@ class Bandit:
 
     Discounted UCB: the next multiplier has the largest mean reward + width x (largest reward so far) x
     sqrt(ln(ticks) / times tried), where all that was seen counts `memory` times what it did a tick before;
-    those not tried come first, in an order by lot. A tick without the budget for a click tells nothing.
+    those not tried come first, in a random order. A tick without the budget for a click tells nothing.
     Auer, Cesa-Bianchi and Fischer 2002, "Finite-time analysis of the multiarmed bandit problem"; Garivier and
     Moulines 2011, "On upper-confidence bound policies for switching bandit problems".
     """
@@ -58,7 +58,7 @@ class Bandit:
         tried = np.maximum(pulls, 1e-300)
         bonus = np.sqrt(np.log(np.maximum(pulls.sum(axis=1, keepdims=True), 1.0)) / tried)
         index = np.where(pulls > 0, earned / tried + self.width * largest[:, None] * bonus, np.inf)
-        learnt = BanditState(_largest_by_lot(index, u[:, 0]), pulls, earned, largest)
+        learnt = BanditState(_largest_at_random(index, u[:, 0]), pulls, earned, largest)
         state = BanditState(
             *(
                 np.where(told if new.ndim == 1 else told[:, None], new, old)
@@ -71,7 +71,7 @@ class Bandit:
         return always(np.linspace(self.lowest, self.highest, int(self.arms))[arm])
 
 
-def _largest_by_lot(index: FloatArray, u: FloatArray) -> IntArray:
+def _largest_at_random(index: FloatArray, u: FloatArray) -> IntArray:
     """Column I[n] of the largest of each row of F[n, M]; of equals, the first from a random one on."""
     n, m = index.shape
     order = (np.arange(m) + (u * m).astype(np.int64)[:, None]) % m

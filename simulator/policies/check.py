@@ -12,7 +12,7 @@ _N, _TICKS = 12, 8
 
 
 def check_policy(policy: BidPolicy) -> list[str]:
-    """Try a policy on made-up reports; say in words what a run could not live with.
+    """Try a policy on made-up reports; say in words what makes it unfit for a run.
 
     An empty list means that nothing was found: multipliers are finite and not negative, participation is in
     [0, 1], both have one number per advertiser; the answer depends on state, report and uniforms alone, and
@@ -24,7 +24,7 @@ def check_policy(policy: BidPolicy) -> list[str]:
     try:
         with np.errstate(all="ignore"):
             return _faults(policy)
-    except Exception as error:  # a stranger's policy may raise anything, and the answer is owed in words
+    except Exception as error:  # a user's policy may raise anything, and the answer is given in words
         return [f"the policy raised {type(error).__name__}: {error}"]
 
 

@@ -36,7 +36,7 @@ class TargetState(NamedTuple):
     def steered(self, gap: FloatArray, of_one: FloatArray, step: float, floor: float, ceiling: float) -> Self:
         """Log multiplier += step x gap / scale, for a gap F[n] between what conversions allow and the spend.
 
-        The scale is the larger of a tick's mean spend and what one conversion allows F[n], so that a lucky
+        The scale is the larger of a tick's mean spend and what one conversion allows F[n], so that a single
         conversion moves the bid by a step. The gaps are not clipped: they add up to the whole run's.
         """
         scale = np.maximum(self.spent / np.maximum(self.ticks, 1.0), of_one)

@@ -60,11 +60,11 @@ class Fault(str):
         return fault
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return str, (str(self),)  # on its way to another process the words are enough
+        return str, (str(self),)  # another process gets the words only
 
 
 def faults_of(rule: FusionRule) -> list[Fault]:
-    """What GSP could not live with, in words; see `fusion.check_rule`.
+    """What makes a rule unfit for GSP, in words; see `fusion.check_rule`.
 
     Scores must be finite or -inf, rise strictly in the bid, stay eligible as the bid rises, depend on the own
     ad alone and leave their arguments as they were; `bid_for_score` must be their inverse (the least bid that
@@ -77,7 +77,7 @@ def faults_of(rule: FusionRule) -> list[Fault]:
     try:
         with np.errstate(all="ignore"):
             return _score_faults(rule, _grid()) or _inverse_faults(rule, _grid()) or _auction_faults(rule)
-    except Exception as error:  # a stranger's rule may raise anything, and the answer is owed in words
+    except Exception as error:  # a user's rule may raise anything, and the answer is given in words
         return [Fault("raised", error=f"{type(error).__name__}: {error}")]
 
 
@@ -186,7 +186,7 @@ def _auctions() -> _Ads:
 
 
 class _Page(NamedTuple):
-    """What auctions come to: ranks with the runner-up, needed bids and prices."""
+    """The outcome of auctions: ranks with the runner-up, and prices."""
 
     ranking: Any
     price: Any

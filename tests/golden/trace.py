@@ -1,4 +1,4 @@
-"""A market small enough to check with a pocket calculator, and the story of its queries as text.
+"""A market small enough to check with a pocket calculator, and what happens to its queries as text.
 
 Two slots, five advertisers, three distinct queries and seven arrivals. Relevance is the stored table of the
 scorer's kind (scores.json), never computed anew: neural scores differ in the last digits between processors.
@@ -72,7 +72,7 @@ def trace(name: str) -> str:
         f"budgets: {_budgets(accounts)}",
     ]
     for arrival in range(market.query.size):
-        lines += ["", *_story(market, accounts, bid, arrival)]
+        lines += ["", *_events(market, accounts, bid, arrival)]
     revenue = accounts.spent.sum() / MICROS
     return "\n".join([*lines, "", f"revenue {revenue:.6f}", ""])
 
@@ -102,12 +102,12 @@ def _market(scores: list[list[float]], rule: FusionRule, auction: AuctionModel) 
     )
 
 
-def _story(market: Market, accounts: Ledger, bid: FloatArray, arrival: int) -> list[str]:
+def _events(market: Market, accounts: Ledger, bid: FloatArray, arrival: int) -> list[str]:
     query = int(market.query[arrival])
     left, was_active = accounts.remaining, accounts.active.copy()
     outcome = journey.answer(market, accounts, bid, np.array([arrival]))
     batch = journey.gather(market, bid, np.array([arrival]))
-    lots = journey.lots(market, batch)[0]
+    tie_break = journey.tie_break_draws(market, batch)[0]
     click = journey.click_uniforms(market, batch.row, batch.candidate)[0]
     fused = market.rule.score(batch.bid, batch.pctr, batch.relevance)[0]
     ranking = outcome.ranking[0].tolist()
@@ -133,7 +133,7 @@ def _story(market: Market, accounts: Ledger, bid: FloatArray, arrival: int) -> l
         lines.append(
             f"    {ad}   {ADVERTISERS[market.advertiser[ad]]}  {market.grade[query, column]}      "
             f"{batch.bid[0, column]:.2f}  {batch.pctr[0, column]:.2f}  {batch.relevance[0, column]:<9.2f}  "
-            f"{fused[column]:<8.6f}  {lots[column]:.3f}  {place}"
+            f"{fused[column]:<8.6f}  {tie_break[column]:.3f}  {place}"
         )
     for slot, column in enumerate(ranking[:-1]):
         if column < 0:

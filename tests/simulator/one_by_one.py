@@ -28,7 +28,7 @@ def simulate_one_by_one(market: Market) -> tuple[list[Shown], list[int]]:
     ).tolist()
     asked = np.arange(market.query.size)[:, None], market.candidate[market.query]
     tie_break = random.pair_uniforms(market.seed, "tie break", *asked).tolist()
-    luck = random.pair_uniforms(market.seed, "click", *asked).tolist()
+    click_uniforms = random.pair_uniforms(market.seed, "click", *asked).tolist()
     candidate, advertiser = market.candidate.tolist(), market.advertiser.tolist()
     pctr, relevance, attraction = market.pctr.tolist(), market.relevance.tolist(), market.attraction.tolist()
     remaining = market.budget_micros.tolist()
@@ -54,7 +54,7 @@ def simulate_one_by_one(market: Market) -> tuple[list[Shown], list[int]]:
                 break
             gone |= broke
         for slot, column, ad, price in page:
-            clicked = luck[i][column] < market.users.examination[slot] * attraction[u][column]
+            clicked = click_uniforms[i][column] < market.users.examination[slot] * attraction[u][column]
             remaining[advertiser[ad]] -= price if clicked else 0
             shown.append(Shown(i, slot, ad, price, clicked))
     return shown, [b - r for b, r in zip(market.budget_micros.tolist(), remaining, strict=True)]

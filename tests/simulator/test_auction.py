@@ -362,10 +362,10 @@ def test_mechanisms_are_known_by_name() -> None:
     st.integers(1, 4),
     st.sampled_from([2, 5, 10**9]),
 )
-def test_lots_that_are_drawn_where_needed_rank_as_all_lots_do(
+def test_tie_breaks_drawn_where_needed_rank_as_all_of_them_do(
     seed: int, n: int, k: int, n_slots: int, levels: int
 ) -> None:
-    """From scores that nearly all tie to scores that never do; the lots of other rows are not asked for."""
+    """From scores that nearly all tie to scores that never do; the draws of other rows are not asked for."""
     rng = np.random.default_rng(seed)
     score = np.where(rng.random((n, k)) < 0.1, -inf, rng.integers(1, levels + 1, (n, k)) / levels)
     may, tie = rng.random((n, k)) < 0.8, rng.random((n, k))

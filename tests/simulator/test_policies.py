@@ -104,10 +104,10 @@ def test_bid_pacing_does_nothing_without_need(name: str) -> None:
 
 def test_throttling_spends_the_budget_in_expectation() -> None:
     """Auctions are won one by one, at 1/2 each and 8 a tick for who takes part in all: 384 a day."""
-    luck = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     history = live(
         Throttling(),
-        lambda bids: {"spent": 0.5 * luck.poisson(8.0 * bids.participation)},
+        lambda bids: {"spent": 0.5 * rng.poisson(8.0 * bids.participation)},
         budget=100.0,
         n=100,
         days=3,
@@ -129,11 +129,11 @@ def test_throttling_takes_part_in_all_auctions_without_need() -> None:
 
 def uniform_rivals(seed: int, clicks: float) -> Plant:
     """Second price against a uniform rival: m `clicks` at m / 2 each; one in twenty converts, worth 20."""
-    luck = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
 
     def plant(bids: Bids) -> Mapping[str, FloatArray]:
-        clicked = luck.poisson(clicks * bids.multiplier)
-        converted = luck.binomial(clicked, 0.05)
+        clicked = rng.poisson(clicks * bids.multiplier)
+        converted = rng.binomial(clicked, 0.05)
         return {
             "clicks": clicked.astype(float),
             "spent": clicked * bids.multiplier / 2,
@@ -175,10 +175,10 @@ def test_one_lucky_conversion_moves_the_bid_by_a_step() -> None:
 
 def test_bandit_regret_falls() -> None:
     """First price against a uniform rival: m clicks of profit 1 - m, best at m = 1/2 with 1/4."""
-    luck = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
 
     def plant(bids: Bids) -> Mapping[str, FloatArray]:
-        clicks = luck.poisson(40.0 * bids.multiplier).astype(float)
+        clicks = rng.poisson(40.0 * bids.multiplier).astype(float)
         return {"clicks": clicks, "spent": clicks * bids.multiplier}
 
     history = live(Bandit(arms=10, lowest=0.1, highest=1.0), plant, n=60, n_ticks=800)

@@ -131,7 +131,7 @@ def test_the_offers_are_what_trying_every_bid_finds(seed, exponent):
         tried[0, column] = own
         score = market.rule.score(tried, batch.pctr, batch.relevance)
         may = auction.eligible(score, tried, reserve, present)
-        ranking = auction.allocate(score, may, n_slots + 1, journey.lots(market, batch))
+        ranking = auction.allocate(score, may, n_slots + 1, journey.tie_break_draws(market, batch))
         price = auction.price_gsp(
             auction.Ranked(ranking, score, market.rule, tried, batch.pctr, batch.relevance, reserve)
         )

@@ -200,7 +200,7 @@ def test_draws_belong_to_query_event_and_ad_whatever_the_number_of_candidates(cl
         key = list(zip(np.nonzero(met)[0].tolist(), candidate[met].tolist(), strict=True))
         draws = {
             "takes part": batch.candidate >= 0,
-            "tie break": journey.lots(market, batch._replace(candidate=candidate)),
+            "tie break": journey.tie_break_draws(market, batch._replace(candidate=candidate)),
             "click": journey.click_uniforms(market, rows, candidate),
         }
         return {name: dict(zip(key, u[met].tolist(), strict=True)) for name, u in draws.items()}

@@ -19,8 +19,8 @@ ATTRACTION, SATISFACTION = np.array([0.3, 0.2, 0.1]), np.array([0.5, 0.5, 0.5])
 def pages(model: UserModel, count: int, attraction=ATTRACTION, satisfaction=SATISFACTION, seed=1):
     """`count` pages with the same ads, browsed with uniforms of their own."""
     shape = (count, attraction.size)
-    luck = [uniforms(seed, station, 0, *shape) for station in ("click", "satisfy", "go on")]
-    return browse(model, np.broadcast_to(attraction, shape), np.broadcast_to(satisfaction, shape), *luck)
+    draws = [uniforms(seed, station, 0, *shape) for station in ("click", "satisfy", "continue")]
+    return browse(model, np.broadcast_to(attraction, shape), np.broadcast_to(satisfaction, shape), *draws)
 
 
 def test_position_based_clicks_known_answer() -> None:
@@ -81,7 +81,7 @@ def test_dbn_known_answer() -> None:
 
 @pytest.mark.parametrize("model", [CASCADE, DBN])
 def test_the_best_order_of_ads_under_markovian_users(model: UserModel) -> None:
-    """Ads in the order of a v / (1 - q), with q the chance that the user goes on, are worth most.
+    """Ads in the order of a v / (1 - q), with q the chance that the user continues, are worth most.
 
     Kempe and Mahdian 2008, "A cascade model for externalities in sponsored search"; Aggarwal, Feldman,
     Muthukrishnan and Pal 2008, "Sponsored search auctions with Markovian users".
@@ -89,10 +89,10 @@ def test_the_best_order_of_ads_under_markovian_users(model: UserModel) -> None:
     rng = np.random.default_rng(3)
     for _ in range(20):
         a, s, value = rng.uniform(0.05, 0.9, 5), rng.uniform(0.05, 0.9, 5), rng.uniform(0.5, 3.0, 5)
-        goes_on = 1 - a if model.click_model == "cascade" else model.perseverance * (1 - a * s)
+        continues = 1 - a if model.click_model == "cascade" else model.perseverance * (1 - a * s)
         orders = np.array(list(permutations(range(5))))
         worth = (expected_examination(model, a[orders], s[orders]) * (a * value)[orders]).sum(axis=1)
-        best = np.argsort(-a * value / (1 - goes_on))
+        best = np.argsort(-a * value / (1 - continues))
         assert orders[worth.argmax()].tolist() == best.tolist()
 
 
@@ -116,10 +116,10 @@ SLOTS = st.integers(1, 8).flatmap(
 
 @given(st.sampled_from(users.CLICK_MODELS), PROBABILITY, SLOTS)
 def test_browsing_makes_sense(name: str, perseverance: float, slots: tuple) -> None:
-    looked, attracted, satisfied, *luck = slots
-    luck = [np.minimum(u, np.nextafter(1.0, 0.0)) for u in luck]
+    looked, attracted, satisfied, *draws = slots
+    draws = [np.minimum(u, np.nextafter(1.0, 0.0)) for u in draws]
     model = UserModel(examination=tuple(looked), click_model=name, perseverance=perseverance)
-    seen = browse(model, attracted, satisfied, *luck)
+    seen = browse(model, attracted, satisfied, *draws)
     assert (seen.satisfied <= seen.clicked).all()
     assert (seen.clicked <= seen.examined).all()
     assert not seen.clicked[attracted == 0].any()
@@ -129,11 +129,11 @@ def test_browsing_makes_sense(name: str, perseverance: float, slots: tuple) -> N
     # A more attractive ad is clicked whenever a less attractive one would have been in its place.
     better = attracted.copy()
     better[0] = 1.0
-    assert browse(model, better, satisfied, *luck).clicked[0] >= seen.clicked[0]
+    assert browse(model, better, satisfied, *draws).clicked[0] >= seen.clicked[0]
     # What stands below cannot matter to what is above, and what is not there is not clicked.
     cut = attracted.copy()
     cut[-1] = 0.0
-    above = browse(model, cut, satisfied, *luck)
+    above = browse(model, cut, satisfied, *draws)
     assert np.array_equal(above.clicked[:-1], seen.clicked[:-1])
     assert not above.clicked[-1]
 
