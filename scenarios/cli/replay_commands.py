@@ -28,7 +28,7 @@ def replay(
         list[str] | None, typer.Option(metavar="NAME", help="Fusion rule. May be repeated; all of them.")
     ] = None,
     thresholds: Annotated[
-        str | None, typer.Option(metavar="T,...", help="Of relevance, for gates and tiers.")
+        str | None, typer.Option(metavar="T,...", help="Thresholds of relevance, for gates and tiers.")
     ] = None,
     examination: Annotated[
         str | None,
@@ -42,7 +42,7 @@ def replay(
     ] = None,
     clip: Annotated[float, typer.Option(min=1, help="Largest weight of a logged click.")] = 10.0,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of the lots that break ties, and of the example; 1.")
+        int | None, typer.Option(min=0, help="Seed of the draws that break ties, and of the example; 1.")
     ] = None,
     example: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Only write an example of such a table.")
@@ -51,7 +51,7 @@ def replay(
     schema: Annotated[bool, typer.Option(help="Only print the JSON schema of a row.")] = False,
     out: Out = RESULTS,
 ) -> None:
-    """Auction your own logged queries again: what other fusion rules would have done to them."""
+    """Auction your own logged queries again, and estimate what other fusion rules would have earned."""
     import json
 
     if schema:

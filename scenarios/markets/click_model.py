@@ -55,7 +55,7 @@ CTR_FILE = FileKind(
 
 @dataclass(frozen=True, slots=True)
 class PairFeatures:
-    """What a platform sees of the pairs that can meet, [U, K]; 0 in padding."""
+    """What a platform knows of the pairs that can meet, [U, K]; 0 in padding."""
 
     relevance: FloatArray
     match: IntArray  # 0 exact, 1 phrase, 2 broad
@@ -79,7 +79,7 @@ def read_ctr_file(path: Path | str) -> CtrFile:
 
 
 def pair_features(world: World, candidate: IntArray, relevance: FloatArray | None) -> PairFeatures:
-    """Features of a world's candidates I[U, K]; `relevance` F[U, K] of a scorer, if it is to be one."""
+    """Features of a world's candidates I[U, K]; `relevance` F[U, K] of a scorer, if that is a feature."""
     match = retrieval.match_types(keyword_index(world), np.arange(candidate.shape[0]), candidate.shape[1])
     return PairFeatures(
         relevance=np.zeros(candidate.shape) if relevance is None else relevance, match=np.maximum(match, 0)

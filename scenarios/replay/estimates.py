@@ -1,18 +1,18 @@
-"""What other pages would have earned, estimated from a log of pages and clicks. Arrays only.
+"""Estimates what other pages would have earned, from a log of pages and clicks. Arrays only.
 
 Under the position-based model, P(click) = examination of the slot x attraction of the ad, a logged click at
 slot k, divided by the examination of k, estimates the attraction without bias: inverse propensity weighting
 by position (Joachims, Swaminathan and Schnabel 2017, "Unbiased learning-to-rank with biased feedback"). So a
 new page that shows a logged pair at slot s collects the logged click with weight examination[s] /
 examination[k].
-A pair that the log has not shown has no click information; its clicks are the model's, examination x pCTR.
+For a pair that the log has not shown, nothing is known of clicks: the model's are taken, examination x pCTR.
 
 - model: pCTR alone.
 - ips: logged clicks, weights capped at `clip`, where the pair was shown; the model elsewhere.
 - sn: after the self-normalised estimator (Swaminathan and Joachims 2015, "The self-normalized estimator for
   counterfactual learning"): the model's total times the ratio of capped weighted clicks to what the model
-  expects of the same weights. A ratio of two sums, so a pCTR that is off by a factor, and what the cap takes
-  away, cancel; in the pairs never shown too.
+  expects of the same weights. It is a ratio of two sums, so a common factor by which pCTR is wrong cancels,
+  and so does the loss by the cap, also for pairs that the log has not shown.
 
 Replaying a log to answer what another ranking would have done: Li, Chen, Kleban and Gupta 2015,
 "Counterfactual estimation and optimization of click metrics in search engines"; for auctions Bayir, Xu, Zhu
@@ -30,7 +30,7 @@ from scipy.optimize import isotonic_regression
 from simulator.arrays import BoolArray, FloatArray, IntArray
 
 MIN_CLICKS = 200
-"""On pairs seen in several slots, to estimate examination from."""
+"""Fewest clicks, on pairs seen in several slots, to estimate examination from."""
 MAX_TURNS = 500
 
 
@@ -71,14 +71,14 @@ def estimate(pages: Pages, clip: float, worth: FloatArray | None = None) -> Esti
     capped = np.minimum(pages.weight, clip)
     model = (worth * pages.expected).sum(axis=1)
     logged, unseen = _ips(pages, clip, worth)
-    # What the model expects of the capped clicks: the expected ones of this slot, less what the cap takes.
+    # Clicks that the model expects among the capped ones: those of this slot, with the cap's loss.
     share = np.divide(capped, pages.weight, out=np.zeros_like(capped), where=seen)
     modelled = (worth * share * pages.expected).sum(axis=1)
     return Estimates(_total(model), _total(logged + unseen), _ratio(logged, modelled, model))
 
 
 def gain(pages: Pages, clip: float, earned: FloatArray) -> Estimate:
-    """What these pages earn by ips more than the log's pages did, which earned F[U]; page by page."""
+    """How much more these pages earn by ips than the log's, which earned F[U]; compared page by page."""
     logged, unseen = _ips(pages, clip, pages.price)
     return _total(logged + unseen - earned)
 
@@ -98,9 +98,9 @@ def effective_sample_size(weight: FloatArray) -> float:
 def examination_by_pctr(position: IntArray, clicked: BoolArray, pctr: FloatArray) -> FloatArray | None:
     """Estimate P(examined) F[S] by slot, relative to the first: clicks over pCTR of the ads shown there.
 
-    position I[...] from 1, 0 where not shown. Right where pCTR errs by one factor everywhere; but who ranks
-    by a noisy pCTR puts what it overrates on top, and then the lower slots come out too high. None if the
-    log has no click, so that nothing can be said.
+    position I[...] from 1, 0 where not shown. This is right where pCTR is wrong by one factor everywhere. A
+    ranking by a noisy pCTR puts ads with too high a pCTR on top, and then the lower slots get too high an
+    estimate. None if the log has no click.
     """
     shown = position > 0
     slot = position[shown] - 1
@@ -112,11 +112,12 @@ def examination_by_pctr(position: IntArray, clicked: BoolArray, pctr: FloatArray
 def examination_by_pairs(position: IntArray, clicked: BoolArray, pair: IntArray) -> FloatArray | None:
     """Estimate P(examined) F[S] by slot, relative to the first, from ads seen in several slots of a query.
 
-    `pair` I[...] numbers the pairs of query text and ad, -1 where there is none. Of a pair that has moved,
-    the clicks in its slots differ by examination alone, whatever its attraction: "intervention harvesting"
+    `pair` I[...] numbers the pairs of query text and ad, -1 where there is none. Where one pair was shown in
+    several slots, its clicks there differ by examination alone: "intervention harvesting"
     (Agarwal, Zaitsev, Wang, Li, Najork and Joachims 2019, "Estimating position bias without intrusive
-    interventions"). Maximum likelihood of clicks ~ Poisson(examination x attraction of the pair) by turns,
-    which only rises. None if fewer than MIN_CLICKS clicks are on such pairs, or a slot has none of them.
+    interventions"). Maximum likelihood of clicks ~ Poisson(examination x attraction of the pair), by
+    alternating updates that each raise it. None if such pairs have fewer than MIN_CLICKS clicks, or none in
+    some slot.
     """
     shown = (position > 0) & (pair >= 0)
     slot, click = position[shown] - 1, clicked[shown].astype(np.float64)
@@ -150,7 +151,7 @@ def _sums(group: IntArray, values: FloatArray | BoolArray, n: int = 0) -> FloatA
 
 
 def _falling(clicks: FloatArray, expected: FloatArray) -> FloatArray:
-    """Clicks over expected ones F[S], never rising with the slot (isotonic regression), the first being 1."""
+    """Clicks over expected ones F[S], which must not rise (isotonic regression); the first is 1."""
     used = expected > 0
     rate = isotonic_regression(clicks[used] / expected[used], weights=expected[used], increasing=False).x
     rate = np.interp(np.arange(clicks.size), np.flatnonzero(used), rate)  # slots that were never filled

@@ -10,8 +10,8 @@ import polars as pl
 
 from relevance.lexical import Bm25Scorer
 from relevance.oracle import GRADE_GAIN
-from scenarios.errors import StoreError
 from scenarios.storage.parquet import write_parquet
+from scenarios.storage.whole import whole_path
 from simulator import random
 from simulator.arrays import MICROS, FloatArray
 from simulator.bidders import BidderModel
@@ -127,7 +127,9 @@ def as_table(example: Example) -> pl.DataFrame:
 
 
 def write_example(path: Path, *, n_rows: int = 1000, seed: int = 1) -> int:
-    """Write an example of `n_rows` rows at most, of whole events; Parquet or, by the name, JSON lines. Rows.
+    """Write at most `n_rows` rows of an example, whole events only; returns how many rows that are.
+
+    The name of the file decides between Parquet and JSON lines.
 
     Raises:
         TableError: the name says neither.
@@ -139,22 +141,14 @@ def write_example(path: Path, *, n_rows: int = 1000, seed: int = 1) -> int:
     table = as_table(make_example(60 + n_rows // 6, seed=seed))
     sizes = table.group_by("query_id", maintain_order=True).len()
     kept, left = [], n_rows
-    for query_id, size in sizes.iter_rows():  # an event that does not fit is passed over
+    for query_id, size in sizes.iter_rows():  # an event that does not fit is left out
         if size <= left:
             kept.append(query_id)
             left -= size
     table = table.filter(pl.col("query_id").is_in(kept))
-    part = path.with_name(f".writing-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_path(path) as part:
         if path.suffix.lower() in LINES:
             table.write_ndjson(part)
         else:
             write_parquet(table, part)
-        part.replace(path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise StoreError(f"cannot be written ({reason})", file=path, remedy="name another file") from None
-    finally:
-        part.unlink(missing_ok=True)
     return table.height

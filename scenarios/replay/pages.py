@@ -1,4 +1,4 @@
-"""Figures of the pages that the auctions of a table make: those of the log, and those of another rule."""
+"""Figures of result pages: those of a log, and those that another rule makes of the same auctions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNK = 4096
 
 
 def logged_figures(auctions: Auctions, looked_at: FloatArray) -> dict[str, Any]:
-    """The log's own figures, as far as the table says; `looked_at` F[S] is the examination of the slots."""
+    """The log's own figures, as far as the table has them; `looked_at` F[S] is the slots' examination."""
     row: dict[str, Any] = {"kind": "log", "queries": float(auctions.candidate.shape[0])}
     if auctions.position is None:
         return row
@@ -41,7 +41,7 @@ def logged_figures(auctions: Auctions, looked_at: FloatArray) -> dict[str, Any]:
 
 
 def replayed_figures(auctions: Auctions, market: Market, clip: float) -> dict[str, float]:
-    """All figures of one way to rank: see `replay.replay`."""
+    """All figures of one way to rank: see `scenarios.replay.replay_run.replay`."""
     column, price = _auction_all(market, auctions)
     looked_at = np.asarray(market.users.examination)
     shown, at = column >= 0, np.maximum(column, 0)

@@ -1,4 +1,4 @@
-"""Ways to rank the auctions of a table: by which relevance, fused how."""
+"""Ways to rank the auctions of a table: a relevance, and a rule that fuses it with bid and pCTR."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RULES = tuple(name for name in RULE_SETTINGS if name not in ("learnt", "formula"
 
 
 class Entry(NamedTuple):
-    """One way to rank: by which relevance, fused how."""
+    """One way to rank."""
 
     scorer: str
     rule: str

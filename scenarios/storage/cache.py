@@ -1,8 +1,8 @@
 """What is computed once and kept on disk: the world's key frames, and the scores of the pairs that can meet.
 
-Files lie under `<results>/.cache`. Their names are hashes of all that decides their content, the code
-included, so a file that is there is right; one that is damaged is made again. Removing the folder only costs
-time.
+Files lie under `<results>/.cache`. The name of each is a hash of all that decides its content, the code
+included, so a file that is there need not be checked. A damaged one is made again. The folder may be removed
+at any time.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def world_hash(config: WorldConfig, part: str) -> str:
 
 
 def code_hash(package: ModuleType) -> str:
-    """Hash of a package's source files: what older code computed is not what this code would compute."""
+    """Hash of a package's source files, since other code may compute something else."""
     folder = Path(str(package.__file__)).parent
     return hash_of(*(hashlib.blake2b(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*.py"))))
 
@@ -129,7 +129,7 @@ def _write_frames(path: Path, frames: FrameArray) -> None:
 
 @contextlib.contextmanager
 def _kept_whole(path: Path) -> Iterator[Path]:
-    """`store.whole_path` in the cache, where killed writers leave the most."""
+    """`whole_path`, after removing what killed writers have left in the cache."""
     remove_stale(path.parent)
     with whole_path(path, remedy="choose another folder with --out") as part:
         yield part

@@ -1,4 +1,4 @@
-"""From a table of auctions to arrays and a market: each query event is an arrival, with its own bids."""
+"""Makes arrays and a market of a table of auctions: each query event is an arrival with its own bids."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from simulator.users import UserModel
 
 DAY_S = 86_400.0
 MAX_CELLS = 50_000_000
-"""Query events times the most candidates of any, at most: each array of a replay has that many numbers."""
+"""Most numbers of an array: query events times the candidates of the longest one."""
 UNGRADED = -1
 
 
@@ -64,7 +64,7 @@ class Auctions:
 
     @property
     def scorers(self) -> tuple[str, ...]:
-        """What these auctions can be ranked by."""
+        """Scorers that these auctions can be ranked by."""
         return ("none", *self.relevance, *(("oracle",) if self.graded else ()))
 
 
@@ -168,9 +168,9 @@ def table_market(
 ) -> Market:
     """A market in which these auctions come one after the other.
 
-    Bids are those of the table, so nobody paces; values are what makes them so (bid over shading). Users
-    click as the table's pCTR says: it is all that is known of them. Grades that are missing read 0, and
-    metrics that need them mean nothing then.
+    Bids are those of the table, so no advertiser paces, and a value is the bid divided by shading. Users
+    click as the table's pCTR says, since nothing else is known of them. Missing grades are 0, so metrics that
+    need grades have no meaning then.
     """
     bidders = bidders or BidderModel()
     grade = np.zeros(auctions.candidate.shape, dtype=np.int8) if auctions.grade is None else auctions.grade
@@ -198,7 +198,7 @@ def table_market(
 
 
 def _budgets(owners: pl.DataFrame, budgets: Table | None) -> IntArray:
-    """Daily budgets in micros I[N]; who has none is not limited."""
+    """Daily budgets in micros I[N], UNLIMITED where there is none."""
     if budgets is None:
         return np.full(owners.height, UNLIMITED, dtype=np.int64)
     found = owners.join(budgets.frame, on="advertiser_id", how="left", maintain_order="left")["budget"]

@@ -1,6 +1,6 @@
 """What a table of one's own auctions holds: one row per query event and candidate ad.
 
-The checks (replay_table), the JSON schema and docs/replay.md follow COLUMNS.
+The checks (`reading`), the JSON schema and docs/replay.md follow COLUMNS.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import math
 from typing import Any, Literal, NamedTuple
 
 RELEVANCE = "relevance_"
-"""What the names of relevance columns begin with."""
+"""Prefix of the names of relevance columns."""
 
 
 class Column(NamedTuple):
-    """What a column holds; numbers are bounded by `least` and `most`."""
+    """What a column holds. Numbers are from `least` to `most`."""
 
     name: str
     kind: Literal["id", "text", "number", "whole", "flag"]
@@ -45,7 +45,7 @@ BUDGET_COLUMNS = (
     Column("advertiser_id", "id", "as in the auctions", required=True),
     Column("budget", "number", "currency per day; null: unlimited", required=True, nullable=True, most=1e9),
 )
-"""Of the optional table of advertisers; who is not in it has no limit."""
+"""Columns of the optional table of advertisers. An advertiser that is not in it has no limit."""
 
 WANTED = {
     "id": "a text or a whole number",
@@ -54,7 +54,7 @@ WANTED = {
     "whole": "a whole number",
     "flag": "true, false, 1 or 0",
 }
-"""What a value of a kind is, in words."""
+"""The values of each kind, in words."""
 
 
 def is_relevance(name: str) -> bool:

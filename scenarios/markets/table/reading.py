@@ -1,4 +1,4 @@
-"""Auctions of one's own as a table, checked: one row per query event and candidate ad (replay_schema).
+"""Reads and checks a table of auctions: one row per query event and candidate ad (see `columns`).
 
 Every error names file, row (in JSON lines the line), column, what was found, and the remedy.
 """
@@ -26,14 +26,14 @@ from scenarios.markets.table.columns import (
 from scenarios.markets.table.rows import LINES, column_names, first_bad_line, joined, place, read_file, show
 
 MAX_CANDIDATES = 1000
-"""Ads of one query event, at most."""
+"""Most ads of one query event."""
 
 _POLARS = {"id": pl.String, "text": pl.String, "number": pl.Float64, "whole": pl.Int64, "flag": pl.Boolean}
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table that has been read: known columns only, each of its kind, and `row`, from 1, as in the file."""
+    """A table that was read: the known columns, each of its kind, and `row`, counted from 1 in the file."""
 
     path: Path
     frame: pl.DataFrame
@@ -73,7 +73,7 @@ def read_budgets(path: Path | str) -> Table:
 
 
 def scorers_of(path: Path | str) -> tuple[str, ...]:
-    """What the auctions of a file can be ranked by: its relevance columns, and "oracle" if it has grades.
+    """Scorers that the auctions of a file can be ranked by: relevance columns, and "oracle" if it has grades.
 
     Raises:
         TableError: the file cannot be read.
@@ -83,7 +83,7 @@ def scorers_of(path: Path | str) -> tuple[str, ...]:
     return (*found, "oracle") if "grade" in names and "oracle" not in found else tuple(found)
 
 
-# Reading: types, then values, then what is wrong between rows
+# Reading: check types, then values, then rows against each other
 
 
 def _read(path: Path, columns: Sequence[Column]) -> Table:
@@ -113,7 +113,7 @@ def _read(path: Path, columns: Sequence[Column]) -> Table:
 
 
 def _may_hold(dtype: pl.DataType, column: Column) -> bool:
-    """Whether values of a column can be of this type; each value is looked at later."""
+    """Whether values of a column can be of this type; each value is checked later."""
     if dtype == pl.Null:
         return True
     if column.kind in ("id", "text"):
@@ -140,7 +140,7 @@ def _wrong_type(path: Path, values: pl.Series, column: Column) -> str:
     )
 
 
-# Faults: an expression that is true in bad rows, and what to say of the first
+# Faults: an expression that is true in bad rows, and a message about the first of them
 
 
 class _Fault(NamedTuple):
@@ -220,7 +220,7 @@ def _auction_faults(table: Table) -> Iterator[_Fault]:
 
 
 def _refuse(table: Table, faults: Iterator[_Fault] | Sequence[_Fault]) -> None:
-    """Raise one TableError for all faults that are found, each told of its first row."""
+    """Raise one TableError for all faults that are found, each with its first row."""
     faults = list(faults)
     frame, path = table.frame, table.path
     marks = [fault.where.fill_null(False).alias(str(number)) for number, fault in enumerate(faults)]

@@ -1,4 +1,4 @@
-"""Columns of a Parquet or JSON-lines file as it stands, and where in the file something is wrong."""
+"""Reads a Parquet or JSON-lines file as it is, and finds the place in it of what is wrong."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def column_names(path: Path) -> list[str]:
 
 
 def read_file(path: Path, columns: Mapping[str, Column]) -> tuple[pl.DataFrame, list[str]]:
-    """The rows of a file, as it types them, and the names of all its columns.
+    """The rows of a file, with the types that it gives them, and the names of all its columns.
 
-    Of a Parquet file only those of `columns` and relevance are read.
+    From a Parquet file, only `columns` and relevance columns are read.
 
     Raises:
         TableError: the file cannot be read; the message says where.
@@ -81,10 +81,10 @@ def check_kind(path: Path) -> None:
 
 
 def first_bad_line(path: Path, columns: Mapping[str, Column]) -> str | None:
-    """`, line 3: not valid JSON ...` of the first line that is no row with values of these columns' kinds.
+    """Describe the first line that is no row, or holds a value of a wrong kind, as `, line 3: not valid ...`.
 
-    Slow, so only for files known to be bad: polars stops without a word on the line, or reads a column of
-    numbers with one text among them as texts.
+    This is slow, so it is for files that polars refused without naming the line, or whose column of numbers
+    polars read as texts because one of them is a text.
     """
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
