@@ -400,7 +400,7 @@ def _slots(slots: int | Sequence[float], mechanism: str) -> Sequence[float]:
 
 
 class _Winners(NamedTuple):
-    """Who has taken the slots, and what it has to beat to stay there; all [..., S], anything where empty."""
+    """The ads in the slots, and the score that each must beat to stay; [..., S], any number where empty."""
 
     filled: AnyArray  # B
     bid: AnyArray

@@ -16,17 +16,14 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf, log
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from annotated_types import Ge, Gt, Le, MinLen
 
 from simulator.arrays import AnyArray, namespace
 from simulator.rules.formula import Formula as Formula, FormulaError as FormulaError
 from simulator.rules.protocol import FusionRule as FusionRule, is_affine as is_affine
-
-if TYPE_CHECKING:
-    from simulator.rules.rule_check import Fault
-
+from simulator.rules.rule_check import check_rule as check_rule
 
 Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 BidExponent: TypeAlias = Annotated[float, Gt(0), Le(10)]
@@ -342,18 +339,6 @@ RULES: Mapping[str, type[Any]] = MappingProxyType(
         "formula": Formula,
     }
 )
-
-
-def check_rule(rule: FusionRule) -> "list[Fault]":
-    """Try a rule in auctions; say in words what makes it unfit for GSP. An empty list: nothing was found.
-
-    What is tried stands in `simulator.rules.rule_check`; a Fault is a sentence that knows its parts.
-    """
-    from simulator.rules.rule_check import (
-        faults_of,  # which holds auctions, and a rule knows nothing of those
-    )
-
-    return faults_of(rule)
 
 
 def _weighted(bid: AnyArray, exponent: float, weight: AnyArray) -> AnyArray:

@@ -42,7 +42,7 @@ class Outcome(NamedTuple):
     advertiser: IntArray  # [Q, S + 1] -1 unfilled
     score: FloatArray  # [Q, S] fused
     bid_micros: IntArray  # [Q, S]
-    price_micros: IntArray  # [Q, S] per click, or per impression if that is what is paid for
+    price_micros: IntArray  # [Q, S] per click, or per impression if impressions are paid for
     examined: BoolArray  # [Q, S]
     clicked: BoolArray  # [Q, S]
     satisfied: BoolArray  # [Q, S]

@@ -54,7 +54,7 @@ class Shortfall:
 def first_shortfall(
     advertiser: IntArray, price: IntArray, charged: IntArray, remaining: IntArray
 ) -> Shortfall | None:
-    """Find the first row in which a shown advertiser's price exceeds what it has left by then.
+    """Find the first row in which a shown advertiser's price exceeds its remaining budget by then.
 
     Rows are queries in their order: advertiser I[Q, S] (-1 empty), price per click and charge I[Q, S] in
     micros; `remaining` I[N] micros before the first row. An advertiser may take one slot per query.

@@ -28,7 +28,7 @@ class Impressions:
     pctr: FloatArray  # [R]
     relevance: FloatArray  # [R]
     score: FloatArray  # [R] fused
-    price_micros: IntArray  # [R] per click, or per impression where that is what is paid for
+    price_micros: IntArray  # [R] per click, or per impression if impressions are paid for
     examined: BoolArray  # [R]
     clicked: BoolArray  # [R]
     charged_micros: IntArray  # [R]

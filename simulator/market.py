@@ -270,7 +270,7 @@ def _traffic(world: "World", traffic: TrafficModel, seed: int) -> Visits:
     counts = np.full(traffic.days, traffic.n_queries)
     if not traffic.fixed_count:
         counts = rng.poisson(counts)
-    widest = int(counts.max())  # one width for all days, lest the rows of two days overlap
+    widest = int(counts.max())  # one width for all days, so that the rows of two days do not overlap
     popularity, alone = world.query_popularity, model.queries_per_session == 1.0
     days: list[Visits] = []
     n_sessions = n_queries = 0  # of the days before

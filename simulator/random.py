@@ -1,4 +1,4 @@
-"""Keyed randomness: a draw depends on (seed, station, what it is for), never on earlier draws.
+"""Keyed randomness: a draw depends on seed, station and the item that it is for, never on earlier draws.
 
 Two arms of an experiment therefore share their draws, and batching changes nothing. The streams come from
 Philox, a counter-based generator (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1,
@@ -62,7 +62,7 @@ def pair_normals(
 
 
 def generator(seed: int, station: str) -> np.random.Generator:
-    """A generator of its own for what is drawn once, before a run starts."""
+    """A generator for draws that are made once, before a run starts."""
     return np.random.Generator(np.random.Philox(key=_key(seed, station)))
 
 

@@ -22,7 +22,7 @@ def score_candidates(
     """Score the candidates I[U, K] of queries 0 .. U-1 -> F[U, K] in [0, 1]; padding gets 0.
 
     The scorer sees flat pairs, at most `chunk` at a time; `progress(done, total)` counts pairs. Raises
-    relevance.ScorerError, which calls the scorer by `name`, for what is no relevance.
+    relevance.ScorerError, which calls the scorer by `name`, if it returns anything but relevances.
     """
     query, column = np.nonzero(candidate >= 0)
     ad = candidate[query, column]

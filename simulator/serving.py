@@ -87,7 +87,7 @@ class ServingModel:
 
 
 def check_profile(points: tuple[tuple[float, float], ...]) -> None:
-    """Refuse what is no service profile; ValueError says why."""
+    """Check the points of a service profile; ValueError says what is wrong."""
     if not points:
         return
     pairs, seconds = (np.asarray(column, dtype=np.float64) for column in zip(*points, strict=True))

@@ -1,7 +1,7 @@
 """The ranking stage of a micro-batch where its scores lie: fusion, slots and prices as one array program.
 
 The stations are the same functions that the journey calls, on the arrays of whatever device the scorer
-computes on. Scores never leave it; what comes back is a page a query, in one transfer.
+computes on. Scores never leave it; one transfer brings back a page for each query.
 """
 
 from math import inf

@@ -1,4 +1,4 @@
-"""What the platform counts for its advertisers between two ticks, and reports to them."""
+"""The counts that the platform keeps between two ticks and reports to its advertisers."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class Tally:
             self._pending.append((conversion_s[row, slot], owner[row, slot], worth))
 
     def report(self, now: float, day: int, ticks_left: float, accounts: Ledger) -> Report:
-        """The report of a tick; counting begins anew."""
+        """The report of a tick; the counts start again from zero."""
         report = self.look(now, day, ticks_left, accounts)
         if self._pending:
             when, owner, worth = self._pending[0]

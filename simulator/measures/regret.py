@@ -44,7 +44,7 @@ CHUNK = 512  # queries looked at in one go
 
 @dataclass(frozen=True, slots=True)
 class Regret:
-    """Currency by advertiser, F[N]; `surplus` is what it had, in expectation over the clicks."""
+    """Currency by advertiser, F[N]; `surplus` is its expected surplus over the clicks."""
 
     surplus: FloatArray
     allocation: FloatArray
@@ -180,7 +180,7 @@ class _Watched(Run):
             middle = rows.size // 2
             yield from self._walk(accounts, rows[:middle])
             yield from self._walk(accounts, rows[middle:])
-        else:  # whoever runs out at a query is not part of it
+        else:  # an advertiser that runs out at a query takes no part in it
             yield Stretch(rows, bid, participation, accounts.active.copy())
 
 

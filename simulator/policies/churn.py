@@ -67,6 +67,6 @@ def remember(
 
 
 def leaves(model: ChurnModel, returns: Returns) -> BoolArray:
-    """Who leaves for good B[N]: has been there for its patience and earned too little on what it spent."""
+    """Who leaves for good B[N]: after the days of its patience, its return on the spend is too low."""
     tired = returns.days >= model.patience_days
     return tired & (returns.spent > 0) & (returns.earned < model.least_return * returns.spent)

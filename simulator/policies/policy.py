@@ -1,4 +1,4 @@
-"""What a bid policy is: what it is told, what it answers, and the two functions that it has."""
+"""The interface of a bid policy: the report that it gets, the bids that it returns, and its two methods."""
 
 from dataclasses import dataclass, fields, replace
 from math import inf

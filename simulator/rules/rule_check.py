@@ -63,8 +63,8 @@ class Fault(str):
         return str, (str(self),)  # another process gets the words only
 
 
-def faults_of(rule: FusionRule) -> list[Fault]:
-    """What makes a rule unfit for GSP, in words; see `fusion.check_rule`.
+def check_rule(rule: FusionRule) -> list[Fault]:
+    """Try a rule in auctions; say in words what makes it unfit for GSP. An empty list: nothing was found.
 
     Scores must be finite or -inf, rise strictly in the bid, stay eligible as the bid rises, depend on the own
     ad alone and leave their arguments as they were; `bid_for_score` must be their inverse (the least bid that

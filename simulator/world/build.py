@@ -1,4 +1,4 @@
-"""The embedded world: queries with intents, advertisers with ads, and what all wrote, filmed and bid on.
+"""The embedded world: queries with intents, advertisers, and the texts, frames and keywords of their ads.
 
 Each split (training, validation, test) has its own advertisers and its own query strings. Ads without labels,
 for pre-training, are a split without queries. Some products appear in the test split and among those only.
@@ -35,8 +35,8 @@ _PRODUCTS, _QUERIES, _ADVERTISERS, _TEXTS, _FRAMES, _KEYWORDS, _TRAFFIC, _NEGATI
 class World:
     """One split of the world: A ads of N advertisers, Q queries, T bid keywords.
 
-    `corpus` is what a platform holds, `truth` what is so. Popularities sum to 1. `keyword_match` is 0 exact,
-    1 phrase, 2 broad.
+    `corpus` is what a platform knows, `truth` is the truth behind it. Popularities sum to 1.
+    `keyword_match` is 0 exact, 1 phrase, 2 broad.
     """
 
     config: WorldConfig

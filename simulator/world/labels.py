@@ -83,8 +83,8 @@ def labelled_corpus(
 ) -> LabelledCorpus:
     """All splits as one corpus with graded pairs: what a model is trained, chosen and tested on.
 
-    Of validation and test only the ads with a grade are kept: what is left without one is there for
-    pre-training, and those advertisers are to be new.
+    Ads without a grade are for pre-training. Those of the validation and test splits are left out, so that
+    their advertisers stay new to the model.
     """
     splits: tuple[Split, ...] = ("train", "validation", "test", "unlabelled")
     worlds = [build_world(config, split, progress=progress) for split in splits]
