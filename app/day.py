@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scenarios import FALLBACK, MICROS, Scenario, Simulation
 
 NO_LIMIT = 1e9
-"""Budgets of as much, in currency units, are no limit: nobody can spend them."""
+"""A budget of this size or more, in currency units, is no limit: nobody can spend it."""
 
 PACED, UNPACED = "paces its bids", "does not pace"
 

@@ -6,9 +6,9 @@ A job is a folder `<results>/.jobs/<id>/`:
     progress.json   how far it is, written by the command (`--progress`)
     output.log, errors.log      what it printed
     *.yaml          files that it reads, if the page has made some
-    cancelled       there once somebody has asked it to stop
+    cancelled       exists once somebody has asked it to stop
 
-So a page that is opened later, or by somebody else, finds what is running and how the rest has ended.
+So a page that is opened later, or by somebody else, finds which jobs run and how the others ended.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Outcome:
     """How a job is, or how it has ended."""
 
     state: str
-    """running, stopping; done, failed, stopped; or died: its process ended without a word."""
+    """running, stopping; done, failed, stopped; or died: its process ended without a message."""
     progress: CommandProgress
     message: str
     """Why it failed, in words."""

@@ -279,7 +279,7 @@ def current() -> Opened:
 
 
 def _read(folder: Path, reader: Callable[[str], Stored], *files: str) -> Stored:
-    """What a folder holds, read anew when one of these files has changed."""
+    """What a folder holds, read again when one of these files has changed."""
     stamps = [path.stat().st_mtime_ns for name in files if (path := folder / name).exists()]
     return cast(Stored, _stored(str(folder), stamps, reader))
 

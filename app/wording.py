@@ -126,7 +126,8 @@ def answer(chosen: Metrics, baseline: Metrics, name: str) -> str:
     was, now = baseline["irrelevant_share"], chosen["irrelevant_share"]
     known = math.isfinite(now)
     if not math.isfinite(revenue) or known != math.isfinite(was):
-        return t("answer.nothing", name=name)
+        shown = known or chosen["revenue_rpm"] > 0
+        return t("answer.nothing_before" if shown else "answer.nothing", name=name)
     if abs(revenue) < 0.0005:
         money = t("answer.revenue_same")
     else:

@@ -52,13 +52,13 @@ def watch(
     more: Callable[[], None] | None = None,
     finished: Callable[[Outcome], None] | None = None,
 ) -> None:
-    """Draw a job, and draw it again every second while it runs; the page is drawn anew when it ends.
+    """Draw a job, and draw it again every second while it runs. When it ends, the whole page is drawn again.
 
     Args:
         title: what it does, e.g. "Sweep exponent-threshold".
-        again: what to do where it has not come to its end.
+        again: what to do if it has not finished.
         more: draws what else there is to see while it runs.
-        finished: called when it has ended under the reader's eyes, before the page is drawn anew.
+        finished: called when it ends while it is shown, before the page is drawn again.
     """
     running = jobs.is_alive(job)
 
@@ -99,7 +99,7 @@ def _running(job: Job, now: Outcome, title: str) -> None:
             args=(job,),
             disabled=now.state == "stopping",
         )
-        st.caption(t("jobs.goes_on"))
+        st.caption(t("jobs.continues"))
 
 
 def _ended(job: Job, now: Outcome, title: str, again: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import streamlit as st
@@ -29,7 +30,9 @@ def page() -> None:
         return
     st.write(t("welcome.empty", folder=root))
     st.write(t("welcome.terminal"))
-    st.code("make run", language="bash")
+    default = root == Path("results").absolute()
+    typed = ["make", "run"] if default else ["relbid", "run", str(DEFAULT_SCENARIO), "--out", str(root)]
+    st.code(shlex.join(typed), language="bash")
     st.write(t("welcome.here"))
     if not st.button(t("welcome.run"), type="primary", icon=":material/play_arrow:"):
         return

@@ -1,4 +1,4 @@
-"""Page Experiments: arms held against a baseline over many seeds, and what a platform's split would say."""
+"""Page Experiments: arms compared with a baseline over many seeds, and what a platform's split would say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Page Sweeps: start one, watch it, go on with it; see which settings are best and which field moves what."""
+"""Page Sweeps: start, watch and continue sweeps; which settings are best, and which field moves what."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BOUND, BOUND_OF = "sweep-bound", "sweep-bound-of"
 CHART = "sweep-front"
 KEYS = (CHOICE, OTHER, BOUND, sweep_point.POINT, sweep_point.SEED)
 REDRAW_S = 5.0
-"""While a sweep runs, its figures are drawn anew as often."""
+"""How often the figures of a running sweep are drawn again."""
 
 USUAL_BOUND = 2.0
 """Of irrelevant ads, in per cent, where a sweep has no constraints on metrics."""
@@ -82,7 +82,7 @@ def _start_one(*, expanded: bool) -> None:
 
 
 def _start(file: Path, *options: str) -> None:
-    """Start a sweep, or go on with it, as a process of its own."""
+    """Start or continue a sweep, as a process of its own."""
     try:
         name = sweep_folder(session.results_root(), load_sweep(file)).name
     except (ValueError, OSError) as error:
@@ -94,7 +94,7 @@ def _start(file: Path, *options: str) -> None:
 
 
 def _state(folder: Path) -> bool:
-    """How far the sweep is, and what can be done about it; whether it is at work."""
+    """Draw how far the sweep is and what can be done about it; return whether it is running."""
     job = jobs.latest(session.results_root(), "sweep", folder.name)
     if job is not None:
         title = t("sweeps.one", name=folder.name)
@@ -114,7 +114,7 @@ def _state(folder: Path) -> bool:
     with st.container(horizontal=True):
         if status is None or status.done + status.failed < status.total:
             st.button(
-                t("sweeps.go_on"),
+                t("sweeps.resume"),
                 type="primary",
                 icon=":material/resume:",
                 on_click=_start,
@@ -322,7 +322,7 @@ def _compare(folder: Path, others: dict[str, Path]) -> None:
         else:
             st.markdown(t("sweeps.best_of", name=one.folder.name, bound=bound, what=what))
     if first.sweep.scenario.name != second.sweep.scenario.name or first.sweep.seeds != second.sweep.seeds:
-        st.caption(t("sweeps.luck"))
+        st.caption(t("sweeps.other_draws"))
 
 
 def _in_words(found: SweepResult, best: pl.DataFrame) -> str:

@@ -71,12 +71,12 @@ class ProgressBars:
         self._bars.update(self._stages[stage], completed=done, total=total, detail=detail)
 
     def made(self, folder: Path) -> None:
-        """Name the folder that the command has made, for who reads the progress file."""
+        """Write the folder that the command has made to the progress file."""
         if self._file is not None:
             self._file.made(folder)
 
     def found(self, facts: Mapping[str, Any]) -> None:
-        """What the command has found out, for who reads the progress file."""
+        """Write what the command has found out to the progress file."""
         if self._file is not None:
             self._file.found(facts)
 

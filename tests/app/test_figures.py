@@ -251,7 +251,10 @@ def test_answer_says_what_changes() -> None:
     assert wording.answer(metrics(), metrics(), "X") == (
         "With X, revenue stays as it is and the share of irrelevant ads stays at 10.0%."
     )
-    assert "nothing to compare" in wording.answer(metrics(irrelevant=math.nan), metrics(), "X")
+    nothing = wording.answer(metrics(0.0, math.nan), metrics(), "X")
+    assert nothing == "With X, no ad is shown, so there is nothing to compare."
+    before = wording.answer(metrics(), metrics(0.0, math.nan), "X")
+    assert before == "Without relevance, no ad earns anything, so there is nothing to compare X with."
     ungraded = metrics(irrelevant=math.nan)
     assert wording.answer(metrics(95.0, math.nan), ungraded, "X") == (
         "With X, revenue falls by 5.0%; how many ads are irrelevant is not known, for there are no true "
@@ -320,7 +323,7 @@ def test_the_setting_at_a_stored_point(tiny_scenario: Scenario) -> None:
 def test_settings_in_words() -> None:
     assert in_words(Setting("none", 2.0, 0.5, 0.1)) == "no relevance"
     assert in_words(Setting("bm25", 1.5, 0.0, 0.1)) == "BM25 at exponent 1.5"
-    assert "relevance 0.4 or more" in in_words(Setting("bm25", 1.5, 0.4, 0.1))
+    assert "relevance of at least 0.4" in in_words(Setting("bm25", 1.5, 0.4, 0.1))
 
 
 # Cards
@@ -366,7 +369,7 @@ def test_cards_show_the_numbers_and_the_probabilities() -> None:
     assert "irrelevant 10%, weak 0%, relevant 70%, strong 20%" in html
     assert html.count("<img") == 2
     without = cards.auction_cards([{**ROW, "p0": None}], {7: FRAMES}, (1.0, 1.0, 0.0))
-    assert "says HCMRM" not in without
+    assert "P(grade)" not in without
     assert "ignored" in without
 
 

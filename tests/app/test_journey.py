@@ -184,7 +184,7 @@ def test_a_sweep_is_started_left_stopped_continued_and_a_point_of_it_taken_away(
         kept = {path.name: path.stat().st_mtime_ns for path in (root / ".cache/replicates").glob("*.json")}
         assert 0 < len(kept) < 14
 
-        page.get_by_role("button", name="Go on with it").click()
+        page.get_by_role("button", name="Continue it").click()
         page.get_by_text("Finished: 14 of 14 simulations done").wait_for()
         page.get_by_text("14 of 14 points so far").wait_for()
         server.wait_until_drawn(page)

@@ -31,7 +31,7 @@ ALLOWED = {
 }  # fmt: skip
 """Texts in the code of pages and figures that need no translation."""
 
-CODE_WORDS = {"relbid experiment scenarios/experiments/interference.yaml", "make run", "first run"}
+CODE_WORDS = {"relbid experiment scenarios/experiments/interference.yaml", "first run"}
 """Commands, and the subject of one."""
 
 

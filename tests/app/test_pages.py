@@ -293,7 +293,7 @@ def test_a_newcomer_is_told_what_to_do_and_can_run_it_here(
     monkeypatch.setenv("RELBID_RESULTS", str(tmp_path / "results"))
     at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
     assert not at.exception
-    assert at.code[0].value == "make run"
+    assert at.code[0].value == f"relbid run {scenario} --out {tmp_path / 'results'}"
     at.button[0].click().run()
     assert not at.exception
     (job,) = jobs.all_jobs(tmp_path / "results")

@@ -234,7 +234,7 @@ def test_a_half_finished_sweep_goes_on_and_its_failures_are_told_and_run_again(
         "import numpy as np\n\n\nclass Scorer:\n    def __init__(self, corpus): pass\n\n"
         "    def score(self, query, ad): return np.ones(len(query))\n"
     )
-    press(at, "Go on with it")
+    press(at, "Continue it")
     job = jobs.latest(root, "sweep")
     assert job is not None
     assert until_ended(job).state == "done"
@@ -302,9 +302,17 @@ def test_the_page_in_chinese(page: AppTest) -> None:
     assert "运行完毕：已完成 16 / 16 次模拟" in texts(at)
     assert "目前有 8 / 8 个数据点，每点为 2 个随机种子的均值。场景 small，网格。" in texts(at)
     front = chart(at, "千次查询收入与不相关广告占比")
-    assert {trace["name"] for trace in front["data"]} == {"帕累托前沿", "BM25", "真实等级", "已打开的数据点"}
+    assert {trace["name"] for trace in front["data"]} == {
+        "帕累托前沿",
+        "BM25",
+        "真值（oracle）",
+        "已打开的数据点",
+    }
     table = next(found.value for found in at.dataframe if "位于前沿" in found.value.columns)
-    assert set(table["scorer"]) <= {"BM25", "真实等级"}  # named by the script, not by a thread of Polars
+    assert set(table["scorer"]) <= {
+        "BM25",
+        "真值（oracle）",
+    }  # named by the script, not by a thread of Polars
     latin = re.compile(r"\b(the|of|and|point|seed|sweep|it)\b", re.IGNORECASE)
     shown = [element.label for kind in (at.button, at.selectbox, at.metric, at.expander) for element in kind]
     shown += [found.value for kind in (at.caption, at.info) for found in kind]
