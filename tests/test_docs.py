@@ -1,0 +1,52 @@
+"""The documents for those who carry on name files that are there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.test_safety import REPOSITORY
+
+PAGES = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
+    *sorted((REPOSITORY / "docs").glob("**/*.md")),
+]
+GUIDES = [
+    path for path in PAGES if path.name in ("CONTRIBUTING.md", "architecture.md") or "decisions" in path.parts
+]
+FOLDERS = ("app", "benchmarks", "docs", "relevance", "scenarios", "simulator", "tests", ".ci")
+FILES = [REPOSITORY / "pyproject.toml", *(REPOSITORY / "tests").glob("*.py")]
+FILES += [
+    path for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*") if "__pycache__" not in path.parts
+]
+NAMES = {f"/{path.relative_to(REPOSITORY).as_posix()}" for path in FILES}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_to_files(page):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=name_of)
+def test_files_that_guides_name_are_there(page):
+    """A path may leave out the folders above that the sentence before has named."""
+    named = re.findall(r"`([\w./*-]+)`", page.read_text(encoding="utf-8"))
+    paths = [
+        one
+        for one in named
+        if re.search(r"/|\.(py|pyi|toml|yaml)$", one) and not re.search(r"NAME|\*|^results", one)
+    ]
+    assert not [one for one in paths if not any(name.endswith(f"/{one.rstrip('/')}") for name in NAMES)]
+
+
+def test_the_architecture_says_where_the_commonest_extensions_go():
+    table = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8").rpartition("| a new |")[2]
+    for new in ("fusion rule", "kind of market", "study command", "metric", "scorer", "page", "extra"):
+        assert f"| {new} |" in table
