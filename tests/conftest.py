@@ -1,7 +1,6 @@
 """Shared by all tests."""
 
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -30,6 +29,8 @@ SLOW = (
     "relevance/test_train.py",
     "scenarios/test_ablations.py",
     "scenarios/test_cli.py",
+    "scenarios/test_corpora.py::test_a_training_on_the_exported_world",
+    "scenarios/test_corpora.py::test_the_embedded_world_as_tables",
     "scenarios/test_experiment_cli.py",
     "scenarios/test_faults.py",
     "scenarios/test_fuzz.py",
@@ -48,12 +49,12 @@ SLOW = (
     "test_wheel.py",
     "test_work_counts.py",
 )
-"""Files that `make quick` leaves out: trainings, kills, whole commands, fuzzing, pages of the dashboard."""
+"""What `make quick` leaves out: trainings, kills, whole commands, fuzzing, pages of the dashboard."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of slow files."""
-    here = Path(__file__).parent
+    """Mark what is listed as slow."""
+    slow = tuple(f"tests/{name}" for name in SLOW)
     for item in items:
-        if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix() in SLOW:
+        if item.nodeid.startswith(slow):
             item.add_marker(pytest.mark.slow)
