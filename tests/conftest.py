@@ -24,6 +24,8 @@ SLOW = (
     "app/test_trade_off.py",
     "relevance/test_comparisons.py",
     "relevance/test_damaged_checkpoints.py",
+    "relevance/test_hcmrm.py::test_more_training",
+    "relevance/test_hcmrm.py::test_training_learns",
     "relevance/test_ranks.py",
     "relevance/test_stages.py",
     "relevance/test_train.py",
