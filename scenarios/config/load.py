@@ -9,35 +9,28 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import to_json
 
 from scenarios.config.problems import line_of, refusal
 from scenarios.config.scenario import Scenario
 from scenarios.config.service_profile import ProfileFile
-from scenarios.config.yaml_file import KeyPath, dotted, read_value, read_yaml, text_trouble
+from scenarios.config.yaml_file import (
+    FileKind as FileKind,
+    KeyPath,
+    Model,
+    dotted,
+    read_value,
+    read_yaml,
+    text_trouble,
+)
 from scenarios.errors import Place, ScenarioError, Setting, quoted
 
 DISCRIMINATOR, DEFAULT_RULE = "rule", "product"
 DISCRIMINATORS = (DISCRIMINATOR, "kind")
 """Keys that choose between shapes of their block: setting one drops the keys of the former shape."""
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-@dataclass(frozen=True, slots=True)
-class FileKind(Generic[Model]):
-    """A kind of YAML file: the model of its content, and what its error messages say of it."""
-
-    model: type[Model]
-    name: str
-    needs: str
-    """What the least of these files holds."""
-    builtin: str
-    """Said of a file that is not there."""
-
 
 SCENARIO: FileKind[Scenario] = FileKind(
     Scenario,
@@ -67,19 +60,10 @@ class Source:
         return Place(self.name, line_of(path, self.lines), dotted(path) or None)
 
 
-def read_file(path: Path | str, kind: FileKind[Model]) -> tuple[Model, Source]:
-    """Read and validate a file of some kind.
-
-    Raises:
-        ScenarioError: it cannot be read or is not valid. Every problem found is in the message.
-    """
-    file = Path(path)
-    data, lines = read_yaml(file, kind)
-    return _validate(data, lines, (), str(file), kind), Source(str(file), lines)
-
-
-def read_scenario(path: Path | str, overrides: Sequence[str | Setting] = ()) -> tuple[Scenario, Source]:
-    """Read and validate a scenario file, as it stands there: what its market's files say is not looked at.
+def read_file(
+    path: Path | str, kind: FileKind[Model], overrides: Sequence[str | Setting] = ()
+) -> tuple[Model, Source]:
+    """Read and validate a file of some kind, as it stands: other files that it names are not looked at.
 
     Args:
         overrides: values set over it, of which later ones win; a text is an `a.b=value` as of
@@ -88,13 +72,12 @@ def read_scenario(path: Path | str, overrides: Sequence[str | Setting] = ()) -> 
     Raises:
         ScenarioError: it cannot be read or is not valid. Every problem found is in the message.
     """
-    file = Path(path)
-    data, lines = read_yaml(file, SCENARIO)
+    data, lines = read_yaml(Path(path), kind)
     settings = [
         read_setting(one) if isinstance(one, str) else replace(one, written=f"--set {one}")
         for one in overrides
     ]
-    return _validate(data, lines, settings, str(file), SCENARIO), Source(str(file), lines)
+    return _validate(data, lines, settings, str(path), kind), Source(str(path), lines)
 
 
 def override(scenario: Scenario, settings: Mapping[str, object], *, fixed: Sequence[str] = ()) -> Scenario:

@@ -11,9 +11,10 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, TypeVar
 
 import yaml
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer, MaxDepthExceededError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -42,28 +43,28 @@ _KINDS = {
 _TEXTS = {_YAML + kind for kind in ("str", "timestamp", "value")}
 
 
-class Words(Protocol):
-    """What messages say of a kind of file."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def needs(self) -> str:
-        """What the least of these files holds."""
-
-    @property
-    def builtin(self) -> str:
-        """Said of a file that is not there."""
+Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_yaml(path: Path, words: Words) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+@dataclass(frozen=True, slots=True)
+class FileKind(Generic[Model]):
+    """A kind of YAML file: the model of its content, and what messages say of it."""
+
+    model: type[Model]
+    name: str
+    needs: str
+    """What the least of these files holds."""
+    builtin: str
+    """Said of a file that is not there."""
+
+
+def read_yaml(path: Path, kind: FileKind[Any]) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """The block of keys that a file holds, and the line of every key and list item.
 
     Raises:
         ScenarioError: it cannot be read, or is not such a file; names the line.
     """
-    text = _read(path, words)
+    text = _read(path, kind)
     try:
         data, lines = _parse(text)
     except ScenarioError as error:
@@ -83,7 +84,7 @@ def read_yaml(path: Path, words: Words) -> tuple[dict[str, Any], dict[KeyPath, i
             line=text.count("\n", 0, error.position) + 1,
         ) from None
     if not lines:
-        raise ScenarioError("is empty", file=path, remedy=f"{words.name} needs at least {words.needs}")
+        raise ScenarioError("is empty", file=path, remedy=f"{kind.name} needs at least {kind.needs}")
     if not isinstance(data, dict):
         raise ScenarioError(f"needs 'key: value' lines at the top, found {kind_of(data)}", file=path)
     return data, lines
@@ -244,22 +245,21 @@ def text_trouble(text: str) -> str:
     return "holds a NUL or half a character; remove it" if bad else ""
 
 
-def _read(path: Path, words: Words) -> str:
+def _read(path: Path, kind: FileKind[Any]) -> str:
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
-            raise ScenarioError(f"{path}: is a device or a pipe; name {words.name} file")
+            raise ScenarioError(f"{path}: is a device or a pipe; name {kind.name} file")
         if (size := about.st_size) > MAX_BYTES:
             raise ScenarioError(
-                f"{path}: too long for {words.name} ({size} bytes, at most {MAX_BYTES}); "
-                "is it the right file?"
+                f"{path}: too long for {kind.name} ({size} bytes, at most {MAX_BYTES}); is it the right file?"
             )
         raw = path.read_bytes()
     except FileNotFoundError:
         near = did_you_mean(path.name, (file.name for file in _siblings(path)))
-        raise ScenarioError(f"{path}: no such file{near or f'; {words.builtin}'}") from None
+        raise ScenarioError(f"{path}: no such file{near or f'; {kind.builtin}'}") from None
     except IsADirectoryError:
-        raise ScenarioError(f"{path}: is a folder; name {words.name} file in it") from None
+        raise ScenarioError(f"{path}: is a folder; name {kind.name} file in it") from None
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be read ({error.strerror})") from None
     try:

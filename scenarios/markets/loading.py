@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scenarios.config.load import Source, override, read_scenario, setting
+from scenarios.config.load import SCENARIO, Source, override, read_file, setting
 from scenarios.config.scenario import PREPARED, Scenario
 from scenarios.errors import ScenarioError, Setting, TableError
 
@@ -36,7 +36,7 @@ def load_scenario(
     """
     options = {"seed": seed, "scorer": scorer}
     given = [setting(field, value) for field, value in options.items() if value is not None]
-    scenario, source = read_scenario(path, [*overrides, *given])
+    scenario, source = read_file(path, SCENARIO, [*overrides, *given])
     from scenarios.markets.registry import source_of  # imports polars
 
     try:
