@@ -1,4 +1,4 @@
-"""What the sliders hold, and how it is said in a scenario's fields."""
+"""The setting of the sliders, and the fields of a scenario that it stands for."""
 
 from __future__ import annotations
 

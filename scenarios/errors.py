@@ -82,12 +82,12 @@ def shown(path: object) -> str:
 
 
 def shortened(text: str, most: int = 200) -> str:
-    """A text in a message, which is not to fill the screen."""
+    """A text cut to a length that a message can hold."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def listed(names: Iterable[str], most: int = 40) -> str:
-    """Names with commas between them, of many the first ones."""
+    """Names separated by commas; of many only the first ones."""
     names = list(names)
     return ", ".join([*names[:most], *(["..."] if len(names) > most else [])])
 

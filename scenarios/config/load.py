@@ -1,4 +1,4 @@
-"""From a YAML file and values set over it to a validated `Scenario`; other kinds of files are read alike.
+"""Reads a YAML file, sets values over it and validates it: scenarios and every other kind of file.
 
 Every error names the line, the field and the remedy.
 """
@@ -50,7 +50,7 @@ PROFILE = FileKind(
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the values of a file stand in it, for messages about what only shows later."""
+    """The lines of a file's values, for errors that are found after reading."""
 
     name: str
     lines: Mapping[KeyPath, int]

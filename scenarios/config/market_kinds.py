@@ -25,9 +25,9 @@ class TableMarket(Settings):
     auctions: Annotated[str, Field(min_length=1)]
     """Parquet or JSON lines, one row for each query event and candidate (docs/replay.md)."""
     advertisers: Annotated[str, Field(min_length=1)] | None = None
-    """Their daily budgets; without, nobody has a limit."""
+    """A table of their daily budgets; without it nobody has a limit."""
     digest: str | None = None
-    """Of the files' bytes, filled in when the scenario is read; files that have changed since are refused."""
+    """A hash of the files, filled in when the scenario is read; files that have changed since are refused."""
 
 
 MarketSettings: TypeAlias = Annotated[WorldMarket | TableMarket, Field(discriminator="kind")]

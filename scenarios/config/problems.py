@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a file, in words: where it stands, what is wrong, and what to do."""
+"""Describes what pydantic refuses in a file: the place, the reason and the remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scenarios.config.yaml_file import MAX_BYTES, KeyPath, dotted, kind_of
 from scenarios.errors import ScenarioError, Setting, did_you_mean, listed, quoted
 
 MOST_PROBLEMS = 20
-"""Told at once; of more only the number."""
+"""So many problems of a file are described; further ones are only counted."""
 
 _COMPARISONS = {
     "greater_than": ("greater than", "gt"),

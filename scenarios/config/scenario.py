@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from scenarios.config.fusion_rules import CustomRule, FusionSettings, ProductRule
 from scenarios.config.market_kinds import MarketSettings, WorldMarket
-from scenarios.config.settings import Settings as Settings, Share as Share, dump_model, out_of_range
+from scenarios.config.settings import Settings as Settings, dump_model, out_of_range
 from scenarios.errors import did_you_mean, quoted
 from simulator.auction import AuctionModel, check_vcg
 from simulator.bidders import BidderModel
@@ -33,7 +33,7 @@ SCORERS = ("none", "bm25", "hcmrm", "oracle")
 
 
 def _known_scorer(name: str, info: ValidationInfo) -> str:
-    if info.context and info.context.get("columns"):  # of a table, which is looked at where it is read
+    if info.context and info.context.get("columns"):  # a table's columns are checked where it is read
         return name
     if name in SCORERS or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
         return name
@@ -45,8 +45,8 @@ def _known_scorer(name: str, info: ValidationInfo) -> str:
 
 
 PREPARED = ("market", "world", "split", "retrieval", "hcmrm")
-"""Blocks that decide which pairs there are and how they score; the rest may change from one simulating to the
-next."""
+"""Blocks that decide which pairs there are and how they score. The others may change between two simulations
+of one prepared market."""
 
 ScorerName = Annotated[str, AfterValidator(_known_scorer)]
 
@@ -66,9 +66,9 @@ class HcmrmSettings(Settings):
     `bce`."""
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of the model's numbers. Half of the digits is faster and may swap ads that score nearly alike."""
+    """How the model computes. Fewer digits are faster, and ads with nearly equal scores may change places."""
     calibration: Literal["none", "temperature", "isotonic"] = "none"
-    """Makes P(relevant) of the score, as `relbid calibrate` has fitted it; none: the ranking score."""
+    """Turns the score into P(relevant) as fitted by `relbid calibrate`; none keeps the ranking score."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,10 +95,10 @@ class Scenario(Settings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     """Names the result folder."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
-    """Of traffic, bidders, clicks and prediction noise; the world has its own."""
+    """Decides traffic, bidders, clicks and prediction noise; the world has a seed of its own."""
     market: MarketSettings = WorldMarket()
     split: MarketSplit = "test"
-    """Part of the world whose queries and ads meet; the model has not seen those of `test`."""
+    """Which part of the world is simulated; the shipped model was not trained on `test`."""
     world: WorldConfig = WorldConfig()
     traffic: TrafficModel = TrafficModel()
     retrieval: RetrievalSettings = RetrievalSettings()
@@ -162,7 +162,7 @@ class Scenario(Settings):
     @model_validator(mode="after")
     def _auction_fits(self) -> Self:
         """What the auction needs of the rule, the slots and the queries."""
-        # A rule of one's own is loaded, and tried, where a run begins.
+        # A custom rule is loaded and checked where a run begins.
         if self.auction.mechanism == "vcg" and not isinstance(self.fusion, CustomRule):
             try:
                 check_vcg(self.fusion.build(), self.users.examination)

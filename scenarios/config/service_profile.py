@@ -35,4 +35,4 @@ class ProfileFile(Settings):
     points: Annotated[tuple[Point, ...], Field(min_length=2), AfterValidator(_usable)]
     """(pairs in a batch, median seconds), the seconds never falling."""
     quartiles: tuple[Point, ...]
-    """Of the seconds, point by point."""
+    """Lower and upper quartile of the seconds at each point."""

@@ -1,15 +1,11 @@
-"""What all blocks of a scenario have in common: they are frozen and read strictly."""
+"""Common to all blocks of a scenario: they are frozen and read strictly."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from scenarios.config.yaml_file import dump_yaml
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Settings(BaseModel):

@@ -53,9 +53,9 @@ class FileKind(Generic[Model]):
     model: type[Model]
     name: str
     needs: str
-    """What the least of these files holds."""
+    """What such a file must hold at least."""
     builtin: str
-    """Said of a file that is not there."""
+    """The hint where a file is missing."""
 
 
 def read_yaml(path: Path, kind: FileKind[Any]) -> tuple[dict[str, Any], dict[KeyPath, int]]:

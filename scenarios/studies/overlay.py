@@ -1,4 +1,4 @@
-"""What files that build on a scenario share: the scenario they name, fields set over it, and seeds."""
+"""Shared by files that build on a scenario: the scenario that they name, fields set over it, and seeds."""
 
 from __future__ import annotations
 

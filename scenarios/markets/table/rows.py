@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from scenarios.config.problems import is_number
 from scenarios.errors import TableError, did_you_mean, shown
 from scenarios.markets.table.columns import RELEVANCE_COLUMN, WANTED, Column, is_relevance
 from scenarios.storage.parquet import ParquetError, parquet_columns, read_parquet
@@ -139,7 +140,7 @@ def _line_trouble(raw: bytes, columns: Mapping[str, Column]) -> str | None:
     for name, value in row.items():
         column = columns.get(name) or (RELEVANCE_COLUMN if is_relevance(name) else None)
         if column is not None and value is not None and not _is_of(column, value):
-            quoted = "; remove the quotes" if isinstance(value, str) and _is_number(value) else ""
+            quoted = "; remove the quotes" if isinstance(value, str) and is_number(value) else ""
             return f", column {name}: needs {WANTED[column.kind]}, got {show(value)}{quoted}"
     return None
 
@@ -158,10 +159,3 @@ def _is_of(column: Column, value: object) -> bool:
     if column.kind == "id":
         return isinstance(value, str | int)
     return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
