@@ -21,8 +21,8 @@ import numpy as np
 
 from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, relevance_of
 from scenarios.markets.simulation import market_of
-from scenarios.studies.experiments.designs import budget_split, full, query_split
-from scenarios.studies.experiments.experiment_run import OTHER_LUCK
+from scenarios.studies.designs import budget_split, full, query_split
+from scenarios.studies.experiments.experiment_run import OTHER_DRAWS
 from scenarios.studies.experiments.statistics import Estimate, compare
 from simulator.market import Market
 
@@ -43,7 +43,7 @@ Day = Callable[[int], Market]
 DESIGNS: Mapping[str, Callable[[Day, int], list[dict[str, float]]]] = {
     "query_split": lambda day, seed: query_split([day(seed)] * 2),
     "budget_split": lambda day, seed: budget_split([day(seed)] * 2),
-    "independent": lambda day, seed: [full(day(seed)), full(day(seed + OTHER_LUCK))],
+    "independent": lambda day, seed: [full(day(seed)), full(day(seed + OTHER_DRAWS))],
 }
 
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scenarios import load_sweep, run_sweep
-from scenarios.studies.sweeps.folder import read_status, sweep_folder
+from scenarios.studies.study import read_status
+from scenarios.studies.sweeps.folder import sweep_folder
 
 SCENARIO = """\
 schema: 1

@@ -25,11 +25,12 @@ import yaml
 
 from scenarios import Sweep, load_sweep, override, read_sweep, run_sweep
 from scenarios.config.load import dump_scenario
-from scenarios.studies.replicates import read_replicate
-from scenarios.studies.sweeps.analysis import hypervolume
-from scenarios.studies.sweeps.sweep import Point, dump_sweep
-from scenarios.studies.sweeps.sweep_run import engine_named
-from scenarios.studies.sweeps.worlds import Worlds
+from scenarios.studies import pool
+from scenarios.studies.replicates import ReplicateWorker, World, replicates_folder, share_world
+from scenarios.studies.study import Task
+from scenarios.studies.sweeps.sweep import SweepPoint, dump_sweep
+from scenarios.studies.sweeps.sweep_run import job_of, worlds
+from simulator.arrays import FloatArray
 
 FILE = Path(__file__).parents[1] / "scenarios" / "sweeps" / "search.yaml"
 FRESH = (101, 102, 103, 104)
@@ -60,27 +61,46 @@ def levels(sweep: Sweep, counts: list[int]) -> dict[str, Any]:
     return found
 
 
-def figures_of(points: list[Point], seeds: tuple[int, ...], out: Path, workers: int) -> list[Figures]:
+def figures_of(points: list[SweepPoint], seeds: tuple[int, ...], out: Path, workers: int) -> list[Figures]:
     """Means of points over seeds."""
-    tasks = []
+    tasks: dict[int, list[Task]] = {}
     work = out / "search-benchmark" / "work"
     shutil.rmtree(work, ignore_errors=True)
-    known = Worlds(work, out, keep=True)
-    for group in known.tasks(points, seeds):
-        tasks += group
-        known.pack(group[0])
-    missing = [task for task in tasks if read_replicate(task.out) is None]
-    for outcome in engine_named("local")([missing], workers):
-        assert outcome.error is None, outcome.error
+    for place, members in enumerate(worlds(points).values()):
+        world = World(
+            share_world([point.scenario for point in members], cache=out),
+            work / str(place),
+            replicates_folder(out),
+        )
+        for point in members:
+            tasks[point.index] = world.tasks(job_of(point, seed) for seed in seeds)
+        world.share([task for point in members for task in tasks[point.index]])
+    missing = [task for of_point in tasks.values() for task in of_point if ReplicateWorker.read(task) is None]
+    worker = f"{ReplicateWorker.__module__}:{ReplicateWorker.__qualname__}"
+    for outcome in pool.work_through(worker, [missing], workers):
+        assert outcome.failure is None, outcome.failure
     found: dict[int, list[Figures]] = {}
-    for task in tasks:
-        kept = read_replicate(task.out)
-        assert kept is not None
-        found.setdefault(task.point, []).append(kept[0])
+    for index, of_point in tasks.items():
+        runs = [ReplicateWorker.read(task) for task in of_point]
+        found[index] = [run[0] for run in runs if run is not None]
     return [{k: float(np.mean([run[k] for run in found[p.index]])) for k in OBJECTIVES} for p in points]
 
 
 OBJECTIVES = ("revenue_rpm", "irrelevant_share")
+
+
+def hypervolume(gain: FloatArray, harm: FloatArray, least_gain: float, most_harm: float) -> float:
+    """The area that points [P] dominate, of those that have more gain and less harm than a reference point.
+
+    Zitzler and Thiele 1998, "Multiobjective optimization using evolutionary algorithms: a comparative case
+    study". In units of the gain times units of the harm; NaN is taken for a point that dominates nothing.
+    """
+    area, reached = 0.0, most_harm
+    for one, cost in sorted(zip(gain, harm, strict=True), reverse=True):
+        if one > least_gain and cost < reached:
+            area += (one - least_gain) * (reached - cost)
+            reached = cost
+    return area
 
 
 def main() -> None:
@@ -113,7 +133,7 @@ def main() -> None:
     plain = override(base.scenario, {"scorer": "none"})
 
     def without(seeds: tuple[int, ...]) -> Figures:
-        return figures_of([Point(0, {}, plain)], seeds, options.out, options.workers)[0]
+        return figures_of([SweepPoint(0, {}, plain)], seeds, options.out, options.workers)[0]
 
     def row(found: list[Figures], at: Figures) -> str:
         gain, harm = (np.array([one[name] for one in found]) for name in OBJECTIVES)

@@ -2,7 +2,7 @@
 
 The default world, 5,000 queries a point, two processes. Processor time of the command and its processes, from
 the first import to the last point, and how much of it is simulation. With --wall also how much faster two
-processes are than one, which needs two cores with nothing else to do.
+processes are than one, of a sweep and of an experiment, which needs two cores with nothing else to do.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")
 import json
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from scenarios import load_sweep, run_sweep
-from scenarios.studies import pool
-from scenarios.studies.sweeps import sweep_worker as worker
+from scenarios import load_experiment, load_sweep, run_experiment, run_sweep
+from scenarios.studies import replicates
+from scenarios.studies.study import Task
+from scenarios.studies.sweeps.sweep_run import SweepPlan
 
 SWEEP = """\
 schema: 1
@@ -29,27 +29,38 @@ name: overhead
 common: {{traffic.n_queries: 5000, auction.reserve: {reserve}}}
 over: {{fusion.relevance: {{from: 0, to: {last}, step: 0.001}}}}
 """
+EXPERIMENT = """\
+schema: 1
+name: overhead
+common: {{traffic.n_queries: 5000, auction.reserve: {reserve}}}
+baseline: A
+arms: {{A: {{fusion.relevance: 0.5}}, B: {{fusion.relevance: 2}}}}
+seeds: {seeds}
+"""
 SPENT = "RELBID_BENCHMARK_SPENT"
-"""Variable that names the folder in which each process says what it has spent."""
+"""Variable that names the folder in which each process notes what it has spent."""
 
 
-def measured() -> Callable[[worker.Task], None]:
+class Measured(replicates.ReplicateWorker):
     """The worker of a sweep, which also notes its processor time, and how much of it was simulation."""
-    do, simulate, spent = worker.worker(), worker.metrics_of, [0.0]
-    note = Path(os.environ[SPENT]) / f"{os.getpid()}.json"
 
-    def timed(scenario: worker.Scenario, shared: worker.Shared) -> dict[str, float]:
+    def __init__(self) -> None:
+        super().__init__()
+        self._spent = 0.0
+        self._note = Path(os.environ[SPENT]) / f"{os.getpid()}.json"
+        self._simulate = replicates.simulate_job
+        replicates.simulate_job = self._timed
+
+    def __call__(self, task: Task) -> None:
+        """Do a task and note the time so far."""
+        super().__call__(task)
+        self._note.write_text(json.dumps([self._spent, time.process_time()]))
+
+    def _timed(self, job: replicates.Job, shared: replicates.SharedWorld) -> list[dict[str, float]]:
         began = time.process_time()
-        found = simulate(scenario, shared)
-        spent[0] += time.process_time() - began
+        found = self._simulate(job, shared)
+        self._spent += time.process_time() - began
         return found
-
-    def noted(task: worker.Task) -> None:
-        do(task)
-        note.write_text(json.dumps([spent[0], time.process_time()]))
-
-    worker.metrics_of = timed
-    return noted
 
 
 def main() -> None:
@@ -65,18 +76,30 @@ def main() -> None:
     shutil.rmtree(notes, ignore_errors=True)
     notes.mkdir(parents=True)
     os.environ[SPENT] = str(notes)
-    real = pool.work_through
-    pool.work_through = lambda _, tasks, workers: real(f"{__spec__.name}:measured", tasks, workers)
+
+    def written(text: str, **parts: object) -> Path:
+        """A file whose points are not there yet."""
+        file.write_text(text.format(reserve=0.05 + time.time_ns() % 10**9 * 1e-12, **parts))
+        return file
 
     def sweep(workers: int) -> float:
-        """Wall time of a sweep whose points are not there yet."""
-        reserve = 0.05 + time.time_ns() % 10**9 * 1e-12
-        file.write_text(SWEEP.format(last=(options.points - 1) * 0.001, reserve=reserve))
+        """Wall time of a sweep."""
         began = time.perf_counter()
-        shutil.rmtree(run_sweep(load_sweep(file), out, workers=workers))
+        path = written(SWEEP, last=(options.points - 1) * 0.001)
+        shutil.rmtree(run_sweep(load_sweep(path), out, workers=workers))
         return time.perf_counter() - began
 
+    def experiment(workers: int) -> float:
+        """Wall time of an experiment of as many simulations."""
+        began = time.perf_counter()
+        plan = load_experiment(written(EXPERIMENT, seeds=options.points // 2))
+        run_experiment(plan, cache=out, workers=workers)
+        return time.perf_counter() - began
+
+    usual = SweepPlan.worker
+    SweepPlan.worker = Measured
     two = sweep(2)
+    SweepPlan.worker = usual
     spent = [json.loads(path.read_text()) for path in notes.glob("*.json")]
     simulation, whole = (sum(column) for column in zip(*spent, strict=True))
     whole += time.process_time()
@@ -84,7 +107,9 @@ def main() -> None:
     print(f"{100 * (1 - simulation / whole):.1f}% outside simulation")
     if options.wall:
         one = sweep(1)
-        print(f"one process {one:.1f} s, two {two:.1f} s: {one / two:.2f} times as fast")
+        print(f"sweep: one process {one:.1f} s, two {two:.1f} s: {one / two:.2f} times as fast")
+        one, two = experiment(1), experiment(2)
+        print(f"experiment: one process {one:.1f} s, two {two:.1f} s: {one / two:.2f} times as fast")
     shutil.rmtree(notes)
 
 

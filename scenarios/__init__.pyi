@@ -115,6 +115,12 @@ from .studies.experiments.stored import (
     list_experiments as list_experiments,
     read_experiment as read_experiment,
 )
+from .studies.study import (
+    Status as Status,
+    StudyError as StudyError,
+    read_failures as read_failures,
+    read_status as read_status,
+)
 from .studies.sweeps.analysis import (
     Sensitivity as Sensitivity,
     best_points as best_points,
@@ -123,11 +129,8 @@ from .studies.sweeps.analysis import (
     sensitivity as sensitivity,
 )
 from .studies.sweeps.folder import (
-    Status as Status,
     SweepResult as SweepResult,
     list_sweeps as list_sweeps,
-    read_failures as read_failures,
-    read_status as read_status,
     read_sweep as read_sweep,
     sweep_folder as sweep_folder,
 )

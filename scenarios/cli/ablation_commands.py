@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from scenarios.cli.options import RESULTS, Out
+from scenarios.cli import options
 
 
 def ablate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Ablation file (YAML).")],
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes; as many as there are cores by default.")
-    ] = None,
+    workers: options.Workers = None,
+    dry_run: options.DryRun = False,
+    engine: options.Engine = "local",
     table: Annotated[
         Path | None,
         typer.Option(
@@ -23,17 +23,16 @@ def ablate(
             help="Train nothing: write tables of the finished cells there (Markdown), a picture beside it.",
         ),
     ] = None,
-    out: Out = RESULTS,
+    out: options.Out = options.RESULTS,
 ) -> None:
-    """Train and measure each arm of an ablation on each seed. Stopped or killed, it goes on where it was."""
-    import signal
-
+    """Train and measure each arm of an ablation on each seed. Stopped, the same command continues it."""
     from scenarios.reporting.terminal import ProgressBars
     from scenarios.reporting.words import duration
     from scenarios.storage.whole import check_writable
     from scenarios.studies.ablations.ablation import load_ablation
-    from scenarios.studies.ablations.ablation_run import Status, run_ablation
+    from scenarios.studies.ablations.ablation_run import estimate_ablation, run_ablation
     from scenarios.studies.ablations.cells import cells_folder
+    from scenarios.studies.pool import cores
 
     ablation = load_ablation(file)
     if table is not None:
@@ -49,21 +48,26 @@ def ablate(
             )
         typer.echo(f"Tables: {table}  (cells: {table.with_suffix('.jsonl')}{unfinished})")
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if dry_run:
+        cells, done, seconds = estimate_ablation(ablation, out)
+        at_once = workers or cores()
+        typer.echo(f"{cells} trainings, {done} of them done")
+        if seconds is not None:
+            left = duration((cells - done) * seconds / at_once)
+            typer.echo(
+                f"About {left} with {at_once} processes at {duration(seconds)} each, as those that are done"
+            )
+        return
     check_writable(out)
-    with ProgressBars() as progress:
-
-        def report(at: Status) -> None:
-            parts = [f"{60 * at.rate_per_s:.2g} a minute"] if at.rate_per_s else []
-            parts += [f"{duration(at.left_s)} left"] if at.left_s is not None else []
-            parts += [f"{at.failed} failed"] if at.failed else []
-            progress(at.stage, at.done + at.failed, at.total, ", ".join(parts))
-
-        try:
-            failed = run_ablation(ablation, out, workers=workers, progress=progress, report=report)
-        except KeyboardInterrupt:
-            print("relbid: stopped; the same command goes on from the last finished cell", file=sys.stderr)
-            raise typer.Exit(130) from None
+    with options.stoppable("cell"), ProgressBars() as progress:
+        failed = run_ablation(
+            ablation,
+            out,
+            workers=workers,
+            engine=engine,
+            progress=progress,
+            report=options.shown_by(progress),
+        )
     folder = cells_folder(out, ablation)
     typer.echo(f"Cells: {folder}/  (relbid ablate {file} --table FILE makes tables of them)")
     if failed:

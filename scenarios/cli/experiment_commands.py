@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scenarios.cli.options import RESULTS, Out, ProgressPath
+from scenarios.cli import options
 
 
 def experiment(
@@ -20,31 +19,47 @@ def experiment(
         ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(metavar="N", help="Replace the number of seeds.")] = None,
-    out: Out = RESULTS,
-    progress_file: ProgressPath = None,
+    workers: options.Workers = None,
+    dry_run: options.DryRun = False,
+    retry_failed: options.RetryFailed = False,
+    engine: options.Engine = "local",
+    out: options.Out = options.RESULTS,
+    progress_file: options.ProgressPath = None,
 ) -> None:
-    """Compare arms over many seeds, with intervals. Stopped, the same command goes on where it was."""
+    """Compare arms over many seeds, with intervals. Stopped or killed, the same command continues it."""
     from scenarios.reporting.experiment_tables import experiment_tables
+    from scenarios.reporting.study_texts import estimate_text
     from scenarios.reporting.terminal import ProgressBars, print_tables
     from scenarios.storage.whole import check_writable
     from scenarios.studies.experiments.experiment import load_experiment
     from scenarios.studies.experiments.experiment_run import (
         check_experiment,
+        estimate_experiment,
         run_experiment,
         write_experiment,
     )
+    from scenarios.studies.pool import cores
 
-    try:
-        with ProgressBars(progress_file) as progress:
-            plan = load_experiment(file, overrides or (), seeds=seeds)
-            check_experiment(plan)
-            check_writable(out)
-            result = run_experiment(plan, cache=out, progress=progress)
-            folder = write_experiment(out, result)
-            progress.made(folder)
-    except KeyboardInterrupt:
-        print("relbid: stopped; the same command goes on from the last finished replicate", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with options.stoppable("replicate"), ProgressBars(progress_file) as progress:
+        plan = load_experiment(file, overrides or (), seeds=seeds)
+        check_experiment(plan)
+        check_writable(out)
+        at_once = workers or cores()
+        if dry_run:
+            asked = estimate_experiment(plan, out, progress=progress)
+            typer.echo(estimate_text(asked, at_once, "market"))
+            return
+        result = run_experiment(
+            plan,
+            cache=out,
+            workers=at_once,
+            engine=engine,
+            retry_failed=retry_failed,
+            progress=progress,
+            report=options.shown_by(progress),
+        )
+        folder = write_experiment(out, result)
+        progress.made(folder)
     print_tables(experiment_tables(result))
     if not result.reached:
         typer.echo(f"The half-width wanted takes more than max_seeds ({len(result.seeds)}); it is wider.")

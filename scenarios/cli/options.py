@@ -6,10 +6,18 @@ A command that only hands its options on names them as the function that it call
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from scenarios.reporting.terminal import ProgressBars
+    from scenarios.studies.run_study import Report
+    from scenarios.studies.study import Status
 
 RESULTS = Path("results")
 MODELS = Path("models")
@@ -37,3 +45,41 @@ Corpus = Annotated[
 Cache = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the embedded world's corpus is kept.")]
 Device = Literal["cpu", "cuda"]
 """Where torch computes."""
+Workers = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Processes; as many as there are cores by default.")
+]
+Engine = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Processes of this machine, or those of a Ray cluster that RAY_ADDRESS names."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Only print what there is to do, and how long it takes.")
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Also run what failed before.")]
+
+
+@contextlib.contextmanager
+def stoppable(what: str) -> Iterator[None]:
+    """Say what a study that is stopped continues from, and end with exit code 130.
+
+    A polite kill stops a study as Ctrl-C does, so that its folder says so.
+    """
+    import signal
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"relbid: stopped; the same command continues from the last finished {what}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def shown_by(progress: ProgressBars) -> Report:
+    """Shows the status of a study as a bar."""
+    from scenarios.reporting.study_texts import status_text
+
+    def report(at: Status) -> None:
+        if at.state == "running":
+            progress(at.stage, at.done + at.failed, at.total, status_text(at))
+
+    return report

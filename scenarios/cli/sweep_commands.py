@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from scenarios.cli.options import RESULTS, Out, ProgressPath
-
-
-class Engine(StrEnum):
-    """Who simulates the points of a sweep."""
-
-    LOCAL = "local"
-    RAY = "ray"
+from scenarios.cli import options
 
 
 def sweep(
@@ -28,37 +20,24 @@ def sweep(
             "--set", metavar="FIELD=VALUE", help="Set a field of the scenario in all points. May be repeated."
         ),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Processes; as many as there are cores by default.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print the points, and about how long they take.")
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Also run the points that failed before.")
-    ] = False,
-    engine: Annotated[
-        Engine,
-        typer.Option(help="Processes of this machine, or those of a Ray cluster that RAY_ADDRESS names."),
-    ] = Engine.LOCAL,
-    out: Out = RESULTS,
-    progress_file: ProgressPath = None,
+    workers: options.Workers = None,
+    dry_run: options.DryRun = False,
+    retry_failed: options.RetryFailed = False,
+    engine: options.Engine = "local",
+    out: options.Out = options.RESULTS,
+    progress_file: options.ProgressPath = None,
 ) -> None:
-    """Run every point of a sweep. Stopped or killed, the same command goes on where it was."""
-    import signal
-
-    from scenarios.reporting.sweep_tables import estimate_text, points_text, status_text, sweep_tables
+    """Run every point of a sweep. Stopped or killed, the same command continues it."""
+    from scenarios.reporting.study_texts import estimate_text
+    from scenarios.reporting.sweep_tables import points_text, sweep_tables
     from scenarios.reporting.terminal import ProgressBars, print_tables
     from scenarios.storage.whole import check_writable
     from scenarios.studies.pool import cores
-    from scenarios.studies.sweeps.estimate import estimate
-    from scenarios.studies.sweeps.folder import Status, read_sweep
+    from scenarios.studies.sweeps.folder import read_sweep
     from scenarios.studies.sweeps.sweep import load_sweep
-    from scenarios.studies.sweeps.sweep_run import run_sweep
+    from scenarios.studies.sweeps.sweep_run import estimate, run_sweep
 
-    # A polite kill stops a sweep as Ctrl-C does, so that its folder says so.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with ProgressBars(progress_file) as progress:
+    with options.stoppable("point"), ProgressBars(progress_file) as progress:
         plan = load_sweep(file, overrides or ())
         check_writable(out)
         if dry_run:
@@ -68,24 +47,15 @@ def sweep(
             progress.found({"points_in_words": points, "estimate": facts})
             typer.echo(f"{points}\n{estimate_text(asked, at_once)}")
             return
-
-        def report(at: Status) -> None:
-            if at.state == "running":
-                progress("points", at.done + at.failed, at.total, status_text(at))
-
-        try:
-            folder = run_sweep(
-                plan,
-                out,
-                workers=workers,
-                engine=engine.value,
-                retry_failed=retry_failed,
-                progress=progress,
-                report=report,
-            )
-        except KeyboardInterrupt:
-            print("relbid: stopped; the same command goes on from the last finished point", file=sys.stderr)
-            raise typer.Exit(130) from None
+        folder = run_sweep(
+            plan,
+            out,
+            workers=workers,
+            engine=engine,
+            retry_failed=retry_failed,
+            progress=progress,
+            report=options.shown_by(progress),
+        )
         progress.made(folder)
     failed = len(list((folder / "failures").glob("*.json")))
     if (folder / "points.parquet").exists():

@@ -12,8 +12,9 @@ from scenarios.config.load import dump_scenario
 from scenarios.reporting.figures import SweepTexts, html_of, sweep_front, with_both_objectives
 from scenarios.reporting.sweep_tables import fields_of, row_of, strengths
 from scenarios.reporting.words import amount, scorer_name
+from scenarios.studies.study import read_status
 from scenarios.studies.sweeps.analysis import best_points, front, point_scenario
-from scenarios.studies.sweeps.folder import SweepResult, read_status
+from scenarios.studies.sweeps.folder import SweepResult
 from scenarios.studies.sweeps.sweep import in_words, simulations
 from simulator.measures.market_metrics import is_share
 

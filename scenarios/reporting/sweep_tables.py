@@ -10,26 +10,13 @@ from typing import Any
 from pydantic import JsonValue
 
 from scenarios.reporting.terminal import Section, section
-from scenarios.reporting.words import amount, duration, scorer_name
+from scenarios.reporting.words import amount, scorer_name
 from scenarios.studies.sweeps.analysis import front, sensitivity
-from scenarios.studies.sweeps.estimate import Estimate
-from scenarios.studies.sweeps.folder import Status, SweepResult
+from scenarios.studies.sweeps.folder import SweepResult
 from scenarios.studies.sweeps.sweep import Sweep, in_words, is_ordered, searched_values
 from scenarios.studies.sweeps.sweep_file import GENERATION
 
 MOST_ROWS = 20
-
-
-def status_text(status: Status) -> str:
-    """`2.4/s, 3 min left, 1 failed`."""
-    parts = []
-    if status.rate_per_s:
-        parts.append(f"{status.rate_per_s:.2g}/s")
-    if status.left_s is not None:
-        parts.append(f"{duration(status.left_s)} left")
-    if status.failed:
-        parts.append(f"{status.failed} failed")
-    return ", ".join(parts)
 
 
 def points_text(sweep: Sweep) -> str:
@@ -42,18 +29,6 @@ def points_text(sweep: Sweep) -> str:
     if len(lines) > MOST_ROWS:
         lines = [*lines[: MOST_ROWS // 2], "...", *lines[-MOST_ROWS // 2 :]]
     return "\n".join(lines)
-
-
-def estimate_text(found: Estimate, workers: int) -> str:
-    """What a sweep asks for, and how long that takes."""
-    seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
-    done = f", {found.done} of them done" if found.done else ""
-    return (
-        f"{found.points:,} points x {seeds} = {found.jobs:,} simulations{done}\n"
-        f"About {duration(found.left_s(workers))} with {workers} processes at {found.job_s:.2g} s each,\n"
-        f"after scoring {found.worlds} world{'s' if found.worlds > 1 else ''} "
-        f"with {', '.join(found.models)} where that is not done yet"
-    )
 
 
 def _values(values: Sequence[JsonValue]) -> str:

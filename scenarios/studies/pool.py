@@ -1,4 +1,4 @@
-"""Processes that work through tasks, each of which may be killed at any moment without harm.
+"""Processes that do tasks, each of which may be killed at any moment without harm.
 
 Every process has a pipe of its own to the command, so that the end of one is seen at once and takes nothing
 with it but the task in its hands, which another one then gets. Where the command itself is killed, its
@@ -17,38 +17,71 @@ import os
 import signal
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
+
+from scenarios.errors import StoreError
 
 MOST_DEATHS = 5
 """A task in whose course so many processes have died is given up."""
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 
+PRELOADED = ["scenarios.config.scenario"]
+"""Modules that the fork server loads once for all processes. None loads polars, which starts threads."""
+
 
 def cores() -> int:
-    """How many processes can work at once, where nobody says otherwise."""
+    """How many processes can work at once, where the user does not say how many."""
     import psutil
 
     allowed = getattr(psutil.Process(), "cpu_affinity", None)  # macOS binds no process to cores
     return len(allowed()) if allowed is not None else os.cpu_count() or 1
 
 
+class Failure(NamedTuple):
+    """Why a task failed."""
+
+    message: str
+    kind: str = ""
+    """Name of the error's class; empty where no error was raised."""
+    trace: str = ""
+    of_store: bool = False
+    """The result could not be written: no fault of the task."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """The failure of a task that has just raised an error."""
+        return cls(str(error), type(error).__name__, traceback.format_exc(), isinstance(error, StoreError))
+
+    def __str__(self) -> str:
+        """All of it, the first line with kind and message."""
+        return f"{self.kind}: {self.message}\n\n{self.trace}" if self.kind else self.message
+
+
 class Outcome(NamedTuple):
-    """A task that is done, or the text of why it failed."""
+    """A task that is done, or has failed."""
 
     task: Any
-    error: str | None
+    failure: Failure | None
 
 
-def work_through(work: str, batches: Iterable[Sequence[Any]], workers: int) -> Iterator[Outcome]:
+def work_here(worker: str, batches: Iterable[Sequence[Any]], workers: int) -> Iterator[Outcome]:
+    """Do tasks in this process, one after the other; see `work_through`. What a task raises is not caught."""
+    do = load_worker(worker)
+    for task in (task for batch in batches for task in batch):
+        do(task)
+        yield Outcome(task, None)
+
+
+def work_through(worker: str, batches: Iterable[Sequence[Any]], workers: int) -> Iterator[Outcome]:
     """Do tasks in any order, and say of each when it is done.
 
     Args:
-        work: module:attr of a callable without arguments that returns a function of one task.
+        worker: module:attr of a callable without arguments that returns a function of one task.
         batches: of picklable tasks, handed out one at a time, in order. The next batch is asked for when all
             outcomes of the one before have been taken, so that it may depend on them.
         workers: processes.
@@ -57,6 +90,7 @@ def work_through(work: str, batches: Iterable[Sequence[Any]], workers: int) -> I
         RuntimeError: processes cannot be started, or die before they do anything.
     """
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
     processes: dict[Connection, BaseProcess] = {}
     idle: list[Connection] = []
     in_hand: dict[Connection, tuple[int, Any]] = {}
@@ -64,8 +98,9 @@ def work_through(work: str, batches: Iterable[Sequence[Any]], workers: int) -> I
 
     def start() -> None:
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-        process.start()
+        process = context.Process(target=_serve, args=(theirs, worker), daemon=True)
+        with _one_thread():  # the first process starts the fork server
+            process.start()
         theirs.close()
         processes[ours] = process
 
@@ -84,7 +119,7 @@ def work_through(work: str, batches: Iterable[Sequence[Any]], workers: int) -> I
                 for pipe in wait(list(processes)):
                     assert isinstance(pipe, Connection)
                     try:
-                        said, error = pipe.recv()
+                        said, failure = pipe.recv()
                     except (EOFError, OSError):  # killed, or out of memory
                         process = processes.pop(pipe)
                         pipe.close()
@@ -106,16 +141,14 @@ def work_through(work: str, batches: Iterable[Sequence[Any]], workers: int) -> I
                         else:
                             # What the kernel does to the greediest process where there is no memory left.
                             hint = ": killed, perhaps for want of memory" if process.exitcode == -9 else ""
-                            text = (
-                                f"its process died {MOST_DEATHS} times (exit code {process.exitcode}{hint})"
-                            )
-                            yield Outcome(task, text)
+                            how = f"exit code {process.exitcode}{hint}"
+                            yield Outcome(task, Failure(f"its process died {MOST_DEATHS} times ({how})"))
                         continue
                     if said == "broken":
-                        raise RuntimeError(error)
+                        raise RuntimeError(failure.trace)
                     idle.append(pipe)
                     if said == "done":
-                        yield Outcome(in_hand.pop(pipe)[1], error)
+                        yield Outcome(in_hand.pop(pipe)[1], failure)
     finally:
         for process in processes.values():
             process.kill()
@@ -124,17 +157,16 @@ def work_through(work: str, batches: Iterable[Sequence[Any]], workers: int) -> I
             pipe.close()
 
 
-def _serve(pipe: Connection, work: str) -> None:
+def _serve(pipe: Connection, worker: str) -> None:
     """What a process does: tasks from the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the command ends its processes itself
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     try:
-        module, _, name = work.partition(":")
-        do: Callable[[Any], None] = getattr(import_module(module), name)()
+        do = load_worker(worker)
     except BaseException:
-        pipe.send(("broken", traceback.format_exc()))
+        pipe.send(("broken", Failure("", trace=traceback.format_exc())))
         return
-    said: tuple[str, str | None] = "ready", None
+    said: tuple[str, Failure | None] = "ready", None
     while True:
         try:
             pipe.send(said)
@@ -144,5 +176,23 @@ def _serve(pipe: Connection, work: str) -> None:
         try:
             do(task)
             said = "done", None
-        except Exception as error:  # whatever a point of the sweep brings to light is kept as its result
-            said = "done", f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
+        except Exception as error:  # whatever a task brings to light is kept as its failure
+            said = "done", Failure.of(error)
+
+
+def load_worker(worker: str) -> Any:
+    """What does tasks, by its module:attr."""
+    module, _, name = worker.partition(":")
+    return getattr(import_module(module), name)()
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Bound the threads of a process that is started meanwhile, not those of this one."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

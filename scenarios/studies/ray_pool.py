@@ -1,8 +1,8 @@
 """The engine for many machines: processes of a Ray cluster.
 
-RAY_ADDRESS names the cluster; without it, one is started on this machine for the time of the sweep. What
-points share goes to each machine once, through Ray's store, and their results come back to the command,
-which alone writes files: the machines need relbid installed, and no disk in common.
+RAY_ADDRESS names the cluster; without it, one is started on this machine for the time of the study. What
+tasks share goes to each machine once, through Ray's store. Results come back to the command, which alone
+writes files: the machines need relbid installed, and no disk in common.
 """
 
 from __future__ import annotations
@@ -10,19 +10,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import pickle
 import signal
 import threading
-import traceback
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from relevance.extras import require
-from scenarios.storage.whole import write_whole_file
-from scenarios.studies.pool import MOST_DEATHS, ONE_THREAD, Outcome
-from scenarios.studies.sweeps.sweep_worker import Shared, Task, result_of
+from scenarios.studies.pool import MOST_DEATHS, ONE_THREAD, Failure, Outcome, load_worker
+from scenarios.studies.study import Task, Worker, keep
 
 STORE_BYTES = 512 * 2**20
 """Size of the store of a cluster that is started here."""
@@ -37,23 +34,23 @@ def check_installed() -> None:
     require("ray", extra="ray", needed_by="the engine ray")
 
 
-def work_through(batches: Iterable[Sequence[Task]], workers: int) -> Iterator[Outcome]:
-    """Do tasks in any order, and say of each when it is done; see `engine.Engine`."""
+def work_through(worker: str, batches: Iterable[Sequence[Task]], workers: int) -> Iterator[Outcome]:
+    """Do tasks in any order, and say of each when it is done; see `run_study.Engine`."""
     with _cluster(workers) as ray:
         most = min(workers, int(ray.cluster_resources().get("CPU", 1)))
-        simulator = ray.remote(num_cpus=1, runtime_env={"env_vars": dict.fromkeys(ONE_THREAD, "1")})(
-            Simulator
-        )
+        actor = ray.remote(num_cpus=1, runtime_env={"env_vars": dict.fromkeys(ONE_THREAD, "1")})(Actor)
         stored: dict[Path, Any] = {}
         idle: list[Any] = []
         in_hand: dict[Any, tuple[int, Task, Any]] = {}
 
         def hand_out(number: int, task: Task) -> None:
-            process = idle.pop() if idle else simulator.remote()
-            if task.shared not in stored:
-                stored[task.shared] = ray.put(task.shared.read_bytes())
-            # In a list, since a process that has it already need not fetch it again.
-            in_hand[process.do.remote(task, [stored[task.shared]])] = number, task, process
+            process = idle.pop() if idle else actor.remote(worker)
+            for path in task.reads:
+                if path not in stored:
+                    stored[path] = ray.put(path.read_bytes())
+            # In a dict, since a process that has it already need not fetch it again.
+            reads = {path: stored[path] for path in task.reads}
+            in_hand[process.do.remote(task, reads)] = number, task, process
 
         for batch in batches:
             waiting, deaths = deque(enumerate(batch)), Counter[int]()
@@ -63,39 +60,36 @@ def work_through(batches: Iterable[Sequence[Task]], workers: int) -> Iterator[Ou
                 for result in ray.wait(list(in_hand))[0]:
                     number, task, process = in_hand.pop(result)
                     try:
-                        text, error = ray.get(result)
-                    except (
-                        ray.exceptions.RayActorError
-                    ) as death:  # killed, out of memory, or its machine is gone
+                        made = ray.get(result)
+                    except ray.exceptions.RayActorError as death:  # killed, out of memory, or machine gone
                         deaths[number] += 1
                         if deaths[number] < MOST_DEATHS:
                             waiting.appendleft((number, task))
                         else:
-                            yield Outcome(task, f"its process died {MOST_DEATHS} times ({death})")
+                            text = f"its process died {MOST_DEATHS} times ({death})"
+                            yield Outcome(task, Failure(text))
                         continue
                     idle.append(process)
-                    if error is None:
-                        write_whole_file(task.out, text, flush=False)
-                    yield Outcome(task, error)
+                    if isinstance(made, bytes):
+                        keep(task.out, made)
+                    yield Outcome(task, None if isinstance(made, bytes) else made)
 
 
-class Simulator:
+class Actor:
     """A process of the cluster."""
 
-    def __init__(self) -> None:
-        self._shared: tuple[Path, Shared] | None = None
+    def __init__(self, worker: str) -> None:
+        self._worker: Worker[Any] = load_worker(worker)
 
-    def do(self, task: Task, bundle: list[Any]) -> tuple[str | None, str | None]:
-        """The result of a task, or the text of why it failed."""
+    def do(self, task: Task, reads: dict[Path, Any]) -> bytes | Failure:
+        """The result of a task, or why it failed."""
         import ray
 
         try:
-            if self._shared is None or self._shared[0] != task.shared:
-                self._shared = None  # two worlds at once may be too much
-                self._shared = task.shared, pickle.loads(ray.get(bundle[0]))
-            return result_of(task, self._shared[1]), None
-        except Exception as error:  # whatever a point of the sweep brings to light is kept as its result
-            return None, f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
+            self._worker.hold(task, lambda path: ray.get(reads[path]))
+            return self._worker.make(task)
+        except Exception as error:  # whatever a task brings to light is kept as its failure
+            return Failure.of(error)
 
 
 @contextlib.contextmanager

@@ -1,21 +1,23 @@
-"""Simulated markets that are kept on disk by a hash of all that decides their metrics.
+"""Simulated markets, whose metrics are kept on disk by a hash of all that decides them.
 
-Experiments and sweeps simulate many markets on few worlds. What no one of them changes is prepared once; the
-metrics of each lie in a file of their own, written whole as soon as they are there, so that what was stopped
-goes on where it was.
+Experiments and sweeps simulate many markets on few worlds. A world is prepared and its pairs are scored once,
+and processes read both from a file. The metrics of each market lie in a file of their own, which experiments
+and sweeps share where they ask for the same market.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
+import pickle
 import re
 import sys
-from collections.abc import Iterable
-from dataclasses import fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +27,12 @@ from scenarios.config.scenario import Scenario
 from scenarios.markets.kind import Progress
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.scoring import relevance_of
-from scenarios.markets.simulation import prepare
+from scenarios.markets.simulation import market_of, prepare, simulate
 from scenarios.storage import cache as disk
+from scenarios.storage.whole import whole_path
+from scenarios.studies.designs import budget_split, full, query_split
+from scenarios.studies.study import Task, Worker
+from simulator.measures.market_metrics import with_rates
 
 PLUG_IN = re.compile(r'"([A-Za-z_][\w.]*:[A-Za-z_][\w.]*)"')
 """module:attr as a text in JSON."""
@@ -37,52 +43,160 @@ MARKET_CODE = ("simulator", "scenarios.config", "scenarios.markets", "scenarios.
 ModelKey = tuple[str, str]
 
 
-def prepare_for(
-    scenario: Scenario,
-    others: Iterable[Scenario],
+class Job(NamedTuple):
+    """What is simulated at once."""
+
+    kind: str
+    """full: the whole market of one scenario. simulated: the same of a table, with those metrics
+    that are known there. query_split, budget_split: one market that scenarios share, see `designs`."""
+    seed: int
+    scenarios: tuple[Any, ...]
+    """Scenarios; in a task their places in the list of scenarios that it reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedWorld:
+    """What the markets of one world share: the world without its frames, and the scores of its pairs."""
+
+    prepared: Prepared
+    relevances: Mapping[ModelKey, Relevance]
+
+
+class ReplicateWorker(Worker[list[dict[str, float]]]):
+    """Simulates markets. Results are metrics with totals per thousand queries, by arm."""
+
+    @staticmethod
+    def read(task: Task) -> list[dict[str, float]] | None:
+        """The kept metrics of a task, whose data is a `Job`."""
+        try:
+            found: list[dict[str, float]] = json.loads(task.out.read_bytes())
+            return [dict(metrics) for metrics in found] if len(found) == len(task.data.scenarios) else None
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def make(self, task: Task) -> bytes:
+        """Simulate a task, which reads a `SharedWorld` and a list of scenarios."""
+        shared, scenarios = (self.held[path] for path in task.reads)
+        job: Job = task.data
+        job = job._replace(scenarios=tuple(scenarios[place] for place in job.scenarios))
+        return json.dumps(simulate_job(job, shared)).encode()
+
+
+def simulate_job(job: Job, shared: SharedWorld) -> list[dict[str, float]]:
+    """The metrics of a job, by arm."""
+    scenarios = [scenario.model_copy(update={"seed": job.seed}) for scenario in job.scenarios]
+    if job.kind == "simulated":
+        return [
+            with_rates(
+                simulate(replace(shared.prepared, scenario=one), shared.relevances[model_of(one)]).metrics
+            )
+            for one in scenarios
+        ]
+    markets = [market_of(shared.prepared, shared.relevances[model_of(one)], one) for one in scenarios]
+    if job.kind == "query_split":
+        return query_split(markets)
+    if job.kind == "budget_split":
+        return budget_split(markets)
+    return [full(market) for market in markets]
+
+
+class World:
+    """A prepared world, and the tasks of markets on it."""
+
+    def __init__(self, shared: SharedWorld, work: Path, kept: Path) -> None:
+        """Nothing is written yet.
+
+        Args:
+            work: a folder for what the tasks share, of which no other world makes use.
+            kept: the folder of metrics.
+        """
+        self._shared = replace(shared, prepared=shared.prepared.without_frames())
+        self._work, self._kept = work, kept
+        self._common = digest_of(shared.prepared)
+        self._scores = {key: _digest(one.score) for key, one in shared.relevances.items()}
+        self._code: dict[str, str] = {}
+        self._unwritten: dict[Path, list[Scenario]] = {}
+        self._lists = 0
+
+    def covers(self, scenarios: Iterable[Scenario]) -> bool:
+        """Whether all that scenarios of this world need was prepared."""
+        return all(
+            model_of(one) in self._scores
+            and set(one.serving.cheap_scorers) <= set(self._shared.prepared.cheap)
+            for one in scenarios
+        )
+
+    def tasks(self, jobs: Iterable[Job]) -> list[Task]:
+        """The tasks of jobs, in their order. `share` has to be called before they are done."""
+        reads = (self._work / "world.pickle", self._work / f"scenarios-{self._lists}.pickle")
+        self._lists += 1
+        scenarios: list[Scenario] = []
+        known: dict[int, tuple[int, str]] = {}  # number and what decides it, by id
+        found = []
+        for job in jobs:
+            for one in job.scenarios:
+                if id(one) not in known:
+                    known[id(one)] = len(scenarios), self._decides(one)
+                    scenarios.append(one)
+            numbers, decided_by = zip(*(known[id(one)] for one in job.scenarios), strict=True)
+            key = replicate_key(job.kind, job.seed, *decided_by)
+            found.append(Task(key, self._kept / f"{key}.json", job._replace(scenarios=numbers), reads))
+        self._unwritten[reads[1]] = scenarios
+        return found
+
+    def share(self, tasks: Sequence[Task]) -> None:
+        """Write down what tasks share with others, where that is not done yet."""
+        for path in dict.fromkeys(path for task in tasks for path in task.reads):
+            if not path.exists():
+                with whole_path(path, flush=False) as part:
+                    part.write_bytes(pickle.dumps(self._unwritten.get(path, self._shared), protocol=5))
+        self._unwritten.clear()
+
+    def _decides(self, scenario: Scenario) -> str:
+        """All that decides the metrics of a scenario's market but its seed."""
+        bare = scenario.model_copy(update={"name": "replicate", "seed": 0, "compare": (), "sweep": None})
+        text = bare.model_dump_json()
+        own = PLUG_IN.findall(text)
+        self._code |= {name: code_of(name) for name in own if name not in self._code}
+        code = (self._code[name] for name in own)
+        return "|".join((text, self._scores[model_of(scenario)], self._common, *code))
+
+
+def share_world(
+    scenarios: Sequence[Scenario],
+    base: Scenario | None = None,
     *,
     cache: Path | None = None,
     progress: Progress | None = None,
-) -> Prepared:
-    """Prepare a scenario for others that share its world.
+) -> SharedWorld:
+    """Prepare scenarios that share a world: pairs, and relevance by each scorer in use.
 
-    That is what none of them changes, and the relevance by the cheap scorers that any one's servers use.
+    Args:
+        base: is prepared in the place of the first one.
 
     Raises:
-        PluginError, ScenarioError, StoreError, TableError: see `scenarios.prepare`.
+        CheckpointError, PluginError, ScenarioError, ScorerError, StoreError, TableError: see
+            `scenarios.prepare` and `scenarios.relevance_of`.
     """
-    prepared = prepare(scenario, cache=cache, progress=progress)
-    names = {name for other in others for name in other.serving.cheap_scorers}
+    prepared = prepare(base or scenarios[0], cache=cache, progress=progress)
+    names = {name for other in scenarios for name in other.serving.cheap_scorers} - set(prepared.cheap)
     cheap = {
-        name: relevance_of(prepared, name, cache=cache, progress=progress).score
-        for name in sorted(names - set(prepared.cheap))
+        name: relevance_of(prepared, name, cache=cache, progress=progress).score for name in sorted(names)
     }
-    return replace(prepared, cheap={**prepared.cheap, **cheap})
+    prepared = replace(prepared, cheap={**prepared.cheap, **cheap})
+    found: dict[ModelKey, Relevance] = {}
+    for other in scenarios:
+        if (key := model_of(other)) not in found:
+            own = replace(prepared, scenario=other)
+            scored = relevance_of(own, other.scorer, cache=cache, progress=progress)
+            # Grade probabilities are for people who look at single pairs.
+            found[key] = replace(scored, grade_probabilities=None)
+    return SharedWorld(prepared, found)
 
 
 def model_of(scenario: Scenario) -> ModelKey:
     """What decides the relevance of a scenario's pairs, beside the pairs."""
     return scenario.scorer, scenario.hcmrm.model_dump_json() if scenario.scorer == "hcmrm" else ""
-
-
-def relevances_for(
-    prepared: Prepared,
-    scenarios: Iterable[Scenario],
-    *,
-    cache: Path | None = None,
-    progress: Progress | None = None,
-) -> dict[ModelKey, Relevance]:
-    """Relevance by `model_of`, each computed once.
-
-    Raises:
-        CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
-    """
-    found: dict[ModelKey, Relevance] = {}
-    for scenario in scenarios:
-        if (key := model_of(scenario)) not in found:
-            own = replace(prepared, scenario=scenario)
-            found[key] = relevance_of(own, scenario.scorer, cache=cache, progress=progress)
-    return found
 
 
 def replicates_folder(cache: Path) -> Path:
@@ -112,7 +226,7 @@ def code_of(plug_in: str) -> str:
 
 def digest_of(prepared: Prepared) -> str:
     """What the markets of a prepared world have in common: the code, and what was read or scored before."""
-    parts = [*(disk.code_hash(sys.modules[name]) for name in MARKET_CODE), *sorted(prepared.cheap)]
+    parts = [_market_code(), *sorted(prepared.cheap)]
     arrays = [prepared.candidate, *(prepared.cheap[name] for name in sorted(prepared.cheap))]
     if (ctr := prepared.ctr) is not None:
         parts.append(str(ctr.coefficients))
@@ -120,33 +234,14 @@ def digest_of(prepared: Prepared) -> str:
     return "|".join([*parts, *map(_digest, arrays)])
 
 
-def digest_of_scores(relevance: Relevance) -> str:
-    """Hash of a scorer's relevance."""
-    return _digest(relevance.score)
-
-
-def decides(scenario: Scenario, *digests: str) -> str:
-    """All that decides the metrics of a scenario's market but its seed.
-
-    Args:
-        digests: of what was prepared (`digest_of`) and of the scores (`digest_of_scores`).
-    """
-    bare = scenario.model_copy(update={"name": "replicate", "seed": 0, "compare": (), "sweep": None})
-    return "|".join((bare.model_dump_json(), *digests))
-
-
 def replicate_key(kind: str, seed: int, *decided_by: str) -> str:
     """Names the file of what was simulated at once: the whole market of one arm ("full"), or a split one."""
     return hashlib.blake2b("|".join((kind, str(seed), *decided_by)).encode(), digest_size=12).hexdigest()
 
 
-def read_replicate(path: Path, n_arms: int = 1) -> list[dict[str, float]] | None:
-    """Metrics that were kept, by arm; None if there are none, or they are damaged."""
-    try:
-        found: list[dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
-        return [dict(metrics) for metrics in found] if len(found) == n_arms else None
-    except (OSError, ValueError, TypeError):
-        return None
+@functools.cache
+def _market_code() -> str:
+    return "|".join(disk.code_hash(sys.modules[name]) for name in MARKET_CODE)
 
 
 def _digest(array: NDArray[Any]) -> str:

@@ -27,7 +27,7 @@ from scenarios import (
     sensitivity,
     sweep_folder,
 )
-from scenarios.studies.sweeps.estimate import Estimate
+from scenarios.studies.estimate import Estimate
 from tests.app.test_pages import MAIN, PATIENCE_S, chart, until_ended
 
 SCENARIO = """\

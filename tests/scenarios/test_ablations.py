@@ -19,8 +19,14 @@ from scenarios.reporting.ablation_picture import picture
 from scenarios.reporting.ablation_tables import tables, write_tables
 from scenarios.reporting.figures import write_picture
 from scenarios.studies.ablations.ablation import load_ablation, merged
-from scenarios.studies.ablations.ablation_run import missing_tasks, run_ablation, share, weights_path
-from scenarios.studies.ablations.ablation_worker import Task, finetune, pretrain, worker
+from scenarios.studies.ablations.ablation_run import (
+    AblationPlan,
+    cell_tasks,
+    run_ablation,
+    share,
+    weights_path,
+)
+from scenarios.studies.ablations.ablation_worker import AblationWorker, Training, finetune, pretrain
 from scenarios.studies.ablations.cells import (
     Cell,
     Measured,
@@ -32,9 +38,12 @@ from scenarios.studies.ablations.cells import (
     read_lines,
 )
 from scenarios.studies.ablations.measures import Slices, calibration_error, graded_metrics
+from scenarios.studies.study import Task, read_failures, read_status
 from simulator.world import build_world
 from tests.scenarios.test_sweeps_cli import ENVIRONMENT, command, relbid
 
+CELLS = "[0-9a-f]*.json"
+"""Files of cells; progress.json is none of them."""
 TINY = """\
 schema: 1
 name: tiny
@@ -95,7 +104,7 @@ def killed(tmp_path_factory):
         command("ablate", "tiny.yaml", "--workers", 1), cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE
     )
     cells, end = folder / "results" / "ablations" / "tiny", time.monotonic() + 300
-    while len(list(cells.glob("*.json"))) < 3:
+    while len(list(cells.glob(CELLS))) < 3:
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -103,7 +112,7 @@ def killed(tmp_path_factory):
     process.wait(timeout=60)
     process.stderr.close()
     time.sleep(1.0)  # its process ends with the task in its hands
-    return folder, {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
+    return folder, {path.name: path.stat().st_mtime_ns for path in cells.glob(CELLS)}
 
 
 def test_killed_it_goes_on_and_repeats_nothing(killed):
@@ -119,7 +128,7 @@ def test_killed_it_goes_on_and_repeats_nothing(killed):
     ran = relbid("ablate", "tiny.yaml", "--workers", 2, cwd=folder)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("Cells: results/ablations/tiny/")
-    found = {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
+    found = {path.name: path.stat().st_mtime_ns for path in cells.glob(CELLS)}
     # Of each seed: the reference of losses, modalities and pre-training is one training; BCE, text only,
     # none, and the two with fewer labels are the others.
     assert len(found) == 2 * 6
@@ -133,7 +142,7 @@ def test_killed_it_goes_on_and_repeats_nothing(killed):
 
     ran = relbid("ablate", "tiny.yaml", "--workers", 1, cwd=folder)
     assert ran.returncode == 0, ran.stderr
-    assert {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")} == found
+    assert {path.name: path.stat().st_mtime_ns for path in cells.glob(CELLS)} == found
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +193,7 @@ def test_the_tables_can_be_made_without_the_results(finished, tmp_path):
 def test_a_cell_holds_what_was_measured(finished):
     folder = finished
     ablation = load_ablation(folder / "tiny.yaml")
-    paths = (folder / "results" / "ablations" / "tiny").glob("*.json")
+    paths = (folder / "results" / "ablations" / "tiny").glob(CELLS)
     cells = [cell for path in paths if (cell := read_cell(path)) is not None]
     found = of_ablation(ablation, cells)
     assert len(found) == 12
@@ -202,39 +211,42 @@ def test_what_failed_is_told_and_tried_again(file, monkeypatch):
     out = file.parent / "results"
     ablation = load_ablation(file)
     few = replace(ablation, rows=tuple(replace(row, seeds=(1,)) for row in ablation.rows[:2]))
-    monkeypatch.setattr(
-        "scenarios.studies.ablations.ablation_run.WORK", "tests.scenarios.test_ablations:failing"
-    )
-    said = []
-    assert run_ablation(few, out, workers=1, report=said.append) == 2
-    assert (said[-1].done, said[-1].failed, said[-1].total) == (0, 2, 2)
-    note = (out / "ablations" / "tiny" / "failures" / "cells-of-seed-1-1.txt").read_text()
-    assert note.startswith("seed 1, {")
-    assert "ValueError: no luck" in note
+    with monkeypatch.context() as patched:
+        patched.setattr(AblationPlan, "worker", Failing)
+        said = []
+        assert run_ablation(few, out, workers=1, report=said.append) == 2
+    assert (said[-1].stage, said[-1].done, said[-1].failed, said[-1].total) == ("cells of seed 1", 0, 2, 2)
+    assert read_status(out / "ablations" / "tiny") == said[-1]
+    notes = read_failures(out / "ablations" / "tiny")
+    assert len(notes) == 3, "two cells and the weights that they start from"
+    assert all((note["seed"], note["settings"]["finetune_steps"]) == (1, 2) for note in notes)
+    assert all(note["error"].startswith("ValueError: no good\n\nTraceback") for note in notes)
     with pytest.raises(StoreError, match="no cell of 'tiny' is finished; run it without --table"):
         write_tables(few, out, out / "table.md", [])
+    assert run_ablation(few, out, workers=1) == 0
+    assert not read_failures(out / "ablations" / "tiny")
 
 
-def failing():
+class Failing(AblationWorker):
     """A worker, loaded by name in processes of its own, that can do nothing."""
 
-    def do(task):
-        raise ValueError("no luck")
-
-    return do
+    def make(self, task):
+        raise ValueError("no good")
 
 
 def test_pretrained_weights_are_shared_and_used(file):
     out = file.parent / "results"
     ablation = load_ablation(file)
     shared = share(ablation, out)
-    tasks = [task for task in missing_tasks(ablation, shared) if task.cell.seed == 1]
+    tasks = [task for task in cell_tasks(ablation, shared) if task.data.cell.seed == 1]
     by_arm = {row.arm: row.settings for row in ablation.rows}
-    [hierarchical] = [task for task in tasks if task.cell.settings == by_arm["hierarchical"]]
-    [bce] = [task for task in tasks if task.cell.settings == by_arm["BCE"]]
-    [text] = [task for task in tasks if task.cell.settings == by_arm["text only"]]
+    one_of = {json.dumps(task.data.cell.settings): task for task in tasks}
+    task = one_of[json.dumps(by_arm["BCE"])]
+    hierarchical, bce, text = (
+        one_of[json.dumps(by_arm[arm])].data for arm in ("hierarchical", "BCE", "text only")
+    )
     assert hierarchical.weights == bce.weights != text.weights
-    assert [task.weights for task in tasks if not task.cell.pretrained] == [None, None]
+    assert [one.data.weights for one in tasks if not one.data.cell.pretrained] == [None, None]
 
     data = LabelledCorpus.load(shared.corpus)
     pretrain(bce.cell, data, bce.weights)
@@ -242,8 +254,8 @@ def test_pretrained_weights_are_shared_and_used(file):
     from relevance.hcmrm.training.state_file import read_state
 
     state = read_state(bce.weights)["model"]
-    for task in (hierarchical, bce):
-        bare = replace(task.cell, settings={**task.cell.settings, "finetune_steps": 0})
+    for training in (hierarchical, bce):
+        bare = replace(training.cell, settings={**training.cell.settings, "finetune_steps": 0})
         trainer, seconds = finetune(bare, data, bce.weights)
         assert seconds > 0
         for name, value in trainer.checkpoint({}).model.state_dict().items():
@@ -254,8 +266,8 @@ def test_pretrained_weights_are_shared_and_used(file):
     bce.weights.write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match="no weights for this model"):
         finetune(bce.cell, data, bce.weights)
-    worker()(bce)
-    assert read_cell(bce.out) is not None
+    AblationWorker()(task)
+    assert read_cell(task.out) is not None
     assert read_state(bce.weights)["model"].keys() == state.keys()
 
 
@@ -455,13 +467,13 @@ def test_the_built_in_ablation_is_valid():
 def test_every_arm_of_the_built_in_ablation_can_be_trained(file):
     built_in, tiny = load_ablation(Path("scenarios/ablations/hcmrm.yaml")), load_ablation(file)
     shared = share(tiny, file.parent / "results")
-    do, small = worker(), tiny.file.training
+    do, small = AblationWorker(), tiny.file.training
     for number, row in enumerate(row for row in built_in.rows if not row.at):
         few = {"align_steps": 0} if row.settings.get("align_steps") == 0 else {}
         settings = merged(row.settings, small, few)
         cell = Cell(settings, 1, ("test",))
         out = file.parent / f"{number}.json"
-        do(Task(shared, cell, weights_path(cell, shared), out))
+        do(Task("", out, Training(shared, cell, weights_path(cell, shared))))
         found = read_cell(out)
         assert found is not None, row
         assert 0 <= found.metrics["test"]["all"]["auc"] <= 1, row

@@ -12,8 +12,8 @@ import pytest
 from scenarios import ScenarioError, load_scenario, prepare, relevance_of
 from scenarios.markets.simulation import market_of, thin
 from scenarios.storage import cache as disk
-from scenarios.studies.experiments import experiment_run as module
-from scenarios.studies.experiments.designs import arm_of_arrival, budget_split, full, query_split
+from scenarios.studies import replicates as module
+from scenarios.studies.designs import arm_of_arrival, budget_split, full, query_split
 from scenarios.studies.experiments.experiment import load_experiment
 from scenarios.studies.experiments.experiment_run import run_experiment, write_experiment
 from scenarios.studies.experiments.statistics import compare
@@ -116,7 +116,7 @@ def test_three_arms_get_a_third_each(small):
 def test_a_budget_split_gives_each_arm_its_part_of_every_budget(small, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "scenarios.studies.experiments.designs.simulate",
+        "scenarios.studies.designs.simulate",
         lambda market: seen.append(market) or simulate(market),
     )
     market = day(small)

@@ -31,8 +31,8 @@ from scenarios import (
 from scenarios.runs.results import result_folder
 from scenarios.runs.scenario_run import run_to_folder
 from scenarios.storage.whole import LOCK, LOCKS, TEMPORARY, alone, remove_stale, whole_folder, whole_path
-from scenarios.studies.sweeps import sweep_run as engine
-from scenarios.studies.sweeps.folder import read_status
+from scenarios.studies import run_study as engine
+from scenarios.studies.study import read_status
 from tests.scenarios.test_cli import REPOSITORY
 
 SWEEP = (
@@ -367,7 +367,7 @@ def test_processes_that_are_killed_or_find_no_memory_cost_only_their_points(file
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1, done.stderr
     assert "2 failed, see results/sweeps/hungry-" in done.stderr
-    [folder] = (files / "results" / "sweeps").iterdir()
+    [folder] = (files / "results" / "sweeps").glob("hungry-*")
     assert sorted(pl.read_parquet(folder / "points.parquet")["point"]) == [0, 3]
     failures = {
         failure["point"]: failure["error"]

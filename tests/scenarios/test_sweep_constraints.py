@@ -11,10 +11,11 @@ from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
 
+from benchmarks.search import hypervolume
 from scenarios import ScenarioError, load_sweep, read_sweep, run_sweep
 from scenarios.reporting.sweep_report import report_html
 from scenarios.runs.points import undominated
-from scenarios.studies.sweeps.analysis import best_points, hypervolume
+from scenarios.studies.sweeps.analysis import best_points
 from scenarios.studies.sweeps.axes import AxisSettings
 from scenarios.studies.sweeps.constraints import Constraint
 from scenarios.studies.sweeps.sweep import dump_sweep

@@ -119,8 +119,10 @@ def test_a_batch_waits_for_the_outcomes_of_the_one_before(tmp_path, monkeypatch)
     for outcome in pool.work_through("tasks_of_a_test:worker", batches(), 2):
         outcomes.append(outcome)
         taken.append(outcome.task)
-    errors = {outcome.task: outcome.error for outcome in outcomes if outcome.error is not None}
+    failures = {outcome.task: outcome.failure for outcome in outcomes if outcome.failure is not None}
     assert sorted(taken[4:]) == ["d", "die"]
-    assert set(errors) == {"fail", "die"}
-    assert errors["fail"].startswith("ValueError: as it should")
-    assert errors["die"].startswith(f"its process died {pool.MOST_DEATHS} times")
+    assert set(failures) == {"fail", "die"}
+    assert (failures["fail"].kind, failures["fail"].message) == ("ValueError", "as it should")
+    assert "in do\n" in failures["fail"].trace
+    assert str(failures["fail"]).startswith("ValueError: as it should\n\nTraceback")
+    assert str(failures["die"]).startswith(f"its process died {pool.MOST_DEATHS} times")

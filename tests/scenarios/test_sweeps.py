@@ -31,17 +31,25 @@ from scenarios import (
     simulate,
     sweep_points,
 )
+from scenarios.reporting.study_texts import estimate_text
 from scenarios.reporting.sweep_report import report_html
-from scenarios.reporting.sweep_tables import estimate_text, sweep_tables
+from scenarios.reporting.sweep_tables import sweep_tables
 from scenarios.runs.points import pareto_front
+from scenarios.storage.whole import alone
 from scenarios.studies import pool, replicates
-from scenarios.studies.replicates import code_of, relevances_for
+from scenarios.studies.replicates import (
+    Job,
+    ReplicateWorker,
+    code_of,
+    share_world,
+    simulate_job,
+)
+from scenarios.studies.study import Task, read_status
 from scenarios.studies.sweeps import samplers
 from scenarios.studies.sweeps.analysis import best_points, rank_correlation, rank_ratio, sensitivity
-from scenarios.studies.sweeps.estimate import estimate
-from scenarios.studies.sweeps.folder import alone_in, field_values, read_status, sweep_folder
+from scenarios.studies.sweeps.folder import field_values, sweep_folder
 from scenarios.studies.sweeps.sweep import dump_sweep, samples, simulations
-from scenarios.studies.sweeps.sweep_worker import Shared, Task, metrics_of, worker
+from scenarios.studies.sweeps.sweep_run import estimate
 from tests.scenarios.pages import markers_in
 
 SHIPPED = sorted((Path(__file__).parents[2] / "scenarios" / "sweeps").glob("*.yaml"))
@@ -304,8 +312,8 @@ def test_what_is_there_is_not_done_again(ran, monkeypatch):
     text = SMALL.replace("[0.5, 2]", "[0.5, 1, 2]").replace("name: s", "name: larger")
     wider = load_sweep(write(out.parent, text))
     run_sweep(wider, out)
-    new = {wider.points[task.point].settings["fusion.relevance"] for task in tasks}
-    assert new == {1}, "the others are those of the smaller sweep"
+    assert len(tasks) == 4, "the others are those of the smaller sweep"
+    assert {note.scenarios for note in (task.data for task in tasks)} == {(2,), (3,)}
     # One that is damaged, for instance by a crash of the machine, is done again.
     tasks.clear()
     damaged = next((out / ".cache" / "replicates").glob("*.json"))
@@ -321,18 +329,18 @@ def test_what_is_there_is_not_done_again(ran, monkeypatch):
 def test_a_point_whose_process_died_before_it_could_say_so_is_not_done_again(prepared, tmp_path):
     # What a killed process leaves may be a whole result of which the command knows nothing.
     kept = tmp_path / "key.json"
-    task = Task("key", 0, prepared.scenario, shared=tmp_path / "removed", out=kept)
+    task = Task("key", kept, Job("full", 1, (0,)), (tmp_path / "removed", tmp_path / "removed"))
     kept.write_text('[{"revenue": 1.0}]')
-    worker()(task)
+    ReplicateWorker()(task)
     assert kept.read_text() == '[{"revenue": 1.0}]'
     kept.write_text('[{"revenue')
     with pytest.raises(FileNotFoundError):  # it is simulated again, and misses what points share
-        worker()(task)
+        ReplicateWorker()(task)
 
 
-def test_all_code_that_settles_a_market_decides_its_key(prepared):
+def test_all_code_that_simulates_a_market_decides_its_key(prepared):
     run, folder = set(), Path(replicates.__file__).parents[1]
-    shared = Shared(prepared, relevances_for(prepared, [prepared.scenario]))
+    shared = share_world([prepared.scenario])
 
     def note(frame, *_):
         file = Path(frame.f_code.co_filename)
@@ -341,11 +349,12 @@ def test_all_code_that_settles_a_market_decides_its_key(prepared):
 
     sys.setprofile(note)
     try:
-        metrics_of(prepared.scenario, shared)
+        for kind in ("full", "simulated"):
+            simulate_job(Job(kind, 1, (prepared.scenario,)), shared)
     finally:
         sys.setprofile(None)
     hashed = tuple(name.removeprefix("scenarios.") for name in replicates.MARKET_CODE)
-    assert {"markets/simulation.py", "config/fusion_rules.py", "studies/experiments/designs.py"} <= run
+    assert {"markets/simulation.py", "config/fusion_rules.py", "studies/designs.py"} <= run
     assert all(file.startswith(hashed) for file in run)
 
 
@@ -399,7 +408,8 @@ def test_failures_are_kept_and_retried_on_request(tmp_path, monkeypatch):
 
 def test_a_second_command_keeps_out(ran):
 
-    with alone_in(ran[2]), pytest.raises(StoreError, match="another relbid sweep is at work in it"):
+    words = r"another relbid sweep \(process \d+\) is at work on it; wait for it, stop it, or choose"
+    with alone(ran[2], "sweep"), pytest.raises(StoreError, match=words):
         run_sweep(ran[0], ran[1])
 
 

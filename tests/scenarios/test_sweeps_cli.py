@@ -50,7 +50,7 @@ def test_a_sweep_is_stopped_continued_and_reported(tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130
-    [folder] = (tmp_path / "results" / "sweeps").iterdir()
+    [folder] = (tmp_path / "results" / "sweeps").glob("killed-*")
     progress = json.loads((folder / "progress.json").read_text())
     assert progress["state"] == "stopped"
     assert 2 <= progress["done"] < 24  # the word of the third may not have reached the command

@@ -29,23 +29,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import (
-    Field,
-    JsonValue,
-    PlainValidator,
-    TypeAdapter,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from scenarios.config.load import FileKind, Source, read_file
 from scenarios.config.scenario import Scenario, Settings
-from scenarios.errors import Place, ScenarioError, did_you_mean
-from scenarios.markets.loading import load_scenario
+from scenarios.errors import ScenarioError, did_you_mean
 from scenarios.markets.registry import source_of
-from scenarios.studies.overlay import flat, scenario_file, seeds_of, set_over
+from scenarios.studies.study_file import SeveralSeeds, StudyFile, listed_seeds, scenario_of
 
 if TYPE_CHECKING:
     from relevance.hcmrm.training.train_config import TrainConfig
@@ -88,24 +79,12 @@ class Group(Settings):
         return self
 
 
-class AblationFile(Settings):
+class AblationFile(StudyFile):
     """Groups of arms, seeds, and the world and the market that all share."""
 
-    schema_version: Literal[1] = Field(alias="schema")
-    """Version of this format."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-    """Names the folder of the cells."""
-    scenario: str = "default"
-    """`default`, or a scenario file as seen from this file's folder."""
-    common: dict[str, JsonValue] = Field(default_factory=dict)
-    """Fields to set over the scenario."""
     training: dict[str, JsonValue] = Field(default_factory=dict)
     """Settings of all trainings, over the defaults of TrainConfig."""
-    seeds: Annotated[
-        int | tuple[int, ...],
-        PlainValidator(seeds_of(2)),
-        WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}),
-    ] = 5
+    seeds: SeveralSeeds = 5
     """How many, from 1 on, or which: of the training and of the market's day."""
     splits: Annotated[tuple[Split, ...], Field(min_length=1)] = ("test", "held_out")
     """Graded pairs that the models are evaluated on."""
@@ -122,12 +101,12 @@ ABLATION: FileKind[AblationFile] = FileKind(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One arm of a group at one combination of what the group goes across."""
+    """One arm of a group at one combination of the settings in `across`."""
 
     group: str
     arm: str
     at: Mapping[str, JsonValue]
-    """The values of the settings that the group goes across."""
+    """The values of the settings in `across`."""
     settings: Mapping[str, JsonValue]
     """Differences from the default TrainConfig, without the seed."""
 
@@ -169,13 +148,11 @@ def load_ablation(path: Path | str) -> Ablation:
         ScenarioError: the file, its scenario, or the settings of an arm are not valid.
     """
     file, source = read_file(path, ABLATION)
-    base = scenario_file(Path(path), file.scenario, source, "the ablation's folder")
-    scenario = load_scenario(base, ["sweep=null", "compare=[]"])
-    scenario = set_over(scenario, flat(file.common), source, "common")
+    scenario = scenario_of(file, Path(path), source, "ablation")
     if not source_of(scenario).has_texts:
         raise ScenarioError(f"{source.at('scenario')}: needs the embedded world, whose labels are trained on")
     check_training(file.training, source, "training")
-    seeds = tuple(range(1, file.seeds + 1)) if isinstance(file.seeds, int) else file.seeds
+    seeds = listed_seeds(file.seeds)
     rows: list[Row] = []
     for name, group in file.groups.items():
         check_training(group.common, source, "groups", name, "common")
@@ -246,41 +223,39 @@ def check_training(settings: Mapping[str, JsonValue], source: Source, *path: str
     from relevance.hcmrm.training.train_config import TrainConfig
 
     fields = {name: hint for name, hint in get_type_hints(TrainConfig).items() if name != "seed"}
-    sizes = {
-        name: hint
-        for name, hint in get_type_hints(HCMRMConfig.__init__).items()
-        if name not in ("kwargs", "return", "vocab_size")
-    }
+    own = ("kwargs", "return", "vocab_size")
+    sizes = {name: hint for name, hint in get_type_hints(HCMRMConfig.__init__).items() if name not in own}
+    remedies = {
+        name: f"; it is one of the model's: write model: {{{name}: {_plain(value)}}}"
+        for name, value in settings.items()
+        if name in sizes
+    } | {"seed": "; 'seeds' says which there are"}
+    _check_settings(settings, fields, "a training", remedies, source, *path)
+    if isinstance(model := settings.get("model"), dict):
+        _check_settings(model, sizes, "a model", {}, source, *path, "model")
+
+
+def _check_settings(
+    settings: Mapping[str, JsonValue],
+    known: Mapping[str, Any],
+    whose: str,
+    remedies: Mapping[str, str],
+    source: Source,
+    *path: str | int,
+) -> None:
     for name, value in settings.items():
-        if name not in fields:
-            remedy = did_you_mean(name, fields)
-            if name in sizes:
-                remedy = f"; it is one of the model's: write model: {{{name}: {_plain(value)}}}"
-            if name == "seed":
-                remedy = "; 'seeds' says which there are"
+        at = source.at(*path, name)
+        if name not in known:
+            remedy = remedies.get(name) or did_you_mean(name, known)
             raise ScenarioError(
-                f"{source.at(*path, name)}: a training has no setting '{name}'{remedy} "
-                f"(there are {', '.join(sorted(fields))})"
-            )
-        _check_value(value, fields[name], source.at(*path, name))
-        if name == "model" and isinstance(value, dict):
-            for part, size in value.items():
-                at = source.at(*path, name, part)
-                if part not in sizes:
-                    raise ScenarioError(
-                        f"{at}: a model has no setting '{part}'{did_you_mean(part, sizes)} "
-                        f"(there are {', '.join(sorted(sizes))})"
-                    )
-                _check_value(size, sizes[part], at)
-
-
-def _check_value(value: JsonValue, kind: Any, at: Place) -> None:
-    # As JSON, so that a list may stand for a tuple and 1 for 1.0, but "1" for neither.
-    try:
-        TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise ScenarioError(reason[0].lower() + reason[1:], value=_plain(value)).at(*at) from None
+                f"{whose} has no setting '{name}'{remedy} (there are {', '.join(sorted(known))})"
+            ).at(*at)
+        try:
+            # As JSON, so that a list may stand for a tuple and 1 for 1.0, but "1" for neither.
+            TypeAdapter(known[name]).validate_json(json.dumps(value), strict=True)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise ScenarioError(reason[0].lower() + reason[1:], value=_plain(value)).at(*at) from None
 
 
 def _check_whole(settings: Mapping[str, JsonValue], source: Source, *path: str) -> None:

@@ -1,45 +1,36 @@
 """Run an ablation, or what is missing of it.
 
 Seed after seed, so that what is there early can be compared, every distinct pre-training is run once, then
-every cell. Each is a task of its own for a pool of processes, and leaves its file whole or not at all: the
-numbers depend neither on how many processes there are nor on when they were killed.
+every cell.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from scenarios.markets.kind import Progress
 from scenarios.markets.simulation import prepare
 from scenarios.models.training import corpus_folder, training_corpus
 from scenarios.storage.cache import FOLDER
-from scenarios.storage.whole import remove_stale, write_whole_file
-from scenarios.studies import pool
 from scenarios.studies.ablations.ablation import Ablation
-from scenarios.studies.ablations.ablation_worker import Shared, Task
-from scenarios.studies.ablations.cells import Cell, cells_folder, cells_of, digest_of_scenario, read_cell
-from scenarios.studies.sweeps.folder import alone_in
+from scenarios.studies.ablations.ablation_worker import AblationWorker, SharedByCells, Training
+from scenarios.studies.ablations.cells import (
+    Cell,
+    Measured,
+    cells_folder,
+    cells_of,
+    digest_of_scenario,
+    of_ablation,
+    read_cells,
+)
+from scenarios.studies.run_study import EngineName, Report, Study, run_study
+from scenarios.studies.study import StudyPlan, Task, remove_parts
 
-WORK = "scenarios.studies.ablations.ablation_worker:worker"
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How far an ablation is, at one of its two stages."""
-
-    stage: str
-    total: int
-    done: int
-    failed: int
-    rate_per_s: float | None = None
-    left_s: float | None = None
-
-
-Report = Callable[[Status], None]
+Kept = Measured | Path
+"""What is kept of a cell, or the pre-trained weights."""
 
 
 def run_ablation(
@@ -47,6 +38,7 @@ def run_ablation(
     out: Path,
     *,
     workers: int | None = None,
+    engine: EngineName = "local",
     progress: Progress | None = None,
     report: Report | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -57,82 +49,97 @@ def run_ablation(
 
     Args:
         out: the results folder, under which the corpus, pre-trained weights and cells are kept.
-        workers: processes; as many as there are cores by default.
+        workers, engine, report, clock: see `scenarios.studies.run_study.run_study`. A status counts the
+            pre-trainings or the cells of one seed. All machines of a Ray cluster need the results folder.
         progress: called while the corpus is made.
-        report: called whenever a pre-training or a cell is finished.
 
     Raises:
         StoreError: the folder cannot be written, or another command is at work in it.
     """
-    folder = cells_folder(out, ablation)
-    workers = workers or pool.cores()
-    with alone_in(folder):
-        remove_stale(folder)
-        for note in (folder / "failures").glob("*.txt"):
-            note.unlink()
-        shared = share(ablation, out, progress)
-        tasks = missing_tasks(ablation, shared)
-        run = _Run(folder, workers, report, clock)
-        failed = 0
-        for seed in dict.fromkeys(task.cell.seed for task in tasks):
-            of_seed = [task for task in tasks if task.cell.seed == seed]
-            needed = {task.weights: replace(task, out=None) for task in of_seed if task.weights is not None}
-            unmade = [task for weights, task in needed.items() if not weights.exists()]
-            run.work(f"pre-trainings of seed {seed}", unmade, len(needed))
-            total = sum(cell.seed == seed for cell in cells_of(ablation))
-            failed += run.work(f"cells of seed {seed}", of_seed, total)
-        return failed
+    plan = AblationPlan(ablation, out, progress)
+    study = run_study(
+        plan,
+        cells_folder(out, ablation),
+        workers=workers,
+        engine=engine,
+        retry_failed=True,
+        report=report,
+        clock=clock,
+    )
+    return sum(not task.data.weights_alone for task in study.failed.values())
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    folder: Path
-    workers: int
-    report: Report | None
-    clock: Callable[[], float]
+def estimate_ablation(ablation: Ablation, out: Path) -> tuple[int, int, float | None]:
+    """What an ablation asks for, without running it.
 
-    def work(self, stage: str, tasks: Sequence[Task], total: int) -> int:
-        """Do the tasks of one stage and say how far it is; returns how many failed."""
-        began, before = self.clock(), total - len(tasks)
-        done = failed = 0
-        self._say(Status(stage, total, before, 0))
-        for task, error in pool.work_through(WORK, [tasks], self.workers):
-            if error is None:
-                done += 1
-            else:
-                failed += 1
-                text = f"seed {task.cell.seed}, {json.dumps(dict(task.cell.settings))}\n\n{error}\n"
-                write_whole_file(self.folder / "failures" / f"{stage.replace(' ', '-')}-{failed}.txt", text)
-            rate = (done + failed) / max(self.clock() - began, 1e-9)
-            left = (len(tasks) - done - failed) / rate
-            self._say(Status(stage, total, before + done, failed, rate, left))
-        return failed
-
-    def _say(self, status: Status) -> None:
-        if self.report is not None:
-            self.report(status)
+    Returns:
+        Trainings; how many of them are done; and the processor seconds that those took on average, None where
+        there are none.
+    """
+    found = of_ablation(ablation, read_cells(cells_folder(out, ablation))).values()
+    spent = [sum(cell.cost.values()) for cell in found]
+    return len(cells_of(ablation)), len(spent), sum(spent) / len(spent) if spent else None
 
 
-def share(ablation: Ablation, out: Path, progress: Progress | None = None) -> Shared:
+class AblationPlan(StudyPlan[Kept]):
+    """Seed after seed: the pre-trainings that missing cells start from, then the cells."""
+
+    command = "ablate"
+    worker = AblationWorker
+    stage = "cells"
+
+    def __init__(self, ablation: Ablation, out: Path, progress: Progress | None = None) -> None:
+        self.total = len(cells_of(ablation))
+        self._ablation, self._out, self._progress = ablation, out, progress
+
+    def batches(self, study: Study[Kept]) -> Iterator[Sequence[Task]]:
+        """See `StudyPlan.batches`."""
+        remove_parts(cells_folder(self._out, self._ablation))
+        tasks = cell_tasks(self._ablation, share(self._ablation, self._out, self._progress))
+        for seed in dict.fromkeys(task.data.cell.seed for task in tasks):
+            cells = [task for task in tasks if task.data.cell.seed == seed]
+            missing = [task for task in cells if self.worker.read(task) is None]
+            if not missing:
+                continue
+            weights = {task.data.weights: pretraining(task) for task in missing if task.data.weights}
+            study.stage(f"pre-trainings of seed {seed}", len(weights))
+            yield study.missing(weights.values())
+            study.stage(f"cells of seed {seed}", len(cells))
+            yield study.missing(cells)
+
+    def about(self, task: Task) -> Mapping[str, Any]:
+        """The seed and the settings of the training."""
+        cell: Cell = task.data.cell
+        return {"seed": cell.seed, "settings": dict(cell.settings)}
+
+
+def share(ablation: Ablation, out: Path, progress: Progress | None = None) -> SharedByCells:
     """Make what all cells share: the labelled corpus, and the key frames of the market's world."""
     scenario = ablation.scenario
     data = training_corpus(out, progress, scenario.world)
     prepare(scenario, cache=out, progress=progress)
-    return Shared(scenario, out, corpus_folder(out, scenario.world), data.fingerprint())
+    return SharedByCells(scenario, out, corpus_folder(out, scenario.world), data.fingerprint())
 
 
-def missing_tasks(ablation: Ablation, shared: Shared) -> list[Task]:
-    """A task for every cell that is not there yet."""
+def cell_tasks(ablation: Ablation, shared: SharedByCells) -> list[Task]:
+    """A task for every cell."""
     folder, scenario = cells_folder(shared.out, ablation), digest_of_scenario(shared.scenario)
     tasks = []
     for cell in cells_of(ablation):
-        path = folder / f"{cell.key(scenario, shared.fingerprint)}.json"
-        if read_cell(path) is None:
-            tasks.append(Task(shared, cell, weights_path(cell, shared), path))
+        key = cell.key(scenario, shared.fingerprint)
+        tasks.append(Task(key, folder / f"{key}.json", Training(shared, cell, weights_path(cell, shared))))
     return tasks
 
 
-def weights_path(cell: Cell, shared: Shared) -> Path | None:
+def pretraining(task: Task) -> Task:
+    """The task of the weights that a cell starts from."""
+    training: Training = task.data
+    assert training.weights is not None
+    key = training.cell.pretraining_key(training.shared.fingerprint)
+    return Task(key, training.weights, training._replace(weights_alone=True))
+
+
+def weights_path(cell: Cell, shared: SharedByCells) -> Path | None:
     """Where a cell's pre-trained weights belong; None where it has no pre-training."""
     if not cell.pretrained:
         return None

@@ -8,11 +8,12 @@ of one thread each do more than one of two.
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from pydantic import JsonValue
@@ -25,10 +26,10 @@ from scenarios.config.scenario import Scenario
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.simulation import prepare, simulate
 from scenarios.storage.cache import code_hash
-from scenarios.storage.whole import write_whole_file
 from scenarios.studies.ablations.ablation import train_config
 from scenarios.studies.ablations.cells import Cell, Measured, digest_of_scenario, every_setting, read_cell
 from scenarios.studies.ablations.measures import Slices, measure
+from scenarios.studies.study import Task, Worker
 from simulator.measures.market_metrics import with_rates
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedByCells:
     """What all cells have in common."""
 
     scenario: Scenario
@@ -48,36 +49,46 @@ class Shared:
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Pre-training alone, or a whole cell where `out` says where its metrics go."""
+class Training(NamedTuple):
+    """A cell, or the pre-training of its weights alone."""
 
-    shared: Shared
+    shared: SharedByCells
     cell: Cell
     weights: Path | None
     """Where its pre-trained weights lie, or are to lie; None for a cell without pre-training."""
-    out: Path | None
+    weights_alone: bool = False
 
 
-def worker() -> Callable[[Task], None]:
-    """A function of tasks that keeps what it has loaded last."""
-    from relevance.hcmrm.device import use_device
+class AblationWorker(Worker["Measured | Path"]):
+    """Pre-trains weights; trains and measures cells. Keeps what it has loaded last."""
 
-    use_device("cpu", threads=1)
-    loaded: dict[Shared, _Loaded] = {}
+    def __init__(self) -> None:
+        from relevance.hcmrm.device import use_device
 
-    def do(task: Task) -> None:
-        if task.shared not in loaded:
-            loaded.clear()
-            loaded[task.shared] = _Loaded.of(task.shared)
-        if task.out is not None:
-            # A process killed between writing a cell and saying so leaves a task that another one is given.
-            if read_cell(task.out) is None:
-                write_whole_file(task.out, measured(task, loaded[task.shared]).to_json())
-        elif task.weights is not None and not task.weights.exists():
-            pretrain(task.cell, loaded[task.shared].data, task.weights)
+        super().__init__()
+        use_device("cpu", threads=1)
+        self._loaded: tuple[SharedByCells, _Loaded] | None = None
 
-    return do
+    @staticmethod
+    def read(task: Task) -> Measured | Path | None:
+        """The kept cell of a task, or the path of its weights if they are there."""
+        if task.data.weights_alone:
+            return task.out if task.out.exists() else None
+        return read_cell(task.out)
+
+    def make(self, task: Task) -> bytes:
+        """Train what a task asks for, whose data is a `Training`."""
+        training: Training = task.data
+        if self._loaded is None or self._loaded[0] != training.shared:
+            self._loaded = None
+            self._loaded = training.shared, _Loaded.of(training.shared)
+        loaded = self._loaded[1]
+        if not training.weights_alone:
+            return measured(training, loaded).to_json().encode()
+        with tempfile.TemporaryDirectory() as folder:
+            weights = Path(folder) / task.out.name
+            pretrain(training.cell, loaded.data, weights)
+            return weights.read_bytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +98,7 @@ class _Loaded:
     slices: Slices
 
     @staticmethod
-    def of(shared: Shared) -> _Loaded:
+    def of(shared: SharedByCells) -> _Loaded:
         data = LabelledCorpus.load(shared.corpus)
         prepared = prepare(shared.scenario, cache=shared.out)
         return _Loaded(data, prepared, Slices.of(data, prepared.world))
@@ -125,19 +136,19 @@ def finetune(cell: Cell, data: LabelledCorpus, weights: Path | None) -> tuple[Tr
     return trainer, seconds
 
 
-def measured(task: Task, loaded: _Loaded) -> Measured:
+def measured(training: Training, loaded: _Loaded) -> Measured:
     """Train and measure a cell; its pre-trained weights are made first where they are missing or unfit."""
     from relevance.hcmrm import HcmrmScorer
 
-    cell, data = task.cell, loaded.data
+    cell, data = training.cell, loaded.data
     began = time.process_time()
     try:
-        trainer, pretraining_s = finetune(cell, data, task.weights)
+        trainer, pretraining_s = finetune(cell, data, training.weights)
     except CheckpointError:
-        assert task.weights is not None
-        pretrain(cell, data, task.weights)
+        assert training.weights is not None
+        pretrain(cell, data, training.weights)
         began = time.process_time()
-        trainer, pretraining_s = finetune(cell, data, task.weights)
+        trainer, pretraining_s = finetune(cell, data, training.weights)
     trained = time.process_time()
     model = trainer.checkpoint({})
     scorer = HcmrmScorer(model, data.corpus, tables=trainer.texts.tables)
@@ -156,8 +167,8 @@ def measured(task: Task, loaded: _Loaded) -> Measured:
     }
     return Measured(
         cell,
-        digest_of_scenario(task.shared.scenario),
-        task.shared.fingerprint,
+        digest_of_scenario(training.shared.scenario),
+        training.shared.fingerprint,
         code_hash(relevance) + code_hash(simulator),
         every_setting(cell),
         metrics,

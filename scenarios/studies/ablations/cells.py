@@ -22,6 +22,7 @@ from pydantic import JsonValue
 from scenarios.config.scenario import Scenario
 from scenarios.errors import StoreError
 from scenarios.studies.ablations.ablation import Ablation, train_config
+from scenarios.studies.study import nullable
 
 FINETUNING_ONLY = frozenset(
     (
@@ -88,11 +89,11 @@ class Measured:
 
     def to_json(self) -> str:
         """One line; what is not a number is null."""
-        return json.dumps(_nullable(asdict(self)), sort_keys=True) + "\n"
+        return json.dumps(nullable(asdict(self)), sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(text: str) -> Measured:
-        """The other way round.
+        """Read what `to_json` has written.
 
         Raises:
             ValueError, KeyError, TypeError: it is no cell.
@@ -220,12 +221,6 @@ def _hash(*parts: object) -> str:
 
     text = json.dumps([plain(part) for part in parts], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
-
-
-def _nullable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _nullable(part) for key, part in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _numbers(value: Any) -> Any:

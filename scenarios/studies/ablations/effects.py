@@ -1,7 +1,8 @@
-"""What finished cells say of an ablation's rows: figures, and paired differences with 95% t intervals."""
+"""Figures of an ablation's rows from finished cells, and paired differences with 95% t intervals."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 
 from scenarios.studies.ablations.ablation import Ablation, Row
 from scenarios.studies.ablations.cells import Measured, settings_hash
-from scenarios.studies.experiments.statistics import fieller_interval, t_interval
+from scenarios.studies.experiments.statistics import compare
 from simulator.arrays import FloatArray
 
 CONFIDENCE = 0.95
@@ -99,16 +100,10 @@ def effect_of(ablation: Ablation, row: Row, column: Column, found: Found) -> Eff
         return None
     own, other = _by_seed(row, found), _by_seed(reference, found)
     pairs = np.array([(column.of(other[seed]), column.of(own[seed])) for seed in own if seed in other])
-    pairs = pairs[np.isfinite(pairs).all(axis=1)] if len(pairs) else pairs
-    if not len(pairs):
-        return None
-    before, difference = pairs[:, 0], pairs[:, 1] - pairs[:, 0]
-    mean, low, high = t_interval(difference, CONFIDENCE)
-    if column.unit == "change":
-        if not (scale := abs(float(before.mean()))):
-            return None
-        return Effect(mean / scale, *fieller_interval(difference, before, CONFIDENCE))
-    return Effect(mean, low, high)
+    pairs = pairs.reshape(-1, 2)[np.isfinite(pairs.reshape(-1, 2)).all(axis=1)]
+    compared = compare(*pairs.T, confidence=CONFIDENCE, seed=None)
+    estimate = compared.change if column.unit == "change" else compared.difference
+    return None if math.isnan(estimate.value) else Effect(estimate.value, estimate.t_low, estimate.t_high)
 
 
 def seeds_of(row: Row, found: Found) -> int:

@@ -1,4 +1,4 @@
-"""What a scored set of graded pairs says of a model: the metrics of the table, on all pairs and by slice."""
+"""The metrics of a model on scored and graded pairs, on all of them and by slice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simulator.world import World, graded_pairs
 HEAD_TRAFFIC = 0.5
 """The head are the most frequent queries that bring this share of the traffic; the tail are all others."""
 BINS = 15
-"""Of the calibration error; equally many pairs each."""
+"""Bins of the calibration error, with equally many pairs each."""
 
 
 def graded_metrics(

@@ -19,36 +19,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    JsonValue,
-    PlainValidator,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from scenarios.config.load import FileKind, Source, read_file, setting
+from scenarios.config.load import FileKind, Source, read_file
 from scenarios.config.scenario import Scenario, Settings
 from scenarios.config.settings import dump_model
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted
-from scenarios.markets.loading import load_scenario
-from scenarios.studies.overlay import (
+from scenarios.studies.study_file import (
     MOST_SEEDS,
     Fields,
-    base_scenario,
+    SeveralSeeds,
+    StudyFile,
+    check_metrics,
     flat,
-    scenario_file,
-    seeds_of,
+    listed_seeds,
+    scenario_of,
     set_over,
 )
-from simulator.measures.market_metrics import METRICS as KNOWN_METRICS, TOTALS
+from simulator.measures.market_metrics import TOTALS
 
 Design = Literal["common", "independent", "query_split", "budget_split"]
-"""common: each arm has the whole market, with the same luck (common random numbers).
-independent: the same, but each arm with its own luck.
+"""common: each arm has the whole market, with the same random draws (common random numbers).
+independent: the same, but each arm with random draws of its own.
 query_split: one market; each query falls to an arm by a keyed coin.
 budget_split: each query falls to an arm likewise, and each arm is a market with its part of every budget."""
 
@@ -77,39 +70,27 @@ def _listed(value: Any) -> Any:
 
 
 class Until(Settings):
-    """More seeds until an interval is narrow enough, by Stein's rule: `seeds` are the pilot."""
+    """More seeds until an interval is narrow enough, by Stein's rule; `seeds` are those of the pilot."""
 
     metric: str = "revenue_rpm"
     half_width: Annotated[float, Field(gt=0)]
-    """Of the interval; a change of 1% is 0.01."""
+    """Half-width of the interval; a change of 1% is 0.01."""
     of: Literal["change", "difference"] = "change"
     max_seeds: Annotated[int, Field(ge=2, le=MOST_SEEDS)] = 1000
     """Never more than these; the interval is then wider than wanted, and says so."""
 
 
-class Experiment(Settings):
+class Experiment(StudyFile):
     """Arms to compare on one scenario."""
 
-    schema_version: Literal[1] = Field(alias="schema")
-    """Version of this format."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-    """Names the result folder."""
-    scenario: str = "default"
-    """`default`, or a scenario file as seen from the experiment's folder."""
-    common: dict[str, JsonValue] = Field(default_factory=dict)
-    """Fields to set over the scenario for all arms."""
     baseline: str
     """The arm that the others are held against."""
     arms: Annotated[dict[ArmName, dict[str, JsonValue]], Field(min_length=2)]
     """Arm -> fields to set over the scenario."""
-    seeds: Annotated[
-        int | tuple[int, ...],
-        PlainValidator(seeds_of(2)),
-        WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}),
-    ] = 20
+    seeds: SeveralSeeds = 20
     """Replicates: how many, or which. They are the scenario's seeds; the world keeps its own."""
     first_seed: Annotated[int, Field(ge=0, lt=2**62)] = 1
-    """Of a number of seeds: this one and those after it."""
+    """Where `seeds` is a number: the first of them."""
     design: Annotated[tuple[Design, ...], BeforeValidator(_listed), Field(min_length=1)] = ("common",)
     """One or several; beside another one, `common` is run too, as the truth."""
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = METRICS
@@ -160,10 +141,7 @@ class Plan:
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds that are run whatever they show."""
-        chosen = self.experiment.seeds
-        if isinstance(chosen, int):
-            return tuple(range(self.experiment.first_seed, self.experiment.first_seed + chosen))
-        return chosen
+        return listed_seeds(self.experiment.seeds, self.experiment.first_seed)
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -185,14 +163,8 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = (), *, seeds: i
     experiment, source = read_file(path, EXPERIMENT)
     if seeds is not None:
         experiment = _with_seeds(experiment, seeds)
-    check_metrics(experiment, source)
-    file = scenario_file(Path(path), experiment.scenario, source, "the experiment's folder")
-    common = flat(experiment.common)
-    # What an experiment does not run must not stand in its way.
-    own = ["sweep=null", "compare=[]"]
-    set_over(base_scenario(file, own, source), common, source, "common")
-    shared = [setting(field, value) for field, (_, value) in common.items()]
-    scenario = load_scenario(file, [*own, *shared, *overrides])
+    check_compared(experiment, source)
+    scenario = scenario_of(experiment, Path(path), source, "experiment", overrides)
     arms: dict[str, Scenario] = {}
     for name, settings in experiment.arms.items():
         fields = flat(settings)
@@ -201,30 +173,25 @@ def load_experiment(path: Path | str, overrides: Sequence[str] = (), *, seeds: i
     return Plan(experiment, scenario, arms)
 
 
-def check_metrics(experiment: Experiment, source: Source) -> None:
+def check_compared(experiment: Experiment, source: Source) -> None:
     """Refuse metrics that there are not, and those that the designs cannot compare.
 
     Raises:
         ScenarioError: names the first one.
     """
-    until = experiment.until
-    split = any(design in SPLITS for design in experiment.designs)
     named: dict[tuple[str | int, ...], str] = {
         ("metrics", place): metric for place, metric in enumerate(experiment.metrics)
     }
-    if until is not None:
-        named["until", "metric"] = until.metric
-    for path, metric in named.items():
-        if metric not in KNOWN_METRICS:
-            raise ScenarioError(
-                f"{source.at(*path)}: unknown metric {quoted(metric)}{did_you_mean(metric, KNOWN_METRICS)} "
-                f"(there are {', '.join(KNOWN_METRICS)})"
-            )
-        if split and metric in TOTALS:
-            raise ScenarioError(
-                f"{source.at(*path)}: '{metric}' is a total, and the arms of a split differ in size; "
-                "take one per thousand queries (_rpm)"
-            )
+    if experiment.until is not None:
+        named["until", "metric"] = experiment.until.metric
+    check_metrics(named, source)
+    if any(design in SPLITS for design in experiment.designs):
+        for path, metric in named.items():
+            if metric in TOTALS:
+                raise ScenarioError(
+                    f"{source.at(*path)}: '{metric}' is a total, and the arms of a split differ in size; "
+                    "take one per thousand queries (_rpm)"
+                )
 
 
 def dump_experiment(plan: Plan, scenario: str = "scenario.yaml") -> str:

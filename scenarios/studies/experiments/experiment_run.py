@@ -1,59 +1,46 @@
-"""Experiments: arms over one scenario, replicated over seeds.
-
-The world, its candidates and each scorer's relevance are computed once for all replicates. A replicate's
-metrics are kept on disk as soon as they are there, by a hash of all that decides them, so that an experiment
-that was stopped goes on where it was.
-"""
+"""Run an experiment, or what is missing of it: each market of one or several arms and a seed is a task."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-import math
-from collections.abc import Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from scenarios.config.load import Source, dump_scenario
 from scenarios.markets.kind import Progress
-from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.scoring import check_scorers
-from scenarios.markets.simulation import market_of
+from scenarios.storage import cache as disk
 from scenarios.storage.parquet import write_parquet
-from scenarios.storage.whole import alone, whole_folder, write_whole_file
+from scenarios.storage.whole import whole_folder
+from scenarios.studies.estimate import Estimate, seconds_of_one
 from scenarios.studies.experiments import statistics
-from scenarios.studies.experiments.designs import budget_split, full, query_split
-from scenarios.studies.experiments.experiment import SPLITS, Plan, check_metrics, dump_experiment
+from scenarios.studies.experiments.experiment import SPLITS, Plan, check_compared, dump_experiment
 from scenarios.studies.experiments.summary import interference, summarise
 from scenarios.studies.replicates import (
-    decides,
-    digest_of,
-    digest_of_scores,
-    model_of,
+    Job,
+    ReplicateWorker,
+    World,
     plug_ins,
-    prepare_for,
-    read_replicate,
-    relevances_for,
-    replicate_key,
     replicates_folder,
+    share_world,
 )
-from simulator.market import Market
+from scenarios.studies.run_study import EngineName, Report, Study, run_study
+from scenarios.studies.study import StudyPlan, Task, nullable, read_status, remove_parts
+from simulator.arrays import FloatArray
 
-OTHER_LUCK = 1_000_003
+OTHER_DRAWS = 1_000_003
 """Distance between the seeds of the arms of an `independent` replicate."""
 
-
-class Job(NamedTuple):
-    """What is simulated at once: the whole market of an arm ("full"), or one market split between arms."""
-
-    kind: str
-    arms: tuple[str, ...]
-    seed: int
+Replicate = list[dict[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,59 +58,145 @@ class ExperimentResult:
 
 
 def run_experiment(
-    plan: Plan, *, cache: Path | None = None, progress: Progress | None = None
+    plan: Plan,
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
+    engine: EngineName = "local",
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+    report: Report | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> ExperimentResult:
     """Run an experiment, or what is missing of it.
 
     Args:
         cache: the results folder, under which frames, scores and finished replicates are kept; None keeps
             nothing.
+        workers: processes. With 1 of the engine "local" everything is done in this process, and whatever a
+            replicate raises is raised here.
+        engine, retry_failed, report, clock: see `scenarios.studies.run_study.run_study`.
+        progress: called for what is prepared, and without a `report` for replicates, too.
 
     Raises:
         ScenarioError: it asks for a metric that there is not.
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`; or another
             command is running this experiment in `cache`.
+        StudyError: replicates have failed in processes of their own.
+        UserError: the engine is Ray and that is missing.
     """
-    with contextlib.nullcontext() if cache is None else alone(experiment_folder(cache, plan)):
-        return _run(plan, cache, progress)
-
-
-def _run(plan: Plan, cache: Path | None, progress: Progress | None) -> ExperimentResult:
     check_experiment(plan)
-    prepared = prepare_for(plan.scenario, plan.arms.values(), cache=cache, progress=progress)
-    found = relevances_for(prepared, plan.arms.values(), cache=cache, progress=progress)
-    relevances = {arm: found[model_of(scenario)] for arm, scenario in plan.arms.items()}
-    jobs = _Jobs(plan, prepared, relevances, cache)
+    with contextlib.ExitStack() as held:
+        root = cache or Path(held.enter_context(tempfile.TemporaryDirectory()))
+        experiment = ExperimentPlan(plan, cache, root, progress)
+        study = run_study(
+            experiment,
+            study_folder(root, plan),
+            place=experiment_folder(root, plan),
+            workers=workers,
+            engine="here" if workers == 1 and engine == "local" else engine,
+            retry_failed=retry_failed,
+            report=report or _reports_to(progress),
+            clock=clock,
+        )
+    return experiment.result(study)
 
-    def run(seeds: Sequence[int], designs: Sequence[str]) -> None:
-        for done, seed in enumerate(seeds, start=1):
-            for design in designs:
-                for job in jobs_of(plan, design, seed):
-                    jobs.metrics(job)
-            if progress is not None:
-                progress("replicates", done, len(seeds))
 
-    seeds, designs, pilot, reached = plan.seeds, plan.experiment.designs, None, True
-    if (until := plan.experiment.until) is not None:
-        run(seeds, designs[:1])
-        pilot, wanted = len(seeds), _wanted_seeds(plan, jobs)
-        reached = wanted <= until.max_seeds
-        seeds = tuple(range(seeds[0], seeds[0] + min(wanted, until.max_seeds)))
-    run(seeds, designs)
+class ExperimentPlan(StudyPlan[Replicate]):
+    """All replicates; of an experiment with `until`, those of the pilot before."""
 
-    replicates = pl.DataFrame(
-        [
-            {"design": design, "seed": seed, "arm": arm, **metrics}
-            for design in designs
-            for seed in seeds
-            for job in jobs_of(plan, design, seed)
-            for arm, metrics in jobs.metrics(job).items()
-        ],
-        infer_schema_length=None,
-    )
-    return ExperimentResult(
-        plan, replicates, summarise(plan, replicates, pilot), interference(plan, replicates), seeds, reached
-    )
+    command = "experiment"
+    worker = ReplicateWorker
+    stage = "replicates"
+
+    def __init__(self, plan: Plan, cache: Path | None, root: Path, progress: Progress | None = None) -> None:
+        self.total = sum(len(jobs_of(plan, design, 0)) for design in plan.experiment.designs) * len(
+            plan.seeds
+        )
+        self._plan, self._cache, self._root, self._progress = plan, cache, root, progress
+        self._seeds, self._reached = plan.seeds, True
+        self._pilot: int | None = None
+        self._keys: dict[Job, str] = {}  # of jobs whose scenarios are names of arms
+        self._jobs: dict[str, Job] = {}
+
+    def batches(self, study: Study[Replicate]) -> Iterator[Sequence[Task]]:
+        """See `StudyPlan.batches`."""
+        plan, experiment = self._plan, self._plan.experiment
+        remove_parts(replicates_folder(self._root))
+        arms = list(plan.arms.values())
+        shared = share_world(arms, plan.scenario, cache=self._cache, progress=self._progress)
+        # Nothing says when the code of a plug-in has changed.
+        plugged = any(plug_ins(scenario) for scenario in arms)
+        kept = study.work / "replicates" if plugged else replicates_folder(self._root)
+        world = World(shared, study.work / "world", kept)
+        if (until := experiment.until) is not None:
+            yield self._missing(experiment.designs[:1], world, study)
+            study.check()
+            self._pilot, wanted = len(self._seeds), self._wanted_seeds(study.results)
+            self._reached = wanted <= until.max_seeds
+            first = self._seeds[0]
+            self._seeds = tuple(range(first, first + min(wanted, until.max_seeds)))
+        yield self._missing(experiment.designs, world, study)
+        study.check()
+
+    def about(self, task: Task) -> Mapping[str, Any]:
+        """Arms, seed, and how they were simulated."""
+        job = self._jobs[task.key]
+        return {"kind": job.kind, "arms": job.scenarios, "seed": job.seed}
+
+    def result(self, study: Study[Replicate]) -> ExperimentResult:
+        """What the replicates say."""
+        plan = self._plan
+        replicates = pl.DataFrame(
+            [
+                {"design": design, "seed": seed, "arm": arm, **metrics}
+                for design in plan.experiment.designs
+                for seed in self._seeds
+                for job in jobs_of(plan, design, seed)
+                for arm, metrics in zip(job.scenarios, study.results[self._keys[job]], strict=True)
+            ],
+            infer_schema_length=None,
+        )
+        return ExperimentResult(
+            plan,
+            replicates,
+            summarise(plan, replicates, self._pilot),
+            interference(plan, replicates),
+            self._seeds,
+            self._reached,
+        )
+
+    def _missing(self, designs: Sequence[str], world: World, study: Study[Replicate]) -> list[Task]:
+        """The tasks that are missing, all those of a seed after one another."""
+        jobs = [
+            job for seed in self._seeds for design in designs for job in jobs_of(self._plan, design, seed)
+        ]
+        arms = self._plan.arms
+        tasks = world.tasks(job._replace(scenarios=tuple(arms[one] for one in job.scenarios)) for job in jobs)
+        for job, task in zip(jobs, tasks, strict=True):
+            self._keys[job] = task.key
+            self._jobs.setdefault(task.key, job)
+        study.stage(self.stage, len(self._jobs))
+        missing = study.missing(tasks)
+        world.share(missing)
+        return missing
+
+    def _wanted_seeds(self, results: Mapping[str, Replicate]) -> int:
+        """Seeds that the pilot says are needed, for the arm that needs the most."""
+        until, experiment = self._plan.experiment.until, self._plan.experiment
+        assert until is not None
+
+        def values(arm: str) -> FloatArray:
+            keys = [self._keys[Job("full", seed, (arm,))] for seed in self._seeds]
+            return np.array([results[key][0][until.metric] for key in keys])
+
+        baseline, wanted = values(experiment.baseline), 0
+        for arm in map(values, self._plan.others):
+            pilot = statistics.linearised_change(baseline, arm)[0] if until.of == "change" else arm - baseline
+            wanted = max(
+                wanted, statistics.seeds_for_half_width(pilot, until.half_width, experiment.confidence)
+            )
+        return wanted
 
 
 def check_experiment(plan: Plan) -> None:
@@ -132,67 +205,42 @@ def check_experiment(plan: Plan) -> None:
     Raises:
         ScenarioError, CheckpointError, PluginError: see `run_experiment`.
     """
-    check_metrics(plan.experiment, Source(plan.experiment.name, {}))
+    check_compared(plan.experiment, Source(plan.experiment.name, {}))
     for scenario in plan.arms.values():
         check_scorers(scenario, [scenario.scorer])
 
 
+def estimate_experiment(plan: Plan, out: Path, *, progress: Progress | None = None) -> Estimate:
+    """How long an experiment takes, without running it; of one with `until` the pilot and no more.
+
+    Raises:
+        PluginError, ScenarioError, StoreError, TableError: see `scenarios.prepare`.
+    """
+    status = read_status(study_folder(out, plan))
+    jobs = {job for design in plan.experiment.designs for job in jobs_of(plan, design, 0)}
+    scenarios = list(plan.arms.values())
+    models = tuple(dict.fromkeys(scenario.scorer for scenario in scenarios))
+    job_s = seconds_of_one(scenarios, status, out, progress)
+    return Estimate(len(jobs), len(plan.seeds), 0 if status is None else status.done, 1, models, job_s)
+
+
 def jobs_of(plan: Plan, design: str, seed: int) -> list[Job]:
-    """What is simulated for one replicate of a design."""
+    """What is simulated for one replicate of a design; arms by their names."""
     if design in SPLITS:
-        return [Job(design, tuple(plan.arms), seed)]
-    apart = OTHER_LUCK if design == "independent" else 0
-    return [Job("full", (arm,), seed + apart * place) for place, arm in enumerate(plan.arms)]
-
-
-class _Jobs:
-    """Simulates jobs, each once, identical arms too: those of an earlier call are read from disk."""
-
-    def __init__(
-        self, plan: Plan, prepared: Prepared, relevances: Mapping[str, Relevance], cache: Path | None
-    ) -> None:
-        self._plan, self._prepared, self._relevances = plan, prepared, relevances
-        self._done: dict[str, list[dict[str, float]]] = {}
-        # Nothing says when the code of a plug-in has changed.
-        plugged = any(plug_ins(scenario) for scenario in plan.arms.values())
-        self._folder = None if cache is None or plugged else replicates_folder(cache)
-        common = digest_of(prepared)
-        self._decides = {
-            arm: decides(scenario, digest_of_scores(relevances[arm]), common)
-            for arm, scenario in plan.arms.items()
-        }
-
-    def metrics(self, job: Job) -> dict[str, dict[str, float]]:
-        """Arm -> metrics."""
-        key = self._key(job)
-        if key not in self._done:
-            path = None if self._folder is None else self._folder / f"{key}.json"
-            kept = None if path is None else read_replicate(path, len(job.arms))
-            self._done[key] = found = kept or self._simulate(job)
-            if kept is None and path is not None:
-                write_whole_file(path, json.dumps(found))
-        return dict(zip(job.arms, self._done[key], strict=True))
-
-    def _key(self, job: Job) -> str:
-        return replicate_key(job.kind, job.seed, *(self._decides[arm] for arm in job.arms))
-
-    def _simulate(self, job: Job) -> list[dict[str, float]]:
-        markets = [self._market(arm, job.seed) for arm in job.arms]
-        if job.kind == "query_split":
-            return query_split(markets)
-        if job.kind == "budget_split":
-            return budget_split(markets)
-        return [full(market) for market in markets]
-
-    def _market(self, arm: str, seed: int) -> Market:
-        scenario = self._plan.arms[arm].model_copy(update={"seed": seed})
-        return market_of(self._prepared, self._relevances[arm], scenario)
+        return [Job(design, seed, tuple(plan.arms))]
+    apart = OTHER_DRAWS if design == "independent" else 0
+    return [Job("full", seed + apart * place, (arm,)) for place, arm in enumerate(plan.arms)]
 
 
 def experiment_folder(root: Path, plan: Plan) -> Path:
     """Where the result of an experiment belongs: its name and a hash of all that it asks for."""
     digest = hashlib.blake2b("".join(_texts(plan).values()).encode(), digest_size=4).hexdigest()
     return root / f"{plan.experiment.name}-{digest}"
+
+
+def study_folder(root: Path, plan: Plan) -> Path:
+    """Where progress and failures of an experiment are kept, since its result is written at the end."""
+    return root / disk.FOLDER / "experiments" / experiment_folder(root, plan).name
 
 
 def _texts(plan: Plan) -> dict[str, str]:
@@ -212,8 +260,8 @@ def write_experiment(root: Path, result: ExperimentResult) -> Path:
             "name": plan.experiment.name,
             "seeds": list(result.seeds),
             "half_width_reached": result.reached,
-            "summary": _rows(result.summary),
-            "interference": _rows(result.interference),
+            "summary": nullable(result.summary.to_dicts()),
+            "interference": nullable(result.interference.to_dicts()),
         },
         indent=2,
     )
@@ -224,28 +272,7 @@ def write_experiment(root: Path, result: ExperimentResult) -> Path:
     return folder
 
 
-def _wanted_seeds(plan: Plan, jobs: _Jobs) -> int:
-    """Seeds that the pilot says are needed, for the arm that needs the most."""
-    until = plan.experiment.until
-    assert until is not None
-    baseline, *others = (
-        np.array([jobs.metrics(Job("full", (arm,), seed))[arm][until.metric] for seed in plan.seeds])
-        for arm in (plan.experiment.baseline, *plan.others)
-    )
-    wanted = 0
-    for arm in others:
-        pilot = statistics.linearised_change(baseline, arm)[0] if until.of == "change" else arm - baseline
-        wanted = max(
-            wanted, statistics.seeds_for_half_width(pilot, until.half_width, plan.experiment.confidence)
-        )
-    return wanted
-
-
-def _rows(table: pl.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in row.items()
-        }
-        for row in table.iter_rows(named=True)
-    ]
+def _reports_to(progress: Progress | None) -> Report | None:
+    if progress is None:
+        return None
+    return lambda status: progress(status.stage, status.done + status.failed, status.total)

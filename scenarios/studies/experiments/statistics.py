@@ -26,7 +26,7 @@ from simulator.arrays import FloatArray
 RESAMPLES = 4999
 MOST_AT_ONCE = 2_000_000  # values resampled, which bounds the memory
 POWER = 0.8
-"""Of the test for which an effect is called detectable."""
+"""Power of the test at which an effect is called detectable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def compare(
     arm: FloatArray,
     *,
     confidence: float = 0.95,
-    seed: int = 0,
+    seed: int | None = 0,
     pilot: int | None = None,
 ) -> Comparison:
     """Compare two arms F[n], F[n] whose entries are pairs; pairs with a NaN are left out.
@@ -65,7 +65,7 @@ def compare(
     difference's does: the delta method's misses too often where the baseline varies much between replicates.
 
     Args:
-        seed: of the bootstrap.
+        seed: of the bootstrap; None leaves its intervals out (NaN).
         pilot: the number of seeds was chosen by `seeds_for_half_width` from the first `pilot` pairs; the t
             intervals are then Stein's.
     """
@@ -150,7 +150,7 @@ def t_quantile(confidence: float, n: int) -> float:
 
 
 def bootstrap_interval(
-    samples: tuple[FloatArray, ...], statistic: Any, confidence: float = 0.95, seed: int = 0
+    samples: tuple[FloatArray, ...], statistic: Any, confidence: float = 0.95, seed: int | None = 0
 ) -> tuple[float, float]:
     """Expanded percentile bootstrap of a statistic of paired samples F[n].
 
@@ -158,7 +158,7 @@ def bootstrap_interval(
     n and takes normal for t quantiles. Taking the percentiles Phi(-sqrt(n / (n - 1)) t) corrects both.
     """
     n = samples[0].size
-    if n < 2:
+    if n < 2 or seed is None:
         return math.nan, math.nan
     tail = float(stats.norm.cdf(-math.sqrt(n / (n - 1.0)) * t_quantile(confidence, n)))
     with np.errstate(divide="ignore", invalid="ignore"):  # a ratio to what may be nothing
@@ -217,7 +217,7 @@ def _estimate(
     samples: tuple[FloatArray, ...],
     statistic: Any,
     confidence: float,
-    seed: int,
+    seed: int | None,
     pilot: int | None,
 ) -> Estimate:
     """`values` + `shift` estimate what `statistic` is of the samples."""

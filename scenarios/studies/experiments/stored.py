@@ -16,7 +16,7 @@ from scenarios.studies.experiments.experiment import Plan, load_experiment
 
 @dataclass(frozen=True, slots=True)
 class StoredExperiment:
-    """What the folder of an experiment holds; `replicates` are read on demand."""
+    """What the folder of an experiment holds; `replicates` reads the largest file when it is called."""
 
     folder: Path
     plan: Plan

@@ -1,4 +1,4 @@
-"""What replicates say: each arm against the baseline, and each split design against the truth."""
+"""Summaries of replicates: each arm against the baseline, and each split design against the truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep says: which field moves what, and which points are best under a bound."""
+"""Which swept field moves which metric, and which points are best under a bound."""
 
 from __future__ import annotations
 
@@ -91,17 +91,3 @@ def point_scenario(result: SweepResult, index: int, seed: int | None = None) -> 
     scenario = result.sweep.points[index].scenario
     name = f"{result.sweep.name[:56]}-{index}"
     return scenario.model_copy(update={"name": name, "seed": result.sweep.seeds[0] if seed is None else seed})
-
-
-def hypervolume(gain: FloatArray, harm: FloatArray, least_gain: float, most_harm: float) -> float:
-    """The area that points [P] dominate, of those that have more gain and less harm than a reference point.
-
-    Zitzler and Thiele 1998, "Multiobjective optimization using evolutionary algorithms: a comparative case
-    study". In units of the gain times units of the harm; NaN is taken for a point that dominates nothing.
-    """
-    area, reached = 0.0, most_harm
-    for one, cost in sorted(zip(gain, harm, strict=True), reverse=True):
-        if one > least_gain and cost < reached:
-            area += (one - least_gain) * (reached - cost)
-            reached = cost
-    return area

@@ -1,7 +1,7 @@
 """What a search has asked for so far: generations of settings, and the points that these make.
 
 They are kept in `asked.json` of the sweep's folder, each generation before it is simulated. A search that
-goes on asks for the same points again, whatever a newer version of its library would ask for.
+continues asks for the same points again, even if a newer version of its library would ask for others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from scenarios.errors import ScenarioError, StoreError
 from scenarios.storage.whole import write_whole_file
-from scenarios.studies.sweeps.sweep import Point, Sweep, point_of
+from scenarios.studies.sweeps.sweep import Sweep, SweepPoint, point_of
 
 ASKED = "asked.json"
 
@@ -32,7 +32,7 @@ class Asked:
 
     def __init__(self, sweep: Sweep) -> None:
         self.generations: list[Generation] = []
-        self.points: list[Point] = []
+        self.points: list[SweepPoint] = []
         self._sweep = replace(sweep, points=())
         self._index: dict[str, int | None] = {}
 

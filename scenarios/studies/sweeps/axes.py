@@ -41,9 +41,9 @@ class AxisSettings(Settings):
     low: float | None = Field(default=None, alias="from")
     to: float | None = None
     step: Annotated[float, Field(gt=0)] | None = None
-    """Of a range: from, from + step, ... up to `to`."""
+    """A range: from, from + step, ... up to `to`."""
     count: Annotated[int, Field(ge=2, le=MOST_POINTS)] | None = None
-    """Of a log range: so many values from `from` to `to`, by equal factors."""
+    """A log range: so many values from `from` to `to`, by equal factors."""
     log: Literal[True] | None = None
     uniform: Numbers | None = None
     """Between two numbers, for designs that draw points."""
@@ -122,7 +122,7 @@ class AxisSettings(Settings):
             return tuple(range(math.ceil(low), math.floor(high) + 1))
         if log:
             found = samplers.log_steps(low, high, LEVELS + 1)
-            # Short numbers, as they end up in a file that somebody takes away.
+            # Short numbers, since they end up in scenario files.
             found = tuple(min(max(float(f"{value:.6g}"), low), high) for value in found)
         else:
             found = samplers.steps(low, high, (high - low) / LEVELS)

@@ -60,7 +60,7 @@ class Constraint(Settings):
         return self
 
     def holds(self, value: object) -> bool:
-        """Whether a value keeps to the bound; what is no number has none to keep to."""
+        """Whether a value keeps to the bound; a value that is not a number always does."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return True
         low = -math.inf if self.at_least is None else self.at_least

@@ -1,25 +1,22 @@
 """The folder of a sweep, `<results>/sweeps/<name>-<hash>/`.
 
-    sweep.yaml        the sweep; `relbid sweep` on it goes on with this folder's points
+    sweep.yaml        the sweep; `relbid sweep` on it continues in this folder
     asked.json        of a search: the points that it has asked for, by generations
     scenario.yaml     what all points share
-    progress.json     how far it is; written whole again and again while it runs
+    progress.json     how far it is, see `scenarios.studies.study.Status`; brought up to date while it runs
     points.parquet    one row per finished point and seed; brought up to date while it runs
-    failures/         a text for every point and seed that failed
-    report.html       what `relbid report` makes of it
+    failures/         a note for every point and seed that failed
+    report.html       the page that `relbid report` makes
 The metrics of single points lie in the cache beside the results, by a hash of all that decides them, so that
 sweeps with points in common share them.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,30 +27,12 @@ from scenarios.config.load import dump_scenario
 from scenarios.errors import StoreError
 from scenarios.runs.points import undominated
 from scenarios.storage.parquet import ParquetError, read_parquet, write_parquet
-from scenarios.storage.whole import TEMPORARY, whole_path
+from scenarios.storage.whole import whole_path
+from scenarios.studies.study import read_failures
 from scenarios.studies.sweeps.asked import with_asked
 from scenarios.studies.sweeps.sweep import Sweep, dump_sweep, is_ordered, load_sweep
 
 SWEEPS = "sweeps"
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How far a sweep is, in points times seeds. Times in seconds, `started` since 1970."""
-
-    state: str
-    """preparing, running, done or stopped; of a command that was killed, what it was before."""
-    total: int
-    done: int
-    failed: int
-    reused: int
-    """Of those done, how many an earlier run had finished."""
-    workers: int
-    pid: int
-    started: float
-    elapsed_s: float
-    rate_per_s: float | None = None
-    left_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,44 +58,6 @@ def sweep_folder(root: Path, sweep: Sweep) -> Path:
     """Where a sweep belongs: its name and a hash of all that it asks for."""
     text = dump_sweep(sweep) + dump_scenario(sweep.scenario)
     return root / SWEEPS / f"{sweep.name}-{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
-
-
-@contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep a second command out of a sweep's folder.
-
-    Raises:
-        StoreError: one is at work in it, or it cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise StoreError(
-            f"{folder}: cannot be written ({error.strerror}); choose another folder with --out"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StoreError(
-                f"{folder}: another relbid sweep is at work in it; wait for it, or stop it"
-            ) from None
-        yield
-
-
-def write_status(folder: Path, status: Status) -> None:
-    """Write progress.json, whole or not at all."""
-    with whole_path(folder / "progress.json") as part:
-        part.write_text(json.dumps(asdict(status)) + "\n", encoding="utf-8")
-
-
-def read_status(folder: Path | str) -> Status | None:
-    """How far the sweep of a folder is; None where nothing has begun."""
-    try:
-        return Status(**json.loads((Path(folder) / "progress.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def write_replicates(
@@ -172,15 +113,6 @@ def read_sweep(folder: Path | str) -> SweepResult:
     return SweepResult(folder, sweep, means_of(sweep, replicates), replicates, read_failures(folder))
 
 
-def read_failures(folder: Path | str) -> tuple[Mapping[str, Any], ...]:
-    """What failed so far: key, point, seed, settings and error of each."""
-    found = []
-    for path in sorted((Path(folder) / "failures").glob("*.json")):
-        with contextlib.suppress(FileNotFoundError):  # it is being run again
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-    return tuple(found)
-
-
 def list_sweeps(root: Path | str) -> list[Path]:
     """Folders of sweeps under a results folder, newest first."""
     found = [path.parent for path in (Path(root) / SWEEPS).glob("*/sweep.yaml")]
@@ -204,11 +136,3 @@ def means_of(sweep: Sweep, replicates: pl.DataFrame) -> pl.DataFrame:
     gains = np.column_stack([sign * table[name].to_numpy() for name, sign in sweep.file.directions.items()])
     front = undominated(np.where(np.array(feasible)[:, None], gains, np.nan))
     return table.with_columns(pl.Series("feasible", feasible), pl.Series("pareto", front))
-
-
-def remove_leftovers(folder: Path, work: Sequence[str]) -> None:
-    """Remove what a killed command left behind; the caller is alone in the folder."""
-    for name in work:
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for path in folder.glob(f"{TEMPORARY}*"):
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Which points a sweep tries: the full grid, or n points spread over the box of its fields.
+"""Numbers for the axes of a sweep: points spread over a box, and the steps of a range.
 
 Latin hypercube: McKay, Beckman and Conover 1979, "A comparison of three methods for selecting values of input
 variables". Sobol: Owen's scrambled (t, m, s)-nets, as in scipy.stats.qmc.
@@ -6,43 +6,15 @@ variables". Sobol: Owen's scrambled (t, m, s)-nets, as in scipy.stats.qmc.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
 
 import numpy as np
 
 from simulator.arrays import FloatArray
 
-Value = TypeVar("Value", covariant=True)
-
-
-class Axis(Protocol[Value]):
-    """The values of one field."""
-
-    def values(self) -> Sequence[Value]:
-        """All of them, where they are finitely many."""
-
-    def at(self, u: float) -> Value:
-        """The value at the quantile u in [0, 1)."""
-
-
-def grid(axes: Sequence[Axis[Value]]) -> list[tuple[Value, ...]]:
-    """Every combination, the last axis changing fastest."""
-    return list(itertools.product(*(axis.values() for axis in axes)))
-
-
-def spread(axes: Sequence[Axis[Value]], method: str, n: int, seed: int) -> list[tuple[Value, ...]]:
-    """N points by `latin_hypercube` or `sobol` (n a power of 2)."""
-    return [
-        tuple(axis.at(float(u)) for axis, u in zip(axes, row, strict=True))
-        for row in unit_points(method, len(axes), n, seed)
-    ]
-
 
 def unit_points(method: str, dimensions: int, n: int, seed: int) -> FloatArray:
-    """Points F[n, dimensions] of the unit cube."""
+    """Points F[n, dimensions] of the unit cube by `latin_hypercube` or `sobol` (n a power of 2)."""
     from scipy.stats import qmc  # takes its time to import
 
     if method == "sobol":

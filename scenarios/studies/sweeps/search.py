@@ -1,13 +1,13 @@
-"""Searches that choose later points by what earlier ones came to, by Optuna.
+"""Searches that choose later points by the metrics of earlier ones, by Optuna.
 
 nsga2  Deb, Pratap, Agarwal and Meyarivan 2002, "A fast and elitist multiobjective genetic algorithm:
        NSGA-II", with its simulated binary crossover and polynomial mutation, and its constrained dominance
 tpe    Ozaki, Tanigaki, Watanabe and Onishi 2020, "Multiobjective tree-structured Parzen estimator for
        computationally expensive optimization problems"
 
-Points are asked for in generations, and what they came to is told in the order in which they were asked for,
-so nothing depends on which of them is simulated first. Each generation draws from a generator of its own.
-The first one is a Latin hypercube.
+Points are asked for in generations. Their metrics are told in the order in which the points were asked for,
+so nothing depends on which of them is simulated first. Each generation has random draws of its own. The first
+one is a Latin hypercube.
 
 A knob of the search is the place of a value in the list of a field's values: whole numbers, so that reading
 and writing a point changes nothing. Distributions are cut into a thousand steps.
@@ -91,7 +91,7 @@ class Search:
         ]
 
     def tell(self, figures: Sequence[Mapping[str, float] | None]) -> None:
-        """What the points that were asked for last came to, in their order; None for one without figures."""
+        """Learn the metrics of the points that were asked for last, in their order; None: it has none."""
         for trial, found in zip(self._open, figures, strict=True):
             values = [math.nan if found is None else found[name] for name in self._file.directions]
             if found is None or not np.isfinite(values).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,22 +11,20 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from scenarios.config.load import DISCRIMINATOR, Source, override, read_file, setting
+from scenarios.config.load import DISCRIMINATOR, Source, override, read_file
 from scenarios.config.scenario import Scenario
 from scenarios.config.yaml_file import dump_yaml
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted, shortened
-from scenarios.markets.loading import load_scenario
-from scenarios.studies.overlay import base_scenario, flat, scenario_file, set_over, shape_first
+from scenarios.studies.study_file import check_metrics, listed_seeds, scenario_of, shape_first
 from scenarios.studies.sweeps import samplers
 from scenarios.studies.sweeps.sweep_file import SWEEP, SweepFile
-from simulator.measures.market_metrics import METRICS
 
 NOT_SWEPT = ("schema", "name", "seed", "compare", "sweep")
 """Fields that a point's metrics do not depend on, or that a sweep sets itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SweepPoint:
     """One combination of values, and the scenario that it makes."""
 
     index: int
@@ -39,8 +38,8 @@ class Sweep:
 
     file: SweepFile
     scenario: Scenario
-    points: tuple[Point, ...]
-    """Of a search: those that it has asked for so far, none where it has not begun."""
+    points: tuple[SweepPoint, ...]
+    """A search has those that it has asked for so far, none before it begins."""
 
     @property
     def name(self) -> str:
@@ -54,10 +53,7 @@ class Sweep:
     @property
     def seeds(self) -> tuple[int, ...]:
         """Replicates of each point."""
-        chosen = self.file.seeds
-        if chosen is None:
-            return (self.scenario.seed,)
-        return tuple(range(1, chosen + 1)) if isinstance(chosen, int) else chosen
+        return (self.scenario.seed,) if self.file.seeds is None else listed_seeds(self.file.seeds)
 
 
 def simulations(sweep: Sweep) -> int:
@@ -82,12 +78,7 @@ def load_sweep(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) ->
         if field.partition(".")[0] in NOT_SWEPT:
             remedy = "; 'seeds' says which there are" if field == "seed" else ""
             raise ScenarioError(f"{source.at('over', field)}: cannot be swept{remedy}")
-    base = scenario_file(Path(path), file.scenario, source, "the sweep's folder")
-    own = ["sweep=null", "compare=[]"]
-    common = flat(file.common)
-    set_over(base_scenario(base, own, source), common, source, "common")
-    shared = [setting(field, value) for field, (_, value) in common.items()]
-    scenario = load_scenario(base, [*own, *shared, *overrides])
+    scenario = scenario_of(file, Path(path), source, "sweep", overrides)
     _check_names(file, source)
     if not file.searches:
         return Sweep(file, scenario, _points(file, scenario, source))
@@ -98,17 +89,17 @@ def load_sweep(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) ->
 
 def point_of(
     sweep: Sweep, index: int, values: Mapping[str, JsonValue], source: Source | None = None
-) -> Point:
+) -> SweepPoint:
     """A point by the values of the swept fields.
 
     Raises:
         ScenarioError: they make no scenario.
     """
     made = _made(sweep.file, sweep.scenario, values, source or Source(sweep.name, {}))
-    return Point(index, values, made)
+    return SweepPoint(index, values, made)
 
 
-def probes(sweep: Sweep, source: Source | None = None) -> list[Point]:
+def probes(sweep: Sweep, source: Source | None = None) -> list[SweepPoint]:
     """Points that a search could come to: one field moved at a time, to its ends or each text and block.
 
     Raises:
@@ -130,7 +121,7 @@ def probes(sweep: Sweep, source: Source | None = None) -> list[Point]:
     return [point_of(sweep, place, one, source) for place, one in enumerate(tried)]
 
 
-def samples(sweep: Sweep) -> Sequence[Point]:
+def samples(sweep: Sweep) -> Sequence[SweepPoint]:
     """All points; of a search, which does not know them beforehand, some that hold what it can come to."""
     return probes(sweep) if sweep.file.searches else sweep.points
 
@@ -166,18 +157,20 @@ def in_words(settings: Mapping[str, Any]) -> str:
     )
 
 
-def _points(file: SweepFile, scenario: Scenario, source: Source) -> tuple[Point, ...]:
+def _points(file: SweepFile, scenario: Scenario, source: Source) -> tuple[SweepPoint, ...]:
     axes = list(file.over.values())
+    rows: Iterable[tuple[JsonValue, ...]]
     if file.method == "grid":
-        rows = samplers.grid(axes)
+        rows = itertools.product(*(axis.values() for axis in axes))  # the last field changes fastest
     else:
         assert file.points is not None
-        rows = samplers.spread(axes, file.method, file.points, file.design_seed)
-    points: list[Point] = []
+        cube = samplers.unit_points(file.method, len(axes), file.points, file.design_seed)
+        rows = [tuple(axis.at(float(u)) for axis, u in zip(axes, row, strict=True)) for row in cube]
+    points: list[SweepPoint] = []
     for row in {json.dumps(row): row for row in rows}.values():  # a design may draw the same point twice
         values = dict(zip(file.over, row, strict=True))
         if all(file.keeps(field, value) for field, value in values.items()):
-            points.append(Point(len(points), values, _made(file, scenario, values, source)))
+            points.append(SweepPoint(len(points), values, _made(file, scenario, values, source)))
     if not points:
         raise ScenarioError(f"{source.at('constraints')}: no point keeps to them; loosen a bound")
     return tuple(points)
@@ -220,9 +213,4 @@ def _check_names(file: SweepFile, source: Source) -> None:
             )
         if one.metric is not None:
             metrics["constraints", place, "metric"] = one.metric
-    for path, metric in metrics.items():
-        if metric not in METRICS:
-            raise ScenarioError(
-                f"{source.at(*path)}: unknown metric {quoted(metric)}{did_you_mean(metric, METRICS)} "
-                f"(there are {', '.join(METRICS)})"
-            )
+    check_metrics(metrics, source)

@@ -18,56 +18,33 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    JsonValue,
-    PlainValidator,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from scenarios.config.load import FileKind
 from scenarios.config.scenario import PREPARED
-from scenarios.config.settings import Settings
-from scenarios.studies.overlay import seeds_of
+from scenarios.studies.study_file import Seeds, StudyFile
 from scenarios.studies.sweeps.axes import MOST_POINTS, AxisSettings, as_axis, wrong
 from scenarios.studies.sweeps.constraints import Constraint, as_constraint
 
 SEARCHES = ("nsga2", "tpe")
-"""Methods that choose later points by what earlier ones came to."""
+"""Methods that choose later points by the metrics of earlier ones."""
 MOST_SEARCHED = 10_000
 GENERATION = 16
 
 
-class SweepFile(Settings):
+class SweepFile(StudyFile):
     """Fields of a scenario, their values, and how those are combined."""
 
-    schema_version: Literal[1] = Field(alias="schema")
-    """Version of this format."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-    """Names the sweep's folder."""
-    scenario: str = "default"
-    """`default`, or a scenario file as seen from the sweep's folder."""
-    common: dict[str, JsonValue] = Field(default_factory=dict)
-    """Fields to set over the scenario for all points."""
     over: Annotated[dict[str, Annotated[AxisSettings, BeforeValidator(as_axis)]], Field(min_length=1)]
     """Dotted field -> its values. A whole block is a value too: fusion: [{rule: gate}, {rule: linear}]."""
     method: Literal["grid", "latin_hypercube", "sobol", "nsga2", "tpe"] = "grid"
     points: Annotated[int, Field(ge=1, le=MOST_POINTS)] | None = None
     """How many a design draws, or a search tries; of sobol a power of 2."""
     generation: Annotated[int, Field(ge=2, le=1000)] | None = None
-    """How many points a search asks for at once, before it looks at what they came to; 16 by default."""
+    """How many points a search asks for at once, before it looks at their metrics; 16 by default."""
     design_seed: Annotated[int, Field(ge=0, lt=2**62)] = 1
-    """Of the drawn points, or of the search."""
-    seeds: (
-        Annotated[
-            int | tuple[int, ...],
-            PlainValidator(seeds_of(1)),
-            WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}),
-        ]
-        | None
-    ) = None
+    """Seed of the drawn points, or of the search."""
+    seeds: Seeds | None = None
     """Replicates of each point: how many, from 1 on, or which. Without, the scenario's own seed."""
     constraints: tuple[Annotated[Constraint, BeforeValidator(as_constraint)], ...] = ()
     """Each as `irrelevant_share <= 0.02`, or as a block."""

@@ -1,79 +1,42 @@
-"""Run a sweep, or what is missing of it.
-
-Worlds are prepared and pairs are scored once, and shared with the processes by a file. Each point and seed is
-then simulated on its own, so the numbers do not depend on how many processes there are, nor on who did what.
-"""
+"""Run a sweep, or what is missing of it: each point and seed is a task of its own."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any
 
 import numpy as np
 
 from scenarios.config.load import dump_scenario
-from scenarios.errors import StoreError
+from scenarios.config.scenario import PREPARED
 from scenarios.markets.kind import Progress
+from scenarios.markets.registry import source_of
 from scenarios.markets.scoring import check_scorers
-from scenarios.storage.whole import remove_stale, write_whole_file
-from scenarios.studies import pool
-from scenarios.studies.replicates import model_of, read_replicate, replicates_folder
-from scenarios.studies.sweeps.asked import Asked, read_asked, write_asked
-from scenarios.studies.sweeps.folder import (
-    Status,
-    alone_in,
-    remove_leftovers,
-    sweep_folder,
-    write_replicates,
-    write_status,
+from scenarios.storage.whole import write_whole_file
+from scenarios.studies.estimate import Estimate, seconds_of_one
+from scenarios.studies.replicates import (
+    Job,
+    ReplicateWorker,
+    World,
+    model_of,
+    replicates_folder,
+    share_world,
 )
+from scenarios.studies.run_study import EngineName, Report, Study, engine_named, run_study
+from scenarios.studies.study import StudyPlan, Task, read_status, remove_parts
+from scenarios.studies.sweeps.asked import Asked, read_asked, write_asked
+from scenarios.studies.sweeps.folder import sweep_folder, write_replicates
 from scenarios.studies.sweeps.search import Search, check_installed
-from scenarios.studies.sweeps.sweep import Point, Sweep, dump_sweep, samples, simulations
+from scenarios.studies.sweeps.sweep import Sweep, SweepPoint, dump_sweep, samples, simulations
 from scenarios.studies.sweeps.sweep_file import GENERATION
-from scenarios.studies.sweeps.sweep_worker import Task
-from scenarios.studies.sweeps.worlds import Worlds
-
-WORK = ".work"
-STATUS_EVERY_S = 0.5
-TABLE_EVERY_S, TABLE_SHARE = 5.0, 0.01
-"""The table is brought up to date so often, but takes no larger share of the time."""
 
 MOST_IDLE = 20
 """Generations without a new point after which a search has seen all that it will see."""
 
-Report = Callable[[Status], None]
-EngineName = Literal["local", "ray"]
-
-
-class Engine(Protocol):
-    """Something that does tasks in any order, on this machine or on others.
-
-    It leaves the text of each (`worker.result_of`) at the task's `out`, whole or not at all, says of each
-    when it is done or why it failed, and asks for a batch when all outcomes of the one before are taken.
-    """
-
-    def __call__(self, batches: Iterable[Sequence[Task]], workers: int) -> Iterator[pool.Outcome]: ...
-
-
-def engine_named(name: EngineName) -> Engine:
-    """The engine of a name.
-
-    Raises:
-        UserError: Ray is missing; the message says how to install it.
-    """
-    if name == "ray":
-        from scenarios.studies import ray_pool
-
-        ray_pool.check_installed()
-        return ray_pool.work_through
-    return lambda batches, workers: pool.work_through(
-        "scenarios.studies.sweeps.sweep_worker:worker", batches, workers
-    )
+Replicate = list[dict[str, float]]
 
 
 def run_sweep(
@@ -94,13 +57,9 @@ def run_sweep(
 
     Args:
         out: the results folder, under which the sweep's folder, frames, scores and points are kept.
-        workers: processes; as many as there are cores by default. They do not change the result.
-        engine: "local" for processes of this machine, "ray" for those of a Ray cluster, if RAY_ADDRESS names
-            one. It does not change the result either.
-        retry_failed: also run what failed before; otherwise failures stay as they are.
         progress: called for what is prepared before the points.
-        report: called with the status as often as points finish.
-        clock: seconds from any start, for durations; one that nobody sets forward or back.
+        workers, engine, retry_failed, report, clock: see `scenarios.studies.run_study.run_study`. With engine
+            "ray", RAY_ADDRESS may name a cluster.
 
     Raises:
         StoreError: the folder cannot be written, or another command is at work in it.
@@ -109,117 +68,79 @@ def run_sweep(
     """
     if sweep.file.searches:
         check_installed(sweep.file)
-    chosen = engine_named(engine)
+    engine_named(engine)  # before the work, not after
     for scenario in {model_of(point.scenario): point.scenario for point in samples(sweep)}.values():
         check_scorers(scenario, [scenario.scorer])
-    workers = workers or pool.cores()
     folder = sweep_folder(out, sweep)
-    with alone_in(folder):
-        remove_leftovers(folder, [WORK])
-        remove_stale(replicates_folder(out))
-        write_whole_file(folder / "scenario.yaml", dump_scenario(sweep.scenario))
-        write_whole_file(folder / "sweep.yaml", dump_sweep(sweep))
-        run = _Run(sweep, folder, out, workers, retry_failed, progress, report, clock)
-        try:
-            run.prepare()
-            run.simulate(chosen)
-        except BaseException:
-            run.say("stopped")
-            raise
-        finally:
-            run.write_table()
-            remove_leftovers(folder, [WORK])
-        run.say("done")
+    plan = SweepPlan(sweep, folder, out, progress)
+    run_study(
+        plan, folder, workers=workers, engine=engine, retry_failed=retry_failed, report=report, clock=clock
+    )
     return folder
 
 
-class _Run:
-    """One command's share of a sweep."""
+def estimate(
+    sweep: Sweep,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Estimate:
+    """How long a sweep takes, without running it.
 
-    def __init__(
-        self,
-        sweep: Sweep,
-        folder: Path,
-        out: Path,
-        workers: int,
-        retry_failed: bool,
-        progress: Progress | None,
-        report: Report | None,
-        clock: Callable[[], float],
-    ) -> None:
-        self._sweep, self._folder, self._workers = sweep, folder, workers
-        self._retry_failed, self._report, self._clock = retry_failed, report, clock
-        self._worlds = Worlds(folder / WORK, out, keep=sweep.file.searches, progress=progress)
-        self._batches = iter(self._search() if sweep.file.searches else self._all_at_once())
-        self._first: list[Task] = []
-        self._found: dict[tuple[int, int], Mapping[str, float]] = {}
-        self._known_failures: set[str] = set()
-        self._failed = self._reused = 0
-        self._total = simulations(sweep)
-        self._started, self._since = time.time(), clock()
-        self._began: float | None = None
-        self.say("preparing")
+    Raises:
+        PluginError, ScenarioError, StoreError, TableError: see `scenarios.prepare`.
+        UserError: the sweep is a search and Optuna is missing.
+    """
+    if sweep.file.searches:
+        check_installed(sweep.file)
+    tried = samples(sweep)
+    models = tuple(dict.fromkeys(point.scenario.scorer for point in tried))
+    groups = worlds(tried)
+    status = read_status(sweep_folder(out, sweep))
+    scenarios = [point.scenario for point in next(iter(groups.values()))]
+    job_s = seconds_of_one(scenarios, status, out, progress, clock)
+    done, seeds = 0 if status is None else status.done, len(sweep.seeds)
+    return Estimate(simulations(sweep) // seeds, seeds, done, len(groups), models, job_s)
 
-    def prepare(self) -> None:
-        """Score pairs, and find out which points are missing; of a search, those of its first generation."""
-        for path in (self._folder / "failures").glob("*.json"):
-            if self._retry_failed:
-                path.unlink()
-            else:
-                self._known_failures.add(path.stem)
-        self._first = next(self._batches, [])
 
-    def simulate(self, engine: Engine) -> None:
-        """What is missing."""
-        self._began = wrote = tabled = self._clock()
-        table_every = TABLE_EVERY_S
-        self.say("running")
-        for task, error in engine(itertools.chain([self._first], self._batches), self._workers):
-            if error and error.startswith("StoreError: "):  # a full disk is no fault of the point
-                raise StoreError(error.partition("\n")[0].removeprefix("StoreError: "))
-            kept = None if error else read_replicate(task.out)
-            if kept is None:
-                self._fail(task, error or f"{task.out}: was removed while the sweep ran")
-            else:
-                self._found[task.point, task.scenario.seed] = kept[0]
-            now = self._clock()
-            if self._report is not None:
-                self._report(self.status("running"))
-            if now - wrote >= STATUS_EVERY_S:
-                wrote = now
-                write_status(self._folder, self.status("running"))
-            if now - tabled >= table_every:
-                self.write_table()
-                tabled = self._clock()
-                table_every = max(TABLE_EVERY_S, (tabled - now) / TABLE_SHARE)
+class SweepPlan(StudyPlan[Replicate]):
+    """All points of a design at once, or the generations of a search one after the other."""
 
-    def status(self, state: str) -> Status:
-        """How far it is now."""
-        total = self._total
-        done, now = len(self._found), self._clock()
-        rate = left = None
-        if self._began is not None and now > self._began and (new := done - self._reused):
-            rate = new / (now - self._began)
-            left = (total - done - self._failed) / rate
-        return Status(
-            state, total, done, self._failed, self._reused, self._workers, os.getpid(),
-            self._started, now - self._since, rate, left,
-        )  # fmt: skip
+    command = "sweep"
+    worker = ReplicateWorker
+    stage = "points"
 
-    def say(self, state: str) -> None:
-        """Write down how far it is."""
-        status = self.status(state)
-        write_status(self._folder, status)
-        if self._report is not None:
-            self._report(status)
+    def __init__(self, sweep: Sweep, folder: Path, out: Path, progress: Progress | None = None) -> None:
+        self.total = simulations(sweep)
+        self._sweep, self._folder, self._out, self._progress = sweep, folder, out, progress
+        self._worlds: dict[str, World] = {}
+        self._met: dict[str, list[SweepPoint]] = {}
+        self._prepared = 0
+        self._keys: dict[tuple[int, int], str] = {}  # of points and seeds
+        self._named: dict[str, tuple[int, int]] = {}  # the other way round
 
-    def write_table(self) -> None:
-        write_replicates(self._folder, self._sweep, self._found)
+    def batches(self, study: Study[Replicate]) -> Iterator[Sequence[Task]]:
+        """See `StudyPlan.batches`."""
+        remove_parts(replicates_folder(self._out))
+        write_whole_file(self._folder / "scenario.yaml", dump_scenario(self._sweep.scenario))
+        write_whole_file(self._folder / "sweep.yaml", dump_sweep(self._sweep))
+        if self._sweep.file.searches:
+            yield from self._search(study)
+        else:
+            yield self._missing(self._sweep.points, study)
 
-    def _all_at_once(self) -> Iterator[list[Task]]:
-        yield self._missing(self._sweep.points)
+    def about(self, task: Task) -> Mapping[str, Any]:
+        """The point, its settings, and the seed."""
+        point, seed = self._named[task.key]
+        return {"point": point, "seed": seed, "settings": dict(self._sweep.points[point].settings)}
 
-    def _search(self) -> Iterator[list[Task]]:
+    def write(self, results: Mapping[str, Replicate]) -> None:
+        """Bring points.parquet up to date."""
+        found = {name: results[key][0] for name, key in self._keys.items() if key in results}
+        write_replicates(self._folder, self._sweep, found)
+
+    def _search(self, study: Study[Replicate]) -> Iterator[Sequence[Task]]:
         """One generation after the other, each told before the next is asked for."""
         file = self._sweep.file
         search, asked, before = Search(file), Asked(self._sweep), read_asked(self._folder)
@@ -232,49 +153,62 @@ class _Run:
             if again is None:
                 write_asked(self._folder, asked.generations)
             self._sweep = asked.sweep
-            yield self._missing(asked.points[known:])
-            search.tell([self._figures(index) for index in indices])
+            yield self._missing(asked.points[known:], study)
+            search.tell([self._figures(index, study.results) for index in indices])
             idle = idle + 1 if len(asked.points) == known else 0
-        self._total = len(asked.points) * len(self._sweep.seeds)
+        study.stage(self.stage, len(self._named))
 
-    def _missing(self, points: Sequence[Point]) -> list[Task]:
-        """The tasks of points that no run has finished; the results of the others are read."""
+    def _missing(self, points: Sequence[SweepPoint], study: Study[Replicate]) -> list[Task]:
+        """The tasks of points that are missing, world by world."""
         missing: list[Task] = []
-        for tasks in self._worlds.tasks(points, self._sweep.seeds):
-            new = [task for task in tasks if not self._is_done(task)]
-            if new:
-                self._worlds.pack(new[0])
+        for name, members in worlds(points).items():
+            world = self._world(name, members, study.work)
+            named = [(point.index, seed) for point in members for seed in self._sweep.seeds]
+            tasks = world.tasks(job_of(point, seed) for point in members for seed in self._sweep.seeds)
+            for one, task in zip(named, tasks, strict=True):
+                self._keys[one] = task.key
+                self._named.setdefault(task.key, one)
+            new = study.missing(tasks)
+            world.share(new)
             missing += new
+            if not self._sweep.file.searches:  # no later point has this world
+                del self._worlds[name]
         return missing
 
-    def _is_done(self, task: Task) -> bool:
-        kept = read_replicate(task.out)
-        if kept is not None:
-            self._found[task.point, task.scenario.seed] = kept[0]
-            self._reused += 1
-            (self._folder / "failures" / task.out.name).unlink(missing_ok=True)
-        elif task.key in self._known_failures:
-            self._failed += 1
-        else:
-            return False
-        return True
+    def _world(self, name: str, points: Sequence[SweepPoint], work: Path) -> World:
+        """A world that was prepared for these points, too."""
+        scenarios = [point.scenario for point in points]
+        known = self._worlds.get(name)
+        if known is None or not known.covers(scenarios):
+            met = self._met[name] = [*self._met.get(name, ()), *points]
+            shared = share_world([point.scenario for point in met], cache=self._out, progress=self._progress)
+            known = World(shared, work / str(self._prepared), replicates_folder(self._out))
+            self._worlds[name] = known
+            self._prepared += 1
+        return known
 
-    def _figures(self, index: int | None) -> dict[str, float] | None:
+    def _figures(self, index: int | None, results: Mapping[str, Replicate]) -> dict[str, float] | None:
         """A point's means over its seeds; None where one of them is missing."""
-        runs = [self._found.get((index, seed)) for seed in self._sweep.seeds] if index is not None else [None]
-        known = [one for one in runs if one is not None]
+        if index is None:
+            return None
+        runs = [results.get(self._keys[index, seed]) for seed in self._sweep.seeds]
+        known = [one[0] for one in runs if one is not None]
         if len(known) < len(runs):
             return None
         return {name: float(np.mean([one[name] for one in known])) for name in known[0]}
 
-    def _fail(self, task: Task, error: str) -> None:
-        self._failed += 1
-        point = self._sweep.points[task.point]
-        failure = {
-            "key": task.key,
-            "point": task.point,
-            "seed": task.scenario.seed,
-            "settings": dict(point.settings),
-            "error": error,
-        }
-        write_whole_file(self._folder / "failures" / f"{task.key}.json", json.dumps(failure, indent=2) + "\n")
+
+def worlds(points: Iterable[SweepPoint]) -> dict[str, list[SweepPoint]]:
+    """Points by what decides which pairs there are."""
+    found: dict[str, list[SweepPoint]] = {}
+    for point in points:
+        scenario = point.scenario
+        name = scenario.model_dump_json(include=set(PREPARED)) + json.dumps(scenario.pctr.model)
+        found.setdefault(name, []).append(point)
+    return found
+
+
+def job_of(point: SweepPoint, seed: int) -> Job:
+    """What is simulated for a point and a seed."""
+    kind = "full" if source_of(point.scenario).has_texts else "simulated"
+    return Job(kind, seed, (point.scenario,))

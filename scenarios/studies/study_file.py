@@ -1,17 +1,19 @@
-"""Shared by files that build on a scenario: the scenario that they name, fields set over it, and seeds."""
+"""What the files of sweeps, experiments and ablations share: a scenario, fields over it, seeds, metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from scenarios.config.load import DISCRIMINATOR, Source, override
-from scenarios.config.scenario import Scenario
-from scenarios.errors import ScenarioError, TableError, did_you_mean, shortened, shown
+from scenarios.config.load import DISCRIMINATOR, Source, override, setting
+from scenarios.config.scenario import Scenario, Settings
+from scenarios.errors import ScenarioError, TableError, did_you_mean, quoted, shortened, shown
 from scenarios.markets.loading import DEFAULT_SCENARIO, load_scenario
+from simulator.measures.market_metrics import METRICS
 
 MOST_SEEDS = 100_000
 
@@ -19,7 +21,20 @@ Fields = Mapping[str, tuple[tuple[str, ...], object]]
 """Dotted field -> (its keys in the file, its value)."""
 
 
-def seeds_of(least: int) -> Callable[[Any], int | tuple[int, ...]]:
+class StudyFile(Settings):
+    """What every file of a study begins with."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    """Version of this format."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    """Names the folder of the results."""
+    scenario: str = "default"
+    """`default`, or a scenario file as seen from the folder of this one."""
+    common: dict[str, JsonValue] = Field(default_factory=dict)
+    """Fields to set over the scenario, for all that is simulated."""
+
+
+def _seeds_of(least: int) -> Callable[[Any], int | tuple[int, ...]]:
     """A validator of how many seeds there are, or which; `least` of them."""
 
     def check(value: Any) -> int | tuple[int, ...]:
@@ -47,11 +62,48 @@ def seeds_of(least: int) -> Callable[[Any], int | tuple[int, ...]]:
     return check
 
 
-def scenario_file(path: Path, name: str, source: Source, where: str) -> Path:
-    """The scenario file that the file at `path` names, or the default one.
+_JSON_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}
+)
+Seeds = Annotated[int | tuple[int, ...], PlainValidator(_seeds_of(1)), _JSON_SCHEMA]
+"""How many seeds, or which."""
+SeveralSeeds = Annotated[int | tuple[int, ...], PlainValidator(_seeds_of(2)), _JSON_SCHEMA]
+"""The same where there have to be two at least, for a spread."""
+
+
+def listed_seeds(seeds: int | tuple[int, ...], first: int = 1) -> tuple[int, ...]:
+    """The seeds themselves; a number of them begins with `first`."""
+    return tuple(range(first, first + seeds)) if isinstance(seeds, int) else seeds
+
+
+def scenario_of(
+    file: StudyFile, path: Path, source: Source, kind: str, overrides: Sequence[str] = ()
+) -> Scenario:
+    """The scenario that a study's file names, with its common fields and then `overrides` set over it.
 
     Args:
-        where: what the name is relative to, in words.
+        path: of the file.
+        kind: of the study, for messages.
+        overrides: `a.b=value` strings.
+
+    Raises:
+        ScenarioError: it is not there, or not valid; the message says where in the file it is named.
+        TableError: the table of auctions that it names cannot be read.
+    """
+    base = scenario_file(path, file.scenario, source, kind)
+    own = ["sweep=null", "compare=[]"]  # what a study does not run must not stand in its way
+    common = flat(file.common)
+    try:
+        plain = load_scenario(base, own)
+    except (ScenarioError, TableError) as error:
+        raise type(error)(error).at(*source.at("scenario")) from None
+    set_over(plain, common, source, "common")  # refuses a field with its line
+    shared = [setting(field, value) for field, (_, value) in common.items()]
+    return load_scenario(base, [*own, *shared, *overrides])
+
+
+def scenario_file(path: Path, name: str, source: Source, kind: str) -> Path:
+    """The scenario file that the file at `path` names, or the default one.
 
     Raises:
         ScenarioError: it is not there.
@@ -69,21 +121,26 @@ def scenario_file(path: Path, name: str, source: Source, where: str) -> Path:
         )
     if not there:
         near = did_you_mean(file.name, (sibling.name for sibling in file.parent.glob("*.yaml")))
-        remedy = near or f"; name a scenario file as seen from {where}, or 'default'"
+        remedy = near or f"; name a scenario file as seen from the {kind}'s folder, or 'default'"
         raise ScenarioError(f"no such file {shortened(shown(file))}{remedy}").at(*source.at("scenario"))
     return file
 
 
-def base_scenario(file: Path, own: Sequence[str], source: Source) -> Scenario:
-    """The scenario that a file builds on, with `own` set over it; an error says where it was named.
+def check_metrics(metrics: Mapping[tuple[str | int, ...], str], source: Source) -> None:
+    """Refuse metrics that there are not.
+
+    Args:
+        metrics: by where the file names them.
 
     Raises:
-        ScenarioError, TableError: see `load_scenario`.
+        ScenarioError: names the first one.
     """
-    try:
-        return load_scenario(file, own)
-    except (ScenarioError, TableError) as error:
-        raise type(error)(error).at(*source.at("scenario")) from None
+    for path, metric in metrics.items():
+        if metric not in METRICS:
+            raise ScenarioError(
+                f"unknown metric {quoted(metric)}{did_you_mean(metric, METRICS)} "
+                f"(there are {', '.join(METRICS)})"
+            ).at(*source.at(*path))
 
 
 def flat(settings: Mapping[str, Any], above: tuple[str, ...] = ()) -> Fields:
