@@ -511,3 +511,13 @@ def test_progress_is_json_that_pollers_read(ran):
     data = json.loads((ran[2] / "progress.json").read_text())
     assert {"state", "done", "failed", "total", "started", "rate_per_s", "left_s", "pid"} <= set(data)
     assert data["total"] == data["done"] == 8
+
+
+def test_points_of_one_scenario_are_simulated_once_and_counted_once(tmp_path):
+    sweep = load_sweep(write(tmp_path, HEAD + "over: {fusion.relevance: [1, 1.0, 2]}\n"))
+    folder = run_sweep(sweep, tmp_path / "results", workers=1)
+    status = read_status(folder)
+    assert (status.state, status.done, status.total) == ("done", 2, 2)
+    rows = read_sweep(folder).replicates
+    assert rows["point"].to_list() == [0, 1, 2]
+    assert rows["revenue"][0] == rows["revenue"][1] != rows["revenue"][2]

@@ -128,7 +128,9 @@ class SweepPlan(StudyPlan[Replicate]):
         if self._sweep.file.searches:
             yield from self._search(study)
         else:
-            yield self._missing(self._sweep.points, study)
+            missing = self._missing(self._sweep.points, study)
+            study.stage(self.stage, len(self._named))  # two points may be the same scenario
+            yield missing
 
     def about(self, task: Task) -> Mapping[str, Any]:
         """The point, its settings, and the seed."""
