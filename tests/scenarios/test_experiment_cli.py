@@ -139,13 +139,13 @@ def test_a_killed_experiment_loses_only_what_was_in_flight(folder, ran, tmp_path
 )
 def test_bad_files_leave_one_message_and_nothing_behind(tmp_path, text, message):
     """In this process: what the command line does with such an error is tested in test_cli.py."""
-    from scenarios.cli.main import _user_errors
+    from scenarios import UserError
     from scenarios.studies.experiments.experiment import load_experiment
     from scenarios.studies.experiments.experiment_run import check_experiment
 
     path = tmp_path / "bad.yaml"
     path.write_text("schema: 1\nname: bad\nbaseline: A\n" + text)
-    with pytest.raises(_user_errors()) as caught:
+    with pytest.raises(UserError) as caught:
         check_experiment(load_experiment(path))
     assert message in str(caught.value)
     assert [file.name for file in tmp_path.iterdir()] == ["bad.yaml"]
