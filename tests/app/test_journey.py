@@ -149,7 +149,7 @@ def test_a_preview_is_called_one_and_is_not_exported(
         button = page.get_by_role("button", name="This setting as a scenario")
         assert button.is_disabled()
         page.get_by_text("Simulate all 110,000 queries").click()
-        page.get_by_text("Simulation just now on all 110,000 queries").wait_for()
+        page.get_by_text("Simulated just now on all 110,000 queries").wait_for()
         server.wait_until_drawn(page)
         assert revenue(page) != preview
         assert revenue(page) == f"{run.metrics['revenue_rpm']:,.2f}"
