@@ -2,7 +2,7 @@
 
     python -m benchmarks.aa [--design query_split|budget_split|independent]
 
-Both arms have the same settings, and differ by their users' luck and traffic alone: by the split's coin, or
+Both arms have the same settings, and differ by their users' draws and traffic alone: by the split's coin, or
 by seeds of their own. Every experiment takes seeds that no other one takes. At 95% about 5% of them find
 something; for 1,000 of them, 3.5% to 6.5% is to be expected. (On common random numbers identical arms differ
 by exactly nothing.)

@@ -67,7 +67,7 @@ def torture(file: Path, kills: int, rng: random.Random, workers: int = 2) -> Tal
     """Run a sweep with so many kills at random moments, half of them of the command.
 
     Raises:
-        RuntimeError: the sweep ends before all kills, or does not go on.
+        RuntimeError: the sweep ends before all kills, or does not continue.
     """
     out = file.parent / "results"
     sweep = load_sweep(file)
@@ -157,7 +157,7 @@ def _until_points_come(process: subprocess.Popen[bytes], out: Path) -> None:
         if process.poll() is not None:
             raise RuntimeError("the sweep ended before it was killed often enough: give it more points")
         if time.monotonic() > end:
-            raise RuntimeError("the sweep does not go on")
+            raise RuntimeError("the sweep does not continue")
         time.sleep(0.01)
 
 

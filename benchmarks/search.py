@@ -2,7 +2,7 @@
 
 The points of scenarios/sweeps/search.yaml, chosen by each method: what their Pareto front dominates
 (hypervolume), and the most revenue at a bounded share of irrelevant ads. Whoever chooses among many points
-also chooses luck, so the front of each method is simulated again on days that no method has seen.
+also chooses lucky draws, so the front of each method is simulated again on days that no method has seen.
 
 The reference point of the hypervolume is what ranking without relevance shows of irrelevant ads, and three
 quarters of its revenue; 1 is the product of its revenue and its share of irrelevant ads.

@@ -1,4 +1,4 @@
-"""A log on disk: Parquet in row groups, written while a run goes on, so that memory holds one at a time."""
+"""A log on disk: Parquet in row groups, written during a run, so that memory holds one at a time."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ def test_the_lab_draws_and_shows_the_worst_errors_with_their_pictures(
     page.get_by_role("heading", name="How good is each scorer offline?").wait_for()
     page.locator(".rb-tile").first.wait_for()
     server.wait_until_drawn(page)
-    # HCMRM reads larger frames than this world has; the page says so and goes on with the others.
+    # HCMRM reads larger frames than this world has; the page says so and continues with the others.
     assert page.get_by_text("HCMRM (shipped) cannot score.").is_visible()
     assert page.get_by_text("with BM25 in").is_visible()
     assert page.locator(".js-plotly-plot").count() == 2

@@ -1,4 +1,4 @@
-"""`relbid ablate`: its file, its cells, what is killed and goes on, and its tables."""
+"""`relbid ablate`: its file, its cells, what is killed and continues, and its tables."""
 
 import json
 import math

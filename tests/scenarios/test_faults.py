@@ -1,6 +1,6 @@
 """Real faults: kills, full and read-only disks, two commands at once, memory, clocks.
 
-Nothing half-written is read as whole, nothing that was finished is lost, and the same command goes on.
+Nothing half-written is read as whole, nothing that was finished is lost, and the same command continues.
 """
 
 import contextlib
@@ -155,7 +155,7 @@ def test_a_training_that_is_killed_goes_on_to_the_same_weights(corpus, tmp_path)
     assert state.is_file()
     again, err = (process := training("killed")).communicate(timeout=300)
     assert process.returncode == 0, err
-    assert len(again.splitlines()) < 52, "it goes on where it was"
+    assert len(again.splitlines()) < 52, "it continues where it was"
     steps, err = whole.communicate(timeout=300)
     assert whole.returncode == 0, err
     assert len(steps.splitlines()) == 52

@@ -101,7 +101,7 @@ def test_without_the_baseline_in_the_comparison_changes_are_unknown(prepared, ti
     assert points["revenue_uplift"].null_count() == points["irrelevant_change"].null_count() == 2
 
 
-# Settling
+# Simulating
 
 
 def test_no_relevance_is_the_exponent_zero_of_any_scorer(prepared, tiny_cache):

@@ -1,4 +1,4 @@
-"""Searches: what they ask for, what they learn, and that they go on where they were."""
+"""Searches: what they ask for, what they learn, and that they continue where they were."""
 
 import json
 import random

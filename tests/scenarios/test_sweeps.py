@@ -166,7 +166,7 @@ def test_a_written_sweep_reads_back(tmp_path):
         (tmp_path / "sweep.yaml").write_text(dump_sweep(sweep))
         again = load_sweep(tmp_path / "sweep.yaml")
         assert again.points == sweep.points
-        assert sweep_folder(tmp_path, again) == sweep_folder(tmp_path, sweep), "it goes on in the same folder"
+        assert sweep_folder(tmp_path, again) == sweep_folder(tmp_path, sweep), "the same folder"
 
 
 MESSAGES = {

@@ -30,7 +30,7 @@ def test_position_based_clicks_known_answer() -> None:
     assert p.sum() == pytest.approx(0.52)
     assert (p * price).sum() == pytest.approx(0.90)
     count = 200_000
-    hit = clicks(np.broadcast_to(p, (count, 3)), uniforms(1, "luck", 0, count, 3))
+    hit = clicks(np.broadcast_to(p, (count, 3)), uniforms(1, "click", 0, count, 3))
     assert hit.mean(axis=0) == pytest.approx(p, abs=4 * np.sqrt(0.21 / count))
     assert hit.any(axis=1).mean() == pytest.approx(0.44728, abs=4 * np.sqrt(0.25 / count))
     assert (hit * price).sum(axis=1).mean() == pytest.approx(
@@ -41,7 +41,7 @@ def test_position_based_clicks_known_answer() -> None:
 def test_positions_are_browsed_as_they_are_clicked() -> None:
     """One uniform decides on both, and the clicks are those of the click probability, bit for bit."""
     count = 200_000
-    u = uniforms(1, "luck", 0, count, 3)
+    u = uniforms(1, "click", 0, count, 3)
     examination = np.asarray(POSITION.examination)
     seen = browse(POSITION, np.broadcast_to(ATTRACTION, u.shape), None, u)
     assert np.array_equal(seen.clicked, clicks(click_probability(examination, ATTRACTION), u))
@@ -195,7 +195,7 @@ def test_loyalty_is_off_by_default() -> None:
 
 
 def test_better_chances_never_lose_a_click() -> None:
-    u = uniforms(1, "luck", 0, 1000, 4)
+    u = uniforms(1, "click", 0, 1000, 4)
     assert (clicks(np.full(4, 0.3), u) >= clicks(np.full(4, 0.2), u)).all()
     assert not clicks(np.zeros(4), u).any()
     assert clicks(np.ones(4), u).all()
