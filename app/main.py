@@ -5,7 +5,6 @@ Started by `relbid app`, or `streamlit run app/main.py`.
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import streamlit as st
@@ -14,8 +13,27 @@ from streamlit.navigation.page import StreamlitPage
 from app import language, session
 from app.language import t
 from app.parts import sidebar, welcome
+from app.views import (
+    experiments_page,
+    formula_page,
+    inspector_page,
+    market_page,
+    relevance_lab_page,
+    sweeps_page,
+    trade_off_page,
+)
 
 HERE = Path(__file__).parent
+
+VIEWS = (
+    trade_off_page,
+    inspector_page,
+    relevance_lab_page,
+    market_page,
+    formula_page,
+    experiments_page,
+    sweeps_page,
+)
 
 # Files in `views/`, and their icons. Each has KEYS, of the widgets whose values outlive a change of the page.
 PAGES = {
@@ -86,8 +104,7 @@ def _page(name: str, icon: str) -> StreamlitPage:
 
 def _keep_widgets() -> None:
     """Keep the values of the widgets of all pages: Streamlit forgets a widget that is not drawn."""
-    pages = (import_module(f"app.views.{name}_page") for name in PAGES)
-    for key in (language.KEY, sidebar.RESULT, *sidebar.KEYS, *(key for page in pages for key in page.KEYS)):
+    for key in (language.KEY, sidebar.RESULT, *sidebar.KEYS, *(key for view in VIEWS for key in view.KEYS)):
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]
 
