@@ -185,7 +185,7 @@ def test_a_sweep_is_started_left_stopped_continued_and_a_point_of_it_taken_away(
         assert 0 < len(kept) < 14
 
         page.get_by_role("button", name="Continue it").click()
-        page.get_by_text("Finished: 14 of 14 simulations done").wait_for()
+        page.get_by_text("Finished: 14 of 14 simulations done").wait_for(timeout=180_000)
         page.get_by_text("14 of 14 points so far").wait_for()
         server.wait_until_drawn(page)
         assert all((root / ".cache/replicates" / name).stat().st_mtime_ns == at for name, at in kept.items())
