@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 
 from relevance.arrays import FloatArray, IntArray
@@ -33,6 +36,12 @@ class Bm25Scorer:
             if len(rows):
                 score[rows] = self._against_all(int(query[rows[0]]))[ad[rows]]
         return score
+
+    def of_queries(self, texts: tuple[str, ...]) -> Bm25Scorer:
+        """The same for other queries, see `relevance.protocol.AnyQuery`."""
+        other = copy.copy(self)
+        other._corpus = replace(self._corpus, query_text=texts, query_id=())
+        return other
 
     def _against_all(self, query: int) -> FloatArray:
         """Scores of one query against every ad, [A]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +26,19 @@ class RelevanceScorer(Protocol):
         Returns:
             float64 [P] in [0, 1], larger for more relevant ads. The score of a pair depends on that pair
             alone: not on the order of the pairs, nor on the other pairs, nor on what was scored before.
+        """
+        ...
+
+
+@runtime_checkable
+class AnyQuery(RelevanceScorer, Protocol):
+    """A scorer that can be asked about queries that its corpus does not have, without being made anew."""
+
+    def of_queries(self, texts: tuple[str, ...]) -> RelevanceScorer:
+        """A scorer of the same ads whose queries 0, 1, ... are these texts; it shares what is kept of ads.
+
+        Args:
+            texts: lower-case words separated by single spaces.
         """
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -21,7 +22,7 @@ from relevance.errors import CheckpointError
 from relevance.hcmrm.checkpoint import SHIPPED, Checkpoint
 from relevance.hcmrm.device import use_device
 from relevance.hcmrm.model import Known, TextBatch
-from relevance.hcmrm.text import TokenTable
+from relevance.hcmrm.text import MAX_QUERY, TokenTable, token_ids
 from relevance.hcmrm.training.batching import plan_batches
 from relevance.hcmrm.training.losses import ranking_score
 from relevance.hcmrm.visual_tokens import Home, OfAds, VisualTokens
@@ -88,7 +89,7 @@ class HcmrmScorer:
             self.model = copy.deepcopy(self.model).to(getattr(torch, precision))
         self.model = self.model.to(self._device).eval()  # type: ignore[arg-type]
         self._head = self.model.grades
-        self._corpus, self._batch = corpus, batch
+        self._corpus, self._batch, self._tokenizer = corpus, batch, checkpoint.tokenizer
         self._calibrated = None if calibration == "none" else checkpoint.calibration[calibration]
         self._on_gpu, self._compiled = self._device.type == "cuda", compiled
         self.texts_per_ad = texts_per_ad or (8 if self._on_gpu else 1)
@@ -174,6 +175,31 @@ class HcmrmScorer:
             score = self.place(self._calibrated(score.cpu().numpy()))
         table[self.place(row), self.place(column)] = score
         return table
+
+    def of_queries(self, texts: tuple[str, ...]) -> HcmrmScorer:
+        """The same model, ads and kept visual tokens, see `relevance.protocol.AnyQuery`."""
+        _ = self.kept  # shared, so it has to be there
+        other = copy.copy(self)
+        other._tables = replace(self._tables, query=token_ids(self._tokenizer, texts, MAX_QUERY))
+        return other
+
+    @torch.inference_mode()
+    def frame_markers(self, query: int, ad: IntArray) -> tuple[list[str], FloatArray] | None:
+        """What the frames of ads [A] say of the tokens of a query: the N tokens, and markers [A, N].
+
+        A marker is log P(token | frames) - log P(token | no frames), within +-6. None for a model that reads
+        no such markers.
+        """
+        if not self.model.config.frame_markers:
+            return None
+        tokens = self._tables.query[query]
+        tokens = tokens[tokens != 0]
+        ads, place = np.unique(ad, return_inverse=True)
+        words = self.kept.of(ads).words
+        assert words is not None
+        found: FloatArray = words[:, self.place(tokens)].double().cpu().numpy()
+        names = [str(self._tokenizer.convert_ids_to_tokens(token)) for token in tokens.tolist()]
+        return names, found[place]
 
     def place(self, values: NDArray[Any]) -> Tensor:
         """An array on the device; the host does not wait for the copy."""

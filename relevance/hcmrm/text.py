@@ -15,6 +15,8 @@ from relevance.arrays import BoolArray, IntArray
 from relevance.hcmrm.model import TextBatch
 
 PAD, UNKNOWN, CLS, SEP, MASK = range(5)
+MAX_QUERY = 16
+"""Tokens of a query that are read."""
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -77,7 +79,7 @@ class TokenTable:
         query_text: Sequence[str],
         keywords: Sequence[tuple[str, ...]],
         *,
-        max_query: int = 16,
+        max_query: int = MAX_QUERY,
         max_keywords: int = 32,
     ) -> TokenTable:
         """Tokenise queries and keyword sequences; what is longer than the maxima is cut."""

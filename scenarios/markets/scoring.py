@@ -25,7 +25,7 @@ from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.registry import source_of
 from scenarios.storage import cache as disk
 from scenarios.storage.command_progress import Stage
-from simulator.arrays import IntArray
+from simulator.arrays import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from relevance.hcmrm import HcmrmScorer
@@ -116,6 +116,34 @@ def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
             load_object(scorer, "scorer")
 
 
+def load_scorer(prepared: Prepared, scorer: str) -> RelevanceScorer:
+    """The scorer of a name, ready to score pairs of the prepared corpus.
+
+    Raises:
+        CheckpointError, PluginError: see `relevance_of`.
+        ScenarioError: the market has no texts.
+    """
+    corpus = prepared.corpus
+    if scorer == "none":
+        return _Alike()
+    if scorer == "oracle":
+        return OracleScorer(prepared.source.grade)
+    if scorer == "hcmrm":
+        return load_hcmrm(prepared)
+    if is_own(scorer):
+        return own_scorer(scorer, corpus)
+    from relevance.lexical import Bm25Scorer  # imports numba where that is installed
+
+    return Bm25Scorer(corpus)
+
+
+class _Alike:
+    """No relevance: 1 for every pair."""
+
+    def score(self, query: IntArray, ad: IntArray) -> FloatArray:
+        return np.ones(query.size)
+
+
 def load_hcmrm(prepared: Prepared) -> HcmrmScorer:
     """A scenario's HCMRM on its device, with SCORING_THREADS. Imports torch.
 
@@ -165,24 +193,16 @@ def _score(
     progress: Callable[[int, int], None] | None,
 ) -> ScoreTable:
     corpus = prepared.corpus
-    if scorer == "none":
-        return ScoreTable.build(query, ad, np.ones(query.size))
     if scorer == "hcmrm":
         if progress is not None:
             progress(0, query.size)  # importing torch and loading the model take their time, too
         return ScoreTable.build(query, ad, *load_hcmrm(prepared).read(query, ad, progress))
+    made = load_scorer(prepared, scorer)
     if is_own(scorer):
-        own = own_scorer(scorer, corpus)
-        score = score_pairs(own, query, ad, scorer, corpus=corpus, chunk=OWN_CHUNK, progress=progress)
-        return ScoreTable.build(query, ad, score)
-    built_in: RelevanceScorer
-    if scorer == "oracle":
-        built_in = OracleScorer(prepared.source.grade)
+        score = score_pairs(made, query, ad, scorer, corpus=corpus, chunk=OWN_CHUNK, progress=progress)
     else:
-        from relevance.lexical import Bm25Scorer  # imports numba where that is installed
-
-        built_in = Bm25Scorer(corpus)
-    return ScoreTable.build(query, ad, score_pairs(built_in, query, ad, scorer))
+        score = score_pairs(made, query, ad, scorer)
+    return ScoreTable.build(query, ad, score)
 
 
 def _kept_path(prepared: Prepared, scorer: str, key: IntArray, cache: Path) -> Path:

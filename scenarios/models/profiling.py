@@ -11,15 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from relevance.lexical import Bm25Scorer
 from relevance.protocol import RelevanceScorer
 from scenarios.config.scenario import Scenario
 from scenarios.config.service_profile import ProfileFile
 from scenarios.errors import ScenarioError
 from scenarios.markets.kind import Progress
-from scenarios.markets.plug_ins import own_scorer
 from scenarios.markets.prepared import Prepared
-from scenarios.markets.scoring import SCORING_THREADS, check_scorers, load_hcmrm
+from scenarios.markets.scoring import SCORING_THREADS, check_scorers, load_scorer
 from scenarios.markets.simulation import prepare
 from simulator.arrays import IntArray
 
@@ -100,13 +98,11 @@ def _batch(prepared: Prepared, size: int, rng: np.random.Generator) -> tuple[Int
 
 def _scorer(prepared: Prepared, name: str) -> tuple[RelevanceScorer, dict[str, str]]:
     """A scorer, ready to be timed, and the machine that it runs on."""
-    corpus, settings = prepared.world.corpus, prepared.scenario.hcmrm
+    settings, scorer = prepared.scenario.hcmrm, load_scorer(prepared, name)
     machine = {"processor": _processor(), "cores": str(os.cpu_count()), "python": platform.python_version()}
-    scorer: RelevanceScorer
     if name == "hcmrm":
         from relevance.hcmrm.device import device_name
 
-        scorer = load_hcmrm(prepared)
         machine |= {
             "device": device_name(settings.device),
             "precision": settings.precision,
@@ -114,7 +110,6 @@ def _scorer(prepared: Prepared, name: str) -> tuple[RelevanceScorer, dict[str, s
             "torch": version("torch"),
         }
     else:
-        scorer = Bm25Scorer(corpus) if name == "bm25" else own_scorer(name, corpus)
         machine["numpy"] = version("numpy")
     return scorer, machine
 

@@ -308,3 +308,39 @@ def test_memory_is_that_of_a_textbook_lru(asked: list[list[int]]) -> None:
         assert len(there) == min(3, len(known))
         oldest = min(known[ad] for ad in there)
         assert all(when <= oldest for ad, when in known.items() if ad not in there)
+
+
+# Queries of any text
+
+
+def test_any_text_is_scored_as_a_query_of_the_corpus(checkpoint: Checkpoint) -> None:
+    text, ads = "blue tent online", np.arange(N_ADS)
+    scorer = HcmrmScorer(checkpoint, CORPUS)
+    asked = scorer.of_queries((text, CORPUS.query_text[3]))
+    rebuilt = HcmrmScorer(checkpoint, replace(CORPUS, query_text=(text,)))
+    zeros = np.zeros_like(ads)
+    np.testing.assert_allclose(asked.score(zeros, ads), rebuilt.score(zeros, ads), atol=1e-6)
+    np.testing.assert_allclose(asked.score(zeros + 1, ads), scorer.score(zeros + 3, ads), atol=1e-6)
+    assert asked.kept is scorer.kept  # frames are encoded once
+
+
+def test_the_frames_markers_of_a_query_are_what_the_model_reads(checkpoint: Checkpoint) -> None:
+    scorer, ads = HcmrmScorer(checkpoint, CORPUS), np.array([5, 2, 5])
+    query = CORPUS.query_text.index("red sofa")
+    found = scorer.frame_markers(query, ads)
+    assert found is not None
+    tokens, marks = found
+    assert tokens == ["red", "sofa"]
+    model = checkpoint.model
+    with torch.no_grad():
+        visual = model.visual_tokens(torch.from_numpy(CORPUS.frames[ads]))
+        read = model.marks(scorer.text(np.full(3, query), ads), visual, torch.arange(3))["frames"]
+    np.testing.assert_allclose(marks, read[:, 1:3].numpy(), atol=1e-5)  # after [CLS]
+    assert np.abs(marks).max() > 0
+    assert HcmrmScorer(without_markers(checkpoint), CORPUS).frame_markers(query, ads) is None
+
+
+def without_markers(checkpoint: Checkpoint) -> Checkpoint:
+    """A fresh model that reads no markers."""
+    config = HCMRMConfig(**{**checkpoint.model.config.to_dict(), "frame_markers": False})
+    return replace(checkpoint, model=HCMRM(config).eval())

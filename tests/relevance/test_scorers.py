@@ -14,7 +14,7 @@ from relevance.errors import PluginError, ScorerError
 from relevance.keywords import TfIdfKeywords
 from relevance.lexical import Bm25Scorer
 from relevance.oracle import GRADE_GAIN, OracleScorer
-from relevance.protocol import check_scorer, load_object, score_pairs
+from relevance.protocol import AnyQuery, check_scorer, load_object, score_pairs
 
 
 @pytest.fixture
@@ -34,6 +34,17 @@ def test_bm25_knows_words_and_nothing_else(corpus: Corpus) -> None:
     assert 0.1 < score[1] < 1.0  # one word
     assert score[2] == 0.1  # none
     assert score[3:].tolist() == [1.0, 0.1]
+
+
+def test_bm25_answers_queries_that_the_corpus_does_not_have(corpus: Corpus) -> None:
+    scorer, ads = Bm25Scorer(corpus), np.arange(3)
+    assert isinstance(scorer, AnyQuery)
+    asked = scorer.of_queries(("wine", "sofa"))
+    np.testing.assert_array_equal(
+        asked.score(np.zeros(3, dtype=int), ads), scorer.score(np.ones(3, int), ads)
+    )
+    assert asked.score(np.ones(3, dtype=int), ads).argmax() == 2
+    assert scorer.score(np.array([1]), np.array([1])) == 1.0  # which still has its own
 
 
 def test_own_scorers_pass_the_checker(corpus: Corpus) -> None:
