@@ -58,6 +58,11 @@ from .models.offline import (
     reliability_of as reliability_of,
     worst_errors as worst_errors,
 )
+from .runs.asking import (
+    AskedPage as AskedPage,
+    Asker as Asker,
+    ask as ask,
+)
 from .runs.formula_verdict import (
     SHIPPED_RULES as SHIPPED_RULES,
     Fault as Fault,

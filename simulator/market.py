@@ -4,6 +4,7 @@ Nothing in it changes during a run, so one market serves every point of a sweep;
 `with_rule` make cheap variants that share the arrays, the arrivals and the random draws.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -163,13 +164,13 @@ def hand_market(
     )
 
 
-def keyword_index(world: "World") -> KeywordIndex:
-    """The bid keywords of a world, ready for its queries."""
+def keyword_index(world: "World", query_text: Sequence[str] | None = None) -> KeywordIndex:
+    """The bid keywords of a world, ready for its queries, or for other texts."""
     return retrieval.build_index(
         world.keyword,
         world.keyword_ad,
         world.keyword_match,
-        world.corpus.query_text,
+        world.corpus.query_text if query_text is None else query_text,
         world.advertiser,
         world.negative_keywords,
     )

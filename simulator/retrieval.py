@@ -105,7 +105,7 @@ def build_index(
     vocabulary = sorted(keywords.words())
     known = keywords.words() | negatives.words()
     for word in sorted({word for text in query_text for word in text.split()} - known):
-        corrected[word] = _correct(word, vocabulary)
+        corrected[word] = correct(word, vocabulary)
     return KeywordIndex(
         query_words=tuple(tuple(corrected.get(word, word) for word in text.split()) for text in query_text),
         query_key=np.array([text_key(text) for text in query_text], dtype=np.uint64),
@@ -175,7 +175,11 @@ def _closeness(phrase: Words, words: Words) -> int:
     return PHRASE if any(words[i : i + n] == phrase for i in range(len(words) - n + 1)) else BROAD
 
 
-def _correct(word: str, vocabulary: list[str]) -> str:
+def correct(word: str, vocabulary: Sequence[str]) -> str:
+    """A word as the one word of a vocabulary at edit distance 1, or as it is where there is no such one.
+
+    Short words stay as they are, too.
+    """
     # Optimal string alignment: swapping two neighbouring letters is one edit, as typists make it.
     if len(word) < _SHORTEST_CORRECTED:
         return word

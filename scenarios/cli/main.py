@@ -8,6 +8,7 @@ import typer
 
 from scenarios.cli import (
     ablation_commands as ablations,
+    ask_commands as asking,
     corpus_commands as corpora,
     dashboard_command as dashboard,
     experiment_commands as experiments,
@@ -32,6 +33,7 @@ app.command("experiment")(experiments.experiment)
 app.command("sweep")(sweeps.sweep)
 app.command("report")(sweeps.report)
 app.command("prepare")(runs.prepare)
+app.command("ask")(asking.ask)
 app.command("show")(runs.show)
 app.command("tune")(fitting.tune)
 app.command("schema")(runs.schema)

@@ -6,14 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
+import numpy as np
+
 from relevance.corpus import Corpus
 from scenarios.config.scenario import Scenario
-from scenarios.markets.kind import MarketSource, Progress, stage_of
+from scenarios.markets.kind import Found, MarketSource, Progress, stage_of
 from scenarios.storage import cache as disk
+from simulator import retrieval
 from simulator.arrays import FloatArray, GradeArray, IntArray
 from simulator.fusion import FusionRule
-from simulator.market import Market, build_market, retrieve_candidates
+from simulator.market import Market, build_market, keyword_index, retrieve_candidates
 from simulator.world import World
+from simulator.world.intents import Intent, read_intent, vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,35 @@ class EmbeddedWorld(MarketSource):
 
     def n_queries(self, scenario: Scenario) -> int:
         return scenario.traffic.n_queries * scenario.traffic.days
+
+    def find(self, text: str, scenario: Scenario) -> Found:
+        index, k = keyword_index(self.world, [text]), scenario.retrieval.candidates
+        keyword = retrieval.matching_keywords(index, 0)[:k]
+        return Found(
+            words=tuple(zip(text.split(), index.query_words[0], strict=True)),
+            ad=index.keyword_ad[keyword],
+            keyword=tuple(self.world.keyword[one] for one in keyword),
+            match=retrieval.match_types(index, np.zeros(1, dtype=np.int64), k)[0, : keyword.size],
+        )
+
+    def with_query(self, text: str) -> tuple[Self, bool]:
+        world, truth = self.world, self.world.truth
+        known = vocabulary(world.catalog)
+        words = (word if word in known else retrieval.correct(word, sorted(known)) for word in text.split())
+        intent = read_intent(world.catalog, tuple(words))
+        product, colour, brand = intent or Intent(product=0)  # not known: nobody looks at its grades
+        wider = replace(
+            world,
+            corpus=replace(world.corpus, query_text=(*world.corpus.query_text, text)),
+            truth=replace(
+                truth,
+                query_product=np.append(truth.query_product, product),
+                query_colour=np.append(truth.query_colour, colour),
+                query_brand=np.append(truth.query_brand, brand),
+            ),
+            query_popularity=np.append(world.query_popularity, 0.0),
+        )
+        return replace(self, world=wider), intent is not None
 
     def without_frames(self) -> Self:
         corpus = self.world.corpus

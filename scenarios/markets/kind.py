@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from simulator.arrays import FloatArray, GradeArray, IntArray
 
@@ -29,6 +29,19 @@ Progress = Callable[[str, int, int], None]
 def stage_of(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
     """The progress of one stage, called with (done, total)."""
     return None if progress is None else lambda done, total: progress(name, done, total)
+
+
+class Found(NamedTuple):
+    """What retrieval makes of a text: the words that it reads, and the ads that bid on them, best first."""
+
+    words: tuple[tuple[str, str], ...]
+    """Each word as typed and as read."""
+    ad: IntArray
+    """[n] candidates."""
+    keyword: tuple[str, ...]
+    """[n] the bid keyword that brings each."""
+    match: IntArray
+    """[n] how closely it meets the text: 0 exact, 1 phrase, 2 broad."""
 
 
 class MarketSource(ABC):
@@ -111,6 +124,18 @@ class MarketSource(ABC):
     @abstractmethod
     def n_queries(self, scenario: Scenario) -> int:
         """How many queries come, over all days."""
+
+    def find(self, text: str, scenario: Scenario) -> Found:
+        """The ads that can meet a query of any text; asked of the embedded world."""
+        raise NotImplementedError
+
+    def with_query(self, text: str) -> tuple[Self, bool]:
+        """The market with one more query, the last, which no user of a day asks; asked of the embedded world.
+
+        Returns:
+            The market, and whether the grades of the new query are known.
+        """
+        raise NotImplementedError
 
     def known(self, metrics: Mapping[str, float]) -> dict[str, float]:
         """The metrics of a run; NaN for those that nothing in this market can say."""

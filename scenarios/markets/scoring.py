@@ -143,6 +143,9 @@ class _Alike:
     def score(self, query: IntArray, ad: IntArray) -> FloatArray:
         return np.ones(query.size)
 
+    def of_queries(self, texts: tuple[str, ...]) -> _Alike:
+        return self
+
 
 def load_hcmrm(prepared: Prepared) -> HcmrmScorer:
     """A scenario's HCMRM on its device, with SCORING_THREADS. Imports torch.

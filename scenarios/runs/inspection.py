@@ -55,10 +55,28 @@ def inspect_query(
     Raises:
         ScenarioError: the market has no texts; or see `scenarios.simulate`.
     """
-    corpus = prepared.corpus
+    market, batch = auctioned(prepared, relevance, query, settings)
+    return candidates_table(prepared, relevance, query, market, batch)
+
+
+def auctioned(
+    prepared: Prepared, relevance: Relevance, query: int, settings: Mapping[str, object] | None = None
+) -> tuple[Market, journey.Batch]:
+    """A market of one arrival of a query at the start of the day, and what is known of it and its candidates.
+
+    Raises:
+        ScenarioError: see `scenarios.simulate`.
+    """
     market = market_of(prepared, relevance, with_settings_of(prepared, settings))
     market = replace(market, query=np.array([query]), arrival_s=np.zeros(1))
-    batch = journey.gather(market, Run(market).bid, np.array([0]))
+    return market, journey.gather(market, Run(market).bid, np.array([0]))
+
+
+def candidates_table(
+    prepared: Prepared, relevance: Relevance, query: int, market: Market, batch: journey.Batch
+) -> pl.DataFrame:
+    """Rank what `auctioned` gives; the table of `inspect_query`."""
+    corpus = prepared.corpus
     outcome = journey.rank(market, batch, np.ones(market.budget_micros.size, dtype=np.bool_))
     fused = market.rule.score(batch.bid, batch.pctr, batch.relevance)
     fused = np.asarray(fused, dtype=np.float64)[0]
@@ -95,9 +113,12 @@ def inspect_query(
             "facts": [reason.facts for reason in reasons],
         },
         schema_overrides={
-            "keywords": pl.String,
-            **{f"p{g}": pl.Float64 for g in range(4)},
-            "score": pl.Float64, "slot": pl.Int64, "price": pl.Float64, "p_click": pl.Float64,
+            **dict.fromkeys(("ad", "advertiser", "slot"), pl.Int64),
+            **dict.fromkeys(("title", "ocr", "asr", "keywords", "why", "reason"), pl.String),
+            **dict.fromkeys(
+                ("p0", "p1", "p2", "p3", "relevance", "bid", "pctr", "score", "price", "p_click"), pl.Float64
+            ),
+            "grade": pl.Int8,
             "facts": pl.Struct(_FACTS),
         },
     )  # fmt: skip
