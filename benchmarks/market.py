@@ -15,6 +15,7 @@ from simulator.bidders import BidderModel
 from simulator.clock.engine import simulate
 from simulator.fusion import RULES
 from simulator.market import Market, ServingModel, with_rule, with_settings
+from simulator.pairs import PairTables
 from simulator.users import UserModel
 from tests.simulator.one_by_one import simulate_one_by_one
 
@@ -38,10 +39,12 @@ def make_market(
     median = budget * (queries / QUERIES) * (ADVERTISERS / advertisers)
     return Market(
         seed=1,
-        candidate=owner * 10 + rng.integers(0, 10, shape),
-        grade=rng.integers(0, 4, shape).astype(np.int8),
-        attraction=attraction,
-        pctr=attraction * rng.lognormal(sigma=0.3, size=shape),
+        pairs=PairTables(
+            candidate=owner * 10 + rng.integers(0, 10, shape),
+            grade=rng.integers(0, 4, shape).astype(np.int8),
+            attraction=attraction,
+            pctr=attraction * rng.lognormal(sigma=0.3, size=shape),
+        ),
         relevance=rng.random(shape),
         advertiser=np.repeat(np.arange(advertisers), 10),
         value=rng.lognormal(sigma=0.5, size=10 * advertisers),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 
 from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
 from relevance.extras import require
+
+CELLS_AT_ONCE = 2**18
+"""Queries x ads scored in one go, a megabyte."""
 
 
 class Bm25Scorer:
@@ -23,29 +25,44 @@ class Bm25Scorer:
         require("bm25s", extra="world", needed_by="the scorer bm25")
         import bm25s  # imports numba where that is installed
 
-        self._corpus, self._floor = corpus, floor
-        self._index = bm25s.BM25(k1=1.5, b=0.75)
-        self._index.index([text.lower().split() for text in corpus.ad_texts()], show_progress=False)
-        self._known = set(self._index.vocab_dict)
+        self._query_text, self._floor = corpus.query_text, floor
+        index = bm25s.BM25(k1=1.5, b=0.75)
+        index.index([text.lower().split() for text in corpus.ad_texts()], show_progress=False)
+        self._number: dict[str, int] = index.vocab_dict
+        # What a word adds to the score of each ad that has it, the words one after the other.
+        self._added, self._ad = index.scores["data"], index.scores["indices"]
+        self._start = index.scores["indptr"].astype(np.int64)
+        self._n_ads = corpus.n_ads
 
     def score(self, query: IntArray, ad: IntArray) -> FloatArray:
         """[P], [P] -> [P] in [floor, 1]."""
+        distinct, row = np.unique(query, return_inverse=True)
         score = np.empty(len(query))
-        order = np.argsort(query, kind="stable")
-        for rows in np.split(order, np.flatnonzero(np.diff(query[order])) + 1):
-            if len(rows):
-                score[rows] = self._against_all(int(query[rows[0]]))[ad[rows]]
-        return score
+        at_once = max(1, CELLS_AT_ONCE // max(self._n_ads, 1))
+        order = np.argsort(row, kind="stable")
+        for first in range(0, distinct.size, at_once):
+            of_all = self._against_all(distinct[first : first + at_once])
+            best = of_all.max(axis=1, initial=0.0)
+            pairs = order[slice(*np.searchsorted(row, (first, first + at_once), sorter=order))]
+            which = row[pairs] - first
+            score[pairs] = of_all[which, ad[pairs]] / np.where(best > 0, best, 1.0)[which]
+        return self._floor + (1.0 - self._floor) * score
 
     def of_queries(self, texts: tuple[str, ...]) -> Bm25Scorer:
         """The same for other queries, see `relevance.protocol.AnyQuery`."""
         other = copy.copy(self)
-        other._corpus = replace(self._corpus, query_text=texts, query_id=())
+        other._query_text = texts
         return other
 
-    def _against_all(self, query: int) -> FloatArray:
-        """Scores of one query against every ad, [A]."""
-        words = [word for word in self._corpus.query_text[query].split() if word in self._known]
-        raw = self._index.get_scores(words).astype(np.float64) if words else np.zeros(self._corpus.n_ads)
-        best = raw.max(initial=0.0)
-        return self._floor + (1.0 - self._floor) * (raw / best if best > 0 else raw)
+    def _against_all(self, query: IntArray) -> FloatArray:
+        """Scores of queries I[Q] against every ad, [Q, A]; a word counts as often as the query holds it."""
+        texts = (self._query_text[one].split() for one in query.tolist())
+        words = [[self._number[word] for word in text if word in self._number] for text in texts]
+        word = np.array([one for of_query in words for one in of_query], dtype=np.int64)
+        n = self._start[word + 1] - self._start[word]
+        # The places of all entries of these words, and the cells of the table that they are added to.
+        entry = np.arange(n.sum()) + np.repeat(self._start[word] - (np.cumsum(n) - n), n)
+        row = np.repeat(np.repeat(np.arange(query.size), [len(of_query) for of_query in words]), n)
+        table = np.zeros(query.size * self._n_ads, dtype=self._added.dtype)
+        np.add.at(table, row * self._n_ads + self._ad[entry], self._added[entry])
+        return table.reshape(query.size, self._n_ads).astype(np.float64)

@@ -4,7 +4,7 @@ By default some pace and the others bid the same all day; with `policies` every 
 those of `simulator.policies`. A bidder sees its own figures and what a platform reports, nothing else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -76,22 +76,21 @@ def values(model: BidderModel, category_draw: FloatArray, ad_draw: FloatArray) -
 
 
 def demand(
-    spend_if_shown: FloatArray,
-    traffic: FloatArray,
-    candidate: IntArray,
-    owner: IntArray,
-    n: int,
-    n_slots: int,
+    parts: Iterable[tuple[FloatArray, FloatArray, IntArray, IntArray]], n: int, n_slots: int
 ) -> FloatArray:
     """Spend F[N] of each of `n` advertisers if every candidate were as likely as the others to be shown.
 
-    `spend_if_shown` F[U, K] is an impression's expected cost, `traffic` F[U] the queries in a day,
-    `candidate` and `owner` I[U, K] the ads (-1 padding) and their advertisers.
+    A part holds some queries: an impression's expected cost F[Q, K], the queries in a day F[Q], the ads
+    I[Q, K] (-1 padding) and their advertisers I[Q, K]. However the queries are parted, the sums are the same
+    bits.
     """
-    met = candidate >= 0
-    chance = np.minimum(1.0, n_slots / np.maximum(met.sum(axis=1), 1))
-    expected = (traffic * chance)[:, None] * spend_if_shown
-    return np.bincount(owner[met], weights=expected[met], minlength=n).astype(np.float64)
+    total = np.zeros(n)
+    for spend_if_shown, traffic, candidate, owner in parts:
+        met = candidate >= 0
+        chance = np.minimum(1.0, n_slots / np.maximum(met.sum(axis=1), 1))
+        expected = (traffic * chance)[:, None] * spend_if_shown
+        np.add.at(total, owner[met], expected[met])
+    return total
 
 
 def budgets(model: BidderModel, demand: FloatArray, draw: FloatArray) -> IntArray:

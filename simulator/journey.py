@@ -7,29 +7,38 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
+from array_api_compat import to_device
 
-from simulator import auction, ledger, random, scoring, serving, users
-from simulator.arrays import BoolArray, FloatArray, IntArray, take_at, taken_places, to_micros
+from simulator import auction, ledger, random, serving, stage, users
+from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray, take_at, taken_places, to_micros
 from simulator.fusion import ByArm, FusionRule
 from simulator.ledger import Ledger
 from simulator.log import COLUMNS, Recorder, SimulationLog
 from simulator.market import Market
+from simulator.scoring import Scores, scores_of
 
 
 class Batch(NamedTuple):
     """What is known of Q queries and their K candidates before they are ranked."""
 
     row: IntArray  # [Q] the arrival
+    query: IntArray  # [Q]
     arm: IntArray  # [Q, 1] which of the market's rules ranks the query
     candidate: IntArray  # [Q, K] ad, -1 padding
     advertiser: IntArray  # [Q, K]
     bid: FloatArray  # [Q, K] currency per click
     pctr: FloatArray  # [Q, K]
-    relevance: FloatArray  # [Q, K]
-    first_stage: FloatArray | None  # [Q, K] relevance of the first of two stages; None: there is one
+    scores: Scores  # relevance
+    first_stage: Scores | None  # relevance of the first of two stages; None: there is one
+    grade: GradeArray  # [Q, K] true
     attraction: FloatArray  # [Q, K] the users' own
     satisfaction: FloatArray | None  # [Q, K] P(satisfied | clicked); None where nothing depends on it
     category: IntArray | None  # [Q] of the query; None where the market has none
+
+    @property
+    def relevance(self) -> FloatArray:
+        """Relevance F[Q, K]; of a live scorer only of those who have been ranked."""
+        return np.asarray(to_device(self.scores.relevance, "cpu"))
 
 
 class Outcome(NamedTuple):
@@ -40,6 +49,10 @@ class Outcome(NamedTuple):
 
     ranking: IntArray  # [Q, S + 1] column of the candidate, -1 unfilled
     advertiser: IntArray  # [Q, S + 1] -1 unfilled
+    ad: IntArray  # [Q, S] any where unfilled, as in the next three
+    grade: GradeArray  # [Q, S] true
+    pctr: FloatArray  # [Q, S]
+    relevance: FloatArray  # [Q, S] that ranked it
     score: FloatArray  # [Q, S] fused
     bid_micros: IntArray  # [Q, S]
     price_micros: IntArray  # [Q, S] per click, or per impression if impressions are paid for
@@ -57,17 +70,21 @@ def answer(
     rows: IntArray,
     participation: FloatArray | None = None,
     served: int = serving.FULL,
+    known: Batch | None = None,
 ) -> Outcome:
     """Answer arrivals I[Q], in this order, at the bids F[A] (currency per click); charge them to `accounts`.
 
     Advertisers with a participation F[N] below 1 stay away from the rest of the auctions, drawn one by one.
-    `served` says which scorer's relevance ranks them (see serving.py).
+    `served` says which scorer's relevance ranks them (see serving.py). Scores that the same arrivals have got
+    already may be `known`.
 
     The whole batch is ranked at once. Whoever cannot pay the price of a slot then leaves. The later queries
     of the batch that it was a candidate for are ranked again, until everybody can pay. The result is the same
     as with one query at a time.
     """
     batch = gather(market, bid, rows, participation, served)
+    if known is not None:
+        batch = batch._replace(scores=known.scores, first_stage=known.first_stage)
     outcome = rank(market, batch, accounts.active)
     while (short := _first_shortfall(outcome, accounts)) is not None:
         accounts.active[short.advertisers] = False
@@ -75,9 +92,13 @@ def answer(
         gone[short.advertisers] = True
         stale: BoolArray = np.any(gone[batch.advertiser], axis=1)
         stale[: short.row] = False
-        ranked_again = rank(market, _rows(batch, stale), accounts.active)
-        for old, new in zip(outcome, ranked_again, strict=True):
+        part = some(batch, stale)
+        again: Iterable[tuple[Any, Any]] = zip(outcome, rank(market, part, accounts.active), strict=True)
+        for old, new in again:
             old[stale] = new
+        batch.scores.take_in(stale, part.scores)  # who has come onto a short list was scored
+        if batch.first_stage is not None and part.first_stage is not None:
+            batch.first_stage.take_in(stale, part.first_stage)
     accounts.charge(outcome.advertiser[:, :-1], outcome.charged_micros)
     return outcome
 
@@ -88,10 +109,17 @@ def gather(
     rows: IntArray,
     participation: FloatArray | None = None,
     served: int = serving.FULL,
+    *,
+    recall: bool = True,
 ) -> Batch:
-    """Arrivals, retrieval and scoring: which queries, which ads, and what is known of each pair."""
+    """Arrivals, retrieval and scoring: which queries, which ads, and what is known of each pair.
+
+    Args:
+        recall: whether live scorers may use the scores that they have kept.
+    """
     query = market.query[rows]
-    candidate = market.candidate.take(query, axis=0)
+    known = market.pairs.of(query)
+    candidate, k = known.candidate, known.candidate.shape[1]
     if participation is not None and bool((participation < 1).any()):
         takes_part = (
             random.pair_uniforms(market.seed, "throttle", rows[:, None], candidate)
@@ -102,51 +130,32 @@ def gather(
         candidate = np.full_like(candidate, -1)
     alone = served == serving.FALLBACK or not market.serving.first_stage_keep
     asks_satisfaction = users.asks_satisfaction(market.users)
+    main = market.fallback_relevance if served == serving.FALLBACK else market.relevance
     return Batch(
         row=rows,
+        query=query,
         arm=np.zeros((rows.size, 1), dtype=np.int64) if market.arm is None else market.arm[rows, None],
         candidate=candidate,
         advertiser=market.advertiser.take(candidate),  # brackets would take longer
         bid=bid.take(candidate),
-        pctr=scoring.look_up(market.pctr, query),
-        relevance=_relevance(
-            market.fallback_relevance if served == serving.FALLBACK else market.relevance, market, query
-        ),
-        first_stage=None if alone else _relevance(market.first_stage_relevance, market, query),
-        attraction=market.attraction.take(query, axis=0),
+        pctr=known.pctr,
+        scores=scores_of(main, query, k, recall=recall),
+        first_stage=None if alone else scores_of(market.first_stage_relevance, query, k, recall=recall),
+        grade=known.grade,
+        attraction=known.attraction,
         category=None if market.query_category is None else market.query_category[query],
-        satisfaction=(users.satisfaction(market.users, market.grade[query]) if asks_satisfaction else None),
+        satisfaction=users.satisfaction(market.users, known.grade) if asks_satisfaction else None,
     )
 
 
 def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
     """Fusion, auction and users: who is shown where, at what price, who is clicked; `active` B[N] may bid."""
-    model, rule, examination = market.auction, _rule_of(market, batch), market.users.examination
-    score_reserve = model.least_score(batch.category)
-
-    score = rule.score(batch.bid, batch.pctr, batch.relevance)
-    present = scored_ones(market, batch, active)
-    eligible = auction.eligible(score, batch.bid, model.reserve, present, score_reserve)
-    ranking = auction.allocate_drawing(
-        score, eligible, market.n_slots + 1, lambda tied: tie_break_draws(market, batch, tied)
-    )
-    ranked = auction.Ranked(
-        ranking,
-        score,
-        rule,
-        batch.bid,
-        batch.pctr,
-        batch.relevance,
-        model.reserve,
-        examination,
-        score_reserve,
-    )
-    price = auction.MECHANISMS[model.mechanism](ranked)
-
-    somebody, place = ranking >= 0, taken_places(ranking, score.shape[1])
+    model, pages = market.auction, rank_pages(market, batch, active)
+    ranking = pages.ranking
+    somebody, place = ranking >= 0, taken_places(ranking, batch.candidate.shape[1])
     shown, winner = somebody[:, :-1], place[:, :-1]
-    look = np.asarray(examination)
-    price_micros = auction.price_micros(model.payment, price, look, take_at(batch.pctr, winner))
+    look, click_rate = np.asarray(market.users.examination), take_at(batch.pctr, winner)
+    price_micros = auction.price_micros(model.payment, pages.price, look, click_rate)
     attraction = np.where(shown, take_at(batch.attraction, winner), 0.0)
     ad = take_at(batch.candidate, winner)
     seen = users.browse(
@@ -159,14 +168,37 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
     return Outcome(
         ranking=ranking,
         advertiser=np.where(somebody, take_at(batch.advertiser, place), -1),
-        score=np.where(shown, take_at(score, winner), 0.0),
+        ad=ad,
+        grade=take_at(batch.grade, winner),
+        pctr=click_rate,
+        relevance=pages.relevance,
+        score=pages.score,
         bid_micros=np.where(shown, to_micros(take_at(batch.bid, winner)), 0),
         price_micros=price_micros,
         charged_micros=auction.charged_micros(model.payment, price_micros, shown, seen.clicked),
         examined=shown & seen.examined,
         clicked=seen.clicked,
         satisfied=seen.satisfied,
-        n_eligible=eligible.sum(axis=1),
+        n_eligible=pages.n_eligible,
+    )
+
+
+def rank_pages(market: Market, batch: Batch, active: BoolArray) -> stage.Pages:
+    """What a server does with a batch: scores that are missing, fusion and auction."""
+    model = market.auction
+    present = scored_ones(market, batch, active)
+    batch.scores.complete(batch.query, batch.candidate, present)
+    return stage.rank_scored(
+        batch.scores.place,
+        rule_of(market, batch, batch.scores),
+        model,
+        market.users.examination,
+        batch.bid,
+        batch.pctr,
+        batch.scores.relevance,
+        present,
+        lambda tied: tie_break_draws(market, batch, tied),
+        model.least_score(batch.category),
     )
 
 
@@ -175,8 +207,10 @@ def scored_ones(market: Market, batch: Batch, active: BoolArray) -> BoolArray:
     present: BoolArray = (batch.candidate >= 0) & active.take(batch.advertiser)
     if batch.first_stage is None:
         return present
-    cheap = _rule_of(market, batch).score(batch.bid, batch.pctr, batch.first_stage)
     may = present & (batch.bid >= market.auction.reserve)  # known without any score
+    batch.first_stage.complete(batch.query, batch.candidate, may)
+    relevance = np.asarray(to_device(batch.first_stage.relevance, "cpu"))
+    cheap = rule_of(market, batch, Scores(relevance)).score(batch.bid, batch.pctr, relevance)
     return serving.shortlist(cheap, may, tie_break_draws(market, batch), market.serving.first_stage_keep)
 
 
@@ -210,22 +244,26 @@ def conversions(market: Market, rows: IntArray, outcome: Outcome, answered_s: Fl
     when = np.full(outcome.clicked.shape, np.inf)
     if market.users.conversion_rate > 0 and outcome.clicked.any():
         row, slot = np.nonzero(outcome.clicked)
-        query, column = market.query[rows[row]], outcome.ranking[row, slot]
-        ad = market.candidate[query, column]
+        ad = outcome.ad[row, slot]
         when[row, slot] = answered_s[row] + users.conversion_delay(
             market.users,
-            market.grade[query, column],
+            outcome.grade[row, slot],
             random.pair_uniforms(market.seed, "conversion", rows[row], ad),
             random.pair_uniforms(market.seed, "conversion delay", rows[row], ad),
         )
     return when
 
 
-def satisfaction_gained(market: Market, rows: IntArray, outcome: Outcome) -> FloatArray:
-    """The satisfaction that the pages of arrivals I[Q] gave their users, F[Q] in currency."""
-    column = outcome.ranking[:, :-1]  # the grade read for -1 does not count: nobody examines it
-    grade = np.take_along_axis(market.grade[market.query[rows]], column, axis=1)
-    return users.satisfaction_gained(market.users, grade, outcome.examined, outcome.satisfied)
+def satisfaction_gained(market: Market, outcome: Outcome) -> FloatArray:
+    """The satisfaction that pages gave their users, F[Q] in currency."""
+    return users.satisfaction_gained(market.users, outcome.grade, outcome.examined, outcome.satisfied)
+
+
+OF_A_SLOT = (
+    "ad", "bid_micros", "pctr", "relevance", "score", "price_micros", "examined", "clicked", "charged_micros",
+    "satisfied", "grade",
+)  # fmt: skip
+"""Columns of the log that an outcome holds by slot."""
 
 
 def record(
@@ -237,42 +275,36 @@ def record(
     conversion_s: FloatArray,
 ) -> None:
     """Log: write down the outcome of the arrivals I[Q], answered at F[Q] seconds."""
-    column = outcome.ranking[:, :-1]
-    shown = column >= 0
+    shown = outcome.ranking[:, :-1] >= 0
     recorder.answered(
         rows, answered_s=answered_s, n_eligible=outcome.n_eligible, n_shown=np.count_nonzero(shown, axis=1)
     )
     at = np.flatnonzero(shown)
     row, slot = np.divmod(at, market.n_slots)
     arrival = rows[row]
-    query, column = market.query[arrival], column.reshape(-1)[at]
-    cell = query * market.candidate.shape[1] + column
-
     recorder.append(
         query_index=arrival,
         time_s=market.arrival_s[arrival],
-        query=query,
+        query=market.query[arrival],
         slot=slot,
-        ad=market.candidate.reshape(-1)[cell],
         advertiser=outcome.advertiser[:, :-1].reshape(-1)[at],
-        bid_micros=outcome.bid_micros.reshape(-1)[at],
-        pctr=market.pctr.reshape(-1)[cell],
-        relevance=market.relevance.reshape(-1)[cell],
-        score=outcome.score.reshape(-1)[at],
-        price_micros=outcome.price_micros.reshape(-1)[at],
-        examined=outcome.examined.reshape(-1)[at],
-        clicked=outcome.clicked.reshape(-1)[at],
-        charged_micros=outcome.charged_micros.reshape(-1)[at],
-        satisfied=outcome.satisfied.reshape(-1)[at],
         conversion_s=conversion_s.reshape(-1)[at],
-        grade=market.grade.reshape(-1)[cell],
+        **{name: getattr(outcome, name).reshape(-1)[at] for name in OF_A_SLOT},
     )
 
 
 def close(
-    market: Market, recorder: Recorder, budget: IntArray, spent: IntArray, ran_out: BoolArray
+    market: Market,
+    recorder: Recorder,
+    budget: IntArray,
+    spent: IntArray,
+    ran_out: BoolArray,
+    busy_s: FloatArray,
 ) -> SimulationLog:
-    """The log of days that are over, and what each of N advertisers had and spent in them (micros)."""
+    """The log of days that are over.
+
+    With what each of N advertisers had and spent in them (micros), and how long each server was busy.
+    """
     shown, came = recorder.impressions(), recorder.came
     everybody = came.size == market.query.size  # then no copies are needed
     which = slice(None) if everybody else came
@@ -289,18 +321,15 @@ def close(
         budget_micros=budget,
         spent_micros=spent,
         ran_out=ran_out,
+        busy_s=busy_s,
     )
 
 
-def _relevance(table: FloatArray | None, market: Market, query: IntArray) -> FloatArray:
-    """A scorer's relevance of the candidates of queries I[Q], F[Q, K]; 1 without a scorer."""
-    if table is None:
-        return np.ones((query.size, market.candidate.shape[1]))
-    return scoring.look_up(table, query)
-
-
-def _rule_of(market: Market, batch: Batch) -> FusionRule:
-    return market.rule if market.arm is None else ByArm((market.rule, *market.other_rules), batch.arm)
+def rule_of(market: Market, batch: Batch, scores: Scores) -> FusionRule:
+    """The rule that ranks a batch, for arrays of the kind that the scores are."""
+    if market.arm is None:
+        return market.rule
+    return ByArm((market.rule, *market.other_rules), scores.place(batch.arm))
 
 
 def _first_shortfall(outcome: Outcome, accounts: Ledger) -> ledger.Shortfall | None:
@@ -309,6 +338,7 @@ def _first_shortfall(outcome: Outcome, accounts: Ledger) -> ledger.Shortfall | N
     )
 
 
-def _rows(batch: Batch, which: BoolArray) -> Batch:
+def some(batch: Batch, which: BoolArray) -> Batch:
+    """A copy of some queries B[Q] of a batch."""
     parts: Iterable[Any] = (None if part is None else part[which] for part in batch)
     return Batch(*parts)

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from simulator.arrays import MICROS, BoolArray, FloatArray, GradeArray, IntArray
+
+if TYPE_CHECKING:
+    import polars as pl  # imported where a table is asked for, so that a run needs none
 
 ROWS_OF_A_PART = 2**17
 """Shown ads in a part where a log is handed on in parts and not kept: 14 MB."""
@@ -36,8 +38,10 @@ class Impressions:
     conversion_s: FloatArray  # [R] when the click's conversion came; infinite: never
     grade: GradeArray  # [R] true
 
-    def impressions(self) -> pl.DataFrame:
+    def impressions(self) -> "pl.DataFrame":
         """One row per shown ad; money in int64 micros."""
+        import polars as pl
+
         return pl.DataFrame({name: getattr(self, name) for name in COLUMNS})
 
 
@@ -63,7 +67,7 @@ def both(first: Sink, second: Sink) -> Sink:
 
 @dataclass(frozen=True, slots=True)
 class SimulationLog(Impressions):
-    """Columns with one row per shown ad (R), per query (Q) and per account (N)."""
+    """Columns with one row per shown ad (R), per query (Q), per account (N) and per server."""
 
     arrival: IntArray  # [Q] index in the market's arrivals, which may hold some that never came
     arrival_s: FloatArray  # [Q]
@@ -78,8 +82,12 @@ class SimulationLog(Impressions):
     spent_micros: IntArray  # [N]
     ran_out: BoolArray  # [N] left before the end of a day
 
-    def queries(self) -> pl.DataFrame:
+    busy_s: FloatArray  # [servers] seconds that each worked on batches
+
+    def queries(self) -> "pl.DataFrame":
         """One row per query."""
+        import polars as pl
+
         return pl.DataFrame(
             {
                 "query_index": self.arrival,
@@ -94,8 +102,10 @@ class SimulationLog(Impressions):
             }
         )
 
-    def accounts(self) -> pl.DataFrame:
+    def accounts(self) -> "pl.DataFrame":
         """One row per advertiser; money in currency units."""
+        import polars as pl
+
         return pl.DataFrame(
             {
                 "advertiser": np.arange(self.budget_micros.size),

@@ -1,24 +1,28 @@
-"""A market: everything that a run needs, as arrays, computed before the first query comes.
+"""A market: everything that a run needs, drawn before the first query comes.
 
-Nothing in it changes during a run, so one market serves every point of a sweep; `with_relevance` and
-`with_rule` make cheap variants that share the arrays, the arrivals and the random draws.
+What is known of pairs is in tables, or computed for the queries of a batch (pairs.py); their relevance is in
+tables, or asked of a scorer (scoring.py). Nothing else changes during a run, so one market serves every point
+of a sweep; `with_relevance` and `with_rule` make cheap variants that share all the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from simulator import arrivals, bidders, pctr, random, retrieval, users
+from simulator import arrivals, bidders, random, retrieval
 from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray, to_micros
 from simulator.auction import AuctionModel as AuctionModel
 from simulator.bidders import BidderModel, Followers
 from simulator.fusion import FusionRule, Product
 from simulator.ledger import UNLIMITED
+from simulator.pairs import ComputedPairs, Known, PairDraws, Pairs, PairTables
 from simulator.pctr import CtrModel
 from simulator.retrieval import KeywordIndex
+from simulator.scoring import RelevanceSource
 from simulator.serving import ServingModel as ServingModel
 from simulator.sessions import SessionModel, Visits, session_lengths, single_visits, visits
 from simulator.users import UserModel
@@ -53,15 +57,11 @@ class TrafficModel:
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """All arrays of a run: U distinct queries, K candidates, A ads, N advertisers, Q arrivals."""
+    """All that a run needs: U distinct queries, K candidates, A ads, N advertisers, Q arrivals."""
 
     seed: int
-    # Pairs of a query and a candidate, [U, K]
-    candidate: IntArray  # ad, -1 padding; at most one ad per advertiser in a row
-    grade: GradeArray  # true grade 0..3 (0 in padding)
-    attraction: FloatArray  # true P(click | examined)
-    pctr: FloatArray  # the platform's estimate of it
-    relevance: FloatArray  # the platform's score in [0, 1]
+    pairs: Pairs  # of a query and a candidate
+    relevance: RelevanceSource  # the platform's score of pairs, in [0, 1]
     # Advertisers and their ads
     advertiser: IntArray  # [A]
     value: FloatArray  # [A] currency per click
@@ -72,9 +72,9 @@ class Market:
     query: IntArray  # [Q] in 0 .. U-1
     horizon_s: float
     query_category: IntArray | None = None  # [U]
-    # Cheap scorers' relevance, [U, K]; None: 1 for every pair
-    fallback_relevance: FloatArray | None = None  # ranks queries that have timed out
-    first_stage_relevance: FloatArray | None = None  # of two stages: chooses what the scorer sees
+    # Cheap scorers' relevance
+    fallback_relevance: RelevanceSource = None  # ranks queries that have timed out
+    first_stage_relevance: RelevanceSource = None  # of two stages: chooses what the scorer sees
     # Rule and models
     rule: FusionRule = field(default_factory=Product)
     auction: AuctionModel = field(default_factory=AuctionModel)
@@ -89,12 +89,10 @@ class Market:
     other_rules: tuple[FusionRule, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in (
-            "grade", "attraction", "pctr", "relevance", "fallback_relevance", "first_stage_relevance"
-        ):  # fmt: skip
-            if (table := getattr(self, name)) is not None and table.shape != self.candidate.shape:
-                shape = table.shape
-                raise ValueError(f"market.{name} is {shape}, the candidates are {self.candidate.shape}")
+        shape = self.pairs.n_queries, self.pairs.n_candidates
+        for name in ("relevance", "fallback_relevance", "first_stage_relevance"):
+            if isinstance(table := getattr(self, name), np.ndarray) and table.shape != shape:
+                raise ValueError(f"market.{name} is {table.shape}, the candidates are {shape}")
         if self.arrival_s.shape != self.query.shape or bool((np.diff(self.arrival_s) < 0).any()):
             raise ValueError("market.arrival_s must ascend and have one time per query")
         end_s = self.days * self.horizon_s
@@ -103,9 +101,10 @@ class Market:
                 f"market.arrival_s must lie in [0, days x horizon_s) = [0, {end_s:g}), got times from "
                 f"{self.arrival_s[0]:g} to {self.arrival_s[-1]:g}: what comes later would never be answered"
             )
-        owner = np.sort(np.where(self.candidate >= 0, self.advertiser[self.candidate], -1), axis=1)
-        if bool(((owner[:, 1:] == owner[:, :-1]) & (owner[:, 1:] >= 0)).any()):
-            raise ValueError("market.candidate holds two ads of one advertiser for the same query")
+        if isinstance(self.pairs, PairTables):  # retrieval takes one ad of each
+            owner = np.sort(np.where(self.candidate >= 0, self.advertiser[self.candidate], -1), axis=1)
+            if bool(((owner[:, 1:] == owner[:, :-1]) & (owner[:, 1:] >= 0)).any()):
+                raise ValueError("market.candidate holds two ads of one advertiser for the same query")
         for rule in (self.rule, *self.other_rules):
             self.auction.check(rule, self.users.examination, self.query_category)
 
@@ -113,6 +112,30 @@ class Market:
     def n_slots(self) -> int:
         """Slots on a page: one per examination probability."""
         return len(self.users.examination)
+
+    @property
+    def tables(self) -> PairTables:
+        """The pairs as tables; ValueError where they are computed."""
+        if not isinstance(self.pairs, PairTables):
+            raise ValueError("the market computes its pairs batch by batch, and has no tables of them")
+        return self.pairs
+
+    @property
+    def candidate(self) -> IntArray:
+        """The ads I[U, K] of a market with tables, as the next three; see `pairs.Known`."""
+        return self.tables.candidate
+
+    @property
+    def grade(self) -> GradeArray:
+        return self.tables.grade
+
+    @property
+    def attraction(self) -> FloatArray:
+        return self.tables.attraction
+
+    @property
+    def pctr(self) -> FloatArray:
+        return self.tables.pctr
 
 
 def hand_market(
@@ -144,10 +167,12 @@ def hand_market(
     n, shape = value.size, (1, value.size)
     return Market(
         seed=seed,
-        candidate=np.arange(n)[None, :],
-        grade=np.broadcast_to(np.asarray(grade, dtype=np.int8), shape),
-        attraction=np.full(shape, attraction),
-        pctr=np.full(shape, attraction),
+        pairs=PairTables(
+            candidate=np.arange(n)[None, :],
+            grade=np.broadcast_to(np.asarray(grade, dtype=np.int8), shape),
+            attraction=np.full(shape, attraction),
+            pctr=np.full(shape, attraction),
+        ),
         relevance=np.broadcast_to(np.asarray(relevance, dtype=np.float64), shape),
         advertiser=np.arange(n),
         value=value,
@@ -183,8 +208,8 @@ def retrieve_candidates(world: "World", k: int) -> IntArray:
 
 def build_market(
     world: "World",
-    candidate: IntArray,
-    relevance: FloatArray,
+    candidate: IntArray | int,
+    relevance: RelevanceSource,
     *,
     seed: int,
     rule: FusionRule | None = None,
@@ -195,25 +220,47 @@ def build_market(
     ctr_model: CtrModel | None = None,
     serving: ServingModel | None = None,
 ) -> Market:
-    """Draw the traffic, users, values and budgets of a world; `candidate` I[U, K], `relevance` F[U, K].
+    """Draw the traffic, users, values and budgets of a world.
 
     None of the draws looks at the relevance, so two markets that differ in it (or in the rule) share all the
     rest.
+
+    Args:
+        candidate: the candidates I[U, K]; or K, and what is known of pairs is computed batch by batch, so
+            that memory does not grow with the number of queries. The log is the same.
     """
     traffic, auction = traffic or TrafficModel(), auction or AuctionModel()
     users_model, bidder_model = users_model or UserModel(), bidder_model or BidderModel()
     n_ads, n_advertisers = world.advertiser.size, world.n_advertisers
-    met = candidate >= 0
-    query_row = np.broadcast_to(np.arange(candidate.shape[0])[:, None], candidate.shape)
-    ad = np.where(met, candidate, 0)
 
     # Users and the platform's view of them.
-    grade = np.where(met, world.truth.grade(query_row, ad), 0).astype(np.int8)
     appeal = random.normals(seed, "appeal", 0, 1, n_ads)[0]
-    attraction = np.where(met, users.attraction(users_model, grade, appeal[ad]), 0.0)
-    average = pctr.ad_average(attraction, candidate, world.query_popularity, n_ads)
-    noise = random.pair_normals(seed, "pctr", query_row, ad)
-    predicted = np.where(met, pctr.predict(ctr_model or CtrModel(), attraction, average[ad], noise), 0.0)
+    draws = PairDraws(
+        seed=seed,
+        n_queries=world.corpus.n_queries,
+        n_candidates=candidate if isinstance(candidate, int) else candidate.shape[1],
+        find=(
+            partial(retrieval.retrieve, keyword_index(world), k=candidate)
+            if isinstance(candidate, int)
+            else candidate.__getitem__
+        ),
+        grade=world.truth.grade,
+        users=users_model,
+        appeal=appeal,
+        ctr=ctr_model or CtrModel(),
+        average=np.zeros(n_ads),
+    )
+    pairs: Pairs
+    of_all: Iterable[tuple[IntArray, Known]]
+    if isinstance(candidate, int):
+        draws = draws.with_average(map(draws.see, draws.chunks()), world.query_popularity)
+        pairs = ComputedPairs(draws)
+        of_all = ((part, draws.known(draws.see(part))) for part in draws.chunks())
+    else:
+        every = np.arange(draws.n_queries)
+        seen = draws.see(every)
+        known = draws.with_average([seen], world.query_popularity).known(seen)
+        pairs, of_all = PairTables(*known), [(every, known)]
 
     # Bidders.
     n_categories = int(world.ad_category.max()) + 1
@@ -223,15 +270,17 @@ def build_market(
         random.normals(seed, "value of an ad", 0, 1, n_ads)[0],
     )
     examined = float(np.mean(users_model.examination))
-    spend_if_shown = examined * predicted * (bidder_model.shading * value)[ad]
-    demand = bidders.demand(
-        spend_if_shown,
-        traffic.n_queries * world.query_popularity,
-        candidate,
-        world.advertiser[ad],
-        n_advertisers,
-        len(users_model.examination),
+    worth = bidder_model.shading * value
+    spends = (
+        (
+            examined * known.pctr * worth[np.maximum(known.candidate, 0)],
+            traffic.n_queries * world.query_popularity[part],
+            known.candidate,
+            world.advertiser[known.candidate],
+        )
+        for part, known in of_all
     )
+    demand = bidders.demand(spends, n_advertisers, len(users_model.examination))
     budget = bidders.budgets(bidder_model, demand, random.normals(seed, "budget", 0, 1, n_advertisers)[0])
     which_policy = random.uniforms(seed, "paced", 0, 1, n_advertisers)[0]
 
@@ -239,10 +288,7 @@ def build_market(
 
     return Market(
         seed=seed,
-        candidate=candidate,
-        grade=grade,
-        attraction=attraction,
-        pctr=predicted,
+        pairs=pairs,
         relevance=relevance,
         advertiser=np.asarray(world.advertiser, dtype=np.int64),
         value=value,
@@ -296,8 +342,8 @@ def _traffic(world: "World", traffic: TrafficModel, seed: int) -> Visits:
     return days[0] if len(days) == 1 else Visits(*(np.concatenate(part) for part in zip(*days, strict=True)))
 
 
-def with_relevance(market: Market, relevance: FloatArray) -> Market:
-    """The same market, ranked by another relevance F[U, K]."""
+def with_relevance(market: Market, relevance: RelevanceSource) -> Market:
+    """The same market, ranked by another relevance."""
     return replace(market, relevance=relevance)
 
 
@@ -307,9 +353,11 @@ def with_rule(market: Market, rule: FusionRule) -> Market:
 
 
 def with_settings(market: Market, **changes: Any) -> Market:
-    """The same market with some fields replaced, such as `auction` or `serving`; its draws stay as they are.
+    """The same market with some fields replaced, such as `auction`, `serving`, or a table of its pairs.
 
-    So replacing `users` or `bidders` changes what they do in the run, not the attraction, values and budgets
-    drawn.
+    Its draws stay as they are. So replacing `users` or `bidders` changes what they do in the run, not the
+    attraction, values and budgets drawn.
     """
+    if tables := {name: changes.pop(name) for name in Known._fields if name in changes}:
+        changes["pairs"] = replace(market.tables, **tables)
     return replace(market, **changes)

@@ -10,6 +10,7 @@ else the platform sees of a pair:
     logit pctr' = intercept + prediction logit pctr + relevance r + match[m]
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,15 +41,18 @@ class FittedCtr:
     match: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of exact, phrase and broad match
 
 
-def ad_average(attraction: FloatArray, candidate: IntArray, popularity: FloatArray, n_ads: int) -> FloatArray:
+def ad_average(parts: Iterable[tuple[FloatArray, IntArray, FloatArray]], n_ads: int) -> FloatArray:
     """Average attraction of each ad over the traffic that it meets, F[A] (0 if none).
 
-    `attraction` F[U, K] and `candidate` I[U, K] by query, `popularity` F[U] the queries' traffic shares.
+    A part holds some queries: attraction F[Q, K], candidates I[Q, K] and the queries' traffic shares F[Q].
+    However the queries are parted, the sums are the same bits.
     """
-    met = candidate >= 0
-    traffic = np.broadcast_to(popularity[:, None], candidate.shape)[met]
-    total = np.bincount(candidate[met], weights=traffic * attraction[met], minlength=n_ads)
-    weight = np.bincount(candidate[met], weights=traffic, minlength=n_ads)
+    total, weight = np.zeros(n_ads), np.zeros(n_ads)
+    for attraction, candidate, popularity in parts:
+        met = candidate >= 0
+        traffic = np.broadcast_to(popularity[:, None], candidate.shape)[met]
+        np.add.at(total, candidate[met], traffic * attraction[met])
+        np.add.at(weight, candidate[met], traffic)
     return np.divide(total, weight, out=np.zeros(n_ads), where=weight > 0)
 
 

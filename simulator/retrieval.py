@@ -8,7 +8,7 @@ matches, in the same three ways.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,6 +22,7 @@ from simulator.random import pair_uniforms, text_key
 
 EXACT, PHRASE, BROAD = 0, 1, 2
 
+_NONE = np.empty(0, dtype=np.int64)
 _SHORTEST_CORRECTED = 4  # letters; one edit turns nearly any shorter word into another
 
 Words = tuple[str, ...]
@@ -59,7 +60,7 @@ class Phrases:
     def matching(self, words: Words) -> tuple[IntArray, IntArray]:
         """The rows I[...] that match a query, and how closely each does."""
         together = set(words)
-        rows, closeness = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        rows, closeness = [_NONE], [_NONE]
         for word in together:
             for phrase in self.of_word.get(word, ()):
                 if together.issuperset(phrase):
@@ -74,7 +75,8 @@ class Phrases:
 class KeywordIndex:
     """Inverted index of the bid keywords (T of them) and the queries that it will be asked."""
 
-    query_words: tuple[Words, ...]  # U queries, spelling corrected
+    query_text: Sequence[str]  # [U]
+    corrected: Mapping[str, str]  # words that no keyword knows, and what they are read as
     query_key: NDArray[np.uint64]  # [U] hash of each query's own text
     keywords: Phrases
     keyword_ad: IntArray  # [T]
@@ -82,6 +84,10 @@ class KeywordIndex:
     advertiser: IntArray  # [A]
     negatives: Phrases
     negative_ad: IntArray  # one per negative keyword
+
+    def words(self, query: int) -> Words:
+        """The words of a query, spelling corrected."""
+        return tuple(self.corrected.get(word, word) for word in self.query_text[query].split())
 
 
 def build_index(
@@ -105,9 +111,11 @@ def build_index(
     vocabulary = sorted(keywords.words())
     known = keywords.words() | negatives.words()
     for word in sorted({word for text in query_text for word in text.split()} - known):
-        corrected[word] = correct(word, vocabulary)
+        if (read_as := correct(word, vocabulary)) != word:
+            corrected[word] = read_as
     return KeywordIndex(
-        query_words=tuple(tuple(corrected.get(word, word) for word in text.split()) for text in query_text),
+        query_text=query_text,
+        corrected=corrected,
         query_key=np.array([text_key(text) for text in query_text], dtype=np.uint64),
         keywords=keywords,
         keyword_ad=np.asarray(keyword_ad, dtype=np.int64),
@@ -120,10 +128,9 @@ def build_index(
 
 def retrieve(index: KeywordIndex, query: NDArray[np.integer], k: int) -> IntArray:
     """The first `k` candidates of each query I[Q] -> ads I[Q, k], padded with -1; see `matching_keywords`."""
+    row, place, keyword, _ = _first_keywords(index, query, k)
     candidate = np.full((len(query), k), -1, dtype=np.int64)
-    for row, one in enumerate(query):
-        found = index.keyword_ad[matching_keywords(index, int(one))[:k]]
-        candidate[row, : found.size] = found
+    candidate[row, place] = index.keyword_ad[keyword]
     return candidate
 
 
@@ -132,13 +139,9 @@ def match_types(index: KeywordIndex, query: NDArray[np.integer], k: int) -> IntA
 
     EXACT, PHRASE or BROAD, and -1 in padding; the candidates are those of `retrieve`.
     """
+    row, place, _, close = _first_keywords(index, query, k)
     match = np.full((len(query), k), -1, dtype=np.int64)
-    closeness = np.empty(index.keyword_ad.size, dtype=np.int64)
-    for row, one in enumerate(query):
-        keywords = matching_keywords(index, int(one))[:k]
-        matched, close = index.keywords.matching(index.query_words[one])
-        closeness[matched] = close
-        match[row, : keywords.size] = closeness[keywords]
+    match[row, place] = close
     return match
 
 
@@ -148,17 +151,39 @@ def matching_keywords(index: KeywordIndex, query: int) -> IntArray:
     The closest match comes first, then the longer keyword, then a hash of the query's text and the ad, so
     that nobody is favoured. How closely a keyword matches is what counts, not how loosely it was allowed to.
     """
-    words = index.query_words[query]
+    return _first_keywords(index, np.array([query]), index.keyword_ad.size)[2]
+
+
+def _first_keywords(
+    index: KeywordIndex, query: NDArray[np.integer], k: int
+) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """The first `k` of `matching_keywords` of queries I[Q]: row, place, keyword, closeness, I[...] each."""
+    matched = [_matched(index, int(one)) for one in query]
+    row = np.repeat(np.arange(len(matched)), [found.size for found, _ in matched])
+    keyword = np.concatenate([_NONE, *(found for found, _ in matched)])
+    close = np.concatenate([_NONE, *(closeness for _, closeness in matched)])
+    ad = index.keyword_ad[keyword]
+    shuffle = pair_uniforms(0, "retrieval", index.query_key[query][row], ad)
+    order = np.lexsort((keyword, shuffle, -index.keyword_length[keyword], close, row))
+    row, keyword, close = row[order], keyword[order], close[order]
+    owner = index.advertiser[index.keyword_ad[keyword]]
+    _, first = np.unique(row * (index.advertiser.max(initial=0) + 1) + owner, return_index=True)
+    first.sort()
+    row, keyword, close = row[first], keyword[first], close[first]
+    place = np.arange(row.size) - np.searchsorted(row, row)
+    kept = place < k
+    return row[kept], place[kept], keyword[kept], close[kept]
+
+
+def _matched(index: KeywordIndex, query: int) -> tuple[IntArray, IntArray]:
+    """The keywords I[...] that match a query and that no negative keyword keeps away, and how closely."""
+    words = index.words(query)
     keyword, close = index.keywords.matching(words)
     if index.negative_ad.size:
         excluded = index.negative_ad[index.negatives.matching(words)[0]]
         kept = ~np.isin(index.keyword_ad[keyword], excluded)
         keyword, close = keyword[kept], close[kept]
-    ad = index.keyword_ad[keyword]
-    shuffle = pair_uniforms(0, "retrieval", index.query_key[query : query + 1], ad)
-    keyword = keyword[np.lexsort((keyword, shuffle, -index.keyword_length[keyword], close))]
-    _, first = np.unique(index.advertiser[index.keyword_ad[keyword]], return_index=True)
-    return keyword[np.sort(first)]
+    return keyword, close
 
 
 def _split(texts: Sequence[str], kind: str) -> list[Words]:

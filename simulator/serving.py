@@ -36,6 +36,10 @@ class ServingModel:
     fallback: str = SKIP  # a cheap scorer that ranks then, or "skip": no ads are shown
     cache_queries: int = 0  # queries whose scores are kept, the least recently used leaves first
     cache_hit_rate: float = 0.0  # or this share of queries is taken to be in a cache
+    scoring: str = "table"  # all pairs are scored before the run; or "live": when their batch is ranked
+    clock: str = "profile"  # the times above; or "measured": those that scoring and ranking the batch takes
+    latency_target_s: float | None = None  # for the metrics of a measured clock; None: the time-out
+    price_per_hour: float | None = None  # of a server, for those metrics; any currency
     first_stage: str = "none"  # a cheap scorer that ranks first ...
     first_stage_keep: int = 0  # ... and keeps this many candidates for the scorer; 0: all, in one stage
 
@@ -64,6 +68,22 @@ class ServingModel:
             )
         if self.cache_queries and self.cache_hit_rate:
             raise ValueError("serving takes cache_queries or cache_hit_rate, not both; set one of them to 0")
+        if self.scoring not in ("table", "live") or self.clock not in ("profile", "measured"):
+            raise ValueError(
+                "serving.scoring must be 'table' or 'live' and serving.clock 'profile' or 'measured', "
+                f"got '{self.scoring}' and '{self.clock}'"
+            )
+        if self.clock == "measured" and (
+            self.scoring == "table"
+            or self.profile
+            or any(times[1:])
+            or self.service_distribution != "constant"
+        ):
+            raise ValueError(
+                "serving.clock measured needs scoring live, and no service times, profile or distribution"
+            )
+        if (self.latency_target_s or 1.0) < 0 or (self.price_per_hour or 0.0) < 0:
+            raise ValueError("serving.latency_target_s and price_per_hour must not be negative")
         check_profile(self.profile)
 
     @property
@@ -71,7 +91,7 @@ class ServingModel:
         """No latency is modelled, and no cache, so that nobody has to wait and nothing to be kept."""
         return not (
             self.window_s or self.service_s or self.service_per_query_s or self.service_per_pair_s
-            or self.profile or self.cache_queries or self.cache_hit_rate
+            or self.profile or self.cache_queries or self.cache_hit_rate or self.clock == "measured"
         )  # fmt: skip
 
     @property
@@ -111,10 +131,9 @@ def _interpolate(points: tuple[tuple[float, float], ...], pairs: float) -> float
     return float(seconds[-1] + slope * (pairs - sizes[-1]))
 
 
-def pairs_to_score(model: ServingModel, candidate: IntArray) -> IntArray:
-    """Pairs that the scorer sees of each distinct query I[U], from its candidates I[U, K] (-1 padding)."""
-    found: IntArray = (candidate >= 0).sum(axis=1)
-    return np.minimum(found, model.first_stage_keep) if model.first_stage_keep else found
+def pairs_to_score(model: ServingModel, n_candidates: IntArray) -> IntArray:
+    """Pairs that the scorer sees of queries I[Q], from how many candidates each has I[Q]."""
+    return np.minimum(n_candidates, model.first_stage_keep) if model.first_stage_keep else n_candidates
 
 
 def shortlist(score: FloatArray, present: BoolArray, tie_break: FloatArray, keep: int) -> BoolArray:

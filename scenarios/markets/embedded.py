@@ -70,7 +70,7 @@ class EmbeddedWorld(MarketSource):
         index, k = keyword_index(self.world, [text]), scenario.retrieval.candidates
         keyword = retrieval.matching_keywords(index, 0)[:k]
         return Found(
-            words=tuple(zip(text.split(), index.query_words[0], strict=True)),
+            words=tuple(zip(text.split(), index.words(0), strict=True)),
             ad=index.keyword_ad[keyword],
             keyword=tuple(self.world.keyword[one] for one in keyword),
             match=retrieval.match_types(index, np.zeros(1, dtype=np.int64), k)[0, : keyword.size],

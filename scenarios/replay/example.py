@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from simulator.clock.engine import simulate
 from simulator.fusion import FusionRule, Product
 from simulator.ledger import UNLIMITED
 from simulator.log import SimulationLog
-from simulator.market import Market, TrafficModel, build_market, retrieve_candidates
+from simulator.market import Market, TrafficModel, build_market, retrieve_candidates, with_settings
 from simulator.pctr import CtrModel
 from simulator.scoring import score_candidates
 from simulator.world import WorldConfig, build_world
@@ -78,7 +78,7 @@ def make_example(
         "model": np.where(met, np.clip(gain + 0.15 * blur, 0.0, 1.0).round(4), 0.0),
     }
     column = np.where(met, np.cumsum(met).reshape(met.shape) - 1, -1)
-    market = replace(
+    market = with_settings(
         base,
         candidate=column,
         grade=base.grade[base.query],

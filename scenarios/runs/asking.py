@@ -238,7 +238,7 @@ def _average_ctr(asked: _Asked, market: Market, scenario: Scenario) -> FloatArra
     candidate, popularity = prepared.candidate, prepared.world.query_popularity
     everything = replace(market, query=np.arange(len(candidate)), arrival_s=np.zeros(len(candidate)))
     of_all = journey.gather(everything, market.value, everything.query, served=FALLBACK)
-    average = pctr.ad_average(of_all.attraction, candidate, popularity, market.advertiser.size)
+    average = pctr.ad_average([(of_all.attraction, candidate, popularity)], market.advertiser.size)
     average = np.where(average > 0, average, average[average > 0].mean() if average.any() else 0.0)
     row = candidate[[asked.query]]
     model = pctr.CtrModel(signal=0.0, bias=scenario.pctr.bias, sigma=0.0)

@@ -4,7 +4,8 @@ The only file with simpy, which keeps the time of servers and ticks. A process p
 all the rest, so arrivals are drawn beforehand and batches are cut out by binary search.
 """
 
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from math import ceil, inf
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ import simpy
 from simulator import random, serving
 from simulator.arrays import FloatArray, IntArray, keep_freed_memory
 from simulator.clock.run import Progress, Run
+from simulator.journey import Batch, some
 from simulator.log import SimulationLog, Sink
 from simulator.market import Market
 
@@ -22,7 +24,13 @@ CELLS_AT_ONCE = 2**16
 holds some."""
 
 
-def simulate(market: Market, progress: Progress | None = None, sink: Sink | None = None) -> SimulationLog:
+def simulate(
+    market: Market,
+    progress: Progress | None = None,
+    sink: Sink | None = None,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> SimulationLog:
     """Run a market through its days; `progress(done, total)` counts queries.
 
     The log is returned whole. With a `sink` its shown ads are handed to that in parts (see log.Sink) and not
@@ -34,9 +42,12 @@ def simulate(market: Market, progress: Progress | None = None, sink: Sink | None
     done with it. A query that a cache answers does not wait. One that is not answered within the time-out is
     answered by the fallback then: if it still waits, no server takes it up; if it is in service, the work is
     lost.
+
+    Service times come from the settings, or with `serving.clock: measured` from `clock` (seconds): those that
+    scoring and ranking that very batch takes, divided by `speed`.
     """
     keep_freed_memory()
-    run = Run(market, progress, sink)
+    run = Run(market, progress, sink, clock)
     for _ in ticks(market, run):
         pass
     return run.close()
@@ -65,8 +76,12 @@ def ticks(market: Market, run: Run) -> Iterator[float]:
 
 def _rows_at_once(market: Market) -> int:
     """Queries answered in one call; it changes speed only."""
-    n_candidates: int = market.candidate.shape[1]
-    return max(1, CELLS_AT_ONCE // max(n_candidates, 1))
+    return max(1, CELLS_AT_ONCE // max(market.pairs.n_candidates, 1))
+
+
+def _pairs_to_score(market: Market, rows: IntArray) -> IntArray:
+    """Pairs that the scorer sees of arrivals I[Q]."""
+    return serving.pairs_to_score(market.serving, market.pairs.count(market.query[rows]))
 
 
 class _OnArrival:
@@ -75,7 +90,6 @@ class _OnArrival:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._batch_size = min(run.market.serving.batch_size, _rows_at_once(run.market))
-        self._pairs = serving.pairs_to_score(run.market.serving, run.market.candidate)
 
     def open(self, rows: IntArray) -> None:
         """Let the arrivals I[Q] of a day come."""
@@ -91,7 +105,7 @@ class _OnArrival:
             if 2 * (stop - batch.stop) < self._batch_size:  # so few would take as long in a call of their own
                 batch = slice(batch.start, stop)
             rows = self._rows[batch]
-            self._run.recorder.scored_pairs[rows] = self._pairs[market.query[rows]]
+            self._run.recorder.scored_pairs[rows] = _pairs_to_score(market, rows)
             self._run.answer(rows, self._arrival_s[batch])
             self._n_answered = batch.stop
 
@@ -104,8 +118,9 @@ class _Servers:
         self._env = simpy.Environment()
         self._batcher = simpy.Resource(self._env)
         self._news = self._env.event()  # something that changes when the next batch closes
-        for _ in range(run.market.serving.servers):
-            self._env.process(self._serve())
+        for server in range(run.market.serving.servers):
+            self._env.process(self._serve(server))
+        self._busy_s = run.busy_s
 
     def open(self, rows: IntArray) -> None:
         """Let the arrivals I[Q] of a day come."""
@@ -118,7 +133,7 @@ class _Servers:
         self._line.decide(now)
         self._line.answer()
 
-    def _serve(self) -> Generator[simpy.Event, Any, None]:
+    def _serve(self, server: int) -> Generator[simpy.Event, Any, None]:
         env, line = self._env, self._line
         while True:
             with self._batcher.request() as turn:  # one batch is formed at a time
@@ -128,7 +143,9 @@ class _Servers:
                     news = self._news
                     yield news if closes_s == inf else env.timeout(closes_s - env.now) | news
                 batch = line.take(env.now)
-            yield env.timeout(line.service_s(batch))
+            service_s = line.service_s(batch)
+            yield env.timeout(service_s)
+            self._busy_s[server] += service_s
             line.finish(batch, env.now)
             if line.cache is not None:
                 self._tell()
@@ -151,7 +168,6 @@ class _Line:
         n = market.query.size
         self._run, self._market, self._model = run, market, model
         self._rows_at_once = _rows_at_once(market)
-        self._pairs = serving.pairs_to_score(model, market.candidate)
         self._late = serving.SKIPPED if model.fallback == serving.SKIP else serving.FALLBACK
         self._patience_s = inf if model.timeout_s is None else model.timeout_s
         self._effort = None
@@ -159,7 +175,7 @@ class _Line:
             self._effort = -np.log1p(-random.uniforms(market.seed, "service time", 0, n, 1)[:, 0])
         self.cache: serving.Cache | None = None
         if model.cache_queries:
-            self.cache = serving.LruCache(model.cache_queries, market.candidate.shape[0])
+            self.cache = serving.LruCache(model.cache_queries, market.pairs.n_queries)
         elif model.cache_hit_rate:
             drawn = random.uniforms(market.seed, "cache hit", 0, n, 1)[:, 0]
             self.cache = serving.GivenHits(drawn < model.cache_hit_rate)
@@ -169,6 +185,7 @@ class _Line:
         self._row, self._arrival_s, self._deadline_s = np.empty(n, dtype=np.int64), np.empty(n), np.empty(n)
         self._answered = np.zeros(n, dtype=np.bool_)
         self._n_due = self._head = self._tail = 0
+        self._measured: dict[int, Batch] = {}  # what servers have scored, by the first place of a batch
         self._decided: list[tuple[IntArray, FloatArray, int]] = []  # rows, when and by what; in order of time
 
     def open(self, rows: IntArray) -> None:
@@ -223,13 +240,18 @@ class _Line:
         batch = slice(self._head, min(self._tail, self._head + self._model.batch_size))
         self._head = batch.stop
         rows = self._row[batch]
-        self._run.recorder.scored_pairs[rows] = self._pairs[self._market.query[rows]]
+        self._run.recorder.scored_pairs[rows] = _pairs_to_score(self._market, rows)
         return batch
 
     def service_s(self, batch: slice) -> float:
         """How long a server takes for a batch."""
         rows = self._row[batch]
-        mean_s = self._model.batch_s(rows.size, int(self._pairs[self._market.query[rows]].sum()))
+        scored_pairs = self._run.recorder.scored_pairs
+        if self._model.clock == "measured":
+            seconds, self._measured[batch.start] = self._run.measure(rows)
+            scored_pairs[rows] = self._measured[batch.start].scores.n_known
+            return seconds / self._model.speed
+        mean_s = self._model.batch_s(rows.size, int(scored_pairs[rows].sum()))
         return mean_s if self._effort is None else mean_s * float(self._effort[rows[0]])
 
     def finish(self, batch: slice, now: float) -> None:
@@ -239,7 +261,13 @@ class _Line:
         self._answered[batch] = True
         if self.cache is not None:
             self.cache.keep(self._market.query[rows])
-        self._decided.append((rows[in_time], np.full(np.count_nonzero(in_time), now), serving.FULL))
+        answered_s = np.full(np.count_nonzero(in_time), now)
+        if (known := self._measured.pop(batch.start, None)) is not None:
+            self.answer()
+            if in_time.any():
+                self._run.answer(rows[in_time], answered_s, known=some(known, in_time))
+            return
+        self._decided.append((rows[in_time], answered_s, serving.FULL))
         if len(self._decided) >= self._rows_at_once:
             self.answer()
 

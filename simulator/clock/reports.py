@@ -33,8 +33,8 @@ class Tally:
         self.slot_price += outcome.price_micros.sum(axis=0) / MICROS
         row, slot = np.nonzero(np.isfinite(conversion_s))
         if row.size:
-            ad = self.market.candidate[self.market.query[rows[row]], outcome.ranking[row, slot]]
-            worth = users.conversion_value(self.market.users, self.market.value[ad])
+            value = self.market.value[outcome.ad[row, slot]]
+            worth = users.conversion_value(self.market.users, value)
             self._pending.append((conversion_s[row, slot], owner[row, slot], worth))
 
     def report(self, now: float, day: int, ticks_left: float, accounts: Ledger) -> Report:

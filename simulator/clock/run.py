@@ -1,5 +1,6 @@
 """What changes in a run: accounts, bids, users and the log. The clock in `engine.py` drives it."""
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from simulator import bidders, journey, random, users
 from simulator.arrays import MICROS, BoolArray, FloatArray, IntArray, to_micros
 from simulator.clock.reports import Tally
+from simulator.journey import Batch
 from simulator.ledger import Ledger
 from simulator.log import Recorder, SimulationLog, Sink
 from simulator.market import Market
@@ -19,7 +21,14 @@ Progress = Callable[[int, int], None]
 class Run:
     """The state of a market's run. Whoever drives it calls its methods in the order of time."""
 
-    def __init__(self, market: Market, progress: Progress | None = None, sink: Sink | None = None) -> None:
+    def __init__(
+        self,
+        market: Market,
+        progress: Progress | None = None,
+        sink: Sink | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Nothing has come yet; `clock` is read, in seconds, where service times are measured."""
         n, n_queries = market.budget_micros.size, market.query.size
         self.market = market
         self.progress = progress
@@ -27,6 +36,8 @@ class Run:
             n_queries, n_queries * market.n_slots, ordered=market.serving.instant, sink=sink
         )
         self.n_answered = 0
+        self.clock = clock
+        self.busy_s = np.zeros(market.serving.servers)
         # Accounts: of today, and of all days before
         self.day = 0
         self.accounts = Ledger.open(market.budget_micros)
@@ -75,23 +86,35 @@ class Run:
             self.rows = self.rows[(u < returns)[market.user[self.rows]]]
         return self.rows
 
-    def answer(self, rows: IntArray, answered_s: FloatArray, served: int = FULL) -> None:
+    def answer(
+        self, rows: IntArray, answered_s: FloatArray, served: int = FULL, known: Batch | None = None
+    ) -> None:
         """Answer arrivals I[Q] at the bids and budgets of now; log them as answered at F[Q], which ascends.
 
-        `served` says which scorer ranks them (see serving.py).
+        `served` says which scorer ranks them (see serving.py). What a server has scored may be `known`.
         """
         outcome = journey.answer(
-            self.market, self.accounts, self.bid, rows, self.bidding.participation, served
+            self.market, self.accounts, self.bid, rows, self.bidding.participation, served, known
         )
         conversion_s = journey.conversions(self.market, rows, outcome, answered_s)
         journey.record(self.market, self.recorder, rows, outcome, answered_s, conversion_s)
         if self.loyal:
-            self.gained[rows] = journey.satisfaction_gained(self.market, rows, outcome)
+            self.gained[rows] = journey.satisfaction_gained(self.market, outcome)
         if self.tally is not None:
             self.tally.count(rows, outcome, conversion_s)
         self.n_answered += rows.size
         if self.progress is not None:
             self.progress(self.n_answered, self.market.query.size)
+
+    def measure(self, rows: IntArray) -> tuple[float, Batch]:
+        """Score and rank arrivals I[Q] as a server does: the seconds that it took, and what is known then.
+
+        Nothing is shown or charged. The pages are back on the host when the clock stops.
+        """
+        batch = journey.gather(self.market, self.bid, rows, self.bidding.participation, recall=False)
+        start = self.clock()
+        journey.rank_pages(self.market, batch, self.accounts.active)
+        return self.clock() - start, batch
 
     def tick(self, now: float, ticks_left: float) -> None:
         """Let the bidders look at what is reported to them and move their bids."""
@@ -132,7 +155,7 @@ class Run:
 
     def close(self) -> SimulationLog:
         """The log, when all is over."""
-        return journey.close(self.market, self.recorder, self.budget, self.spent, self.ran_out)
+        return journey.close(self.market, self.recorder, self.budget, self.spent, self.ran_out, self.busy_s)
 
     def _report(self, now: float, ticks_left: float) -> Report | None:
         if self.tally is None:

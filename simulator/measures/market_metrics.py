@@ -10,9 +10,10 @@ import numpy as np
 from simulator.arrays import MICROS, FloatArray, GradeArray, IntArray
 from simulator.log import Impressions, SimulationLog
 from simulator.market import Market
-from simulator.serving import CACHED, FALLBACK
+from simulator.serving import CACHED, FALLBACK, ServingModel
 
 N_GRADES = 4
+HOUR_S = 3600.0
 
 Unit: TypeAlias = Literal["count", "money", "share", "seconds"]
 """Of a metric: money is in currency units, a share is in [0, 1]."""
@@ -35,6 +36,29 @@ class Facts:
     latency_s: FloatArray  # [Q]
     served: GradeArray  # [Q] see serving.py
     n_scored_pairs: int
+    span_s: float  # from the start until the last answer, or until the last day is over
+    busy_s: FloatArray  # [servers]
+    serving: ServingModel
+
+    @property
+    def n_served(self) -> int:
+        """Queries answered by the scorer, or from its cache."""
+        return int((self.served < FALLBACK).sum())
+
+    @property
+    def n_in_target(self) -> float:
+        """Those answered within the latency target; NaN without a target."""
+        model = self.serving
+        target_s = model.timeout_s if model.latency_target_s is None else model.latency_target_s
+        if target_s is None:
+            return float("nan")
+        return float(((self.served < FALLBACK) & (self.latency_s <= target_s)).sum())
+
+    @property
+    def cost(self) -> float:
+        """What the servers cost, currency; NaN without a price."""
+        price = self.serving.price_per_hour
+        return float("nan") if price is None else price * self.busy_s.size * self.span_s / HOUR_S
 
     @property
     def n_shown(self) -> int:
@@ -212,6 +236,51 @@ RUN_METRICS: Mapping[str, Metric] = MappingProxyType(
 )
 """The metrics of a run in the order in which results list them."""
 
+MEASURED_METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        metric.name: metric
+        for metric in (
+            Metric(
+                "utilisation",
+                "share",
+                None,
+                "time that servers worked on batches / time of all servers",
+                lambda f: _ratio(float(f.busy_s.sum()), f.busy_s.size * f.span_s),
+            ),
+            Metric(
+                "served_per_s",
+                "count",
+                True,
+                "queries answered by the scorer or from its cache, a second",
+                lambda f: _ratio(f.n_served, f.span_s),
+            ),
+            Metric(
+                "in_target_per_s",
+                "count",
+                True,
+                "those answered within serving.latency_target_s (else timeout_s), a second",
+                lambda f: _ratio(f.n_in_target, f.span_s),
+            ),
+            Metric(
+                "capacity_per_s",
+                "count",
+                True,
+                "queries answered by the scorer or from its cache, a second in which all servers work",
+                lambda f: _ratio(f.n_served * f.busy_s.size, float(f.busy_s.sum())),
+            ),
+            Metric(
+                "cost_per_million",
+                "money",
+                False,
+                "servers x serving.price_per_hour x hours, per million queries answered by the scorer or "
+                "from its cache",
+                lambda f: _ratio(f.cost * MICROS, f.n_served),
+            ),
+        )
+    }
+)
+"""What a run with a measured clock says besides: what its servers served."""
+
 TOTALS: tuple[str, ...] = tuple(metric.name for metric in RUN_METRICS.values() if metric.total)
 """Sums over a run; all but the first, the queries, are also given per thousand of these."""
 
@@ -233,11 +302,15 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 
 def is_share(name: str) -> bool:
     """Whether a metric is a share of something; False for a name that is no metric."""
-    return name in METRICS and METRICS[name].unit == "share"
+    metric = METRICS.get(name) or MEASURED_METRICS.get(name)
+    return metric is not None and metric.unit == "share"
 
 
 def market_metrics(log: SimulationLog, market: Market) -> dict[str, float]:
-    """The figures of one run by name, see RUN_METRICS; shares and means of nothing are NaN."""
+    """The figures of one run by name; shares and means of nothing are NaN.
+
+    See RUN_METRICS, and MEASURED_METRICS for a run with a measured clock.
+    """
     totals = Totals(market)
     totals.add(log)
     return totals.metrics(log)
@@ -275,7 +348,8 @@ class Totals:
     def metrics(self, log: SimulationLog) -> dict[str, float]:
         """The metrics, see `market_metrics`, with what the log says of queries and accounts."""
         facts = self.facts(log)
-        return {name: metric.of(facts) for name, metric in RUN_METRICS.items()}
+        measured = MEASURED_METRICS if facts.serving.clock == "measured" else {}
+        return {name: metric.of(facts) for name, metric in (*RUN_METRICS.items(), *measured.items())}
 
     def facts(self, log: SimulationLog) -> Facts:
         """What the metrics are computed from, with what the log says of queries and accounts."""
@@ -299,6 +373,9 @@ class Totals:
             latency_s=log.answered_s - log.arrival_s,
             served=log.served,
             n_scored_pairs=int(log.scored_pairs.sum()),
+            span_s=float(log.answered_s.max(initial=self._market.days * self._market.horizon_s)),
+            busy_s=log.busy_s,
+            serving=self._market.serving,
         )
 
 

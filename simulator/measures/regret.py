@@ -37,6 +37,7 @@ from simulator.clock.run import Run
 from simulator.journey import Batch
 from simulator.ledger import Ledger
 from simulator.market import Market
+from simulator.scoring import Scores
 from simulator.serving import FULL
 
 CHUNK = 512  # queries looked at in one go
@@ -85,17 +86,15 @@ def advertiser_regret(market: Market, relevance: FloatArray | None = None) -> Re
         for start in range(0, stretch.rows.size, CHUNK):
             rows = stretch.rows[start : start + CHUNK]
             batch = journey.gather(market, stretch.bid, rows, stretch.participation)
-            true = batch._replace(
-                pctr=batch.attraction,
-                relevance=batch.relevance if relevance is None else relevance[market.query[rows]],
-            )
+            scores = batch.scores if relevance is None else Scores(relevance[batch.query])
+            true = batch._replace(pctr=batch.attraction, scores=scores)
             present = (batch.candidate >= 0) & stretch.active[batch.advertiser]
             parts = split(
                 offers(market, batch, present),
                 offers(market, true, present),
                 weight=np.asarray(market.users.examination) * batch.attraction[..., None],
                 value=market.value[batch.candidate],
-                worth=_worth(market, batch, rows),
+                worth=_worth(market, batch),
             )
             for total, part in zip(totals, parts, strict=True):
                 np.add.at(total, batch.advertiser[present], part[present])
@@ -165,10 +164,12 @@ class _Watched(Run):
         super().__init__(market)
         self.stretches: list[Stretch] = []
 
-    def answer(self, rows: IntArray, answered_s: FloatArray, served: int = FULL) -> None:
+    def answer(
+        self, rows: IntArray, answered_s: FloatArray, served: int = FULL, known: Batch | None = None
+    ) -> None:
         trial = Ledger(self.accounts.budget, self.accounts.spent.copy(), self.accounts.active.copy())
         self.stretches += self._walk(trial, rows)
-        super().answer(rows, answered_s, served)
+        super().answer(rows, answered_s, served, known)
 
     def _walk(self, accounts: Ledger, rows: IntArray) -> Iterator[Stretch]:
         """Answer rows on a copy of the accounts, in parts within which nobody runs out."""
@@ -197,9 +198,9 @@ def _check(market: Market) -> None:
         raise ValueError(f"regret is not split in this market: {'; '.join(wrong)}")
 
 
-def _worth(market: Market, batch: Batch, rows: IntArray) -> FloatArray:
-    grade = market.grade[market.query[rows]]
-    return np.asarray(market.value[batch.candidate] * np.asarray(market.users.worth_of_click)[grade])
+def _worth(market: Market, batch: Batch) -> FloatArray:
+    worth = np.asarray(market.users.worth_of_click)[batch.grade]
+    return np.asarray(market.value[batch.candidate] * worth)
 
 
 def _margins(weight: FloatArray, worth: FloatArray, price: FloatArray) -> FloatArray:

@@ -27,6 +27,7 @@ from simulator.fusion import (
 )
 from simulator.ledger import UNLIMITED, Ledger
 from simulator.market import AuctionModel, Market
+from simulator.pairs import PairTables
 from simulator.users import UserModel
 
 FOLDER = Path(__file__).parent
@@ -83,10 +84,12 @@ def _market(scores: list[list[float]], rule: FusionRule, auction: AuctionModel) 
 
     return Market(
         seed=20,
-        candidate=np.array([[0, 1, 2, 3], [1, 0, 3, -1], [5, 2, 4, -1]]),
-        grade=table([3, 3, 2, 0], [3, 2, 1], [3, 3, 0]).astype(np.int8),
-        attraction=table([0.6, 0.7, 0.4, 0.3], [0.8, 0.5, 0.3], [0.7, 0.6, 0.2]),
-        pctr=table([0.5, 0.4, 0.4, 0.4], [0.4, 0.3, 0.4], [0.5, 0.5, 0.2]),
+        pairs=PairTables(
+            candidate=np.array([[0, 1, 2, 3], [1, 0, 3, -1], [5, 2, 4, -1]]),
+            grade=table([3, 3, 2, 0], [3, 2, 1], [3, 3, 0]).astype(np.int8),
+            attraction=table([0.6, 0.7, 0.4, 0.3], [0.8, 0.5, 0.3], [0.7, 0.6, 0.2]),
+            pctr=table([0.5, 0.4, 0.4, 0.4], [0.4, 0.3, 0.4], [0.5, 0.5, 0.2]),
+        ),
         relevance=table(*scores),
         advertiser=np.array([0, 1, 2, 3, 4, 0]),
         value=np.array([2.0, 1.5, 1.2, 3.0, 0.08, 1.0]),

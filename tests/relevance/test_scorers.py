@@ -47,6 +47,30 @@ def test_bm25_answers_queries_that_the_corpus_does_not_have(corpus: Corpus) -> N
     assert scorer.score(np.array([1]), np.array([1])) == 1.0  # which still has its own
 
 
+def test_bm25_of_a_batch_is_that_of_one_query_against_all_ads_bit_by_bit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As bm25s adds up the words of a query itself, in single precision."""
+    bm25s = pytest.importorskip("bm25s")
+    rng = np.random.default_rng(3)
+    words = [f"w{i}" for i in range(30)]
+    texts = [" ".join(rng.choice(words, rng.integers(0, 9))) for _ in range(60)]
+    nothing, ads = ("",) * 20, tuple(texts[40:])
+    frames = np.zeros((20, 0, 8, 8, 3), dtype=np.uint8)
+    corpus = Corpus((*texts[:40], "unknown words", ""), ads, nothing, nothing, frames)
+    index = bm25s.BM25(k1=1.5, b=0.75)
+    index.index([text.split() for text in corpus.ad_texts()], show_progress=False)
+    query, ad = (part.ravel() for part in np.meshgrid(np.arange(42), np.arange(20), indexing="ij"))
+    expected = []
+    for text in corpus.query_text:
+        known = [word for word in text.split() if word in index.vocab_dict]
+        raw = index.get_scores(known).astype(float) if known else np.zeros(20)
+        expected.append(0.1 + (1.0 - 0.1) * (raw / (raw.max() or 1.0)))
+    for cells in (1, 100, 2**18):
+        monkeypatch.setattr("relevance.lexical.CELLS_AT_ONCE", cells)
+        assert np.array_equal(Bm25Scorer(corpus).score(query, ad), np.ravel(expected))
+
+
 def test_own_scorers_pass_the_checker(corpus: Corpus) -> None:
     rng = np.random.default_rng(0)
     assert check_scorer(Bm25Scorer(corpus), corpus, rng) == []

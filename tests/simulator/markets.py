@@ -7,6 +7,7 @@ from simulator.arrays import to_micros
 from simulator.bidders import BidderModel
 from simulator.fusion import FusionRule, Product
 from simulator.market import AuctionModel, Market, ServingModel
+from simulator.pairs import PairTables
 from simulator.users import UserModel
 
 
@@ -32,10 +33,9 @@ def random_market(
     value = rng.integers(1, 6, advertiser.size) / 4.0
     return Market(
         seed=seed,
-        candidate=candidate,
-        grade=rng.integers(0, 4, owner.shape).astype(np.int8),
-        attraction=attraction,
-        pctr=np.round(attraction, 1),
+        pairs=PairTables(
+            candidate, rng.integers(0, 4, owner.shape).astype(np.int8), attraction, np.round(attraction, 1)
+        ),
         relevance=rng.integers(0, 5, owner.shape) / 4.0,
         advertiser=advertiser,
         value=value,

@@ -23,7 +23,10 @@ def test_bids_are_whole_micros_of_the_shaded_value() -> None:
 def test_demand_and_budgets() -> None:
     candidate = np.array([[0, 1, 2], [2, -1, -1]])
     owner = np.where(candidate >= 0, candidate // 2, -1)
-    expected = demand(np.full((2, 3), 0.1), np.array([300.0, 50.0]), candidate, owner, 3, n_slots=2)
+    part = (np.full((2, 3), 0.1), np.array([300.0, 50.0]), candidate, owner)
+    expected = demand([part], 3, n_slots=2)
+    rows = [tuple(column[row : row + 1] for column in part) for row in range(2)]
+    assert demand(rows, 3, n_slots=2).tobytes() == expected.tobytes()
     # 300 queries with 2 slots for 3 ads; 50 with a slot for the only one.
     assert expected == pytest.approx([2 * 300 * 2 / 3 * 0.1, (300 * 2 / 3 + 50) * 0.1, 0.0])
     model = BidderModel(budget_multiple=2.0, budget_sigma=1.0)

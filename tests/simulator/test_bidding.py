@@ -11,6 +11,7 @@ from simulator.bidders import BidderModel, Followers, PolicyShare
 from simulator.clock.engine import simulate
 from simulator.log import SimulationLog
 from simulator.market import AuctionModel, Market, hand_market
+from simulator.pairs import PairTables
 from simulator.policies import BidPolicy, Bids, DualPacing, Report, State, Truthful
 from simulator.users import UserModel
 from tests.simulator.markets import random_market
@@ -45,10 +46,12 @@ def two_goods(mechanism: str, policies: tuple[BidPolicy, BidPolicy], days: int =
     rounds = 400 * days
     return Market(
         seed=1,
-        candidate=np.array([[0, 1], [0, 2]]),  # good g1: A's ad and B's first; g2: A's ad and B's second
-        grade=np.full((2, 2), 3, dtype=np.int8),
-        attraction=np.ones((2, 2)),
-        pctr=np.ones((2, 2)),
+        pairs=PairTables(
+            candidate=np.array([[0, 1], [0, 2]]),  # good g1: A's ad and B's first; g2: A's ad and B's second
+            grade=np.full((2, 2), 3, dtype=np.int8),
+            attraction=np.ones((2, 2)),
+            pctr=np.ones((2, 2)),
+        ),
         relevance=np.ones((2, 2)),
         advertiser=np.array([0, 1, 1]),
         value=np.array([4.0, 2.0, 1.0]),

@@ -15,7 +15,15 @@ from simulator.fusion import Product
 from simulator.log import SimulationLog
 from simulator.market import hand_market, with_settings
 from simulator.measures import market_metrics as schema
-from simulator.measures.market_metrics import METRICS, RUN_METRICS, TOTALS, market_metrics, with_rates
+from simulator.measures.market_metrics import (
+    MEASURED_METRICS,
+    METRICS,
+    RUN_METRICS,
+    TOTALS,
+    market_metrics,
+    with_rates,
+)
+from simulator.serving import ServingModel
 from simulator.users import UserModel
 from tests.simulator.markets import random_market
 
@@ -25,6 +33,7 @@ USERS = UserModel(
     worth_of_click=(0.1, 0.4, 1.0, 2.0),
 )
 BROWSING = replace(USERS, click_model="cascade")
+MEASURED = ServingModel(scoring="live", clock="measured", timeout_s=1.0, price_per_hour=0.9)
 MARKET = with_settings(hand_market([4.0, 3.0, 1.0], users=USERS), days=1)
 
 PAGES = SimulationLog(
@@ -58,6 +67,7 @@ PAGES = SimulationLog(
     budget_micros=np.full(3, 10_000_000),
     spent_micros=np.array([3_700_000, 2_000_000, 0]),
     ran_out=np.array([False, True, False]),
+    busy_s=np.array([1.5, 0.5]),
 )
 KNOWN = {
     "queries": 4,
@@ -94,6 +104,16 @@ LOOKED_AT = {  # where looking depends on the ads above, what was looked at coun
     "user_utility": -0.2 + 0.6 + 0.1 - 0.2,
     "welfare": 0.4 + 6 + 0.4 + 0.3,
 }
+MEASURED_PAGES = {  # 2 of 4 are served, at .5 and .25 s, in a day of 6 s in which two servers work for 2 s
+    **KNOWN,
+    "utilisation": 2 / 12,
+    "served_per_s": 2 / 6,
+    "in_target_per_s": 2 / 6,
+    "capacity_per_s": 2 / (2 / 2),
+    "cost_per_million": 0.9 * 2 * (6 / 3600) / 2 * 1e6,
+}
+TIGHT = {"in_target_per_s": 1 / 6, "cost_per_million": nan}  # .25 s are within a target of as much
+UNTARGETED = {"in_target_per_s": nan}
 NOTHING = {  # of no query, no ad and no advertiser
     **{name: 0.0 if metric.total or metric.unit == "money" else nan for name, metric in RUN_METRICS.items()},
     "revenue_rpm": nan,
@@ -115,14 +135,20 @@ def empty(log: SimulationLog) -> SimulationLog:
 
 def check_known_answers(module: ModuleType) -> None:
     """All metrics of hand-made logs, by hand; `module` computes them."""
-    for users, log, known in (
-        (USERS, PAGES, KNOWN),
-        (BROWSING, PAGES, LOOKED_AT),
-        (USERS, empty(PAGES), NOTHING),
-        (USERS, QUEUE, PERCENTILES),
+    tight = replace(MEASURED, latency_target_s=0.25, price_per_hour=None)
+    for serving, users, log, known in (
+        (ServingModel(), USERS, PAGES, KNOWN),
+        (ServingModel(), BROWSING, PAGES, LOOKED_AT),
+        (ServingModel(), USERS, empty(PAGES), NOTHING),
+        (ServingModel(), USERS, QUEUE, PERCENTILES),
+        (MEASURED, USERS, PAGES, MEASURED_PAGES),
+        (tight, USERS, PAGES, TIGHT),
+        (replace(MEASURED, timeout_s=None), USERS, PAGES, UNTARGETED),
+        # Answers that come after the last day lengthen the time.
+        (MEASURED, USERS, replace(PAGES, answered_s=PAGES.answered_s + 8.75), {"served_per_s": 2 / 12}),
     ):
-        found = module.market_metrics(log, replace(MARKET, users=users))
-        if log is not QUEUE:
+        found = module.market_metrics(log, replace(MARKET, users=users, serving=serving))
+        if len(known) > 5:
             assert list(found) == list(known), "every metric has a known answer"
         for name, value in known.items():
             assert found[name] == pytest.approx(value, nan_ok=True), name
@@ -132,7 +158,8 @@ def check_known_answers(module: ModuleType) -> None:
     totals.add(PAGES)
     facts = totals.facts(PAGES)
     assert {name: metric.of(facts) for name, metric in module.METRICS.items()} == pytest.approx(rates | KNOWN)
-    assert [module.is_share(name) for name in ("ctr", "revenue", "no metric")] == [True, False, False]
+    shares = {name: module.is_share(name) for name in ("ctr", "utilisation", "revenue", "no metric")}
+    assert shares == {"ctr": True, "utilisation": True, "revenue": False, "no metric": False}
 
 
 def test_every_metric_by_hand() -> None:
@@ -173,11 +200,13 @@ def test_the_schema_names_what_is_computed_in_its_order() -> None:
     assert all(name == metric.name and metric.definition for name, metric in METRICS.items())
 
 
-@pytest.mark.parametrize("name", RUN_METRICS)
+@pytest.mark.parametrize("name", [*RUN_METRICS, *MEASURED_METRICS])
 def test_known_answers_notice_a_metric_that_is_wrong(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    metric = RUN_METRICS[name]
+    kind = "RUN_METRICS" if name in RUN_METRICS else "MEASURED_METRICS"
+    metrics = getattr(schema, kind)
+    metric = metrics[name]
     for wrong in (lambda facts: 2 * metric.of(facts), lambda facts: metric.of(facts) + 0.01):
-        monkeypatch.setattr(schema, "RUN_METRICS", {**RUN_METRICS, name: metric._replace(of=wrong)})
+        monkeypatch.setattr(schema, kind, {**metrics, name: metric._replace(of=wrong)})
         with pytest.raises(AssertionError, match=name):
             check_known_answers(schema)
 

@@ -204,7 +204,7 @@ def busy_market(model: ServingModel, **changes: object) -> Market:
 
 
 BUSY = ServingModel(batch_size=4, service_s=200.0, timeout_s=300.0)
-TIMES = ("answered_s", "served", "scored_pairs")
+TIMES = ("answered_s", "served", "scored_pairs", "busy_s")
 
 
 def test_fallback_ranks_by_its_own_relevance() -> None:

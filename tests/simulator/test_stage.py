@@ -65,6 +65,9 @@ def test_pages_are_those_of_the_journey(rule: FusionRule, mechanism: str, backen
     got = pages(market, rows, scorer, active)
     assert np.array_equal(got.ranking, expected.ranking)
     np.testing.assert_allclose(got.score, expected.score, rtol=1e-12)
+    np.testing.assert_array_equal(got.n_eligible, expected.n_eligible)
+    shown = got.ranking[:, :-1] >= 0
+    np.testing.assert_array_equal(got.relevance[shown], expected.relevance[shown])
     assert np.array_equal(np.rint(got.price * 1e6), expected.price_micros)
     assert (got.ranking >= 0).mean() > 0.3
     asked = scorer.asked[0]
@@ -94,9 +97,11 @@ def test_nothing_is_fetched_before_the_page_is_whole() -> None:
     one = torch.ones((5, 8), device="meta", dtype=torch.float64)
     for mechanism in MECHANISMS:
         model = AuctionModel(mechanism=mechanism, score_reserve=0.1)
-        page = rank_pages(Product(), model, (1.0, 0.5, 0.2), one, one, one, one > 0, one, 0.1)
-        assert page.shape == (5, 3 + 1 + 3 + 3)
-        assert page.device.type == "meta"
+        pages = rank_pages(
+            Product(), model, (1.0, 0.5, 0.2), one, one, one, one > 0, lambda _, ones=one: ones, 0.1
+        )
+        assert [part.shape for part in pages] == [(5, 4), (5, 3), (5, 3), (5, 3), (5,)]
+        assert {part.device.type for part in pages} == {"meta"}
 
 
 def test_neural_scores_give_the_same_pages_on_torch() -> None:
@@ -116,6 +121,10 @@ def test_neural_scores_give_the_same_pages_on_torch() -> None:
     examination = (1.0, 0.6, 0.3)
     for rule in RULES:
         got = rank_on_device(scorer, rule, AuctionModel(), examination, query, candidate, bid, pctr, tie)
-        host = rank_pages(rule, AuctionModel(), examination, bid, pctr, rel, candidate >= 0, tie)
-        assert np.array_equal(got.ranking, host[:, :4])
-        np.testing.assert_allclose(np.hstack((got.score, got.price)), host[:, 4:], rtol=1e-5)
+        host = rank_pages(
+            rule, AuctionModel(), examination, bid, pctr, rel, candidate >= 0, lambda tied: tie[tied]
+        )
+        assert np.array_equal(got.ranking, host.ranking)
+        assert np.array_equal(got.n_eligible, host.n_eligible)
+        for name in ("score", "price", "relevance"):
+            np.testing.assert_allclose(getattr(got, name), getattr(host, name), rtol=1e-5)

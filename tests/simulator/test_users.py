@@ -240,5 +240,5 @@ def test_prediction_between_average_and_truth() -> None:
 def test_an_ads_average_is_over_its_traffic() -> None:
     candidate = np.array([[0, 1], [1, -1]])
     rate = np.array([[0.2, 0.1], [0.4, 0.0]])
-    average = ad_average(rate, candidate, np.array([0.75, 0.25]), 3)
+    average = ad_average([(rate, candidate, np.array([0.75, 0.25]))], 3)
     assert average == pytest.approx([0.2, 0.75 * 0.1 + 0.25 * 0.4, 0.0])

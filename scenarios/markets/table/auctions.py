@@ -19,6 +19,7 @@ from simulator.bidders import BidderModel
 from simulator.fusion import FusionRule
 from simulator.ledger import UNLIMITED
 from simulator.market import Market
+from simulator.pairs import PairTables
 from simulator.serving import ServingModel
 from simulator.users import UserModel
 
@@ -176,10 +177,7 @@ def table_market(
     grade = np.zeros(auctions.candidate.shape, dtype=np.int8) if auctions.grade is None else auctions.grade
     return Market(
         seed=seed,
-        candidate=auctions.candidate,
-        grade=np.maximum(grade, 0),
-        attraction=auctions.pctr,
-        pctr=auctions.pctr,
+        pairs=PairTables(auctions.candidate, np.maximum(grade, 0), auctions.pctr, auctions.pctr),
         relevance=relevance,
         advertiser=auctions.advertiser,
         value=auctions.bid / bidders.shading,
