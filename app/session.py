@@ -19,6 +19,7 @@ from app.language import t
 from app.parts import waiting
 from app.setting import Setting, market_settings
 from scenarios import (
+    Asker,
     Labels,
     OfflineScores,
     PairSet,
@@ -154,6 +155,16 @@ def relevance(market: Prepared, scorer: str) -> Relevance:
         waiting.prepare_first(results_root(), market.scenario, scorer)
     with st.spinner(t("spinner.scoring")):
         return relevance_of(market, scorer, cache=results_root())
+
+
+def asker(market: Prepared, scorer: str) -> Asker:
+    """What answers queries of any text by a scorer, which is loaded once.
+
+    Raises:
+        ValueError: the scorer cannot be had; the message says why and what to do.
+    """
+    with st.spinner(t("spinner.loading")):
+        return _asker(market, scorer)
 
 
 def metrics(market: Prepared, setting: Setting | None, *, whole: bool = False) -> dict[str, float]:
@@ -303,6 +314,11 @@ def _relevance(market: Prepared, scorer: str, root: str) -> Relevance:
     if scorer == "hcmrm" and not scores_kept(market, scorer, Path(root)):
         raise _NotScoredError
     return relevance_of(market, scorer, cache=Path(root))
+
+
+@st.cache_resource(show_spinner=False, max_entries=4, hash_funcs=KEYS)
+def _asker(market: Prepared, scorer: str) -> Asker:
+    return Asker(market, scorer)
 
 
 def _had(market: Prepared, scorer: str) -> Relevance:

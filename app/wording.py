@@ -36,9 +36,14 @@ def scorer_name(scorer: str) -> str:
     return _known("scorers", scorer, scorer.rpartition(":")[2])
 
 
-def grade_name(grade: int) -> str:
-    """What a true grade 0..3 is called."""
-    return t(f"grades.name_{grade}")
+def grade_name(grade: int | None) -> str:
+    """What a true grade 0..3 is called; None: one that is not known."""
+    return t("grades.name_unknown" if grade is None else f"grades.name_{grade}")
+
+
+def numbered_grade(grade: int | None) -> str:
+    """A true grade with its number before it, if it has one."""
+    return grade_name(grade) if grade is None else f"{grade} {grade_name(grade)}"
 
 
 def rule_name(rule: str) -> str:

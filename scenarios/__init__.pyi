@@ -62,6 +62,7 @@ from .runs.asking import (
     AskedPage as AskedPage,
     Asker as Asker,
     ask as ask,
+    known_page as known_page,
 )
 from .runs.formula_verdict import (
     SHIPPED_RULES as SHIPPED_RULES,

@@ -10,8 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from app.language import t
-from app.wording import grade_name
-from scenarios.reporting.theme import GRADE_COLOURS, GREY, ON_GRADE, OUTLINE, dotted, lay_out
+from app.wording import numbered_grade
+from scenarios.reporting.theme import GRADE_COLOURS, GREY, OUTLINE, dotted, grade_colours, lay_out
 
 FloatArray = NDArray[np.float64]
 
@@ -45,17 +45,19 @@ def ranking(
     figure = go.Figure()
     if len(shown):
         _add_border(figure, table, shown, exponent, threshold)
-    for grade, colour in enumerate(GRADE_COLOURS):
-        ads = table.filter(pl.col("grade") == grade)
+    unknown = [None] if table["grade"].null_count() else []
+    for grade in unknown or range(len(GRADE_COLOURS)):
+        colour, on_colour = grade_colours(grade)
+        ads = table.filter(pl.col("grade").eq_missing(grade))
         in_slot = ads["slot"].is_not_null().to_list()
         figure.add_scatter(
             x=ads["offer"],
             y=ads["relevance"],
             mode="markers+text",
-            name=f"{grade} {grade_name(grade)}",
+            name=numbered_grade(grade),
             text=[f"<b>{slot}</b>" if slot else "" for slot in ads["slot"]],
             textposition="middle center",
-            textfont={"color": ON_GRADE[grade], "size": 13},
+            textfont={"color": on_colour, "size": 13},
             marker={
                 "color": colour,
                 "size": [24 if s else 10 for s in in_slot],
@@ -110,16 +112,16 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
     figure = go.Figure()
     shown = pl.col("slot_1").is_not_null() | pl.col("slot_2").is_not_null()
     drawn = both.filter(shown | ((pl.col("rank_1") <= DEEPEST) & (pl.col("rank_2") <= DEEPEST)))
-    seen: set[int] = set()
+    seen: set[int | None] = set()
     for row in drawn.iter_rows(named=True):
         in_slot = [row["slot_1"] is not None, row["slot_2"] is not None]
-        colour = GRADE_COLOURS[row["grade"]]
+        colour, on_colour = grade_colours(row["grade"])
         places = [_place(row[f"slot_{side}"]) for side in (1, 2)]
         figure.add_scatter(
             x=[0, 1],
             y=[row["rank_1"], row["rank_2"]],
             mode="lines+markers+text",
-            name=f"{row['grade']} {grade_name(row['grade'])}",
+            name=numbered_grade(row["grade"]),
             legendgroup=str(row["grade"]),
             legendrank=row["grade"],
             showlegend=row["grade"] not in seen,
@@ -129,7 +131,7 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
                     "line": {"width": 1, "color": OUTLINE}},
             text=[f"<b>{row[name]}</b>" if row[name] else "" for name in ("slot_1", "slot_2")],
             textposition="middle center",
-            textfont={"color": ON_GRADE[row["grade"]], "size": 13},
+            textfont={"color": on_colour, "size": 13},
             hovertemplate=t(
                 "inspector.slots_hover", ad=row["ad"], title=row["title"], first=names[0],
                 first_slot=places[0], second=names[1], second_slot=places[1],

@@ -13,20 +13,27 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.language import t
-from app.wording import grade_name, why
-from scenarios.reporting.theme import GRADE_COLOURS, ON_GRADE
+from app.wording import grade_name, numbered_grade, why
+from scenarios.reporting.theme import GRADE_COLOURS, ON_GRADE, grade_colours
 
 Row = Mapping[str, Any]
-"""One row of `scenarios.inspect_query`."""
+"""One row of `scenarios.AskedPage.ads`."""
 
 Frames = NDArray[np.uint8]
 """Key frames of one ad, [F, H, W, 3]."""
 
 Exponents = tuple[float, float, float]
 
+Markers = Mapping[int, Sequence[tuple[str, float]]]
+"""Of each ad: the tokens of the query, and how much its frames speak for each."""
+
 
 def auction_cards(
-    rows: Sequence[Row], frames: Mapping[int, Frames], exponents: Exponents, payment: str = "click"
+    rows: Sequence[Row],
+    frames: Mapping[int, Frames],
+    exponents: Exponents,
+    payment: str = "click",
+    markers: Markers | None = None,
 ) -> str:
     """Cards of the shown ads, one below the other.
 
@@ -35,8 +42,11 @@ def auction_cards(
         frames: of each row's ad.
         exponents: of bid, pCTR and relevance in the fused score.
         payment: what is paid for, "click" or "impression".
+        markers: of each row's ad, where the model has them.
     """
-    drawn = "".join(_card(row, frames[row["ad"]], exponents, payment) for row in rows)
+    drawn = "".join(
+        _card(row, frames[row["ad"]], exponents, payment, (markers or {}).get(row["ad"], ())) for row in rows
+    )
     return f'<div class="rb-cards">{drawn}</div>'
 
 
@@ -44,7 +54,8 @@ def rest_table(rows: Sequence[Row], frames: Mapping[int, Frames]) -> str:
     """The ads that are not shown, one line each."""
     body = "".join(
         f"<tr><td>{pictures(frames[row['ad']], row['ad'])}</td>"
-        f"<td><b>{escape(row['title'])}</b><br><span class='rb-soft'>{escape(_why(row))}</span>"
+        f"<td><b>{escape(row['title'])}</b><br>"
+        f"<span class='rb-soft'>{escape(_why(row))} {escape(_brought(row))}</span>"
         f"<span class='rb-narrow rb-soft'>{_narrow(row)}</span></td>"
         f"<td>{grade_chip(row['grade'])}</td>"
         f"<td class='rb-n'>{row['bid']:.2f}</td><td class='rb-n'>{row['pctr']:.2%}</td>"
@@ -76,17 +87,25 @@ def png(frame: Frames) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _card(row: Row, frames: Frames, exponents: Exponents, per: str) -> str:
+def _card(
+    row: Row, frames: Frames, exponents: Exponents, per: str, markers: Sequence[tuple[str, float]]
+) -> str:
     price = f"{row['price']:.4f}" if per == "impression" else f"{row['price']:.2f}"
     keywords = (
         "".join(f'<span class="rb-word">{escape(word)}</span>' for word in row["keywords"].split())
         if row["keywords"]
         else None
     )
+    said = "".join(
+        f'<span class="rb-word">{escape(token)} <b>{marker:+.1f}</b></span>' for token, marker in markers
+    )
+    clicked = "" if row["p_click"] is None else t("cards.clicked", share=row["p_click"])
     texts = [
         (t("cards.ocr"), escape(row["ocr"])),
         (t("cards.asr"), escape(row["asr"])),
         (t("cards.keywords"), keywords),
+        (t("cards.bid_keyword"), escape(_matched(row))),
+        (t("cards.markers"), said),
     ]
     details = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in texts if text)
     numbers = [
@@ -105,7 +124,7 @@ def _card(row: Row, frames: Frames, exponents: Exponents, per: str) -> str:
 <dl class="rb-texts">{details}</dl>
 <div class="rb-numbers">{sums}{probabilities(row)}</div>
 </div>
-<p class="rb-why">{escape(_why(row))} {t("cards.clicked", share=row["p_click"])}</p>
+<p class="rb-why">{escape(_why(row))} {clicked}</p>
 </article>"""
 
 
@@ -126,17 +145,27 @@ def pictures(frames: Frames, ad: int) -> str:
     return f'<div class="rb-frames">{pictures}</div>'
 
 
-def grade_chip(grade: int) -> str:
-    """A true grade in its colour, with its definition on hovering."""
-    name = f"{grade} {grade_name(grade)}"
+def grade_chip(grade: int | None) -> str:
+    """A true grade in its colour, with its definition on hovering; None: it is not known."""
+    name, (colour, on_colour) = numbered_grade(grade), grade_colours(grade)
     return (
-        f'<span class="rb-chip" style="background:{GRADE_COLOURS[grade]};color:{ON_GRADE[grade]}"'
+        f'<span class="rb-chip" style="background:{colour};color:{on_colour}"'
         f' title="{name}: {escape(_definition(grade))}">{name}</span>'
     )
 
 
-def _definition(grade: int) -> str:
-    return t(f"grades.meaning_{grade}")
+def _definition(grade: int | None) -> str:
+    return t("grades.meaning_unknown" if grade is None else f"grades.meaning_{grade}")
+
+
+def _matched(row: Row) -> str:
+    """The keyword that brings an ad, and how it matches."""
+    match = t(f"cards.match_{row['match']}")
+    return f"{row['bid_keyword']} ({match})"
+
+
+def _brought(row: Row) -> str:
+    return t("cards.brought", keyword=_matched(row))
 
 
 def probabilities(row: Row) -> str:

@@ -18,7 +18,7 @@ from app.parts.sidebar import scorers
 from app.session import Opened
 from app.setting import Setting, in_words, market_settings, offer_exponents
 from app.wording import grade_name, scorer_name
-from scenarios import inspect_event, inspect_query
+from scenarios import AskedPage, inspect_event, known_page
 from scenarios.reporting.theme import GRADE_COLOURS
 
 KEYS = ("query", "second", "event")
@@ -38,14 +38,13 @@ def page(opened: Opened) -> None:
     auctions = []
     for setting in (first, replace(first, scorer=second)) if second else (first,):
         try:
-            relevance = session.relevance(opened.prepared, setting.scorer)
-            settings = market_settings(setting, opened.scenario)
-            auctions.append((setting, inspect_query(opened.prepared, relevance, query, settings)))
+            auctions.append((setting, _auction(opened, setting, query)))
         except ValueError as error:
             st.error(f"{t('scorers.cannot_rank', scorer=scorer_name(setting.scorer))}\n\n{error}")
             st.write(t("inspector.other_scorer" if setting is first else "inspector.other_second"))
             return
-    if not len(auctions[0][1]):
+    _reading(auctions[0][1])
+    if not len(auctions[0][1].ads):
         st.info(t("inspector.nobody_bids"))
         return
     if second:
@@ -54,16 +53,34 @@ def page(opened: Opened) -> None:
         _one(opened, *auctions[0])
 
 
-def _one(opened: Opened, setting: Setting, auction: pl.DataFrame) -> None:
+def _auction(opened: Opened, setting: Setting, query: int | str) -> AskedPage:
+    """The auction of a query of the world, by its number, or of any text."""
+    settings = market_settings(setting, opened.scenario)
+    if isinstance(query, str):
+        return session.asker(opened.prepared, setting.scorer).ask(query, settings)
+    relevance = session.relevance(opened.prepared, setting.scorer)
+    return known_page(opened.prepared, relevance, query, settings)
+
+
+def _reading(page: AskedPage) -> None:
+    """How a typed query is understood, where that is not plain."""
+    read = [t("inspector.read_as", typed=typed, word=word) for typed, word in page.words if typed != word]
+    said = [t("inspector.corrected", words=t("words.comma").join(read))] if read else []
+    said += [] if page.graded or not len(page.ads) else [t("inspector.unknown")]
+    if said:
+        st.info(" ".join(said))
+
+
+def _one(opened: Opened, setting: Setting, page: AskedPage) -> None:
     """One scorer's auction: cards of the shown ads, the ranking, and the others."""
-    payment = opened.scenario.auction.payment
+    payment, auction = opened.scenario.auction.payment, page.ads
     shown = auction.filter(pl.col("slot").is_not_null())
     rest = auction.filter(pl.col("slot").is_null())
     st.markdown(f"#### {_summary(auction, in_words(setting), payment)}")
     frames = _frames(opened, auction)
     if len(shown):
         exponents = (*offer_exponents(opened.scenario), _exponent(setting))
-        st.html(cards.auction_cards(shown.rows(named=True), frames, exponents, payment))
+        st.html(cards.auction_cards(shown.rows(named=True), frames, exponents, payment, _markers(page)))
     else:
         st.info(t("inspector.nobody_shown"))
     _ranking(opened, setting, auction, "ranking")
@@ -75,9 +92,18 @@ def _one(opened: Opened, setting: Setting, auction: pl.DataFrame) -> None:
         st.html(cards.rest_table(rest.rows(named=True), frames))
 
 
-def _two(opened: Opened, first: tuple[Setting, pl.DataFrame], second: tuple[Setting, pl.DataFrame]) -> None:
+def _markers(page: AskedPage) -> dict[int, list[tuple[str, float]]]:
+    """What the frames of each ad say of the query."""
+    if page.markers is None:
+        return {}
+    of_ads = page.markers.group_by("ad", maintain_order=True)
+    return {int(ad): found.select("token", "marker").rows() for (ad,), found in of_ads}
+
+
+def _two(opened: Opened, *pages: tuple[Setting, AskedPage]) -> None:
     """The auctions of two scorers on the same candidates, side by side."""
     payment = opened.scenario.auction.payment
+    first, second = ((setting, page.ads) for setting, page in pages)
     names = scorer_name(first[0].scorer), scorer_name(second[0].scorer)
     with st.container(key="figures-summaries"):
         for setting, auction in (first, second):
@@ -162,13 +188,15 @@ def _columns() -> dict[str, Any]:
     }
 
 
-def _choose(opened: Opened) -> tuple[int, str | None]:
-    """The query, and the second scorer if one is wanted."""
+def _choose(opened: Opened) -> tuple[int | str, str | None]:
+    """The query, by its number or as a text that the world does not have, and the second scorer if any."""
     world = opened.prepared.world
     popularity, texts = world.query_popularity, world.corpus.query_text
     order = np.argsort(-popularity, kind="stable").tolist()
-    if not 0 <= st.session_state.get(QUERY, -1) < len(texts):
+    asked = st.session_state.get(QUERY)
+    if not (asked if isinstance(asked, str) else asked in order):
         st.session_state[QUERY] = order[0]
+    called = {q: t("inspector.of_traffic", query=texts[q], share=popularity[q]) for q in order}
     others = [name for name in scorers(opened.scenario) if name != opened.setting.scorer]
     if st.session_state.get(SECOND) not in others:
         st.session_state[SECOND] = NOBODY
@@ -176,10 +204,9 @@ def _choose(opened: Opened) -> tuple[int, str | None]:
         query = st.selectbox(
             t("inspector.query"),
             order,
-            format_func=names(
-                order, lambda q: t("inspector.of_traffic", query=texts[q], share=popularity[q])
-            ),
+            format_func=lambda asked: called.get(asked, asked),
             key=QUERY,
+            accept_new_options=True,
         )
         st.button(
             t("inspector.random"), icon=":material/shuffle:", on_click=_random_query, args=(len(texts),)
@@ -195,7 +222,8 @@ def _choose(opened: Opened) -> tuple[int, str | None]:
             help=t("inspector.second_help"),
             width=240,
         )
-    return int(query), str(second) or None
+    number = {text: q for q, text in enumerate(texts)}
+    return number.get(query, query) if isinstance(query, str) else int(query), str(second) or None
 
 
 def _random_query(n_queries: int) -> None:
@@ -208,6 +236,9 @@ def _summary(auction: pl.DataFrame, name: str, payment: str) -> str:
     found = t("inspector.found", name=name, n=len(auction))
     if not len(shown):
         return t("inspector.none_shown", found=found)
+    n = int(auction["score"].is_not_null().sum())
+    if shown["grade"].null_count():
+        return t("inspector.summary_unknown", found=found, n=n, shown=len(shown))
     counts = ((grade, int((shown["grade"] == grade).sum())) for grade in reversed(range(len(GRADE_COLOURS))))
     mix = t("words.comma").join(
         t("inspector.mix", count=count, grade=grade_name(grade)) for grade, count in counts if count
@@ -215,7 +246,7 @@ def _summary(auction: pl.DataFrame, name: str, payment: str) -> str:
     return t(
         "inspector.summary",
         found=found,
-        n=int(auction["score"].is_not_null().sum()),
+        n=n,
         shown=len(shown),
         mix=mix,
         revenue=comparison.revenue(auction, payment),

@@ -26,6 +26,12 @@ GRADE_COLOURS = (VERMILLION, ORANGE, SKY_BLUE, BLUE)
 ON_GRADE = ("#FFFFFF", "#111111", "#111111", "#FFFFFF")
 """Text on the colours of grades 0..3."""
 
+
+def grade_colours(grade: int | None) -> tuple[str, str]:
+    """The colour of a true grade, and of text on it; grey for one that is not known."""
+    return (GREY, ON_GRADE[3]) if grade is None else (GRADE_COLOURS[grade], ON_GRADE[grade])
+
+
 OUTLINE = "rgba(255,255,255,0.9)"
 """Around markers, so that overlapping ones can be told apart."""
 

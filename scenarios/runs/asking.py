@@ -33,7 +33,7 @@ from scenarios.markets.plug_ins import own_scorer
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.scoring import check_scorers, load_scorer
 from scenarios.markets.simulation import with_settings_of
-from scenarios.runs.inspection import auctioned, candidates_table
+from scenarios.runs.inspection import auctioned, candidates_table, inspect_query
 from simulator import journey, pctr
 from simulator.arrays import FloatArray, IntArray
 from simulator.market import Market
@@ -87,6 +87,19 @@ def ask(
     return Asker(prepared, scorer).ask(text, settings)
 
 
+def known_page(
+    prepared: Prepared, relevance: Relevance, query: int, settings: Mapping[str, object] | None = None
+) -> AskedPage:
+    """The page of a query 0 .. U-1 of the world, from scores that `relevance_of` has given.
+
+    It has no markers, which would take the model. For `settings` and errors see `inspect_query`.
+    """
+    text = prepared.corpus.query_text[query]
+    found = prepared.source.find(text, prepared.scenario)
+    ads = _with_keywords(inspect_query(prepared, relevance, query, settings), found)
+    return AskedPage(text, found.words, relevance.scorer, known=True, graded=True, ads=ads)
+
+
 class Asker:
     """Answers queries in one market by one scorer, which is loaded once."""
 
@@ -124,15 +137,7 @@ class Asker:
         ads = candidates_table(prepared, relevance, query, market, batch)
         if not graded:
             ads = ads.with_columns(pl.lit(None, ads[name].dtype).alias(name) for name in ("grade", "p_click"))
-        matched = pl.DataFrame(
-            {
-                "ad": found.ad.tolist(),
-                "bid_keyword": found.keyword,
-                "match": [MATCHES[match] for match in found.match],
-            },
-            schema={"ad": pl.Int64, "bid_keyword": pl.String, "match": pl.String},
-        )
-        ads = ads.join(matched, on="ad", how="left", maintain_order="left")
+        ads = _with_keywords(ads, found)
         return AskedPage(text, found.words, self.scorer, known, graded, ads, self._markers(text, ads))
 
     def _with_query(self, text: str, found: Found) -> tuple[Prepared, bool]:
@@ -167,7 +172,7 @@ class Asker:
         ad, scorer = asked.ad, self._loaded[name]
         query = np.full(ad.size, asked.query)
         if name == "oracle":
-            if not asked.graded:
+            if not asked.graded and ad.size:
                 raise UserError(
                     f"the oracle does not know what {quoted(asked.text)} asks for",
                     remedy="name one product of the world, and a colour and a brand at most, or take "
@@ -216,6 +221,19 @@ class _Asked(NamedTuple):
         table = np.zeros((*candidate.shape, *values.shape[1:]))
         table[self.query, candidate[self.query] >= 0] = values
         return table
+
+
+def _with_keywords(ads: pl.DataFrame, found: Found) -> pl.DataFrame:
+    """The table of an auction with the keyword that brings each ad, and how it matches."""
+    matched = pl.DataFrame(
+        {
+            "ad": found.ad.tolist(),
+            "bid_keyword": found.keyword,
+            "match": [MATCHES[match] for match in found.match],
+        },
+        schema={"ad": pl.Int64, "bid_keyword": pl.String, "match": pl.String},
+    )
+    return ads.join(matched, on="ad", how="left", maintain_order="left")
 
 
 def _words_of(text: str) -> str:

@@ -138,6 +138,21 @@ def test_a_query_is_found_by_typing(page: Page, address: str) -> None:
     assert page.get_by_text("Ranked by oracle").is_visible()
 
 
+def test_any_text_can_be_asked(page: Page, address: str) -> None:
+    open_page(page, f"{address}/inspector")
+    box = page.get_by_role("combobox", name="Query")
+    box.fill("navy sofaa")
+    box.press("Enter")
+    page.get_by_text("Retrieval reads “sofaa” as “sofa”.").wait_for()
+    server.wait_until_drawn(page)
+    assert box.input_value() == "navy sofaa"
+    assert page.locator("article").count() > 0
+    page.get_by_role("button", name="Random query").click()
+    page.get_by_text("Retrieval reads “sofaa”").wait_for(state="hidden")
+    server.wait_until_drawn(page)
+    assert "of traffic)" in box.input_value()
+
+
 def test_the_market_page_draws_the_day_and_gives_its_data(page: Page, address: str, tmp_path: Path) -> None:
     open_page(page, address)
     page.get_by_role("link", name="Market").click()

@@ -347,6 +347,8 @@ ROW = {
     "slot": 1,
     "price": 0.75,
     "p_click": 0.1,
+    "bid_keyword": "<i>shoe",
+    "match": "phrase",
     "reason": "beaten",
     "facts": {"score": 0.07, "rival_score": 0.08, "bid": 1.25, "needed": 1.5},
 }
@@ -358,8 +360,21 @@ def test_cards_escape_every_text() -> None:
         cards.rest_table([ROW], {7: FRAMES}),
     ):
         assert "<script>" not in html
+        assert "<i>shoe" not in html
         assert "&lt;script&gt;" in html
+        assert "&lt;i&gt;shoe (phrase match)" in html
         assert "score 0.07 is below the last slot&#x27;s 0.08; it bids 1.25 and would need 1.50." in html
+
+
+def test_cards_say_what_frames_say_and_what_is_not_known() -> None:
+    unknown = {**ROW, "grade": None, "p_click": None}
+    html = cards.auction_cards(
+        [unknown], {7: FRAMES}, (1.0, 1.0, 1.0), markers={7: [("red", 1.26), ("<b>", -6.0)]}
+    )
+    assert "red <b>+1.3</b>" in html
+    assert "&lt;b&gt; <b>-6.0</b>" in html
+    assert "grade unknown" in html
+    assert "It is clicked by" not in html
 
 
 def test_cards_show_the_numbers_and_the_probabilities() -> None:

@@ -16,6 +16,7 @@ from app.parts import welcome
 from scenarios import (
     SHIPPED_RULES,
     Scenario,
+    ask,
     dump_scenario,
     inspect_query,
     list_results,
@@ -181,6 +182,51 @@ def test_inspector_says_when_nobody_bids(dashboard: AppTest, tiny_scenario: Scen
     at.selectbox(key="query").set_value(int(lonely[0])).run()
     assert not at.exception
     assert "No advertiser bids" in at.info[0].value
+
+
+def asked(results: Path, text: str, **choices: str) -> AppTest:
+    """The inspector with a typed query. AppTest cannot type into a selectbox, nor run again with a text."""
+    at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
+    at.session_state["query"] = text
+    for key, choice in choices.items():
+        at.session_state[key] = choice
+    at.switch_page("views/inspector_page.py").run()
+    assert not at.exception
+    return at
+
+
+def test_inspector_answers_any_text(dashboard: AppTest, tiny_scenario: Scenario, results: Path) -> None:
+    at = asked(results, "navy  sofaa")
+    page = ask(prepare(tiny_scenario, cache=results), "navy sofaa", "oracle")
+    assert not page.known
+    shown = page.ads.drop_nulls("slot")
+    drawn = html(at)
+    assert drawn.count("<article") == len(shown) > 0
+    for row in shown.iter_rows(named=True):
+        assert f"pays <b>{row['price']:.2f}</b>" in drawn
+        assert f"{row['bid_keyword']} ({row['match']} match)" in drawn
+    assert "Retrieval reads “sofaa” as “sofa”." in at.info[0].value
+    assert at.session_state["query"] == "navy  sofaa"
+
+
+def test_inspector_says_what_is_not_known_of_a_text(dashboard: AppTest, results: Path) -> None:
+    assert "does not know what 'broken sofa' asks for" in asked(results, "broken sofa").error[0].value
+    at = asked(results, "broken sofa", scorer="bm25")
+    assert "What these words ask for is not known" in at.info[0].value
+    assert "grade unknown" in html(at)
+    assert "It is clicked by" not in html(at)
+    assert "rb-table rb-compare" in html(asked(results, "broken sofa", scorer="bm25", second="none"))
+    assert "No advertiser bids" in asked(results, "xyzzy").info[0].value
+
+
+def test_a_typed_query_of_the_world_is_that_query(
+    dashboard: AppTest, tiny_scenario: Scenario, results: Path
+) -> None:
+    world = prepare(tiny_scenario, cache=results).world
+    at = dashboard.run()
+    at.switch_page("views/inspector_page.py").run()
+    popular = world.corpus.query_text[at.selectbox(key="query").value]
+    assert html(asked(results, popular)) == html(at)
 
 
 def test_random_query_and_the_query_is_kept_between_pages(dashboard: AppTest) -> None:

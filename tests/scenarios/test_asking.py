@@ -103,6 +103,7 @@ def test_no_candidates_is_an_answer(prepared, capsys, tiny_file, monkeypatch, ti
     page = ask(prepared, "xyzzy", "bm25")
     assert not len(page.ads)
     assert page.ads.schema == ask(prepared, "sofa", "bm25").ads.schema
+    assert not len(ask(prepared, "xyzzy", "oracle").ads)
     monkeypatch.setattr(
         sys, "argv", ["relbid", "ask", "xyzzy", str(tiny_file), "--scorer", "bm25", "--out", str(tiny_cache)]
     )
