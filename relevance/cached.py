@@ -5,8 +5,6 @@ Relevance does not depend on bids or budgets, so one pass serves every auction.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,19 +53,17 @@ class ScoreTable:
         return np.where(keys[row] == asked, row, -1)
 
     def save(self, path: Path) -> None:
-        """Write the table, whole or not at all."""
+        """Write the table to a file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         arrays = {"query": self.query, "ad": self.ad, "score": self.score}
         if self.grade_probabilities is not None:
             arrays["grade_probabilities"] = self.grade_probabilities
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with path.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
 
     @staticmethod
     def load(path: Path) -> ScoreTable:

@@ -8,8 +8,17 @@ from simulator.arrays import FloatArray
 from simulator.policies.policy import Bids, Report, always, require
 
 
+class _Constant:
+    """Keeps the bids that it starts with."""
+
+    __slots__ = ()
+
+    def adjust(self, state: Bids, report: Report, u: FloatArray) -> tuple[Bids, Bids]:
+        return state, state
+
+
 @dataclass(frozen=True, slots=True)
-class Fixed:
+class Fixed(_Constant):
     """The same bid all day: `bid` (currency per click) on average over the own ads, whatever their value.
 
     What an advertiser does who sets a maximum price per click once.
@@ -24,24 +33,18 @@ class Fixed:
         bids = always(np.divide(self.bid, value, out=np.zeros_like(value), where=value > 0))
         return bids, bids
 
-    def adjust(self, state: Bids, report: Report, u: FloatArray) -> tuple[Bids, Bids]:
-        return state, state
-
 
 @dataclass(frozen=True, slots=True)
-class Truthful:
+class Truthful(_Constant):
     """Bid the value: dominant in VCG, not in GSP (Edelman, Ostrovsky and Schwarz 2007)."""
 
     def start(self, budget: FloatArray, value: FloatArray) -> tuple[Bids, Bids]:
         bids = always(np.ones_like(value))
         return bids, bids
 
-    def adjust(self, state: Bids, report: Report, u: FloatArray) -> tuple[Bids, Bids]:
-        return state, state
-
 
 @dataclass(frozen=True, slots=True)
-class Shading:
+class Shading(_Constant):
     """Bid the value times `factor`, all day.
 
     With n bidders of uniform values (n - 1) / n is the equilibrium of a first-price auction (Vickrey 1961);
@@ -56,6 +59,3 @@ class Shading:
     def start(self, budget: FloatArray, value: FloatArray) -> tuple[Bids, Bids]:
         bids = always(np.full_like(value, self.factor))
         return bids, bids
-
-    def adjust(self, state: Bids, report: Report, u: FloatArray) -> tuple[Bids, Bids]:
-        return state, state

@@ -45,16 +45,10 @@ class TargetState(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class TargetCpa:
-    """Spend `target` (currency) per conversion, no more and no less: bid = value x m.
+class _Target:
+    """What both targets share: bid = value x m, with m before the first tick, its step and its range."""
 
-    log m += step (target x conversions - spent) / scale, in [floor, ceiling]: what conversions allowed
-    against what was spent, over the larger of a tick's mean spend and one conversion's target. Dual descent
-    on the constraint: Feng, Padmanabhan and Wang 2023, "Online bidding algorithms for return-on-spend
-    constrained advertisers"; Aggarwal, Badanidiyuru and Mehta 2019, "Autobidding with constraints".
-    """
-
-    target: float = 20.0
+    target: float
     first: float = 0.8  # m before the first tick
     step: float = 0.1
     floor: float = 0.05
@@ -67,15 +61,30 @@ class TargetCpa:
         first = np.full_like(value, self.first)
         return TargetState.before(first), always(first)
 
-    def adjust(self, state: TargetState, report: Report, u: FloatArray) -> tuple[TargetState, Bids]:
-        gap = self.target * report.conversions - report.spent
-        of_one = np.full_like(gap, self.target)
-        moved = state.after(report).steered(gap, of_one, self.step, self.floor, self.ceiling)
+    def _steered(self, state: TargetState, gap: FloatArray, of_one: FloatArray) -> tuple[TargetState, Bids]:
+        moved = state.steered(gap, of_one, self.step, self.floor, self.ceiling)
         return moved, always(moved.multiplier)
 
 
 @dataclass(frozen=True, slots=True)
-class TargetRoas:
+class TargetCpa(_Target):
+    """Spend `target` (currency) per conversion, no more and no less: bid = value x m.
+
+    log m += step (target x conversions - spent) / scale, in [floor, ceiling]: what conversions allowed
+    against what was spent, over the larger of a tick's mean spend and one conversion's target. Dual descent
+    on the constraint: Feng, Padmanabhan and Wang 2023, "Online bidding algorithms for return-on-spend
+    constrained advertisers"; Aggarwal, Badanidiyuru and Mehta 2019, "Autobidding with constraints".
+    """
+
+    target: float = 20.0
+
+    def adjust(self, state: TargetState, report: Report, u: FloatArray) -> tuple[TargetState, Bids]:
+        gap = self.target * report.conversions - report.spent
+        return self._steered(state.after(report), gap, np.full_like(gap, self.target))
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRoas(_Target):
     """Earn `target` (currency) of conversions with each unit of spend: bid = value x m.
 
     log m += step (conversion value / target - spent) / scale, in [floor, ceiling]; scale and sources as for
@@ -83,22 +92,9 @@ class TargetRoas:
     """
 
     target: float = 1.2
-    first: float = 0.8
-    step: float = 0.1
-    floor: float = 0.05
-    ceiling: float = 2.0
-
-    def __post_init__(self) -> None:
-        require(self, positive=("target", "first", "step", "floor", "ceiling"))
-
-    def start(self, budget: FloatArray, value: FloatArray) -> tuple[TargetState, Bids]:
-        first = np.full_like(value, self.first)
-        return TargetState.before(first), always(first)
 
     def adjust(self, state: TargetState, report: Report, u: FloatArray) -> tuple[TargetState, Bids]:
         state = state.after(report)
         gap = report.conversion_value / self.target - report.spent
         mean = state.conversion_value / np.maximum(state.conversions, 1.0) / self.target
-        of_one = np.where(state.conversions > 0, mean, state.spent)
-        moved = state.steered(gap, of_one, self.step, self.floor, self.ceiling)
-        return moved, always(moved.multiplier)
+        return self._steered(state, gap, np.where(state.conversions > 0, mean, state.spent))

@@ -11,6 +11,7 @@ code: it is read into a tree, which is evaluated on arrays.
 """
 
 import math
+import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,10 @@ STEPS = 50
 """Halvings of log(MOST_BID / LEAST_BID), after which less than 4e-14 of the bid is left open."""
 
 VARIABLES = ("b", "q", "r")
+OPERATORS: Mapping[str, Callable[..., Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "^": operator.pow,
+    "negative": operator.neg,
+}  # fmt: skip
 FUNCTIONS: Mapping[str, tuple[int, int]] = {
     "min": (2, 20),
     "max": (2, 20),
@@ -195,9 +200,9 @@ class _Reader:
     def _chain(self, operators: tuple[str, ...], part: Callable[[int], Node], depth: int) -> Node:
         left = part(depth)
         while self.text in operators:
-            operator = self.text
+            kind = self.text
             self.advance()
-            left = Node(operator, parts=(left, part(depth)))
+            left = Node(kind, parts=(left, part(depth)))
         return left
 
     def signed(self, depth: int) -> Node:
@@ -265,24 +270,9 @@ def _evaluate(node: Node, variables: Mapping[str, AnyArray], xp: Any) -> AnyArra
         like = variables["b"]
         return xp.asarray(node.value, dtype=like.dtype, device=device(like))
     parts = [_evaluate(part, variables, xp) for part in node.parts]
-    match node.kind:
-        case "+":
-            return parts[0] + parts[1]
-        case "-":
-            return parts[0] - parts[1]
-        case "*":
-            return parts[0] * parts[1]
-        case "/":
-            return parts[0] / parts[1]
-        case "^":
-            return parts[0] ** parts[1]
-        case "negative":
-            return -parts[0]
-        case "min":
-            return reduce(xp.minimum, parts)
-        case "max":
-            return reduce(xp.maximum, parts)
-    return getattr(xp, node.kind)(parts[0])
+    if node.kind in ("min", "max"):
+        return reduce(getattr(xp, f"{node.kind}imum"), parts)
+    return (OPERATORS.get(node.kind) or getattr(xp, node.kind))(*parts)
 
 
 def _degree(node: Node) -> float:
