@@ -88,152 +88,89 @@ class Metric(NamedTuple):
     needs_grades: bool = False  # unknown where the ads' true grades are
 
 
+def _count(name: str, more_is_better: bool | None, definition: str, of: Callable[[Facts], float]) -> Metric:
+    return Metric(name, "count", more_is_better, definition, lambda f: float(of(f)), total=True)
+
+
+def _total(name: str, definition: str, of: Callable[[Facts], float]) -> Metric:
+    """A sum of money that needs grades."""
+    return Metric(name, "money", True, definition, of, total=True, needs_grades=True)
+
+
+def _share(
+    name: str,
+    more_is_better: bool | None,
+    definition: str,
+    of: Callable[[Facts], tuple[float, float]],  # a part, and the whole
+    unit: Unit = "share",
+    needs_grades: bool = False,
+) -> Metric:
+    def quotient(facts: Facts) -> float:
+        return _ratio(*of(facts))
+
+    return Metric(name, unit, more_is_better, definition, quotient, needs_grades=needs_grades)
+
+
 def _grade_share(grade: int) -> Metric:
-    return Metric(
-        f"grade_{grade}_share",
-        "share",
-        None,
-        f"shown ads of true grade {grade} / impressions",
-        lambda facts: _ratio(int(facts.shown[grade]), facts.n_shown),
-        needs_grades=True,
-    )
+    definition = f"shown ads of true grade {grade} / impressions"
+    name = f"grade_{grade}_share"
+    return _share(name, None, definition, lambda f: (int(f.shown[grade]), f.n_shown), needs_grades=True)
 
 
 def _latency_percentile(percent: int) -> Metric:
-    return Metric(
-        f"latency_p{percent}_s",
-        "seconds",
-        False,
-        f"the least latency that at least {percent}% of the queries did not exceed",
-        lambda facts: (
-            float(np.quantile(facts.latency_s, percent / 100, method="inverted_cdf"))
-            if facts.n_queries
-            else float("nan")
-        ),
-    )
+    def percentile(f: Facts) -> float:
+        if not f.n_queries:
+            return float("nan")
+        return float(np.quantile(f.latency_s, percent / 100, method="inverted_cdf"))
+
+    definition = f"the least latency that at least {percent}% of the queries did not exceed"
+    return Metric(f"latency_p{percent}_s", "seconds", False, definition, percentile)
 
 
-RUN_METRICS: Mapping[str, Metric] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            Metric("queries", "count", None, "queries that came", lambda f: float(f.n_queries), total=True),
-            Metric("impressions", "count", None, "ads shown", lambda f: float(f.n_shown), total=True),
-            Metric("clicks", "count", None, "clicks on ads", lambda f: float(f.n_clicks), total=True),
-            Metric(
-                "conversions",
-                "count",
-                True,
-                "clicks that led to a conversion",
-                lambda f: float(f.n_conversions),
-                total=True,
-            ),
-            Metric("revenue", "money", True, "what advertisers paid", lambda f: f.revenue, total=True),
-            Metric(
-                "revenue_rpm",
-                "money",
-                True,
-                "revenue per thousand queries",
-                lambda f: _ratio(1000.0 * f.revenue, f.n_queries),
-            ),
-            Metric(
-                "irrelevant_share",
-                "share",
-                False,
-                "shown ads of true grade 0 / impressions",
-                lambda f: _ratio(int(f.shown[0]), f.n_shown),
-                needs_grades=True,
-            ),
-            Metric(
-                "irrelevant_share_weighted",
-                "share",
-                False,
-                "the same share of the ads that are looked at: each ad weighs its slot's examination "
-                "probability; where looking depends on the ads above (cascade, dbn), the ads that were "
-                "looked at count",
-                lambda f: _ratio(float(f.examined[0]), float(f.examined.sum())),
-                needs_grades=True,
-            ),
-            Metric("ctr", "share", True, "clicks / impressions", lambda f: _ratio(f.n_clicks, f.n_shown)),
-            Metric(
-                "fill",
-                "share",
-                None,
-                "impressions / (queries x slots)",
-                lambda f: _ratio(f.n_shown, f.n_queries * f.n_slots),
-            ),
-            Metric("mean_price", "money", None, "revenue / clicks", lambda f: _ratio(f.revenue, f.n_clicks)),
-            Metric(
-                "advertiser_surplus",
-                "money",
-                True,
-                "sum over clicks of (value per click x worth_of_click[grade] - price): a click on an ad that "
-                "does not answer the query converts less; negative where clicks cost more than they earn",
-                lambda f: f.surplus,
-                total=True,
-                needs_grades=True,
-            ),
-            Metric(
-                "user_utility",
-                "money",
-                True,
-                "sum over the ads that are looked at (as in irrelevant_share_weighted) of "
-                "value_of_seeing[grade]: what looking at the ad gave or cost the user (Abrams and Schwarz "
-                "2007 call the negative part the hidden cost)",
-                lambda f: f.utility,
-                total=True,
-                needs_grades=True,
-            ),
-            Metric(
-                "welfare",
-                "money",
-                True,
-                "revenue + advertiser surplus + user utility; what advertisers pay, the platform gets",
-                lambda f: f.revenue + f.surplus + f.utility,
-                total=True,
-                needs_grades=True,
-            ),
-            Metric(
-                "ran_out_share",
-                "share",
-                None,
-                "advertisers that left before the end of a day / advertisers",
-                lambda f: _ratio(float(f.ran_out.sum()), f.ran_out.size),
-            ),
-            Metric(
-                "mean_latency_s",
-                "seconds",
-                False,
-                "mean time from arrival to answer",
-                lambda f: float(f.latency_s.mean()) if f.n_queries else float("nan"),
-            ),
-            *map(_latency_percentile, (50, 95, 99)),
-            Metric(
-                "timeout_share",
-                "share",
-                False,
-                "queries answered by the fallback scorer or not at all / queries",
-                lambda f: _ratio(float((f.served >= FALLBACK).sum()), f.n_queries),
-            ),
-            Metric(
-                "cache_hit_share",
-                "share",
-                None,
-                "queries answered from the cache / queries",
-                lambda f: _ratio(float((f.served == CACHED).sum()), f.n_queries),
-            ),
-            Metric(
-                "scored_pairs",
-                "count",
-                False,
-                "pairs of a query and an ad that the scorer scored, in time or not",
-                lambda f: float(f.n_scored_pairs),
-                total=True,
-            ),
-            *map(_grade_share, range(N_GRADES)),
-        )
-    }
-)
+_ALL = (
+    _count("queries", None, "queries that came", lambda f: f.n_queries),
+    _count("impressions", None, "ads shown", lambda f: f.n_shown),
+    _count("clicks", None, "clicks on ads", lambda f: f.n_clicks),
+    _count("conversions", True, "clicks that led to a conversion", lambda f: f.n_conversions),
+    Metric("revenue", "money", True, "what advertisers paid", lambda f: f.revenue, total=True),
+    _share("revenue_rpm", True, "revenue per thousand queries",
+           lambda f: (1000.0 * f.revenue, f.n_queries), "money"),
+    _share("irrelevant_share", False, "shown ads of true grade 0 / impressions",
+           lambda f: (int(f.shown[0]), f.n_shown), needs_grades=True),
+    _share("irrelevant_share_weighted", False,
+           "the same share of the ads that are looked at: each ad weighs its slot's examination "
+           "probability; where looking depends on the ads above (cascade, dbn), the ads that were "
+           "looked at count",
+           lambda f: (float(f.examined[0]), float(f.examined.sum())), needs_grades=True),
+    _share("ctr", True, "clicks / impressions", lambda f: (f.n_clicks, f.n_shown)),
+    _share("fill", None, "impressions / (queries x slots)", lambda f: (f.n_shown, f.n_queries * f.n_slots)),
+    _share("mean_price", None, "revenue / clicks", lambda f: (f.revenue, f.n_clicks), "money"),
+    _total("advertiser_surplus",
+           "sum over clicks of (value per click x worth_of_click[grade] - price): a click on an ad that "
+           "does not answer the query converts less; negative where clicks cost more than they earn",
+           lambda f: f.surplus),
+    _total("user_utility",
+           "sum over the ads that are looked at (as in irrelevant_share_weighted) of "
+           "value_of_seeing[grade]: what looking at the ad gave or cost the user (Abrams and Schwarz "
+           "2007 call the negative part the hidden cost)",
+           lambda f: f.utility),
+    _total("welfare", "revenue + advertiser surplus + user utility; what advertisers pay, the platform gets",
+           lambda f: f.revenue + f.surplus + f.utility),
+    _share("ran_out_share", None, "advertisers that left before the end of a day / advertisers",
+           lambda f: (float(f.ran_out.sum()), f.ran_out.size)),
+    Metric("mean_latency_s", "seconds", False, "mean time from arrival to answer",
+           lambda f: float(f.latency_s.mean()) if f.n_queries else float("nan")),
+    *map(_latency_percentile, (50, 95, 99)),
+    _share("timeout_share", False, "queries answered by the fallback scorer or not at all / queries",
+           lambda f: (float((f.served >= FALLBACK).sum()), f.n_queries)),
+    _share("cache_hit_share", None, "queries answered from the cache / queries",
+           lambda f: (float((f.served == CACHED).sum()), f.n_queries)),
+    _count("scored_pairs", False, "pairs of a query and an ad that the scorer scored, in time or not",
+           lambda f: f.n_scored_pairs),
+    *map(_grade_share, range(N_GRADES)),
+)  # fmt: skip
+
+RUN_METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
 """The metrics of a run in the order in which results list them."""
 
 MEASURED_METRICS: Mapping[str, Metric] = MappingProxyType(
