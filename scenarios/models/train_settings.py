@@ -22,11 +22,7 @@ def read_settings(options: Mapping[str, Any], texts: Sequence[str]) -> dict[str,
     Raises:
         UserError: a text has another form, names an unknown field, or gives it a value of the wrong type.
     """
-    from relevance.hcmrm.model_config import HCMRMConfig  # imports torch
-    from relevance.hcmrm.training.train_config import TrainConfig
-
-    fields, sizes = get_type_hints(TrainConfig), get_type_hints(HCMRMConfig.__init__)
-    del sizes["kwargs"], sizes["return"]
+    fields, sizes = known_settings()
     given = {name: value for name, value in options.items() if name in fields and value not in (None, [], ())}
     settings = {name: _plain(value) for name, value in given.items()}
     for text in texts:
@@ -43,6 +39,15 @@ def read_settings(options: Mapping[str, Any], texts: Sequence[str]) -> dict[str,
             raise UserError(f"--set {text}: a training has no field '{field}'{hint}")
         place[inner] = _value(text, known[inner], written)
     return settings
+
+
+def known_settings() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of TrainConfig and of HCMRMConfig by name, each with its type. Imports torch."""
+    from relevance.hcmrm.model_config import SIZES, HCMRMConfig
+    from relevance.hcmrm.training.train_config import TrainConfig
+
+    sizes = get_type_hints(HCMRMConfig.__init__)
+    return get_type_hints(TrainConfig), {name: sizes[name] for name in SIZES}
 
 
 def _plain(value: Any) -> Any:

@@ -74,7 +74,7 @@ def tables(
     ablation: Ablation, cells: Iterable[Measured], command: Sequence[str], image: str | None = None
 ) -> str:
     """All tables of an ablation; `image` is the file of their picture, as seen from theirs."""
-    found = {(settings_hash(one.cell.settings), one.cell.seed): one for one in cells}
+    found = {one.cell.id: one for one in cells}
     text = [_head(ablation, found, command)]
     if image is not None:
         shown = "!" if image.endswith(".svg") else ""

@@ -24,18 +24,19 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 
 from scenarios.config.load import FileKind, Source, read_file
 from scenarios.config.scenario import Scenario, Settings
+from scenarios.config.settings import out_of_range
 from scenarios.errors import ScenarioError, did_you_mean
 from scenarios.markets.registry import source_of
+from scenarios.models.train_settings import known_settings
 from scenarios.studies.study_file import SeveralSeeds, StudyFile, listed_seeds, scenario_of
 
 if TYPE_CHECKING:
@@ -66,16 +67,8 @@ class Group(Settings):
     @model_validator(mode="after")
     def _has_its_reference(self) -> Self:
         if self.reference not in self.arms:
-            raise PydanticCustomError(
-                "ablation",
-                "{message}",
-                {
-                    "field": "reference",
-                    "message": f"no arm is called '{self.reference}'"
-                    f"{did_you_mean(self.reference, self.arms)} "
-                    f"(there are {', '.join(self.arms)})",
-                },
-            )
+            hint = f"{did_you_mean(self.reference, self.arms)} (there are {', '.join(self.arms)})"
+            raise out_of_range("reference", f"no arm is called '{self.reference}'{hint}")
         return self
 
 
@@ -161,7 +154,8 @@ def load_ablation(path: Path | str) -> Ablation:
         for setting, values in group.across.items():
             for value in values:
                 check_training({setting: value}, source, "groups", name, "across")
-        for at in _combinations(group.across):
+        for chosen in itertools.product(*group.across.values()):
+            at = dict(zip(group.across, chosen, strict=True))
             for arm, settings in group.arms.items():
                 whole = normal(merged(file.training, group.common, at, settings))
                 _check_whole(whole, source, "groups", name, "arms", arm)
@@ -194,20 +188,14 @@ def merged(*settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 def normal(settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """The same training by the settings that are not at their defaults, so that equal ones look equal."""
     from relevance.hcmrm.model_config import HCMRMConfig
-    from relevance.hcmrm.training.train_config import TrainConfig
 
-    def plain(config: TrainConfig) -> dict[str, Any]:
-        whole: dict[str, Any] = json.loads(json.dumps(asdict(config)))
-        return whole
+    def plain(value: Any) -> Any:
+        return json.loads(json.dumps(value))
 
     sizes = HCMRMConfig()
-    found, default = plain(train_config(settings, 0)), plain(TrainConfig())
-    found["model"] = {
-        name: value
-        for name, value in found["model"].items()
-        if value != json.loads(json.dumps(getattr(sizes, name)))
-    }
-    return {name: value for name, value in found.items() if name != "seed" and value != default[name]}
+    found, default = (plain(asdict(train_config(given, 0))) for given in (settings, {}))
+    model = {name: value for name, value in found["model"].items() if value != plain(getattr(sizes, name))}
+    return {name: value for name, value in (found | {"model": model}).items() if value != default[name]}
 
 
 def check_training(settings: Mapping[str, JsonValue], source: Source, *path: str | int) -> None:
@@ -219,12 +207,8 @@ def check_training(settings: Mapping[str, JsonValue], source: Source, *path: str
     Raises:
         ScenarioError: says where in the file, and what there is.
     """
-    from relevance.hcmrm.model_config import HCMRMConfig
-    from relevance.hcmrm.training.train_config import TrainConfig
-
-    fields = {name: hint for name, hint in get_type_hints(TrainConfig).items() if name != "seed"}
-    own = ("kwargs", "return", "vocab_size")
-    sizes = {name: hint for name, hint in get_type_hints(HCMRMConfig.__init__).items() if name not in own}
+    fields, sizes = known_settings()
+    del fields["seed"], sizes["vocab_size"]
     remedies = {
         name: f"; it is one of the model's: write model: {{{name}: {_plain(value)}}}"
         for name, value in settings.items()
@@ -266,11 +250,6 @@ def _check_whole(settings: Mapping[str, JsonValue], source: Source, *path: str) 
         check_config(train_config(settings, 0))
     except TrainError as error:
         raise ScenarioError(error).at(*source.at(*path)) from None
-
-
-def _combinations(across: Mapping[str, list[JsonValue]]) -> Iterator[dict[str, JsonValue]]:
-    for values in itertools.product(*across.values()):
-        yield dict(zip(across, values, strict=True))
 
 
 def _plain(value: JsonValue) -> str:

@@ -8,16 +8,16 @@ and with which value of every setting it was trained, so that a changed default 
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import inspect
 import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import JsonValue
+from pydantic import BeforeValidator, JsonValue, TypeAdapter, ValidationError
 
 from scenarios.config.scenario import Scenario
 from scenarios.errors import StoreError
@@ -34,7 +34,8 @@ FINETUNING_ONLY = frozenset(
 )
 """Settings that the stages before fine-tuning do not look at; any other one is taken to change them."""
 
-Metrics = Mapping[str, Mapping[str, float]]
+Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+"""In a file, what is not a number is null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,11 @@ class Cell:
             corpus: fingerprint of the graded corpus.
         """
         return _hash(self.settings, self.seed, self.splits, scenario, corpus)
+
+    @property
+    def id(self) -> tuple[str, int]:
+        """The hash of its settings, and its seed: tells it from the other cells of an ablation."""
+        return settings_hash(self.settings), self.seed
 
     @property
     def pretrained(self) -> bool:
@@ -81,10 +87,10 @@ class Measured:
     """Hash of the code of model and market."""
     defaults: Mapping[str, Any]
     """Every setting with its value at the time."""
-    metrics: Mapping[str, Metrics]
+    metrics: Mapping[str, Mapping[str, Mapping[str, Number]]]
     """Split -> slice -> metric."""
-    market: Mapping[str, float]
-    cost: Mapping[str, float]
+    market: Mapping[str, Number]
+    cost: Mapping[str, Number]
     """Processor seconds of pre-training, fine-tuning and measuring; the first also where it was shared."""
 
     def to_json(self) -> str:
@@ -96,19 +102,9 @@ class Measured:
         """Read what `to_json` has written.
 
         Raises:
-            ValueError, KeyError, TypeError: it is no cell.
+            ValidationError: it is no cell.
         """
-        found = json.loads(text)
-        cell = found.pop("cell")
-        whole = _numbers({name: found[name] for name in ("metrics", "market", "cost")})
-        return Measured(
-            Cell(cell["settings"], int(cell["seed"]), tuple(cell["splits"])),
-            str(found["scenario"]),
-            str(found["corpus"]),
-            str(found["code"]),
-            dict(found["defaults"]),
-            **whole,
-        )
+        return _measured().validate_json(text)
 
     @property
     def still_means(self) -> bool:
@@ -120,14 +116,18 @@ class Measured:
         return all(now[name] == value for name, value in self.defaults.items() if name in now)
 
 
+@functools.cache
+def _measured() -> TypeAdapter[Measured]:
+    return TypeAdapter(Measured)
+
+
 def every_setting(cell: Cell) -> dict[str, Any]:
     """Every setting of a cell's training and model with its value."""
-    from relevance.hcmrm.model_config import HCMRMConfig
+    from relevance.hcmrm.model_config import SIZES, HCMRMConfig
 
     config = asdict(train_config(cell.settings, cell.seed))
     sizes = HCMRMConfig(**config.pop("model"))
-    own = set(inspect.signature(HCMRMConfig.__init__).parameters) - {"self", "kwargs", "vocab_size"}
-    model = {f"model.{name}": getattr(sizes, name) for name in sorted(own)}
+    model = {f"model.{name}": getattr(sizes, name) for name in sorted(SIZES) if name != "vocab_size"}
     whole: dict[str, Any] = json.loads(json.dumps({**config, **model}))
     return whole
 
@@ -140,13 +140,10 @@ def digest_of_scenario(scenario: Scenario) -> str:
 
 def cells_of(ablation: Ablation) -> list[Cell]:
     """Every training once, all arms of the first seed first, so that early results are paired."""
-    seeds = dict.fromkeys(seed for row in ablation.rows for seed in row.seeds)
     found: dict[tuple[str, int], Cell] = {}
-    for seed in seeds:
-        for row in ablation.rows:
-            if seed in row.seeds:
-                cell = Cell(row.settings, seed, tuple(ablation.file.splits))
-                found.setdefault((settings_hash(row.settings), seed), cell)
+    for seed in dict.fromkeys(seed for row in ablation.rows for seed in row.seeds):
+        cells = (Cell(row.settings, seed, ablation.file.splits) for row in ablation.rows if seed in row.seeds)
+        found |= {cell.id: cell for cell in cells if cell.id not in found}
     return list(found.values())
 
 
@@ -159,7 +156,7 @@ def read_cell(path: Path) -> Measured | None:
     """A finished cell; None where there is none, or it is damaged, or a default has been changed since."""
     try:
         found = Measured.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError):
         return None
     return found if found.still_means else None
 
@@ -181,11 +178,10 @@ def read_lines(path: Path) -> list[Measured]:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             try:
                 cells.append(Measured.from_json(line))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise StoreError(
-                    f"{path}, line {number}: not a cell of an ablation ({error}); restore the file from git, "
-                    "or remove it"
-                ) from None
+            except ValidationError as error:
+                reason = f"not a cell of an ablation ({error.errors()[0]['msg']})"
+                remedy = "restore the file from git, or remove it"
+                raise StoreError(reason, file=path, line=number, remedy=remedy) from None
     return [cell for cell in cells if cell.still_means]
 
 
@@ -194,20 +190,14 @@ def of_ablation(ablation: Ablation, cells: Iterable[Measured]) -> dict[tuple[str
 
     Only those of its scenario, and of the corpus that the last of them was trained on.
     """
-    scenario, splits = digest_of_scenario(ablation.scenario), tuple(ablation.file.splits)
-    wanted = {(settings_hash(cell.settings), cell.seed) for cell in cells_of(ablation)}
+    scenario, splits = digest_of_scenario(ablation.scenario), ablation.file.splits
+    wanted = {cell.id for cell in cells_of(ablation)}
     found = [
         one
         for one in cells
-        if one.scenario == scenario
-        and one.cell.splits == splits
-        and (settings_hash(one.cell.settings), one.cell.seed) in wanted
+        if one.scenario == scenario and one.cell.splits == splits and one.cell.id in wanted
     ]
-    return {
-        (settings_hash(one.cell.settings), one.cell.seed): one
-        for one in found
-        if one.corpus == found[-1].corpus
-    }
+    return {one.cell.id: one for one in found if one.corpus == found[-1].corpus}
 
 
 def settings_hash(settings: Mapping[str, JsonValue]) -> str:
@@ -216,14 +206,4 @@ def settings_hash(settings: Mapping[str, JsonValue]) -> str:
 
 
 def _hash(*parts: object) -> str:
-    def plain(value: object) -> object:
-        return list(value) if isinstance(value, tuple) else value
-
-    text = json.dumps([plain(part) for part in parts], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _numbers(part) for key, part in value.items()}
-    return math.nan if value is None else float(value)
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 
 from scenarios.config.load import FileKind, Source, read_file
 from scenarios.config.scenario import Scenario, Settings
-from scenarios.config.settings import dump_model
+from scenarios.config.settings import dump_model, out_of_range
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted
 from scenarios.studies.study_file import (
     MOST_SEEDS,
@@ -105,20 +104,17 @@ class Experiment(StudyFile):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.baseline not in self.arms:
-            hint = did_you_mean(self.baseline, self.arms)
-            raise _at(
-                "baseline", f"no arm is called {quoted(self.baseline)}{hint} (there are {listed(self.arms)})"
-            )
-        if self.until is not None and not isinstance(self.seeds, int):
-            raise _at("seeds", "needs a number, not a list, since 'until' adds more of them")
-        if self.until is not None and isinstance(self.seeds, int) and self.until.max_seeds < self.seeds:
-            raise _at(
-                "until", f"max_seeds {self.until.max_seeds} are fewer than the {self.seeds} of the pilot"
-            )
-        if not isinstance(self.seeds, int) and self.first_seed != 1:
-            raise _at(
-                "first_seed", "says where a number of seeds starts; the seeds are listed, so leave it out"
-            )
+            hint = f"{did_you_mean(self.baseline, self.arms)} (there are {listed(self.arms)})"
+            raise out_of_range("baseline", f"no arm is called {quoted(self.baseline)}{hint}")
+        most = None if self.until is None else self.until.max_seeds
+        if not isinstance(self.seeds, int):
+            if most is not None:
+                raise out_of_range("seeds", "needs a number, not a list, since 'until' adds more of them")
+            if self.first_seed != 1:
+                message = "says where a number of seeds starts; the seeds are listed, so leave it out"
+                raise out_of_range("first_seed", message)
+        elif most is not None and most < self.seeds:
+            raise out_of_range("until", f"max_seeds {most} are fewer than the {self.seeds} of the pilot")
         return self
 
 
@@ -222,7 +218,3 @@ def _check_arm(name: str, fields: Fields, experiment: Experiment, source: Source
                 f"{where}: arms of a query_split share one market and may differ in "
                 f"{', '.join(SPLIT_FIELDS)} only; take another design"
             )
-
-
-def _at(field: str, message: str) -> PydanticCustomError:
-    return PydanticCustomError("experiment", "{message}", {"field": field, "message": message})
