@@ -1,8 +1,9 @@
-"""A chart with the download of its data below."""
+"""Downloads, and a chart with the download of its data below."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,6 +12,13 @@ import streamlit as st
 
 from app.language import t
 from scenarios.reporting.theme import QUIET
+
+MIME = {".csv": "text/csv", ".yaml": "application/yaml"}
+
+
+def download(label: str, data: str, file: str, **more: Any) -> None:
+    """A button that saves a text as a file; `more` as of `st.download_button`."""
+    st.download_button(label, data, file, MIME[Path(file).suffix], icon=":material/download:", **more)
 
 
 def chart_with_data(
@@ -24,12 +32,5 @@ def chart_with_data(
     clicks: dict[str, Any] = {} if on_select is None else {"on_select": on_select, "selection_mode": "points"}
     with st.container():
         st.plotly_chart(figure, config=QUIET, key=f"chart-{name}", **clicks)
-        st.download_button(
-            t("download.data"),
-            table.write_csv(),
-            f"{name}.csv",
-            "text/csv",
-            icon=":material/download:",
-            type="tertiary",
-            key=f"download-{name}",
-        )
+        key = f"download-{name}"
+        download(t("download.data"), table.write_csv(), f"{name}.csv", type="tertiary", key=key)

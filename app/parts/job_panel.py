@@ -73,6 +73,16 @@ def watch(
     st.fragment(draw, run_every=POLL_S if running else None)()
 
 
+def follow(kind: str, subject: str, title: str, again: str, done: str) -> None:
+    """Draw the newest job of a kind on a subject, or why it could not start, and `done` where it is."""
+    show_fault(kind)
+    job = jobs.latest(results_root(), kind, subject)
+    if job is not None:
+        watch(job, title, again)
+        if jobs.outcome(job).state == "done":
+            st.success(done)
+
+
 def _draw(job: Job, now: Outcome, title: str, again: str, more: Callable[[], None] | None) -> None:
     if now.state == "done":
         return

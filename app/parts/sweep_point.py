@@ -5,10 +5,11 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from app import figures, jobs, session
+from app import figures, jobs
 from app.export import scenario_text
 from app.language import names, t
 from app.parts import job_panel, sweep_tables
+from app.parts.download import download
 from app.wording import metric_name
 from scenarios import SweepResult, point_scenario
 
@@ -86,24 +87,17 @@ def draw_table(found: SweepResult, table: pl.DataFrame) -> None:
 
 
 def _take_away(found: SweepResult, point: int) -> None:
-    seeds = found.replicates.filter(found.replicates["point"] == point)["seed"].sort().to_list()
+    own = found.replicates.filter(pl.col("point") == point).sort("seed")
+    seeds = own["seed"].to_list()
     if st.session_state.get(SEED) not in seeds:
         st.session_state[SEED] = seeds[0]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         seed = st.selectbox(t("sweeps.seed_of"), seeds, key=SEED, width=160)
         scenario = point_scenario(found, point, int(seed))
-        rows = found.replicates.filter(
-            (found.replicates["point"] == point) & (found.replicates["seed"] == seed)
-        )
-        text = scenario_text(scenario, rows.row(0, named=True), list(found.sweep.file.directions))
-        st.download_button(
-            t("download.exact_point"),
-            text,
-            f"{scenario.name}.yaml",
-            "application/yaml",
-            icon=":material/download:",
-            help=t("download.exact_point_help"),
-        )
+        row = own.row(by_predicate=pl.col("seed") == seed, named=True)
+        text = scenario_text(scenario, row, list(found.sweep.file.directions))
+        about = t("download.exact_point_help")
+        download(t("download.exact_point"), text, f"{scenario.name}.yaml", help=about)
         st.button(
             t("sweeps.run"),
             icon=":material/play_arrow:",
@@ -111,9 +105,5 @@ def _take_away(found: SweepResult, point: int) -> None:
             args=("run", scenario.name, ["run", f"{jobs.HERE}/scenario.yaml"], {"scenario.yaml": text}),
             help=t("sweeps.run_help"),
         )
-    job_panel.show_fault("run")
-    job = jobs.latest(session.results_root(), "run", scenario.name)
-    if job is not None:
-        job_panel.watch(job, t("sweeps.run_title", point=point), t("sweeps.run_again"))
-        if jobs.outcome(job).state == "done":
-            st.success(t("sweeps.run_done"))
+    title = t("sweeps.run_title", point=point)
+    job_panel.follow("run", scenario.name, title, t("sweeps.run_again"), t("sweeps.run_done"))

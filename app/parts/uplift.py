@@ -101,13 +101,8 @@ def _offer(opened: Opened) -> None:
             args=(opened, subject),
             help=t("uplift.offer_help"),
         )
-    job_panel.show_fault(KIND)
-    job = jobs.latest(session.results_root(), KIND, subject)
-    if job is not None:
-        title = title_of(subject) or subject
-        job_panel.watch(job, title, t("uplift.again"))
-        if jobs.outcome(job).state == "done":
-            st.success(t("uplift.done", title=title))
+    title = title_of(subject) or subject
+    job_panel.follow(KIND, subject, title, t("uplift.again"), t("uplift.done", title=title))
 
 
 def _start(opened: Opened, subject: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +12,7 @@ import streamlit as st
 from app import figures, files, jobs, session
 from app.language import t
 from app.parts import job_panel, start_box, uplift
-from app.parts.download import chart_with_data
+from app.parts.download import chart_with_data, download
 from app.wording import MISSING, metric_name
 from scenarios import StoredExperiment
 
@@ -48,13 +48,7 @@ def page(folders: list[Path]) -> None:
     for (design,), rows in found.summary.group_by("design", maintain_order=True):
         _design(found, str(design), rows, level)
     _interference(found, level)
-    st.download_button(
-        t("download.replicates"),
-        replicates.write_csv(),
-        f"{name}-replicates.csv",
-        "text/csv",
-        icon=":material/download:",
-    )
+    download(t("download.replicates"), replicates.write_csv(), f"{name}-replicates.csv")
 
 
 def _start_one(*, expanded: bool) -> None:
@@ -140,14 +134,11 @@ def _interference(found: StoredExperiment, level: str) -> None:
                 _named(rows, "design", lambda design: t(f"experiments.name_{design}")).alias(
                     t("experiments.column_design")
                 ),
-                *(
-                    (100 * pl.col(column)).round(2).alias(title)
-                    for column, title in (
-                        ("truth_change", t("experiments.column_truth")),
-                        ("estimate_change", t("experiments.column_estimate")),
-                        ("error_change", t("experiments.column_error")),
-                        ("spread_of_one", t("experiments.column_spread")),
-                    )
+                *_percent(
+                    truth_change="truth",
+                    estimate_change="estimate",
+                    error_change="error",
+                    spread_of_one="spread",
                 ),
             ),
             hide_index=True,
@@ -161,18 +152,15 @@ def _table(rows: pl.DataFrame, baseline: str) -> pl.DataFrame:
         _named(rows, "metric", metric_name).alias(t("experiments.column_metric")),
         pl.col("baseline_mean").round(4).alias(t("experiments.column_baseline_mean", baseline=baseline)),
         pl.col("arm_mean").round(4).alias(t("experiments.column_arm_mean")),
-        *(
-            (100 * pl.col(column)).round(2).alias(title)
-            for column, title in (
-                ("change_value", t("experiments.column_change")),
-                ("change_t_low", t("experiments.column_from")),
-                ("change_t_high", t("experiments.column_to")),
-                ("change_boot_low", t("experiments.column_boot_from")),
-                ("change_boot_high", t("experiments.column_boot_to")),
-                ("change_detectable", t("experiments.column_detectable")),
-            )
-        ),
-    )
+        *_percent(change_value="change", change_t_low="from", change_t_high="to", change_boot_low="boot_from",
+                  change_boot_high="boot_to", change_detectable="detectable"),
+    )  # fmt: skip
+
+
+def _percent(**columns: str) -> Iterator[pl.Expr]:
+    """Columns in per cent, by the ends of their titles' keys."""
+    for column, title in columns.items():
+        yield (100 * pl.col(column)).round(2).alias(t(f"experiments.column_{title}"))
 
 
 def _named(rows: pl.DataFrame, column: str, name: Callable[[str], str]) -> pl.Series:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import figures, session, wording
 from app.language import names, t
-from app.parts.download import chart_with_data
+from app.parts.download import chart_with_data, download
 from app.parts.sidebar import scorers
 from app.session import Opened
 from app.wording import scorer_name
@@ -25,12 +25,7 @@ from scenarios import (
 KEYS = ("expression", "formula-scorer", "rate")
 EXPRESSION, SCORER, RATE = KEYS
 FIRST = "b * q * r^0.5"
-EXAMPLES = (
-    FIRST,
-    "b * q * max(r, 0.1)",
-    "q * (b - 0.5 * (1 - r))",
-    "b^0.8 * q * exp(3 * (r - 1))",
-)
+EXAMPLES = (FIRST, "b * q * max(r, 0.1)", "q * (b - 0.5 * (1 - r))", "b^0.8 * q * exp(3 * (r - 1))")
 LINES = (0.5, 1.0, 2.0, 4.0)  # bids at relevance 1, in currency units, through which they run
 
 
@@ -66,13 +61,8 @@ def page(opened: Opened) -> None:
 
 
 def _ask() -> str:
-    if EXPRESSION not in st.session_state:
-        st.session_state[EXPRESSION] = FIRST
-    expression = st.text_input(
-        t("formula.score"),
-        key=EXPRESSION,
-        help=t("formula.score_help"),
-    )
+    st.session_state.setdefault(EXPRESSION, FIRST)
+    expression = st.text_input(t("formula.score"), key=EXPRESSION, help=t("formula.score_help"))
     with st.container(horizontal=True):
         for example in EXAMPLES:
             st.button(example, on_click=_take, args=(example,), type="tertiary")
@@ -119,14 +109,8 @@ def _market(opened: Opened, verdict: Verdict, scorer: str) -> None:
     st.markdown(wording.answer(own, base, t("formula.name")))
     st.caption(t("formula.basis", sample=session.sampled(opened.prepared)))
     scenario = override(opened.scenario, {"sweep": None, "fusion": block, "scorer": scorer})
-    st.download_button(
-        t("download.formula"),
-        dump_scenario(scenario),
-        "scenario.yaml",
-        "application/yaml",
-        icon=":material/download:",
-        help=t("download.scenario_help"),
-    )
+    about = t("download.scenario_help")
+    download(t("download.formula"), dump_scenario(scenario), "scenario.yaml", help=about)
 
 
 def _metrics_of(opened: Opened, scorer: str, block: dict[str, object]) -> wording.Metrics | None:

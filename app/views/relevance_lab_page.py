@@ -13,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import figures, session
 from app.language import names, t
 from app.parts import gallery, offline_scores as offline
-from app.parts.download import chart_with_data
+from app.parts.download import chart_with_data, download
 from app.session import Opened, Sample
 from app.wording import MISSING, scorer_name
 from scenarios import (
@@ -89,13 +89,8 @@ def _ask(opened: Opened) -> tuple[Sample, list[str]]:
             key=QUERIES,
             help=t("lab.queries_help"),
         )
-    wanted = st.multiselect(
-        t("lab.scorers"),
-        known,
-        format_func=names(known, scorer_name),
-        key=SCORERS,
-        help=t("lab.scorers_help"),
-    )
+    named, about = names(known, scorer_name), t("lab.scorers_help")
+    wanted = st.multiselect(t("lab.scorers"), known, format_func=named, key=SCORERS, help=about)
     return (pairs, int(n_queries) or None), list(wanted)
 
 
@@ -153,10 +148,7 @@ def _metrics(
         st.warning(t("lab.trained_on_these"))
     st.dataframe(_readable(table), hide_index=True)
     st.caption(t("lab.metrics_caption", first=scorer_name(next(iter(scores)))))
-    st.download_button(
-        t("download.metrics"), table.write_csv(), "offline-metrics.csv", "text/csv",
-        icon=":material/download:", type="tertiary",
-    )  # fmt: skip
+    download(t("download.metrics"), table.write_csv(), "offline-metrics.csv", type="tertiary")
 
 
 def _readable(table: pl.DataFrame) -> pl.DataFrame:
@@ -201,10 +193,7 @@ def _errors(opened: Opened, labels: Labels, scores: dict[str, OfflineScores]) ->
     frames = {ad: opened.prepared.world.corpus.frames[ad] for ad in found["ad"]}
     st.html(gallery.gallery(found.rows(named=True), frames, scorer_name(name)))
     st.caption(t("lab.errors_caption"))
-    st.download_button(
-        t("download.errors"), found.write_csv(), "worst-errors.csv", "text/csv",
-        icon=":material/download:", type="tertiary",
-    )  # fmt: skip
+    download(t("download.errors"), found.write_csv(), "worst-errors.csv", type="tertiary")
 
 
 if __name__ == "__main__":

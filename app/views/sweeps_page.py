@@ -10,7 +10,7 @@ import streamlit as st
 from app import figures, files, jobs, session
 from app.language import names, t
 from app.parts import estimate, job_panel, start_box, sweep_point, sweep_tables
-from app.parts.download import chart_with_data
+from app.parts.download import chart_with_data, download
 from app.wording import duration, method_name, metric_name
 from scenarios import (
     Status,
@@ -113,20 +113,11 @@ def _state(folder: Path) -> bool:
         own = Path(job.command[2])
     with st.container(horizontal=True):
         if status is None or status.done + status.failed < status.total:
-            st.button(
-                t("sweeps.resume"),
-                type="primary",
-                icon=":material/resume:",
-                on_click=_start,
-                args=(own,),
-            )
+            icon = ":material/resume:"
+            st.button(t("sweeps.resume"), type="primary", icon=icon, on_click=_start, args=(own,))
         if status is not None and status.failed:
-            st.button(
-                t("sweeps.retry"),
-                icon=":material/replay:",
-                on_click=_start,
-                args=(own, "--retry-failed"),
-            )
+            retry = (own, "--retry-failed")
+            st.button(t("sweeps.retry"), icon=":material/replay:", on_click=_start, args=retry)
     _failures(folder, status)
     return False
 
@@ -202,17 +193,15 @@ def _results(folder: Path, running: bool) -> None:
     if BOUND not in st.session_state or st.session_state.get(BOUND_OF) != folder.name:
         st.session_state[BOUND], st.session_state[BOUND_OF] = _own_bound(found), folder.name
     bound = _share(st.session_state[BOUND])
-    chart_with_data(
-        figures.sweep_front(found, sweep_point.opened(found), bound),
-        found.points,
-        CHART,
-        on_select=sweep_point.open_clicked,
-    )
+    drawn = figures.sweep_front(found, sweep_point.opened(found), bound)
+    chart_with_data(drawn, found.points, CHART, on_select=sweep_point.open_clicked)
     caption = t("sweeps.front_caption", front=_front_in_words(found))
     st.caption(caption if bound is None else t("sweeps.front_caption_bound", caption=caption))
     sweep_point.draw(found)
     _best(found)
-    _what_moves_what(found)
+    strengths = sensitivity(found)
+    table = pl.DataFrame([one._asdict() for one in strengths])
+    chart_with_data(figures.sensitivities(strengths), table, "sensitivity")
     offered = sweep_tables.all_metrics(found)
     metrics = st.multiselect(
         t("sweeps.axes"),
@@ -255,9 +244,7 @@ def _best(found: SweepResult) -> None:
             on_click=sweep_point.open_point,
             args=(int(best["point"][0]),),
         )
-        st.download_button(
-            t("download.points"), best.write_csv(), "best-points.csv", "text/csv", icon=":material/download:"
-        )
+        download(t("download.points"), best.write_csv(), "best-points.csv")
     st.caption(t("sweeps.best_caption", metric=metric_name(gain).lower()))
 
 
@@ -280,12 +267,6 @@ def _front_in_words(found: SweepResult) -> str:
         return t("sweeps.front_both")
     *others, last = (metric_name(metric).lower() for metric in file.directions)
     return t("sweeps.front_many", metrics=t("words.and").join([t("words.comma").join(others), last]))
-
-
-def _what_moves_what(found: SweepResult) -> None:
-    strengths = sensitivity(found)
-    table = pl.DataFrame([one._asdict() for one in strengths])
-    chart_with_data(figures.sensitivities(strengths), table, "sensitivity")
 
 
 def _compare(folder: Path, others: dict[str, Path]) -> None:

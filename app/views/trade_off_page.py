@@ -11,10 +11,11 @@ from app import figures, session, wording
 from app.export import scenario_text
 from app.language import t
 from app.parts import sidebar, uplift
-from app.parts.download import chart_with_data
+from app.parts.download import chart_with_data, download
 from app.session import Opened
 from app.setting import EXPONENT_FIELDS, chosen_scenario, in_words, setting_at, stored_scenario
 from app.wording import scorer_name
+from scenarios.reporting.theme import QUIET
 
 CHART, WHOLE, POINT = "trade-off", "whole", "opened-point"
 KEYS = (WHOLE,)
@@ -72,9 +73,7 @@ def _whole(opened: Opened) -> bool:
         return True
     total = session.total_queries(opened.prepared)
     return st.toggle(
-        t("trade_off.whole", total=total, sample=sample),
-        key=WHOLE,
-        help=t("trade_off.whole_help"),
+        t("trade_off.whole", total=total, sample=sample), key=WHOLE, help=t("trade_off.whole_help")
     )
 
 
@@ -105,13 +104,8 @@ def _chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:
     if not len(points):
         st.info(t("trade_off.no_points"))
         return
-    st.plotly_chart(
-        figures.trade_off(points, chosen),
-        key=CHART,
-        on_select=choose_clicked,
-        selection_mode="points",
-        config=_QUIET,
-    )
+    drawn = figures.trade_off(points, chosen)
+    st.plotly_chart(drawn, key=CHART, on_select=choose_clicked, selection_mode="points", config=QUIET)
     if not points["irrelevant_share"].is_finite().any():
         st.info(t("trade_off.no_grades"))
         return
@@ -119,9 +113,6 @@ def _chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:
     meaning = t("trade_off.exponent") if field in EXPONENT_FIELDS else field
     numbers = t("trade_off.numbers", meaning=meaning) if field else ""
     st.caption(numbers + t("trade_off.click"))
-
-
-_QUIET = {"displayModeBar": False}
 
 
 def choose_clicked() -> None:
@@ -157,14 +148,9 @@ def _stored_point(opened: Opened) -> None:
         st.caption(t("trade_off.stored_point_caption"))
         row = rows.row(0, named=True)
         _cards_of(row, baseline.row(0, named=True) if len(baseline) else row)
-        st.download_button(
-            t("download.point"),
-            scenario_text(stored_scenario(opened.scenario, scorer, field, value), row, HEAD),
-            f"{opened.scenario.name}-{scorer.rpartition(':')[2]}-{value:g}.yaml",
-            "application/yaml",
-            icon=":material/download:",
-            help=t("download.point_help"),
-        )
+        text = scenario_text(stored_scenario(opened.scenario, scorer, field, value), row, HEAD)
+        file = f"{opened.scenario.name}-{scorer.rpartition(':')[2]}-{value:g}.yaml"
+        download(t("download.point"), text, file, help=t("download.point_help"))
 
 
 def _cards_of(row: wording.Metrics, baseline: wording.Metrics) -> None:
@@ -178,18 +164,10 @@ def _downloads(opened: Opened, chosen: wording.Metrics, *, whole: bool) -> None:
     row = {"kind": "chosen", "scorer": setting.scorer, "field": "fusion.relevance", "value": setting.exponent}
     table = pl.concat([stored.points, pl.DataFrame([{**row, **chosen}])], how="diagonal_relaxed")
     with st.container(horizontal=True):
-        st.download_button(
-            t("download.chart"), table.write_csv(), "trade-off.csv", "text/csv", icon=":material/download:"
-        )
-        st.download_button(
-            t("download.scenario"),
-            scenario_text(chosen_scenario(setting, opened.scenario), chosen, HEAD),
-            "scenario.yaml",
-            "application/yaml",
-            icon=":material/download:",
-            disabled=not whole,
-            help=t("download.scenario_exact" if whole else "download.scenario_preview"),
-        )
+        download(t("download.chart"), table.write_csv(), "trade-off.csv")
+        text = scenario_text(chosen_scenario(setting, opened.scenario), chosen, HEAD)
+        about = t("download.scenario_exact" if whole else "download.scenario_preview")
+        download(t("download.scenario"), text, "scenario.yaml", disabled=not whole, help=about)
 
 
 def _table(points: pl.DataFrame) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from scenarios.config.load import dump_scenario, scenario_key
 from scenarios.config.scenario import Scenario
 from scenarios.errors import StoreError
 from scenarios.markets.loading import load_scenario
-from scenarios.storage.whole import whole_folder
+from scenarios.storage.whole import newest_first, whole_folder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,7 +40,9 @@ class StoredResult:
 
     def log(self) -> pl.DataFrame:
         """One row per shown impression."""
-        return _read_parquet(self.folder / "log.parquet")
+        from scenarios.storage.parquet import read_stored
+
+        return read_stored(self.folder / "log.parquet", _AGAIN)
 
 
 def result_folder(root: Path, scenario: Scenario) -> Path:
@@ -87,13 +89,15 @@ def read_result(folder: Path | str) -> StoredResult:
     Raises:
         StoreError: it is missing or incomplete.
     """
+    from scenarios.storage.parquet import read_stored
+
     folder = Path(folder)
     if (folder / "incomplete.json").exists():
         raise StoreError("is of a run that failed, and incomplete", file=folder, remedy=_AGAIN)
     try:
         numbers = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         metrics = {name: math.nan if value is None else float(value) for name, value in numbers.items()}
-        points = _read_parquet(folder / "points.parquet")
+        points = read_stored(folder / "points.parquet", _AGAIN)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise StoreError(f"not a result folder ({error})", file=folder, remedy=_AGAIN) from None
     return StoredResult(folder, load_scenario(folder / "scenario.yaml"), metrics, points)
@@ -101,18 +105,4 @@ def read_result(folder: Path | str) -> StoredResult:
 
 def list_results(root: Path | str) -> list[Path]:
     """Complete result folders under a root, newest first."""
-    found = [
-        path.parent
-        for path in Path(root).glob("*/points.parquet")
-        if not path.parent.name.startswith(".") and path.parent.suffix != INCOMPLETE
-    ]
-    return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
-
-
-def _read_parquet(path: Path) -> pl.DataFrame:
-    from scenarios.storage.parquet import ParquetError, read_parquet
-
-    try:
-        return read_parquet(path)
-    except (OSError, ParquetError) as error:
-        raise StoreError(f"cannot be read ({error})", file=path, remedy=_AGAIN) from None
+    return [folder for folder in newest_first(root, "*/points.parquet") if folder.suffix != INCOMPLETE]

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from scenarios.errors import StoreError
+
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
@@ -39,6 +41,18 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFra
     with _opened(path) as file:
         wanted = None if columns is None else list(columns)
         return _checked(file.read(columns=wanted, use_threads=False, use_pandas_metadata=False))
+
+
+def read_stored(path: Path, again: str) -> pl.DataFrame:
+    """The rows of a file in a result folder; `again` says how to make the folder anew.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        return read_parquet(path)
+    except (OSError, ParquetError) as error:
+        raise StoreError(f"cannot be read ({error})", file=path, remedy=again) from None
 
 
 def parquet_columns(path: Path) -> list[str]:
@@ -103,9 +117,11 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
             with pq.ParquetFile(raw) as file:
                 yield file
         # What Arrow says of a damaged file is an OSError, too, but has no number of the operating system's.
-        except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        # The last ones are of its schema's metadata.
+        except (
+            *(pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError),
+            *(ValueError, LookupError, TypeError, OverflowError),
+        ) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise ParquetError(" ".join(str(error).split())[:160] or type(error).__name__) from error
-        except (ValueError, LookupError, TypeError, OverflowError) as error:  # of its schema's metadata
             raise ParquetError(" ".join(str(error).split())[:160] or type(error).__name__) from error

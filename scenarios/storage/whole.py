@@ -121,6 +121,12 @@ def whole_path(path: Path, *, flush: bool = True, remedy: str = "name another fi
         raise StoreError(f"{path}: cannot be written ({reason_of(error)}); {remedy}") from error
 
 
+def newest_first(root: Path | str, pattern: str) -> list[Path]:
+    """The folders under `root` whose files match a pattern such as `*/points.parquet`; no hidden ones."""
+    found = [path.parent for path in Path(root).glob(pattern) if not path.parent.name.startswith(".")]
+    return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
+
+
 def reason_of(error: OSError) -> str:
     """The reason that the operating system gives, in one line. NumPy and Polars word some of them anew."""
     text = " ".join((error.strerror or str(error)).split())

@@ -10,7 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from scenarios.errors import StoreError
-from scenarios.storage.parquet import ParquetError, read_parquet
+from scenarios.storage.parquet import read_stored
+from scenarios.storage.whole import newest_first
 from scenarios.studies.experiments.experiment import Plan, load_experiment
 
 
@@ -33,20 +34,12 @@ class StoredExperiment:
         Raises:
             StoreError: they cannot be read.
         """
-        try:
-            return read_parquet(self.folder / "replicates.parquet")
-        except (OSError, ParquetError) as error:
-            raise StoreError(
-                f"{self.folder}/replicates.parquet: cannot be read ({error}); run the experiment again"
-            ) from None
+        return read_stored(self.folder / "replicates.parquet", "run the experiment again")
 
 
 def list_experiments(root: Path | str) -> list[Path]:
     """Folders of experiments under a root, newest first."""
-    found = [
-        path.parent for path in Path(root).glob("*/experiment.yaml") if not path.parent.name.startswith(".")
-    ]
-    return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
+    return newest_first(root, "*/experiment.yaml")
 
 
 def read_experiment(folder: Path | str) -> StoredExperiment:

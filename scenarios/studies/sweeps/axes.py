@@ -74,7 +74,14 @@ class AxisSettings(Settings):
 
     @property
     def countable(self) -> bool:
-        return self.uniform is None and self.loguniform is None
+        return self._spread is None
+
+    @property
+    def _spread(self) -> tuple[float, float, bool] | None:
+        """The ends of a distribution, and whether it is uniform in the logarithm."""
+        if self.uniform is not None:
+            return *self.uniform, False
+        return None if self.loguniform is None else (*self.loguniform, True)
 
     def values(self) -> tuple[JsonValue, ...]:
         """All values, each once.
@@ -97,27 +104,21 @@ class AxisSettings(Settings):
 
     def at(self, u: float) -> JsonValue:
         """The value at the quantile u in [0, 1)."""
-        if self.countable:
+        if self._spread is None:
             values = self.values()
             return values[int(u * len(values))]
-        if self.uniform is not None:
-            low, high = self.uniform
-            # Whole numbers are equally likely, the two at the ends too.
-            wide = 0.5 if self.whole else 0.0
-            return self._number(low - wide + u * (high - low + 2 * wide))
-        assert self.loguniform is not None
-        low, high = self.loguniform
-        return self._number(low * math.exp(u * math.log(high / low)))
+        low, high, log = self._spread
+        if log:
+            return self._number(low * math.exp(u * math.log(high / low)))
+        # Whole numbers are equally likely, the two at the ends too.
+        wide = 0.5 if self.whole else 0.0
+        return self._number(low - wide + u * (high - low + 2 * wide))
 
     def levels(self) -> tuple[JsonValue, ...]:
         """The values that a search moves through: all of them, or a distribution in LEVELS steps."""
-        if self.countable:
+        if self._spread is None:
             return self.values()
-        if self.uniform is not None:
-            (low, high), log = self.uniform, False
-        else:
-            assert self.loguniform is not None
-            (low, high), log = self.loguniform, True
+        low, high, log = self._spread
         if self.whole and high - low < LEVELS:
             return tuple(range(math.ceil(low), math.floor(high) + 1))
         if log:

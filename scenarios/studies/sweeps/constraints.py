@@ -69,16 +69,12 @@ class Constraint(Settings):
 
     def excess(self, value: float) -> float:
         """How far a number is beyond the bound, in parts of the bound; below 0 where it keeps to it."""
-        found = []
-        for bound, sign in ((self.at_most, 1.0), (self.at_least, -1.0)):
-            if bound is not None:
-                found.append(sign * (value - bound) / (abs(bound) or 1.0))
-        return max(found)
+        bounds = ((self.at_most, 1.0), (self.at_least, -1.0))
+        return max(sign * (value - b) / (abs(b) or 1.0) for b, sign in bounds if b is not None)
 
     def __str__(self) -> str:
         """`irrelevant_share <= 0.02`."""
-        low = "" if self.at_least is None else f"{self.at_least:g} <= "
-        high = "" if self.at_most is None else f" <= {self.at_most:g}"
-        if low and not high:
+        if self.at_most is None:
             return f"{self.name} >= {self.at_least:g}"
-        return f"{low}{self.name}{high}"
+        low = "" if self.at_least is None else f"{self.at_least:g} <= "
+        return f"{low}{self.name} <= {self.at_most:g}"

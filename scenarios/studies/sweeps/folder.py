@@ -27,7 +27,7 @@ from scenarios.config.load import dump_scenario
 from scenarios.errors import StoreError
 from scenarios.runs.points import undominated
 from scenarios.storage.parquet import ParquetError, read_parquet, write_parquet
-from scenarios.storage.whole import whole_path
+from scenarios.storage.whole import newest_first, whole_path
 from scenarios.studies.study import read_failures
 from scenarios.studies.sweeps.asked import with_asked
 from scenarios.studies.sweeps.sweep import Sweep, dump_sweep, is_ordered, load_sweep
@@ -67,14 +67,9 @@ def write_replicates(
     if not found:
         return
     values = field_values(sweep)
-    rows: list[dict[str, Any]] = [
-        {
-            "point": point,
-            "seed": seed,
-            **{field: values[field][point] for field in values},
-            **found[point, seed],
-        }
-        for point, seed in sorted(found)
+    rows = [
+        {"point": point, "seed": seed, **{field: values[field][point] for field in values}, **metrics}
+        for (point, seed), metrics in sorted(found.items(), key=lambda one: one[0])
     ]
     table = pl.DataFrame(rows, infer_schema_length=None)
     with whole_path(folder / "points.parquet") as part:
@@ -115,8 +110,7 @@ def read_sweep(folder: Path | str) -> SweepResult:
 
 def list_sweeps(root: Path | str) -> list[Path]:
     """Folders of sweeps under a results folder, newest first."""
-    found = [path.parent for path in (Path(root) / SWEEPS).glob("*/sweep.yaml")]
-    return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
+    return newest_first(root, f"{SWEEPS}/*/sweep.yaml")
 
 
 def means_of(sweep: Sweep, replicates: pl.DataFrame) -> pl.DataFrame:

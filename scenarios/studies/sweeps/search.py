@@ -121,12 +121,13 @@ class Search:
 
         if settings is not None:
             try:
-                places = {field: knob.place(settings[field]) for field, knob in self._knobs.items()}
-            except (KeyError, ValueError):
-                raise StoreError(
-                    f"{self._file.name}: asked.json in its folder holds {json.dumps(settings)}, "
-                    "which are no values of this sweep; remove the file"
-                ) from None
+                places = {
+                    field: knob.place[json.dumps(settings[field])] for field, knob in self._knobs.items()
+                }
+            except KeyError:
+                held = f"asked.json in its folder holds {json.dumps(settings)}"
+                reason = f"{held}, which are no values of this sweep"
+                raise StoreError(reason, file=self._file.name, remedy="remove the file") from None
             self._study.enqueue_trial(places)
         trial = self._study.ask({field: knob.distribution for field, knob in self._knobs.items()})
         if isinstance(sampler := self._study.sampler, NSGAIISampler):
@@ -146,18 +147,7 @@ class _Knob:
         self.distribution: BaseDistribution = (
             IntDistribution(0, len(values) - 1) if ordered else CategoricalDistribution(range(len(values)))
         )
-        self._place = {json.dumps(value): place for place, value in enumerate(self.values)}
-
-    def place(self, value: JsonValue) -> int:
-        """Where a value stands.
-
-        Raises:
-            ValueError: it is none of them.
-        """
-        try:
-            return self._place[json.dumps(value)]
-        except KeyError:
-            raise ValueError(value) from None
+        self.place = {json.dumps(value): place for place, value in enumerate(self.values)}
 
 
 def _sampler(file: SweepFile, generation: int) -> BaseSampler:

@@ -64,12 +64,8 @@ class SweepFile(StudyFile):
     @property
     def directions(self) -> dict[str, int]:
         """Every objective: 1 where there should be much of it, -1 where little."""
-        signs = {"maximise": 1, "minimise": -1}
-        return {
-            self.maximise: 1,
-            self.minimise: -1,
-            **{name: signs[way] for name, way in self.further.items()},
-        }
+        ways = {self.maximise: "maximise", self.minimise: "minimise", **self.further}
+        return {name: 1 if way == "maximise" else -1 for name, way in ways.items()}
 
     @property
     def searches(self) -> bool:

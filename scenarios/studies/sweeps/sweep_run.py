@@ -193,11 +193,11 @@ class SweepPlan(StudyPlan[Replicate]):
         """A point's means over its seeds; None where one of them is missing."""
         if index is None:
             return None
-        runs = [results.get(self._keys[index, seed]) for seed in self._sweep.seeds]
-        known = [one[0] for one in runs if one is not None]
-        if len(known) < len(runs):
+        keys = [self._keys[index, seed] for seed in self._sweep.seeds]
+        if any(key not in results for key in keys):
             return None
-        return {name: float(np.mean([one[name] for one in known])) for name in known[0]}
+        runs = [results[key][0] for key in keys]
+        return {name: float(np.mean([one[name] for one in runs])) for name in runs[0]}
 
 
 def worlds(points: Iterable[SweepPoint]) -> dict[str, list[SweepPoint]]:
