@@ -35,9 +35,6 @@ from scenarios import (
     SweepResult,
     evaluate_offline,
     frames_kept,
-    list_experiments,
-    list_results,
-    list_sweeps,
     offline_pairs,
     offline_scores as score_offline,
     prepare,
@@ -81,21 +78,6 @@ class Opened:
     @property
     def scenario(self) -> Scenario:
         return self.result.scenario
-
-
-def stored_results() -> list[Path]:
-    """Result folders, newest first."""
-    return list_results(results_root())
-
-
-def stored_experiments() -> list[Path]:
-    """Folders of experiments, newest first."""
-    return list_experiments(results_root())
-
-
-def stored_sweeps() -> list[Path]:
-    """Folders of sweeps, newest first."""
-    return list_sweeps(results_root())
 
 
 def sweep(folder: Path) -> SweepResult:

@@ -151,6 +151,11 @@ def relative_change(value: float, before: float) -> float:
     return value / before - 1.0 if before > 0 else math.nan
 
 
+def hover(key: str, head: str = "", **values: object) -> str:
+    """The text of a key as what plotly shows at the pointer, after a head."""
+    return f"{head}{t(key, **values)}<extra></extra>"
+
+
 def _key_figure(
     label: str,
     now: float,

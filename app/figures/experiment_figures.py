@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from app.language import t
-from app.wording import metric_name
+from app.wording import hover, metric_name
 from scenarios.reporting.figures import name_lines
 from scenarios.reporting.theme import GREY, lay_out, marker, series_style
 
@@ -33,12 +33,8 @@ def forest(rows: pl.DataFrame, baseline: str, level: str, *, large: bool = False
         level: of the intervals, e.g. "95%".
         large: whether the changes are those drawn apart.
     """
-    figure = _forest(
-        rows,
-        "arm",
-        ("change_value", "change_t_low", "change_t_high"),
-        t(f"experiments.forest_title{'_large' if large else ''}", baseline=baseline, level=level),
-    )
+    title = t(f"experiments.forest_title{'_large' if large else ''}", baseline=baseline, level=level)
+    figure = _forest(rows, "arm", ("change_value", "change_t_low", "change_t_high"), title)
     detectable = rows.group_by("metric", maintain_order=True).agg(pl.col("change_detectable").max())
     for place, reach in enumerate(detectable["change_detectable"].to_list()):
         if math.isfinite(reach):
@@ -58,12 +54,8 @@ def split_errors(rows: pl.DataFrame, arm: str, baseline: str, level: str) -> go.
     """
     names = {design: t(f"experiments.name_{design}") for design in rows["design"].unique()}
     rows = rows.with_columns(pl.col("design").replace(names))
-    figure = _forest(
-        rows,
-        "design",
-        ("error_change", "error_change_low", "error_change_high"),
-        t("experiments.splits_title", arm=arm, level=level),
-    )
+    title = t("experiments.splits_title", arm=arm, level=level)
+    figure = _forest(rows, "design", ("error_change", "error_change_low", "error_change_high"), title)
     figure.update_xaxes(title=t("experiments.splits_x", baseline=baseline))
     return figure
 
@@ -88,17 +80,12 @@ def _forest(rows: pl.DataFrame, by: str, columns: Sequence[str], title: str) -> 
                 [metric_name(metric), f"{a:+.2f}%", f"{b:+.2f}%"]
                 for metric, a, b in zip(own["metric"], low, high, strict=True)
             ],
-            hovertemplate=f"<b>{group}</b>, "
-            + t(
-                "experiments.hover",
-                metric="%{customdata[0]}",
-                change="%{x:+.2f}",
-                low="%{customdata[1]}",
-                high="%{customdata[2]}",
-            )
-            + "<extra></extra>",
+            hovertemplate=hover(
+                "experiments.hover", f"<b>{group}</b>, ", metric="%{customdata[0]}", change="%{x:+.2f}",
+                low="%{customdata[1]}", high="%{customdata[2]}",
+            ),
             showlegend=True,
-        )
+        )  # fmt: skip
     lay_out(figure, title, height=150 + 44 * len(metrics), legend_y=-70 / (44 * len(metrics)))
     figure.update_xaxes(ticksuffix="%", zeroline=True, zerolinecolor=GREY, zerolinewidth=1.5)
     name_lines(figure, map(metric_name, metrics))

@@ -10,7 +10,7 @@ import polars as pl
 
 from app.figures.trade_off_figures import money_against_share, point_hover
 from app.language import t
-from app.wording import Metrics, rule_name
+from app.wording import Metrics, hover, rule_name
 from scenarios.reporting.figures import add_star
 from scenarios.reporting.theme import BLUE, GREY, lay_out
 
@@ -30,17 +30,10 @@ def iso_scores(table: pl.DataFrame, pctr: float) -> go.Figure:
             name=name,
             line={"color": BLUE, "width": 2},
             showlegend=False,
-            hovertemplate=t("formula.line_hover", line=name, relevance="%{x:.2f}", bid="%{y:.2f}")
-            + "<extra></extra>",
+            hovertemplate=hover("formula.line_hover", line=name, relevance="%{x:.2f}", bid="%{y:.2f}"),
         )
-        figure.add_annotation(
-            x=1.01,
-            y=line,
-            xanchor="left",
-            text=f"{line:g}",
-            showarrow=False,
-            font={"color": BLUE, "size": 12},
-        )
+        font = {"color": BLUE, "size": 12}
+        figure.add_annotation(x=1.01, y=line, xanchor="left", text=f"{line:g}", showarrow=False, font=font)
     lay_out(figure, t("formula.lines_title", rate=pctr), height=420)
     figure.update_xaxes(title=t("formula.lines_x"), range=[0, 1.07], zeroline=False)
     figure.update_yaxes(title=t("formula.lines_y"), range=[0, HIGHEST_BID])

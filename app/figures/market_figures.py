@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from app.language import t
-from app.wording import group_name
+from app.wording import group_name, hover
 from scenarios.reporting.theme import (
     BLUE,
     GREY,
@@ -24,13 +24,8 @@ from scenarios.reporting.theme import (
 
 def traffic(table: pl.DataFrame, unit: str) -> go.Figure:
     """Queries per hour over the run."""
-    hover = t("market.traffic_hover", unit=t(f"market.{unit}"), time="%{x:.2f}", queries="%{y:,.0f}")
-    bars = go.Bar(
-        x=table["time"],
-        y=table["queries_per_hour"],
-        marker_color=BLUE,
-        hovertemplate=f"{hover}<extra></extra>",
-    )
+    shown = hover("market.traffic_hover", unit=t(f"market.{unit}"), time="%{x:.2f}", queries="%{y:,.0f}")
+    bars = go.Bar(x=table["time"], y=table["queries_per_hour"], marker_color=BLUE, hovertemplate=shown)
     figure = go.Figure(bars)
     _over_time(figure, table, unit, "traffic", rangemode="tozero")
     figure.update_layout(showlegend=False, bargap=0.08)
@@ -39,15 +34,15 @@ def traffic(table: pl.DataFrame, unit: str) -> go.Figure:
 
 def fill(table: pl.DataFrame, unit: str) -> go.Figure:
     """Slots with an ad, as a share of all slots."""
-    hover = t("market.fill_hover", share="%{y:.1f}")
-    figure = _one_line(table, unit, "fill", t("market.filled"), 100 * table["fill"], hover)
+    shown = hover("market.fill_hover", share="%{y:.1f}")
+    figure = _one_line(table, unit, "fill", t("market.filled"), 100 * table["fill"], shown)
     return figure.update_yaxes(ticksuffix="%", range=[0, 102])
 
 
 def revenue(table: pl.DataFrame, unit: str) -> go.Figure:
     """Revenue per 1,000 queries over the run."""
-    hover = t("market.revenue_hover", revenue="%{y:,.2f}")
-    figure = _one_line(table, unit, "revenue", t("market.revenue"), table["revenue_rpm"], hover)
+    shown = hover("market.revenue_hover", revenue="%{y:,.2f}")
+    figure = _one_line(table, unit, "revenue", t("market.revenue"), table["revenue_rpm"], shown)
     return figure.update_yaxes(rangemode="tozero")
 
 
@@ -56,8 +51,8 @@ def latency(table: pl.DataFrame, unit: str, timeout_s: float | None) -> go.Figur
     figure = go.Figure()
     lines = {t("market.median"): "latency_p50_s", t("market.percentile"): "latency_p95_s"}
     for number, (name, column) in enumerate(lines.items()):
-        hover = t("market.latency_hover", name=name, latency="%{y:,.0f}")
-        _line(figure, name, table["time"], 1000 * table[column], number, hover)
+        shown = hover("market.latency_hover", name=name, latency="%{y:,.0f}")
+        _line(figure, name, table["time"], 1000 * table[column], number, shown)
     if timeout_s is not None:
         figure.add_hline(y=1000 * timeout_s, line=dotted())
         figure.add_annotation(
@@ -71,8 +66,8 @@ def latency(table: pl.DataFrame, unit: str, timeout_s: float | None) -> go.Figur
 def timeouts(table: pl.DataFrame, unit: str) -> go.Figure:
     """Queries that the scorer did not answer in time."""
     share = 100 * table["timeout_share"]
-    hover = t("market.timeouts_hover", share="%{y:.1f}")
-    figure = _one_line(table, unit, "timeouts", t("market.timed_out"), share, hover, number=5)
+    shown = hover("market.timeouts_hover", share="%{y:.1f}")
+    figure = _one_line(table, unit, "timeouts", t("market.timed_out"), share, shown, number=5)
     top = max(1.0, 1.1 * float(str(share.max() or 0.0)))
     return figure.update_yaxes(ticksuffix="%", range=[0, top])
 
@@ -81,13 +76,11 @@ def spending(table: pl.DataFrame, unit: str, *, days: int = 1) -> go.Figure:
     """Cumulative share of the budgets that each group has spent, and the line of even spending."""
     figure = go.Figure()
     end = table["time"].max()
-    figure.add_scatter(
-        x=[0, end], y=[0, 100], mode="lines", name=t("market.even_spending"), hoverinfo="skip",
-        line=dotted(),
-    )  # fmt: skip
+    even = t("market.even_spending")
+    figure.add_scatter(x=[0, end], y=[0, 100], mode="lines", name=even, hoverinfo="skip", line=dotted())
     for number, (group, rows) in enumerate(_groups(table)):
-        hover = t("market.spending_hover", group=group, share="%{y:.1f}")
-        _line(figure, group, rows["time"], 100 * rows["share"], number, hover)
+        shown = hover("market.spending_hover", group=group, share="%{y:.1f}")
+        _line(figure, group, rows["time"], 100 * rows["share"], number, shown)
     _over_time(figure, table, unit, "spending", {"n": days}, ticksuffix="%", range=[0, 102])
     return figure
 
@@ -106,9 +99,8 @@ def accounts(table: pl.DataFrame) -> go.Figure:
             | {"line": {"width": [2 if o else 0 for o in out], "color": VERMILLION}},
             customdata=[[str(a), t("market.out" if o else "market.not_out")] for a, o in
                         zip(rows["advertiser"], out, strict=True)],
-            hovertemplate=t("market.accounts_hover", advertiser="%{customdata[0]}", budget="%{x:,.2f}",
-                            share="%{y:.1f}", out="%{customdata[1]}")
-            + "<extra></extra>",
+            hovertemplate=hover("market.accounts_hover", advertiser="%{customdata[0]}", budget="%{x:,.2f}",
+                                share="%{y:.1f}", out="%{customdata[1]}"),
         )  # fmt: skip
     lay_out(figure, t("market.accounts_title"))
     figure.update_xaxes(title=t("market.accounts_x"), type="log", dtick=1, exponentformat="none")
@@ -121,8 +113,8 @@ def prices(table: pl.DataFrame, unit: str, per: str) -> go.Figure:
     figure = go.Figure()
     for number, slot in enumerate(table["slot"].unique().sort().to_list()):
         rows = table.filter(pl.col("slot") == slot)
-        hover = t("market.prices_hover", slot=slot, price="%{y:.3f}", per=t(f"payments.{per}"))
-        _line(figure, t("market.slot", slot=slot), rows["time"], rows["price"], number, hover)
+        shown = hover("market.prices_hover", slot=slot, price="%{y:.3f}", per=t(f"payments.{per}"))
+        _line(figure, t("market.slot", slot=slot), rows["time"], rows["price"], number, shown)
     _over_time(figure, table, unit, "prices", {"per": t(f"payments.{per}")}, rangemode="tozero")
     return figure
 
@@ -132,18 +124,17 @@ def _groups(table: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
     return [(group_name(name), table.filter(pl.col("group") == name)) for name in names]
 
 
-def _line(figure: go.Figure, name: str, x: pl.Series, y: pl.Series, number: int, hover: str) -> None:
-    figure.add_scatter(
-        x=x, y=y, mode="lines", name=name, line=line_style(number), hovertemplate=f"{hover}<extra></extra>"
-    )
+def _line(figure: go.Figure, name: str, x: pl.Series, y: pl.Series, number: int, shown: str) -> None:
+    line = line_style(number)
+    figure.add_scatter(x=x, y=y, mode="lines", name=name, line=line, hovertemplate=shown)
 
 
 def _one_line(
-    table: pl.DataFrame, unit: str, what: str, name: str, y: pl.Series, hover: str, number: int = 0
+    table: pl.DataFrame, unit: str, what: str, name: str, y: pl.Series, shown: str, number: int = 0
 ) -> go.Figure:
     """A figure of one quantity over the run; `what` is the beginning of its texts' keys."""
     figure = go.Figure()
-    _line(figure, name, table["time"], y, number, hover)
+    _line(figure, name, table["time"], y, number, shown)
     _over_time(figure, table, unit, what)
     figure.update_layout(showlegend=False)
     return figure

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from app.language import t
-from app.wording import grade_name, scorer_name
+from app.wording import grade_name, hover, scorer_name
 from scenarios.reporting.figures import name_lines
 from scenarios.reporting.theme import GRADE_COLOURS, OUTLINE, dotted, lay_out, marker, scorer_style
 
@@ -19,10 +19,8 @@ LARGEST, SMALLEST = 22.0, 6.0
 def reliability(table: pl.DataFrame) -> go.Figure:
     """Share of positive pairs against the prediction, one line per scorer; a marker's area is its pairs."""
     figure = go.Figure()
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name=t("lab.calibrated"), hoverinfo="skip",
-        line=dotted(),
-    )  # fmt: skip
+    name = t("lab.calibrated")
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name=name, hoverinfo="skip", line=dotted())
     most = int(table["count"].max() or 1)  # type: ignore[arg-type]
     for (scorer,), rows in table.group_by("scorer", maintain_order=True):
         style = scorer_style(str(scorer))
@@ -73,10 +71,9 @@ def score_distributions(table: pl.DataFrame, gaps: Mapping[str, float]) -> go.Fi
                 [scorer_name(row["scorer"]), f"{row['count']:,}", f"{row['q5']:.3f}", f"{row['q95']:.3f}"]
                 for row in rows.iter_rows(named=True)
             ],
-            hovertemplate=f"<b>%{{customdata[0]}}</b>, {name}<br>"
-            + t("lab.distribution_hover", median="%{x:.3f}", low="%{customdata[2]}", high="%{customdata[3]}",
-                pairs="%{customdata[1]}")
-            + "<extra></extra>",
+            hovertemplate=hover("lab.distribution_hover", f"<b>%{{customdata[0]}}</b>, {name}<br>",
+                                median="%{x:.3f}", low="%{customdata[2]}", high="%{customdata[3]}",
+                                pairs="%{customdata[1]}"),
             showlegend=True,
         )  # fmt: skip
     for place, scorer in enumerate(scorers):

@@ -11,15 +11,8 @@ import plotly.graph_objects as go
 import polars as pl
 
 from app.language import t
-from app.parts.sweep_tables import (
-    amount,
-    axis_title,
-    headline,
-    point_text,
-    short_field,
-    value_text,
-)
-from app.wording import metric_name, scorer_name
+from app.parts.sweep_tables import amount, axis_title, headline, point_text, short_field, value_text
+from app.wording import hover, metric_name, scorer_name
 from scenarios import Sensitivity, SweepResult, is_share
 from scenarios.reporting import figures as drawing
 from scenarios.reporting.sweep_tables import fields_of
@@ -44,7 +37,7 @@ def sweep_front(result: SweepResult, opened: int | None = None, bound: float | N
 def _texts(result: SweepResult, title: str) -> drawing.SweepTexts:
     gain, harm = result.sweep.file.objectives
 
-    def hover(row: Mapping[str, Any]) -> str:
+    def about(row: Mapping[str, Any]) -> str:
         return (
             f"<b>{t('sweeps.hover', point=row['point'])}</b><br>{point_text(result, row)}<br>"
             f"{metric_name(gain)} {amount(gain, row[gain])}<br>{metric_name(harm)} {amount(harm, row[harm])}"
@@ -59,7 +52,7 @@ def _texts(result: SweepResult, title: str) -> drawing.SweepTexts:
         points=t("sweeps.points"),
         opened=t("sweeps.opened"),
         scorer=scorer_name,
-        hover=hover,
+        hover=about,
     )
 
 
@@ -123,26 +116,15 @@ def sensitivities(found: Sequence[Sensitivity]) -> go.Figure:
             ],
             textposition="outside",
             cliponaxis=False,
-            hovertemplate=t(
-                "sweeps.moves_hover", metric=metric_name(metric).lower(), field="%{y}", strength="%{text}"
-            )
-            + "<extra></extra>",
+            hovertemplate=hover("sweeps.moves_hover", metric=metric_name(metric).lower(), field="%{y}",
+                                strength="%{text}"),
         )  # fmt: skip
-    lay_out(
-        figure,
-        t("sweeps.moves_title"),
-        height=170 + 70 * len(fields),
-        legend_y=-90 / (70 * len(fields) + 40),
-        legend={"traceorder": "normal"},
-        barmode="group",
-    )
+    room, place = 70 * len(fields), {"traceorder": "normal"}
+    lay_out(figure, t("sweeps.moves_title"), 170 + room, -90 / (room + 40), legend=place, barmode="group")
     figure.update_xaxes(
-        title=t("sweeps.moves_x"),
-        range=[-1.2, 1.2],
-        tickvals=[-1, -0.5, 0, 0.5, 1],
-        zeroline=True,
+        title=t("sweeps.moves_x"), range=[-1.2, 1.2], tickvals=[-1, -0.5, 0, 0.5, 1], zeroline=True,
         zerolinecolor=GREY,
-    )
+    )  # fmt: skip
     figure.update_yaxes(autorange="reversed", automargin=True)
     return figure
 

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 import polars as pl
 
 from app.language import t
-from app.wording import Metrics, grade_name, per_thousand, scorer_name
-from scenarios.reporting.figures import add_star, clickable
+from app.wording import Metrics, grade_name, hover, per_thousand, scorer_name
+from scenarios.reporting.figures import add_stairs, add_star, clickable
 from scenarios.reporting.theme import CHOSEN, GRADE_COLOURS, GREY, ON_GRADE, lay_out, marker, scorer_style
 
 BASELINE = "none"
@@ -74,8 +74,7 @@ def money_against_share(figure: go.Figure) -> None:
 
 def point_hover(name: str) -> str:
     """What is shown where the pointer rests on a point of such a figure."""
-    point = t("trade_off.point_hover", revenue="%{y:,.2f}", share="%{x:.2f}")
-    return f"<b>{name}</b><br>{point}<extra></extra>"
+    return hover("trade_off.point_hover", f"<b>{name}</b><br>", revenue="%{y:,.2f}", share="%{x:.2f}")
 
 
 def point_id(scorer: str, field: str, value: float) -> str:
@@ -152,8 +151,7 @@ def grade_mix(rows: Mapping[str, Metrics]) -> go.Figure:
             insidetextanchor="middle",
             textangle=0,
             textfont_color=ON_GRADE[grade],
-            hovertemplate=t("trade_off.mix_hover", row="%{y}", share="%{x:.2f}", grade=grade, name=name)
-            + "<extra></extra>",
+            hovertemplate=hover("trade_off.mix_hover", row="%{y}", share="%{x:.2f}", grade=grade, name=name),
         )
     lay_out(
         figure,
@@ -174,15 +172,7 @@ def grade_mix(rows: Mapping[str, Metrics]) -> go.Figure:
 def _add_front(figure: go.Figure, front: pl.DataFrame) -> None:
     """The Pareto front as a staircase: no stored point lies above or to the left of it."""
     front = front.sort(SHARE, REVENUE)
-    figure.add_scatter(
-        x=100 * front[SHARE],
-        y=front[REVENUE],
-        mode="lines",
-        name=t("trade_off.front"),
-        line={"color": GREY, "width": 6, "shape": "hv"},
-        opacity=0.4,
-        hoverinfo="skip",
-    )
+    add_stairs(figure, 100 * front[SHARE], front[REVENUE], t("trade_off.front"), GREY)
 
 
 def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[str]) -> None:

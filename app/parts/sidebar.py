@@ -44,42 +44,21 @@ def choose_setting(scenario: Scenario, place: DeltaGenerator, *, draw: bool = Tr
         return Setting(**{key: st.session_state[key] for key in KEYS})
     with place:
         st.subheader(t("sidebar.ranking"))
-        scorer = st.selectbox(
-            t("sidebar.scorer"),
-            known,
-            format_func=names(known, scorer_name),
-            key="scorer",
-            help=t("sidebar.scorer_help"),
-        )
+        named, about = names(known, scorer_name), t("sidebar.scorer_help")
+        scorer = st.selectbox(t("sidebar.scorer"), known, format_func=named, key="scorer", help=about)
         ignored = scorer == BASELINE
+
+        def slider(key: str, most: float, step: float = 0.05, *, disabled: bool = ignored) -> float:
+            about = t(f"sidebar.{key}_help", reserve=own.reserve)
+            return st.slider(
+                t(f"sidebar.{key}"), 0.0, most, None, step, key=key, disabled=disabled, help=about
+            )
+
         sweep = scenario.sweep
         swept = sweep.values if sweep is not None and sweep.field in EXPONENT_FIELDS else ()
-        exponent = st.slider(
-            t("sidebar.exponent"),
-            0.0,
-            max(4.0, own.exponent, *swept),
-            step=0.05,
-            key="exponent",
-            disabled=ignored,
-            help=t("sidebar.exponent_help"),
-        )
-        threshold = st.slider(
-            t("sidebar.threshold"),
-            0.0,
-            1.0,
-            step=0.05,
-            key="threshold",
-            disabled=ignored,
-            help=t("sidebar.threshold_help"),
-        )
-        reserve = st.slider(
-            t("sidebar.reserve"),
-            0.0,
-            max(2.0, own.reserve),
-            step=0.01,
-            key="reserve",
-            help=t("sidebar.reserve_help", reserve=own.reserve),
-        )
+        exponent = slider("exponent", max(4.0, own.exponent, *swept))
+        threshold = slider("threshold", 1.0)
+        reserve = slider("reserve", max(2.0, own.reserve), 0.01, disabled=False)
         st.button(t("sidebar.back"), on_click=write, args=(own,), width="stretch")
         st.caption(_formula(scenario, exponent, threshold, ignored))
     return Setting(str(scorer), exponent, threshold, reserve)

@@ -14,7 +14,7 @@ from app.language import t
 from app.parts import job_panel, start_box, uplift
 from app.parts.download import chart_with_data, download
 from app.wording import MISSING, metric_name
-from scenarios import StoredExperiment
+from scenarios import StoredExperiment, list_experiments
 
 KIND = "experiment"
 CHOICE, FILE, MADE = "experiment", "experiment-file", "experiment-made"
@@ -173,4 +173,4 @@ def _signed(change: float) -> str:
 
 
 if __name__ == "__main__":
-    page(session.stored_experiments())
+    page(list_experiments(session.results_root()))

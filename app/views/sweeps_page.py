@@ -16,6 +16,7 @@ from scenarios import (
     Status,
     SweepResult,
     best_points,
+    list_sweeps,
     load_sweep,
     read_failures,
     read_status,
@@ -54,7 +55,7 @@ def page() -> None:
 def _folders() -> dict[str, Path]:
     """Sweeps by their names: those that have no folder yet, or could not begin, and those that have one."""
     root = session.results_root()
-    stored = {folder.name: folder for folder in session.stored_sweeps()}
+    stored = {folder.name: folder for folder in list_sweeps(root)}
     begun = [job for job in jobs.all_jobs(root) if job.kind == "sweep"]
     begun = [job for job in begun if job.subject not in stored and Path(job.subject).name == job.subject]
     return {job.subject: root / "sweeps" / job.subject for job in begun} | stored

@@ -100,15 +100,13 @@ def add_front(figure: go.Figure, result: SweepResult, name: str, colour: str) ->
         return
     gain, harm = result.sweep.file.objectives
     points = front(result).sort(harm, gain)
-    figure.add_scatter(
-        x=scaled(points, harm),
-        y=scaled(points, gain),
-        mode="lines",
-        name=name,
-        line={"color": colour, "width": 6, "shape": "hv"},
-        opacity=0.4,
-        hoverinfo="skip",
-    )
+    add_stairs(figure, scaled(points, harm), scaled(points, gain), name, colour)
+
+
+def add_stairs(figure: go.Figure, x: Any, y: Any, name: str, colour: str) -> None:
+    """A broad, pale line in steps."""
+    line = {"color": colour, "width": 6, "shape": "hv"}
+    figure.add_scatter(x=x, y=y, mode="lines", name=name, line=line, opacity=0.4, hoverinfo="skip")
 
 
 def add_points(
