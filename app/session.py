@@ -13,7 +13,6 @@ from typing import Any, TypeVar, cast
 import psutil
 import streamlit as st
 
-from app import wording
 from app.files import results_root as results_root
 from app.language import t
 from app.parts import waiting
@@ -187,11 +186,6 @@ def rule_metrics(market: Prepared, scorer: str, fusion: dict[str, object]) -> di
         return _metrics(market, scorer, settings, live_queries(market, RULE_QUERIES))
 
 
-def sampled(market: Prepared) -> str:
-    """In words, what `rule_metrics` simulates."""
-    return wording.sample(total_queries(market), live_queries(market, RULE_QUERIES))
-
-
 Sample = tuple[PairSet, int | None]
 """Which pairs of the relevance lab, and of how many queries (None: of all)."""
 
@@ -221,21 +215,15 @@ def offline_scores(
     return kept[sample, scorer]
 
 
-def offline_evaluation(
-    market: Prepared, labels: Labels, sample: Sample, scores: Mapping[str, OfflineScores]
-) -> list[ScorerEvaluation]:
-    """Offline metrics of scorers, the first of which is the reference."""
-    return _offline_evaluation(market, sample, tuple(scores), labels, scores)
-
-
 @st.cache_resource(show_spinner=False, max_entries=64, hash_funcs=KEYS)
-def _offline_evaluation(
+def offline_evaluation(
     market: Prepared,
     sample: Sample,
     scorers: tuple[str, ...],
     _labels: Labels,
     _scores: Mapping[str, OfflineScores],
 ) -> list[ScorerEvaluation]:
+    """Offline metrics of scorers, the first of which is the reference: the names of `_scores`."""
     return evaluate_offline(_labels, _scores)
 
 

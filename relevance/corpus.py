@@ -151,8 +151,9 @@ class LabelledCorpus:
         )
         _write_jsonl(folder / "queries.jsonl", _with_ids(queries, corpus.query_id))
         _write_jsonl(folder / "ads.jsonl", _with_ids(ads, corpus.ad_id))
-        if not _lies_at(corpus.frames, folder / "frames.npy"):
-            np.save(folder / "frames.npy", corpus.frames)
+        path, mapped = folder / "frames.npy", getattr(corpus.frames, "filename", None)
+        if mapped is None or not path.exists() or not path.samefile(mapped):
+            np.save(path, corpus.frames)
         np.savez_compressed(
             folder / "labels.npz", query=labels.query, ad=labels.ad, grade=labels.grade, split=labels.split
         )
@@ -205,12 +206,6 @@ def _write_jsonl(path: Path, rows: Iterable[dict[str, str]]) -> None:
 
 def _with_ids(rows: Iterable[dict[str, str]], ids: Sequence[str]) -> Iterable[dict[str, str]]:
     return ({"id": name, **row} for name, row in zip(ids, rows, strict=True)) if ids else rows
-
-
-def _lies_at(frames: FrameArray, path: Path) -> bool:
-    """Whether the frames are this file, mapped into memory."""
-    name = getattr(frames, "filename", None)
-    return name is not None and path.exists() and path.samefile(name)
 
 
 def _read_frames(path: Path) -> FrameArray:

@@ -161,13 +161,14 @@ def _field_axis(points: pl.DataFrame, field: str) -> dict[str, Any]:
 
 
 def _tick_width(axis: dict[str, Any]) -> int:
-    """Pixels that the longest tick text of an axis takes; 0 for ticks that plotly chooses."""
-    return max(map(_width, axis.get("ticktext", ())), default=0)
+    """About how many pixels the longest tick text takes to the left of its axis; 0 for plotly's own ticks.
 
-
-def _width(text: str) -> int:
-    """About how many pixels a tick takes to the left of its axis; Chinese letters are twice as wide."""
-    return 14 + round(6.2 * sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text))
+    Chinese letters are twice as wide.
+    """
+    widths = (
+        [1 + (unicodedata.east_asian_width(x) in "WF") for x in text] for text in axis.get("ticktext", ())
+    )
+    return max((14 + round(6.2 * sum(width)) for width in widths), default=0)
 
 
 def _short_metric(metric: str) -> str:

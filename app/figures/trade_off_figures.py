@@ -52,7 +52,8 @@ def trade_off(points: pl.DataFrame, chosen: ChosenPoint | None = None) -> go.Fig
     lines = swept if len(swept) else compared.filter(pl.col("scorer") != BASELINE)
 
     figure = go.Figure()
-    _add_front(figure, drawn.filter("pareto"))
+    front = drawn.filter("pareto").sort(SHARE, REVENUE)  # no stored point lies above or to the left of it
+    add_stairs(figure, 100 * front[SHARE], front[REVENUE], t("trade_off.front"), GREY)
     labelled = _labels_with_room(lines, drawn)
     for scorer in lines["scorer"].unique(maintain_order=True):
         _add_line(figure, scorer, lines.filter(pl.col("scorer") == scorer).sort("value"), labelled)
@@ -167,12 +168,6 @@ def grade_mix(rows: Mapping[str, Metrics]) -> go.Figure:
     )
     figure.update_yaxes(autorange="reversed", automargin=True)
     return figure
-
-
-def _add_front(figure: go.Figure, front: pl.DataFrame) -> None:
-    """The Pareto front as a staircase: no stored point lies above or to the left of it."""
-    front = front.sort(SHARE, REVENUE)
-    add_stairs(figure, 100 * front[SHARE], front[REVENUE], t("trade_off.front"), GREY)
 
 
 def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[str]) -> None:

@@ -9,7 +9,7 @@ from app import figures, session, wording
 from app.language import names, t
 from app.parts.download import chart_with_data, download
 from app.parts.sidebar import scorers
-from app.session import Opened
+from app.session import RULE_QUERIES, Opened
 from app.wording import scorer_name
 from scenarios import (
     SHIPPED_RULES,
@@ -107,7 +107,8 @@ def _market(opened: Opened, verdict: Verdict, scorer: str) -> None:
         return
     base = rules["ignores relevance"]
     st.markdown(wording.answer(own, base, t("formula.name")))
-    st.caption(t("formula.basis", sample=session.sampled(opened.prepared)))
+    total, part = session.total_queries(opened.prepared), session.live_queries(opened.prepared, RULE_QUERIES)
+    st.caption(t("formula.basis", sample=wording.sample(total, part)))
     scenario = override(opened.scenario, {"sweep": None, "fusion": block, "scorer": scorer})
     about = t("download.scenario_help")
     download(t("download.formula"), dump_scenario(scenario), "scenario.yaml", help=about)

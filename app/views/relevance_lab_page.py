@@ -128,7 +128,7 @@ def _metrics(
     sample: Sample,
     scores: dict[str, OfflineScores],
 ) -> None:
-    evaluations = session.offline_evaluation(opened.prepared, labels, sample, scores)
+    evaluations = session.offline_evaluation(opened.prepared, sample, tuple(scores), labels, scores)
     table = offline.metrics_table(
         evaluations, {name: gap_of(labels, found) for name, found in scores.items()}
     )

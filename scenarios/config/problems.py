@@ -89,7 +89,8 @@ def _describe(problem: Any, model: type[BaseModel]) -> tuple[str, str | None, st
     if kind == "missing":
         last = problem["loc"][-1]
         if isinstance(last, int):
-            return f"needs a {_ordinal(last)} value", None, None
+            ordinal = ("first", "second", "third")[last] if last < 3 else f"{last + 1}th"
+            return f"needs a {ordinal} value", None, None
         return "is missing", None, "add it"
     if kind == "too_short":
         return f"needs at least {context['min_length']} value(s)", None, None
@@ -190,10 +191,6 @@ def is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def _ordinal(index: int) -> str:
-    return ("first", "second", "third")[index] if index < 3 else f"{index + 1}th"
 
 
 def _show(value: object) -> str:

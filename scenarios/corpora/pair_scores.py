@@ -70,11 +70,13 @@ def score_pairs_table(
     ids = data.corpus.query_ids(), data.corpus.ad_ids()
     if not pairs.is_file():
         raise UserError(f"{pairs}: not found; give a table with the columns query_id and ad_id")
+    with pairs.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     identity = {
         "corpus": data.corpus.fingerprint(),
         "ids": hashlib.blake2b(json.dumps(ids).encode(), digest_size=16).hexdigest(),
         "checkpoint": checkpoint_hash(checkpoint),
-        "pairs": _file_hash(pairs),
+        "pairs": digest,
         "chunk": chunk,
     }
     parts = out.with_name(f"{out.name}.parts")
@@ -220,8 +222,3 @@ def _check_columns(pairs: Path, names: Sequence[str]) -> None:
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise UserError(f"{pairs}: has no column '{missing[0]}'; it has {listed(map(quoted, names))}")
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

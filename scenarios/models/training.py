@@ -237,6 +237,8 @@ def model_card(
 ) -> str:
     """A checkpoint's card in Markdown: data, settings, time, and metrics on held-out queries and ads."""
     settings = {key: value for key, value in training.items() if key not in ("log", "seconds", "chosen_step")}
+    seconds = training.get("seconds")
+    took = f"{float(seconds) / 60:.0f} minutes" if isinstance(seconds, int | float) else "unknown time"
     lines = [
         "# HCMRM checkpoint",
         "",
@@ -246,7 +248,7 @@ def model_card(
         "",
         "## Training",
         "",
-        f"- Seed {training.get('seed')}; {_minutes(training.get('seconds'))} until the chosen step"
+        f"- Seed {training.get('seed')}; {took} until the chosen step"
         f" {training.get('chosen_step')}, chosen on the validation split.",
         "- Data: " + "; ".join(_count(data.labels.of(split), split) for split in SPLITS) + ".",
         "- Settings: " + ", ".join(f"{key} {value}" for key, value in settings.items()) + ".",
@@ -258,7 +260,9 @@ def model_card(
         f"Made by `{shlex.join(command)}`.",
     ]
     for split, evaluations in results.items():
-        lines += ["", f"### {split}: {_count(data.labels.of(split), split)}", "", *_markdown(evaluations)]
+        lines += ["", f"### {split}: {_count(data.labels.of(split), split)}", ""]
+        rows = [HEADINGS, ("---",) * len(HEADINGS), *map(evaluation_row, evaluations)]
+        lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -278,15 +282,6 @@ def _interval(lead: Interval | None) -> str:
     return "" if lead is None else f"{lead.value:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}]"
 
 
-def _markdown(evaluations: Sequence[ScorerEvaluation]) -> list[str]:
-    rows = [HEADINGS, ("---",) * len(HEADINGS), *map(evaluation_row, evaluations)]
-    return ["| " + " | ".join(row) + " |" for row in rows]
-
-
 def _count(labels: Labels, split: str) -> str:
     queries, ads = np.unique(labels.query).size, np.unique(labels.ad).size
     return f"{split} {len(labels):,} pairs of {queries:,} queries and {ads:,} ads"
-
-
-def _minutes(seconds: object) -> str:
-    return f"{float(seconds) / 60:.0f} minutes" if isinstance(seconds, int | float) else "unknown time"

@@ -105,9 +105,9 @@ def code_hash(package: ModuleType) -> str:
     return hash_of(*(hashlib.blake2b(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*.py"))))
 
 
-def hash_of(*parts: object) -> str:
-    """Hash of parts that JSON can write, in hexadecimal."""
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=8).hexdigest()
+def hash_of(*parts: object, size: int = 8) -> str:
+    """Hash of parts that JSON can write, `size` bytes in hexadecimal."""
+    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=size).hexdigest()
 
 
 def _frames_path(root: Path, config: WorldConfig, split: Split) -> Path:

@@ -139,7 +139,8 @@ class World:
                     known[id(one)] = len(scenarios), self._decides(one)
                     scenarios.append(one)
             numbers, decided_by = zip(*(known[id(one)] for one in job.scenarios), strict=True)
-            key = replicate_key(job.kind, job.seed, *decided_by)
+            text = "|".join((job.kind, str(job.seed), *decided_by))
+            key = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
             found.append(Task(key, self._kept / f"{key}.json", job._replace(scenarios=numbers), reads))
         self._unwritten[reads[1]] = scenarios
         return found
@@ -232,11 +233,6 @@ def digest_of(prepared: Prepared) -> str:
         parts.append(str(ctr.coefficients))
         arrays += [getattr(ctr.features, field.name) for field in fields(ctr.features)]
     return "|".join([*parts, *map(_digest, arrays)])
-
-
-def replicate_key(kind: str, seed: int, *decided_by: str) -> str:
-    """Names the file of what was simulated at once: the whole market of one arm ("full"), or a split one."""
-    return hashlib.blake2b("|".join((kind, str(seed), *decided_by)).encode(), digest_size=12).hexdigest()
 
 
 @functools.cache

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Literal
+from typing import Generic, Literal, TypedDict
 
 from scenarios.errors import StoreError
 from scenarios.storage.whole import TEMPORARY, alone, write_whole_file
@@ -51,6 +51,16 @@ def engine_named(name: EngineName) -> Engine:
         ray_pool.check_installed()
         return ray_pool.work_through
     return pool.work_here if name == "here" else pool.work_through
+
+
+class StudyOptions(TypedDict, total=False):
+    """How a study is run, see `run_study`."""
+
+    workers: int | None
+    engine: EngineName
+    retry_failed: bool
+    report: Report | None
+    clock: Callable[[], float]
 
 
 def run_study(

@@ -33,16 +33,6 @@ class TargetState(NamedTuple):
             conversion_value=self.conversion_value + report.conversion_value,
         )
 
-    def steered(self, gap: FloatArray, of_one: FloatArray, step: float, floor: float, ceiling: float) -> Self:
-        """Log multiplier += step x gap / scale, for a gap F[n] between what conversions allow and the spend.
-
-        The scale is the larger of a tick's mean spend and what one conversion allows F[n], so that a single
-        conversion moves the bid by a step. The gaps are not clipped: they add up to the whole run's.
-        """
-        scale = np.maximum(self.spent / np.maximum(self.ticks, 1.0), of_one)
-        relative = np.divide(gap, scale, out=np.zeros_like(gap), where=scale > 0)
-        return self._replace(multiplier=np.clip(self.multiplier * np.exp(step * relative), floor, ceiling))
-
 
 @dataclass(frozen=True, slots=True)
 class _Target:
@@ -62,8 +52,15 @@ class _Target:
         return TargetState.before(first), always(first)
 
     def _steered(self, state: TargetState, gap: FloatArray, of_one: FloatArray) -> tuple[TargetState, Bids]:
-        moved = state.steered(gap, of_one, self.step, self.floor, self.ceiling)
-        return moved, always(moved.multiplier)
+        """Log multiplier += step x gap / scale, for a gap F[n] between what conversions allow and the spend.
+
+        The scale is the larger of a tick's mean spend and what one conversion allows F[n], so that a single
+        conversion moves the bid by a step. The gaps are not clipped: they add up to the whole run's.
+        """
+        scale = np.maximum(state.spent / np.maximum(state.ticks, 1.0), of_one)
+        relative = np.divide(gap, scale, out=np.zeros_like(gap), where=scale > 0)
+        moved = np.clip(state.multiplier * np.exp(self.step * relative), self.floor, self.ceiling)
+        return state._replace(multiplier=moved), always(moved)
 
 
 @dataclass(frozen=True, slots=True)

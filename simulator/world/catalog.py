@@ -166,7 +166,7 @@ def load_catalog() -> Catalog:
     taken = (
         {word for name in names for word in (name, *name.split())}
         | set(CATEGORIES)
-        | _colour_words()
+        | {word for _, words in COLOURS.values() for phrase in words for word in (phrase, *phrase.split())}
         | NOT_TERMS
     )
     terms = []
@@ -204,10 +204,6 @@ def _words_only(terms: list[str]) -> list[str]:
     """Lower-case terms of one or two plain Latin words of at least three letters."""
     lowered = dict.fromkeys(str(term).lower().strip() for term in terms)
     return [t for t in lowered if len(t) >= 3 and re.fullmatch(r"[a-z]+( +[a-z]+)?", t)]
-
-
-def _colour_words() -> set[str]:
-    return {word for _, words in COLOURS.values() for phrase in words for word in (phrase, *phrase.split())}
 
 
 def _made_up_brands(count: int) -> tuple[str, ...]:

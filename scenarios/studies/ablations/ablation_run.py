@@ -6,10 +6,9 @@ every cell.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from scenarios.markets.kind import Progress
 from scenarios.markets.simulation import prepare
@@ -26,7 +25,7 @@ from scenarios.studies.ablations.cells import (
     of_ablation,
     read_cells,
 )
-from scenarios.studies.run_study import EngineName, Report, Study, run_study
+from scenarios.studies.run_study import Study, StudyOptions, run_study
 from scenarios.studies.study import StudyPlan, Task, remove_parts
 
 Kept = Measured | Path
@@ -37,11 +36,8 @@ def run_ablation(
     ablation: Ablation,
     out: Path,
     *,
-    workers: int | None = None,
-    engine: EngineName = "local",
     progress: Progress | None = None,
-    report: Report | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    **options: Unpack[StudyOptions],
 ) -> int:
     """Train and measure all cells that are not there yet; returns how many of them failed.
 
@@ -49,23 +45,16 @@ def run_ablation(
 
     Args:
         out: the results folder, under which the corpus, pre-trained weights and cells are kept.
-        workers, engine, report, clock: see `scenarios.studies.run_study.run_study`. A status counts the
-            pre-trainings or the cells of one seed. All machines of a Ray cluster need the results folder.
+        options: see `scenarios.studies.run_study.run_study`. A status counts the pre-trainings or the cells
+            of one seed. All machines of a Ray cluster need the results folder.
         progress: called while the corpus is made.
 
     Raises:
         StoreError: the folder cannot be written, or another command is at work in it.
     """
     plan = AblationPlan(ablation, out, progress)
-    study = run_study(
-        plan,
-        cells_folder(out, ablation),
-        workers=workers,
-        engine=engine,
-        retry_failed=True,
-        report=report,
-        clock=clock,
-    )
+    options["retry_failed"] = True
+    study = run_study(plan, cells_folder(out, ablation), **options)
     return sum(not task.data.weights_alone for task in study.failed.values())
 
 

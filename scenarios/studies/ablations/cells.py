@@ -9,7 +9,6 @@ and with which value of every setting it was trained, so that a changed default 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -21,6 +20,7 @@ from pydantic import BeforeValidator, JsonValue, TypeAdapter, ValidationError
 
 from scenarios.config.scenario import Scenario
 from scenarios.errors import StoreError
+from scenarios.storage.cache import hash_of
 from scenarios.studies.ablations.ablation import Ablation, train_config
 from scenarios.studies.study import nullable
 
@@ -53,7 +53,7 @@ class Cell:
             scenario: see `digest_of_scenario`.
             corpus: fingerprint of the graded corpus.
         """
-        return _hash(self.settings, self.seed, self.splits, scenario, corpus)
+        return hash_of(self.settings, self.seed, self.splits, scenario, corpus, size=10)
 
     @property
     def id(self) -> tuple[str, int]:
@@ -71,7 +71,7 @@ class Cell:
 
     def pretraining_key(self, corpus: str) -> str:
         """Names the file of the weights that it starts from."""
-        return _hash(self.pretraining(), self.seed, corpus)
+        return hash_of(self.pretraining(), self.seed, corpus, size=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def every_setting(cell: Cell) -> dict[str, Any]:
 def digest_of_scenario(scenario: Scenario) -> str:
     """Hash of the fields of a scenario that are not at their defaults, but for its name and its seed."""
     bare = scenario.model_copy(update={"name": "cell", "seed": 0})
-    return _hash(bare.model_dump(mode="json", exclude_defaults=True))
+    return hash_of(bare.model_dump(mode="json", exclude_defaults=True), size=10)
 
 
 def cells_of(ablation: Ablation) -> list[Cell]:
@@ -202,8 +202,4 @@ def of_ablation(ablation: Ablation, cells: Iterable[Measured]) -> dict[tuple[str
 
 def settings_hash(settings: Mapping[str, JsonValue]) -> str:
     """Equal for equal settings, in whatever order."""
-    return _hash(settings)
-
-
-def _hash(*parts: object) -> str:
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=10).hexdigest()
+    return hash_of(settings, size=10)

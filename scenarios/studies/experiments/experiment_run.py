@@ -6,11 +6,10 @@ import contextlib
 import hashlib
 import json
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import polars as pl
@@ -33,7 +32,7 @@ from scenarios.studies.replicates import (
     replicates_folder,
     share_world,
 )
-from scenarios.studies.run_study import EngineName, Report, Study, run_study
+from scenarios.studies.run_study import Study, StudyOptions, run_study
 from scenarios.studies.study import StudyPlan, Task, nullable, read_status, remove_parts
 from simulator.arrays import FloatArray
 
@@ -61,21 +60,16 @@ def run_experiment(
     plan: Plan,
     *,
     cache: Path | None = None,
-    workers: int = 1,
-    engine: EngineName = "local",
-    retry_failed: bool = False,
     progress: Progress | None = None,
-    report: Report | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    **options: Unpack[StudyOptions],
 ) -> ExperimentResult:
     """Run an experiment, or what is missing of it.
 
     Args:
         cache: the results folder, under which frames, scores and finished replicates are kept; None keeps
             nothing.
-        workers: processes. With 1 of the engine "local" everything is done in this process, and whatever a
-            replicate raises is raised here.
-        engine, retry_failed, report, clock: see `scenarios.studies.run_study.run_study`.
+        options: see `scenarios.studies.run_study.run_study`; one worker by default. With one of the engine
+            "local" everything is done in this process, and whatever a replicate raises is raised here.
         progress: called for what is prepared, and without a `report` for replicates, too.
 
     Raises:
@@ -86,19 +80,15 @@ def run_experiment(
         UserError: the engine is Ray and that is missing.
     """
     check_experiment(plan)
+    if options.setdefault("workers", 1) == 1 and options.get("engine", "local") == "local":
+        options["engine"] = "here"
+    if progress is not None and options.get("report") is None:
+        options["report"] = lambda at: progress(at.stage, at.done + at.failed, at.total)
     with contextlib.ExitStack() as held:
         root = cache or Path(held.enter_context(tempfile.TemporaryDirectory()))
         experiment = ExperimentPlan(plan, cache, root, progress)
-        study = run_study(
-            experiment,
-            study_folder(root, plan),
-            place=experiment_folder(root, plan),
-            workers=workers,
-            engine="here" if workers == 1 and engine == "local" else engine,
-            retry_failed=retry_failed,
-            report=report or _reports_to(progress),
-            clock=clock,
-        )
+        folder, place = study_folder(root, plan), experiment_folder(root, plan)
+        study = run_study(experiment, folder, place=place, **options)
     return experiment.result(study)
 
 
@@ -270,9 +260,3 @@ def write_experiment(root: Path, result: ExperimentResult) -> Path:
             (part / name).write_text(text.rstrip("\n") + "\n", encoding="utf-8")
         write_parquet(result.replicates, part / "replicates.parquet")
     return folder
-
-
-def _reports_to(progress: Progress | None) -> Report | None:
-    if progress is None:
-        return None
-    return lambda status: progress(status.stage, status.done + status.failed, status.total)

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from scenarios.studies.replicates import (
     replicates_folder,
     share_world,
 )
-from scenarios.studies.run_study import EngineName, Report, Study, engine_named, run_study
+from scenarios.studies.run_study import Study, StudyOptions, engine_named, run_study
 from scenarios.studies.study import StudyPlan, Task, read_status, remove_parts
 from scenarios.studies.sweeps.asked import Asked, read_asked, write_asked
 from scenarios.studies.sweeps.folder import sweep_folder, write_replicates
@@ -43,12 +43,8 @@ def run_sweep(
     sweep: Sweep,
     out: Path,
     *,
-    workers: int | None = None,
-    engine: EngineName = "local",
-    retry_failed: bool = False,
     progress: Progress | None = None,
-    report: Report | None = None,
-    clock: Callable[[], float] = time.monotonic,
+    **options: Unpack[StudyOptions],
 ) -> Path:
     """Run a sweep and return its folder.
 
@@ -58,8 +54,8 @@ def run_sweep(
     Args:
         out: the results folder, under which the sweep's folder, frames, scores and points are kept.
         progress: called for what is prepared before the points.
-        workers, engine, retry_failed, report, clock: see `scenarios.studies.run_study.run_study`. With engine
-            "ray", RAY_ADDRESS may name a cluster.
+        options: see `scenarios.studies.run_study.run_study`. With engine "ray", RAY_ADDRESS may name a
+            cluster.
 
     Raises:
         StoreError: the folder cannot be written, or another command is at work in it.
@@ -68,14 +64,11 @@ def run_sweep(
     """
     if sweep.file.searches:
         check_installed(sweep.file)
-    engine_named(engine)  # before the work, not after
+    engine_named(options.get("engine", "local"))  # before the work, not after
     for scenario in {model_of(point.scenario): point.scenario for point in samples(sweep)}.values():
         check_scorers(scenario, [scenario.scorer])
     folder = sweep_folder(out, sweep)
-    plan = SweepPlan(sweep, folder, out, progress)
-    run_study(
-        plan, folder, workers=workers, engine=engine, retry_failed=retry_failed, report=report, clock=clock
-    )
+    run_study(SweepPlan(sweep, folder, out, progress), folder, **options)
     return folder
 
 
