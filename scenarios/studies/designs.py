@@ -22,6 +22,7 @@ from simulator.clock.engine import simulate
 from simulator.log import SimulationLog
 from simulator.market import Market
 from simulator.measures.market_metrics import market_metrics, with_rates
+from simulator.pairs import Known, PairTables
 
 
 def metrics_of(log: SimulationLog, market: Market) -> dict[str, float]:
@@ -43,11 +44,12 @@ def arm_of_arrival(market: Market, n_arms: int) -> IntArray:
 def query_split(markets: Sequence[Market]) -> list[dict[str, float]]:
     """One market whose queries fall to arms, each ranked by its arm's relevance and rule; metrics by arm.
 
-    The markets differ in relevance and rule alone. Advertisers know nothing of it: one budget and one bid
-    serve all arms.
+    The markets have tables of their pairs, and differ in relevance and rule alone. Advertisers know nothing
+    of it: one budget and one bid serve all arms.
     """
     first, arm = markets[0], arm_of_arrival(markets[0], len(markets))
-    n_queries = first.candidate.shape[0]
+    tables = [market.tables for market in markets]
+    pairs = PairTables(*(np.concatenate([getattr(one, name) for one in tables]) for name in Known._fields))
     stacked: dict[str, Any] = {
         name: np.concatenate([getattr(market, name) for market in markets])
         for name in PER_QUERY
@@ -56,7 +58,8 @@ def query_split(markets: Sequence[Market]) -> list[dict[str, float]]:
     market = replace(
         first,
         **stacked,
-        query=first.query + n_queries * arm,
+        pairs=pairs,
+        query=first.query + first.pairs.n_queries * arm,
         arm=arm,
         other_rules=tuple(market.rule for market in markets[1:]),
     )
@@ -64,16 +67,7 @@ def query_split(markets: Sequence[Market]) -> list[dict[str, float]]:
     return [metrics_of(*of_arrivals(log, market, arm == place)) for place in range(len(markets))]
 
 
-PER_QUERY = (
-    "candidate",
-    "grade",
-    "attraction",
-    "pctr",
-    "relevance",
-    "query_category",
-    "fallback_relevance",
-    "first_stage_relevance",
-)
+PER_QUERY = ("relevance", "query_category", "fallback_relevance", "first_stage_relevance")
 PER_ARRIVAL = ("arrival_s", "query", "user", "arm")
 """Fields of a market with one row per distinct query, and per arrival; None where it has none."""
 
