@@ -124,12 +124,6 @@ class Scores:
     known: BoolArray | None = None  # [Q, K]; None: all are
     live: LiveScorer | None = None  # who scores the others
 
-    @property
-    def n_known(self) -> IntArray:
-        """How many pairs of each query are known, I[Q]."""
-        n, k = self.relevance.shape
-        return np.full(n, k) if self.known is None else np.count_nonzero(self.known, axis=1)
-
     def complete(self, query: IntArray, candidate: IntArray, wanted: BoolArray) -> None:
         """Have those scored that are wanted B[Q, K] and not known; of queries I[Q] and candidates I[Q, K]."""
         if self.live is not None and self.known is not None:

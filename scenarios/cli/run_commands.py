@@ -23,6 +23,7 @@ def run(
     from scenarios.reporting.terminal import (
         ProgressBars,
         comparison_table,
+        measured_table,
         print_tables,
         serving_table,
         sweep_table,
@@ -44,6 +45,8 @@ def run(
         tables.append(sweep_table(scenario, result.points))
     if not scenario.serving.instant or scenario.serving.first_stage_keep:
         tables.append(serving_table(scenario, result.points))
+    if scenario.serving.clock == "measured":
+        tables.append(measured_table(scenario, result.points))
     print_tables(tables)
     typer.echo(f"Results: {folder}/  (points.parquet, log.parquet, metrics.json, scenario.yaml)")
 

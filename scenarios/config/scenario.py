@@ -186,6 +186,12 @@ class Scenario(Settings):
                 "stranger at every visit cannot come back",
                 because="users",
             )
+        if self.serving.scoring == "live" and self.pctr.model is not None:
+            raise out_of_range(
+                "pctr.model",
+                "is fitted to scores of all pairs before a run, which serving.scoring live does not have",
+                because="serving",
+            )
         if self.users.conversion_rate == 0:
             wants = [one.policy for one in self.bidders.policies if one.policy.startswith("target_")]
             wants += ["bidders.churn.least_return"] if self.bidders.churn.least_return > 0 else []

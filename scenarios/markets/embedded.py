@@ -13,9 +13,10 @@ from scenarios.config.scenario import Scenario
 from scenarios.markets.kind import Found, MarketSource, Progress, stage_of
 from scenarios.storage import cache as disk
 from simulator import retrieval
-from simulator.arrays import FloatArray, GradeArray, IntArray
+from simulator.arrays import GradeArray, IntArray
 from simulator.fusion import FusionRule
 from simulator.market import Market, build_market, keyword_index, retrieve_candidates
+from simulator.scoring import RelevanceSource
 from simulator.world import World
 from simulator.world.intents import Intent, read_intent, vocabulary
 
@@ -47,7 +48,7 @@ class EmbeddedWorld(MarketSource):
         return self.world.truth.grade(query, ad)
 
     def market(
-        self, candidate: IntArray, relevance: FloatArray, scenario: Scenario, rule: FusionRule
+        self, candidate: IntArray | int, relevance: RelevanceSource, scenario: Scenario, rule: FusionRule
     ) -> Market:
         return build_market(
             self.world,

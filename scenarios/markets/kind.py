@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from simulator.fusion import FusionRule
     from simulator.log import Impressions
     from simulator.market import Market
+    from simulator.scoring import RelevanceSource
     from simulator.world import World
 
 Progress = Callable[[str, int, int], None]
@@ -117,9 +118,13 @@ class MarketSource(ABC):
 
     @abstractmethod
     def market(
-        self, candidate: IntArray, relevance: FloatArray, scenario: Scenario, rule: FusionRule
+        self, candidate: IntArray | int, relevance: RelevanceSource, scenario: Scenario, rule: FusionRule
     ) -> Market:
-        """The simulator's market, for candidates I[U, K] with relevance F[U, K]."""
+        """The simulator's market.
+
+        Args:
+            candidate: the candidates I[U, K]; K where they are found batch by batch.
+        """
 
     @abstractmethod
     def n_queries(self, scenario: Scenario) -> int:

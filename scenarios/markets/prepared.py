@@ -5,26 +5,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from relevance.corpus import Corpus
 from scenarios.config.scenario import Scenario
 from scenarios.errors import ScenarioError
 from scenarios.markets.click_model import PreparedCtr
 from scenarios.markets.kind import MarketSource
 from simulator.arrays import FloatArray, IntArray
+from simulator.scoring import RelevanceSource
 from simulator.world import World
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A market's source, and which ads can meet which query: `candidate` I[U, K], -1 padding."""
+    """A market's source, and which ads can meet which query."""
 
     scenario: Scenario
     source: MarketSource
-    candidate: IntArray
-    cheap: Mapping[str, FloatArray] = field(default_factory=dict)
-    """Relevance F[U, K] by the scorers that the block serving names."""
+    cheap: Mapping[str, RelevanceSource] = field(default_factory=dict)
+    """Relevance by the scorers that the block serving names."""
     ctr: PreparedCtr | None = None
     """Of the fitted click model that the scenario names, if it names one."""
+    candidates: IntArray | None = None
+    """See `candidate`; None until somebody asks for them."""
+
+    @property
+    def candidate(self) -> IntArray:
+        """The ads that can meet each query, I[U, K], -1 padding. A live run does not ask for them."""
+        if self.candidates is None:
+            object.__setattr__(self, "candidates", self.source.candidates(self.scenario))
+        assert self.candidates is not None
+        return self.candidates
+
+    @property
+    def cheap_tables(self) -> dict[str, FloatArray]:
+        """`cheap` as tables F[U, K].
+
+        Raises:
+            ScenarioError: they are not scored beforehand.
+        """
+        return {name: Relevance(name, score).table for name, score in self.cheap.items()}
 
     @property
     def world(self) -> World:
@@ -49,8 +70,12 @@ class Prepared:
         return self.source.corpus
 
     def without_frames(self) -> Prepared:
-        """The same without the key frames, which nothing looks at once all pairs are scored."""
-        return replace(self, source=self.source.without_frames())
+        """The same without the key frames, which nothing looks at once all pairs are scored.
+
+        Where pairs are scored live they stay.
+        """
+        live = self.scenario.serving.scoring == "live"
+        return self if live else replace(self, source=self.source.without_frames())
 
     def _without_texts(self) -> ScenarioError:
         return ScenarioError(
@@ -63,8 +88,30 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Relevance:
-    """A scorer's relevance F[U, K] of the candidates (0 in padding), and its P(grade) F[U, K, 4] if any."""
+    """A scorer's relevance, and its P(grade) F[U, K, 4] if it was scored beforehand and has them."""
 
     scorer: str
-    score: FloatArray
+    score: RelevanceSource
+    """Of the candidates F[U, K] (0 in padding), or the scorer itself where it is asked live."""
     grade_probabilities: FloatArray | None = None
+
+    @property
+    def table(self) -> FloatArray:
+        """The relevance F[U, K].
+
+        Raises:
+            ScenarioError: it is not scored beforehand.
+        """
+        if not isinstance(self.score, np.ndarray):
+            raise needs_tables()
+        return self.score
+
+
+def needs_tables(scenario: Scenario | None = None) -> ScenarioError:
+    """What to raise where all pairs must have been scored, and are not."""
+    return ScenarioError(
+        "this needs the relevance of all pairs before a run",
+        file=None if scenario is None else scenario.name,
+        field="serving.scoring",
+        remedy="set serving.scoring: table and serving.clock: profile",
+    )

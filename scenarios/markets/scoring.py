@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from scenarios.markets.registry import source_of
 from scenarios.storage import cache as disk
 from scenarios.storage.command_progress import Stage
 from simulator.arrays import FloatArray, IntArray
+from simulator.scoring import DeviceScorer, LiveScorer, OnHost
 
 if TYPE_CHECKING:
     from relevance.hcmrm import HcmrmScorer
@@ -42,7 +43,7 @@ OWN_CHUNK = 8192
 def relevance_of(
     prepared: Prepared, scorer: str, *, cache: Path | None = None, progress: Progress | None = None
 ) -> Relevance:
-    """Score every pair that can meet.
+    """Score every pair that can meet; where the scenario says `serving.scoring: live`, load the scorer alone.
 
     A scorer of one's own is a callable that takes the corpus and returns an object with `score(query, ad)`.
 
@@ -55,6 +56,8 @@ def relevance_of(
         StoreError: the cache cannot be written.
         TableError: the table of auctions has no such column.
     """
+    if prepared.scenario.serving.scoring == "live":
+        return Relevance(scorer, live_scorer(prepared, scorer))
     brought = prepared.source.relevance(scorer)
     if brought is not None:
         return Relevance(scorer, brought)
@@ -69,6 +72,19 @@ def relevance_of(
     probabilities = np.zeros((*prepared.candidate.shape, len(GRADE_GAIN)))
     probabilities[query, column] = table.grade_probabilities[row]
     return Relevance(scorer, score, probabilities)
+
+
+def live_scorer(prepared: Prepared, scorer: str) -> LiveScorer | None:
+    """The scorer of a name, to be asked during a run; None if every pair is alike.
+
+    Raises:
+        CheckpointError, PluginError: see `relevance_of`.
+    """
+    if scorer == "none":
+        return None
+    made, keep = load_scorer(prepared, scorer), prepared.scenario.serving.cache_queries
+    on_device = scorer == "hcmrm" and prepared.scenario.hcmrm.device != "cpu"
+    return LiveScorer(cast(DeviceScorer, made) if on_device else OnHost(made, scorer), keep)
 
 
 def pair_scores(
@@ -94,7 +110,8 @@ def scores_kept(prepared: Prepared, scorer: str, cache: Path) -> bool:
     Raises:
         CheckpointError: HCMRM's checkpoint is missing.
     """
-    if not prepared.source.has_texts or scorer not in KEPT_SCORERS:
+    live = prepared.scenario.serving.scoring == "live"
+    if live or not prepared.source.has_texts or scorer not in KEPT_SCORERS:
         return True
     return disk.read_scores(_kept_path(prepared, scorer, prepared.candidate, cache)) is not None
 

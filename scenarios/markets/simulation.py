@@ -7,7 +7,8 @@ simulate      the market of a scenario through a day: metrics and log
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from scenarios.markets.kind import Progress, stage_of
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.registry import source_of
 from scenarios.markets.scoring import relevance_of
-from simulator.arrays import MICROS as MICROS, FloatArray
+from simulator.arrays import MICROS as MICROS
 from simulator.auction import check_vcg
 from simulator.clock import engine
 from simulator.fusion import FusionRule
@@ -33,6 +34,7 @@ from simulator.measures.market_metrics import (
     is_share as is_share,
     market_metrics,
 )
+from simulator.scoring import RelevanceSource
 from simulator.serving import FALLBACK as FALLBACK
 
 
@@ -60,18 +62,35 @@ def prepare(scenario: Scenario, *, cache: Path | None = None, progress: Progress
     rule_of(scenario)  # before the work, not after
     fitted = None if scenario.pctr.model is None else read_ctr_file(scenario.pctr.model)
     source = source_of(scenario).read(scenario, cache, progress)
-    prepared = Prepared(scenario, source, source.candidates(scenario))
+    prepared = Prepared(scenario, source)
+    if scenario.serving.scoring == "table":
+        _ = prepared.candidate  # what cannot be found is refused here
 
-    def score(scorer: str) -> FloatArray:
-        return relevance_of(prepared, scorer, cache=cache, progress=progress).score
+    def score(scorer: str) -> Relevance:
+        return relevance_of(prepared, scorer, cache=cache, progress=progress)
 
     ctr = None
-    cheap = {name: score(name) for name in scenario.serving.cheap_scorers}
+    cheap = {name: score(name).score for name in scenario.serving.cheap_scorers}
     if fitted is not None:
-        known = None if fitted.scorer is None else score(fitted.scorer)
+        known = None if fitted.scorer is None else score(fitted.scorer).table
         features = pair_features(prepared.world, prepared.candidate, known)
         ctr = PreparedCtr(fitted.coefficients, features)
     return replace(prepared, cheap=cheap, ctr=ctr)
+
+
+def with_tables(prepared: Prepared, *, cache: Path | None = None) -> Prepared:
+    """The same market with all pairs scored beforehand, for whoever looks at single auctions.
+
+    Raises:
+        CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
+    """
+    if prepared.scenario.serving.scoring == "table":
+        return prepared
+    fields = {"serving.scoring": "table", "serving.clock": "profile"}
+    prepared = replace(prepared, scenario=override(prepared.scenario, fields), cheap={})
+    names = prepared.scenario.serving.cheap_scorers
+    cheap = {name: relevance_of(prepared, name, cache=cache).score for name in names}
+    return replace(prepared, cheap=cheap)
 
 
 def frames_kept(scenario: Scenario, cache: Path) -> bool:
@@ -87,6 +106,7 @@ def simulate(
     n_queries: int | None = None,
     sink: Sink | None = None,
     progress: Progress | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Simulation:
     """Run the prepared market with a scorer's relevance.
 
@@ -95,6 +115,7 @@ def simulate(
         n_queries: simulate an even sample of this many of the day's queries, with budgets scaled down alike;
             a preview.
         sink: takes the log's shown ads in parts (see `simulator.log.Sink`), and none are kept in memory.
+        clock: a time in seconds, read where `serving.clock` is measured.
 
     Raises:
         ScenarioError: a field does not exist, refuses its value, or would need another world (see PREPARED).
@@ -102,7 +123,7 @@ def simulate(
     market = market_of(prepared, relevance, with_settings_of(prepared, settings))
     if n_queries is not None:
         market = thin(market, n_queries)
-    return simulate_market(prepared, market, sink=sink, progress=progress)
+    return simulate_market(prepared, market, sink=sink, progress=progress, clock=clock)
 
 
 def with_settings_of(prepared: Prepared, settings: Mapping[str, object] | None) -> Scenario:
@@ -115,16 +136,21 @@ def with_settings_of(prepared: Prepared, settings: Mapping[str, object] | None) 
 
 
 def simulate_market(
-    prepared: Prepared, market: Market, *, sink: Sink | None = None, progress: Progress | None = None
+    prepared: Prepared,
+    market: Market,
+    *,
+    sink: Sink | None = None,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Simulation:
     """Run a market that `market_of` has made; see `simulate`."""
     stage = stage_of(progress, "simulating the day")
     if sink is None:
-        log = engine.simulate(market, stage)
+        log = engine.simulate(market, stage, clock=clock)
         metrics = market_metrics(log, market)
     else:
         totals = Totals(market)
-        log = engine.simulate(market, stage, both(totals.add, sink))
+        log = engine.simulate(market, stage, both(totals.add, sink), clock=clock)
         metrics = totals.metrics(log)
     return Simulation(market, log, prepared.source.known(metrics))
 
@@ -138,7 +164,11 @@ def market_of(prepared: Prepared, relevance: Relevance, scenario: Scenario | Non
     scenario = scenario or prepared.scenario
     if scenario.pctr.model != prepared.scenario.pctr.model:
         raise _fixed_before(scenario, "pctr.model", "is read")
-    market = prepared.source.market(prepared.candidate, relevance.score, scenario, rule_of(scenario))
+    live = scenario.serving.scoring == "live"
+    if live != (prepared.scenario.serving.scoring == "live"):
+        raise _fixed_before(scenario, "serving.scoring", "is decided")
+    candidate = scenario.retrieval.candidates if live else prepared.candidate
+    market = prepared.source.market(candidate, relevance.score, scenario, rule_of(scenario))
     market = with_settings(
         market,
         fallback_relevance=_cheap(prepared, scenario, "fallback"),
@@ -179,7 +209,7 @@ def thin(market: Market, n_queries: int) -> Market:
     )
 
 
-def _cheap(prepared: Prepared, scenario: Scenario, role: str) -> FloatArray | None:
+def _cheap(prepared: Prepared, scenario: Scenario, role: str) -> RelevanceSource:
     """Relevance by the scorer that serving names for a role; None where it names none."""
     name = getattr(scenario.serving, role)
     if name in scenario.serving.cheap_scorers and name not in prepared.cheap:

@@ -211,6 +211,33 @@ _SERVING: Columns = (
 )
 
 
+_MEASURED: Columns = (
+    ("busy", pl.col("utilisation"), percent),
+    ("served/s", pl.col("served_per_s"), number),
+    ("in target/s", pl.col("in_target_per_s"), number),
+    ("capacity/s", pl.col("capacity_per_s"), number),
+    ("cost/million", pl.col("cost_per_million"), number),
+)
+
+
+def measured_table(scenario: Scenario, points: pl.DataFrame) -> Section:
+    """One row per scorer and point of the sweep: what the machine served, by a measured clock."""
+    model = scenario.serving
+    columns = [column for column in _MEASURED if model.price_per_hour is not None or "cost" not in column[0]]
+    if model.latency_target_s is None and model.timeout_s is None:
+        columns = [column for column in columns if "target" not in column[0]]
+    if scenario.sweep is not None:
+        swept = scenario.sweep.field.rpartition(".")[2]
+        columns.insert(0, (swept, pl.col("value"), lambda value: f"{value:g}"))
+    names = map(scorer_name, points["scorer"])
+    rows = [[name, *cells] for name, cells in zip(names, _cells(points, tuple(columns)), strict=True)]
+    note = (
+        "busy: share of the servers' time; served/s: queries a second ranked by the scorer or from its cache;\n"
+        "in target/s: those within the latency target; capacity/s: as many if servers were never idle"
+    )
+    return section("Measured on this machine", ["ranked by", *_headings(tuple(columns))], rows, note)
+
+
 def serving_table(scenario: Scenario, points: pl.DataFrame) -> Section:
     """One row per scorer and point of the sweep: how long queries wait, and what that costs."""
     columns = _SERVING

@@ -32,7 +32,7 @@ from scenarios.markets.kind import Found
 from scenarios.markets.plug_ins import own_scorer
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.scoring import check_scorers, load_scorer
-from scenarios.markets.simulation import with_settings_of
+from scenarios.markets.simulation import with_settings_of, with_tables
 from scenarios.runs.inspection import auctioned, candidates_table, inspect_query
 from simulator import journey, pctr
 from simulator.arrays import FloatArray, IntArray
@@ -106,7 +106,7 @@ class Asker:
     def __init__(self, prepared: Prepared, scorer: str | None = None) -> None:
         """Load the scorer, and the cheap ones that the scenario names; raises what `ask` raises for them."""
         scenario = prepared.scenario
-        self._prepared, self.scorer = prepared, scorer or scenario.scorer
+        self._prepared, self.scorer = with_tables(prepared), scorer or scenario.scorer
         self._number = {text: query for query, text in enumerate(prepared.world.corpus.query_text)}
         check_scorers(scenario, [self.scorer])
         self._of_ctr = None if scenario.pctr.model is None else read_ctr_file(scenario.pctr.model).scorer
@@ -146,13 +146,13 @@ class Asker:
         source, graded = prepared.source.with_query(text)
         row = np.full((1, prepared.candidate.shape[1]), -1)
         row[0, : found.ad.size] = found.ad
-        wider = replace(prepared, source=source, candidate=np.concatenate((prepared.candidate, row)))
+        wider = replace(prepared, source=source, candidates=np.concatenate((prepared.candidate, row)))
         asked = _Asked(text, wider, len(self._number), False, graded)
 
         def with_scores(table: FloatArray, name: str) -> FloatArray:
             return np.concatenate((table, asked.table(self._score(name, asked)[0])[-1:]))
 
-        cheap = {name: with_scores(table, name) for name, table in prepared.cheap.items()}
+        cheap = {name: with_scores(table, name) for name, table in prepared.cheap_tables.items()}
         ctr = prepared.ctr
         if ctr is not None:
             of_row = np.zeros_like(row)

@@ -96,7 +96,7 @@ def candidates_table(
             "ocr": [corpus.ad_ocr[ad] for ad in ads],
             "asr": [corpus.ad_asr[ad] for ad in ads],
             "keywords": keywords_of(prepared.scenario, corpus, ads.tolist()),
-            "grade": market.grade[query, column],
+            "grade": batch.grade[0, column],
             **{f"p{g}": None if probabilities is None else probabilities[query, column, g] for g in range(4)},
             "relevance": batch.relevance[0, column],
             "bid": batch.bid[0, column],

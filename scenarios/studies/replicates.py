@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from relevance.protocol import load_object
 from scenarios.config.scenario import Scenario
 from scenarios.markets.kind import Progress
-from scenarios.markets.prepared import Prepared, Relevance
+from scenarios.markets.prepared import Prepared, Relevance, needs_tables
 from scenarios.markets.scoring import relevance_of
 from scenarios.markets.simulation import market_of, prepare, simulate
 from scenarios.storage import cache as disk
@@ -113,7 +113,7 @@ class World:
         self._shared = replace(shared, prepared=shared.prepared.without_frames())
         self._work, self._kept = work, kept
         self._common = digest_of(shared.prepared)
-        self._scores = {key: _digest(one.score) for key, one in shared.relevances.items()}
+        self._scores = {key: _digest(one.table) for key, one in shared.relevances.items()}
         self._code: dict[str, str] = {}
         self._unwritten: dict[Path, list[Scenario]] = {}
         self._lists = 0
@@ -179,6 +179,9 @@ def share_world(
         CheckpointError, PluginError, ScenarioError, ScorerError, StoreError, TableError: see
             `scenarios.prepare` and `scenarios.relevance_of`.
     """
+    for other in scenarios:
+        if other.serving.scoring == "live":
+            raise needs_tables(other)
     prepared = prepare(base or scenarios[0], cache=cache, progress=progress)
     names = {name for other in scenarios for name in other.serving.cheap_scorers} - set(prepared.cheap)
     cheap = {
@@ -228,7 +231,7 @@ def code_of(plug_in: str) -> str:
 def digest_of(prepared: Prepared) -> str:
     """What the markets of a prepared world have in common: the code, and what was read or scored before."""
     parts = [_market_code(), *sorted(prepared.cheap)]
-    arrays = [prepared.candidate, *(prepared.cheap[name] for name in sorted(prepared.cheap))]
+    arrays = [prepared.candidate, *(table for _, table in sorted(prepared.cheap_tables.items()))]
     if (ctr := prepared.ctr) is not None:
         parts.append(str(ctr.coefficients))
         arrays += [getattr(ctr.features, field.name) for field in fields(ctr.features)]

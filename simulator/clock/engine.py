@@ -248,8 +248,10 @@ class _Line:
         rows = self._row[batch]
         scored_pairs = self._run.recorder.scored_pairs
         if self._model.clock == "measured":
-            seconds, self._measured[batch.start] = self._run.measure(rows)
-            scored_pairs[rows] = self._measured[batch.start].scores.n_known
+            seconds, measured = self._run.measure(rows)
+            self._measured[batch.start] = measured
+            if measured.scores.known is not None:
+                scored_pairs[rows] = np.count_nonzero(measured.scores.known, axis=1)
             return seconds / self._model.speed
         mean_s = self._model.batch_s(rows.size, int(scored_pairs[rows].sum()))
         return mean_s if self._effort is None else mean_s * float(self._effort[rows[0]])

@@ -297,7 +297,7 @@ def test_the_inspector_explains_every_candidate(prepared, tiny_cache):
 
 
 def test_a_query_without_candidates_has_an_empty_table(prepared, tiny_cache):
-    empty = replace(prepared, candidate=np.full_like(prepared.candidate, -1))
+    empty = replace(prepared, candidates=np.full_like(prepared.candidate, -1))
     table = inspect_query(empty, relevance_of(empty, "none"), 0)
     assert len(table) == 0
     assert "why" in table.columns

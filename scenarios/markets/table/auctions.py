@@ -20,6 +20,7 @@ from simulator.fusion import FusionRule
 from simulator.ledger import UNLIMITED
 from simulator.market import Market
 from simulator.pairs import PairTables
+from simulator.scoring import RelevanceSource
 from simulator.serving import ServingModel
 from simulator.users import UserModel
 
@@ -158,7 +159,7 @@ def relevance_by(auctions: Auctions, scorer: str) -> FloatArray:
 
 def table_market(
     auctions: Auctions,
-    relevance: FloatArray,
+    relevance: RelevanceSource,
     *,
     seed: int,
     rule: FusionRule,

@@ -23,6 +23,7 @@ from simulator.fusion import FusionRule
 from simulator.log import Impressions
 from simulator.market import Market
 from simulator.measures.market_metrics import METRICS
+from simulator.scoring import RelevanceSource
 
 MEANINGLESS = ("world", "split", "traffic", "retrieval", "hcmrm", "pctr")
 """Blocks that describe what a table brings with it."""
@@ -81,7 +82,7 @@ class TableOfAuctions(MarketSource):
         return relevance_by(self.auctions, scorer)
 
     def market(
-        self, candidate: IntArray, relevance: FloatArray, scenario: Scenario, rule: FusionRule
+        self, candidate: IntArray | int, relevance: RelevanceSource, scenario: Scenario, rule: FusionRule
     ) -> Market:
         return table_market(
             self.auctions,
@@ -166,6 +167,13 @@ def _refuse_meaningless(scenario: Scenario) -> None:
                 field=name,
                 remedy="leave it out",
             )
+    if scenario.serving.scoring == "live":
+        raise ScenarioError(
+            "relevance is the table's where market.kind is table",
+            file=scenario.name,
+            field="serving.scoring",
+            remedy="leave it out",
+        )
     bidders = type(scenario.bidders)()
     if replace(scenario.bidders, shading=bidders.shading) != bidders:
         raise ScenarioError(
