@@ -82,8 +82,10 @@ class ServingModel:
             raise ValueError(
                 "serving.clock measured needs scoring live, and no service times, profile or distribution"
             )
-        if (self.latency_target_s or 1.0) < 0 or (self.price_per_hour or 0.0) < 0:
-            raise ValueError("serving.latency_target_s and price_per_hour must not be negative")
+        if self.latency_target_s is not None and not self.latency_target_s > 0:
+            raise ValueError(f"serving.latency_target_s must be positive, got {self.latency_target_s}")
+        if self.price_per_hour is not None and self.price_per_hour < 0:
+            raise ValueError(f"serving.price_per_hour must not be negative, got {self.price_per_hour}")
         check_profile(self.profile)
 
     @property

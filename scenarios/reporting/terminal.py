@@ -232,7 +232,7 @@ def measured_table(scenario: Scenario, points: pl.DataFrame) -> Section:
     names = map(scorer_name, points["scorer"])
     rows = [[name, *cells] for name, cells in zip(names, _cells(points, tuple(columns)), strict=True)]
     note = (
-        "busy: share of the servers' time; served/s: queries a second ranked by the scorer or from its cache;\n"
+        "busy: share of the servers' time; served/s: queries a second by the scorer or from its cache;\n"
         "in target/s: those within the latency target; capacity/s: as many if servers were never idle"
     )
     return section("Measured on this machine", ["ranked by", *_headings(tuple(columns))], rows, note)
