@@ -5,8 +5,9 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from app import figures, jobs
+from app import jobs
 from app.export import scenario_text
+from app.figures import trade_off_figures as figures
 from app.language import names, t
 from app.parts import job_panel, sweep_tables
 from app.parts.download import download

@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
-from app import figures, files, jobs, session
+from app import files, jobs, session
+from app.figures import experiment_figures as figures
 from app.language import t
 from app.parts import job_panel, start_box, uplift
 from app.parts.download import chart_with_data, download

@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 import streamlit as st
 
-from app import figures, session, wording
+from app import session, wording
+from app.figures import formula_figures as figures
 from app.language import names, t
 from app.parts.download import chart_with_data, download
 from app.parts.sidebar import scorers

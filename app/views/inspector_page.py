@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import streamlit as st
 
-from app import figures, session
+from app import session
+from app.figures import auction_figures as figures
 from app.language import names, t
 from app.parts import cards, comparison
 from app.parts.download import chart_with_data

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import day, figures, session
+from app import day, session
+from app.figures import market_figures as figures
 from app.language import t
 from app.parts.download import chart_with_data
 from app.session import Opened

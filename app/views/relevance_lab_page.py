@@ -10,7 +10,8 @@ import polars as pl
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import figures, session
+from app import session
+from app.figures import offline_figures as figures
 from app.language import names, t
 from app.parts import gallery, offline_scores as offline
 from app.parts.download import chart_with_data, download

@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
-from app import figures, files, jobs, session
+from app import files, jobs, session
+from app.figures import sweep_figures as figures
 from app.language import names, t
 from app.parts import estimate, job_panel, start_box, sweep_point, sweep_tables
 from app.parts.download import chart_with_data, download

@@ -7,8 +7,9 @@ from typing import Final
 import polars as pl
 import streamlit as st
 
-from app import figures, session, wording
+from app import session, wording
 from app.export import scenario_text
+from app.figures import trade_off_figures as figures
 from app.language import t
 from app.parts import sidebar, uplift
 from app.parts.download import chart_with_data, download

@@ -88,6 +88,10 @@ class Metric(NamedTuple):
     needs_grades: bool = False  # unknown where the ads' true grades are
 
 
+def _by_name(*metrics: Metric) -> Mapping[str, Metric]:
+    return MappingProxyType({metric.name: metric for metric in metrics})
+
+
 def _count(name: str, more_is_better: bool | None, definition: str, of: Callable[[Facts], float]) -> Metric:
     return Metric(name, "count", more_is_better, definition, lambda f: float(of(f)), total=True)
 
@@ -97,7 +101,7 @@ def _total(name: str, definition: str, of: Callable[[Facts], float]) -> Metric:
     return Metric(name, "money", True, definition, of, total=True, needs_grades=True)
 
 
-def _share(
+def _quotient(
     name: str,
     more_is_better: bool | None,
     definition: str,
@@ -114,7 +118,7 @@ def _share(
 def _grade_share(grade: int) -> Metric:
     definition = f"shown ads of true grade {grade} / impressions"
     name = f"grade_{grade}_share"
-    return _share(name, None, definition, lambda f: (int(f.shown[grade]), f.n_shown), needs_grades=True)
+    return _quotient(name, None, definition, lambda f: (int(f.shown[grade]), f.n_shown), needs_grades=True)
 
 
 def _latency_percentile(percent: int) -> Metric:
@@ -127,24 +131,25 @@ def _latency_percentile(percent: int) -> Metric:
     return Metric(f"latency_p{percent}_s", "seconds", False, definition, percentile)
 
 
-_ALL = (
+RUN_METRICS: Mapping[str, Metric] = _by_name(
     _count("queries", None, "queries that came", lambda f: f.n_queries),
     _count("impressions", None, "ads shown", lambda f: f.n_shown),
     _count("clicks", None, "clicks on ads", lambda f: f.n_clicks),
     _count("conversions", True, "clicks that led to a conversion", lambda f: f.n_conversions),
     Metric("revenue", "money", True, "what advertisers paid", lambda f: f.revenue, total=True),
-    _share("revenue_rpm", True, "revenue per thousand queries",
-           lambda f: (1000.0 * f.revenue, f.n_queries), "money"),
-    _share("irrelevant_share", False, "shown ads of true grade 0 / impressions",
-           lambda f: (int(f.shown[0]), f.n_shown), needs_grades=True),
-    _share("irrelevant_share_weighted", False,
-           "the same share of the ads that are looked at: each ad weighs its slot's examination "
-           "probability; where looking depends on the ads above (cascade, dbn), the ads that were "
-           "looked at count",
-           lambda f: (float(f.examined[0]), float(f.examined.sum())), needs_grades=True),
-    _share("ctr", True, "clicks / impressions", lambda f: (f.n_clicks, f.n_shown)),
-    _share("fill", None, "impressions / (queries x slots)", lambda f: (f.n_shown, f.n_queries * f.n_slots)),
-    _share("mean_price", None, "revenue / clicks", lambda f: (f.revenue, f.n_clicks), "money"),
+    _quotient("revenue_rpm", True, "revenue per thousand queries",
+              lambda f: (1000.0 * f.revenue, f.n_queries), "money"),
+    _quotient("irrelevant_share", False, "shown ads of true grade 0 / impressions",
+              lambda f: (int(f.shown[0]), f.n_shown), needs_grades=True),
+    _quotient("irrelevant_share_weighted", False,
+              "the same share of the ads that are looked at: each ad weighs its slot's examination "
+              "probability; where looking depends on the ads above (cascade, dbn), the ads that were "
+              "looked at count",
+              lambda f: (float(f.examined[0]), float(f.examined.sum())), needs_grades=True),
+    _quotient("ctr", True, "clicks / impressions", lambda f: (f.n_clicks, f.n_shown)),
+    _quotient("fill", None, "impressions / (queries x slots)",
+              lambda f: (f.n_shown, f.n_queries * f.n_slots)),
+    _quotient("mean_price", None, "revenue / clicks", lambda f: (f.revenue, f.n_clicks), "money"),
     _total("advertiser_surplus",
            "sum over clicks of (value per click x worth_of_click[grade] - price): a click on an ad that "
            "does not answer the query converts less; negative where clicks cost more than they earn",
@@ -156,66 +161,37 @@ _ALL = (
            lambda f: f.utility),
     _total("welfare", "revenue + advertiser surplus + user utility; what advertisers pay, the platform gets",
            lambda f: f.revenue + f.surplus + f.utility),
-    _share("ran_out_share", None, "advertisers that left before the end of a day / advertisers",
-           lambda f: (float(f.ran_out.sum()), f.ran_out.size)),
+    _quotient("ran_out_share", None, "advertisers that left before the end of a day / advertisers",
+              lambda f: (float(f.ran_out.sum()), f.ran_out.size)),
     Metric("mean_latency_s", "seconds", False, "mean time from arrival to answer",
            lambda f: float(f.latency_s.mean()) if f.n_queries else float("nan")),
     *map(_latency_percentile, (50, 95, 99)),
-    _share("timeout_share", False, "queries answered by the fallback scorer or not at all / queries",
-           lambda f: (float((f.served >= FALLBACK).sum()), f.n_queries)),
-    _share("cache_hit_share", None, "queries answered from the cache / queries",
-           lambda f: (float((f.served == CACHED).sum()), f.n_queries)),
+    _quotient("timeout_share", False, "queries answered by the fallback scorer or not at all / queries",
+              lambda f: (float((f.served >= FALLBACK).sum()), f.n_queries)),
+    _quotient("cache_hit_share", None, "queries answered from the cache / queries",
+              lambda f: (float((f.served == CACHED).sum()), f.n_queries)),
     _count("scored_pairs", False, "pairs of a query and an ad that the scorer scored, in time or not",
            lambda f: f.n_scored_pairs),
     *map(_grade_share, range(N_GRADES)),
 )  # fmt: skip
-
-RUN_METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
 """The metrics of a run in the order in which results list them."""
 
-MEASURED_METRICS: Mapping[str, Metric] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            Metric(
-                "utilisation",
-                "share",
-                None,
-                "time that servers worked on batches / time of all servers",
-                lambda f: _ratio(float(f.busy_s.sum()), f.busy_s.size * f.span_s),
-            ),
-            Metric(
-                "served_per_s",
-                "count",
-                True,
-                "queries answered by the scorer or from its cache, a second",
-                lambda f: _ratio(f.n_served, f.span_s),
-            ),
-            Metric(
-                "in_target_per_s",
-                "count",
-                True,
-                "those answered within serving.latency_target_s (else timeout_s), a second",
-                lambda f: _ratio(f.n_in_target, f.span_s),
-            ),
-            Metric(
-                "capacity_per_s",
-                "count",
-                True,
-                "queries answered by the scorer or from its cache, a second in which all servers work",
-                lambda f: _ratio(f.n_served * f.busy_s.size, float(f.busy_s.sum())),
-            ),
-            Metric(
-                "cost_per_million",
-                "money",
-                False,
-                "servers x serving.price_per_hour x hours, per million queries answered by the scorer or "
-                "from its cache",
-                lambda f: _ratio(f.cost * MICROS, f.n_served),
-            ),
-        )
-    }
-)
+MEASURED_METRICS: Mapping[str, Metric] = _by_name(
+    _quotient("utilisation", None, "time that servers worked on batches / time of all servers",
+              lambda f: (float(f.busy_s.sum()), f.busy_s.size * f.span_s)),
+    _quotient("served_per_s", True, "queries answered by the scorer or from its cache, a second",
+              lambda f: (f.n_served, f.span_s), "count"),
+    _quotient("in_target_per_s", True,
+              "those answered within serving.latency_target_s (else timeout_s), a second",
+              lambda f: (f.n_in_target, f.span_s), "count"),
+    _quotient("capacity_per_s", True,
+              "queries answered by the scorer or from its cache, a second in which all servers work",
+              lambda f: (f.n_served * f.busy_s.size, float(f.busy_s.sum())), "count"),
+    _quotient("cost_per_million", False,
+              "servers x serving.price_per_hour x hours, per million queries answered by the scorer or "
+              "from its cache",
+              lambda f: (f.cost * MICROS, f.n_served), "money"),
+)  # fmt: skip
 """What a run with a measured clock says besides: what its servers served."""
 
 TOTALS: tuple[str, ...] = tuple(metric.name for metric in RUN_METRICS.values() if metric.total)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import figures
+from app.figures import auction_figures as figures
 from app.parts import comparison
 from scenarios import (
     Scenario,

@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 import polars as pl
 import pytest
 
-from app import day, figures
+from app import day
+from app.figures import market_figures as figures
 from scenarios import Scenario, Simulation, override, prepare, relevance_of, simulate
 from scenarios.reporting.theme import line_style
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import figures
+from app.figures import experiment_figures as figures
 from scenarios import (
     Scenario,
     StoreError,

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from app import figures, wording
+from app import wording
+from app.figures import auction_figures, formula_figures, trade_off_figures
 from app.language import t
 from app.parts import cards
 from app.setting import (
@@ -79,7 +80,7 @@ def trace(figure: go.Figure, name: str) -> go.Scatter:
 
 
 def test_trade_off_draws_one_line_per_scorer_in_order_of_the_swept_value() -> None:
-    figure = figures.trade_off(POINTS)
+    figure = trade_off_figures.trade_off(POINTS)
     assert {found.name for found in figure.data} == {"Pareto front", "BM25", "oracle", "no relevance"}
     assert list(trace(figure, "BM25").x) == pytest.approx([6.0, 5.0])
     assert list(trace(figure, "BM25").y) == [80.0, 60.0]
@@ -91,14 +92,14 @@ def test_trade_off_draws_one_line_per_scorer_in_order_of_the_swept_value() -> No
 
 
 def test_trade_off_front_is_a_staircase_over_the_points_on_the_front() -> None:
-    front = trace(figures.trade_off(POINTS), "Pareto front")
+    front = trace(trade_off_figures.trade_off(POINTS), "Pareto front")
     assert list(front.x) == pytest.approx([0.0, 10.0])
     assert list(front.y) == [95.0, 100.0]
     assert front.line.shape == "hv"
 
 
 def test_trade_off_marks_the_chosen_point() -> None:
-    figure = figures.trade_off(POINTS, figures.ChosenPoint("here", metrics(77.0, 0.02)))
+    figure = trade_off_figures.trade_off(POINTS, trade_off_figures.ChosenPoint("here", metrics(77.0, 0.02)))
     star = trace(figure, "your setting")
     assert list(star.x) == pytest.approx([2.0])
     assert list(star.y) == [77.0]
@@ -106,25 +107,28 @@ def test_trade_off_marks_the_chosen_point() -> None:
 
 
 def test_trade_off_labels_leave_out_what_would_cover_another() -> None:
-    near, far = trace(figures.trade_off(POINTS), "oracle"), trace(figures.trade_off(POINTS), "BM25")
+    near, far = (
+        trace(trade_off_figures.trade_off(POINTS), "oracle"),
+        trace(trade_off_figures.trade_off(POINTS), "BM25"),
+    )
     assert list(near.text) == [" 1", ""]
     assert list(far.text) == [" 1", " 2"]
 
 
 def test_trade_off_survives_empty_and_undefined_points() -> None:
-    assert figures.trade_off(POINTS.clear()).data
+    assert trade_off_figures.trade_off(POINTS.clear()).data
     undefined = POINTS.with_columns(pl.lit(math.nan).alias("irrelevant_share"))
-    assert not any(len(found.x) for found in figures.trade_off(undefined).data)
+    assert not any(len(found.x) for found in trade_off_figures.trade_off(undefined).data)
 
 
 def test_trade_off_without_a_sweep_shows_the_comparison() -> None:
-    figure = figures.trade_off(POINTS.filter(pl.col("kind") == "compare"))
+    figure = trade_off_figures.trade_off(POINTS.filter(pl.col("kind") == "compare"))
     assert list(trace(figure, "BM25").y) == [80.0]
 
 
 @pytest.mark.parametrize("value", [0.25, 1.0, 1e-9, 3.3333333333333335])
 def test_point_ids_come_back_whole(value: float) -> None:
-    assert figures.parse_point_id(figures.point_id("my.module:Scorer", FIELD, value)) == (
+    assert trade_off_figures.parse_point_id(trade_off_figures.point_id("my.module:Scorer", FIELD, value)) == (
         "my.module:Scorer",
         FIELD,
         value,
@@ -133,7 +137,7 @@ def test_point_ids_come_back_whole(value: float) -> None:
 
 @pytest.mark.parametrize("data", [["a|b|1.0"], {"0": "a|b|1.0"}])
 def test_selected_id_reads_lists_and_mappings(data: object) -> None:
-    assert figures.selected_id({"selection": {"points": [{"customdata": data}]}}) == "a|b|1.0"
+    assert trade_off_figures.selected_id({"selection": {"points": [{"customdata": data}]}}) == "a|b|1.0"
 
 
 @pytest.mark.parametrize(
@@ -147,17 +151,17 @@ def test_selected_id_reads_lists_and_mappings(data: object) -> None:
     ],
 )
 def test_selected_id_is_none_for_what_is_no_stored_point(event: object) -> None:
-    assert figures.selected_id(event) is None
+    assert trade_off_figures.selected_id(event) is None
 
 
 def test_who_gains_shows_changes_per_thousand_queries() -> None:
-    bars = figures.who_gains(metrics(90.0), metrics(100.0, advertiser_surplus=280.0)).data[0]
+    bars = trade_off_figures.who_gains(metrics(90.0), metrics(100.0, advertiser_surplus=280.0)).data[0]
     assert list(bars.x) == pytest.approx([-10.0, 10.0, 0.0, -10.0])
     assert bars.text[0] == "−10.0"
 
 
 def test_grade_mix_stacks_to_all_shown_ads() -> None:
-    figure = figures.grade_mix({"a": metrics(), "b": metrics(irrelevant=0.3)})
+    figure = trade_off_figures.grade_mix({"a": metrics(), "b": metrics(irrelevant=0.3)})
     assert [bar.name for bar in figure.data] == ["0 irrelevant", "1 weak", "2 relevant", "3 strong"]
     assert np.sum([bar.x for bar in figure.data], axis=0) == pytest.approx([100.0, 100.0])
 
@@ -179,13 +183,13 @@ def auction(**columns: list[object]) -> pl.DataFrame:
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.5])
 def test_ranking_draws_the_curve_of_the_last_slots_score(exponent: float) -> None:
-    border = trace(figures.ranking(auction(), exponent=exponent), "score of the last slot")
+    border = trace(auction_figures.ranking(auction(), exponent=exponent), "score of the last slot")
     score = border.x / 1000 * np.asarray(border.y) ** exponent
     assert score == pytest.approx(np.full(len(border.x), 0.2 * 0.5**exponent))
 
 
 def test_ranking_numbers_the_slots_and_draws_the_threshold() -> None:
-    figure = figures.ranking(auction(), exponent=1.0, threshold=0.45)
+    figure = auction_figures.ranking(auction(), exponent=1.0, threshold=0.45)
     assert list(trace(figure, "3 strong").text) == ["<b>1</b>"]
     assert list(trace(figure, "2 relevant").text) == [""]
     assert min(trace(figure, "score of the last slot").y) == pytest.approx(0.45)
@@ -193,16 +197,16 @@ def test_ranking_numbers_the_slots_and_draws_the_threshold() -> None:
 
 
 def test_ranking_without_shown_ads_has_no_curve() -> None:
-    figure = figures.ranking(auction(slot=[None, None, None]), exponent=1.0)
+    figure = auction_figures.ranking(auction(slot=[None, None, None]), exponent=1.0)
     assert "score of the last slot" not in {found.name for found in figure.data}
 
 
 def test_every_figure_has_a_title_and_titled_axes_with_units() -> None:
     drawn = [
-        figures.trade_off(POINTS),
-        figures.who_gains(metrics(), metrics()),
-        figures.grade_mix({"a": metrics()}),
-        figures.ranking(auction(), exponent=1.0),
+        trade_off_figures.trade_off(POINTS),
+        trade_off_figures.who_gains(metrics(), metrics()),
+        trade_off_figures.grade_mix({"a": metrics()}),
+        auction_figures.ranking(auction(), exponent=1.0),
     ]
     for figure in drawn:
         assert figure.layout.title.text
@@ -224,7 +228,7 @@ def test_lines_of_equal_score_are_those_of_the_rule() -> None:
     table = iso_scores(verdict.rule, 0.05, (0.5, 1.0))
     assert table["bid"].to_list() == pytest.approx((table["line"] / table["relevance"] ** 2).to_list())
     assert table["relevance"].min() == pytest.approx(0.01)  # at 0 no bid would do
-    figure = figures.iso_scores(table, 0.05)
+    figure = formula_figures.iso_scores(table, 0.05)
     assert [trace.name for trace in figure.data] == ["bid 0.5 at relevance 1", "bid 1 at relevance 1"]
     assert max(max(trace.y) for trace in figure.data) <= 12
 
@@ -235,10 +239,10 @@ def test_a_formula_is_a_star_among_the_rules() -> None:
         "gate": metrics(90.0, 0.05),
         "none shown": metrics(0.0, math.nan),
     }
-    squares, star = figures.among_rules(rules, metrics(95.0, 0.07)).data
+    squares, star = formula_figures.among_rules(rules, metrics(95.0, 0.07)).data
     assert list(squares.text) == ["gate", "product"]  # from left to right
     assert (star.x[0], star.y[0]) == pytest.approx((7.0, 95.0))
-    assert len(figures.among_rules(rules, None).data) == 1
+    assert len(formula_figures.among_rules(rules, None).data) == 1
 
 
 # Wording

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import figures
+from app.figures import offline_figures as figures
 from app.parts import gallery, offline_scores as offline
 from scenarios import (
     Labels,

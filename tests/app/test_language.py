@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import figures, jobs, language, wording
+from app import jobs, language, wording
+from app.figures import trade_off_figures as figures
 from app.language import LANGUAGES, catalogue, say, t
 from app.setting import Setting, in_words
 from scenarios import REASONS, SHIPPED_RULES, FormulaError, judge_formula

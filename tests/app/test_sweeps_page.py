@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import export, figures, files, jobs, language
+from app import export, files, jobs, language
+from app.figures import sweep_figures as figures
 from app.figures.sweep_figures import SCALE
 from app.parts import estimate, sweep_tables
 from scenarios import (
