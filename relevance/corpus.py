@@ -182,15 +182,8 @@ class LabelledCorpus:
             raise CorpusError(
                 f"{folder}: unreadable array file ({error}); export the corpus again"
             ) from error
-        corpus = Corpus(
-            query_text=tuple(queries["text"]),
-            ad_title=tuple(ads["title"]),
-            ad_ocr=tuple(ads["ocr"]),
-            ad_asr=tuple(ads["asr"]),
-            frames=frames,
-            query_id=tuple(queries["id"]),
-            ad_id=tuple(ads["id"]),
-        )
+        texts = map(tuple, (queries["text"], ads["title"], ads["ocr"], ads["asr"]))
+        corpus = Corpus(*texts, frames, tuple(queries["id"]), tuple(ads["id"]))
         for name, index, size in (("query", labels.query, corpus.n_queries), ("ad", labels.ad, corpus.n_ads)):
             if len(index) and not (index.min() >= 0 and index.max() < size):
                 raise CorpusError(

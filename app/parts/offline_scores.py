@@ -9,6 +9,7 @@ import polars as pl
 
 from scenarios import Labels, OfflineScores, Reliability, ScorerEvaluation
 
+LEADS = ("auc_lead", "ndcg_lead")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -18,15 +19,14 @@ def metrics_table(evaluations: Sequence[ScorerEvaluation], gaps: Mapping[str, fl
     Args:
         gaps: by scorer, as of `scenarios.gap_of`.
     """
+    ends = {"": "value", "_low": "low", "_high": "high"}
     rows = []
     for one in evaluations:
         row: dict[str, object] = {"scorer": one.scorer, **one.metrics.as_dict(), "gap": gaps[one.scorer]}
-        for name, lead in (("auc_lead", one.auc_lead), ("ndcg_lead", one.ndcg_lead)):
-            row[name] = None if lead is None else lead.value
-            row[f"{name}_low"] = None if lead is None else lead.low
-            row[f"{name}_high"] = None if lead is None else lead.high
+        for lead in LEADS:
+            row |= {f"{lead}{end}": getattr(getattr(one, lead), part, None) for end, part in ends.items()}
         rows.append(row)
-    leads = [f"{name}{end}" for name in ("auc_lead", "ndcg_lead") for end in ("", "_low", "_high")]
+    leads = [f"{lead}{end}" for lead in LEADS for end in ends]
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(leads, pl.Float64))
 
 
@@ -36,11 +36,7 @@ def reliability_table(curves: Mapping[str, Reliability]) -> pl.DataFrame:
         pl.DataFrame(
             {
                 "scorer": [scorer] * len(curve.count),
-                "low": curve.low,
-                "high": curve.high,
-                "predicted": curve.predicted,
-                "observed": curve.observed,
-                "count": curve.count,
+                **{name: getattr(curve, name) for name in ("low", "high", "predicted", "observed", "count")},
                 "expected_error": [curve.expected_error] * len(curve.count),
             }
         )

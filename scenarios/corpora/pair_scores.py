@@ -20,11 +20,11 @@ import polars as pl
 
 from relevance.corpus import LabelledCorpus
 from scenarios.corpora.tables import text_lines
-from scenarios.errors import StoreError, UserError, listed, quoted
+from scenarios.errors import UserError, listed, quoted
 from scenarios.markets.checkpoints import checkpoint_hash
 from scenarios.markets.kind import Progress
 from scenarios.storage.parquet import ParquetError, parquet_batches, parquet_columns, unwritten, write_parquet
-from scenarios.storage.whole import alone, reason_of, whole_path, write_whole_file
+from scenarios.storage.whole import alone, whole_path, write_whole_file, writing
 from simulator.arrays import IntArray
 
 if TYPE_CHECKING:
@@ -80,12 +80,8 @@ def score_pairs_table(
         "chunk": chunk,
     }
     parts = out.with_name(f"{out.name}.parts")
-    try:
-        with alone(out):
-            n = _score_parts(scorer, pairs, out, parts, ids, identity, chunk, progress)
-    except OSError as error:
-        raise StoreError(f"{out}: cannot be written ({reason_of(error)}); {REMEDY}") from error
-    return n
+    with writing(out, REMEDY), alone(out):
+        return _score_parts(scorer, pairs, out, parts, ids, identity, chunk, progress)
 
 
 def _score_parts(

@@ -15,10 +15,10 @@ from relevance.evaluation import ScorerEvaluation, evaluate_scorers
 from relevance.lexical import Bm25Scorer
 from relevance.metrics import Interval
 from relevance.protocol import RelevanceScorer
-from scenarios.errors import StoreError, UserError
+from scenarios.errors import UserError
 from scenarios.markets.kind import Progress
 from scenarios.storage.cache import FOLDER, world_hash
-from scenarios.storage.whole import alone, reason_of, whole_folder
+from scenarios.storage.whole import alone, whole_folder, writing
 from simulator.arrays import FloatArray, IntArray
 from simulator.world import WorldConfig, labelled_corpus
 
@@ -133,11 +133,8 @@ def train_model(
         # The trainer draws frames, which a text-only model never reads; these take no memory.
         black = np.broadcast_to(np.uint8(0), (data.corpus.n_ads, 1, 16, 16, 3))
         data = replace(data, corpus=replace(data.corpus, frames=black))
-    try:
-        with alone(out):
-            return train(data, out, config, device=device, progress=progress or (lambda _: None))
-    except OSError as error:
-        raise StoreError(f"{out}: cannot be written ({reason_of(error)}); choose another --out") from error
+    with writing(out, "choose another --out"), alone(out):
+        return train(data, out, config, device=device, progress=progress or (lambda _: None))
 
 
 def _fitted(

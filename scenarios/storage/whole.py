@@ -33,7 +33,7 @@ def check_writable(root: Path) -> None:
         StoreError: results cannot be written under `root`.
     """
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
-    with _naming(root):
+    with writing(root):
         root.mkdir(parents=True, exist_ok=True)
         with _temporary_folder(root) as part:
             (part / "try").write_bytes(b"x" * 4096)
@@ -60,7 +60,7 @@ def staging(root: Path) -> Iterator[Path]:
         StoreError: it cannot be made.
     """
     with contextlib.ExitStack() as held:
-        with _naming(root):
+        with writing(root):
             root.mkdir(parents=True, exist_ok=True)
             folder = held.enter_context(_temporary_folder(root))
         yield folder
@@ -74,7 +74,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         StoreError: it cannot be written; what was there before stays.
     """
     root = folder.parent
-    with _naming(root):
+    with writing(root):
         root.mkdir(parents=True, exist_ok=True)
         remove_stale(root)
         with _temporary_folder(root) as part:
@@ -109,7 +109,7 @@ def whole_path(path: Path, *, flush: bool = True, remedy: str = "name another fi
     Raises:
         StoreError: it cannot be written; what was there before stays.
     """
-    try:
+    with writing(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary_folder(path.parent) as folder:
             part = folder / path.name
@@ -117,8 +117,6 @@ def whole_path(path: Path, *, flush: bool = True, remedy: str = "name another fi
             if flush:
                 flush_to_disk(part)
             part.replace(path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written ({reason_of(error)}); {remedy}") from error
 
 
 def newest_first(root: Path | str, pattern: str) -> list[Path]:
@@ -146,7 +144,7 @@ def alone(place: Path, command: str = "command") -> Iterator[None]:
         StoreError: another command works on it, or the lock cannot be written.
     """
     path = place.parent / LOCKS / place.name
-    with _naming(place.parent):
+    with writing(place.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.open("a+b")
     with lock:
@@ -241,11 +239,9 @@ def flush_to_disk(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _naming(root: Path) -> Iterator[None]:
-    """Turn an error of the operating system into a message with a remedy."""
+def writing(place: Path, remedy: str = "choose another folder with --out") -> Iterator[None]:
+    """Turn an error of the operating system into a StoreError with a remedy."""
     try:
         yield
     except OSError as error:
-        raise StoreError(
-            f"{root}: cannot be written ({reason_of(error)}); choose another folder with --out"
-        ) from error
+        raise StoreError(f"cannot be written ({reason_of(error)})", file=place, remedy=remedy) from error

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from scenarios.errors import StoreError, UserError
-from scenarios.storage.whole import reason_of, write_whole_file
+from scenarios.errors import UserError
+from scenarios.storage.whole import write_whole_file, writing
 
 if TYPE_CHECKING:
     from scenarios.studies.run_study import Study
@@ -136,7 +136,7 @@ def keep(path: Path, data: bytes) -> None:
         StoreError: it cannot be written.
     """
     part = path.with_name(f"{PART}{path.stem}.{os.getpid()}")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             part.write_bytes(data)
@@ -144,10 +144,6 @@ def keep(path: Path, data: bytes) -> None:
         except OSError:
             part.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be written ({reason_of(error)}); choose another folder with --out"
-        ) from error
 
 
 def nullable(value: Any) -> Any:
