@@ -182,8 +182,9 @@ class LabelledCorpus:
             raise CorpusError(
                 f"{folder}: unreadable array file ({error}); export the corpus again"
             ) from error
-        texts = map(tuple, (queries["text"], ads["title"], ads["ocr"], ads["asr"]))
-        corpus = Corpus(*texts, frames, tuple(queries["id"]), tuple(ads["id"]))
+        text, ids = (tuple(queries[name]) for name in ("text", "id"))
+        title, ocr, asr, ad_ids = (tuple(ads[name]) for name in ("title", "ocr", "asr", "id"))
+        corpus = Corpus(text, title, ocr, asr, frames, ids, ad_ids)
         for name, index, size in (("query", labels.query, corpus.n_queries), ("ad", labels.ad, corpus.n_ads)):
             if len(index) and not (index.min() >= 0 and index.max() < size):
                 raise CorpusError(
