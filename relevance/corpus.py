@@ -79,7 +79,6 @@ class Corpus:
         return self.query_id or tuple(map(str, range(self.n_queries)))
 
     def ad_ids(self) -> tuple[str, ...]:
-        """Names of the ads."""
         return self.ad_id or tuple(map(str, range(self.n_ads)))
 
     def fingerprint(self) -> str:
@@ -105,7 +104,6 @@ class Labels:
         return len(self.query)
 
     def of(self, split: str) -> Labels:
-        """The pairs of one split."""
         return self.take(self.split == SPLITS.index(split))
 
     def take(self, which: IntArray | BoolArray) -> Labels:
@@ -130,7 +128,6 @@ class LabelledCorpus:
         return np.union1d(graded, np.setdiff1d(np.arange(self.corpus.n_ads), kept_back))
 
     def fingerprint(self) -> str:
-        """Hash of the corpus and of its labels."""
         digest = hashlib.blake2b(self.corpus.fingerprint().encode(), digest_size=16)
         for column in (self.labels.query, self.labels.ad, self.labels.grade, self.labels.split):
             digest.update(column.tobytes())

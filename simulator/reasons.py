@@ -38,7 +38,6 @@ class Reason(NamedTuple):
     facts: dict[str, Any]
 
     def __str__(self) -> str:
-        """Say it in English."""
         return REASONS[self.kind].format(**self.facts)
 
 

@@ -72,7 +72,6 @@ def _start(file: Path) -> None:
 
 
 def _made(outcome: jobs.Outcome) -> None:
-    """Open it when it has come to its end."""
     if outcome.progress.result is not None:
         st.session_state[MADE] = Path(outcome.progress.result).name
 

@@ -75,7 +75,6 @@ def _take(example: str) -> None:
 
 
 def _say(verdict: Verdict) -> None:
-    """The verdict in words."""
     if verdict.traits is None:
         faults = t("words.semicolon").join(map(wording.fault, verdict.faults))
         st.error(f"{t('formula.faults', faults=faults)}\n\n{t('formula.faults_remedy')}")

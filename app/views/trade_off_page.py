@@ -93,7 +93,6 @@ def _cards(chosen: wording.Metrics, baseline: wording.Metrics) -> None:
 
 
 def _basis(opened: Opened, *, whole: bool) -> str:
-    """On what the cards stand."""
     sample = None if whole else session.live_queries(opened.prepared)
     queries = wording.sample(session.total_queries(opened.prepared), sample)
     basis = t("trade_off.simulated" if whole else "trade_off.preview", queries=queries)

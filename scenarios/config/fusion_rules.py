@@ -29,7 +29,6 @@ class RuleSettings(Settings):
             """A setting of the rule."""
 
     def build(self) -> fusion.FusionRule:
-        """The rule with these settings."""
         values = {name: getattr(self, name) for name in type(self).model_fields if name != "rule"}
         if "within" in values:
             values["within"] = values["within"].build()

@@ -116,7 +116,6 @@ def _score_parts(
 
 
 def _scored(scorer: HcmrmScorer, query: IntArray, ad: IntArray, ids: Sequence[Sequence[str]]) -> pl.DataFrame:
-    """One chunk."""
     score, probabilities = scorer.read(query, ad)
     columns: dict[str, Any] = {
         "query_id": [ids[0][i] for i in query.tolist()],

@@ -71,7 +71,6 @@ class Table:
         return (row if self.rows is None else self.rows[row]) + 1
 
     def filter(self, condition: pl.Expr) -> Table:
-        """The rows that a condition holds for."""
         kept = self.frame.with_row_index("row in file").filter(condition)
         return Table(self.path, kept.drop("row in file"), kept["row in file"].to_list())
 

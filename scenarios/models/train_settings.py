@@ -56,7 +56,6 @@ def _plain(value: Any) -> Any:
 
 
 def _value(text: str, kind: Any, written: str) -> Any:
-    """The written value in the field's type."""
     try:
         return TypeAdapter(kind).validate_python(read_value(written))
     except ValidationError as error:

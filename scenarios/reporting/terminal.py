@@ -62,7 +62,6 @@ class ProgressBars:
             self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int, detail: str = "") -> None:
-        """Move the bar of a stage."""
         if self._file is not None:
             self._file.report(stage, done, total, detail)
         self._bars.start()
@@ -71,12 +70,10 @@ class ProgressBars:
         self._bars.update(self._stages[stage], completed=done, total=total, detail=detail)
 
     def made(self, folder: Path) -> None:
-        """Write the folder that the command has made to the progress file."""
         if self._file is not None:
             self._file.made(folder)
 
     def found(self, facts: Mapping[str, Any]) -> None:
-        """Write what the command has found out to the progress file."""
         if self._file is not None:
             self._file.found(facts)
 

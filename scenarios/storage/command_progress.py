@@ -79,7 +79,6 @@ class ProgressFile:
         self._write()
 
     def report(self, stage: str, done: int, total: int, detail: str = "") -> None:
-        """How far a stage is."""
         now, changed = self._clock(), stage != self._now.stage
         due = changed or done >= total or now - self._now.updated >= WRITE_EVERY_S
         if not due:
@@ -100,7 +99,6 @@ class ProgressFile:
             self._write()
 
     def made(self, folder: Path) -> None:
-        """Name the folder that the command has made."""
         self._now = replace(self._now, result=str(folder.absolute()))
 
     def found(self, facts: Mapping[str, Any]) -> None:
@@ -108,7 +106,6 @@ class ProgressFile:
         self._now = replace(self._now, found=facts)
 
     def end(self, error: BaseException | None) -> None:
-        """Write how it ended."""
         state, message = "done", ""
         code = getattr(error, "exit_code", None)
         if isinstance(error, KeyboardInterrupt) or code == STOPPED_BY_HAND:

@@ -30,7 +30,6 @@ class Estimate:
 
     @property
     def jobs(self) -> int:
-        """Simulations: points times seeds."""
         return self.points * self.seeds
 
     def left_s(self, workers: int) -> float:

@@ -128,7 +128,6 @@ class Study(Generic[Result]):
         return self.folder / ".work"
 
     def run(self, engine: Engine) -> None:
-        """Do what is missing."""
         plan = self.plan
         self._remove_leftovers()
         for path in (self.folder / FAILURES).glob("*.json"):
@@ -237,7 +236,6 @@ class Study(Generic[Result]):
         )  # fmt: skip
 
     def _say(self, state: str) -> None:
-        """Write down how far it is, and report it."""
         status = self._status(state)
         write_status(self.folder, status)
         if self.report is not None:

@@ -62,7 +62,6 @@ class Facts:
 
     @property
     def n_shown(self) -> int:
-        """Ads shown."""
         return int(self.shown.sum())
 
     @property

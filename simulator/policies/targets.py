@@ -20,12 +20,12 @@ class TargetState(NamedTuple):
 
     @classmethod
     def before(cls, multiplier: FloatArray) -> Self:
-        """Nothing has happened yet."""
+        """The state at the start."""
         zero = np.zeros_like(multiplier)
         return cls(multiplier, zero, zero, zero, zero)
 
     def after(self, report: Report) -> Self:
-        """One tick later, the multiplier not moved yet."""
+        """The state after a tick, the multiplier not moved yet."""
         return self._replace(
             ticks=self.ticks + 1.0,
             spent=self.spent + report.spent,

@@ -53,7 +53,6 @@ class Fault(str):
     at: Mapping[str, float] | None
 
     def __new__(cls, kind: str, at: Mapping[str, float] | None = None, **values: object) -> "Fault":
-        """Say the fault in English."""
         text = FAULTS[kind].format(**values)
         fault = super().__new__(cls, text if at is None else WHERE.format(fault=text, **at))
         fault.kind, fault.values, fault.at = kind, values, at

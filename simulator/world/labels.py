@@ -113,7 +113,6 @@ def labelled_corpus(
 
 
 def _with_ads(corpus: Corpus, ads: NDArray[np.int64]) -> Corpus:
-    """The corpus with these of its ads."""
     title, ocr, asr = (
         tuple(texts[ad] for ad in ads) for texts in (corpus.ad_title, corpus.ad_ocr, corpus.ad_asr)
     )

@@ -68,7 +68,6 @@ class WorldConfig:
     """Advertisers who keep their ads away from queries for other brands and for siblings of their product."""
 
     def advertisers(self, split: Split) -> int:
-        """Number of advertisers in a split."""
         return {
             "train": self.train_advertisers,
             "validation": self.validation_advertisers,

@@ -124,11 +124,9 @@ class Ablation:
         return self.file.name
 
     def rows_of(self, group: str) -> list[Row]:
-        """The rows of a group, in the order of the file."""
         return [row for row in self.rows if row.group == group]
 
     def reference_of(self, row: Row) -> Row:
-        """The row that this one is held against."""
         arm = self.file.groups[row.group].reference
         [found] = [r for r in self.rows if (r.group, r.arm, r.at) == (row.group, arm, row.at)]
         return found

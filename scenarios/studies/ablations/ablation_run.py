@@ -82,7 +82,6 @@ class AblationPlan(StudyPlan[Kept]):
         self._ablation, self._out, self._progress = ablation, out, progress
 
     def batches(self, study: Study[Kept]) -> Iterator[Sequence[Task]]:
-        """See `StudyPlan.batches`."""
         remove_parts(cells_folder(self._out, self._ablation))
         tasks = cell_tasks(self._ablation, share(self._ablation, self._out, self._progress))
         for seed in dict.fromkeys(task.data.cell.seed for task in tasks):
@@ -97,7 +96,6 @@ class AblationPlan(StudyPlan[Kept]):
             yield study.missing(cells)
 
     def about(self, task: Task) -> Mapping[str, Any]:
-        """The seed and the settings of the training."""
         cell: Cell = task.data.cell
         return {"seed": cell.seed, "settings": dict(cell.settings)}
 

@@ -62,7 +62,6 @@ class Cell:
 
     @property
     def pretrained(self) -> bool:
-        """Whether there is anything to pre-train."""
         return train_config(self.settings, self.seed).align_steps > 0
 
     def pretraining(self) -> dict[str, JsonValue]:

@@ -110,7 +110,6 @@ class ExperimentPlan(StudyPlan[Replicate]):
         self._jobs: dict[str, Job] = {}
 
     def batches(self, study: Study[Replicate]) -> Iterator[Sequence[Task]]:
-        """See `StudyPlan.batches`."""
         plan, experiment = self._plan, self._plan.experiment
         remove_parts(replicates_folder(self._root))
         arms = list(plan.arms.values())
@@ -130,12 +129,10 @@ class ExperimentPlan(StudyPlan[Replicate]):
         study.check()
 
     def about(self, task: Task) -> Mapping[str, Any]:
-        """Arms, seed, and how they were simulated."""
         job = self._jobs[task.key]
         return {"kind": job.kind, "arms": job.scenarios, "seed": job.seed}
 
     def result(self, study: Study[Replicate]) -> ExperimentResult:
-        """What the replicates say."""
         plan = self._plan
         replicates = pl.DataFrame(
             [

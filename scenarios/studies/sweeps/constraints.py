@@ -48,7 +48,6 @@ class Constraint(Settings):
 
     @property
     def name(self) -> str:
-        """The field or the metric."""
         return self.field or self.metric or ""
 
     @model_validator(mode="after")

@@ -151,7 +151,6 @@ class _Knob:
 
 
 def _sampler(file: SweepFile, generation: int) -> BaseSampler:
-    """The sampler of one generation."""
     from optuna.samplers import NSGAIISampler, TPESampler
     from optuna.samplers.nsgaii import PolynomialMutation, SBXCrossover
 

@@ -47,12 +47,10 @@ class Sweep:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The swept fields."""
         return tuple(self.file.over)
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Replicates of each point."""
         return (self.scenario.seed,) if self.file.seeds is None else listed_seeds(self.file.seeds)
 
 

@@ -114,7 +114,6 @@ class SweepPlan(StudyPlan[Replicate]):
         self._named: dict[str, tuple[int, int]] = {}  # the other way round
 
     def batches(self, study: Study[Replicate]) -> Iterator[Sequence[Task]]:
-        """See `StudyPlan.batches`."""
         remove_parts(replicates_folder(self._out))
         write_whole_file(self._folder / "scenario.yaml", dump_scenario(self._sweep.scenario))
         write_whole_file(self._folder / "sweep.yaml", dump_sweep(self._sweep))
@@ -126,12 +125,10 @@ class SweepPlan(StudyPlan[Replicate]):
             yield missing
 
     def about(self, task: Task) -> Mapping[str, Any]:
-        """The point, its settings, and the seed."""
         point, seed = self._named[task.key]
         return {"point": point, "seed": seed, "settings": dict(self._sweep.points[point].settings)}
 
     def write(self, results: Mapping[str, Replicate]) -> None:
-        """Bring points.parquet up to date."""
         found = {name: results[key][0] for name, key in self._keys.items() if key in results}
         write_replicates(self._folder, self._sweep, found)
 
