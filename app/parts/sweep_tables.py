@@ -145,3 +145,24 @@ def state_text(status: Status | None, *, running: bool) -> str:
     if status.done + status.failed >= status.total:
         return t("sweeps.state_finished", counted=counted, time=duration(status.elapsed_s))
     return t("sweeps.state_half", counted=counted)
+
+
+def estimate_text(estimate: Mapping[str, Any]) -> str:
+    """What `relbid sweep --dry-run --progress FILE` leaves as `found.estimate`, in words."""
+    counted = t(
+        "sweeps.estimate_count",
+        n=estimate["seeds"],
+        points=f"{estimate['points']:,}",
+        total=f"{estimate['points'] * estimate['seeds']:,}",
+    )
+    if estimate["done"]:
+        counted = t("sweeps.estimate_done", counted=counted, done=f"{estimate['done']:,}")
+    return t(
+        "sweeps.estimate",
+        n=estimate["worlds"],
+        counted=counted,
+        models=", ".join(map(scorer_name, estimate["models"])),
+        time=duration(estimate["left_s"]),
+        workers=estimate["workers"],
+        each=f"{estimate['job_s']:.2g}",
+    )

@@ -10,7 +10,7 @@ import streamlit as st
 from app import files, jobs, session
 from app.figures import sweep_figures as figures
 from app.language import names, t
-from app.parts import estimate, job_panel, start_box, sweep_point, sweep_tables
+from app.parts import job_panel, start_box, sweep_point, sweep_tables
 from app.parts.download import chart_with_data, download
 from app.wording import duration, method_name, metric_name
 from scenarios import (
@@ -77,7 +77,7 @@ def _start_one(*, expanded: bool) -> None:
         if job is not None:
             job_panel.watch(job, t("sweeps.estimate_title"), t("sweeps.estimate_again"))
             if found := jobs.outcome(job).progress.found:
-                st.info(estimate.in_words(found["estimate"]))
+                st.info(sweep_tables.estimate_text(found["estimate"]))
                 with st.expander(t("sweeps.its_points"), icon=":material/list:"):
                     st.code(found["points_in_words"], language=None)
         start_box.foot(file, "sweep", "docs/sweeps.md")

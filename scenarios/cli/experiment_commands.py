@@ -28,8 +28,8 @@ def experiment(
 ) -> None:
     """Compare arms over many seeds, with intervals. Stopped or killed, the same command continues it."""
     from scenarios.reporting.experiment_tables import experiment_tables
-    from scenarios.reporting.study_texts import estimate_text
     from scenarios.reporting.terminal import ProgressBars, print_tables
+    from scenarios.reporting.words import estimate_text
     from scenarios.storage.whole import check_writable
     from scenarios.studies.experiments.experiment import load_experiment
     from scenarios.studies.experiments.experiment_run import (

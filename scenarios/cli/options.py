@@ -76,7 +76,7 @@ def stoppable(what: str) -> Iterator[None]:
 
 def shown_by(progress: ProgressBars) -> Report:
     """Shows the status of a study as a bar."""
-    from scenarios.reporting.study_texts import status_text
+    from scenarios.reporting.words import status_text
 
     def report(at: Status) -> None:
         if at.state == "running":

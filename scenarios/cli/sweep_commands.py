@@ -28,9 +28,9 @@ def sweep(
     progress_file: options.ProgressPath = None,
 ) -> None:
     """Run every point of a sweep. Stopped or killed, the same command continues it."""
-    from scenarios.reporting.study_texts import estimate_text
     from scenarios.reporting.sweep_tables import points_text, sweep_tables
     from scenarios.reporting.terminal import ProgressBars, print_tables
+    from scenarios.reporting.words import estimate_text
     from scenarios.storage.whole import check_writable
     from scenarios.studies.pool import cores
     from scenarios.studies.sweeps.folder import read_sweep

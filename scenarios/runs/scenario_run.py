@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from relevance.errors import ScorerError
+from scenarios.config.load import dump_scenario
 from scenarios.config.scenario import Scenario
 from scenarios.markets.kind import Progress
-from scenarios.markets.prepared import Relevance
+from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.scoring import check_scorers, relevance_of
 from scenarios.markets.simulation import prepare, simulate
 from scenarios.runs.points import simulate_points
-from scenarios.runs.results import result_folder, write_result
-from scenarios.runs.unfinished import incomplete, keep_incomplete
+from scenarios.runs.results import INCOMPLETE, result_folder, write_result
 from scenarios.storage.log_file import LogFile
-from scenarios.storage.whole import alone, staging
+from scenarios.storage.parquet import write_parquet
+from scenarios.storage.whole import alone, staging, whole_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +115,66 @@ def run_scenario(
     del own  # its market is as large as the traffic, and the points have another
     points = simulate_points(prepared, relevances, sweep=sweep, own=metrics, progress=progress)
     return RunResult(scenario, metrics, points, log)
+
+
+def incomplete(folder: Path) -> Path:
+    """Where what a run had finished is kept if it fails."""
+    return folder.with_name(folder.name + INCOMPLETE)
+
+
+def keep_incomplete(
+    folder: Path,
+    prepared: Prepared,
+    relevances: Mapping[str, Relevance],
+    scorer: str,
+    error: ScorerError,
+    *,
+    sweep: bool = True,
+) -> None:
+    """Keep what a run had finished when a scorer failed.
+
+        incomplete.json     which scorers are finished, which one failed, at what, and after how many pairs
+        scenario.yaml       the scenario
+        finished.parquet    the rows of points.parquet for the finished scorers, if any is
+        scores.parquet      query, ad and score of the pairs that the scorer had finished, if any
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    query, column = np.nonzero(prepared.candidate >= 0)
+    ad, score = prepared.candidate[query, column], error.done
+    done = np.zeros(query.size, dtype=bool) if score is None else ~np.isnan(score)
+    facts = {
+        "incomplete": True,
+        "finished": list(relevances),
+        "failed": scorer,
+        "error": str(error),
+        "pairs_scored": int(done.sum()),
+        "pairs": int(query.size),
+    }
+    with whole_folder(folder) as part:
+        (part / "incomplete.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        (part / "scenario.yaml").write_text(dump_scenario(prepared.scenario), encoding="utf-8")
+        if relevances:
+            finished = replace(prepared, scenario=_only(prepared.scenario, relevances))
+            write_parquet(simulate_points(finished, relevances, sweep=sweep), part / "finished.parquet")
+        if score is not None and done.any():
+            corpus = prepared.corpus
+            ids = corpus.ad_ids()
+            columns = {
+                "query": [corpus.query_text[i] for i in query[done].tolist()],
+                "ad": [ids[i] for i in ad[done].tolist()],
+                "score": score[done],
+            }
+            write_parquet(pl.DataFrame(columns), part / "scores.parquet")
+
+
+def _only(scenario: Scenario, scorers: Mapping[str, object]) -> Scenario:
+    """A scenario with some of its scorers alone."""
+    compare = tuple(name for name in scenario.compare if name in scorers)
+    swept = scenario.sweep
+    if swept is not None:
+        names = tuple(name for name in swept.scorers if name in scorers)
+        swept = swept.model_copy(update={"scorers": names}) if names else None
+    own = scenario.scorer if scenario.scorer in scorers else next(iter(scorers))
+    return scenario.model_copy(update={"scorer": own, "compare": compare, "sweep": swept})

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import export, files, jobs, language
+from app import files, jobs, language
 from app.figures import sweep_figures as figures
 from app.figures.sweep_figures import SCALE
-from app.parts import estimate, sweep_tables
+from app.parts import download, sweep_tables
 from scenarios import (
     Status,
     SweepResult,
@@ -184,7 +184,7 @@ def test_an_opened_point_gives_its_exact_scenario(
     assert star["name"] == "the opened point"
 
     one = exponents.replicates.filter((pl.col("point") == 5) & (pl.col("seed") == 2)).row(0, named=True)
-    text = export.scenario_text(point_scenario(exponents, 5, 2), one, ("revenue_rpm", "irrelevant_share"))
+    text = download.scenario_text(point_scenario(exponents, 5, 2), one, ("revenue_rpm", "irrelevant_share"))
     (tmp_path / "point.yaml").write_text(text)
     assert f"# revenue_rpm: {one['revenue_rpm']!r}" in text
     outcome = run_scenario(load_scenario(tmp_path / "point.yaml"), cache=project / "results")
@@ -285,13 +285,13 @@ def test_the_estimate_counts_and_times(page: AppTest, project: Path) -> None:
 def test_an_estimate_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Estimate(points=800, seeds=2, done=3, worlds=2, models=("bm25", "hcmrm"), job_s=0.5)
     facts = {**asdict(found), "workers": 2, "left_s": found.left_s(2)}
-    assert estimate.in_words(facts) == (
+    assert sweep_tables.estimate_text(facts) == (
         "800 points x 2 seeds = 1,600 simulations, 3 of them done. About 7 min with 2 processes at 0.5 s "
         "each, after scoring 2 worlds with BM25, HCMRM where that is not done yet."
     )
-    assert "of them done" not in estimate.in_words({**facts, "done": 0})
+    assert "of them done" not in sweep_tables.estimate_text({**facts, "done": 0})
     monkeypatch.setattr(language, "current", lambda: "zh")
-    assert "2 个进程、每次 0.5 秒，约需 7 分钟" in estimate.in_words(facts)
+    assert "2 个进程、每次 0.5 秒，约需 7 分钟" in sweep_tables.estimate_text(facts)
 
 
 def test_the_page_in_chinese(page: AppTest) -> None:

@@ -11,13 +11,13 @@ from benchmarks.kills import torture
 from benchmarks.search import hypervolume
 from relevance.extras import MissingExtraError
 from scenarios import ScenarioError, StoreError, load_sweep, read_sweep, run_sweep
-from scenarios.reporting.study_texts import estimate_text
 from scenarios.reporting.sweep_report import report_html
 from scenarios.reporting.sweep_tables import points_text, sweep_tables
+from scenarios.reporting.words import estimate_text
 from scenarios.studies.study import read_status
 from scenarios.studies.sweeps.asked import Asked, read_asked
+from scenarios.studies.sweeps.axes import unit_points
 from scenarios.studies.sweeps.folder import sweep_folder
-from scenarios.studies.sweeps.samplers import unit_points
 from scenarios.studies.sweeps.sweep_file import SweepFile
 from scenarios.studies.sweeps.sweep_run import estimate
 from tests.scenarios.test_sweeps import HEAD, write

@@ -31,9 +31,9 @@ from scenarios import (
     simulate,
     sweep_points,
 )
-from scenarios.reporting.study_texts import estimate_text
 from scenarios.reporting.sweep_report import report_html
 from scenarios.reporting.sweep_tables import sweep_tables
+from scenarios.reporting.words import estimate_text
 from scenarios.runs.points import pareto_front
 from scenarios.storage.whole import alone
 from scenarios.studies import pool, replicates
@@ -45,7 +45,7 @@ from scenarios.studies.replicates import (
     simulate_job,
 )
 from scenarios.studies.study import Task, read_status
-from scenarios.studies.sweeps import samplers
+from scenarios.studies.sweeps import axes as sweep_axes
 from scenarios.studies.sweeps.analysis import best_points, rank_correlation, rank_ratio, sensitivity
 from scenarios.studies.sweeps.folder import field_values, sweep_folder
 from scenarios.studies.sweeps.sweep import dump_sweep, samples, simulations
@@ -145,7 +145,7 @@ def test_drawn_points_fill_the_box_evenly(tmp_path, method):
 @given(st.integers(0, 1000), st.integers(1, 60), st.integers(1, 50))
 def test_ranges_end_where_they_say(low, n, denominator):
     step = 1 / denominator
-    found = samplers.steps(low / denominator, (low + n) / denominator, step)
+    found = sweep_axes.steps(low / denominator, (low + n) / denominator, step)
     assert len(found) == n + 1
     assert found[-1] == pytest.approx((low + n) / denominator)
 

@@ -1,15 +1,21 @@
-"""The values of one field of a sweep: a list, a range, a log range, or a distribution."""
+"""The values of one field of a sweep: a list, a range, a log range, or a distribution.
+
+Points spread over a box of fields: Latin hypercube, McKay, Beckman and Conover 1979, "A comparison of three
+methods for selecting values of input variables"; Sobol, Owen's scrambled (t, m, s)-nets, as in
+scipy.stats.qmc.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
 from scenarios.config.settings import Settings
-from scenarios.studies.sweeps import samplers
+from simulator.arrays import FloatArray
 
 MOST_POINTS = 100_000
 LEVELS = 1000
@@ -96,10 +102,10 @@ class AxisSettings(Settings):
         assert self.low is not None
         assert self.to is not None
         if self.step is not None:
-            found = samplers.steps(self.low, self.to, self.step)
+            found = steps(self.low, self.to, self.step)
         else:
             assert self.count is not None
-            found = samplers.log_steps(self.low, self.to, self.count)
+            found = log_steps(self.low, self.to, self.count)
         return tuple(dict.fromkeys(map(self._number, found)))
 
     def at(self, u: float) -> JsonValue:
@@ -122,12 +128,41 @@ class AxisSettings(Settings):
         if self.whole and high - low < LEVELS:
             return tuple(range(math.ceil(low), math.floor(high) + 1))
         if log:
-            found = samplers.log_steps(low, high, LEVELS + 1)
+            found = log_steps(low, high, LEVELS + 1)
             # Short numbers, since they end up in scenario files.
             found = tuple(min(max(float(f"{value:.6g}"), low), high) for value in found)
         else:
-            found = samplers.steps(low, high, (high - low) / LEVELS)
+            found = steps(low, high, (high - low) / LEVELS)
         return tuple(dict.fromkeys(map(self._number, found)))
 
     def _number(self, value: float) -> float | int:
-        return round(value) if self.whole else samplers.tidy(value)
+        return round(value) if self.whole else tidy(value)
+
+
+def unit_points(method: str, dimensions: int, n: int, seed: int) -> FloatArray:
+    """Points F[n, dimensions] of the unit cube by `latin_hypercube` or `sobol` (n a power of 2)."""
+    from scipy.stats import qmc  # takes its time to import
+
+    if method == "sobol":
+        points = qmc.Sobol(dimensions, scramble=True, rng=seed).random_base2(n.bit_length() - 1)
+    else:
+        points = qmc.LatinHypercube(dimensions, rng=seed).random(n)
+    cube: FloatArray = np.clip(points, 0.0, math.nextafter(1.0, 0.0))
+    return cube
+
+
+def steps(low: float, high: float, step: float) -> tuple[float, ...]:
+    """low, low + step, ... up to high, with no dust of rounding."""
+    n = math.floor((high - low) / step + 1e-9)
+    return tuple(tidy(low + i * step) for i in range(n + 1))
+
+
+def log_steps(low: float, high: float, count: int) -> tuple[float, ...]:
+    """`count` values from low to high, each the same factor above the one before."""
+    ratio = math.log(high / low)
+    return tuple(tidy(low * math.exp(ratio * i / (count - 1))) for i in range(count))
+
+
+def tidy(value: float) -> float:
+    """Rounded to 12 significant digits."""
+    return float(f"{value:.12g}")

@@ -26,8 +26,8 @@ from pydantic import JsonValue
 from relevance.extras import require
 from scenarios.errors import StoreError
 from scenarios.runs.optuna_tools import quiet_optuna, sampler_seed
-from scenarios.studies.sweeps import samplers
 from scenarios.studies.sweeps.asked import Generation, Settings
+from scenarios.studies.sweeps.axes import unit_points
 from scenarios.studies.sweeps.sweep import is_ordered, searched_values
 from scenarios.studies.sweeps.sweep_file import GENERATION, SweepFile
 
@@ -107,7 +107,7 @@ class Search:
 
     def _spread(self, n: int) -> list[Settings]:
         """The first generation."""
-        cube = samplers.unit_points("latin_hypercube", len(self._knobs), n, self._file.design_seed)
+        cube = unit_points("latin_hypercube", len(self._knobs), n, self._file.design_seed)
         return [
             {
                 field: knob.values[int(u * len(knob.values))]

@@ -16,7 +16,7 @@ from scenarios.config.scenario import Scenario
 from scenarios.config.yaml_file import dump_yaml
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted, shortened
 from scenarios.studies.study_file import check_metrics, listed_seeds, scenario_of, shape_first
-from scenarios.studies.sweeps import samplers
+from scenarios.studies.sweeps.axes import unit_points
 from scenarios.studies.sweeps.sweep_file import SWEEP, SweepFile
 
 NOT_SWEPT = ("schema", "name", "seed", "compare", "sweep")
@@ -162,7 +162,7 @@ def _points(file: SweepFile, scenario: Scenario, source: Source) -> tuple[SweepP
         rows = itertools.product(*(axis.values() for axis in axes))  # the last field changes fastest
     else:
         assert file.points is not None
-        cube = samplers.unit_points(file.method, len(axes), file.points, file.design_seed)
+        cube = unit_points(file.method, len(axes), file.points, file.design_seed)
         rows = [tuple(axis.at(float(u)) for axis, u in zip(axes, row, strict=True)) for row in cube]
     points: list[SweepPoint] = []
     for row in {json.dumps(row): row for row in rows}.values():  # a design may draw the same point twice
