@@ -6,7 +6,9 @@ The command line prints such a message and exits with code 2; every other error 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import difflib
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -99,3 +101,15 @@ class ScorerError(UserError):
     """
 
     done: NDArray[np.float64] | None = None
+
+
+def quoted(text: str) -> str:
+    """A user's own text in a message: in quotes, on one line, and short."""
+    shown = text if text.isprintable() else json.dumps(text)[1:-1]
+    return f"'{shown if len(shown) <= 60 else shown[:57] + '...'}'"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` where something known resembles the word, otherwise the empty string."""
+    close = difflib.get_close_matches(word[:80], list(known), n=1, cutoff=0.6)
+    return f"; did you mean {quoted(close[0])}?" if close else ""

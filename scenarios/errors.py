@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from relevance.errors import Place as Place, UserError as UserError
+from relevance.errors import (
+    Place as Place,
+    UserError as UserError,
+    did_you_mean as did_you_mean,
+    quoted as quoted,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +74,6 @@ class StoreError(UserError):
     """A result folder cannot be read or written."""
 
 
-def quoted(text: str) -> str:
-    """A user's own text in a message: in quotes, on one line, and short."""
-    shown = text if text.isprintable() else json.dumps(text)[1:-1]
-    return f"'{shown if len(shown) <= 60 else shown[:57] + '...'}'"
-
-
 def shown(path: object) -> str:
     """A path in a message, on one line."""
     return str(path) if str(path).isprintable() else json.dumps(str(path))
@@ -90,9 +88,3 @@ def listed(names: Iterable[str], most: int = 40) -> str:
     """Names separated by commas; of many only the first ones."""
     names = list(names)
     return ", ".join([*names[:most], *(["..."] if len(names) > most else [])])
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` where something known resembles the word, otherwise the empty string."""
-    close = difflib.get_close_matches(word[:80], list(known), n=1, cutoff=0.6)
-    return f"; did you mean {quoted(close[0])}?" if close else ""

@@ -60,19 +60,8 @@ def ablate(
         return
     check_writable(out)
     with options.stoppable("cell"), ProgressBars() as progress:
-        failed = run_ablation(
-            ablation,
-            out,
-            workers=workers,
-            engine=engine,
-            progress=progress,
-            report=options.shown_by(progress),
-        )
+        report = options.shown_by(progress)
+        failed = run_ablation(ablation, out, workers=workers, engine=engine, progress=progress, report=report)
     folder = cells_folder(out, ablation)
     typer.echo(f"Cells: {folder}/  (relbid ablate {file} --table FILE makes tables of them)")
-    if failed:
-        print(
-            f"relbid: {failed} failed, see {folder}/failures/; the same command tries them again",
-            file=sys.stderr,
-        )
-        raise typer.Exit(1)
+    options.end_if_failed(failed, folder, "the same command tries them again")

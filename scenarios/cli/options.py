@@ -74,6 +74,13 @@ def stoppable(what: str) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def end_if_failed(failed: int, folder: Path, remedy: str) -> None:
+    """Say how many tasks of a study have failed, and end with exit code 1."""
+    if failed:
+        print(f"relbid: {failed} failed, see {folder}/failures/; {remedy}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
 def shown_by(progress: ProgressBars) -> Report:
     """Shows the status of a study as a bar."""
     from scenarios.reporting.words import status_text

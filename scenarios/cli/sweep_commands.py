@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -57,16 +56,11 @@ def sweep(
             report=options.shown_by(progress),
         )
         progress.made(folder)
-    failed = len(list((folder / "failures").glob("*.json")))
     if (folder / "points.parquet").exists():
         print_tables(sweep_tables(read_sweep(folder)))
     typer.echo(f"Sweep: {folder}/  (points.parquet; relbid report {folder} makes a page of it)")
-    if failed:
-        print(
-            f"relbid: {failed} failed, see {folder}/failures/; --retry-failed runs them again",
-            file=sys.stderr,
-        )
-        raise typer.Exit(1)
+    failed = len(list((folder / "failures").glob("*.json")))
+    options.end_if_failed(failed, folder, "--retry-failed runs them again")
 
 
 def report(

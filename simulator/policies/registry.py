@@ -1,11 +1,11 @@
 """Policies by name."""
 
-import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from relevance.errors import did_you_mean
 from relevance.protocol import load_object
 from simulator.policies.balanced import Balanced
 from simulator.policies.bandit import Bandit
@@ -43,7 +43,7 @@ def make_policy(name: str, settings: Mapping[str, float] = MappingProxyType({}))
     else:
         known = ", ".join(POLICIES)
         raise ValueError(
-            f"unknown bid policy {name!r}{_near(name, POLICIES)} "
+            f"unknown bid policy {name!r}{did_you_mean(name, POLICIES)} "
             f"(there are {known}, and your own as module:attr)"
         )
     try:
@@ -53,9 +53,8 @@ def make_policy(name: str, settings: Mapping[str, float] = MappingProxyType({}))
     for setting in settings:
         if setting not in known_settings:
             has = f"it has {', '.join(known_settings)}" if known_settings else "it has none"
-            raise ValueError(
-                f"bid policy {name!r} has no setting {setting!r}: {has}{_near(setting, known_settings)}"
-            )
+            near = did_you_mean(setting, known_settings)
+            raise ValueError(f"bid policy {name!r} has no setting {setting!r}: {has}{near}")
     try:
         policy = factory(**settings)
     except TypeError as error:  # a setting without a default, or a function that makes something else
@@ -65,8 +64,3 @@ def make_policy(name: str, settings: Mapping[str, float] = MappingProxyType({}))
             f"bid policy {name!r} must have the methods start(budget, value) and adjust(state, report, u)"
         )
     return policy
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
