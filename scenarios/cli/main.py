@@ -9,6 +9,7 @@ import typer
 from scenarios.cli import (
     ablation_commands as ablations,
     ask_commands as asking,
+    capacity_commands as serving,
     corpus_commands as corpora,
     dashboard_command as dashboard,
     experiment_commands as experiments,
@@ -46,6 +47,7 @@ app.command("import-weights")(models.import_weights)
 app.command("fit-pctr")(fitting.fit_pctr)
 app.command("replay")(replay.replay)
 app.command("profile")(fitting.profile)
+app.command("capacity")(serving.capacity)
 app.command("app", context_settings=dashboard.STREAMLITS_OPTIONS)(dashboard.dashboard)
 
 of_corpus = typer.Typer(help="Ads, queries and graded labels of your own.", no_args_is_help=True)
