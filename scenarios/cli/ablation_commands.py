@@ -18,9 +18,8 @@ def ablate(
     engine: options.Engine = "local",
     table: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Train nothing: write tables of the finished cells there (Markdown), a picture beside it.",
+        options.file(
+            "Train nothing: write tables of the finished cells there (Markdown), a picture beside it."
         ),
     ] = None,
     out: options.Out = options.RESULTS,
