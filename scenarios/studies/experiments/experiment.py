@@ -184,10 +184,9 @@ def check_compared(experiment: Experiment, source: Source) -> None:
     if any(design in SPLITS for design in experiment.designs):
         for path, metric in named.items():
             if metric in TOTALS:
-                raise ScenarioError(
-                    f"{source.at(*path)}: '{metric}' is a total, and the arms of a split differ in size; "
-                    "take one per thousand queries (_rpm)"
-                )
+                reason = f"'{metric}' is a total, and the arms of a split differ in size"
+                remedy = "take one per thousand queries (_rpm)"
+                raise ScenarioError(reason, remedy=remedy).at(*source.at(*path))
 
 
 def dump_experiment(plan: Plan, scenario: str = "scenario.yaml") -> str:
@@ -210,11 +209,11 @@ def _check_arm(name: str, fields: Fields, experiment: Experiment, source: Source
     for field, (keys, _) in fields.items():
         block, where = field.partition(".")[0], source.at("arms", name, *keys)
         if block == "seed":
-            raise ScenarioError(f"{where}: all arms share it; 'seeds' says which there are")
+            raise ScenarioError("all arms share it", remedy="'seeds' says which there are").at(*where)
         if block in SHARED:
-            raise ScenarioError(f"{where}: all arms share it; set it under 'common'")
+            raise ScenarioError("all arms share it", remedy="set it under 'common'").at(*where)
         if "query_split" in experiment.designs and block not in SPLIT_FIELDS:
-            raise ScenarioError(
-                f"{where}: arms of a query_split share one market and may differ in "
-                f"{', '.join(SPLIT_FIELDS)} only; take another design"
+            reason = (
+                f"arms of a query_split share one market and may differ in {', '.join(SPLIT_FIELDS)} only"
             )
+            raise ScenarioError(reason, remedy="take another design").at(*where)
