@@ -14,10 +14,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CONSTRAIN := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run app test quick check bench fuzz audit format lock clean
+.PHONY: help run app test quick check bench gpu gpu-bundle fuzz audit format lock clean
 
 help: ## Say what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 run: $(VENV)/.installed ## Run scenarios/default.yaml: the comparison of scorers and the sweep of the relevance exponent
 	$(BIN)/relbid run $(SCENARIO) $(ARGS)
@@ -40,6 +40,12 @@ check: $(VENV)/.installed-dev ## Lint, formatting, types and the import chain
 
 bench: $(VENV)/.installed-dev ## Measure what docs/speed.md says, targets beside the figures (about 3 minutes)
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+gpu: ## Measure all that needs a GPU, on a machine that has one and the folder of gpu-bundle; eight minutes
+	PYTHONPATH=gpu-bundle/site:. $(PYTHON) -m benchmarks.gpu $(ARGS)
+
+gpu-bundle: $(VENV)/.installed-dev ## Put together what `make gpu` needs on a machine without a network
+	$(BIN)/python -m benchmarks.gpu_bundle $(ARGS)
 
 format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix .

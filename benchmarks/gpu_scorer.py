@@ -1,4 +1,4 @@
-"""How fast HCMRM and the whole ranking stage are, compared with a plain implementation.
+"""How fast HCMRM and the whole ranking stage are, compared with plain implementations.
 
     python -m benchmarks.gpu_scorer --out h100.json             # preset base on a GPU, in bfloat16
     python -m benchmarks.gpu_scorer --preset tiny --device cpu  # one thread of a processor, in float32
@@ -7,6 +7,7 @@
 With a preset, weights and data are random: queries of 2 to 6 tokens, 10 to 16 tokens of keywords, noise for
 frames, 32 candidates a query, drawn by a Zipf law, so that some ads are frequent. Everything is measured in
 one run, in alternating rounds. On a CPU the process's own time is measured, on a GPU the wall-clock time.
+Tokens are joined, sorted and sent within that time; texts are numbers already.
 
 Operations that are counted (a multiplication and an addition are two operations; padding, norms, softmaxes
 and activations are not counted), for N tokens of a text, V tokens of an ad's frames, width d, visual width v,
@@ -17,15 +18,19 @@ and MLP width m:
     last fusion layer    [CLS] alone asks: 4 N d^2 + 2 (2 d^2 + 2 d^2 + 2 d m) + 4 N d + 4 V d
     frame markers        2 N (d + d^2)
     word markers         the same + 2 N^2 v
-    keys and values      4 V v d for each ad of a batch and fusion layer
+    keys and values      4 V v d for each ad of a batch and fusion layer; none where they are kept (on a GPU)
 
 The share of the matrix rate is these operations per second, divided by the rate of the fastest of some square
-matrix products on the same device in the same precision. Visual tokens are computed before; encoding frames
-is measured separately.
+matrix products on the same device in the same precision (float8: in bfloat16, too). What is kept of ads is
+computed before; encoding frames is measured separately.
 
 The plain implementation is transformers' ViTModel and BertModel with the same sizes and precision. It encodes
 all frames and the text of every pair, padded to the longest text of a batch in the order of the queries. It
 lacks HCMRM's convolutions, markers and layout token.
+
+The cross-encoder (`--encoder`) is transformers' ModernBertModel in the shape of ModernBERT-base (149 million
+parameters, random weights). It reads query and the ad's text as one sequence, without padding, with torch's
+varlen_attn: once of HCMRM's own tokens, and once of whole texts of 56 to 88 tokens, since it has no frames.
 
 Latency: queries arrive at random (Poisson) at a share of the rate of full batches, whether or not the earlier
 ones are done. Waiting queries form a batch, up to its size, for score, fusion, slots and prices. It is the
@@ -46,15 +51,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from scipy.stats import kendalltau
-from transformers import BertConfig, BertModel, ViTConfig, ViTModel
+from torch.nn.attention.varlen import varlen_attn
+from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel, ViTConfig, ViTModel
 
 from relevance.corpus import Corpus
-from relevance.hcmrm import HCMRM, SHIPPED, Checkpoint, HCMRMConfig, HcmrmScorer
+from relevance.hcmrm import HCMRM, SHIPPED, Checkpoint, HCMRMConfig, HcmrmScorer, packed
 from relevance.hcmrm.device import device_name
 from relevance.hcmrm.layers import Linear
 from relevance.hcmrm.text import TokenTable, train_tokenizer
 from relevance.keywords import TfIdfKeywords
-from scenarios import DEFAULT_SCENARIO, load_scenario, prepare
 from simulator.auction import AuctionModel
 from simulator.fusion import Product
 from simulator.stage import rank_on_device
@@ -62,6 +67,10 @@ from simulator.stage import rank_on_device
 CANDIDATES, SLOTS = 32, (1.0, 0.6, 0.3)
 LOADS = (0.3, 0.6, 0.9)
 ROUNDS = 3
+COMPARED = 4096
+"""Pairs whose ranks are compared with those in float32."""
+BETWEEN = ("kernels", "torch", "compiled")
+"""What computes between the products on a GPU: Triton, plain torch, or torch.compile of the latter."""
 
 
 class Data(NamedTuple):
@@ -103,15 +112,20 @@ def random_data(preset: str, n_ads: int, n_queries: int, rng: np.random.Generato
     )
 
 
-def scenario_data(folder: Path, n_queries: int, cache: Path) -> Data:
-    """A trained checkpoint, and an even sample of the default scenario's queries."""
-    prepared = prepare(load_scenario(DEFAULT_SCENARIO), cache=cache)
-    every = prepared.candidate
+def some_queries(checkpoint: Checkpoint, corpus: Corpus, every: np.ndarray, n_queries: int) -> Data:
+    """An even sample of a market's queries, with their candidates `every` [U, K]."""
     some = np.arange(min(n_queries, len(every))) * len(every) // min(n_queries, len(every))
-    corpus = prepared.world.corpus
     texts = tuple(corpus.query_text[i] for i in some.tolist())
     fewer = Corpus(texts, corpus.ad_title, corpus.ad_ocr, corpus.ad_asr, corpus.frames)
-    return Data(Checkpoint.load(folder), fewer, None, every[some])
+    return Data(checkpoint, fewer, None, every[some])
+
+
+def scenario_data(folder: Path, n_queries: int, cache: Path) -> Data:
+    """A trained checkpoint, and some of the default scenario's queries."""
+    from scenarios import DEFAULT_SCENARIO, load_scenario, prepare
+
+    prepared = prepare(load_scenario(DEFAULT_SCENARIO), cache=cache)
+    return some_queries(Checkpoint.load(folder), prepared.world.corpus, prepared.candidate, n_queries)
 
 
 class Clock:
@@ -157,14 +171,15 @@ def operations(scorer: HcmrmScorer, query: np.ndarray, ad: np.ndarray) -> float:
     """Operations that scoring these pairs takes, by the formulas above."""
     c = scorer.model.config
     d, v, m = c.hidden_size, c.visual_size, c.intermediate_size
-    V = scorer.kept.of(ad[:1]).visual.shape[1]
+    V = scorer.kept.of(ad[:1]).visual.shape[-2]
     N = scorer.length(query, ad).astype(float)
     text = 2 * N * (4 * d * d + 2 * d * m) + 4 * N * N * d
     fusion = text + 4 * N * d * d + 4 * N * V * d
     last = 4 * N * d * d + 2 * (4 * d * d + 2 * d * m) + 4 * N * d + 4 * V * d
     markers = (c.frame_markers + c.word_markers) * 2 * N * (d + d * d) + c.word_markers * 2 * N * N * v
     every = c.text_layers * text + (c.fusion_layers - 1) * fusion + last + markers
-    ads = sum(len(np.unique(ad[rows])) for rows in scorer.plan(query, ad))
+    kept = scorer.packed is not None
+    ads = 0 if kept else sum(len(np.unique(ad[rows])) for rows in scorer.plan(query, ad))
     return float(every.sum()) + 4 * V * v * d * c.fusion_layers * ads
 
 
@@ -210,6 +225,45 @@ class Plain:
             fused.last_hidden_state[:, 0].float().cpu()
 
 
+class CrossEncoder:
+    """ModernBERT's shape over texts one behind another, on a GPU."""
+
+    def __init__(self, device: str, dtype: torch.dtype) -> None:
+        from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+        ALL_ATTENTION_FUNCTIONS.register("varlen", _varlen)
+        self.model = ModernBertModel(ModernBertConfig(attn_implementation="varlen")).to(device, dtype).eval()
+        self.device = device
+
+    @torch.inference_mode()
+    def __call__(self, length: np.ndarray, batch: int, rng: np.random.Generator) -> None:
+        """Read texts of I[P] tokens, whose numbers are drawn."""
+        for start in range(0, len(length), batch):
+            some = length[start : start + batch]
+            end = np.cumsum(some)
+            place = np.arange(end[-1]) - np.repeat(end - some, some)
+            ids = rng.integers(5, 50_000, end[-1])
+            starts = torch.from_numpy(np.concatenate(([0], end)).astype(np.int32)).to(self.device)
+            ids, place = (torch.from_numpy(x)[None].to(self.device) for x in (ids, place))
+            hidden = self.model(
+                input_ids=ids,
+                position_ids=place,
+                attention_mask={"full_attention": None, "sliding_attention": None},
+                starts=starts,
+                longest=int(some.max()),
+            ).last_hidden_state
+            hidden[0, starts[:-1]].float().cpu()
+
+
+def _varlen(_: Any, query: Any, key: Any, value: Any, mask: Any, **options: Any) -> tuple[Any, None]:
+    """Attention within the texts of one row; all of them are shorter than ModernBERT's window."""
+    q, k, v = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
+    starts, longest = options["starts"], options["longest"]
+    if q.is_cuda:
+        return varlen_attn(q, k, v, starts, starts, longest, longest)[None], None
+    return packed.attend_texts(q, k, v, starts, starts, (longest, longest))[None], None
+
+
 def latency(
     stage: Callable[[np.ndarray], Any], n: int, rate: float, at_once: int, seed: int
 ) -> dict[str, float]:
@@ -231,36 +285,8 @@ def latency(
     return {"queries_per_s": rate, "p50_ms": p50, "p99_ms": p99, "queries_in_a_batch": n / n_batches}
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """All figures of one run."""
-    device, precision, batch = arguments.device, arguments.precision, arguments.batch
-    dtype, clock, rng = getattr(torch, precision), Clock(device), np.random.default_rng(0)
-    if arguments.checkpoint:
-        folder = SHIPPED if arguments.checkpoint == "shipped" else Path(arguments.checkpoint)
-        data = scenario_data(folder, arguments.queries, Path("results"))
-    else:
-        data = random_data(arguments.preset, arguments.ads, arguments.queries, rng)
-    options = {"device": device, "batch": batch, "tables": data.tables}
-    exact = HcmrmScorer(data.checkpoint, data.corpus, **options)
-    options |= {"texts_per_ad": arguments.texts_per_ad, "compiled": arguments.compiled}
-    scorer = HcmrmScorer(data.checkpoint, data.corpus, precision=precision, **options)
-    plain = Plain(data, scorer, device, dtype)
-    row, column = np.nonzero(data.candidate >= 0)
-    query, ad = row, data.candidate[row, column]
-    few = slice(0, max(batch, len(query) // arguments.plain_share // batch * batch))
-
-    ads = np.unique(ad)
-    frames_s = clock(lambda: [scorer.kept.of(ads[i : i + batch]) for i in range(0, len(ads), batch)])
-    plain(query[:batch], ad[:batch], batch)
-    first_s = clock(lambda: scorer.score(query, ad))  # compiles where that is asked for
-    rates: dict[str, list[float]] = {"matrix": [], "ours": [], "plain": []}
-    for _ in range(ROUNDS):
-        rates["matrix"].append(matrix_rate(clock, device, dtype))
-        rates["ours"].append(len(query) / clock(lambda: scorer.score(query, ad)))
-        rates["plain"].append(len(query[few]) / clock(lambda: plain(query[few], ad[few], batch)))
-    matrix, ours, slow = (float(np.median(rates[name])) for name in ("matrix", "ours", "plain"))
-    needed = operations(scorer, query, ad) / len(query)
-
+def latencies(scorer: HcmrmScorer, data: Data, n: int, at_once: int, rng: np.random.Generator) -> Any:
+    """The rate of full batches of so many queries, and the latencies at LOADS of it."""
     shape = data.candidate.shape
     bid, pctr, tie = rng.lognormal(0, 0.5, shape), rng.uniform(0.01, 0.1, shape), rng.random(shape)
 
@@ -269,61 +295,133 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         known = (part[which] for part in (data.candidate, bid, pctr, tie))
         return rank_on_device(scorer, Product(), AuctionModel(), SLOTS, which, *known)
 
-    at_once = max(1, batch // CANDIDATES)
-    start = time.perf_counter()
-    n_batches = max(1, arguments.latency_queries // at_once)
+    for size in range(1, at_once + 1):  # shapes of all sizes are recorded before
+        for _ in range(2):
+            stage(rng.integers(0, shape[0], size))
+    start, n_batches = time.perf_counter(), max(1, n // at_once)
     for number in range(n_batches):
         stage(number * at_once + np.arange(at_once))
     full = n_batches * at_once / (time.perf_counter() - start)
-    return {
+    loads = [
+        {"load": load, **latency(stage, n, load * full, at_once, seed)} for seed, load in enumerate(LOADS)
+    ]
+    return {"full_queries_per_s": full, "latency": loads}
+
+
+def measure(arguments: argparse.Namespace, data: Data | None = None) -> dict[str, Any]:
+    """All figures of one run."""
+    device, precision, clock = arguments.device, arguments.precision, Clock(arguments.device)
+    rng = np.random.default_rng(0)
+    others = "bfloat16" if clock.gpu else "float32"  # beside float8, whose products a processor only imitates
+    dtype = getattr(torch, others if precision == "float8" else precision)
+    if data is None and arguments.checkpoint:
+        folder = SHIPPED if arguments.checkpoint == "shipped" else Path(arguments.checkpoint)
+        data = scenario_data(folder, arguments.queries, Path("results"))
+    data = data or random_data(arguments.preset, arguments.ads, arguments.queries, rng)
+    options = {"device": device, "tables": data.tables}
+    scorer = HcmrmScorer(data.checkpoint, data.corpus, precision=precision, batch=arguments.batch, **options)
+    batch = arguments.batch or (2048 if clock.gpu else 256)
+    if scorer.packed is not None and arguments.between != "kernels":
+        scorer.packed.between = packed.IN_TORCH
+        if arguments.between == "compiled":
+            functions = (torch.compile(function, dynamic=True) for function in packed.IN_TORCH)
+            scorer.packed.between = packed.Between(*functions)
+    row, column = np.nonzero(data.candidate >= 0)
+    query, ad = row, data.candidate[row, column]
+    few = slice(0, max(batch, len(query) // max(1, arguments.plain_share) // batch * batch))
+
+    ads = np.unique(ad)
+    _ = scorer.kept
+    frames_s = clock(lambda: [scorer.kept.at(ads[i : i + batch]) for i in range(0, len(ads), batch)])
+    first_s = clock(lambda: scorer.score(query, ad))  # compiles where that is asked for
+    works: dict[str, tuple[int, Callable[[], Any]]] = {
+        "pairs_per_s": (len(query), lambda: scorer.score(query, ad))
+    }
+    if arguments.plain_share:
+        plain, at_once = Plain(data, scorer, device, dtype), min(batch, 1024)
+        works["plain_pairs_per_s"] = (
+            len(query[few]), lambda: plain(query[few], ad[few], at_once)
+        )  # fmt: skip
+    if arguments.encoder:
+        encoder = CrossEncoder(device, dtype)
+        own, whole = scorer.length(query, ad), rng.integers(56, 89, len(query))
+        for name, length in (("", own), ("_whole", whole)):
+            works[f"encoder{name}_pairs_per_s"] = (
+                len(query), lambda length=length: encoder(length, batch, np.random.default_rng(0))
+            )  # fmt: skip
+    rounds: dict[str, list[float]] = {"matrix": [], **{name: [] for name in works}}
+    for name, (_, work) in works.items():
+        if name != "pairs_per_s":
+            work()  # libraries choose and allocate on their first call
+    for _ in range(ROUNDS):
+        rounds["matrix"].append(matrix_rate(clock, device, dtype))
+        for name, (n, work) in works.items():
+            rounds[name].append(n / clock(work))
+    middle = {name: float(np.median(values)) for name, values in rounds.items()}
+    matrix, ours = middle.pop("matrix"), middle["pairs_per_s"]
+    needed = operations(scorer, query, ad) / len(query)
+    compared = rng.permutation(len(query))[:COMPARED]
+    exact = HcmrmScorer(data.checkpoint, data.corpus, **options)
+    both = (one.score(query[compared], ad[compared]) for one in (scorer, exact))
+    found = {
         "device": device_name(device), "preset": None if arguments.checkpoint else arguments.preset,
         "checkpoint": arguments.checkpoint, "precision": precision, "batch": batch,
-        "texts_per_ad": scorer.texts_per_ad, "compiled": arguments.compiled,
-        "threads": None if clock.gpu else torch.get_num_threads(), "pairs": len(query), "ads": len(ads),
+        "between": arguments.between if scorer.packed is not None else None,
+        "threads": None if clock.gpu else 1, "pairs": len(query), "ads": len(ads),
         "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
-        "commit": _commit(),
+        "commit": commit(),
         "ads_encoded_per_s": len(ads) / frames_s,
         "matrix_gflops": matrix / 1e9, "mflop_per_pair": needed / 1e6,
-        "first_pairs_per_s": len(query) / first_s, "pairs_per_s": ours, "plain_pairs_per_s": slow,
-        "times_plain": ours / slow, "share_of_matrix_rate": ours * needed / matrix,
-        "rounds": rates,
-        "kendall_tau": float(kendalltau(scorer.score(query, ad), exact.score(query, ad)).statistic),
-        "full_queries_per_s": full,
-        "latency": [
-            {"load": load, **latency(stage, arguments.latency_queries, load * full, at_once, seed)}
-            for seed, load in enumerate(LOADS)
-        ],
+        "first_pairs_per_s": len(query) / first_s, **middle,
+        **{f"times_{name.removesuffix('_pairs_per_s')}": ours / rate
+           for name, rate in middle.items() if name != "pairs_per_s"},
+        "share_of_matrix_rate": ours * needed / matrix,
+        "rounds": rounds,
+        "kendall_tau": float(kendalltau(*both).statistic),
     }  # fmt: skip
+    if arguments.latency_queries:
+        at_once = max(1, arguments.latency_batch // CANDIDATES)
+        found |= latencies(scorer, data, arguments.latency_queries, at_once, rng)
+    return found
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
+    """The commit of the code, if it is known."""
     found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
 
 
-def main() -> None:
-    """Print the figures as JSON, and write them to --out."""
-    cuda = torch.cuda.is_available()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--preset", default="base", choices=("tiny", "small", "base"))
-    parser.add_argument("--checkpoint", help="a folder, or `shipped`: instead of a preset")
-    parser.add_argument("--device", default="cuda" if cuda else "cpu")
-    parser.add_argument("--precision", choices=("float32", "bfloat16", "float16"))
-    parser.add_argument("--batch", type=int, default=256, help="pairs")
-    parser.add_argument("--texts-per-ad", type=int)
-    parser.add_argument("--compiled", action="store_true")
-    parser.add_argument("--ads", type=int, default=512)
-    parser.add_argument("--queries", type=int, default=256)
-    parser.add_argument("--plain-share", type=int, default=8, help="the plain way scores 1 of so many pairs")
-    parser.add_argument("--latency-queries", type=int, default=500)
-    parser.add_argument("--threads", type=int, default=1, help="of a processor")
-    parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
+def parser() -> argparse.ArgumentParser:
+    """The arguments of `measure`."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--preset", default="base", choices=("tiny", "small", "base"))
+    made.add_argument("--checkpoint", help="a folder, or `shipped`: instead of a preset")
+    made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    made.add_argument("--precision", choices=("float32", "bfloat16", "float16", "float8"))
+    made.add_argument("--between", choices=BETWEEN, default="kernels", help="on a GPU in half precision")
+    made.add_argument("--batch", type=int, help="pairs; 256, or 2048 on a GPU")
+    made.add_argument("--ads", type=int, default=512)
+    made.add_argument("--queries", type=int, default=256)
+    made.add_argument("--plain-share", type=int, default=8, help="the plain way scores 1 of so many pairs; 0")
+    made.add_argument("--encoder", action="store_true", help="also time a text cross-encoder")
+    made.add_argument("--latency-queries", type=int, default=500, help="0: no latencies")
+    made.add_argument("--latency-batch", type=int, default=256, help="pairs of a full batch")
+    made.add_argument("--out", type=Path)
+    return made
+
+
+def parse(line: list[str] | None = None) -> argparse.Namespace:
+    """Arguments, with the usual precision of their device."""
+    arguments = parser().parse_args(line)
     if arguments.precision is None:
         arguments.precision = "bfloat16" if arguments.device.startswith("cuda") else "float32"
-    torch.set_num_threads(arguments.threads)
+    return arguments
+
+
+def main() -> None:
+    """Print the figures as JSON, and write them to --out."""
+    arguments = parse()
+    torch.set_num_threads(1)
     result = json.dumps(measure(arguments), indent=1)
     print(result)
     if arguments.out:

@@ -139,8 +139,7 @@ class TextLayer(nn.Module):
             bias: [P, 1, 1, N], -inf at padding.
             visual: tokens of the frames [A, V, visual size] of the A ads of the batch, for a layer
                 with cross-attention.
-            ad_of_pair: the ad of each text, [P]; or [P / G], the ad of every G texts in a row. Keys and
-                values are projected once an ad, and copied once for G texts.
+            ad_of_pair: the ad of each text, [P]. Keys and values are projected once an ad.
             first_only: compute the first token alone, [P, 1, d]; the others give keys and values.
         """
         key_value = self.attention.project(x)
@@ -151,8 +150,7 @@ class TextLayer(nn.Module):
             if visual is None or ad_of_pair is None:
                 raise ValueError("a fusion layer needs the frames' tokens and the ad of each pair")
             key_value = self.cross.project(visual)[:, ad_of_pair]
-            texts_of_ad = x.reshape(len(ad_of_pair), -1, x.shape[2])
-            x = self.cross_norm(x + self.dropout(self.cross(texts_of_ad, key_value).view_as(x)))
+            x = self.cross_norm(x + self.dropout(self.cross(x, key_value)))
         return self.mlp_norm(x + self.dropout(self.mlp(x)))
 
 

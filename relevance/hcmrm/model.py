@@ -132,10 +132,10 @@ class TextEncoder(nn.Module):
             }
         )
 
-    def forward(
+    def embed(
         self, text: TextBatch, marks: Mapping[str, Tensor] | None = None, hidden: Tensor | None = None
     ) -> Tensor:
-        """[P, N] token ids -> [P, N, d].
+        """What the first layer reads: [P, N] token ids -> [P, N, d].
 
         Args:
             marks: name of a marker -> [P, N], a number for each token (`HCMRM.marks`); None: no markers, for
@@ -149,7 +149,17 @@ class TextEncoder(nn.Module):
         x = words + self.token_type(text.token_type) + position
         for name, mark in (marks or {}).items():
             x = x + self.markers[name](mark[..., None].to(x.dtype))
-        x = self.norm(x)
+        embedded: Tensor = self.norm(x)
+        return embedded
+
+    def forward(
+        self, text: TextBatch, marks: Mapping[str, Tensor] | None = None, hidden: Tensor | None = None
+    ) -> Tensor:
+        """[P, N] token ids -> [P, N, d].
+
+        Args: as of `embed`.
+        """
+        x = self.embed(text, marks, hidden)
         bias = attention_bias(text.mask, x.dtype)
         for layer in self.layers:
             x = layer(x, bias)
@@ -242,8 +252,7 @@ class HCMRM(PreTrainedModel):
 
         Args:
             visual: `visual_tokens` of the A ads of the batch, [A, V, v].
-            ad_of_pair: int64 [P], the row in `visual` of each text's ad; or int64 [P / G], that of every G
-                texts in a row.
+            ad_of_pair: int64 [P], the row in `visual` of each text's ad.
             known: what the markers look up, if it is computed already.
             first_only: the last layer computes [CLS] alone, since no grade reads the other tokens: [P, 1, d].
             hidden: bool [P, N], tokens whose markers are read, but not their words (in training).
@@ -269,8 +278,7 @@ class HCMRM(PreTrainedModel):
         marks: dict[str, Tensor] = {}
         if self.config.frame_markers:
             words = self.words_of_frames(visual) if words is None else words
-            row = ad_of_pair.repeat_interleave(len(text.input_ids) // len(ad_of_pair))
-            marks["frames"] = words[row[:, None], text.input_ids]
+            marks["frames"] = words[ad_of_pair[:, None], text.input_ids]
         if self.config.word_markers:
             meaning = (self.meaning() if meaning is None else meaning)[text.input_ids]
             side = text.token_type % 2  # 0 query, 1 keywords, with or without match markers

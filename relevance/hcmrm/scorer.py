@@ -1,14 +1,20 @@
-"""HCMRM as a relevance scorer: it encodes frames once an ad, and texts in batches of similar length."""
+"""HCMRM as a relevance scorer: it encodes frames once an ad, and pairs in batches.
+
+A GPU in half precision scores batches without padding (`packed.py`). Everything else pads the texts of a
+batch. On a processor the score of a pair is the same to the last bit in whatever batch it comes: a text is
+padded to a length that follows from its own, no product has a single row (another kernel would compute it),
+and one thread computes a batch. More threads compute more batches at once.
+"""
 
 from __future__ import annotations
 
 import copy
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,32 +28,47 @@ from relevance.errors import CheckpointError
 from relevance.hcmrm.checkpoint import SHIPPED, Checkpoint
 from relevance.hcmrm.device import use_device
 from relevance.hcmrm.model import Known, TextBatch
-from relevance.hcmrm.text import MAX_QUERY, TokenTable, token_ids
-from relevance.hcmrm.training.batching import plan_batches
+from relevance.hcmrm.packed import Layout, PackedBatch, PackedModel, Precision, in_few_shapes
+from relevance.hcmrm.text import TokenStore, TokenTable
 from relevance.hcmrm.training.losses import ranking_score
 from relevance.hcmrm.visual_tokens import Home, OfAds, VisualTokens
 from relevance.oracle import GRADE_GAIN
 
 Progress = Callable[[int, int], None]
-Precision = Literal["float32", "bfloat16", "float16"]
-One = TypeVar("One")
-Other = TypeVar("Other")
+
+PAIRS_AT_ONCE = 2**14
+"""Pairs whose texts are tokenised and sorted into batches together."""
+LENGTH_STEP = 4
+"""Padded texts have a multiple of so many tokens."""
+ADS_AT_ONCE = 32
+"""Ads whose frames a processor encodes in one pass: their pixels fit its caches."""
 
 
-class Prepared(NamedTuple):
-    """A batch of P = B * G pairs, whose text is being copied to the device."""
+class Padded(NamedTuple):
+    """P texts with padding."""
+
+    text: TextBatch
+    ad_of_text: Tensor  # int64 [P]
+
+
+class Batch(NamedTuple):
+    """P pairs, on their way to the device."""
 
     rows: IntArray  # [P] places in the list of pairs
     ads: IntArray  # [A] its different ads
-    ad_of_row: Tensor  # [B] which of those every G pairs go with
-    text: TextBatch  # [P, N]
+    texts: PackedBatch | Padded
 
 
 class HcmrmScorer:
     """Scores query-ad pairs of one corpus with one checkpoint.
 
-    What the model sees of an ad (visual tokens) is computed once and kept, within bounds. Pairs are scored in
-    the order of their text lengths and ads (see batching.py), which changes results by rounding (about 1e-6).
+    Texts are tokenised, and frames encoded, when a pair first needs them. Both are kept within bounds, the
+    least recently used leave first. So the queries of a corpus may be any sequence that gives a text for a
+    number; only those that are asked for are looked at.
+
+    Attributes:
+        model: the model on its device, in its precision.
+        packed: what scores batches without padding; None where texts are padded.
     """
 
     def __init__(
@@ -56,56 +77,54 @@ class HcmrmScorer:
         corpus: Corpus,
         *,
         device: str = "cpu",
-        batch: int = 256,
+        batch: int | None = None,
+        threads: int = 1,
         tables: TokenTable | None = None,
         calibration: str = "none",
         precision: Precision = "float32",
-        texts_per_ad: int | None = None,
-        memory: int = 2**30,
+        memory: int | None = None,
         keep_on: Home = "device",
-        compiled: bool = False,
-        compile_backend: str = "inductor",
     ) -> None:
         """Nothing is scored yet.
 
         Args:
-            batch: pairs in one pass through the model.
+            batch: the most pairs in one pass through the model; None: 256, or 2,048 on a GPU.
+            threads: of a processor. They change no score.
             tables: the corpus tokenised with this checkpoint's vocabulary, if that is done already.
             calibration: a name in `checkpoint.calibration`, which makes P(positive) of the score (grade
                 probabilities stay the model's own); "none": the ranking score.
             precision: of weights and activations; logits are float32. Half precision may swap pairs with
-                nearly equal scores: docs/hcmrm.md says how many.
-            texts_per_ad: texts of one ad in a row, which share one copy of the keys and values of its frames;
-                None: 1 on a CPU, where that copy costs nothing, and 8 on a GPU.
-            memory: the most bytes of visual tokens to keep.
+                nearly equal scores: docs/hcmrm.md says how many. float8 is for the products alone, on a GPU.
+            memory: the most bytes to keep of what the model sees of ads. That is their visual tokens, or
+                without padding their keys and values; None: 1 GiB, or 16 GiB on a GPU.
             keep_on: where they are kept.
-            compiled: pass the model through `torch.compile` with static shapes (with CUDA graphs on a GPU).
-                Texts are padded to multiples of 8 tokens and batches to their full size. Compiling takes tens
-                of seconds for each shape.
         """
         self._device = torch.device(device)
+        self._on_gpu = self._device.type == "cuda"
         self.model = checkpoint.model
         if precision != "float32":
-            self.model = copy.deepcopy(self.model).to(getattr(torch, precision))
+            half = torch.bfloat16 if precision == "float8" else getattr(torch, precision)
+            self.model = copy.deepcopy(self.model).to(half)  # type: ignore[arg-type]
         self.model = self.model.to(self._device).eval()  # type: ignore[arg-type]
         self._head = self.model.grades
-        self._corpus, self._batch, self._tokenizer = corpus, batch, checkpoint.tokenizer
+        self._corpus, self._batch = corpus, batch or (2048 if self._on_gpu else 256)
         self._calibrated = None if calibration == "none" else checkpoint.calibration[calibration]
-        self._on_gpu, self._compiled = self._device.type == "cuda", compiled
-        self.texts_per_ad = texts_per_ad or (8 if self._on_gpu else 1)
-        self._forward: Callable[..., Tensor] = self.model
-        if compiled:
-            mode = "reduce-overhead" if self._on_gpu and compile_backend == "inductor" else None
-            self._forward = torch.compile(self.model, backend=compile_backend, mode=mode, dynamic=False)
-        self._sequences = [checkpoint.keywords(text) for text in corpus.ad_texts()]
+        self.packed: PackedModel | None = None
+        if precision == "float8" or (
+            precision != "float32" and self._on_gpu and self.model.ad_projection is None
+        ):
+            self.packed = PackedModel(self.model, precision)
+        self._tokenizer = checkpoint.tokenizer
+        self._meaning = self.model.meaning().detach() if self.model.config.word_markers else None
         self._frames = corpus.frames[:, : self.model.config.n_frames]
-        self._tables = tables or TokenTable.build(
+        self._texts: TokenStore | TokenTable = tables or TokenStore(
             checkpoint.tokenizer,
-            corpus.query_text,
-            self._sequences,
+            lambda query: corpus.query_text[query],
+            lambda ad: " ".join(checkpoint.keywords(corpus.ad_text(ad))),
             max_keywords=self.model.config.text_tokens,
         )
-        self._memory, self._home = memory, keep_on
+        self._memory = memory or (2**34 if self._on_gpu else 2**30)
+        self._home, self._threads = keep_on, threads
 
     @staticmethod
     def load(
@@ -113,20 +132,16 @@ class HcmrmScorer:
         folder: Path = SHIPPED,
         *,
         device: str = "cpu",
-        threads: int | None = None,
         calibration: str = "none",
         **options: Any,
     ) -> HcmrmScorer:
         """A scorer from a checkpoint folder; `options` are those of the class.
 
-        Args:
-            threads: processor threads of this process from now on; None leaves them as they are.
-
         Raises:
             CheckpointError: there is no such device; the folder holds no whole checkpoint, or lacks the
                 calibration; or the checkpoint reads more frames, or frames of another shape.
         """
-        use_device(device, threads)
+        use_device(device)
         checkpoint = Checkpoint.load(folder)
         config = checkpoint.model.config
         reads, has = (config.n_frames, config.image_size, config.image_size), corpus.frames.shape[1:4]
@@ -159,7 +174,8 @@ class HcmrmScorer:
         if log_probabilities is None:
             return self._worth(ranking_score(logits, self._head).numpy()), None
         probabilities = log_probabilities(logits).exp().numpy()
-        return self._worth(probabilities @ np.asarray(GRADE_GAIN)), probabilities
+        # Not a matrix product, whose last digits would depend on the number of rows.
+        return self._worth((probabilities * np.asarray(GRADE_GAIN)).sum(axis=1)), probabilities
 
     @torch.inference_mode()
     def relevance(self, query: IntArray, candidate: IntArray) -> Tensor:
@@ -168,11 +184,11 @@ class HcmrmScorer:
         See simulator/stage.py, which ranks and prices them there. (A calibration is computed on the host.)
         """
         row, column = np.nonzero(candidate >= 0)
-        logits = self._logits(query[row], candidate[row, column])
         table = torch.zeros(candidate.shape, dtype=torch.float64, device=self._device)
-        score = ranking_score(logits, self._head)
-        if self._calibrated is not None:
-            score = self.place(self._calibrated(score.cpu().numpy()))
+        if self._calibrated is not None or not self._on_gpu:
+            score = self.place(self.score(query[row], candidate[row, column]))
+        else:
+            score = ranking_score(self._logits(query[row], candidate[row, column]), self._head)
         table[self.place(row), self.place(column)] = score
         return table
 
@@ -180,7 +196,7 @@ class HcmrmScorer:
         """The same model, ads and kept visual tokens, see `relevance.protocol.AnyQuery`."""
         _ = self.kept  # shared, so it has to be there
         other = copy.copy(self)
-        other._tables = replace(self._tables, query=token_ids(self._tokenizer, texts, MAX_QUERY))
+        other._texts = self._texts.with_queries(self._tokenizer, texts)
         return other
 
     @torch.inference_mode()
@@ -192,7 +208,7 @@ class HcmrmScorer:
         """
         if not self.model.config.frame_markers:
             return None
-        tokens = self._tables.query[query]
+        tokens = self._texts.of(np.array([query]), ad[:1]).query[0]
         tokens = tokens[tokens != 0]
         ads, place = np.unique(ad, return_inverse=True)
         words = self.kept.of(ads).words
@@ -203,32 +219,35 @@ class HcmrmScorer:
 
     def place(self, values: NDArray[Any]) -> Tensor:
         """An array on the device; the host does not wait for the copy."""
-        tensor = torch.from_numpy(np.ascontiguousarray(values))
-        return tensor.pin_memory().to(self._device, non_blocking=True) if self._on_gpu else tensor
+        return self._send(torch.from_numpy(np.ascontiguousarray(values)))
 
     def length(self, query: IntArray, ad: IntArray) -> IntArray:
         """Tokens of the text of each pair, [CLS] and [SEP] included: [P], [P] -> [P]."""
-        of_query, of_ad = ((part != 0).sum(axis=1) for part in (self._tables.query, self._tables.keywords))
-        length: IntArray = of_query[query] + of_ad[ad] + 3
-        return length
+        return self._texts.of(query, ad).length()
 
     def plan(self, query: IntArray, ad: IntArray) -> Iterator[IntArray]:
-        """The batches that pairs [P], [P] are scored in (see batching.py)."""
-        if not ad.size:
-            return iter(())
-        return plan_batches(
-            ad,
-            self.length(query, ad),
-            batch=min(self._batch, self.texts_per_ad * self.kept.capacity),
-            texts_per_ad=self.texts_per_ad,
-            ads_at_once=self.kept.capacity,
-        )
+        """The batches that pairs [P], [P] are scored in: places in the list of pairs."""
+        if not len(ad):
+            return
+        length = self.length(query, ad)
+        if self.packed is not None:
+            order = np.lexsort((length, ad))
+            number = np.cumsum(np.diff(ad[order], prepend=-1) != 0) - 1  # of the ad
+            group = number // self.kept.capacity
+            for rows in np.split(order, np.flatnonzero(np.diff(group)) + 1):
+                yield from (rows[start : start + self._batch] for start in range(0, len(rows), self._batch))
+            return
+        padded, batch = _padded_length(length), min(self._batch, self.kept.capacity)
+        for tokens in np.unique(padded):
+            rows = np.flatnonzero(padded == tokens)
+            rows = rows[np.argsort(ad[rows], kind="stable")]  # keys and values are projected once an ad
+            yield from (rows[start : start + batch] for start in range(0, len(rows), batch))
 
     def text(self, query: IntArray, ad: IntArray) -> TextBatch:
         """What the model reads of each pair, on the host: [P], [P] -> [P, N]."""
         config = self.model.config
-        hidden = None if config.use_keywords else np.ones(ad.size, dtype=bool)
-        return self._tables.pairs(query, ad, markers=config.match_markers, without_keywords=hidden)
+        hidden = None if config.use_keywords else np.ones(len(ad), dtype=bool)
+        return self._texts.of(query, ad).text(markers=config.match_markers, without_keywords=hidden)
 
     @cached_property
     def kept(self) -> VisualTokens:
@@ -239,68 +258,118 @@ class HcmrmScorer:
             bytes_at_most=self._memory,
             home=self._home,
             device=self._device,
-            encode_at_once=self._batch if self._on_gpu else 32,
+            encode_at_once=256 if self._on_gpu else ADS_AT_ONCE,
+            each=self._each,
         )
 
     def _worth(self, score: FloatArray) -> FloatArray:
         return score if self._calibrated is None else self._calibrated(score)
+
+    def _send(self, tensor: Tensor) -> Tensor:
+        return tensor.pin_memory().to(self._device, non_blocking=True) if self._on_gpu else tensor
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """One thread prepares batches for a GPU; on a processor each thread computes with one core."""
+        if self._on_gpu:
+            return ThreadPoolExecutor(1)
+        return ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,))
+
+    def _each(self, work: Callable[[IntArray], OfAds], parts: Iterable[IntArray]) -> Iterable[OfAds]:
+        """`work` of each part; on a processor by all threads."""
+        return map(work, parts) if self._on_gpu else self._pool.map(work, parts)
 
     @torch.inference_mode()
     def _logits(self, query: IntArray, ad: IntArray, progress: Progress | None = None) -> Tensor:
         """Logits of the grade head on the device, [P, its width]."""
         query, ad = np.asarray(query, dtype=np.int64), np.asarray(ad, dtype=np.int64)
         logits = torch.empty(len(query), self._head.logits, device=self._device)
-        meaning = self.model.meaning() if self.model.config.word_markers else None
         done = 0
-        batches = _ahead(
-            lambda rows: self._prepared(query, ad, rows), self.plan(query, ad), in_thread=self._on_gpu
-        )
-        for batch in batches:
-            of_ads = self.kept.of(batch.ads)
-            if self._compiled:
-                batch, of_ads = self._static(batch, of_ads)
-            known = Known(of_ads.words, meaning)
-            scored = self._forward(batch.text, of_ads.visual, batch.ad_of_row, known)
-            logits[self.place(batch.rows)] = scored[: batch.rows.size]
-            done += batch.rows.size
-            if progress is not None:
-                progress(done, len(query))
+        for start in range(0, len(query), PAIRS_AT_ONCE):
+            part = slice(start, start + PAIRS_AT_ONCE)
+            for rows, scored in self._scored(query[part], ad[part]):
+                logits[self.place(rows + start)] = scored[: rows.size]
+                done += rows.size
+                if progress is not None:
+                    progress(done, len(query))
         return logits
 
-    def _prepared(self, query: IntArray, ad: IntArray, rows: IntArray) -> Prepared:
-        pair = rows.ravel()
-        ads, ad_of_row = np.unique(ad[rows[:, 0]], return_inverse=True)
-        text = self.text(query[pair], ad[pair]).each(lambda part: self.place(part.numpy()))
-        return Prepared(pair, ads, self.place(ad_of_row), text)
+    def _scored(self, query: IntArray, ad: IntArray) -> Iterator[tuple[IntArray, Tensor]]:
+        """Places of pairs and their logits, batch by batch."""
 
+        def prepare(rows: IntArray) -> Batch:
+            return self._prepared(query[rows], ad[rows], rows)
+
+        plan = self.plan(query, ad)
+        if self._on_gpu:
+            for batch in _ahead(self._pool, prepare, plan, 1):
+                yield batch.rows, self._forward(batch, *self._seen(batch))
+            return
+        waiting: deque[tuple[IntArray, Future[Tensor]]] = deque()
+        for batch in map(prepare, plan):
+            waiting.append((batch.rows, self._pool.submit(self._forward, batch, *self._seen(batch))))
+            if len(waiting) > 2 * self._threads:
+                rows, scored = waiting.popleft()
+                yield rows, scored.result()
+        for rows, scored in waiting:
+            yield rows, scored.result()
+
+    def _prepared(self, query: IntArray, ad: IntArray, rows: IntArray) -> Batch:
+        if len(rows) == 1:  # no product has a single row
+            query, ad = query.repeat(2), ad.repeat(2)
+        ads, inverse = np.unique(ad, return_inverse=True)
+        text = self.text(query, ad)
+        width = text.mask.shape[1]
+        if self.packed is not None:
+            layout = Layout.of(text.mask.sum(dim=1).numpy(), width, inverse)
+            if self._on_gpu:
+                text, layout = in_few_shapes(text, layout)
+            packed = PackedBatch.of(text, layout)
+            return Batch(rows, ads, packed._replace(numbers=self._send(packed.numbers)))
+        more = int(_padded_length(np.array(width))) - width
+        text = text.each(lambda part: self._send(functional.pad(part, (0, more))))
+        return Batch(rows, ads, Padded(text, self._send(torch.from_numpy(inverse))))
+
+    def _seen(self, batch: Batch) -> tuple[OfAds, Tensor]:
+        """What the model sees of ads, and in which rows of it those of a batch are."""
+        if self.packed is not None and self._home == "device":
+            of_ads, row = self.kept.at(batch.ads)  # read where they are kept
+            return of_ads, self._send(row)
+        return self.kept.of(batch.ads), torch.arange(len(batch.ads), device=self._device)
+
+    @torch.inference_mode()
+    def _forward(self, batch: Batch, of_ads: OfAds, row: Tensor) -> Tensor:
+        if isinstance(batch.texts, PackedBatch):
+            assert self.packed is not None
+            return self.packed(batch.texts, of_ads, row)
+        text, ad_of_text = batch.texts
+        if len(batch.ads) == 1:
+            of_ads = of_ads.each(lambda part: part.repeat(2, *[1] * (part.ndim - 1)))
+        known = Known(of_ads.words, self._meaning)
+        logits: Tensor = self.model(text, of_ads.visual, ad_of_text, known)
+        return logits
+
+    @torch.inference_mode()
     def _encode(self, ads: IntArray) -> OfAds:
-        frames = self.place(self._frames[ads])
+        frames = self.place(self._frames[ads if len(ads) > 1 else ads.repeat(2)])
         visual = self.model.visual_tokens(frames)
-        return OfAds(visual, self.model.words_of_frames(visual) if self.model.config.frame_markers else None)
-
-    def _static(self, batch: Prepared, of_ads: OfAds) -> tuple[Prepared, OfAds]:
-        """Padded to one of few shapes; nobody reads the scores of the padding."""
-        g = batch.rows.size // len(batch.ad_of_row)
-        n_rows = max(1, self._batch // g)
-        pairs, tokens = n_rows * g - batch.rows.size, -batch.text.input_ids.shape[1] % 8
-        text = batch.text.each(lambda part: functional.pad(part, (0, tokens, 0, pairs)))
-        text.mask[batch.rows.size :, 0] = 1  # softmax needs a token in every text
-        ad_of_row = functional.pad(batch.ad_of_row, (0, n_rows - len(batch.ad_of_row)))
-        ads = n_rows - len(of_ads.visual)
-        padded = of_ads.each(lambda part: functional.pad(part, (0, 0) * (part.ndim - 1) + (0, ads)))
-        return batch._replace(text=text, ad_of_row=ad_of_row), padded
+        words = self.model.words_of_frames(visual) if self.model.config.frame_markers else None
+        seen = visual if self.packed is None else self.packed.keys(visual)
+        return OfAds(seen, words).each(lambda part: part[: len(ads)])
 
 
-def _ahead(make: Callable[[One], Other], of: Iterable[One], *, in_thread: bool) -> Iterator[Other]:
-    """`make` of each; a thread makes the next one while the caller uses this one."""
-    if not in_thread:
-        yield from map(make, of)
-        return
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        coming = None
-        for one in of:
-            last, coming = coming, thread.submit(make, one)
-            if last is not None:
-                yield last.result()
-        if coming is not None:
-            yield coming.result()
+def _padded_length(length: IntArray) -> IntArray:
+    return -(-length // LENGTH_STEP) * LENGTH_STEP
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, make: Callable[[IntArray], Batch], of: Iterable[IntArray], n: int
+) -> Iterator[Batch]:
+    """`make` of each, in a thread that is `n` ahead of the caller."""
+    coming: deque[Future[Batch]] = deque()
+    for one in of:
+        coming.append(pool.submit(make, one))
+        if len(coming) > n:
+            yield coming.popleft().result()
+    while coming:
+        yield coming.popleft().result()

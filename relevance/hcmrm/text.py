@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from threading import Lock
 
 import numpy as np
 import torch
@@ -61,6 +63,33 @@ def wrap_tokenizer(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
 
 
 @dataclass(frozen=True, slots=True)
+class PairTokens:
+    """The tokens of P pairs: `query` [P, Lq] and `keywords` [P, Lk], padded with 0."""
+
+    query: IntArray
+    keywords: IntArray
+    cls: int
+    sep: int
+
+    def length(self) -> IntArray:
+        """Tokens of each pair's text, [CLS] and [SEP] included, [P]."""
+        length: IntArray = 3 + np.count_nonzero(self.query, axis=1) + np.count_nonzero(self.keywords, axis=1)
+        return length
+
+    def text(self, *, markers: bool = True, without_keywords: BoolArray | None = None) -> TextBatch:
+        """The token sequences, padded to the longest of them.
+
+        Args:
+            markers: mark tokens that query and keywords share (token types 2 and 3 instead of 0 and 1).
+            without_keywords: bool [P], pairs to read without the ad's text.
+        """
+        second = self.keywords
+        if without_keywords is not None:
+            second = np.where(without_keywords[:, None], PAD, second)
+        return join_texts(self.query, second, markers=markers, cls=self.cls, sep=self.sep)
+
+
+@dataclass(frozen=True, slots=True)
 class TokenTable:
     """Every text of a corpus, tokenised once: int64 `query` [Q, Lq] and `keywords` [A, Lk], padded with 0.
 
@@ -91,6 +120,15 @@ class TokenTable:
             number["[SEP]"],
         )
 
+    def of(self, query: IntArray | None, ad: IntArray) -> PairTokens:
+        """The tokens of P query-ad pairs; `query` is None for keyword sequences without a query."""
+        first = np.full((len(ad), 1), PAD) if query is None else self.query[query]
+        return PairTokens(first, self.keywords[ad], self.cls, self.sep)
+
+    def with_queries(self, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> TokenTable:
+        """The same ads with other queries."""
+        return replace(self, query=token_ids(tokenizer, texts, MAX_QUERY))
+
     def pairs(
         self,
         query: IntArray | None,
@@ -99,18 +137,73 @@ class TokenTable:
         markers: bool = True,
         without_keywords: BoolArray | None = None,
     ) -> TextBatch:
-        """Token sequences of P query-ad pairs, padded to the longest of them.
+        """Token sequences of P query-ad pairs: `of` and `PairTokens.text`."""
+        return self.of(query, ad).text(markers=markers, without_keywords=without_keywords)
 
-        Args:
-            query: None for keyword sequences without a query.
-            markers: mark tokens that query and keywords share (token types 2 and 3 instead of 0 and 1).
-            without_keywords: bool [P], pairs to read without the ad's text.
-        """
-        first = np.full((len(ad), 1), PAD) if query is None else self.query[query]
-        second = self.keywords[ad]
-        if without_keywords is not None:
-            second = np.where(without_keywords[:, None], PAD, second)
-        return join_texts(first, second, markers=markers, cls=self.cls, sep=self.sep)
+
+class TokenStore:
+    """Texts of queries and ads that are tokenised when they are first asked for.
+
+    The most that are kept of each are `keep`, or all of one call; the least recently used leave first.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        query_text: Callable[[int], str],
+        keywords: Callable[[int], str],
+        *,
+        max_keywords: int = 32,
+        keep: int = 2**16,
+    ) -> None:
+        """`query_text` and `keywords` give the text of a query, and of an ad, by its number."""
+        number = tokenizer.get_vocab()
+        self._cls, self._sep = number["[CLS]"], number["[SEP]"]
+        self._query = _Kept(tokenizer, query_text, MAX_QUERY, keep)
+        self._keywords = _Kept(tokenizer, keywords, max_keywords, keep)
+
+    def of(self, query: IntArray, ad: IntArray) -> PairTokens:
+        """The tokens of P query-ad pairs."""
+        return PairTokens(self._query.rows(query), self._keywords.rows(ad), self._cls, self._sep)
+
+    def with_queries(self, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> TokenStore:
+        """The same ads, and what is kept of them, with other queries."""
+        other = copy(self)
+        other._query = _Kept(tokenizer, texts.__getitem__, MAX_QUERY, len(texts))
+        return other
+
+
+class _Kept:
+    """The tokens of numbered texts, one kind of them; safe for several threads."""
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, text: Callable[[int], str], limit: int, keep: int
+    ) -> None:
+        self._tokenizer, self._text, self._limit, self._keep = tokenizer, text, limit, keep
+        self._tokens: OrderedDict[int, IntArray] = OrderedDict()  # least recently used first
+        self._lock = Lock()
+
+    def rows(self, which: IntArray) -> IntArray:
+        """The tokens of texts I[P], [P, longest], padded with 0."""
+        different, place = np.unique(which, return_inverse=True)
+        with self._lock:
+            rows = self._of(different.tolist())
+        return rows[place]
+
+    def _of(self, numbers: list[int]) -> IntArray:
+        missing = [number for number in numbers if number not in self._tokens]
+        new = token_ids(self._tokenizer, [self._text(number) for number in missing], self._limit)
+        for number, row in zip(missing, new, strict=True):
+            self._tokens[number] = row[row != PAD]
+        for number in numbers:
+            self._tokens.move_to_end(number)
+        found = [self._tokens[number] for number in numbers]
+        while len(self._tokens) > self._keep:
+            self._tokens.popitem(last=False)
+        length = np.array([len(tokens) for tokens in found], dtype=np.int64)
+        table = np.full((len(found), max(1, int(length.max(initial=0)))), PAD, dtype=np.int64)
+        table[np.arange(table.shape[1]) < length[:, None]] = np.concatenate([*found, np.empty(0, np.int64)])
+        return table
 
 
 def join_texts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -47,6 +47,7 @@ class VisualTokens:
         dtype: torch.dtype | None = None,
         encode_at_once: int = 32,
         folder: Path | None = None,
+        each: Callable[[Callable[[IntArray], OfAds], Iterable[IntArray]], Iterable[OfAds]] = map,
     ) -> None:
         """Nothing is encoded yet, but for one ad, to see the shapes.
 
@@ -58,11 +59,13 @@ class VisualTokens:
             dtype: their precision (`torch.bfloat16` halves the bytes); None: as encoded.
             encode_at_once: ads in one pass; on a CPU a few, whose pixels fit its caches.
             folder: where the file is with `home="disk"`; None: the system's folder for temporary files.
+            each: calls `encode` for several passes, in threads for instance, and gives the results in order.
 
         Raises:
             OSError: the file cannot be made.
         """
         self._encode, self._at_once, self._device = encode, max(1, encode_at_once), torch.device(device)
+        self._each = each
         example = encode(np.zeros(1, dtype=np.int64))
         self._dtype, kept_as = example.visual.dtype, dtype or example.visual.dtype
         self.bytes_per_ad = kept_as.itemsize * sum(part[0].numel() for part in example if part is not None)
@@ -82,22 +85,30 @@ class VisualTokens:
         Raises:
             ValueError: there is no room for so many ads at once.
         """
+        rows, row = self.at(ads)
+        return rows.each(
+            lambda part: part[row.to(part.device)].to(self._device, self._dtype, non_blocking=True)
+        )
+
+    @torch.inference_mode()
+    def at(self, ads: IntArray) -> tuple[OfAds, Tensor]:
+        """Everything that is kept, where it is kept, and in which rows of it A different ads are: int64 [A].
+
+        Valid until the next call. Raises ValueError as `of` does.
+        """
         if ads.size > self.capacity:
             raise ValueError(f"{ads.size} ads at once, but only {self.capacity} have room")
         self._clock += 1
         held = self._row_of_ad[ads]
         self._last_use[held[held >= 0]] = self._clock
         missing = ads[held < 0]
-        for start in range(0, missing.size, self._at_once):
-            self._keep(missing[start : start + self._at_once])
-        row = torch.from_numpy(self._row_of_ad[ads])
-        return self._rows.each(
-            lambda part: part[row.to(part.device)].to(self._device, self._dtype, non_blocking=True)
-        )
+        passes = [missing[at : at + self._at_once] for at in range(0, missing.size, self._at_once)]
+        for new, encoded in zip(passes, self._each(self._encode, passes), strict=True):
+            self._keep(new, encoded)
+        return self._rows, torch.from_numpy(self._row_of_ad[ads])
 
-    def _keep(self, ads: IntArray) -> None:
-        """Encode ads into the rows that were used least recently."""
-        encoded = self._encode(ads)
+    def _keep(self, ads: IntArray, encoded: OfAds) -> None:
+        """Put ads into the rows that were used least recently."""
         row = np.argpartition(self._last_use, ads.size - 1)[: ads.size]
         gone = self._ad_of_row[row]
         self._row_of_ad[gone[gone >= 0]] = -1

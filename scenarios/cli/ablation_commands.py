@@ -18,8 +18,9 @@ def ablate(
     engine: options.Engine = "local",
     table: Annotated[
         Path | None,
-        options.file(
-            "Train nothing: write tables of the finished cells there (Markdown), a picture beside it."
+        typer.Option(
+            metavar="FILE",
+            help="Train nothing: write tables of the finished cells there (Markdown), a picture beside it.",
         ),
     ] = None,
     out: options.Out = options.RESULTS,

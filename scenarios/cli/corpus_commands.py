@@ -7,21 +7,22 @@ from typing import Annotated, Literal
 
 import typer
 
-from scenarios.cli.options import RESULTS, Cache, Corpus, Device, at_least, file, folder
+from scenarios.cli.options import RESULTS, Cache, Corpus, Device
 
 
 def import_corpus(
     context: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="FOLDER", help="Tables of your own, or ESCI, or WANDS.")],
-    out: Annotated[Path, folder("Where the corpus goes.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the corpus goes.")],
     schema: Annotated[
         Literal["tables", "esci", "wands"] | None,
         typer.Option(help="Kind of the files; by default their names decide."),
     ] = None,
-    n_frames: Annotated[int, at_least(1, "Key frames an ad.", "--frames")] = 3,
-    size: Annotated[int, at_least(16, "Pixels of a frame's edge.")] = 48,
+    n_frames: Annotated[int, typer.Option("--frames", min=1, help="Key frames an ad.")] = 3,
+    size: Annotated[int, typer.Option(min=16, help="Pixels of a frame's edge.")] = 48,
     choice: Annotated[
-        Literal["scenes", "evenly"], typer.Option("--key-frames", help="How a video's key frames are chosen.")
+        Literal["scenes", "evenly"],
+        typer.Option("--key-frames", help="How a video's key frames are chosen."),
     ] = "scenes",
     locale: Annotated[str, typer.Option(help="ESCI's locale: us, es or jp.")] = "us",
     small: Annotated[bool, typer.Option(help="ESCI's reduced set of queries.")] = True,
@@ -39,7 +40,7 @@ def import_corpus(
 
 
 def export_corpus_tables(
-    out: Annotated[Path, folder("Where the tables go.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the tables go.")],
     corpus: Corpus = None,
     format: Annotated[Literal["parquet", "jsonl"], typer.Option(help="Format of the tables.")] = "parquet",
     cache: Cache = RESULTS,
@@ -61,10 +62,14 @@ def score(
         Path,
         typer.Argument(metavar="PAIRS", help="A table with query_id and ad_id: .parquet, .jsonl or .csv."),
     ],
-    out: Annotated[Path, file("Where the scores go (Parquet).")] = Path("scores.parquet"),
-    checkpoint: Annotated[Path | None, folder("The shipped one by default.")] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the scores go (Parquet).")] = Path(
+        "scores.parquet"
+    ),
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The shipped one by default.")
+    ] = None,
     device: Device = "cpu",
-    chunk: Annotated[int, at_least(1, "Pairs that are scored and kept at once.")] = 8192,
+    chunk: Annotated[int, typer.Option(min=1, help="Pairs that are scored and kept at once.")] = 8192,
 ) -> None:
     """Score pairs of queries and ads. Stopped or killed, the same command continues where it was."""
     from scenarios.corpora.pair_scores import score_pairs_table

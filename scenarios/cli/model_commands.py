@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from scenarios.cli.options import MODELS, RESULTS, Cache, Corpus, Device, at_least, file, folder
+from scenarios.cli.options import MODELS, RESULTS, Cache, Corpus, Device
 
 if TYPE_CHECKING:
     from relevance.hcmrm.training.train import TrainProgress
@@ -29,34 +29,46 @@ SplitName = StrEnum("SplitName", ["validation", "test", "held_out"])
 
 def train(
     context: typer.Context,
-    out: Annotated[Path, folder("Where the checkpoint goes.")] = MODELS / "hcmrm",
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the checkpoint goes.")] = MODELS
+    / "hcmrm",
     corpus: Corpus = None,
     modality: Annotated[Modality, typer.Option(help="What the model may look at.")] = "joint",
     preset: Annotated[Preset, typer.Option(help="Sizes of the model.")] = "tiny",
     # From here on, a parameter that is named as a field of TrainConfig sets it.
-    word_steps: Annotated[int | None, at_least(0, "Steps of the stage on words alone.")] = None,
+    word_steps: Annotated[int | None, typer.Option(min=0, help="Steps of the stage on words alone.")] = None,
     align_steps: Annotated[
-        int | None, at_least(0, "Steps of the stage that aligns frames with words.")
+        int | None, typer.Option(min=0, help="Steps of the stage that aligns frames with words.")
     ] = None,
     finetune_steps: Annotated[
-        int | None, at_least(1, "Steps of the stage on graded pairs.", "--steps")
+        int | None, typer.Option("--steps", min=1, help="Steps of the stage on graded pairs.")
     ] = None,
     loss: Annotated[Loss, typer.Option(help="Loss of the stage on graded pairs.")] = "hierarchical",
     pqvm_weight: Annotated[
-        float, at_least(0.0, "Weight of pseudo-query-video matching in the align stage; 0 leaves it out.")
+        float,
+        typer.Option(
+            min=0.0, help="Weight of pseudo-query-video matching in the align stage; 0 leaves it out."
+        ),
     ] = 0.0,
     itm_weight: Annotated[
-        float, at_least(0.0, "Weight of image-text matching with hard negatives in the align stage.")
+        float,
+        typer.Option(min=0.0, help="Weight of image-text matching with hard negatives in the align stage."),
     ] = 0.0,
     momentum: Annotated[
         float,
-        at_least(0.0, "Decay of ALBEF's momentum encoders in the align stage; 0 leaves them out.", max=1.0),
+        typer.Option(
+            min=0.0, max=1.0, help="Decay of ALBEF's momentum encoders in the align stage; 0 leaves them out."
+        ),
     ] = 0.0,
-    queue: Annotated[int, at_least(0, "Embeddings of those encoders to keep as further negatives.")] = 0,
+    queue: Annotated[
+        int, typer.Option(min=0, help="Embeddings of those encoders to keep as further negatives.")
+    ] = 0,
     choose_by: Annotated[
         Criterion, typer.Option(help="Keep the weights that are best in this on the validation split.")
     ] = "mean_auc",
-    init: Annotated[Path | None, folder("Start from the weights and vocabulary of a checkpoint.")] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Start from the weights and vocabulary of a checkpoint."),
+    ] = None,
     stages: Annotated[
         list[Stage] | None,
         typer.Option("--stage", help="Run this stage alone. May be repeated; all by default."),
@@ -71,8 +83,11 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     device: Device = "cpu",
-    threads: Annotated[int | None, at_least(1, "Processor threads.")] = None,
-    export: Annotated[Path | None, folder("Only write the corpus, to train on another machine.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Only write the corpus, to train on another machine."),
+    ] = None,
     cache: Cache = RESULTS,
 ) -> None:
     """Train HCMRM on graded pairs. Stopped, the same command continues where it was."""
@@ -116,14 +131,18 @@ def train(
 
 
 def evaluate(
-    checkpoint: Annotated[Path | None, folder("A checkpoint; the shipped one by default.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A checkpoint; the shipped one by default.")
+    ] = None,
     against: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FOLDER", help="Another checkpoint. May be repeated.")
     ] = None,
     split: Annotated[list[SplitName] | None, typer.Option(help="May be repeated; test by default.")] = None,
     corpus: Corpus = None,
     device: Device = "cpu",
-    card: Annotated[Path | None, file("Write the checkpoint's card (Markdown).")] = None,
+    card: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the checkpoint's card (Markdown).")
+    ] = None,
     cache: Cache = RESULTS,
 ) -> None:
     """Evaluate a checkpoint on held-out queries and ads, against BM25 and other checkpoints."""
@@ -158,7 +177,7 @@ def evaluate(
 
 
 def calibrate(
-    checkpoint: Annotated[Path, folder("The checkpoint to calibrate.")],
+    checkpoint: Annotated[Path, typer.Option(metavar="FOLDER", help="The checkpoint to calibrate.")],
     fit_on: Annotated[Split, typer.Option(help="Pairs to fit on.")] = "validation",
     split: Annotated[Split, typer.Option(help="Pairs to measure on.")] = "test",
     corpus: Corpus = None,
@@ -183,22 +202,36 @@ def calibrate(
 
 def import_weights(
     context: typer.Context,
-    out: Annotated[Path, folder("Where the checkpoint goes.")],
-    albef: Annotated[Path | None, file("ALBEF's checkpoint (.pth or .safetensors).")] = None,
-    vit: Annotated[Path | None, folder("A ViT in the transformers format.")] = None,
-    bert: Annotated[Path | None, folder("A BERT in the transformers format.")] = None,
-    tokenizer: Annotated[
-        Path | None, folder("tokenizer.json or vocab.txt of ALBEF's BERT; by default beside the checkpoint.")
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the checkpoint goes.")],
+    albef: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="ALBEF's checkpoint (.pth or .safetensors).")
     ] = None,
-    heads: Annotated[int | None, at_least(1, "ALBEF's attention heads, 12 as published.")] = None,
+    vit: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A ViT in the transformers format.")
+    ] = None,
+    bert: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="A BERT in the transformers format.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="tokenizer.json or vocab.txt of ALBEF's BERT; by default beside the checkpoint.",
+        ),
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="ALBEF's attention heads, 12 as published.")
+    ] = None,
     visual_heads: Annotated[
-        int | None, at_least(1, "Heads of ALBEF's visual encoder, if it has another number.")
+        int | None, typer.Option(min=1, help="Heads of ALBEF's visual encoder, if it has another number.")
     ] = None,
     text_layers: Annotated[
-        int | None, at_least(0, "BERT's layers that see no frames; half of them by default.")
+        int | None, typer.Option(min=0, help="BERT's layers that see no frames; half of them by default.")
     ] = None,
-    image_size: Annotated[int | None, at_least(1, "Pixels of an edge, if another than the weights'.")] = None,
-    n_frames: Annotated[int, at_least(1, "Key frames an ad.", "--frames")] = 3,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Pixels of an edge, if another than the weights'.")
+    ] = None,
+    n_frames: Annotated[int, typer.Option("--frames", min=1, help="Key frames an ad.")] = 3,
 ) -> None:
     """Make a checkpoint of public weights, from an ALBEF or from a ViT and a BERT."""
     from scenarios.models.weights import import_weights

@@ -10,7 +10,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,22 +18,6 @@ if TYPE_CHECKING:
     from scenarios.reporting.terminal import ProgressBars
     from scenarios.studies.run_study import Report
     from scenarios.studies.study import Status
-
-
-def folder(help: str, *names: str) -> Any:
-    """An option that is a folder."""
-    return typer.Option(*names, metavar="FOLDER", help=help)
-
-
-def file(help: str, *names: str) -> Any:
-    """An option that is a file."""
-    return typer.Option(*names, metavar="FILE", help=help)
-
-
-def at_least(least: float, help: str, *names: str, **more: Any) -> Any:
-    """An option that is a number from `least` on; `more` as of `typer.Option`."""
-    return typer.Option(*names, min=least, help=help, **more)
-
 
 RESULTS = Path("results")
 MODELS = Path("models")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios.cli.options import RESULTS, Out, at_least, file
+from scenarios.cli.options import RESULTS, Out
 
 
 def replay(
@@ -17,7 +17,9 @@ def replay(
             metavar="FILE", help="Auctions of your own (Parquet, JSON lines), or a scenario that names them."
         ),
     ] = None,
-    advertisers: Annotated[Path | None, file("Daily budgets: Parquet or JSON lines.")] = None,
+    advertisers: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Daily budgets: Parquet or JSON lines.")
+    ] = None,
     relevance: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Rank by the column relevance_NAME. May be repeated; all of them."),
@@ -33,17 +35,19 @@ def replay(
         typer.Option(metavar="P,...", help="How likely each slot is looked at; estimated from the log."),
     ] = None,
     reserve: Annotated[
-        float | None, at_least(0, "Least bid, currency per click; 0, or the scenario's.")
+        float | None, typer.Option(min=0, help="Least bid, currency per click; 0, or the scenario's.")
     ] = None,
     mechanism: Annotated[
         str | None, typer.Option(help="gsp, vcg or first_price; gsp, or the scenario's.")
     ] = None,
-    clip: Annotated[float, at_least(1, "Largest weight of a logged click.")] = 10.0,
+    clip: Annotated[float, typer.Option(min=1, help="Largest weight of a logged click.")] = 10.0,
     seed: Annotated[
-        int | None, at_least(0, "Seed of the draws that break ties, and of the example; 1.")
+        int | None, typer.Option(min=0, help="Seed of the draws that break ties, and of the example; 1.")
     ] = None,
-    example: Annotated[Path | None, file("Only write an example of such a table.")] = None,
-    rows: Annotated[int, at_least(10, "Rows of the example.")] = 1000,
+    example: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Only write an example of such a table.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=10, help="Rows of the example.")] = 1000,
     schema: Annotated[bool, typer.Option(help="Only print the JSON schema of a row.")] = False,
     out: Out = RESULTS,
 ) -> None:

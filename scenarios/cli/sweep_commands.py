@@ -74,7 +74,9 @@ def report(
             help="Best points with no more irrelevant ads than that; 0.02 where a sweep has no bounds.",
         ),
     ] = None,
-    out: Annotated[Path | None, options.file("Where the page goes; report.html in the folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the page goes; report.html in the folder.")
+    ] = None,
 ) -> None:
     """Make one self-contained page of a sweep: Pareto front, sensitivity, best points, their scenarios."""
     from scenarios.reporting.sweep_report import report_html

@@ -27,12 +27,7 @@ def dump_model(model: BaseModel) -> str:
     return dump_yaml(model.model_dump(mode="json", by_alias=True, warnings=False))
 
 
-def wrong(message: str, field: str = "", because: str = "") -> PydanticCustomError:
-    """A refusal of a value, or of a field; where the file leaves that out, the line is that of `because`."""
-    where = {"field": field, "because": because} if field else {}
-    return PydanticCustomError("wrong", "{message}", {"message": message, **where})
-
-
 def out_of_range(field: str, message: str, because: str = "") -> PydanticCustomError:
-    """A refusal of a field."""
-    return wrong(message, field, because)
+    """A refusal of a field; where the file leaves it out, the line is that of the field to blame."""
+    context = {"field": field, "message": message, "because": because}
+    return PydanticCustomError("out_of_range", "{message}", context)

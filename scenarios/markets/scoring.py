@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 
 KEPT_SCORERS = ("bm25", "hcmrm")
 """Scorers whose scores are kept on disk. The others take no time, or nothing says when their code changed."""
-SCORING_THREADS = max(1, (os.cpu_count() or 1) // 2)
-"""Processor threads of HCMRM. Half the cores, since threads that wait for one another slow down where another
-process keeps a core busy."""
+SCORING_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""Processor threads of HCMRM: all cores. They score different batches and never wait for one another."""
 OWN_CHUNK = 8192
 """Pairs that a scorer of one's own is given at once, so that what it finished before an error is kept."""
 
@@ -171,14 +170,13 @@ def load_hcmrm(prepared: Prepared) -> HcmrmScorer:
         CheckpointError: the checkpoint is missing or damaged, or this machine has no such device.
     """
     from relevance.hcmrm import HcmrmScorer
-    from relevance.hcmrm.device import use_device
 
     settings = prepared.scenario.hcmrm
-    use_device(settings.device, threads=SCORING_THREADS)
     return HcmrmScorer.load(
         prepared.corpus,
         checkpoint_folder(prepared.scenario),
         device=settings.device,
+        threads=SCORING_THREADS,
         calibration=settings.calibration,
         precision=settings.precision,
     )

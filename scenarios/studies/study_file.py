@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from scenarios.config.load import DISCRIMINATOR, Source, override, setting
 from scenarios.config.scenario import Scenario, Settings
-from scenarios.config.settings import wrong
 from scenarios.errors import ScenarioError, TableError, did_you_mean, quoted, shortened, shown
 from scenarios.markets.loading import DEFAULT_SCENARIO, load_scenario
 from simulator.measures.market_metrics import METRICS
@@ -40,16 +40,23 @@ def _seeds_of(least: int) -> Callable[[Any], int | tuple[int, ...]]:
     def check(value: Any) -> int | tuple[int, ...]:
         numbers = [value] if isinstance(value, int) else value
         if not isinstance(numbers, list | tuple) or not all(type(n) is int for n in numbers):
-            raise wrong("needs a number of seeds, or a list of seeds in brackets")
+            raise PydanticCustomError("seeds", "needs a number of seeds, or a list of seeds in brackets")
         if isinstance(value, int):
             if not least <= value <= MOST_SEEDS:
                 why = " (one replicate has no spread)" if least == 2 else ""
-                raise wrong(f"must be from {least} to {MOST_SEEDS}, got {value}{why}")
+                raise PydanticCustomError(
+                    "seeds",
+                    "must be from {least} to {most}, got {value}{why}",
+                    {"least": least, "most": MOST_SEEDS, "value": value, "why": why},
+                )
             return value
         different = len(set(numbers)) == len(numbers)
         if len(numbers) < least or not different or not all(0 <= n < 2**62 for n in numbers):
-            few = {1: "one", 2: "two"}[least]
-            raise wrong(f"a list of seeds needs at least {few}, all different and from 0 to 2^62")
+            raise PydanticCustomError(
+                "seeds",
+                "a list of seeds needs at least {least}, all different and from 0 to 2^62",
+                {"least": {1: "one", 2: "two"}[least]},
+            )
         return tuple(numbers)
 
     return check

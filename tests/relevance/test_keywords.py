@@ -50,7 +50,7 @@ def test_a_checkpoint_reads_with_the_extractor_that_it_was_trained_with(
     pytest.importorskip("torch")
     from safetensors.torch import load_file, save_file
 
-    from relevance.hcmrm import Checkpoint, HcmrmScorer
+    from relevance.hcmrm import Checkpoint
     from relevance.hcmrm.training.train import train
 
     from .tiny import TINY_TRAINING, tiny_corpus
@@ -62,8 +62,7 @@ def test_a_checkpoint_reads_with_the_extractor_that_it_was_trained_with(
     train(data, tmp_path, config)
     checkpoint = Checkpoint.load(tmp_path)
     assert checkpoint.keywords.name == "characters"
-    words = HcmrmScorer(checkpoint, data.corpus)._sequences[0]
-    assert {"红色", "马克"} <= set(words)
+    assert {"红色", "马克"} <= set(checkpoint.keywords(data.corpus.ad_text(0)))
 
     # Weights that do not say which texts they belong to, as of an older version.
     weights = tmp_path / "model.safetensors"

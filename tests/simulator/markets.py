@@ -6,7 +6,7 @@ from simulator import random
 from simulator.arrays import to_micros
 from simulator.bidders import BidderModel
 from simulator.fusion import FusionRule, Product
-from simulator.market import AuctionModel, Market, ServingModel
+from simulator.market import AuctionModel, Market, ServingModel, with_settings
 from simulator.pairs import PairTables
 from simulator.users import UserModel
 
@@ -49,4 +49,22 @@ def random_market(
         users=UserModel(examination=(1.0, 0.6, 0.3)),
         bidders=BidderModel(shading=1.0, pacing_tick_s=tick_s),
         serving=serving or ServingModel(),
+    )
+
+
+def corpus_market(n_queries: int, n_ads: int, *, n_arrivals: int = 300) -> Market:
+    """The same for the queries and ads of a corpus: five ads each, of an advertiser each; no relevance."""
+    market = random_market(3, n_queries=n_arrivals, n_distinct=n_queries)
+    rng = np.random.default_rng(1)
+    k = min(5, n_ads)
+    candidate = np.argsort(rng.random((n_queries, n_ads)), axis=1)[:, :k]
+    known = market.pairs.of(np.arange(n_queries))
+    return with_settings(
+        market,
+        pairs=PairTables(candidate, *(column[:, :k] for column in known[1:])),
+        relevance=None,
+        advertiser=np.arange(n_ads),
+        value=np.linspace(1.0, 2.0, n_ads),
+        budget_micros=np.full(n_ads, 10**7),
+        paced=np.zeros(n_ads, dtype=bool),
     )

@@ -25,13 +25,13 @@ from simulator.market import (
     with_settings,
 )
 from simulator.measures.market_metrics import market_metrics
-from simulator.pairs import ComputedPairs, PairTables
+from simulator.pairs import ComputedPairs
 from simulator.policies import Bids, Report
 from simulator.recent import RecentRows
 from simulator.scoring import LiveScorer, OnHost, score_candidates
 from simulator.users import UserModel
 from simulator.world import World, WorldConfig, build_world
-from tests.simulator.markets import random_market
+from tests.simulator.markets import corpus_market, random_market
 from tests.simulator.test_engine import same_bytes
 
 
@@ -347,28 +347,15 @@ def test_bm25_live_on_computed_pairs_gives_the_log_of_its_tables(world: World) -
     assert same_bytes(expected, simulate(live_market)) == []
 
 
-@pytest.mark.xfail(reason="HCMRM's scores still depend on the batch in the last bits", strict=False)
 def test_hcmrm_live_gives_the_log_of_its_table() -> None:
     """On a CPU in float32 a pair's score is the same bits, whatever the batch that it is scored in."""
     pytest.importorskip("torch")
     from relevance.hcmrm import HcmrmScorer
     from tests.relevance.test_scorer import CORPUS, make_checkpoint
 
-    scorer = HcmrmScorer(make_checkpoint(), CORPUS)
-    market = random_market(3, n_queries=300, n_distinct=CORPUS.n_queries)
-    rng = np.random.default_rng(1)
-    n_ads, k = CORPUS.n_ads, min(5, CORPUS.n_ads)
-    candidate = np.argsort(rng.random((CORPUS.n_queries, n_ads)), axis=1)[:, :k]
-    known = market.pairs.of(np.arange(CORPUS.n_queries))
-    market = with_settings(
-        market,
-        pairs=PairTables(candidate, *(column[:, :k] for column in known[1:])),
-        relevance=score_candidates(scorer, candidate),
-        advertiser=np.arange(n_ads),
-        value=np.linspace(1.0, 2.0, n_ads),
-        budget_micros=np.full(n_ads, 10**7),
-        paced=np.zeros(n_ads, dtype=bool),
-    )
+    scorer = HcmrmScorer(make_checkpoint(), CORPUS, threads=2)
+    market = corpus_market(CORPUS.n_queries, CORPUS.n_ads)
+    market = with_settings(market, relevance=score_candidates(scorer, market.candidate))
     for batch_size in (1, 64):
         model = ServingModel(batch_size=batch_size)
         expected = simulate(with_settings(market, serving=model))

@@ -184,9 +184,10 @@ def check_compared(experiment: Experiment, source: Source) -> None:
     if any(design in SPLITS for design in experiment.designs):
         for path, metric in named.items():
             if metric in TOTALS:
-                reason = f"'{metric}' is a total, and the arms of a split differ in size"
-                remedy = "take one per thousand queries (_rpm)"
-                raise ScenarioError(reason, remedy=remedy).at(*source.at(*path))
+                raise ScenarioError(
+                    f"{source.at(*path)}: '{metric}' is a total, and the arms of a split differ in size; "
+                    "take one per thousand queries (_rpm)"
+                )
 
 
 def dump_experiment(plan: Plan, scenario: str = "scenario.yaml") -> str:
@@ -209,11 +210,11 @@ def _check_arm(name: str, fields: Fields, experiment: Experiment, source: Source
     for field, (keys, _) in fields.items():
         block, where = field.partition(".")[0], source.at("arms", name, *keys)
         if block == "seed":
-            raise ScenarioError("all arms share it", remedy="'seeds' says which there are").at(*where)
+            raise ScenarioError(f"{where}: all arms share it; 'seeds' says which there are")
         if block in SHARED:
-            raise ScenarioError("all arms share it", remedy="set it under 'common'").at(*where)
+            raise ScenarioError(f"{where}: all arms share it; set it under 'common'")
         if "query_split" in experiment.designs and block not in SPLIT_FIELDS:
-            reason = (
-                f"arms of a query_split share one market and may differ in {', '.join(SPLIT_FIELDS)} only"
+            raise ScenarioError(
+                f"{where}: arms of a query_split share one market and may differ in "
+                f"{', '.join(SPLIT_FIELDS)} only; take another design"
             )
-            raise ScenarioError(reason, remedy="take another design").at(*where)

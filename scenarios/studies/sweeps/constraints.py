@@ -8,8 +8,9 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
-from scenarios.config.settings import Settings, wrong
+from scenarios.config.settings import Settings
 from scenarios.errors import quoted
+from scenarios.studies.sweeps.axes import wrong
 
 _WRITTEN = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|≤|≥)\s*([^\s%]+?)\s*(%?)\s*")
 

@@ -22,9 +22,8 @@ from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from scenarios.config.load import FileKind
 from scenarios.config.scenario import PREPARED
-from scenarios.config.settings import wrong
 from scenarios.studies.study_file import Seeds, StudyFile
-from scenarios.studies.sweeps.axes import MOST_POINTS, AxisSettings, as_axis
+from scenarios.studies.sweeps.axes import MOST_POINTS, AxisSettings, as_axis, wrong
 from scenarios.studies.sweeps.constraints import Constraint, as_constraint
 
 SEARCHES = ("nsga2", "tpe")

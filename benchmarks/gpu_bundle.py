@@ -1,0 +1,117 @@
+"""What `make gpu` needs on a machine with a GPU and no network: `make gpu-bundle` puts it into one folder.
+
+    python -m benchmarks.gpu_bundle --out gpu-bundle --python 3.12
+
+That machine has torch, transformers, numpy, scipy, scikit-learn, Pillow, and pytest with hypothesis. The
+folder holds the small packages that it may lack, unpacked (`site`), the default scenario's market with the
+texts and frames of its ads, and some of the graded corpus to train on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import lzma
+import pickle
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gpu_scorer import commit
+
+WHEELS = ("annotated-types", "array-api-compat", "lazy-loader", "rapidfuzz", "simpy")
+PLATFORMS = (
+    "manylinux_2_28_x86_64",
+    "manylinux_2_27_x86_64",
+    "manylinux_2_17_x86_64",
+    "manylinux2014_x86_64",
+)
+TRAINING_ADS = 6000
+"""Ads of the graded corpus that travel: those of the first queries, and unlabelled ones."""
+
+
+def wheels(site: Path, python: str) -> None:
+    """Unpack the wheels, for a machine of x86-64 with that version of Python."""
+    with tempfile.TemporaryDirectory() as folder:
+        line = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        line += ["--python-version", python, "--implementation", "cp", "--dest", folder]
+        line += [word for platform in PLATFORMS for word in ("--platform", platform)]
+        subprocess.run([*line, *WHEELS], check=True)
+        for wheel in sorted(Path(folder).glob("*.whl")):
+            zipfile.ZipFile(wheel).extractall(site)
+
+
+def market() -> dict[str, Any]:
+    """The default scenario's market, and its corpus."""
+    from scenarios import DEFAULT_SCENARIO, load_scenario, prepare
+    from scenarios.markets.scoring import relevance_of
+    from scenarios.markets.simulation import market_of
+
+    scenario = load_scenario(DEFAULT_SCENARIO)
+    prepared = prepare(scenario, cache=Path("results"))
+    everybody = relevance_of(prepared, "none")
+    return {"market": market_of(prepared, everybody), "corpus": prepared.corpus}
+
+
+def training(n_ads: int) -> Any:
+    """Some ads of the graded corpus with all of their labels among the first queries."""
+    from scenarios.models.training import training_corpus
+
+    data = training_corpus(Path("results"))
+    labels, rng = data.labels, np.random.default_rng(0)
+    queries = rng.permutation(data.corpus.n_queries)
+    order = np.argsort(np.argsort(queries)[labels.query], kind="stable")
+    _, first = np.unique(labels.ad[order], return_index=True)
+    labelled = labels.ad[order][np.sort(first)][: n_ads * 2 // 3]
+    others = np.setdiff1d(np.arange(data.corpus.n_ads), labels.ad)[: n_ads - len(labelled)]
+    ads = np.sort(np.concatenate((labelled, others)))
+    kept = labels.take(np.isin(labels.ad, ads))
+    corpus = data.corpus
+
+    def some(texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(texts[ad] for ad in ads.tolist())
+
+    fewer = replace(
+        corpus,
+        ad_title=some(corpus.ad_title),
+        ad_ocr=some(corpus.ad_ocr),
+        ad_asr=some(corpus.ad_asr),
+        ad_id=some(corpus.ad_id) if corpus.ad_id else (),
+        frames=np.ascontiguousarray(corpus.frames[ads]),
+    )
+    return replace(data, corpus=fewer, labels=replace(kept, ad=np.searchsorted(ads, kept.ad)))
+
+
+def write(path: Path, what: Any) -> None:
+    """Pickle and compress; `benchmarks.gpu.read` reads it."""
+    with lzma.open(path, "wb", preset=1) as file:
+        pickle.dump(what, file)
+
+
+def main() -> None:
+    """Write the folder."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("gpu-bundle"))
+    parser.add_argument("--python", default="3.12", help="version there")
+    parser.add_argument("--training-ads", type=int, default=TRAINING_ADS, help="0: nothing to train on")
+    arguments = parser.parse_args()
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    wheels(out / "site", arguments.python)
+    write(out / "market.xz", market())
+    (out / "commit").write_text(commit() or "", encoding="utf-8")
+    if arguments.training_ads:
+        write(out / "training.xz", training(arguments.training_ads))
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"{out}: {size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    main()
