@@ -41,6 +41,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -387,6 +388,8 @@ def measure(arguments: argparse.Namespace, data: Data | None = None) -> dict[str
 
 def commit() -> str | None:
     """The commit of the code, if it is known."""
+    if shutil.which("git") is None:
+        return None
     found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
 
