@@ -10,7 +10,11 @@ from polars.testing import assert_frame_equal
 from relevance.errors import UserError
 from scenarios import Asker, ask, inspect_query, override, prepare, relevance_of
 from scenarios.cli.main import main
+from scenarios.markets.click_model import CtrFile, Figures
 from scenarios.markets.simulation import market_of
+from scenarios.models.click_model_fit import write_ctr_file
+from scenarios.runs.asking import MATCHES
+from simulator.pctr import FittedCtr, refine
 from simulator.world.intents import read_intent
 
 
@@ -128,6 +132,31 @@ def test_cheap_scorers_see_the_text_too(prepared):
     relevance = ask(prepared, "navy sofa", "bm25").ads
     best = relevance.with_columns(cheap=pl.col("bid") * pl.col("pctr") * pl.col("relevance"))
     assert set(kept["ad"]) == set(best.sort("cheap", descending=True).head(3)["ad"])
+
+
+@pytest.mark.parametrize("text", ["navy sofa", "broken sofa"])
+def test_a_fitted_click_model_sees_the_text_too(prepared, tmp_path, text):
+    figures = Figures(log_loss=0.1, calibration_error=0.0, predicted_to_clicked=1.0, auc=0.7)
+    weights = FittedCtr(intercept=0.2, prediction=0.9, relevance=1.5, match=(0.0, 0.1, 0.4))
+    fitted = CtrFile(
+        kind="pctr", schema=1, scenario="tiny", scorer="bm25", coefficients=weights,
+        examination=(1.0, 0.7, 0.5, 0.35), impressions=1, clicks=1, before=figures, after=figures,
+    )  # fmt: skip
+    write_ctr_file(tmp_path / "pctr.yaml", fitted)
+    refined = prepare(override(prepared.scenario, {"pctr.model": str(tmp_path / "pctr.yaml")}))
+    plain = ask(prepared, text, "bm25").ads
+    both = ask(refined, text, "bm25").ads.join(plain, on="ad", suffix="_plain")
+    assert len(both) == len(plain) > 0
+    match = np.array([MATCHES.index(match) for match in both["match"]])
+    expected = refine(weights, both["pctr_plain"].to_numpy(), both["relevance"].to_numpy(), match)
+    np.testing.assert_allclose(both["pctr"], expected)
+
+
+@pytest.mark.parametrize("text", ["navy sofa", "broken sofa", None])
+def test_a_market_that_is_ranked_live_answers_alike(prepared, text):
+    text = text or words_of(prepared, 0)
+    live = prepare(override(prepared.scenario, {"serving.scoring": "live", "serving.fallback": "bm25"}))
+    assert_frame_equal(ask(live, text, "bm25").ads, ask(prepared, text, "bm25").ads)
 
 
 OWN = """
