@@ -31,7 +31,8 @@ def capacity_tables(result: CapacityResult) -> list[Section]:
     note = (
         f"*: needed; means of {_days(n_days)}; change and points: against the row above on the same days, "
         "with Student's intervals;\nrevenue per 1000 queries; irrel.: share of shown ads of true grade 0; "
-        "points: its change" + ("; per million: queries, what servers cost for them" if priced else "")
+        "points: its change"
+        + ("\nper million: what the servers cost for a million queries" if priced else "")
     )
     return [
         section(
