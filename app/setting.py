@@ -82,13 +82,10 @@ def setting_at(current: Setting, scenario: Scenario, scorer: str, field: str, va
         return replace(own, exponent=current.exponent)
     if not field:  # a result that swept nothing
         return own
-    if field in EXPONENT_FIELDS:
-        return replace(own, exponent=value)
-    if field == "fusion.threshold":
-        return replace(own, threshold=value)
-    if field == "auction.reserve":
-        return replace(own, reserve=value)
-    return None
+    sliders = dict.fromkeys(EXPONENT_FIELDS, "exponent")
+    sliders |= {"fusion.threshold": "threshold", "auction.reserve": "reserve"}
+    changes: dict[str, Any] = {sliders[field]: value} if field in sliders else {}
+    return replace(own, **changes) if changes else None
 
 
 def stored_scenario(scenario: Scenario, scorer: str, field: str, value: float) -> Scenario:

@@ -1,8 +1,8 @@
-"""Downloads: buttons, a chart with its data below, and scenarios with the figures that the page showed."""
+"""Downloads, and a chart with the download of its data below."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,6 @@ import polars as pl
 import streamlit as st
 
 from app.language import t
-from app.wording import Metrics
-from scenarios import Scenario, dump_scenario
 from scenarios.reporting.theme import QUIET
 
 MIME = {".csv": "text/csv", ".yaml": "application/yaml"}
@@ -36,15 +34,3 @@ def chart_with_data(
         st.plotly_chart(figure, config=QUIET, key=f"chart-{name}", **clicks)
         key = f"download-{name}"
         download(t("download.data"), table.write_csv(), f"{name}.csv", type="tertiary", key=key)
-
-
-def scenario_text(scenario: Scenario, metrics: Metrics, names: Sequence[str]) -> str:
-    """A scenario as YAML that `relbid run` takes, headed by the figures that it gives.
-
-    Args:
-        metrics: of the scenario's own run.
-        names: those that the head tells, e.g. revenue_rpm.
-    """
-    figures = [f"# {name}: {float(metrics[name])!r}" for name in names]
-    head = ["# relbid run on this file gives, in metrics.json of its result:", *figures]
-    return "\n".join([*head, dump_scenario(scenario)])

@@ -6,10 +6,11 @@ import polars as pl
 import streamlit as st
 
 from app import jobs
+from app.export import scenario_text
 from app.figures import trade_off_figures as figures
 from app.language import names, t
 from app.parts import job_panel, sweep_tables
-from app.parts.download import download, scenario_text
+from app.parts.download import download
 from app.wording import metric_name
 from scenarios import SweepResult, point_scenario
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -42,17 +43,17 @@ def in_a_sentence(revenue: Comparison, irrelevant: Comparison, day: str) -> str:
     Args:
         day: what one of them is, e.g. "12,500 queries".
     """
-    change, points = revenue.change, irrelevant.difference
-    if math.isfinite(change.value):
-        interval = _percent(change.t_low), _percent(change.t_high)
-        money = t("uplift.revenue", change=_percent(change.value), low=interval[0], high=interval[1])
-    else:
-        money = t("uplift.revenue_unknown", missing=MISSING)
-    if math.isfinite(points.value):
-        interval = _points(points.t_low), _points(points.t_high)
-        ads = t("uplift.irrelevant", change=_points(points.value), low=interval[0], high=interval[1])
-    else:
-        ads = t("uplift.irrelevant_unknown", missing=MISSING)
+
+    def said(what: str, found: Any, unit: str) -> str:
+        if not math.isfinite(found.value):
+            return t(f"uplift.{what}_unknown", missing=MISSING)
+        change, low, high = (
+            f"{100 * end:+.1f}{unit}" if math.isfinite(end) else t("uplift.unbounded")
+            for end in (found.value, found.t_low, found.t_high)
+        )
+        return t(f"uplift.{what}", change=change, low=low, high=high)
+
+    money, ads = said("revenue", revenue.change, "%"), said("irrelevant", irrelevant.difference, "")
     return t("uplift.days", days=revenue.n, day=day, money=money, ads=ads)
 
 
@@ -72,14 +73,6 @@ def _subject(opened: Opened) -> str:
     setting = opened.setting
     numbers = (setting.exponent, setting.threshold, setting.reserve)
     return _MARK + "|".join([opened.result.folder.name, setting.scorer, *map(repr, numbers)])
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:+.1f}%" if math.isfinite(value) else t("uplift.unbounded")
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}" if math.isfinite(value) else t("uplift.unbounded")
 
 
 def _day(opened: Opened) -> str:

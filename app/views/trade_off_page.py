@@ -8,10 +8,11 @@ import polars as pl
 import streamlit as st
 
 from app import session, wording
+from app.export import scenario_text
 from app.figures import trade_off_figures as figures
 from app.language import t
 from app.parts import sidebar, uplift
-from app.parts.download import chart_with_data, download, scenario_text
+from app.parts.download import chart_with_data, download
 from app.session import Opened
 from app.setting import EXPONENT_FIELDS, chosen_scenario, in_words, setting_at, stored_scenario
 from app.wording import scorer_name

@@ -157,17 +157,16 @@ def worst_errors(
     order = np.flatnonzero(wrong)
     order = order[np.argsort(-np.abs(error[order]), kind="stable")]
     chosen: list[int] = []
-    seen_query: set[int] = set()
-    seen_ad: set[int] = set()
+    queries: set[int] = set()
+    seen: set[int] = set()
     for row in order.tolist():
-        query, ad = int(labels.query[row]), int(labels.ad[row])
-        if query in seen_query or ad in seen_ad:
-            continue
-        seen_query.add(query)
-        seen_ad.add(ad)
-        chosen.append(row)
         if len(chosen) == n:
             break
+        query, ad = int(labels.query[row]), int(labels.ad[row])
+        if query not in queries and ad not in seen:
+            queries.add(query)
+            seen.add(ad)
+            chosen.append(row)
     corpus = prepared.world.corpus
     ads = labels.ad[chosen].tolist()
     p = scores.grade_probabilities

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import files, jobs, language
+from app import export, files, jobs, language
 from app.figures import sweep_figures as figures
 from app.figures.sweep_figures import SCALE
-from app.parts import download, sweep_tables
+from app.parts import sweep_tables
 from scenarios import (
     Status,
     SweepResult,
@@ -184,7 +184,7 @@ def test_an_opened_point_gives_its_exact_scenario(
     assert star["name"] == "the opened point"
 
     one = exponents.replicates.filter((pl.col("point") == 5) & (pl.col("seed") == 2)).row(0, named=True)
-    text = download.scenario_text(point_scenario(exponents, 5, 2), one, ("revenue_rpm", "irrelevant_share"))
+    text = export.scenario_text(point_scenario(exponents, 5, 2), one, ("revenue_rpm", "irrelevant_share"))
     (tmp_path / "point.yaml").write_text(text)
     assert f"# revenue_rpm: {one['revenue_rpm']!r}" in text
     outcome = run_scenario(load_scenario(tmp_path / "point.yaml"), cache=project / "results")

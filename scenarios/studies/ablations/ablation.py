@@ -138,6 +138,8 @@ def load_ablation(path: Path | str) -> Ablation:
     Raises:
         ScenarioError: the file, its scenario, or the settings of an arm are not valid.
     """
+    from relevance.hcmrm.training.train_config import TrainError, check_config
+
     file, source = read_file(path, ABLATION)
     scenario = scenario_of(file, Path(path), source, "ablation")
     if not source_of(scenario).has_texts:
@@ -156,7 +158,10 @@ def load_ablation(path: Path | str) -> Ablation:
             at = dict(zip(group.across, chosen, strict=True))
             for arm, settings in group.arms.items():
                 whole = normal(merged(file.training, group.common, at, settings))
-                _check_whole(whole, source, "groups", name, "arms", arm)
+                try:
+                    check_config(train_config(whole, 0))
+                except TrainError as error:  # what only shows where all settings are together
+                    raise ScenarioError(error).at(*source.at("groups", name, "arms", arm)) from None
                 rows.append(Row(name, arm, at, whole, seeds[: group.seeds]))
     return Ablation(file, scenario, tuple(rows))
 
@@ -238,16 +243,6 @@ def _check_settings(
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise ScenarioError(reason[0].lower() + reason[1:], value=_plain(value)).at(*at) from None
-
-
-def _check_whole(settings: Mapping[str, JsonValue], source: Source, *path: str) -> None:
-    """What only shows where all settings are together."""
-    from relevance.hcmrm.training.train_config import TrainError, check_config
-
-    try:
-        check_config(train_config(settings, 0))
-    except TrainError as error:
-        raise ScenarioError(error).at(*source.at(*path)) from None
 
 
 def _plain(value: JsonValue) -> str:

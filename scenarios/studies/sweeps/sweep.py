@@ -199,16 +199,15 @@ def _check_names(file: SweepFile, source: Source) -> None:
     metrics: dict[tuple[str | int, ...], str] = {("maximise",): file.maximise, ("minimise",): file.minimise}
     metrics |= {("further", name): name for name in file.further}
     for place, one in enumerate(file.constraints):
-        if one.field is not None and one.field not in file.over:
-            raise ScenarioError(
-                f"{source.at('constraints', place, 'field')}: {quoted(one.field)} is not swept"
-                f"{did_you_mean(one.field, file.over)} (swept are {listed(file.over)})"
-            )
-        if one.field is not None and not is_ordered(file.over[one.field].levels()):
-            raise ScenarioError(
-                f"{source.at('constraints', place, 'field')}: {quoted(one.field)} has values that are no "
-                "numbers, which no bound can hold; leave them out of its list"
-            )
         if one.metric is not None:
             metrics["constraints", place, "metric"] = one.metric
+        if one.field is None:
+            continue
+        at = source.at("constraints", place, "field")
+        if one.field not in file.over:
+            near = f"{did_you_mean(one.field, file.over)} (swept are {listed(file.over)})"
+            raise ScenarioError(f"{quoted(one.field)} is not swept{near}").at(*at)
+        if not is_ordered(file.over[one.field].levels()):
+            reason = f"{quoted(one.field)} has values that are no numbers, which no bound can hold"
+            raise ScenarioError(reason, remedy="leave them out of its list").at(*at)
     check_metrics(metrics, source)
