@@ -126,6 +126,8 @@ def _points(value: float) -> str:
 
 def _with_interval(step: Step, metric: str) -> str:
     found, form = _change_of(step, metric)
+    if math.isnan(found.value):
+        return "an unknown amount"
     unit = " points" if is_share(metric) else ""
     span = _span(found.t_low, found.t_high, form)
     return f"{cell(found.value, form)}{unit}" + ("" if span == "-" else f" {span}")

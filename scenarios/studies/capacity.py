@@ -145,8 +145,8 @@ def capacity_of(
         seeds: days, the scenario's own and those of the seeds after it; a market without other days has one.
 
     Raises:
-        ScenarioError: a profile cannot be read; queries are answered on arrival, so there is nothing to plan;
-            or the prices are not as many as the kinds.
+        ScenarioError: a profile cannot be read; a batch takes no time, so there is nothing to plan; or the
+            prices are not as many as the kinds.
     """
     plain = override(
         scenario,
@@ -162,12 +162,12 @@ def capacity_of(
             remedy="give one price for all, or one for each",
         )
     for _, found in kinds:
-        if found.serving.instant:
+        if not found.serving.batch_s(1, 1):
             raise ScenarioError(
-                "queries are answered on arrival, so any number of servers is enough",
+                "a batch takes a server no time, so one server is enough",
                 file=scenario.name,
                 field="serving",
-                remedy="set a time in it, or name a profile with --profile",
+                remedy="set a service time in it, or name a profile with --profile",
             )
     paid: list[float | None] = list(prices) or [scenario.serving.price_per_hour]
     paid = paid * len(kinds) if len(paid) == 1 else paid

@@ -145,8 +145,13 @@ def test_what_is_simulated_is_kept(tiny_file, tiny_cache, monkeypatch):
 
 
 def test_where_nobody_waits_there_is_nothing_to_plan(tiny_file):
-    with pytest.raises(ScenarioError, match=r"answered on arrival.*--profile"):
-        capacity_of(load_scenario(tiny_file), Target(0.05))
+    for fields in (
+        {},
+        {"serving.cache_queries": 9},
+        {"serving.scoring": "live", "serving.clock": "measured"},
+    ):
+        with pytest.raises(ScenarioError, match=r"takes a server no time.*--profile"):
+            capacity_of(override(load_scenario(tiny_file), fields), Target(0.05))
     with pytest.raises(ScenarioError, match="2 prices for 1 kinds of servers"):
         capacity_of(queue(tiny_file, 0.1), Target(0.05), prices=[1.0, 2.0])
 
