@@ -13,6 +13,7 @@ def test_every_rule_scorer_and_mechanism_has_its_trace() -> None:
     assert {path.stem for path in FOLDER.glob("*.txt")} == set(trace_names())
 
 
+@pytest.mark.parametrize("live", [False, True], ids=["table", "live"])
 @pytest.mark.parametrize("name", trace_names())
-def test_trace_is_replayed(name: str) -> None:
-    assert trace(name) == (FOLDER / f"{name}.txt").read_text()
+def test_trace_is_replayed(name: str, live: bool) -> None:
+    assert trace(name, live=live) == (FOLDER / f"{name}.txt").read_text()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from simulator import bidders, journey
-from simulator.arrays import MICROS, FloatArray, to_micros
+from simulator.arrays import MICROS, FloatArray, IntArray, to_micros
 from simulator.bidders import BidderModel
 from simulator.fusion import (
     RULES,
@@ -26,8 +26,9 @@ from simulator.fusion import (
     Tiers,
 )
 from simulator.ledger import UNLIMITED, Ledger
-from simulator.market import AuctionModel, Market
+from simulator.market import AuctionModel, Market, with_relevance
 from simulator.pairs import PairTables
+from simulator.scoring import LiveScorer, OnHost
 from simulator.users import UserModel
 
 FOLDER = Path(__file__).parent
@@ -60,10 +61,24 @@ def trace_names() -> list[str]:
     return [f"{scorer}-{trace}" for scorer in SCORES for of in TRACES_OF_MECHANISM.values() for trace in of]
 
 
-def trace(name: str) -> str:
-    """The text of one trace."""
+class _Stored:
+    """A scorer that looks the stored scores up, asked live."""
+
+    def __init__(self, market: Market, table: FloatArray) -> None:
+        self.candidate, self.table = market.candidate, table
+
+    def score(self, query: IntArray, ad: IntArray) -> FloatArray:
+        column = np.argmax(self.candidate[query] == ad[:, None], axis=1)
+        return self.table[query, column]
+
+
+def trace(name: str, *, live: bool = False) -> str:
+    """The text of one trace; `live`: relevance is asked of a scorer, and not looked up in a table."""
     scorer, rule, mechanism, payment = (name + "-click").split("-")[:4]
     market = _market(SCORES[scorer], RULE_OF_TRACE[rule], AuctionModel(0.1, mechanism, payment))
+    if live:
+        stored = _Stored(market, np.asarray(market.relevance))
+        market = with_relevance(market, LiveScorer(OnHost(stored)))
     accounts = Ledger.open(market.budget_micros)
     bid = bidders.bids_micros(market.bidders, market.value, np.ones(5), market.advertiser) / MICROS
     lines = [
@@ -110,6 +125,7 @@ def _events(market: Market, accounts: Ledger, bid: FloatArray, arrival: int) -> 
     left, was_active = accounts.remaining, accounts.active.copy()
     outcome = journey.answer(market, accounts, bid, np.array([arrival]))
     batch = journey.gather(market, bid, np.array([arrival]))
+    batch.scores.complete(batch.query, batch.candidate, batch.candidate >= 0)
     tie_break = journey.tie_break_draws(market, batch)[0]
     click = journey.click_uniforms(market, batch.row, batch.candidate)[0]
     fused = market.rule.score(batch.bid, batch.pctr, batch.relevance)[0]

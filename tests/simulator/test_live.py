@@ -1,5 +1,8 @@
 """Live ranking: scorers that are asked when a batch is ranked give the log of a table of their scores."""
 
+import subprocess
+import sys
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from benchmarks.live import many_queries
 from relevance.errors import ScorerError
 from relevance.lexical import Bm25Scorer
 from relevance.protocol import RelevanceScorer
@@ -15,6 +19,7 @@ from simulator import pairs, serving
 from simulator.bidders import BidderModel, Followers
 from simulator.clock.engine import simulate
 from simulator.fusion import Exponential, Gate, Linear, Product, Tiers
+from simulator.log import forget
 from simulator.market import (
     Market,
     ServingModel,
@@ -361,3 +366,29 @@ def test_hcmrm_live_gives_the_log_of_its_table() -> None:
         expected = simulate(with_settings(market, serving=model))
         found = simulate(with_settings(market, serving=model, relevance=LiveScorer(OnHost(scorer))))
         assert same_bytes(expected, found) == []
+
+
+def test_memory_does_not_grow_with_distinct_queries() -> None:
+    """Beside the queries themselves. A table of one number a pair would take 256 bytes for each."""
+    most = {}
+    for n in (1_500, 3_500):
+        world = many_queries(n)
+        scorer = Bm25Scorer(world.corpus)
+        tracemalloc.start()
+        market = build_market(
+            world, 32, LiveScorer(OnHost(scorer)), seed=1, traffic=TrafficModel(n_queries=300)
+        )
+        market = with_settings(market, query=np.random.default_rng(1).permutation(n)[:300])
+        assert simulate(market, sink=forget).n_shown.mean() > 3
+        most[n] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert most[3_500] - most[1_500] < 2_000 * 100
+
+
+def test_a_market_runs_where_polars_is_not_installed() -> None:
+    code = (
+        "import sys; sys.modules['polars'] = None; from simulator.market import hand_market; "
+        "from simulator.clock.engine import simulate; print(simulate(hand_market([2.0, 1.0])).ad.tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str([0] * 6)

@@ -221,6 +221,7 @@ def test_fallback_ranks_by_its_own_relevance() -> None:
         kept, expected = n[by_price.query_index], n[log_of.query_index]
         assert by_price.ad[kept].tolist() == log_of.ad[expected].tolist()
         assert by_price.price_micros[kept].tolist() == log_of.price_micros[expected].tolist()
+        assert by_price.relevance[kept].tolist() == log_of.relevance[expected].tolist(), "what ranked it"
 
 
 def test_late_queries_without_a_fallback_show_nothing() -> None:
