@@ -255,7 +255,7 @@ STEPS: tuple[Callable[[Setting], Figures], ...] = (
 
 
 def _write(setting: Setting, name: str, found: Figures) -> None:
-    of = commit() or _noted(setting)
+    of = _noted(setting) or commit()
     stamp = {"device": device_name(setting.device), "commit": of, "torch": torch.__version__}
     text = json.dumps(found | stamp, indent=1, default=str)
     (setting.out / f"{name}.json").write_text(text + "\n", encoding="utf-8")

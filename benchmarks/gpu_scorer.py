@@ -321,7 +321,7 @@ def measure(arguments: argparse.Namespace, data: Data | None = None) -> dict[str
     data = data or random_data(arguments.preset, arguments.ads, arguments.queries, rng)
     options = {"device": device, "tables": data.tables}
     scorer = HcmrmScorer(data.checkpoint, data.corpus, precision=precision, batch=arguments.batch, **options)
-    batch = arguments.batch or (2048 if clock.gpu else 256)
+    batch = arguments.batch or (8192 if clock.gpu else 256)
     if scorer.packed is not None and arguments.between != "kernels":
         scorer.packed.between = packed.IN_TORCH
         if arguments.between == "compiled":
@@ -329,7 +329,7 @@ def measure(arguments: argparse.Namespace, data: Data | None = None) -> dict[str
             scorer.packed.between = packed.Between(*functions)
     row, column = np.nonzero(data.candidate >= 0)
     query, ad = row, data.candidate[row, column]
-    few = slice(0, max(batch, len(query) // max(1, arguments.plain_share) // batch * batch))
+    few = slice(0, max(256, len(query) // max(1, arguments.plain_share) // 256 * 256))
 
     ads = np.unique(ad)
     _ = scorer.kept
@@ -345,10 +345,11 @@ def measure(arguments: argparse.Namespace, data: Data | None = None) -> dict[str
         )  # fmt: skip
     if arguments.encoder:
         encoder = CrossEncoder(device, dtype)
-        own, whole = scorer.length(query, ad), rng.integers(56, 89, len(query))
+        own = scorer.length(query, ad)[: len(query) // 4]
+        whole = rng.integers(56, 89, len(own))
         for name, length in (("", own), ("_whole", whole)):
             works[f"encoder{name}_pairs_per_s"] = (
-                len(query), lambda length=length: encoder(length, batch, np.random.default_rng(0))
+                len(own), lambda length=length: encoder(length, min(batch, 2048), np.random.default_rng(0))
             )  # fmt: skip
     rounds: dict[str, list[float]] = {"matrix": [], **{name: [] for name in works}}
     for name, (_, work) in works.items():
@@ -402,7 +403,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     made.add_argument("--precision", choices=("float32", "bfloat16", "float16", "float8"))
     made.add_argument("--between", choices=BETWEEN, default="kernels", help="on a GPU in half precision")
-    made.add_argument("--batch", type=int, help="pairs; 256, or 2048 on a GPU")
+    made.add_argument("--batch", type=int, help="pairs; 256, or 8192 on a GPU")
     made.add_argument("--ads", type=int, default=512)
     made.add_argument("--queries", type=int, default=256)
     made.add_argument("--plain-share", type=int, default=8, help="the plain way scores 1 of so many pairs; 0")

@@ -41,7 +41,7 @@ LONGEST_TEXT = 128
 GRAPH_TOKENS = 2**14
 """Batches of at most so many tokens are replayed as CUDA graphs: to launch their kernels one by one would
 take longer than the kernels do."""
-GRAPHS = 64
+GRAPHS = 128
 """The most graphs that are kept, each for one set of shapes."""
 
 
@@ -442,13 +442,15 @@ class _Graph:
 def in_few_shapes(text: TextBatch, layout: Layout) -> tuple[TextBatch, Layout]:
     """A small batch with padding behind it, so that few shapes occur; nobody reads what is computed of it.
 
-    The padding's tokens belong to no text, and its texts and ads have no tokens.
+    Shapes follow from two numbers, of texts and of tokens a text. The padding's texts and ads have no tokens;
+    its tokens, of which there is at least one for the empty texts to start at, belong to no text.
     """
     p, n = text.input_ids.shape
     a, t = len(layout.ad_start) - 1, layout.place.numel()
     if t > GRAPH_TOKENS:
         return text, layout
-    width, texts, ads, tokens = -(-n // 8) * 8, _step(p), _step(a), _step(t)
+    width, texts = -(-n // 16) * 16, _step(p)
+    tokens = texts * (t // texts // 4 + 1) * 4
     place = layout.place // n * width + layout.place % n
 
     def starts(start: Tensor, more: int) -> Tensor:
@@ -460,17 +462,17 @@ def in_few_shapes(text: TextBatch, layout: Layout) -> tuple[TextBatch, Layout]:
     padded = Layout(
         functional.pad(place, (0, tokens - t)),
         starts(layout.text_start, texts - p),
-        starts(layout.ad_start, ads - a),
-        starts(layout.ad_text, ads - a),
+        starts(layout.ad_start, texts - a),
+        starts(layout.ad_text, texts - a),
         functional.pad(layout.ad_of_text, (0, texts - p)),
-        tiles(layout.tiles, ads + tokens // AD_TILE),
-        tiles(layout.text_tiles, ads + texts // AD_TILE),
+        tiles(layout.tiles, texts + tokens // AD_TILE),
+        tiles(layout.text_tiles, texts + texts // AD_TILE),
         width,
     )
     return text.each(lambda part: functional.pad(part, (0, width - n, 0, texts - p))), padded
 
 
 def _step(n: int) -> int:
-    """The next of 8, 9, ... 16, 18, ... 32, 36, ...: at most an eighth more."""
-    unit = max(1, 2 ** (max(n - 1, 1).bit_length() - 4))
+    """The next of 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, ...: at most a quarter more."""
+    unit = 2 ** (max(n - 1, 7).bit_length() - 3)
     return max(8, -(-n // unit) * unit)
