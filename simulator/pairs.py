@@ -152,6 +152,8 @@ class ComputedPairs:
         distinct, row = np.unique(query, return_inverse=True)
         place = self._kept.find(distinct)
         new, kept = np.flatnonzero(place < 0), np.flatnonzero(place >= 0)
+        if not new.size and kept.size:
+            return Known(*self._kept.at(place[row]))
         found = self._draws.known(self._draws.see(distinct[new]))
         before = self._kept.at(place[kept]) if kept.size else [part[:0] for part in found]
         self._kept.put(distinct[new], *found)
