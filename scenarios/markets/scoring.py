@@ -211,6 +211,8 @@ def _score(
     progress: Callable[[int, int], None] | None,
 ) -> ScoreTable:
     corpus = prepared.corpus
+    if scorer == "none":
+        return ScoreTable.build(query, ad, np.ones(query.size))
     if scorer == "hcmrm":
         if progress is not None:
             progress(0, query.size)  # importing torch and loading the model take their time, too
