@@ -67,7 +67,7 @@ def scorer(setting: Setting, *line: str) -> Figures:
             "ads": 40,
             "preset": "tiny",
             "batch": 64,
-            "encoder": False,
+            "rounds": 1,
             "latency_batch": 64,
         }
         arguments = argparse.Namespace(**(vars(arguments) | small))
@@ -168,16 +168,16 @@ def live(setting: Setting) -> Figures:
     some = replace(at_once, arrival_s=market.arrival_s[:5000], query=market.query[:5000])
     profile = _profile(lambda: simulate(some))
     rate = 0.6 * n / seconds
-    scale = n / rate / market.arrival_s[-1]
-    crowded = replace(
+    horizon_s = n / rate
+    steady = replace(  # the same queries at one rate, in so short a day
         market,
-        arrival_s=market.arrival_s * scale,
-        horizon_s=market.horizon_s * scale,
-        bidders=replace(market.bidders, pacing_tick_s=market.bidders.pacing_tick_s * scale),
+        arrival_s=np.sort(np.random.default_rng(0).uniform(0, horizon_s, n)),
+        horizon_s=horizon_s,
+        bidders=replace(market.bidders, pacing_tick_s=horizon_s / 24),
         relevance=LiveScorer(of_gpu),
         serving=ServingModel(batch_size=64, scoring="live", clock="measured", timeout_s=0.1),
     )
-    metrics = market_metrics(simulate(crowded), crowded)
+    metrics = market_metrics(simulate(steady), steady)
     names = (
         "latency_p50_s",
         "latency_p95_s",

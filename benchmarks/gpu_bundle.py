@@ -46,16 +46,12 @@ def wheels(site: Path, python: str) -> None:
             zipfile.ZipFile(wheel).extractall(site)
 
 
-def market() -> dict[str, Any]:
-    """The default scenario's market, and its corpus."""
-    from scenarios import DEFAULT_SCENARIO, load_scenario, prepare
+def market(prepared: Any) -> dict[str, Any]:
+    """The market of a prepared scenario, without relevance, and its corpus."""
     from scenarios.markets.scoring import relevance_of
     from scenarios.markets.simulation import market_of
 
-    scenario = load_scenario(DEFAULT_SCENARIO)
-    prepared = prepare(scenario, cache=Path("results"))
-    everybody = relevance_of(prepared, "none")
-    return {"market": market_of(prepared, everybody), "corpus": prepared.corpus}
+    return {"market": market_of(prepared, relevance_of(prepared, "none")), "corpus": prepared.corpus}
 
 
 def training(n_ads: int) -> Any:
@@ -105,7 +101,9 @@ def main() -> None:
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     wheels(out / "site", arguments.python)
-    write(out / "market.xz", market())
+    from scenarios import DEFAULT_SCENARIO, load_scenario, prepare
+
+    write(out / "market.xz", market(prepare(load_scenario(DEFAULT_SCENARIO), cache=Path("results"))))
     (out / "commit").write_text(commit() or "", encoding="utf-8")
     if arguments.training_ads:
         write(out / "training.xz", training(arguments.training_ads))

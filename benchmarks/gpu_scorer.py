@@ -67,7 +67,6 @@ from simulator.stage import rank_on_device
 
 CANDIDATES, SLOTS = 32, (1.0, 0.6, 0.3)
 LOADS = (0.3, 0.6, 0.9)
-ROUNDS = 3
 COMPARED = 4096
 """Pairs whose ranks are compared with those in float32."""
 BETWEEN = ("kernels", "torch", "compiled")
@@ -345,7 +344,7 @@ def measure(arguments: argparse.Namespace, data: Data | None = None) -> dict[str
         )  # fmt: skip
     if arguments.encoder:
         encoder = CrossEncoder(device, dtype)
-        own = scorer.length(query, ad)[: len(query) // 4]
+        own = scorer.length(query, ad)[: max(8, len(query) // 16)]
         whole = rng.integers(56, 89, len(own))
         for name, length in (("", own), ("_whole", whole)):
             works[f"encoder{name}_pairs_per_s"] = (
@@ -355,7 +354,7 @@ def measure(arguments: argparse.Namespace, data: Data | None = None) -> dict[str
     for name, (_, work) in works.items():
         if name != "pairs_per_s":
             work()  # libraries choose and allocate on their first call
-    for _ in range(ROUNDS):
+    for _ in range(arguments.rounds):
         rounds["matrix"].append(matrix_rate(clock, device, dtype))
         for name, (n, work) in works.items():
             rounds[name].append(n / clock(work))
@@ -410,6 +409,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--encoder", action="store_true", help="also time a text cross-encoder")
     made.add_argument("--latency-queries", type=int, default=500, help="0: no latencies")
     made.add_argument("--latency-batch", type=int, default=256, help="pairs of a full batch")
+    made.add_argument("--rounds", type=int, default=3)
     made.add_argument("--out", type=Path)
     return made
 

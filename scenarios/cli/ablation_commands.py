@@ -28,11 +28,11 @@ def ablate(
     """Train and measure each arm of an ablation on each seed. Stopped, the same command continues it."""
     from scenarios.reporting.terminal import ProgressBars
     from scenarios.reporting.words import duration
+    from scenarios.storage.machine import cores
     from scenarios.storage.whole import check_writable
     from scenarios.studies.ablations.ablation import load_ablation
     from scenarios.studies.ablations.ablation_run import estimate_ablation, run_ablation
     from scenarios.studies.ablations.cells import cells_folder
-    from scenarios.studies.pool import cores
 
     ablation = load_ablation(file)
     if table is not None:

@@ -30,6 +30,7 @@ def experiment(
     from scenarios.reporting.experiment_tables import experiment_tables
     from scenarios.reporting.terminal import ProgressBars, print_tables
     from scenarios.reporting.words import estimate_text
+    from scenarios.storage.machine import cores
     from scenarios.storage.whole import check_writable
     from scenarios.studies.experiments.experiment import load_experiment
     from scenarios.studies.experiments.experiment_run import (
@@ -38,7 +39,6 @@ def experiment(
         run_experiment,
         write_experiment,
     )
-    from scenarios.studies.pool import cores
 
     with options.stoppable("replicate"), ProgressBars(progress_file) as progress:
         plan = load_experiment(file, overrides or (), seeds=seeds)

@@ -30,8 +30,8 @@ def sweep(
     from scenarios.reporting.sweep_tables import points_text, sweep_tables
     from scenarios.reporting.terminal import ProgressBars, print_tables
     from scenarios.reporting.words import estimate_text
+    from scenarios.storage.machine import cores
     from scenarios.storage.whole import check_writable
-    from scenarios.studies.pool import cores
     from scenarios.studies.sweeps.folder import read_sweep
     from scenarios.studies.sweeps.sweep import load_sweep
     from scenarios.studies.sweeps.sweep_run import estimate, run_sweep

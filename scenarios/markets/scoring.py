@@ -6,7 +6,6 @@ brings its relevance along, a name that it knows.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -25,6 +24,7 @@ from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.registry import source_of
 from scenarios.storage import cache as disk
 from scenarios.storage.command_progress import Stage
+from scenarios.storage.machine import cores
 from simulator.arrays import FloatArray, IntArray
 from simulator.scoring import DeviceScorer, LiveScorer, OnHost
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 KEPT_SCORERS = ("bm25", "hcmrm")
 """Scorers whose scores are kept on disk. The others take no time, or nothing says when their code changed."""
-SCORING_THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-"""Processor threads of HCMRM: all cores. They score different batches and never wait for one another."""
 OWN_CHUNK = 8192
 """Pairs that a scorer of one's own is given at once, so that what it finished before an error is kept."""
 
@@ -164,7 +162,7 @@ class _Alike:
 
 
 def load_hcmrm(prepared: Prepared) -> HcmrmScorer:
-    """A scenario's HCMRM on its device, with SCORING_THREADS. Imports torch.
+    """A scenario's HCMRM on its device, on a processor with all cores. Imports torch.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged, or this machine has no such device.
@@ -176,7 +174,7 @@ def load_hcmrm(prepared: Prepared) -> HcmrmScorer:
         prepared.corpus,
         checkpoint_folder(prepared.scenario),
         device=settings.device,
-        threads=SCORING_THREADS,
+        threads=cores(),
         calibration=settings.calibration,
         precision=settings.precision,
     )

@@ -17,8 +17,9 @@ from scenarios.config.service_profile import ProfileFile
 from scenarios.errors import ScenarioError
 from scenarios.markets.kind import Progress
 from scenarios.markets.prepared import Prepared
-from scenarios.markets.scoring import SCORING_THREADS, check_scorers, load_scorer
+from scenarios.markets.scoring import check_scorers, load_scorer
 from scenarios.markets.simulation import prepare
+from scenarios.storage.machine import cores, processor
 from simulator.arrays import IntArray
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -99,26 +100,16 @@ def _batch(prepared: Prepared, size: int, rng: np.random.Generator) -> tuple[Int
 def _scorer(prepared: Prepared, name: str) -> tuple[RelevanceScorer, dict[str, str]]:
     """A scorer, ready to be timed, and the machine that it runs on."""
     settings, scorer = prepared.scenario.hcmrm, load_scorer(prepared, name)
-    machine = {"processor": _processor(), "cores": str(os.cpu_count()), "python": platform.python_version()}
+    machine = {"processor": processor(), "cores": str(os.cpu_count()), "python": platform.python_version()}
     if name == "hcmrm":
         from relevance.hcmrm.device import device_name
 
         machine |= {
             "device": device_name(settings.device),
             "precision": settings.precision,
-            "threads": str(SCORING_THREADS),
+            "threads": str(cores()),
             "torch": version("torch"),
         }
     else:
         machine["numpy"] = version("numpy")
     return scorer, machine
-
-
-def _processor() -> str:
-    """The processor's name, if the system has it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -34,14 +34,6 @@ PRELOADED = ["scenarios.config.scenario"]
 """Modules that the fork server loads once for all processes. None loads polars, which starts threads."""
 
 
-def cores() -> int:
-    """How many processes can work at once, where the user does not say how many."""
-    import psutil
-
-    allowed = getattr(psutil.Process(), "cpu_affinity", None)  # macOS binds no process to cores
-    return len(allowed()) if allowed is not None else os.cpu_count() or 1
-
-
 class Failure(NamedTuple):
     """Why a task failed."""
 

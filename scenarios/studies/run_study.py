@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Generic, Literal, TypedDict
 
 from scenarios.errors import StoreError
+from scenarios.storage.machine import cores
 from scenarios.storage.whole import TEMPORARY, alone, write_whole_file
 from scenarios.studies import pool
 from scenarios.studies.pool import Failure, Outcome
@@ -90,7 +91,7 @@ def run_study(
         UserError: the engine is Ray, and that is missing.
     """
     do = engine_named(engine)
-    workers = workers or pool.cores()
+    workers = workers or cores()
     with alone(place or folder, plan.command):
         study = Study(plan, folder, workers, retry_failed, report, clock)
         study.run(do)

@@ -1,0 +1,65 @@
+"""`make gpu` in small, on a processor: its code runs, and what is finished stays."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from benchmarks.gpu import STEPS
+from benchmarks.gpu_bundle import market, write
+from tests.relevance.tiny import tiny_corpus
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def bundle(prepared, tmp_path_factory):
+    """What `make gpu-bundle` writes, of a tiny world."""
+    folder = tmp_path_factory.mktemp("bundle")
+    write(folder / "market.xz", market(prepared))
+    write(folder / "training.xz", tiny_corpus())
+    (folder / "commit").write_text("abc", encoding="utf-8")
+    return folder
+
+
+def run(bundle, out, *line):
+    command = [sys.executable, "-m", "benchmarks.gpu", "--small", "--bundle", bundle, "--out", out, *line]
+    return subprocess.run(
+        list(map(str, command)), cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=400
+    )
+
+
+def test_every_step_writes_its_figures(bundle, tmp_path):
+    done = run(bundle, tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = {step.__name__: json.loads((tmp_path / f"{step.__name__}.json").read_text()) for step in STEPS}
+    assert {(one["commit"], one["device"]) for one in found.values()} == {("abc", "cpu")}
+    base, live = found["base"], found["live"]
+    assert base["times_plain"] == pytest.approx(base["pairs_per_s"] / base["plain_pairs_per_s"])
+    assert base["share_of_matrix_rate"] == pytest.approx(
+        base["pairs_per_s"] * base["mflop_per_pair"] / (1000 * base["matrix_gflops"])
+    )
+    assert base["times_encoder"] > 0
+    assert [load["load"] for load in base["latency"]] == [0.3, 0.6, 0.9]
+    assert live["measured"]["served_per_s"] > 0
+    assert found["training"]["log"][-1]["stage"] == "finetune"
+    assert found["ranks"]["kendall_tau"]["float32"] == pytest.approx(1.0)
+    said = (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    assert "failed" not in said
+    assert f"{base['pairs_per_s']:,.0f}" in said
+
+
+def test_a_step_that_fails_leaves_the_others(bundle, tmp_path):
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / "training.xz").write_bytes((bundle / "training.xz").read_bytes())
+    done = run(half, tmp_path / "out", "--only", "ranks", "training")
+    assert done.returncode != 0
+    assert "failed: ranks" in done.stderr
+    said = (tmp_path / "out" / "gpu.md").read_text(encoding="utf-8")
+    assert "Step ranks failed: FileNotFoundError" in said
+    assert "Training of preset small" in said
