@@ -127,7 +127,10 @@ def scorer(arguments: list[str], figure: str) -> Figures:
         subprocess.run(line, cwd=REPOSITORY, check=True, capture_output=True)
         found: Figures = json.loads(out.read_text())
     others = ("share_of_matrix_rate", "kendall_tau", "times_plain", "pairs_per_s", "ads_encoded_per_s")
-    return {"figure": found[figure], **{name: found[name] for name in others if name != figure}}
+    return {
+        "figure": found[figure],
+        **{name: found[name] for name in others if name != figure and name in found},
+    }
 
 
 KINDS: dict[str, Callable[..., Figures]] = {

@@ -380,10 +380,26 @@ def measure(arguments: argparse.Namespace, data: Data | None = None) -> dict[str
         "rounds": rounds,
         "kendall_tau": float(kendalltau(*both).statistic),
     }  # fmt: skip
+    if arguments.threads > 1:
+        found["times_one_thread"] = times_one_thread(data, query, ad, arguments)
     if arguments.latency_queries:
         at_once = max(1, arguments.latency_batch // CANDIDATES)
         found |= latencies(scorer, data, arguments.latency_queries, at_once, rng)
     return found
+
+
+def times_one_thread(data: Data, query: np.ndarray, ad: np.ndarray, arguments: argparse.Namespace) -> float:
+    """How many times as fast so many threads of a processor score the pairs, by the clock on the wall."""
+    rates: dict[int, list[float]] = {1: [], arguments.threads: []}
+    scorers = {n: HcmrmScorer(data.checkpoint, data.corpus, tables=data.tables, threads=n) for n in rates}
+    for one in scorers.values():
+        one.score(query, ad)
+    for _ in range(arguments.rounds):
+        for n, one in scorers.items():
+            start = time.perf_counter()
+            one.score(query, ad)
+            rates[n].append(1 / (time.perf_counter() - start))
+    return float(np.median(rates[arguments.threads]) / np.median(rates[1]))
 
 
 def commit() -> str | None:
@@ -410,6 +426,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--latency-queries", type=int, default=500, help="0: no latencies")
     made.add_argument("--latency-batch", type=int, default=256, help="pairs of a full batch")
     made.add_argument("--rounds", type=int, default=3)
+    made.add_argument("--threads", type=int, default=1, help="of a processor, compared with one of them")
     made.add_argument("--out", type=Path)
     return made
 

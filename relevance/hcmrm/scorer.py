@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 
 PAIRS_AT_ONCE = 2**14
 """Pairs whose texts are tokenised and sorted into batches together."""
-LENGTH_STEP = 4
+LENGTH_STEP = 2
 """Padded texts have a multiple of so many tokens."""
 ADS_AT_ONCE = 32
 """Ads whose frames a processor encodes in one pass: their pixels fit its caches."""
