@@ -393,7 +393,7 @@ def main() -> None:
         begun = time.monotonic()
         try:
             found = step(setting)
-        except Exception as error:  # the other steps go on
+        except Exception as error:  # the other steps continue
             traceback.print_exc()
             found = {"error": f"{type(error).__name__}: {error}"}
             failed.append(name)
