@@ -32,7 +32,11 @@ def test_a_signal_ends_streamlit_and_frees_the_port(tmp_path: Path, number: sign
     log = tmp_path / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [*command, *options], cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT
+            [*command, *options],
+            cwd=REPOSITORY,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup would have it ignored
         )
     try:
         wait_until_healthy(process, f"http://127.0.0.1:{port}/_stcore/health", log)

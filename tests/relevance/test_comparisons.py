@@ -105,7 +105,7 @@ def test_raw_text_is_read_from_its_start(tmp_path: Path) -> None:
     checkpoint = train(data, tmp_path, dataclasses.replace(TINY_TRAINING, text="raw"))
     assert json.loads((tmp_path / "keywords.json").read_text()) == {"extractor": "raw", "n_tokens": 96}
     scorer = HcmrmScorer(checkpoint, data.corpus)
-    words = scorer._sequences[0]
+    words = checkpoint.keywords(data.corpus.ad_text(0))
     assert " ".join(words) == data.corpus.ad_text(0)
     # All 51 words are tokens that the model sees: the last one matters.
     other = dataclasses.replace(data.corpus, ad_asr=tuple("look at my tent" for _ in long))

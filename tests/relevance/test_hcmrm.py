@@ -187,7 +187,17 @@ def test_training_learns_resumes_and_scores(tmp_path: Path) -> None:
     _, probabilities = scorer.read(*pairs)
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(3))
     assert probabilities @ np.array([0.0, 0.2, 0.6, 1.0]) == pytest.approx(scorer.score(*pairs))
-    assert scorer._sequences[0] == ("mug", "sale", "tap", "to", "shop", "look", "at", "my", "mug")
+    assert halves.keywords(data.corpus.ad_text(0)) == (
+        "mug",
+        "sale",
+        "tap",
+        "to",
+        "shop",
+        "look",
+        "at",
+        "my",
+        "mug",
+    )
 
     with pytest.raises(TrainError, match="other settings"):
         train(data, tmp_path / "halves", dataclasses.replace(TINY_TRAINING, seed=1))
