@@ -2,8 +2,8 @@
 
 Texts have some twenty tokens, a tile of FlashAttention 128; here tiles fit the texts, and the keys of ads are
 read where they are kept. Both kernels of attention are FlashAttention's online softmax (Dao 2023, arXiv
-2307.08691). The others read each row once. docs/hcmrm.md has the times beside those of FlashAttention and of
-torch.compile. This module imports Triton, which comes with torch's builds for GPUs.
+2307.08691). The others read each row once. This module imports Triton, which comes with torch's builds for
+GPUs.
 """
 
 from __future__ import annotations

@@ -322,15 +322,16 @@ class PackedModel:
         return torch.stack([x.unflatten(0, visual.shape[:2]) for x in of_layers], dim=1)
 
     @torch.inference_mode()
-    def __call__(self, batch: PackedBatch, of_ads: OfAds, row: Tensor) -> Tensor:
+    def __call__(self, batch: PackedBatch, of_ads: OfAds, row: Tensor, *, in_place: bool = False) -> Tensor:
         """Logits of P pairs, float32 [P, logits of the grade head].
 
         Args:
             of_ads: what is kept of R ads, with `keys` as their visual part.
             row: int64 [A], where those of the batch are.
+            in_place: `of_ads` are the same tensors in every call. A graph reads where its first call read.
         """
         row = functional.pad(row, (0, batch.n_ads - len(row)))
-        if not row.is_cuda or batch.n_tokens > GRAPH_TOKENS:
+        if not (in_place and row.is_cuda and batch.n_tokens <= GRAPH_TOKENS):
             return self.forward(batch, of_ads, row)
         key = batch.shapes
         if key not in self._graphs:

@@ -341,7 +341,7 @@ class HcmrmScorer:
     def _forward(self, batch: Batch, of_ads: OfAds, row: Tensor) -> Tensor:
         if isinstance(batch.texts, PackedBatch):
             assert self.packed is not None
-            return self.packed(batch.texts, of_ads, row)
+            return self.packed(batch.texts, of_ads, row, in_place=self._home == "device")
         text, ad_of_text = batch.texts
         if len(batch.ads) == 1:
             of_ads = of_ads.each(lambda part: part.repeat(2, *[1] * (part.ndim - 1)))

@@ -119,6 +119,18 @@ def test_a_replayed_graph_is_the_run_that_it_recorded(
         np.testing.assert_allclose(again, kernel_by_kernel, atol=1e-3)
 
 
+@pytest.mark.parametrize("home", ["host", "disk"])
+def test_scores_do_not_depend_on_where_ads_are_kept(checkpoint: Any, home: Any) -> None:
+    """Batches of one shape, of other ads each: a graph must not read those of the first."""
+    on_device, elsewhere = (
+        HcmrmScorer(checkpoint, CORPUS, device="cuda", precision="bfloat16", keep_on=place)
+        for place in ("device", home)
+    )
+    for ad in range(0, N_ADS, 2):
+        pairs = np.array([0, 0]), np.array([ad, ad + 1])
+        np.testing.assert_allclose(elsewhere.score(*pairs), on_device.score(*pairs), atol=1e-3)
+
+
 def test_pages_are_a_processors(checkpoint: Any) -> None:
     rng = np.random.default_rng(2)
     query = rng.integers(0, N_QUERIES, 40)
