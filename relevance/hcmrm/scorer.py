@@ -8,6 +8,7 @@ and one thread computes a batch. More threads compute more batches at once.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +30,7 @@ from relevance.hcmrm.checkpoint import SHIPPED, Checkpoint
 from relevance.hcmrm.device import use_device
 from relevance.hcmrm.model import Known, TextBatch
 from relevance.hcmrm.packed import Layout, PackedBatch, PackedModel, Precision, in_few_shapes
-from relevance.hcmrm.text import TokenStore, TokenTable
+from relevance.hcmrm.text import PairTokens, TokenStore, TokenTable
 from relevance.hcmrm.training.losses import ranking_score
 from relevance.hcmrm.visual_tokens import Home, OfAds, VisualTokens
 from relevance.oracle import GRADE_GAIN
@@ -227,9 +228,12 @@ class HcmrmScorer:
 
     def plan(self, query: IntArray, ad: IntArray) -> Iterator[IntArray]:
         """The batches that pairs [P], [P] are scored in: places in the list of pairs."""
+        return self._plan(ad, self.length(query, ad))
+
+    def _plan(self, ad: IntArray, length: IntArray) -> Iterator[IntArray]:
+        """The batches of pairs of ads [P], whose texts have so many tokens [P]."""
         if not len(ad):
             return
-        length = self.length(query, ad)
         if self.packed is not None:
             order = np.lexsort((length, ad))
             number = np.cumsum(np.diff(ad[order], prepend=-1) != 0) - 1  # of the ad
@@ -245,9 +249,12 @@ class HcmrmScorer:
 
     def text(self, query: IntArray, ad: IntArray) -> TextBatch:
         """What the model reads of each pair, on the host: [P], [P] -> [P, N]."""
+        return self._joined(self._texts.of(query, ad))
+
+    def _joined(self, tokens: PairTokens) -> TextBatch:
         config = self.model.config
-        hidden = None if config.use_keywords else np.ones(len(ad), dtype=bool)
-        return self._texts.of(query, ad).text(markers=config.match_markers, without_keywords=hidden)
+        hidden = None if config.use_keywords else np.ones(len(tokens.query), dtype=bool)
+        return tokens.text(markers=config.match_markers, without_keywords=hidden)
 
     @cached_property
     def kept(self) -> VisualTokens:
@@ -296,11 +303,12 @@ class HcmrmScorer:
 
     def _scored(self, query: IntArray, ad: IntArray) -> Iterator[tuple[IntArray, Tensor]]:
         """Places of pairs and their logits, batch by batch."""
+        tokens = self._texts.of(query, ad)
 
         def prepare(rows: IntArray) -> Batch:
-            return self._prepared(query[rows], ad[rows], rows)
+            return self._prepared(tokens, ad, rows)
 
-        plan = self.plan(query, ad)
+        plan = self._plan(ad, tokens.length())
         if self._on_gpu:
             for batch in _ahead(self._pool, prepare, plan, 1):
                 yield batch.rows, self._forward(batch, *self._seen(batch))
@@ -314,11 +322,11 @@ class HcmrmScorer:
         for rows, scored in waiting:
             yield rows, scored.result()
 
-    def _prepared(self, query: IntArray, ad: IntArray, rows: IntArray) -> Batch:
-        if len(rows) == 1:  # no product has a single row
-            query, ad = query.repeat(2), ad.repeat(2)
-        ads, inverse = np.unique(ad, return_inverse=True)
-        text = self.text(query, ad)
+    def _prepared(self, tokens: PairTokens, ad: IntArray, rows: IntArray) -> Batch:
+        """The batch of some of the pairs."""
+        read = rows if len(rows) > 1 else rows.repeat(2)  # no product has a single row
+        ads, inverse = np.unique(ad[read], return_inverse=True)
+        text = self._joined(tokens.take(read))
         width = text.mask.shape[1]
         if self.packed is not None:
             layout = Layout.of(text.mask.sum(dim=1).numpy(), width, inverse)
@@ -352,9 +360,11 @@ class HcmrmScorer:
     @torch.inference_mode()
     def _encode(self, ads: IntArray) -> OfAds:
         frames = self.place(self._frames[ads if len(ads) > 1 else ads.repeat(2)])
-        # Convolutions would else have ten bits in their factors (TF32).
-        exact = self._on_gpu and self.model.dtype == torch.float32
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=not exact):
+        exact: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        if self._on_gpu and self.model.dtype == torch.float32:
+            # Convolutions would else have ten bits in their factors (TF32).
+            exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        with exact:
             visual = self.model.visual_tokens(frames)
         words = self.model.words_of_frames(visual) if self.model.config.frame_markers else None
         seen = visual if self.packed is None else self.packed.keys(visual)

@@ -71,6 +71,10 @@ class PairTokens:
     cls: int
     sep: int
 
+    def take(self, rows: IntArray) -> PairTokens:
+        """Some of the pairs, by their places."""
+        return replace(self, query=self.query[rows], keywords=self.keywords[rows])
+
     def length(self) -> IntArray:
         """Tokens of each pair's text, [CLS] and [SEP] included, [P]."""
         length: IntArray = 3 + np.count_nonzero(self.query, axis=1) + np.count_nonzero(self.keywords, axis=1)
