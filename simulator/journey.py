@@ -25,6 +25,7 @@ class Batch(NamedTuple):
     query: IntArray  # [Q]
     arm: IntArray  # [Q, 1] which of the market's rules ranks the query
     candidate: IntArray  # [Q, K] ad, -1 padding
+    recall: GradeArray  # [Q, K] how retrieval found the ad; see retrieval.RECALLS
     advertiser: IntArray  # [Q, K]
     bid: FloatArray  # [Q, K] currency per click
     pctr: FloatArray  # [Q, K]
@@ -49,7 +50,8 @@ class Outcome(NamedTuple):
 
     ranking: IntArray  # [Q, S + 1] column of the candidate, -1 unfilled
     advertiser: IntArray  # [Q, S + 1] -1 unfilled
-    ad: IntArray  # [Q, S] any where unfilled, as in the next three
+    ad: IntArray  # [Q, S] any where unfilled, as in the next four
+    recall: GradeArray  # [Q, S] how retrieval found the ad
     grade: GradeArray  # [Q, S] true
     pctr: FloatArray  # [Q, S]
     relevance: FloatArray  # [Q, S] that ranked it
@@ -110,12 +112,12 @@ def gather(
     participation: FloatArray | None = None,
     served: int = serving.FULL,
     *,
-    recall: bool = True,
+    reuse: bool = True,
 ) -> Batch:
     """Arrivals, retrieval and scoring: which queries, which ads, and what is known of each pair.
 
     Args:
-        recall: whether live scorers may use the scores that they have kept.
+        reuse: whether live scorers may use the scores that they have kept.
     """
     query = market.query[rows]
     known = market.pairs.of(query)
@@ -136,11 +138,12 @@ def gather(
         query=query,
         arm=np.zeros((rows.size, 1), dtype=np.int64) if market.arm is None else market.arm[rows, None],
         candidate=candidate,
+        recall=known.recall,
         advertiser=market.advertiser.take(candidate),  # brackets would take longer
         bid=bid.take(candidate),
         pctr=known.pctr,
-        scores=scores_of(main, query, k, recall=recall),
-        first_stage=None if alone else scores_of(market.first_stage_relevance, query, k, recall=recall),
+        scores=scores_of(main, query, k, reuse=reuse),
+        first_stage=None if alone else scores_of(market.first_stage_relevance, query, k, reuse=reuse),
         grade=known.grade,
         attraction=known.attraction,
         category=None if market.query_category is None else market.query_category[query],
@@ -169,6 +172,7 @@ def rank(market: Market, batch: Batch, active: BoolArray) -> Outcome:
         ranking=ranking,
         advertiser=np.where(somebody, take_at(batch.advertiser, place), -1),
         ad=ad,
+        recall=take_at(batch.recall, winner),
         grade=take_at(batch.grade, winner),
         pctr=click_rate,
         relevance=pages.relevance,
@@ -260,8 +264,8 @@ def satisfaction_gained(market: Market, outcome: Outcome) -> FloatArray:
 
 
 OF_A_SLOT = (
-    "ad", "bid_micros", "pctr", "relevance", "score", "price_micros", "examined", "clicked", "charged_micros",
-    "satisfied", "grade",
+    "ad", "recall", "bid_micros", "pctr", "relevance", "score", "price_micros", "examined", "clicked",
+    "charged_micros", "satisfied", "grade",
 )  # fmt: skip
 """Columns of the log that an outcome holds by slot."""
 

@@ -25,6 +25,7 @@ class Impressions:
     query: IntArray  # [R] distinct query
     slot: IntArray  # [R]
     ad: IntArray  # [R]
+    recall: GradeArray  # [R] how retrieval found the ad; a place in retrieval.RECALLS
     advertiser: IntArray  # [R]
     bid_micros: IntArray  # [R]
     pctr: FloatArray  # [R]
@@ -192,4 +193,5 @@ _DTYPES: dict[str, type[np.generic]] = {
     **dict.fromkeys(_FLAGS, np.bool_),
     **dict.fromkeys(_FRACTIONS, np.float64),
     "grade": np.int8,
+    "recall": np.int8,
 }

@@ -21,7 +21,7 @@ from simulator.fusion import FusionRule, Product
 from simulator.ledger import UNLIMITED
 from simulator.pairs import ComputedPairs, Known, PairDraws, Pairs, PairTables
 from simulator.pctr import CtrModel
-from simulator.retrieval import KeywordIndex
+from simulator.retrieval import Candidates, KeywordIndex
 from simulator.scoring import RelevanceSource
 from simulator.serving import ServingModel as ServingModel
 from simulator.sessions import SessionModel, Visits, session_lengths, single_visits, visits
@@ -201,14 +201,14 @@ def keyword_index(world: "World", query_text: Sequence[str] | None = None) -> Ke
     )
 
 
-def retrieve_candidates(world: "World", k: int) -> IntArray:
-    """The candidates I[U, k] of every query of a world, padded with -1."""
+def retrieve_candidates(world: "World", k: int) -> Candidates:
+    """The candidates of every query of a world, k of each at most."""
     return retrieval.retrieve(keyword_index(world), np.arange(world.corpus.n_queries), k)
 
 
 def build_market(
     world: "World",
-    candidate: IntArray | int,
+    candidate: Candidates | int,
     relevance: RelevanceSource,
     *,
     seed: int,
@@ -226,8 +226,8 @@ def build_market(
     rest.
 
     Args:
-        candidate: the candidates I[U, K]; or K, and what is known of pairs is computed batch by batch, so
-            that memory does not grow with the number of queries. The log is the same.
+        candidate: the candidates of all queries; or K, and what is known of pairs is computed batch by
+            batch, so that memory does not grow with the number of queries. The log is the same.
     """
     traffic, auction = traffic or TrafficModel(), auction or AuctionModel()
     users_model, bidder_model = users_model or UserModel(), bidder_model or BidderModel()
@@ -238,11 +238,11 @@ def build_market(
     draws = PairDraws(
         seed=seed,
         n_queries=world.corpus.n_queries,
-        n_candidates=candidate if isinstance(candidate, int) else candidate.shape[1],
+        n_candidates=candidate if isinstance(candidate, int) else candidate.ad.shape[1],
         find=(
             partial(retrieval.retrieve, keyword_index(world), k=candidate)
             if isinstance(candidate, int)
-            else candidate.__getitem__
+            else candidate.of
         ),
         grade=world.truth.grade,
         users=users_model,

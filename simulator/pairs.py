@@ -13,6 +13,7 @@ from simulator import pctr, random, users
 from simulator.arrays import FloatArray, GradeArray, IntArray
 from simulator.pctr import CtrModel
 from simulator.recent import RecentRows
+from simulator.retrieval import Candidates
 from simulator.users import UserModel
 
 QUERIES_AT_ONCE = 1024
@@ -28,6 +29,7 @@ class Known(NamedTuple):
     grade: GradeArray  # true grade 0..3 (0 in padding)
     attraction: FloatArray  # true P(click | examined)
     pctr: FloatArray  # the platform's estimate of it
+    recall: GradeArray  # how retrieval found the ad, 0 in padding; see retrieval.RECALLS
 
 
 class Pairs(Protocol):
@@ -60,9 +62,12 @@ class PairTables:
     grade: GradeArray
     attraction: FloatArray
     pctr: FloatArray
+    recall: GradeArray | None = None  # None: all by exact match
     _count: IntArray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if self.recall is None:
+            object.__setattr__(self, "recall", np.zeros(self.candidate.shape, dtype=np.int8))
         for name in Known._fields:
             if (shape := getattr(self, name).shape) != self.candidate.shape:
                 raise ValueError(f"market.{name} is {shape}, the candidates are {self.candidate.shape}")
@@ -77,8 +82,7 @@ class PairTables:
         return int(self.candidate.shape[1])
 
     def of(self, query: IntArray) -> Known:
-        tables = (self.candidate, self.grade, self.attraction, self.pctr)
-        return Known(*(table.take(query, axis=0) for table in tables))  # type: ignore[arg-type]
+        return Known(*(getattr(self, name).take(query, axis=0) for name in Known._fields))
 
     def count(self, query: IntArray) -> IntArray:
         return self._count[query]
@@ -90,6 +94,7 @@ class Seen(NamedTuple):
     candidate: IntArray
     grade: GradeArray
     attraction: FloatArray
+    recall: GradeArray
     query: IntArray  # [Q, 1]
 
 
@@ -100,7 +105,7 @@ class PairDraws:
     seed: int
     n_queries: int
     n_candidates: int
-    find: Callable[[IntArray], IntArray]  # candidates I[Q, K] of queries I[Q]
+    find: Callable[[IntArray], Candidates]  # of queries I[Q]
     grade: Callable[[IntArray, IntArray], GradeArray]  # of queries I[Q, 1] and ads I[Q, K]
     users: UserModel
     appeal: FloatArray  # [A]
@@ -109,19 +114,19 @@ class PairDraws:
 
     def see(self, query: IntArray) -> Seen:
         """Candidates of queries I[Q], their grades and attraction."""
-        candidate, rows = self.find(query), query[:, None]
+        (candidate, recall), rows = self.find(query), query[:, None]
         met, ad = candidate >= 0, np.maximum(candidate, 0)
         grade = np.where(met, self.grade(rows, ad), 0).astype(np.int8)
         attraction = np.where(met, users.attraction(self.users, grade, self.appeal[ad]), 0.0)
-        return Seen(candidate, grade, attraction, rows)
+        return Seen(candidate, grade, attraction, recall, rows)
 
     def known(self, seen: Seen) -> Known:
         """The same with the platform's estimate."""
-        candidate, grade, attraction, rows = seen
+        candidate, grade, attraction, recall, rows = seen
         ad = np.maximum(candidate, 0)
         noise = random.pair_normals(self.seed, "pctr", np.broadcast_to(rows, ad.shape), ad)
         predicted = pctr.predict(self.ctr, attraction, self.average[ad], noise)
-        return Known(candidate, grade, attraction, np.where(candidate >= 0, predicted, 0.0))
+        return Known(candidate, grade, attraction, np.where(candidate >= 0, predicted, 0.0), recall)
 
     def chunks(self) -> Iterator[IntArray]:
         """All queries, in order and some at a time."""

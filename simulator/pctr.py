@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.arrays import FloatArray, IntArray
 
@@ -68,7 +69,9 @@ def predict(model: CtrModel, attraction: FloatArray, average: FloatArray, noise:
     return np.where(possible, np.minimum(np.exp(log_pctr), 1.0), 0.0)
 
 
-def refine(model: FittedCtr, predicted: FloatArray, relevance: FloatArray, match: IntArray) -> FloatArray:
+def refine(
+    model: FittedCtr, predicted: FloatArray, relevance: FloatArray, match: NDArray[np.integer]
+) -> FloatArray:
     """The fitted P(click | examined) F[...] of pairs with predictions F[...] (0 stays 0).
 
     `relevance` F[...] is a scorer's; `match` I[...] says how the keyword met the query: 0 exact, 1 phrase,

@@ -10,17 +10,19 @@ matches, in the same three ways.
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from simulator.arrays import IntArray
+from simulator.arrays import GradeArray, IntArray
 from simulator.random import pair_uniforms, text_key
 
 EXACT, PHRASE, BROAD = 0, 1, 2
+RECALLS = ("exact", "phrase", "broad")
+"""How an ad is found, by number."""
 
 _NONE = np.empty(0, dtype=np.int64)
 _SHORTEST_CORRECTED = 4  # letters; one edit turns nearly any shorter word into another
@@ -69,6 +71,17 @@ class Phrases:
         row, close = np.concatenate(rows), np.concatenate(closeness)
         allowed = close <= self.match[row]
         return row[allowed], close[allowed]
+
+
+class Candidates(NamedTuple):
+    """The ads that may answer Q queries, K of each at most."""
+
+    ad: IntArray  # [Q, K] -1 padding
+    recall: GradeArray  # [Q, K] how each was found: a place in RECALLS; 0 in padding
+
+    def of(self, query: IntArray) -> "Candidates":
+        """Those of some queries I[n]."""
+        return Candidates(self.ad[query], self.recall[query])
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +139,13 @@ def build_index(
     )
 
 
-def retrieve(index: KeywordIndex, query: NDArray[np.integer], k: int) -> IntArray:
-    """The first `k` candidates of each query I[Q] -> ads I[Q, k], padded with -1; see `matching_keywords`."""
-    row, place, keyword, _ = _first_keywords(index, query, k)
-    candidate = np.full((len(query), k), -1, dtype=np.int64)
-    candidate[row, place] = index.keyword_ad[keyword]
-    return candidate
-
-
-def match_types(index: KeywordIndex, query: NDArray[np.integer], k: int) -> IntArray:
-    """How closely the keyword that brings each of the first `k` candidates meets the query, I[Q, k].
-
-    EXACT, PHRASE or BROAD, and -1 in padding; the candidates are those of `retrieve`.
-    """
-    row, place, _, close = _first_keywords(index, query, k)
-    match = np.full((len(query), k), -1, dtype=np.int64)
-    match[row, place] = close
-    return match
+def retrieve(index: KeywordIndex, query: NDArray[np.integer], k: int) -> Candidates:
+    """The first `k` candidates of each query I[Q]; see `matching_keywords`."""
+    row, place, keyword, close = _first_keywords(index, query, k)
+    shape = len(query), k
+    found = Candidates(np.full(shape, -1, dtype=np.int64), np.zeros(shape, dtype=np.int8))
+    found.ad[row, place], found.recall[row, place] = index.keyword_ad[keyword], close
+    return found
 
 
 def matching_keywords(index: KeywordIndex, query: int) -> IntArray:

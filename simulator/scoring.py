@@ -149,14 +149,14 @@ RelevanceSource: TypeAlias = FloatArray | LiveScorer | None
 """Where the relevance of pairs comes from: a table [U, K], a scorer that is asked, or 1 for every pair."""
 
 
-def scores_of(source: RelevanceSource, query: IntArray, k: int, *, recall: bool = True) -> Scores:
+def scores_of(source: RelevanceSource, query: IntArray, k: int, *, reuse: bool = True) -> Scores:
     """What is known of the relevance of the `k` candidates of queries I[Q] before they are ranked.
 
     Args:
-        recall: whether a live scorer may use what it has kept.
+        reuse: whether a live scorer may use what it has kept.
     """
     if source is None:
         return Scores(np.ones((query.size, k)))
     if isinstance(source, LiveScorer):
-        return source.recall(query, k) if recall else source.unknown(query.size, k)
+        return source.recall(query, k) if reuse else source.unknown(query.size, k)
     return Scores(source.take(query, axis=0))

@@ -11,11 +11,11 @@ from pydantic import Field
 
 from scenarios.config.load import FileKind, read_file
 from scenarios.config.scenario import ScorerName, Settings
-from simulator import pctr, retrieval
-from simulator.arrays import FloatArray, IntArray
-from simulator.market import Market, keyword_index, with_settings
+from simulator import pctr
+from simulator.arrays import FloatArray, GradeArray
+from simulator.market import Market, with_settings
 from simulator.pctr import FittedCtr
-from simulator.world import World
+from simulator.retrieval import Candidates
 
 
 class Figures(Settings):
@@ -58,7 +58,7 @@ class PairFeatures:
     """What a platform knows of the pairs that can meet, [U, K]; 0 in padding."""
 
     relevance: FloatArray
-    match: IntArray  # 0 exact, 1 phrase, 2 broad
+    match: GradeArray  # 0 exact, 1 phrase, 2 broad
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +78,9 @@ def read_ctr_file(path: Path | str) -> CtrFile:
     return read_file(path, CTR_FILE)[0]
 
 
-def pair_features(world: World, candidate: IntArray, relevance: FloatArray | None) -> PairFeatures:
-    """Features of a world's candidates I[U, K]; `relevance` F[U, K] of a scorer, if that is a feature."""
-    match = retrieval.match_types(keyword_index(world), np.arange(candidate.shape[0]), candidate.shape[1])
-    return PairFeatures(
-        relevance=np.zeros(candidate.shape) if relevance is None else relevance, match=np.maximum(match, 0)
-    )
+def pair_features(found: Candidates, relevance: FloatArray | None) -> PairFeatures:
+    """Features of a world's candidates; `relevance` F[U, K] of a scorer, if that is a feature."""
+    return PairFeatures(np.zeros(found.ad.shape) if relevance is None else relevance, found.recall)
 
 
 def with_fitted_ctr(market: Market, fitted: PreparedCtr) -> Market:

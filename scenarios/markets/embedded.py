@@ -16,6 +16,7 @@ from simulator import retrieval
 from simulator.arrays import GradeArray, IntArray
 from simulator.fusion import FusionRule
 from simulator.market import Market, build_market, keyword_index, retrieve_candidates
+from simulator.retrieval import Candidates
 from simulator.scoring import RelevanceSource
 from simulator.world import World
 from simulator.world.intents import Intent, read_intent, vocabulary
@@ -37,7 +38,7 @@ class EmbeddedWorld(MarketSource):
         stage = stage_of(progress, "drawing key frames")
         return cls(disk.cached_world(scenario.world, scenario.split, cache, stage))
 
-    def candidates(self, scenario: Scenario) -> IntArray:
+    def candidates(self, scenario: Scenario) -> Candidates:
         return retrieve_candidates(self.world, scenario.retrieval.candidates)
 
     @property
@@ -48,7 +49,7 @@ class EmbeddedWorld(MarketSource):
         return self.world.truth.grade(query, ad)
 
     def market(
-        self, candidate: IntArray | int, relevance: RelevanceSource, scenario: Scenario, rule: FusionRule
+        self, candidate: Candidates | int, relevance: RelevanceSource, scenario: Scenario, rule: FusionRule
     ) -> Market:
         return build_market(
             self.world,
@@ -74,7 +75,7 @@ class EmbeddedWorld(MarketSource):
             words=tuple(zip(text.split(), index.words(0), strict=True)),
             ad=index.keyword_ad[keyword],
             keyword=tuple(self.world.keyword[one] for one in keyword),
-            match=retrieval.match_types(index, np.zeros(1, dtype=np.int64), k)[0, : keyword.size],
+            match=retrieval.retrieve(index, np.zeros(1, dtype=np.int64), k).recall[0, : keyword.size],
         )
 
     def with_query(self, text: str) -> tuple[Self, bool]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from simulator.fusion import FusionRule
     from simulator.log import Impressions
     from simulator.market import Market
+    from simulator.retrieval import Candidates
     from simulator.scoring import RelevanceSource
     from simulator.world import World
 
@@ -41,8 +42,8 @@ class Found(NamedTuple):
     """[n] candidates."""
     keyword: tuple[str, ...]
     """[n] the bid keyword that brings each."""
-    match: IntArray
-    """[n] how closely it meets the text: 0 exact, 1 phrase, 2 broad."""
+    match: GradeArray
+    """[n] how closely it meets the text; see `simulator.retrieval.RECALLS`."""
 
 
 class MarketSource(ABC):
@@ -91,8 +92,8 @@ class MarketSource(ABC):
         """
 
     @abstractmethod
-    def candidates(self, scenario: Scenario) -> IntArray:
-        """The ads that can meet each query, I[U, K]; -1 is padding."""
+    def candidates(self, scenario: Scenario) -> Candidates:
+        """The ads that can meet each of U queries."""
 
     @property
     def world(self) -> World | None:
@@ -118,12 +119,12 @@ class MarketSource(ABC):
 
     @abstractmethod
     def market(
-        self, candidate: IntArray | int, relevance: RelevanceSource, scenario: Scenario, rule: FusionRule
+        self, candidate: Candidates | int, relevance: RelevanceSource, scenario: Scenario, rule: FusionRule
     ) -> Market:
         """The simulator's market.
 
         Args:
-            candidate: the candidates I[U, K]; K where they are found batch by batch.
+            candidate: the candidates of all queries; K where they are found batch by batch.
         """
 
     @abstractmethod

@@ -13,6 +13,7 @@ from scenarios.errors import ScenarioError
 from scenarios.markets.click_model import PreparedCtr
 from scenarios.markets.kind import MarketSource
 from simulator.arrays import FloatArray, IntArray
+from simulator.retrieval import Candidates
 from simulator.scoring import RelevanceSource
 from simulator.world import World
 
@@ -27,16 +28,21 @@ class Prepared:
     """Relevance by the scorers that the block serving names."""
     ctr: PreparedCtr | None = None
     """Of the fitted click model that the scenario names, if it names one."""
-    candidates: IntArray | None = None
-    """See `candidate`; None until somebody asks for them."""
+    candidates: Candidates | None = None
+    """See `found`; None until somebody asks for them."""
 
     @property
-    def candidate(self) -> IntArray:
-        """The ads that can meet each query, I[U, K], -1 padding. A live run does not ask for them."""
+    def found(self) -> Candidates:
+        """The ads that can meet each of U queries. A live run does not ask for them."""
         if self.candidates is None:
             object.__setattr__(self, "candidates", self.source.candidates(self.scenario))
         assert self.candidates is not None
         return self.candidates
+
+    @property
+    def candidate(self) -> IntArray:
+        """The ads of `found`, I[U, K], -1 padding."""
+        return self.found.ad
 
     @property
     def cheap_tables(self) -> dict[str, FloatArray]:

@@ -64,7 +64,7 @@ def prepare(scenario: Scenario, *, cache: Path | None = None, progress: Progress
     source = source_of(scenario).read(scenario, cache, progress)
     prepared = Prepared(scenario, source)
     if scenario.serving.scoring == "table":
-        _ = prepared.candidate  # what cannot be found is refused here
+        _ = prepared.found  # what cannot be found is refused here
 
     def score(scorer: str) -> Relevance:
         return relevance_of(prepared, scorer, cache=cache, progress=progress)
@@ -73,7 +73,7 @@ def prepare(scenario: Scenario, *, cache: Path | None = None, progress: Progress
     cheap = {name: score(name).score for name in scenario.serving.cheap_scorers}
     if fitted is not None:
         known = None if fitted.scorer is None else score(fitted.scorer).table
-        features = pair_features(prepared.world, prepared.candidate, known)
+        features = pair_features(prepared.found, known)
         ctr = PreparedCtr(fitted.coefficients, features)
     return replace(prepared, cheap=cheap, ctr=ctr)
 
@@ -167,7 +167,7 @@ def market_of(prepared: Prepared, relevance: Relevance, scenario: Scenario | Non
     live = scenario.serving.scoring == "live"
     if live != (prepared.scenario.serving.scoring == "live"):
         raise _fixed_before(scenario, "serving.scoring", "is decided")
-    candidate = scenario.retrieval.candidates if live else prepared.candidate
+    candidate = scenario.retrieval.candidates if live else prepared.found
     market = prepared.source.market(candidate, relevance.score, scenario, rule_of(scenario))
     market = with_settings(
         market,

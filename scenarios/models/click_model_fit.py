@@ -97,7 +97,7 @@ def fit_ctr(
     if log is None:
         log = simulate(prepared, relevance, progress=progress).log.impressions()
     known = scenario.scorer not in ("none", "oracle")  # no platform knows the truth
-    features = pair_features(prepared.world, prepared.candidate, relevance.table if known else None)
+    features = pair_features(prepared.found, relevance.table if known else None)
     return _fit(prepared, log, features, scenario.scorer if known else None)
 
 

@@ -53,10 +53,11 @@ def make_example(
     """
     n_ads = WORLD.test_advertisers * WORLD.ads_per_advertiser
     world = build_world(WORLD, "test", frames=np.zeros((n_ads, 1, 1, 1, 3), dtype=np.uint8))  # not looked at
-    candidate = retrieve_candidates(world, CANDIDATES)
+    found = retrieve_candidates(world, CANDIDATES)
+    candidate = found.ad
     base = build_market(
         world,
-        candidate,
+        found,
         np.ones(candidate.shape),
         seed=seed,
         traffic=TrafficModel(n_queries=n_queries),

@@ -37,6 +37,7 @@ from scenarios.runs.inspection import auctioned, candidates_table, inspect_query
 from simulator import journey, pctr
 from simulator.arrays import FloatArray, IntArray
 from simulator.market import Market
+from simulator.retrieval import Candidates
 from simulator.serving import FALLBACK
 
 if TYPE_CHECKING:
@@ -144,9 +145,15 @@ class Asker:
         """The prepared market with the query as its last, and whether its grades are known."""
         prepared = self._prepared
         source, graded = prepared.source.with_query(text)
-        row = np.full((1, prepared.candidate.shape[1]), -1)
-        row[0, : found.ad.size] = found.ad
-        wider = replace(prepared, source=source, candidates=np.concatenate((prepared.candidate, row)))
+        row = Candidates(
+            np.full((1, prepared.candidate.shape[1]), -1),
+            np.zeros((1, prepared.candidate.shape[1]), dtype=np.int8),
+        )
+        row.ad[0, : found.ad.size], row.recall[0, : found.ad.size] = found.ad, found.match
+        together = Candidates(
+            np.concatenate((prepared.found.ad, row.ad)), np.concatenate((prepared.found.recall, row.recall))
+        )
+        wider = replace(prepared, source=source, candidates=together)
         asked = _Asked(text, wider, len(self._number), False, graded)
 
         def with_scores(table: FloatArray, name: str) -> FloatArray:
@@ -155,15 +162,13 @@ class Asker:
         cheap = {name: with_scores(table, name) for name, table in prepared.cheap_tables.items()}
         ctr = prepared.ctr
         if ctr is not None:
-            of_row = np.zeros_like(row)
-            of_row[0, : found.ad.size] = found.match
             known = ctr.features.relevance
             relevance = (
-                np.concatenate((known, np.zeros(row.shape)))
+                np.concatenate((known, np.zeros(row.ad.shape)))
                 if self._of_ctr is None
                 else with_scores(known, self._of_ctr)
             )
-            features = PairFeatures(relevance, np.concatenate((ctr.features.match, of_row)))
+            features = PairFeatures(relevance, together.recall)
             ctr = PreparedCtr(ctr.coefficients, features)
         return replace(wider, cheap=cheap, ctr=ctr), graded
 

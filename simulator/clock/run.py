@@ -111,7 +111,7 @@ class Run:
 
         Nothing is shown or charged. The pages are back on the host when the clock stops.
         """
-        batch = journey.gather(self.market, self.bid, rows, self.bidding.participation, recall=False)
+        batch = journey.gather(self.market, self.bid, rows, self.bidding.participation, reuse=False)
         start = self.clock()
         journey.rank_pages(self.market, batch, self.accounts.active)
         return self.clock() - start, batch

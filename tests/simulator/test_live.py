@@ -346,7 +346,7 @@ def test_computed_pairs_are_those_of_the_tables(
 def test_bm25_live_on_computed_pairs_gives_the_log_of_its_tables(world: World) -> None:
     scorer = Bm25Scorer(world.corpus)
     candidate = retrieve_candidates(world, 8)
-    expected = simulate(market_of(world, candidate, score_candidates(scorer, candidate)))
+    expected = simulate(market_of(world, candidate, score_candidates(scorer, candidate.ad)))
     assert expected.ran_out.any()
     live_market = market_of(world, 8, LiveScorer(OnHost(scorer)))
     assert same_bytes(expected, simulate(live_market)) == []

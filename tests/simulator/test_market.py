@@ -66,12 +66,12 @@ def world() -> Any:
 
 def test_candidates_of_a_world() -> None:
     candidate = retrieve_candidates(world(), 4)
-    assert candidate.shape == (3, 4)
-    assert [set(row[row >= 0].tolist()) for row in candidate] == [{0, 2, 3}, {0, 3}, {1, 4}]
+    assert candidate.ad.shape == candidate.recall.shape == (3, 4)
+    assert [set(row[row >= 0].tolist()) for row in candidate.ad] == [{0, 2, 3}, {0, 3}, {1, 4}]
 
 
 def test_scores_are_asked_in_chunks_and_once_per_pair() -> None:
-    candidate, scorer, seen = retrieve_candidates(world(), 4), ConstantScorer(0.5), []
+    candidate, scorer, seen = retrieve_candidates(world(), 4).ad, ConstantScorer(0.5), []
     relevance = score_candidates(scorer, candidate, chunk=3, progress=lambda *done: seen.append(done))
     assert scorer.asked == [3, 3, 1]
     assert seen == [(3, 7), (6, 7), (7, 7)]
@@ -82,16 +82,15 @@ def test_scores_are_asked_in_chunks_and_once_per_pair() -> None:
 
 def test_market_from_defaults_runs() -> None:
     candidate = retrieve_candidates(world(), 4)
+    met = candidate.ad >= 0
     market = build_market(
-        world(), candidate, np.ones(candidate.shape), seed=1, traffic=TrafficModel(n_queries=2000)
+        world(), candidate, np.ones(candidate.ad.shape), seed=1, traffic=TrafficModel(n_queries=2000)
     )
     assert market.arrival_s.shape == (2000,)
     assert market.n_slots == 4
-    assert (
-        market.grade[candidate >= 0] == world().truth.grade(np.arange(3)[:, None], candidate)[candidate >= 0]
-    ).all()
-    assert (market.pctr[candidate >= 0] > 0).all()
-    assert (market.pctr[candidate < 0] == 0).all()
+    assert (market.grade[met] == world().truth.grade(np.arange(3)[:, None], candidate.ad)[met]).all()
+    assert (market.pctr[met] > 0).all()
+    assert (market.pctr[~met] == 0).all()
     metrics = market_metrics(simulate(market), market)
     assert metrics["revenue"] > 0
     assert metrics["impressions"] > 2000
@@ -100,11 +99,11 @@ def test_market_from_defaults_runs() -> None:
 def test_draws_do_not_depend_on_relevance_rule_or_serving() -> None:
     candidate = retrieve_candidates(world(), 4)
     traffic = TrafficModel(n_queries=50)
-    one = build_market(world(), candidate, np.ones(candidate.shape), seed=1, traffic=traffic)
+    one = build_market(world(), candidate, np.ones(candidate.ad.shape), seed=1, traffic=traffic)
     other = build_market(
         world(),
         candidate,
-        np.zeros(candidate.shape),
+        np.zeros(candidate.ad.shape),
         seed=1,
         traffic=traffic,
         rule=Linear(),
@@ -114,14 +113,14 @@ def test_draws_do_not_depend_on_relevance_rule_or_serving() -> None:
     for name in ("pctr", "attraction", "value", "budget_micros", "paced", "arrival_s", "query"):
         assert np.array_equal(getattr(one, name), getattr(other, name)), name
     assert np.array_equal(with_relevance(one, other.relevance).relevance, other.relevance)
-    reseeded = build_market(world(), candidate, np.ones(candidate.shape), seed=2, traffic=traffic)
+    reseeded = build_market(world(), candidate, np.ones(candidate.ad.shape), seed=2, traffic=traffic)
     assert not np.array_equal(one.arrival_s, reseeded.arrival_s)
 
 
 def test_no_day_of_poisson_traffic_repeats_another_ones_queries() -> None:
     traffic = TrafficModel(n_queries=200, fixed_count=False, days=30)
     candidate = retrieve_candidates(world(), 4)
-    market = build_market(world(), candidate, np.ones(candidate.shape), seed=3, traffic=traffic)
+    market = build_market(world(), candidate, np.ones(candidate.ad.shape), seed=3, traffic=traffic)
     by_day = np.split(market.query, np.searchsorted(market.arrival_s, 86_400.0 * np.arange(1, 30)))
     assert len({day.size for day in by_day}) > 10
     for before, after in pairwise(by_day):
@@ -134,7 +133,7 @@ def test_poisson_traffic_varies_in_number() -> None:
     candidate = retrieve_candidates(world(), 4)
     traffic = TrafficModel(n_queries=400, fixed_count=False)
     counts = [
-        build_market(world(), candidate, np.ones(candidate.shape), seed=seed, traffic=traffic).query.size
+        build_market(world(), candidate, np.ones(candidate.ad.shape), seed=seed, traffic=traffic).query.size
         for seed in range(30)
     ]
     assert np.mean(counts) == pytest.approx(400, abs=4 * np.sqrt(400 / 30))
@@ -146,7 +145,7 @@ def test_models_pass_through() -> None:
     market = build_market(
         world(),
         candidate,
-        np.ones(candidate.shape),
+        np.ones(candidate.ad.shape),
         seed=1,
         traffic=TrafficModel(n_queries=10, horizon_s=100.0, shape=(1.0, 3.0)),
         users_model=UserModel(examination=(1.0, 0.5)),

@@ -43,6 +43,7 @@ PAGES = SimulationLog(
     query=np.zeros(5, dtype=np.int64),
     slot=np.array([0, 1, 0, 0, 1]),
     ad=np.array([0, 1, 1, 2, 0]),
+    recall=np.zeros(5, dtype=np.int8),
     advertiser=np.array([0, 1, 1, 2, 0]),
     bid_micros=np.array([4_000_000, 3_000_000, 3_000_000, 1_000_000, 4_000_000]),
     pctr=np.ones(5),
@@ -284,9 +285,9 @@ def test_log_as_tables() -> None:
     log = simulate(market)
     shown, queries, accounts = log.impressions(), log.queries(), log.accounts()
     assert shown.columns == [
-        *("query_index", "time_s", "query", "slot", "ad", "advertiser", "bid_micros", "pctr", "relevance"),
-        *("score", "price_micros", "examined", "clicked", "charged_micros", "satisfied", "conversion_s"),
-        "grade",
+        *("query_index", "time_s", "query", "slot", "ad", "recall", "advertiser", "bid_micros", "pctr"),
+        *("relevance", "score", "price_micros", "examined", "clicked", "charged_micros", "satisfied"),
+        *("conversion_s", "grade"),
     ]
     assert shown.schema["price_micros"] == pl.Int64
     assert queries.height == 300

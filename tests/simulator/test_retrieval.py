@@ -8,7 +8,6 @@ from simulator.retrieval import (
     PHRASE,
     NegativeKeyword,
     build_index,
-    match_types,
     matching_keywords,
     retrieve,
 )
@@ -18,7 +17,7 @@ def found(keyword: list[str], match: list[int], query: str, advertiser: list[int
     """Ads (one per keyword) that answer a query."""
     n = len(keyword)
     index = build_index(keyword, np.arange(n), np.array(match), [query], np.array(advertiser or range(n)))
-    candidate = retrieve(index, np.array([0]), 10)[0]
+    candidate = retrieve(index, np.array([0]), 10).ad[0]
     return [int(ad) for ad in candidate if ad >= 0]
 
 
@@ -42,9 +41,10 @@ def test_how_candidates_were_matched() -> None:
         ["red kettle", "tap"],
         np.arange(3),
     )
-    assert retrieve(index, np.arange(2), 4).tolist() == [[0, 1, 2, -1], [-1] * 4]
-    assert match_types(index, np.arange(2), 4).tolist() == [[EXACT, PHRASE, BROAD, -1], [-1] * 4]
-    assert match_types(index, np.array([0]), 2).tolist() == [[EXACT, PHRASE]]
+    assert retrieve(index, np.arange(2), 4).ad.tolist() == [[0, 1, 2, -1], [-1] * 4]
+    recall = retrieve(index, np.arange(2), 4).recall
+    assert recall.tolist() == [[EXACT, PHRASE, BROAD, 0], [0] * 4]
+    assert retrieve(index, np.array([0]), 2).recall.tolist() == [[EXACT, PHRASE]]
 
 
 def test_closest_match_first_then_longer_keyword() -> None:
@@ -75,15 +75,15 @@ def test_nobody_is_favoured() -> None:
     """Many ads on one keyword: whom a query sees first varies with the query, evenly."""
     queries = [f"kettle number{i}" for i in range(3000)]
     index = build_index(["kettle"] * 5, np.arange(5), np.full(5, BROAD), queries, np.arange(5))
-    first = retrieve(index, np.arange(3000), 1)[:, 0]
+    first = retrieve(index, np.arange(3000), 1).ad[:, 0]
     assert np.abs(np.bincount(first, minlength=5) - 600).max() < 4 * np.sqrt(3000 * 0.2 * 0.8)
 
 
 def test_padding_and_cut() -> None:
     index = build_index(["kettle"] * 3, np.arange(3), np.full(3, BROAD), ["kettle", "lamp"], np.arange(3))
-    assert (retrieve(index, np.array([1, 0]), 5)[0] == -1).all()
-    assert sorted(retrieve(index, np.array([1, 0]), 5)[1].tolist()) == [-1, -1, 0, 1, 2]
-    longer, shorter = retrieve(index, np.array([0]), 3), retrieve(index, np.array([0]), 2)
+    assert (retrieve(index, np.array([1, 0]), 5).ad[0] == -1).all()
+    assert sorted(retrieve(index, np.array([1, 0]), 5).ad[1].tolist()) == [-1, -1, 0, 1, 2]
+    longer, shorter = retrieve(index, np.array([0]), 3).ad, retrieve(index, np.array([0]), 2).ad
     assert longer[0, :2].tolist() == shorter[0].tolist()
 
 
@@ -126,7 +126,7 @@ def left(negative: list[NegativeKeyword], query: str, advertiser: tuple[int, ...
     index = build_index(
         keyword, np.arange(2), np.full(2, BROAD), [query], np.array(advertiser), negative=negative
     )
-    return sorted(int(ad) for ad in retrieve(index, np.array([0]), 5)[0] if ad >= 0)
+    return sorted(int(ad) for ad in retrieve(index, np.array([0]), 5).ad[0] if ad >= 0)
 
 
 def test_negative_keywords_keep_their_ad_away() -> None:

@@ -187,7 +187,7 @@ def test_negative_keywords_keep_wrong_brands_and_siblings_away() -> None:
     wanted = set(zip(careful.keyword, careful.keyword_ad.tolist(), strict=True))
     assert not wanted & {(text, ad) for text, ad, _ in careful.negative_keywords}
 
-    before, after = (retrieve_candidates(world, 32) for world in (plain, careful))
+    before, after = (retrieve_candidates(world, 32).ad for world in (plain, careful))
     truth, query = plain.truth, np.arange(plain.corpus.n_queries)[:, None]
 
     def wrong_brand(candidate: np.ndarray) -> np.ndarray:

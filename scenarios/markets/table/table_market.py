@@ -18,11 +18,12 @@ from scenarios.errors import ScenarioError, TableError, shown
 from scenarios.markets.kind import MarketSource, Progress
 from scenarios.markets.table.auctions import Auctions, relevance_by, table_market, to_arrays
 from scenarios.markets.table.reading import read_auctions, read_budgets, scorers_of
-from simulator.arrays import FloatArray, IntArray
+from simulator.arrays import FloatArray
 from simulator.fusion import FusionRule
 from simulator.log import Impressions
 from simulator.market import Market
 from simulator.measures.market_metrics import METRICS
+from simulator.retrieval import Candidates
 from simulator.scoring import RelevanceSource
 
 MEANINGLESS = ("world", "split", "traffic", "retrieval", "hcmrm", "pctr")
@@ -75,14 +76,15 @@ class TableOfAuctions(MarketSource):
         given = table_settings(scenario)
         return cls(read_market(given.auctions, given.advertisers))
 
-    def candidates(self, scenario: Scenario) -> IntArray:
-        return self.auctions.candidate
+    def candidates(self, scenario: Scenario) -> Candidates:
+        ad = self.auctions.candidate
+        return Candidates(ad, np.zeros(ad.shape, dtype=np.int8))
 
     def relevance(self, scorer: str) -> FloatArray:
         return relevance_by(self.auctions, scorer)
 
     def market(
-        self, candidate: IntArray | int, relevance: RelevanceSource, scenario: Scenario, rule: FusionRule
+        self, candidate: Candidates | int, relevance: RelevanceSource, scenario: Scenario, rule: FusionRule
     ) -> Market:
         return table_market(
             self.auctions,
