@@ -122,7 +122,7 @@ class Market:
 
     @property
     def candidate(self) -> IntArray:
-        """The ads I[U, K] of a market with tables, as the next three; see `pairs.Known`."""
+        """The ads I[U, K] of a market with tables, as the next four; see `pairs.Known`."""
         return self.tables.candidate
 
     @property
@@ -136,6 +136,10 @@ class Market:
     @property
     def pctr(self) -> FloatArray:
         return self.tables.pctr
+
+    @property
+    def recall(self) -> GradeArray:
+        return self.tables.recall
 
 
 def hand_market(

@@ -62,7 +62,7 @@ class PairTables:
     grade: GradeArray
     attraction: FloatArray
     pctr: FloatArray
-    recall: GradeArray | None = None  # None: all by exact match
+    recall: GradeArray = None  # type: ignore[assignment]  # None: all by exact match
     _count: IntArray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -188,7 +188,7 @@ def one_ad_each(n_distinct: int, *, n_queries: int, serving: ServingModel) -> Ma
     market = hand_market([1.0], n_queries=n_queries, serving=serving)
     tables = {
         name: np.repeat(getattr(market, name), n_distinct, axis=0)
-        for name in ("candidate", "grade", "attraction", "pctr", "relevance")
+        for name in ("candidate", "grade", "attraction", "pctr", "recall", "relevance")
     }
     return with_settings(market, **tables)
 
