@@ -28,7 +28,7 @@ class WorldConfig:
     unlabelled_advertisers: int = 1000
     ads_per_advertiser: int = 10
     query_pool: int = 40_000
-    """Query strings before they are split by hash: 92% training, 3% validation, 5% test."""
+    """Query strings before they are split by hash: 47% training, 3% validation, 50% test."""
     held_out_products: int = 12
     """Products that no training label names: the test split has them, and the ads without labels."""
 
