@@ -21,6 +21,7 @@ from simulator.fusion import FusionRule, Product
 from simulator.ledger import UNLIMITED
 from simulator.pairs import ComputedPairs, Known, PairDraws, Pairs, PairTables
 from simulator.pctr import CtrModel
+from simulator.policies import churn
 from simulator.retrieval import Candidates, KeywordIndex
 from simulator.scoring import RelevanceSource
 from simulator.serving import ServingModel as ServingModel
@@ -112,6 +113,12 @@ class Market:
     def n_slots(self) -> int:
         """Slots on a page: one per examination probability."""
         return len(self.users.examination)
+
+    @property
+    def joins(self) -> IntArray:
+        """The day on which each advertiser comes, I[N]; 0 for those who are there from the start."""
+        u = random.uniforms(self.seed, "joins", 0, 1, self.budget_micros.size)[0]
+        return churn.joining_day(self.bidders.churn, u, self.days)
 
     @property
     def tables(self) -> PairTables:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import streamlit as st
 
 from app import day, session
@@ -9,9 +11,25 @@ from app.figures import market_figures as figures
 from app.language import t
 from app.parts.download import chart_with_data
 from app.session import Opened
-from app.wording import MISSING, rule_name, scorer_name
+from app.wording import MISSING, metric_name, rule_name, scorer_name
 
 KEYS = ()
+HEALTH = {
+    "small_impression_share": "{:.1%}",
+    "small_spend_share": "{:.1%}",
+    "small_return": "{:.2f}",
+    "large_impression_share": "{:.1%}",
+    "large_spend_share": "{:.1%}",
+    "large_return": "{:.2f}",
+    "spend_top10_share": "{:.1%}",
+    "spend_hhi": "{:.4f}",
+    "loss_share": "{:.1%}",
+    "price_cv": "{:.2f}",
+    "newcomer_impression_share": "{:.1%}",
+    "newcomer_first_click_s": "{:,.0f}",
+    "lost_visit_share": "{:.1%}",
+}
+"""The metrics of who gains and who loses, and how they are written; a market without one leaves it out."""
 
 
 def page(opened: Opened) -> None:
@@ -56,6 +74,10 @@ def page(opened: Opened) -> None:
         chart_with_data(figures.revenue(over_time, unit), earned, "revenue")
     if not len(owners):
         st.info(t("market.no_budgets"))
+    st.markdown(f"#### {t('market.health_title')}")
+    st.caption(t("market.health_basis"))
+    known = [name for name in HEALTH if not math.isnan(metrics[name])]
+    _draw("health", [(metric_name(name), metrics[name], HEALTH[name]) for name in known])
 
 
 def _cards(metrics: dict[str, float], *, instant: bool) -> None:
@@ -70,9 +92,14 @@ def _cards(metrics: dict[str, float], *, instant: bool) -> None:
             (t("market.latency"), 1000 * metrics["latency_p95_s"], "{:,.0f}"),
             (t("market.timed_out"), metrics["timeout_share"], "{:.1%}"),
         ]
-    with st.container(key="small-cards"):
+    _draw("day", rows)
+
+
+def _draw(key: str, rows: list[tuple[str, float, str]]) -> None:
+    """Cards of labels, values and how the values are written."""
+    with st.container(key=f"small-cards-{key}"):
         for label, value, form in rows:
-            st.metric(label, MISSING if value != value else form.format(value), border=True)
+            st.metric(label, MISSING if math.isnan(value) else form.format(value), border=True)
 
 
 def _summary(metrics: dict[str, float], n_budgets: int) -> str:

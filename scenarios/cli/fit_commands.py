@@ -17,12 +17,17 @@ def tune(
     ],
     overrides: Overrides = None,
     scorer: Scorer = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="BOUND", help="Another bound, such as 'small_spend_share >= 0.2'; repeatable."),
+    ] = None,
     evaluations: Annotated[int, typer.Option(metavar="N", help="Sets of weights to try.")] = 150,
     markets: Annotated[int, typer.Option(metavar="N", help="Markets (seeds) to try each on.")] = 4,
     queries: Annotated[int, typer.Option(metavar="N", help="Queries of each market.")] = 10_000,
     out: Out = RESULTS,
 ) -> None:
     """Learn the weights of the fusion rule 'learnt'; print the scenario with them, for `relbid run`."""
+    from scenarios.config.constraints import metric_bound
     from scenarios.config.load import dump_scenario
     from scenarios.markets.loading import load_scenario
     from scenarios.markets.scoring import check_scorers, relevance_of
@@ -30,6 +35,7 @@ def tune(
     from scenarios.reporting.terminal import ProgressBars
     from scenarios.runs.tuning import tune_fusion
 
+    bounds = [metric_bound(text) for text in keep or ()]
     scenario = load_scenario(file, overrides or (), scorer=scorer)
     check_scorers(scenario, [scenario.scorer])
     with ProgressBars() as progress:
@@ -38,6 +44,7 @@ def tune(
             prepared,
             relevance_of(prepared, scenario.scorer, cache=out, progress=progress),
             max_irrelevant=max_irrelevant,
+            keep=bounds,
             evaluations=evaluations,
             n_markets=markets,
             n_queries=queries,

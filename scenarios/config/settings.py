@@ -31,3 +31,9 @@ def out_of_range(field: str, message: str, because: str = "") -> PydanticCustomE
     """A refusal of a field; where the file leaves it out, the line is that of the field to blame."""
     context = {"field": field, "message": message, "because": because}
     return PydanticCustomError("out_of_range", "{message}", context)
+
+
+def wrong(message: str, field: str = "", because: str = "") -> PydanticCustomError:
+    """A refusal; where the file leaves the field out, the line is that of the field to blame."""
+    where = {"field": field, "because": because} if field else {}
+    return PydanticCustomError("wrong", "{message}", {"message": message, **where})

@@ -7,13 +7,15 @@ so that prices, budgets and pacing answer to it, and Optuna searches the sets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from relevance.extras import require
+from scenarios.config.constraints import Constraint
 from scenarios.config.fusion_rules import LearntRule, RuleSettings
 from scenarios.config.load import override
 from scenarios.config.scenario import Scenario
@@ -24,10 +26,12 @@ from scenarios.markets.simulation import market_of, thin
 from scenarios.runs.optuna_tools import quiet_optuna, sampler_seed
 from simulator.clock.engine import simulate
 from simulator.market import Market, with_rule
-from simulator.measures.market_metrics import market_metrics
+from simulator.measures.market_metrics import market_metrics, with_rates
 
 LEAST_WEIGHT, LARGEST_WEIGHT = 0.02, 4.0
 """The search is between these, on a logarithmic scale, or up to twice the first weight if that is more."""
+UNKNOWN = 100.0
+"""Excess of a metric that is not known: worse than any bound broken."""
 PARTS = ("rel_weights", "pctr_weights")
 
 
@@ -36,6 +40,7 @@ class Figures(NamedTuple):
 
     revenue_rpm: float  # currency per thousand queries
     irrelevant_share: float
+    excess: float = 0.0  # over the further bounds: the sum of how far each is broken, in parts of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ def tune_fusion(
     relevance: Relevance,
     *,
     max_irrelevant: float,
+    keep: Sequence[Constraint] = (),
     evaluations: int = 150,
     n_markets: int = 4,
     n_queries: int = 10_000,
@@ -68,6 +74,7 @@ def tune_fusion(
 
     Args:
         max_irrelevant: bound on the share of shown ads of grade 0.
+        keep: further bounds on metrics, in their means over the markets.
         evaluations: sets of weights to simulate, the first included.
         n_markets: markets to simulate each on: the scenario's seed and those after it, each with bidders,
             traffic and clicks of its own. On one alone the weights would suit its bidders.
@@ -109,9 +116,10 @@ def tune_fusion(
         for done in range(1, evaluations + 1):
             trial = study.ask(space)
             rule = first if done == 1 else _weighted(first, trial.params)
-            figures = _figures(markets, rule)
+            figures = _figures(markets, rule, keep)
             tried.append((rule, figures))
             trial.set_constraint("irrelevant_share", _share(figures) - max_irrelevant)
+            trial.set_constraint("keep", figures.excess)
             study.tell(trial, figures.revenue_rpm)
             if progress is not None:
                 progress("tuning", done, evaluations)
@@ -121,18 +129,21 @@ def tune_fusion(
         scenario=_with(prepared.scenario, best),
         start=tried[0][1],
         found=reached,
-        fresh_start=_figures(unseen, first),
-        fresh=_figures(unseen, best),
+        fresh_start=_figures(unseen, first, keep),
+        fresh=_figures(unseen, best, keep),
     )
 
 
-def _figures(markets: list[Market], rule: RuleSettings) -> Figures:
+def _figures(markets: list[Market], rule: RuleSettings, keep: Sequence[Constraint]) -> Figures:
+    names = ("revenue_rpm", "irrelevant_share", *(one.name for one in keep))
     found = []
     for market in markets:
         tried = with_rule(market, rule.build())
-        metrics = market_metrics(simulate(tried), tried)
-        found.append([metrics[name] for name in Figures._fields])
-    return Figures(*np.mean(found, axis=0).tolist())
+        metrics = with_rates(market_metrics(simulate(tried), tried))
+        found.append([metrics[name] for name in names])
+    revenue, share, *kept = np.mean(found, axis=0).tolist()
+    excess = (one.excess(value) for one, value in zip(keep, kept, strict=True))
+    return Figures(revenue, share, sum(UNKNOWN if math.isnan(part) else max(part, 0.0) for part in excess))
 
 
 def _share(figures: Figures) -> float:
@@ -143,7 +154,7 @@ def _share(figures: Figures) -> float:
 def _worth(figures: Figures, bound: float) -> tuple[float, float, float]:
     """Sorts figures, the best last."""
     share = _share(figures)
-    return -max(share - bound, 0.0), figures.revenue_rpm, -share
+    return -max(share - bound, 0.0) - figures.excess, figures.revenue_rpm, -share
 
 
 def _weights(rule: RuleSettings) -> dict[str, float]:

@@ -61,9 +61,7 @@ class Run:
             )
         self._bid()
         # Advertisers who come and go
-        self.joins = churn.joining_day(
-            market.bidders.churn, random.uniforms(market.seed, "joins", 0, 1, n)[0], market.days
-        )
+        self.joins = market.joins
         self.returns = churn.Returns.none(n)
         self.earned = np.zeros(n)  # today, currency, as reported
 

@@ -2,21 +2,25 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import nan
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from simulator.arrays import MICROS, FloatArray, GradeArray, IntArray
+from simulator.arrays import MICROS, BoolArray, FloatArray, GradeArray, IntArray
 from simulator.log import Impressions, SimulationLog
 from simulator.market import Market
+from simulator.measures import health
+from simulator.measures.health import Advertisers
 from simulator.serving import CACHED, FALLBACK, ServingModel
+from simulator.users import has_loyalty
 
 N_GRADES = 4
 HOUR_S = 3600.0
 
-Unit: TypeAlias = Literal["count", "money", "share", "seconds"]
-"""Of a metric: money is in currency units, a share is in [0, 1]."""
+Unit: TypeAlias = Literal["count", "money", "share", "ratio", "seconds"]
+"""Of a metric: money is in currency units, a share is in [0, 1], a ratio is any other number without unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,14 @@ class Facts:
     latency_s: FloatArray  # [Q]
     served: GradeArray  # [Q] see serving.py
     n_scored_pairs: int
+    end_s: float  # of the last day
     span_s: float  # from the start until the last answer, or until the last day is over
     busy_s: FloatArray  # [servers]
     serving: ServingModel
+    advertisers: Advertisers
+    n_expected: int  # queries that would have come if no user had stayed away; 0: none does
+    price_sum: int  # micros, over clicks
+    price_squares: int  # micros^2, sum over clicks of the squared price
 
     @property
     def n_served(self) -> int:
@@ -120,6 +129,28 @@ def _grade_share(grade: int) -> Metric:
     return _quotient(name, None, definition, lambda f: (int(f.shown[grade]), f.n_shown), needs_grades=True)
 
 
+def _of_group(group: str, who: str, some: Callable[[Advertisers], BoolArray]) -> tuple[Metric, ...]:
+    """Shares of impressions and of spend, and the return, of a group of advertisers."""
+
+    def share(amount: str) -> Callable[[Facts], float]:
+        return lambda f: health.share_of(some(f.advertisers), getattr(f.advertisers, amount))
+
+    return (
+        Metric(
+            f"{group}_impression_share", "share", None, f"share of {who} in impressions", share("impressions")
+        ),
+        Metric(f"{group}_spend_share", "share", None, f"share of {who} in revenue", share("spent")),
+        Metric(
+            f"{group}_return",
+            "ratio",
+            True,
+            f"worth of the clicks of {who} / their spend; worth as in advertiser_surplus",
+            lambda f: health.return_of(some(f.advertisers), f.advertisers),
+            needs_grades=True,
+        ),
+    )
+
+
 def _latency_percentile(percent: int) -> Metric:
     def percentile(f: Facts) -> float:
         if not f.n_queries:
@@ -172,6 +203,37 @@ RUN_METRICS: Mapping[str, Metric] = _by_name(
     _count("scored_pairs", False, "pairs of a query and an ad that the scorer scored, in time or not",
            lambda f: f.n_scored_pairs),
     *map(_grade_share, range(N_GRADES)),
+    Metric("spend_hhi", "ratio", None,
+           "Herfindahl-Hirschman index of spend: sum over advertisers of (own spend / revenue)^2",
+           lambda f: health.herfindahl(f.advertisers.spent)),
+    Metric("spend_top10_share", "share", None, "share of the ten advertisers that spend most in revenue",
+           lambda f: health.top_share(f.advertisers.spent)),
+    Metric("impression_hhi", "ratio", None,
+           "Herfindahl-Hirschman index of impressions: sum over advertisers of (own / all)^2",
+           lambda f: health.herfindahl(f.advertisers.impressions)),
+    Metric("impression_top10_share", "share", None,
+           "share of the ten advertisers that are shown most in impressions",
+           lambda f: health.top_share(f.advertisers.impressions)),
+    *_of_group("small", "the lower half of the advertisers by daily budget", lambda who: who.small),
+    *_of_group("large", "the top tenth of the advertisers by daily budget", lambda who: who.large),
+    Metric("newcomer_impression_share", "share", None,
+           "share of newcomers in impressions: advertisers who join after the first day (bidders.churn)",
+           lambda f: health.share_of(f.advertisers.new, f.advertisers.impressions)),
+    Metric("newcomer_first_click_s", "seconds", False,
+           "mean time from a newcomer's joining to its first click; one without a click counts with its "
+           "time until the end of the last day",
+           lambda f: health.time_to_first_click(f.advertisers, f.end_s)),
+    Metric("loss_share", "share", False,
+           "advertisers who spent more than their clicks were worth / advertisers who spent; worth as in "
+           "advertiser_surplus",
+           lambda f: health.loss_share(f.advertisers), needs_grades=True),
+    Metric("price_cv", "ratio", None,
+           "coefficient of variation of the prices of clicked ads: standard deviation / mean",
+           lambda f: health.variation(f.n_clicks, f.price_sum, f.price_squares)),
+    _quotient("lost_visit_share", False,
+              "queries that did not come because their user stayed away / queries that would have come; "
+              "NaN where users do not remember (users.return_rate, users.return_elasticity)",
+              lambda f: (f.n_expected - f.n_queries, f.n_expected)),
 )  # fmt: skip
 """The metrics of a run in the order in which results list them."""
 
@@ -245,7 +307,10 @@ class Totals:
         self._shown = np.zeros((N_GRADES, market.n_slots), dtype=np.int64)
         self._looked_at = np.zeros(N_GRADES, dtype=np.int64)
         self._clicked = np.zeros((market.value.size, N_GRADES), dtype=np.int64)
-        self._conversions = self._charged_micros = 0
+        self._conversions = self._price_sum = self._price_squares = 0
+        n = market.budget_micros.size
+        self._impressions, self._spent = np.zeros((2, n), dtype=np.int64)
+        self._first_click_s = np.full(n, np.inf)
 
     def add(self, part: Impressions) -> None:
         """Count shown ads."""
@@ -255,7 +320,12 @@ class Totals:
         clicked = np.flatnonzero(part.clicked)
         np.add.at(self._clicked, (part.ad[clicked], part.grade[clicked]), 1)
         self._conversions += int(np.isfinite(part.conversion_s).sum())
-        self._charged_micros += int(part.charged_micros.sum())
+        self._impressions += np.bincount(part.advertiser, minlength=self._impressions.size)
+        np.add.at(self._spent, part.advertiser, part.charged_micros)
+        np.minimum.at(self._first_click_s, part.advertiser[clicked], part.time_s[clicked])
+        prices = part.price_micros[clicked].tolist()  # squares of many would not fit into 64 bits
+        self._price_sum += sum(prices)
+        self._price_squares += sum(price * price for price in prices)
 
     def metrics(self, log: SimulationLog) -> dict[str, float]:
         """The metrics, see `market_metrics`, with what the log says of queries and accounts."""
@@ -265,31 +335,44 @@ class Totals:
 
     def facts(self, log: SimulationLog) -> Facts:
         """What the metrics are computed from, with what the log says of queries and accounts."""
-        model = self._market.users
+        market, model = self._market, self._market.users
         if model.click_model == "position":
             examined = (self._shown * np.asarray(model.examination)).sum(axis=1)
         else:  # what is looked at depends on the ads above
             examined = self._looked_at.astype(np.float64)
-        worth = self._market.value[:, None] * np.asarray(model.worth_of_click) * self._clicked
+        worth = (market.value[:, None] * np.asarray(model.worth_of_click) * self._clicked).sum(axis=1)
         return Facts(
             n_queries=log.arrival.size,
-            n_slots=self._market.n_slots,
+            n_slots=market.n_slots,
             shown=self._shown.sum(axis=1),
             examined=examined,
             n_clicks=int(self._clicked.sum()),
             n_conversions=self._conversions,
-            revenue=self._charged_micros / MICROS,
+            revenue=int(self._spent.sum()) / MICROS,
             worth_of_clicks=float(worth.sum()),
             value_of_seeing=np.asarray(model.value_of_seeing),
             ran_out=log.ran_out.astype(np.int64),
             latency_s=log.answered_s - log.arrival_s,
             served=log.served,
             n_scored_pairs=int(log.scored_pairs.sum()),
-            span_s=float(log.answered_s.max(initial=self._market.days * self._market.horizon_s)),
+            end_s=market.days * market.horizon_s,
+            span_s=float(log.answered_s.max(initial=market.days * market.horizon_s)),
             busy_s=log.busy_s,
-            serving=self._market.serving,
+            serving=market.serving,
+            advertisers=Advertisers(
+                budget=market.budget_micros,
+                impressions=self._impressions,
+                spent=self._spent,
+                worth=np.bincount(market.advertiser, worth, self._spent.size).astype(np.float64),
+                new=market.joins > 0,
+                joined_s=(market.joins * market.horizon_s).astype(np.float64),
+                first_click_s=self._first_click_s,
+            ),
+            n_expected=market.query.size if market.user is not None and has_loyalty(model) else 0,
+            price_sum=self._price_sum,
+            price_squares=self._price_squares,
         )
 
 
 def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")
+    return part / whole if whole else nan  # one object, so that figures of equal runs are equal

@@ -19,6 +19,7 @@ from scenarios import (
     simulate,
     tune_fusion,
 )
+from scenarios.config.constraints import metric_bound
 from scenarios.config.fusion_rules import LearntRule
 from scenarios.runs.tuning import LARGEST_WEIGHT
 from simulator.arrays import MICROS
@@ -247,6 +248,26 @@ def test_tuning_keeps_the_bound_where_some_weights_do(prepared, tiny_cache):
     assert tuned.start == start
     assert tuned.found.irrelevant_share <= bound < start.irrelevant_share
     assert max(tuned.scenario.fusion.rel_weights) <= LARGEST_WEIGHT
+
+
+def test_tuning_keeps_a_bound_on_the_markets_health(prepared, tiny_cache):
+    oracle = relevance_of(prepared, "oracle", cache=tiny_cache)
+    kind = {"max_irrelevant": 1.0, "evaluations": 12, "n_markets": 1, "n_queries": 400}
+    free = tune_fusion(prepared, oracle, **kind)
+    bound = metric_bound("spend_hhi <= 1e-9")
+    none_can = tune_fusion(prepared, oracle, keep=[bound], **kind)
+    assert none_can.start.excess > 0
+    assert 0 < none_can.found.excess <= none_can.start.excess
+    assert none_can.found.revenue_rpm < free.found.revenue_rpm, "the least concentrated, not the dearest"
+    assert tune_fusion(prepared, oracle, keep=[metric_bound("loss_share >= 0%")], **kind) == free
+
+
+@pytest.mark.parametrize(
+    "text", ["small_spend_share", "small_spend_shar >= 0.1", "fusion.bid <= 1", "ctr <= x"]
+)
+def test_a_bound_that_tuning_cannot_read_is_refused(text):
+    with pytest.raises(ScenarioError, match="--keep"):
+        metric_bound(text)
 
 
 def test_tuning_without_optuna_says_what_to_install(prepared, oracle, monkeypatch):

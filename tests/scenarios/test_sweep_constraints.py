@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from benchmarks.search import hypervolume
 from scenarios import ScenarioError, load_sweep, read_sweep, run_sweep
+from scenarios.config.constraints import Constraint
 from scenarios.reporting.sweep_report import report_html
 from scenarios.runs.points import undominated
 from scenarios.studies.sweeps.analysis import best_points
 from scenarios.studies.sweeps.axes import AxisSettings
-from scenarios.studies.sweeps.constraints import Constraint
 from scenarios.studies.sweeps.sweep import dump_sweep
 from scenarios.studies.sweeps.sweep_file import SweepFile
 from tests.scenarios.pages import markers_in
@@ -173,8 +173,8 @@ def test_a_search_moves_through_a_distribution_from_end_to_end():
 
 def test_the_front_and_the_best_points_keep_to_constraints(tmp_path):
     text = HEAD + "over: {fusion.relevance: [0, 1, 3], scorer: [bm25, oracle]}\n"
-    text += "constraints: [irrelevant_share <= 2%, fusion.relevance <= 2]\n"
-    text += "further: {user_utility_rpm: maximise}\n"
+    text += "constraints: [irrelevant_share <= 2%, fusion.relevance <= 2, small_spend_share >= 1%]\n"
+    text += "further: {user_utility_rpm: maximise, loss_share: minimise}\n"
     sweep = load_sweep(write(tmp_path, text))
     assert {point.settings["fusion.relevance"] for point in sweep.points} == {0, 1}
     (tmp_path / "scenario.yaml").write_text((tmp_path / "small.yaml").read_text())
@@ -183,21 +183,25 @@ def test_the_front_and_the_best_points_keep_to_constraints(tmp_path):
 
     result = read_sweep(run_sweep(sweep, tmp_path / "results", workers=1))
     points = result.points
-    assert points["feasible"].to_list() == (points["irrelevant_share"] <= 0.02).to_list()
+    kept = (points["irrelevant_share"] <= 0.02) & (points["small_spend_share"] >= 0.01)
+    assert points["feasible"].to_list() == kept.to_list()
     assert points["feasible"].any()
     assert not points["feasible"].all()
     kept = points.filter("feasible")
-    gains = kept.select("revenue_rpm", -pl.col("irrelevant_share"), "user_utility_rpm").to_numpy()
+    gains = kept.select(
+        "revenue_rpm", -pl.col("irrelevant_share"), "user_utility_rpm", -pl.col("loss_share")
+    ).to_numpy()
     assert kept["pareto"].to_list() == undominated(gains).tolist()
     assert not points.filter(~pl.col("feasible"))["pareto"].any()
     assert set(best_points(result)["point"]) == set(kept["point"])
     assert "user_utility_rpm_se" in points.columns
 
     page = report_html(result)
-    assert "Best points with irrelevant_share &lt;= 0.02</h2>" in page
-    assert f"{kept.height} of the points keep to irrelevant_share &lt;= 0.02." in page
+    bounds = "irrelevant_share &lt;= 0.02", "small_spend_share &gt;= 0.01"
+    assert f"Best points with {' and '.join(bounds)}</h2>" in page
+    assert f"{kept.height} of the points keep to {', '.join(bounds)}." in page
     hollow = [number for number, symbol in markers_in(page) if symbol.endswith("-open")]
     assert len(hollow) == points.height - kept.height
     assert "user_utility_rpm" in page
     page = report_html(result, max_irrelevant=0.0)
-    assert "Best points with irrelevant_share &lt;= 0.02 and at most 0% irrelevant ads</h2>" in page
+    assert f"Best points with {' and '.join(bounds)} and at most 0% irrelevant ads</h2>" in page

@@ -9,20 +9,24 @@ from types import ModuleType
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import ArrayLike
 
+from simulator.bidders import BidderModel
 from simulator.clock.engine import simulate
 from simulator.fusion import Product
-from simulator.log import SimulationLog
+from simulator.log import COLUMNS, Impressions, SimulationLog
 from simulator.market import hand_market, with_settings
-from simulator.measures import market_metrics as schema
+from simulator.measures import health, market_metrics as schema
 from simulator.measures.market_metrics import (
     MEASURED_METRICS,
     METRICS,
     RUN_METRICS,
     TOTALS,
+    Totals,
     market_metrics,
     with_rates,
 )
+from simulator.policies.churn import ChurnModel
 from simulator.serving import ServingModel
 from simulator.users import UserModel
 from tests.simulator.markets import random_market
@@ -34,7 +38,8 @@ USERS = UserModel(
 )
 BROWSING = replace(USERS, click_model="cascade")
 MEASURED = ServingModel(scoring="live", clock="measured", timeout_s=1.0, price_per_hour=0.9)
-MARKET = with_settings(hand_market([4.0, 3.0, 1.0], users=USERS), days=1)
+MARKET = with_settings(hand_market([4.0, 3.0, 1.0], budget=[30.0, 10.0, 20.0], users=USERS), days=1)
+ALL_JOIN = BidderModel(churn=ChurnModel(newcomer_share=1.0))  # on the second of two days
 
 PAGES = SimulationLog(
     # Shown: four ads to query 0, 1 and 3 of four; ads 0, 1, 2 are worth 4, 3 and 1 a click.
@@ -98,6 +103,22 @@ KNOWN = {
     "grade_1_share": 1 / 5,
     "grade_2_share": 1 / 5,
     "grade_3_share": 1 / 5,
+    "spend_hhi": (3.7**2 + 2**2) / 5.7**2,
+    "spend_top10_share": 1.0,
+    "impression_hhi": (2**2 + 2**2 + 1) / 25,
+    "impression_top10_share": 1.0,
+    # Of budgets of 30, 10 and 20 the second is below the median, the first above nine tenths.
+    "small_impression_share": 2 / 5,
+    "small_spend_share": 2 / 5.7,
+    "small_return": 6 / 2,
+    "large_impression_share": 2 / 5,
+    "large_spend_share": 3.7 / 5.7,
+    "large_return": 0.8 / 3.7,
+    "newcomer_impression_share": nan,
+    "newcomer_first_click_s": nan,
+    "loss_share": 1 / 2,
+    "price_cv": (((3 - 1.9) ** 2 + (2 - 1.9) ** 2 + (0.7 - 1.9) ** 2) / 3) ** 0.5 / 1.9,
+    "lost_visit_share": nan,
 }
 LOOKED_AT = {  # where looking depends on the ads above, what was looked at counts: all but the second ad
     **KNOWN,
@@ -113,6 +134,9 @@ MEASURED_PAGES = {  # 2 of 4 are served, at .5 and .25 s, in a day of 6 s in whi
     "capacity_per_s": 2 / (2 / 2),
     "cost_per_million": 0.9 * 2 * (6 / 3600) / 2 * 1e6,
 }
+# All join after 6 s; two have a click then, after 2 and 0.5 s, and the third waits for the other 6.
+JOINED = {"newcomer_impression_share": 1.0, "newcomer_first_click_s": (2 + 2.5 + 6) / 3}
+STAYED_AWAY = {"lost_visit_share": 2 / 6}
 TIGHT = {"in_target_per_s": 1 / 6, "cost_per_million": nan}  # .25 s are within a target of as much
 UNTARGETED = {"in_target_per_s": nan}
 NOTHING = {  # of no query, no ad and no advertiser
@@ -134,6 +158,13 @@ def empty(log: SimulationLog) -> SimulationLog:
     return SimulationLog(**{name: getattr(log, name)[:0] for name in log.__dataclass_fields__})
 
 
+def check(found: dict[str, float], known: dict[str, float]) -> None:
+    if len(known) > 5:
+        assert list(found) == list(known), "every metric has a known answer"
+    for name, value in known.items():
+        assert found[name] == pytest.approx(value, nan_ok=True), name
+
+
 def check_known_answers(module: ModuleType) -> None:
     """All metrics of hand-made logs, by hand; `module` computes them."""
     tight = replace(MEASURED, latency_target_s=0.25, price_per_hour=None)
@@ -148,19 +179,74 @@ def check_known_answers(module: ModuleType) -> None:
         # Answers that come after the last day lengthen the time.
         (MEASURED, USERS, replace(PAGES, answered_s=PAGES.answered_s + 8.75), {"served_per_s": 2 / 12}),
     ):
-        found = module.market_metrics(log, replace(MARKET, users=users, serving=serving))
-        if len(known) > 5:
-            assert list(found) == list(known), "every metric has a known answer"
-        for name, value in known.items():
-            assert found[name] == pytest.approx(value, nan_ok=True), name
+        check(module.market_metrics(log, replace(MARKET, users=users, serving=serving)), known)
+    later = replace(PAGES, time_s=PAGES.time_s + np.array([8.0, 8.0, 7.5, 8.0, 8.0]))
+    check(module.market_metrics(later, replace(MARKET, bidders=ALL_JOIN, days=2)), JOINED)
+    loyal = replace(MARKET, users=replace(USERS, return_rate=0.5), user=np.zeros(6, dtype=np.int64))
+    check(module.market_metrics(PAGES, loyal), STAYED_AWAY)
+    check(module.market_metrics(PAGES, replace(loyal, users=USERS)), {"lost_visit_share": nan})
     rates = {f"{name}_rpm": 250 * KNOWN[name] for name in TOTALS if name != "queries"}
-    assert module.with_rates(KNOWN) == pytest.approx(rates | KNOWN)
+    assert module.with_rates(KNOWN) == pytest.approx(rates | KNOWN, nan_ok=True)
     totals = module.Totals(MARKET)
     totals.add(PAGES)
     facts = totals.facts(PAGES)
-    assert {name: metric.of(facts) for name, metric in module.METRICS.items()} == pytest.approx(rates | KNOWN)
+    assert facts.advertisers.impressions.tolist() == [2, 2, 1]
+    check({name: metric.of(facts) for name, metric in module.METRICS.items()}, rates | KNOWN)
     shares = {name: module.is_share(name) for name in ("ctr", "utilisation", "revenue", "no metric")}
     assert shares == {"ctr": True, "utilisation": True, "revenue": False, "no metric": False}
+
+
+def advertisers(module: ModuleType, **given: ArrayLike) -> health.Advertisers:
+    """Twelve, of whom the last has no budget and takes no part; `given` replaces what each got."""
+    n = 12
+    of_each: dict[str, ArrayLike] = {
+        "budget": [90, 1, 20, 30, 40, 50, 60, 70, 80, 100, 110, 0],
+        "impressions": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0],
+        "spent": [0, 0, 0, 10**6, 2 * 10**6, 10**6, 1, 0, 0, 0, 6 * 10**6, 0],
+        "worth": [0, 0, 0, 1.0, 3.0, 0.5, 0, 0, 0, 0, 5.5, 0],
+        "new": np.arange(n) < 4,
+        "joined_s": [100.0, 100.0, 50.0, 200.0, *[0.0] * 8],
+        "first_click_s": [130.0, np.inf, 60.0, np.inf, *[0.0] * 8],
+    }
+    return module.Advertisers(**{name: np.asarray(value) for name, value in (of_each | given).items()})
+
+
+def check_health(module: ModuleType) -> None:
+    """Every function of `health` by hand."""
+    nobody, amounts = np.zeros(12, dtype=np.bool_), np.array([3, 1, *range(10, 101, 10)])
+    assert module.herfindahl(np.array([1, 1, 2])) == pytest.approx(0.25**2 + 0.25**2 + 0.5**2)
+    assert module.herfindahl(np.array([0, 5, 0])) == 1.0
+    assert module.top_share(amounts) == pytest.approx(550 / 554)
+    assert module.top_share(amounts, 1) == pytest.approx(100 / 554)
+    assert isnan(module.herfindahl(np.zeros(3, dtype=int)))
+    assert isnan(module.top_share(np.zeros(3, dtype=int)))
+    who = advertisers(module)
+    # Eleven budgets of 1 to 110: the median is 60, and nine tenths are not above 100.
+    assert np.flatnonzero(who.small).tolist() == [1, 2, 3, 4, 5]
+    assert np.flatnonzero(who.large).tolist() == [10]
+    assert not advertisers(module, budget=np.full(12, 7)).small.any()
+    assert not advertisers(module, budget=np.zeros(12, dtype=int)).large.any()
+    assert advertisers(module, budget=[1, 2, *[0] * 10]).large.tolist() == [False, True, *[False] * 10]
+    assert module.share_of(who.small, who.impressions) == pytest.approx((2 + 3 + 4 + 5 + 6) / 66)
+    assert isnan(module.share_of(nobody, who.impressions))
+    assert isnan(module.share_of(who.small, np.zeros(12, dtype=int)))
+    assert module.return_of(who.small, who) == pytest.approx(4.5 / 4)
+    assert isnan(module.return_of(nobody, who))
+    # Five paid; three of them got less than that, and one exactly as much.
+    assert module.loss_share(who) == 3 / 5
+    assert isnan(module.loss_share(advertisers(module, spent=np.zeros(12, dtype=int))))
+    # Clicks 30 and 10 s after joining, none in 80 s; the fourth joins when all is over.
+    assert module.time_to_first_click(who, 180.0) == pytest.approx((30 + 10 + 80) / 3)
+    assert module.time_to_first_click(who, 200.0) == pytest.approx((30 + 10 + 100) / 3)
+    assert isnan(module.time_to_first_click(advertisers(module, new=nobody), 180.0))
+    assert module.variation(4, 2 + 4 + 4 + 6, 4 + 16 + 16 + 36) == pytest.approx(2**0.5 / 4)
+    big = 10**9  # micros: squares of 100,000 such prices are beyond 64 bits
+    assert module.variation(10**5, 10**5 * big, 10**5 * big**2) == 0.0
+    assert isnan(module.variation(0, 0, 0))
+
+
+def test_health_by_hand() -> None:
+    check_health(health)
 
 
 def test_every_metric_by_hand() -> None:
@@ -218,14 +304,16 @@ OPERATORS: dict[type[ast.AST], ast.AST] = {
     ast.Mult: ast.Div(),
     ast.Div: ast.Mult(),
     ast.GtE: ast.Gt(),
+    ast.Gt: ast.GtE(),
+    ast.Lt: ast.LtE(),
     ast.Eq: ast.NotEq(),
 }
 UNCHANGED = ("minlength", "dtype")  # arguments that say how something is computed, not what
 
 
-def wrong_modules() -> Iterator[tuple[str, ast.Module]]:
+def wrong_modules(module: ModuleType) -> Iterator[tuple[str, ast.Module]]:
     """The module with one operator exchanged, or one number raised, at a time."""
-    tree = ast.parse(Path(schema.__file__).read_text())
+    tree = ast.parse(Path(str(module.__file__)).read_text())
     skipped = {
         id(inner)
         for node in ast.walk(tree)
@@ -253,22 +341,64 @@ def wrong_modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_known_answers_notice_any_changed_operator_or_number() -> None:
+@pytest.mark.parametrize("name", ["market_metrics", "health"])
+def test_known_answers_notice_any_changed_operator_or_number(name: str) -> None:
+    module, check_answers = {
+        "market_metrics": (schema, check_known_answers),
+        "health": (health, check_health),
+    }[name]
     survivors, tried = [], 0
-    as_it_is = ModuleType(schema.__name__)
-    exec(compile(Path(schema.__file__).read_text(), "unchanged", "exec"), vars(as_it_is))
-    check_known_answers(as_it_is)
-    for what, tree in wrong_modules():
+    as_it_is = ModuleType(module.__name__)
+    exec(compile(Path(str(module.__file__)).read_text(), "unchanged", "exec"), vars(as_it_is))
+    check_answers(as_it_is)
+    for what, tree in wrong_modules(module):
         tried += 1
-        module = ModuleType(schema.__name__)
+        wrong = ModuleType(module.__name__)
         try:
-            exec(compile(tree, "changed", "exec"), vars(module))
-            check_known_answers(module)
+            exec(compile(tree, "changed", "exec"), vars(wrong))
+            check_answers(wrong)
         except Exception:
             continue
         survivors.append(what)
-    assert tried > 30
+    assert tried > 15
     assert survivors == []
+
+
+def test_a_rule_that_squeezes_small_advertisers_shows_it() -> None:
+    """Twelve small advertisers with relevant ads and low bids, four large ones with high bids."""
+    small, n = 12, 16
+    rng = np.random.default_rng(3)
+    market = with_settings(
+        hand_market(
+            np.where(np.arange(n) < small, rng.uniform(0.8, 1.2, n), rng.uniform(1.8, 2.2, n)),
+            n_queries=6000,
+            budget=np.where(np.arange(n) < small, 300.0, 3000.0) * rng.uniform(0.9, 1.1, n),
+            users=replace(USERS, worth_of_click=(0.2, 0.5, 1.0, 1.2)),
+            grade=np.where(np.arange(n) < small, 3, 1),
+        ),
+        pctr=np.where(np.arange(n) < small, 0.3, 0.1)[None, :],
+        attraction=np.where(np.arange(n) < small, 0.3, 0.1)[None, :],
+    )
+    fair = market_metrics(simulate(market), market)
+    squeezing = with_settings(market, rule=Product(pctr=0.0), auction=replace(market.auction, reserve=1.1))
+    found = market_metrics(simulate(squeezing), squeezing)
+    for name in ("small_impression_share", "small_spend_share"):
+        assert found[name] < 0.5 * fair[name], name
+    for name in ("spend_hhi", "impression_hhi", "large_impression_share", "large_spend_share", "loss_share"):
+        assert found[name] > 2 * fair[name], (name, fair[name], found[name])
+
+
+def test_health_does_not_depend_on_how_the_log_is_cut() -> None:
+    market = with_settings(random_market(4), days=1)
+    log = simulate(market)
+    totals = Totals(market)
+    for start in range(0, log.ad.size, 777):
+        part = slice(start, start + 777)
+        totals.add(Impressions(**{name: getattr(log, name)[part] for name in COLUMNS}))
+    whole = market_metrics(log, market)
+    assert totals.metrics(log) == pytest.approx(whole, rel=0, abs=0, nan_ok=True)
+    assert 0 < whole["loss_share"] < 1
+    assert whole["price_cv"] > 0
 
 
 def test_an_empty_page_has_no_shares() -> None:

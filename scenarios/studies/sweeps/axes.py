@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, JsonValue, model_validator
-from pydantic_core import PydanticCustomError
 
-from scenarios.config.settings import Settings
+from scenarios.config.settings import Settings, wrong
 from simulator.arrays import FloatArray
 
 MOST_POINTS = 100_000
@@ -22,12 +21,6 @@ LEVELS = 1000
 """Steps of equal size, or of an equal factor, in which a search moves through a distribution."""
 
 Numbers = tuple[float, float]
-
-
-def wrong(message: str, field: str = "", because: str = "") -> PydanticCustomError:
-    """A refusal; where the file leaves the field out, the line is that of the field to blame."""
-    where = {"field": field, "because": because} if field else {}
-    return PydanticCustomError("sweep", "{message}", {"message": message, **where})
 
 
 def as_axis(value: Any) -> Any:

@@ -20,11 +20,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
+from scenarios.config.constraints import Constraint, as_constraint
 from scenarios.config.load import FileKind
 from scenarios.config.scenario import PREPARED
+from scenarios.config.settings import wrong
 from scenarios.studies.study_file import Seeds, StudyFile
-from scenarios.studies.sweeps.axes import MOST_POINTS, AxisSettings, as_axis, wrong
-from scenarios.studies.sweeps.constraints import Constraint, as_constraint
+from scenarios.studies.sweeps.axes import MOST_POINTS, AxisSettings, as_axis
 
 SEARCHES = ("nsga2", "tpe")
 """Methods that choose later points by the metrics of earlier ones."""

@@ -7,10 +7,11 @@ import re
 from typing import Any, Self
 
 from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 
-from scenarios.config.settings import Settings
-from scenarios.errors import quoted
-from scenarios.studies.sweeps.axes import wrong
+from scenarios.config.settings import Settings, wrong
+from scenarios.errors import ScenarioError, did_you_mean, quoted
+from simulator.measures.market_metrics import METRICS
 
 _WRITTEN = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|≤|≥)\s*([^\s%]+?)\s*(%?)\s*")
 
@@ -34,6 +35,24 @@ def as_constraint(value: Any) -> Any:
         "field" if "." in name else "metric": name,
         "at_most" if sign in ("<=", "≤") else "at_least": bound,
     }
+
+
+def metric_bound(text: str) -> Constraint:
+    """A bound on a metric as it is written on a command line.
+
+    Raises:
+        ScenarioError: it is no bound, or there is no such metric.
+    """
+    try:
+        bound = Constraint.model_validate(as_constraint(text))
+    except ValueError as error:
+        reason = str(error) if isinstance(error, PydanticCustomError) else f"cannot be read: {quoted(text)}"
+        raise ScenarioError(reason, field="--keep") from None
+    if bound.metric not in METRICS:
+        raise ScenarioError(
+            f"unknown metric {quoted(bound.name)}{did_you_mean(bound.name, METRICS)}", field="--keep"
+        )
+    return bound
 
 
 class Constraint(Settings):
