@@ -130,8 +130,12 @@ class Scenario(Settings):
     def _world_in_range(cls, world: WorldConfig) -> WorldConfig:
         for field in dataclasses.fields(world):  # asdict would copy them, a thousand times a sweep
             name, value = field.name, getattr(world, field.name)
+            if name == "match_shares":
+                if min(value) < 0 or abs(sum(value) - 1.0) > 1e-9:
+                    raise out_of_range(name, f"must be three shares that sum to 1, got {value}")
+                continue
             least = 0 if isinstance(value, float) or name in _MAY_BE_ZERO else 1
-            most = 1.0 if isinstance(value, float) and name != "zipf_exponent" else 1e6
+            most = 1.0 if isinstance(value, float) and name not in _NO_SHARES else 1e6
             if not least <= value <= most:
                 raise out_of_range(name, f"must be from {least} to {most:g}, got {value}")
         if world.glyph_min > world.glyph_max or world.glyph_max > world.frame_size:
@@ -205,4 +209,5 @@ class Scenario(Settings):
 
 
 MAX_FRAME_BYTES = 4 * 2**30
-_MAY_BE_ZERO = ("seed", "held_out_products", "clutter", "rotation_degrees")
+_MAY_BE_ZERO = ("seed", "held_out_products", "clutter", "rotation_degrees", "stuffed_keywords")
+_NO_SHARES = ("product_exponent", "product_shift", "query_exponent", "supply_follows_demand", "size_sigma")

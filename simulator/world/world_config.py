@@ -27,7 +27,7 @@ class WorldConfig:
     test_advertisers: int = 300
     unlabelled_advertisers: int = 1000
     ads_per_advertiser: int = 10
-    query_pool: int = 40_000
+    query_pool: int = 120_000
     """Query strings before they are split by hash: 47% training, 3% validation, 50% test."""
     held_out_products: int = 12
     """Products that no training label names: the test split has them, and the ads without labels."""
@@ -39,8 +39,13 @@ class WorldConfig:
     """What is left of 1 are queries with no attribute: any ad of the right product satisfies those."""
     misspelling_share: float = 0.08
     synonym_share: float = 0.50
-    zipf_exponent: float = 1.0
-    """Of the popularity of products, and of query strings within a product."""
+
+    # How often each is asked for
+    product_exponent: float = 1.0
+    product_shift: float = 15.0
+    """Zipf-Mandelbrot over products: the traffic of rank r is in proportion to 1 / (r + shift)^exponent."""
+    query_exponent: float = 0.83
+    """Zipf over the strings that ask for one product."""
 
     # What ads say
     product_words_missing: float = 0.33
@@ -62,8 +67,20 @@ class WorldConfig:
     rotation_degrees: int = 8
 
     # What advertisers bid on
-    sibling_keyword_share: float = 0.5
-    reach_keyword_share: float = 0.35
+    supply_follows_demand: float = 0.5
+    """A product's advertisers are in proportion to its traffic to this power."""
+    size_sigma: float = 1.0
+    """Spread of the log number of ads of an advertiser, in the test split; the others are even."""
+    match_shares: tuple[float, float, float] = (0.35, 0.3, 0.35)
+    """Of keywords that allow exact, phrase and broad match."""
+    name_keyword_share: float = 0.6
+    """Ads whose main keyword is the product's name; the others take a synonym."""
+    synonym_keyword_share: float = 0.3
+    brand_keyword_share: float = 0.5
+    colour_keyword_share: float = 0.4
+    sibling_keyword_share: float = 0.1
+    stuffed_keywords: int = 2
+    """Popular products that an advertiser who stuffs bids on, and does not sell."""
     negative_share: float = 0.0
     """Advertisers who keep their ads away from queries for other brands and for siblings of their product."""
 
