@@ -68,22 +68,20 @@ def main() -> None:
             print(f"{seed + 1:,} of {n * seeds:,} days, {time.perf_counter() - start:.0f} s", flush=True)
     arms = np.array(found).reshape(n, seeds, 2, len(METRICS))
     print(f"{n:,} A/A experiments ({arguments.design}) of {seeds} seeds: 95% intervals that miss zero")
-    print(f"{'metric':20}{'t':>8}{'bootstrap':>12}{'t, change':>12}{'bootstrap, change':>20}")
+    print(f"{'metric':20}{'difference':>12}{'change':>12}")
     for place, metric in enumerate(METRICS):
         compared = [compare(*pairs.T) for pairs in arms[..., place]]
-        shares = [
-            np.mean([missed(estimate, kind) for estimate in estimates])
+        difference, change = (
+            f"{100 * np.mean([missed(estimate) for estimate in estimates]):.1f}%"
             for estimates in ([c.difference for c in compared], [c.change for c in compared])
-            for kind in ("t", "boot")
-        ]
-        t, boot, t_change, boot_change = (f"{100 * share:.1f}%" for share in shares)
-        print(f"{metric:20}{t:>8}{boot:>12}{t_change:>12}{boot_change:>20}", flush=True)
+        )
+        print(f"{metric:20}{difference:>12}{change:>12}", flush=True)
     print(f"standard error of a share: {100 * math.sqrt(0.05 * 0.95 / n):.1f}%")
 
 
-def missed(estimate: Estimate, kind: str) -> bool:
+def missed(estimate: Estimate) -> bool:
     """Whether an interval lies wholly on one side of zero."""
-    return bool(getattr(estimate, f"{kind}_low") > 0 or getattr(estimate, f"{kind}_high") < 0)
+    return estimate.t_low > 0 or estimate.t_high < 0
 
 
 if __name__ == "__main__":

@@ -152,9 +152,10 @@ def _table(rows: pl.DataFrame, baseline: str) -> pl.DataFrame:
         _named(rows, "metric", metric_name).alias(t("experiments.column_metric")),
         pl.col("baseline_mean").round(4).alias(t("experiments.column_baseline_mean", baseline=baseline)),
         pl.col("arm_mean").round(4).alias(t("experiments.column_arm_mean")),
-        *_percent(change_value="change", change_t_low="from", change_t_high="to", change_boot_low="boot_from",
-                  change_boot_high="boot_to", change_detectable="detectable"),
-    )  # fmt: skip
+        *_percent(
+            change_value="change", change_t_low="from", change_t_high="to", change_detectable="detectable"
+        ),
+    )
 
 
 def _percent(**columns: str) -> Iterator[pl.Expr]:

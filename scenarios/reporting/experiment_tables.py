@@ -11,8 +11,8 @@ from scenarios.studies.experiments.experiment_run import ExperimentResult
 from simulator.measures.market_metrics import is_share
 
 _CONFIDENCE_NOTE = """\
-revenue, surplus, utility and welfare in currency per 1000 queries; [ ]: {level} intervals of the change over
-the seeds, Student's and bootstrap; detectable: least true change found with probability 0.8"""
+revenue, surplus, utility and welfare in currency per 1000 queries; [ ]: {level} intervals of the change;
+detectable: least true change found with probability 0.8"""
 _INTERFERENCE_NOTE = """\
 all relative to the baseline's true mean; truth: both arms on the whole market on the same random draws;
 one run: how much a single replicate's estimate varies (standard deviation)"""
@@ -45,7 +45,7 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
             f"{_TITLES[str(design)]}"
         )
         arms = [experiment.baseline, str(arm)]
-        headings = ["metric", *arms, "diff.", "change", level, "bootstrap", "detectable"]
+        headings = ["metric", *arms, "diff.", "change", level, "detectable"]
         cells = map(_summary_row, rows.iter_rows(named=True))
         sections.append(section(title, headings, cells, _CONFIDENCE_NOTE.format(level=level)))
     if not len(result.interference):
@@ -71,7 +71,6 @@ def _summary_row(row: Mapping[str, Any]) -> tuple[str, ...]:
         _signed(row["difference_value"], share),
         _signed(row["change_value"], True),
         _span(row, "change_t", True),
-        _span(row, "change_boot", True),
         _plain(row["change_detectable"], True),
     )
 

@@ -311,7 +311,7 @@ def steps_of(machine: Machine, tried: Mapping[int, Days], target: Target) -> tup
     for servers in sorted(tried):
         days, before = tried[servers], steps[-1] if steps else None
         worth = {
-            metric: compare(values_of(before.days, metric), values_of(days, metric), seed=None)
+            metric: compare(values_of(before.days, metric), values_of(days, metric))
             for metric in COMPARED
             if before is not None
         }

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from benchmarks.coverage import Spread, coverage, replicates, stein_of_a_change
+from scenarios.studies.experiments.random_effects import components, mean_interval, units_of
 from scenarios.studies.experiments.statistics import (
-    bootstrap_interval,
     compare,
     detectable,
     linearised_change,
@@ -46,7 +47,7 @@ def test_power_as_r_computes_it():
     # power.t.test(n = 20, delta = 1, sd = 1): two samples, 38 degrees of freedom, power 0.8689528
     assert power(1 / math.sqrt(2 / 20), 38) == pytest.approx(0.8689528, abs=1e-6)
     # pwr.t.test(d = 0.5, power = 0.8, type = "one.sample") needs n = 33.37
-    assert detectable(1 / math.sqrt(33), 33) > 0.5 > detectable(1 / math.sqrt(34), 34)
+    assert detectable(1 / math.sqrt(33), 32) > 0.5 > detectable(1 / math.sqrt(34), 33)
 
 
 def test_the_relative_change_of_proportional_arms_is_known_exactly():
@@ -86,15 +87,13 @@ def test_fieller_s_interval_is_the_set_of_ratios_that_a_t_test_keeps():
 def test_identical_arms_differ_by_exactly_nothing():
     found = compare(DRUG_2 + 1.0, DRUG_2 + 1.0)
     for estimate in (found.difference, found.change):
-        bounds = estimate.t_low, estimate.t_high, estimate.boot_low, estimate.boot_high
-        assert (estimate.value, *bounds) == (0.0,) * 5
+        assert (estimate.value, estimate.t_low, estimate.t_high) == (0.0,) * 3
 
 
 def test_pairs_without_a_value_are_left_out_and_too_few_leave_no_interval():
     found = compare(np.array([1.0, math.nan, 2.0]), np.array([2.0, 5.0, math.nan]))
     assert (found.n, found.difference.value) == (1, 1.0)
     assert math.isnan(found.difference.t_low)
-    assert math.isnan(found.difference.boot_low)
     assert math.isnan(compare(np.array([math.nan] * 2), np.ones(2)).change.value)
     assert math.isnan(compare(np.array([1.0, -1.0]), np.ones(2)).change.value), "relative to nothing"
 
@@ -107,24 +106,87 @@ def test_the_t_interval_holds_the_mean_as_often_as_it_says(n):
     assert low <= missed <= high
 
 
-def test_the_bootstrap_holds_the_mean_as_often_as_it_says_in_small_samples():
-    draws = np.random.default_rng(2).normal(0.0, 1.0, (800, 10))
+@pytest.mark.parametrize(
+    "mixture",
+    [
+        "few worlds that differ much",
+        "worlds differ much",
+        "worlds differ a little",
+        "worlds do not differ",
+        "all differ",
+        "worlds differ, trainings do not",
+        "trainings differ much",
+        "one world, trainings differ",
+    ],
+)
+def test_the_random_effects_interval_holds_the_mean_as_often_as_it_says(mixture):
+    assert 0.935 <= coverage(mixture, 1000) <= 0.965
 
-    def mean(x, axis=-1):
-        return x.mean(axis=axis)
 
-    missed = 0
-    for seed, values in enumerate(draws):
-        low, high = bootstrap_interval((values,), mean, seed=seed)
-        missed += not low <= 0.0 <= high
-    low, high = binomial_bounds(len(draws), 0.05)
-    assert low <= missed / len(draws) <= high  # the plain percentile interval misses 10% here
+@pytest.mark.parametrize("mixture", ["few worlds, all differ", "nothing but noise"])
+def test_it_holds_it_more_often_where_negative_components_are_cut(mixture):
+    assert 0.935 <= coverage(mixture, 1000) <= 0.985
 
 
-def test_the_bootstrap_is_the_same_for_the_same_seed_only():
-    a, b = np.random.default_rng(5).normal(3.0, 1.0, (2, 12))
-    first, again, other = (compare(a, b, seed=seed).difference.boot_low for seed in (1, 1, 2))
-    assert first == again != other
+def test_days_alone_hold_the_mean_too_rarely_where_worlds_differ():
+    """Why the unit is the world."""
+    rng, held = np.random.default_rng(8), 0
+    for _ in range(1000):
+        _, low, high = t_interval(replicates(rng, (8, 1, 5), Spread(world=1.0, day=0.3)).ravel())
+        held += low <= 0.0 <= high
+    assert held / 1000 < 0.75
+
+
+def test_one_world_and_one_training_are_students_interval_over_the_days():
+    found = mean_interval(units_of((DRUG_2 - DRUG_1)[None, None, :]))
+    assert found[:3] == t_interval(DRUG_2 - DRUG_1)
+    assert found.df == 9
+    assert compare(DRUG_1, DRUG_2) == compare(DRUG_1[None, None], DRUG_2[None, None])
+
+
+def test_one_training_is_students_interval_over_the_worlds():
+    values = np.random.default_rng(3).normal(size=(6, 1, 4))
+    assert mean_interval(units_of(values))[:3] == pytest.approx(t_interval(values.mean(axis=(1, 2))))
+
+
+def test_the_interval_is_never_narrower_than_units_or_trainings_alone():
+    for draw in np.random.default_rng(4).normal(size=(200, 5, 3)):
+        draw += np.random.default_rng(5).normal(size=3)
+        found, units = mean_interval(draw), t_interval(draw.mean(axis=1))
+        assert found.high - found.low >= (units[2] - units[1]) * (1 - 1e-12)
+        assert found.df >= 2
+
+
+def test_components_of_a_textbook_layout_and_of_many_replicates():
+    # Searle et al. 1992, one-way with 2 groups of 2: group means 1 and 3, mean squares 4 and 2.
+    found = components(np.array([[[0.0, 2.0]], [[2.0, 4.0]]]))
+    assert (found.world, found.day) == pytest.approx((1.0, 2.0))
+    spread = Spread(2.0, 1.0, 0.5, 1.5, 0.7)
+    found = components(replicates(np.random.default_rng(9), (300, 300, 4), spread))
+    assert np.sqrt(found) == pytest.approx(spread, rel=0.1)
+    assert components(np.ones((3, 2, 2))) == (0.0,) * 5
+
+
+def test_missing_days_leave_the_world_and_a_world_without_days_is_left_out():
+    values = np.arange(12.0).reshape(3, 1, 4)
+    values[0, 0, 0] = math.nan
+    values[1] = math.nan
+    assert units_of(values)[:, 0] == pytest.approx([2.0, 9.5])
+    found = compare(np.ones((3, 1, 4)), values)
+    assert (found.n, found.difference.value) == (2, pytest.approx(4.75))
+
+
+def test_a_change_over_worlds_and_trainings_is_linearised():
+    rng = np.random.default_rng(11)
+    a = 5.0 + replicates(rng, (6, 3, 4), Spread(world=0.3, day=0.2))
+    b = 1.1 * a
+    found = compare(a, b).change
+    assert (found.value, found.t_low, found.t_high) == pytest.approx((0.1, 0.1, 0.1))
+    b = b + replicates(rng, (6, 3, 4), Spread(0.2, 0.3, 0.1, 0.1, 0.1))
+    found = compare(a, b).change
+    values = units_of(b - (1 + found.value) * a)
+    expected = mean_interval(values / a.mean())
+    assert found.t_high - found.value == pytest.approx(expected.high - expected.value)
 
 
 # More seeds until the interval is narrow
@@ -137,12 +199,18 @@ def test_stein_s_rule_has_the_width_and_the_coverage():
         pilot = rng.normal(0.0, 1.0, n_pilot)
         n = seeds_for_half_width(pilot, half_width)
         values = np.concatenate([pilot, rng.normal(0.0, 1.0, n - n_pilot)])
-        _, low, high = t_interval(values, pilot=n_pilot)
-        assert (high - low) / 2 <= half_width + 1e-12
-        missed += not low <= 0.0 <= high
+        found = compare(np.full(n, 7.0), 7.0 + values, pilot=n_pilot).difference
+        assert (found.t_high - found.t_low) / 2 <= half_width + 1e-12
+        missed += not found.t_low <= 0.0 <= found.t_high
         sizes.append(n)
     assert missed / trials <= binomial_bounds(trials, 0.05)[1]
     assert min(sizes) == n_pilot < max(sizes)
+
+
+def test_stein_s_rule_of_a_change_keeps_the_width_always_and_the_coverage_nearly():
+    held, kept = stein_of_a_change(1000)
+    assert kept == 1.0
+    assert 0.93 <= held <= 0.97
 
 
 def test_looking_until_something_is_found_finds_something():

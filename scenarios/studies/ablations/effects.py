@@ -101,7 +101,7 @@ def effect_of(ablation: Ablation, row: Row, column: Column, found: Found) -> Eff
     own, other = _by_seed(row, found), _by_seed(reference, found)
     pairs = np.array([(column.of(other[seed]), column.of(own[seed])) for seed in own if seed in other])
     pairs = pairs.reshape(-1, 2)[np.isfinite(pairs.reshape(-1, 2)).all(axis=1)]
-    compared = compare(*pairs.T, confidence=CONFIDENCE, seed=None)
+    compared = compare(*pairs.T, confidence=CONFIDENCE)
     estimate = compared.change if column.unit == "change" else compared.difference
     return None if math.isnan(estimate.value) else Effect(estimate.value, estimate.t_low, estimate.t_high)
 

@@ -1,50 +1,45 @@
 """Intervals for paired replicates, what they could have detected, and how many seeds a wanted width takes.
 
-A replicate is a seed; both arms of a pair meet the same one. Replicates are independent of each other, so
-plain paired statistics hold.
+Both arms of a pair meet the same world and the same day, so plain statistics of the paired differences hold.
 
-Sources: Student's t for the mean; for a relative change, a ratio of means, Fieller 1954, "Some problems in
-interval estimation", and the delta method's standard error (Deng, Knoblich and Lu 2018, "Applying the delta
-method in metric analytics"); the percentile bootstrap with the expanded quantiles that make its width right
-in small samples (Hesterberg 2015, "What teachers should know about the bootstrap", section 5.3); power of the
-t test by the noncentral t; Stein 1945, "A two-sample test for a linear hypothesis whose power is independent
-of the variance", for an interval of a width that is fixed beforehand.
+Sources: for the mean, Student's t and `random_effects`; for a relative change, a ratio of means, Fieller
+1954, "Some problems in interval estimation", and the delta method's standard error (Deng, Knoblich and Lu
+2018, "Applying the delta method in metric analytics"); power of the t test by the noncentral t; Stein 1945,
+"A two-sample test for a linear hypothesis whose power is independent of the variance", for an interval of a
+width that is fixed beforehand.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import optimize, stats
 
+from scenarios.studies.experiments.random_effects import Mean, half_width, mean_interval, units_of
 from simulator.arrays import FloatArray
 
-RESAMPLES = 4999
-MOST_AT_ONCE = 2_000_000  # values resampled, which bounds the memory
 POWER = 0.8
 """Power of the test at which an effect is called detectable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over replicates with two intervals; NaN where too few replicates have a value."""
+    """A mean over replicates with its interval; NaN where too few replicates have a value."""
 
     value: float
     t_low: float
     t_high: float
-    boot_low: float
-    boot_high: float
     standard_error: float
+    df: float  # degrees of freedom of the standard error
     detectable: float  # least true value that a test at this confidence finds with probability POWER
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """An arm held against the baseline over n replicates."""
+    """An arm held against the baseline over n units: worlds, or days where there is one world."""
 
     n: int
     difference: Estimate  # arm - baseline
@@ -52,47 +47,58 @@ class Comparison:
 
 
 def compare(
-    baseline: FloatArray,
-    arm: FloatArray,
-    *,
-    confidence: float = 0.95,
-    seed: int | None = 0,
-    pilot: int | None = None,
+    baseline: FloatArray, arm: FloatArray, *, confidence: float = 0.95, pilot: int | None = None
 ) -> Comparison:
-    """Compare two arms F[n], F[n] whose entries are pairs; pairs with a NaN are left out.
+    """Compare two arms whose entries are pairs; pairs with a NaN are left out.
 
-    The change is a ratio of means. Its t interval is Fieller's, so it misses zero exactly where the
-    difference's does: the delta method's misses too often where the baseline varies much between replicates.
+    The change is a ratio of means. With one training its interval is Fieller's, so it misses zero exactly
+    where the difference's does: the delta method's misses too often where the baseline varies much between
+    replicates. With several trainings it is the delta method's: the random-effects interval of the
+    linearised values.
 
     Args:
-        seed: of the bootstrap; None leaves its intervals out (NaN).
-        pilot: the number of seeds was chosen by `seeds_for_half_width` from the first `pilot` pairs; the t
+        baseline: F[n] by day, or F[W, T, D] by world, training and day.
+        arm: the same.
+        pilot: the number of days was chosen by `seeds_for_half_width` from the first `pilot` of them; the
             intervals are then Stein's.
     """
-    whole = ~(np.isnan(baseline) | np.isnan(arm))
-    baseline, arm = np.asarray(baseline)[whole], np.asarray(arm)[whole]
-    first = None if pilot is None else int(whole[:pilot].sum())
+    pairs = np.stack([np.asarray(one, dtype=np.float64) for one in (baseline, arm)])
+    if pairs.ndim == 2:
+        pairs = pairs[:, None, None, :]
+    pairs = np.where(np.isnan(pairs).any(axis=0), np.nan, pairs)
+    first = None if pilot is None else int((~np.isnan(pairs[0, 0, 0, :pilot])).sum())
+    baseline, arm = map(units_of, pairs)
     difference = arm - baseline
-    mean = float(baseline.mean()) if baseline.size else 0.0
-
-    def of_difference(a: FloatArray, b: FloatArray, axis: int = -1) -> FloatArray:
-        return np.asarray((b - a).mean(axis=axis))
-
-    def of_change(a: FloatArray, b: FloatArray, axis: int = -1) -> FloatArray:
-        return np.asarray((b - a).mean(axis=axis) / np.abs(a.mean(axis=axis)))
-
-    change = Estimate(*(math.nan,) * 7)
-    if mean:
+    of_difference = mean_interval(difference, confidence)
+    change = Mean(*(math.nan,) * 5)
+    if baseline.size and float(baseline.mean()):
         residuals, value = linearised_change(baseline, arm)
-        change = _estimate(residuals, value, (baseline, arm), of_change, confidence, seed, first)
-        if first is None:
-            low, high = fieller_interval(difference, baseline, confidence)
-            change = replace(change, t_low=low, t_high=high)
-    return Comparison(
-        n=baseline.size,
-        difference=_estimate(difference, 0.0, (baseline, arm), of_difference, confidence, seed, first),
-        change=change,
-    )
+        change = _about(value, mean_interval(residuals, confidence))
+        if baseline.shape[1] == 1:
+            low, high = fieller_interval(difference[:, 0], baseline[:, 0], confidence)
+            change = change._replace(low=low, high=high)
+    if first is not None:
+        residuals = linearised_change(baseline[:first, 0], arm[:first, 0])[0]
+        of_difference = _stein(of_difference, difference[:first, 0], len(baseline), confidence)
+        change = _stein(change, residuals, len(baseline), confidence)
+    return Comparison(len(baseline), _estimate(of_difference, confidence), _estimate(change, confidence))
+
+
+def _about(value: float, residual: Mean) -> Mean:
+    """The interval of a value, from that of its residual."""
+    return residual._replace(value=value, low=value + residual.low, high=value + residual.high)
+
+
+def _stein(mean: Mean, pilot: FloatArray, n: int, confidence: float) -> Mean:
+    """Stein's interval of a mean of n values, whose spread is that of the pilot F[first] alone."""
+    if pilot.size < 2:
+        return mean
+    half = half_width(float(pilot.var(ddof=1)) / n, pilot.size - 1, confidence)
+    return mean._replace(low=mean.value - half, high=mean.value + half)
+
+
+def _estimate(mean: Mean, confidence: float) -> Estimate:
+    return Estimate(*mean, detectable=detectable(mean.standard_error, mean.df, confidence))
 
 
 def linearised_change(baseline: FloatArray, arm: FloatArray) -> tuple[FloatArray, float]:
@@ -127,56 +133,17 @@ def fieller_interval(
     return float(b - root) / float(a), float(b + root) / float(a)
 
 
-def t_interval(
-    values: FloatArray, confidence: float = 0.95, pilot: int | None = None
-) -> tuple[float, float, float]:
-    """Mean, low and high of Student's interval; NaN bounds for fewer than two values.
-
-    With `pilot`, Stein's: the spread and its degrees of freedom are those of the first `pilot` values alone,
-    since they decided how many values there are.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    used = values if pilot is None else values[:pilot]
-    mean = float(values.mean()) if values.size else math.nan
-    if used.size < 2:
-        return mean, math.nan, math.nan
-    half = t_quantile(confidence, used.size) * float(used.std(ddof=1)) / math.sqrt(values.size)
-    return mean, mean - half, mean + half
+def t_interval(values: FloatArray, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean, low and high of Student's interval of F[n]; NaN bounds for fewer than two values."""
+    return mean_interval(np.asarray(values, dtype=np.float64)[:, None], confidence)[:3]
 
 
-def t_quantile(confidence: float, n: int) -> float:
+def t_quantile(confidence: float, n: float) -> float:
     """Half-width of a two-sided interval from n values, in standard errors."""
     return float(stats.t.ppf(0.5 + confidence / 2.0, n - 1))
 
 
-def bootstrap_interval(
-    samples: tuple[FloatArray, ...], statistic: Any, confidence: float = 0.95, seed: int | None = 0
-) -> tuple[float, float]:
-    """Expanded percentile bootstrap of a statistic of paired samples F[n].
-
-    The plain percentile interval of n = 20 misses 7% instead of 5%: resampling knows the spread with divisor
-    n and takes normal for t quantiles. Taking the percentiles Phi(-sqrt(n / (n - 1)) t) corrects both.
-    """
-    n = samples[0].size
-    if n < 2 or seed is None:
-        return math.nan, math.nan
-    tail = float(stats.norm.cdf(-math.sqrt(n / (n - 1.0)) * t_quantile(confidence, n)))
-    with np.errstate(divide="ignore", invalid="ignore"):  # a ratio to what may be nothing
-        found = stats.bootstrap(
-            samples,
-            statistic,
-            paired=True,
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            batch=max(1, MOST_AT_ONCE // n),
-            confidence_level=min(1.0 - 2.0 * tail, 1.0 - 1e-12),
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
-def power(effect: float, df: int, confidence: float = 0.95) -> float:
+def power(effect: float, df: float, confidence: float = 0.95) -> float:
     """Probability that the two-sided t test finds an effect given in standard errors of its estimate."""
     critical = stats.t.ppf(0.5 + confidence / 2.0, df)
     # The far tail, on the wrong side, is too small to be computed for a large effect.
@@ -184,15 +151,17 @@ def power(effect: float, df: int, confidence: float = 0.95) -> float:
     return float(stats.nct.sf(critical, df, effect) + wrong_side)
 
 
-def detectable(standard_error: float, n: int, confidence: float = 0.95, wanted: float = POWER) -> float:
-    """Least effect that n replicates with this standard error find with probability `wanted`."""
-    if n < 2 or math.isnan(standard_error):
-        return math.nan
-    return _detectable_errors(n - 1, confidence, wanted) * standard_error
+def detectable(standard_error: float, df: float, confidence: float = 0.95, wanted: float = POWER) -> float:
+    """Least effect that replicates with this standard error find with probability `wanted`."""
+    return (
+        math.nan
+        if math.isnan(standard_error)
+        else _detectable_errors(df, confidence, wanted) * standard_error
+    )
 
 
 @functools.cache
-def _detectable_errors(df: int, confidence: float, wanted: float) -> float:
+def _detectable_errors(df: float, confidence: float, wanted: float) -> float:
     """The same in standard errors."""
     most = t_quantile(confidence, df + 1) * 4.0 + 4.0
     return float(optimize.brentq(lambda effect: power(effect, df, confidence) - wanted, 0.0, most))
@@ -209,25 +178,3 @@ def seeds_for_half_width(pilot: FloatArray, half_width: float, confidence: float
     spread = float(np.std(pilot, ddof=1))
     wanted = (t_quantile(confidence, pilot.size) * spread / half_width) ** 2
     return max(pilot.size, math.ceil(wanted))
-
-
-def _estimate(
-    values: FloatArray,
-    shift: float,
-    samples: tuple[FloatArray, ...],
-    statistic: Any,
-    confidence: float,
-    seed: int | None,
-    pilot: int | None,
-) -> Estimate:
-    """`values` + `shift` estimate what `statistic` is of the samples."""
-    mean, low, high = t_interval(values, confidence, pilot)
-    error = float(np.std(values, ddof=1)) / math.sqrt(values.size) if values.size > 1 else math.nan
-    return Estimate(
-        mean + shift,
-        low + shift,
-        high + shift,
-        *bootstrap_interval(samples, statistic, confidence, seed),
-        standard_error=error,
-        detectable=detectable(error, values.size, confidence),
-    )
