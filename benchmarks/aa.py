@@ -21,7 +21,7 @@ import numpy as np
 
 from scenarios import DEFAULT_SCENARIO, load_scenario, prepare, relevance_of
 from scenarios.markets.simulation import market_of
-from scenarios.studies.designs import budget_split, full, query_split
+from scenarios.studies.designs import ArmRun, budget_split, full, query_split
 from scenarios.studies.experiments.experiment_run import OTHER_DRAWS
 from scenarios.studies.experiments.statistics import Estimate, compare
 from simulator.market import Market
@@ -40,7 +40,7 @@ SMALL = (
 """A market small enough to be run thousands of times, with budgets that run out and bids that are paced."""
 
 Day = Callable[[int], Market]
-DESIGNS: Mapping[str, Callable[[Day, int], list[dict[str, float]]]] = {
+DESIGNS: Mapping[str, Callable[[Day, int], list[ArmRun]]] = {
     "query_split": lambda day, seed: query_split([day(seed)] * 2),
     "budget_split": lambda day, seed: budget_split([day(seed)] * 2),
     "independent": lambda day, seed: [full(day(seed)), full(day(seed + OTHER_DRAWS))],
@@ -63,7 +63,7 @@ def main() -> None:
 
     start, found = time.perf_counter(), []
     for seed in range(n * seeds):
-        found.append([[arm[metric] for metric in METRICS] for arm in design(day, seed)])
+        found.append([[arm.metrics[metric] for metric in METRICS] for arm in design(day, seed)])
         if (seed + 1) % max(n * seeds // 10, 1) == 0:
             print(f"{seed + 1:,} of {n * seeds:,} days, {time.perf_counter() - start:.0f} s", flush=True)
     arms = np.array(found).reshape(n, seeds, 2, len(METRICS))

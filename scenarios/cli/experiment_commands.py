@@ -1,4 +1,4 @@
-"""Arms over many seeds."""
+"""Arms over worlds, trainings and days."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ def experiment(
             "--set", metavar="FIELD=VALUE", help="Set a field of the scenario in all arms. May be repeated."
         ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Replace the number of seeds.")] = None,
+    seeds: Annotated[int | None, typer.Option(metavar="N", help="Replace the number of days.")] = None,
+    worlds: Annotated[int | None, typer.Option(metavar="N", help="Replace the number of worlds.")] = None,
+    confirm: Annotated[
+        int | None,
+        typer.Option(
+            metavar="WORLD",
+            help="Also run as many other worlds, from this seed on, and print both results side by side.",
+        ),
+    ] = None,
     workers: options.Workers = None,
     dry_run: options.DryRun = False,
     retry_failed: options.RetryFailed = False,
@@ -26,8 +34,8 @@ def experiment(
     out: options.Out = options.RESULTS,
     progress_file: options.ProgressPath = None,
 ) -> None:
-    """Compare arms over many seeds, with intervals. Stopped or killed, the same command continues it."""
-    from scenarios.reporting.experiment_tables import experiment_tables
+    """Compare arms over worlds and days, with intervals. Stopped or killed, the same command continues it."""
+    from scenarios.reporting.experiment_tables import confirmed_tables, experiment_tables
     from scenarios.reporting.terminal import ProgressBars, print_tables
     from scenarios.reporting.words import estimate_text
     from scenarios.storage.machine import cores
@@ -41,7 +49,8 @@ def experiment(
     )
 
     with options.stoppable("replicate"), ProgressBars(progress_file) as progress:
-        plan = load_experiment(file, overrides or (), seeds=seeds)
+        plan = load_experiment(file, overrides or (), seeds=seeds, worlds=worlds)
+        plans = [plan] if confirm is None else [plan, plan.elsewhere(confirm)]
         check_experiment(plan)
         check_writable(out)
         at_once = workers or cores()
@@ -49,18 +58,24 @@ def experiment(
             asked = estimate_experiment(plan, out, progress=progress)
             typer.echo(estimate_text(asked, at_once, "market"))
             return
-        result = run_experiment(
-            plan,
-            cache=out,
-            workers=at_once,
-            engine=engine,
-            retry_failed=retry_failed,
-            progress=progress,
-            report=options.shown_by(progress),
-        )
-        folder = write_experiment(out, result)
-        progress.made(folder)
-    print_tables(experiment_tables(result))
-    if not result.reached:
-        typer.echo(f"The half-width wanted takes more than max_seeds ({len(result.seeds)}); it is wider.")
-    typer.echo(f"Results: {folder}/  (replicates.parquet, summary.json, experiment.yaml, scenario.yaml)")
+        results, folders = [], []
+        for one in plans:
+            result = run_experiment(
+                one,
+                cache=out,
+                workers=at_once,
+                engine=engine,
+                retry_failed=retry_failed,
+                progress=progress,
+                report=options.shown_by(progress),
+            )
+            results.append(result)
+            folders.append(write_experiment(out, result))
+            progress.made(folders[0])
+    for result, folder in zip(results, folders, strict=True):
+        print_tables(experiment_tables(result))
+        if not result.reached:
+            typer.echo(f"The half-width wanted takes more than max_seeds ({len(result.seeds)}); it is wider.")
+        typer.echo(f"Results: {folder}/  (replicates.parquet, summary.json, experiment.yaml, scenario.yaml)")
+    if confirm is not None:
+        print_tables(confirmed_tables(*results))

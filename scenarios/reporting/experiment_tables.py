@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
+
 from scenarios.reporting.terminal import Section, section
+from scenarios.studies.experiments import statistics
 from scenarios.studies.experiments.experiment_run import ExperimentResult
+from scenarios.studies.experiments.query_effects import LARGE_SHARE
 from simulator.measures.market_metrics import is_share
 
-_CONFIDENCE_NOTE = """\
-revenue, surplus, utility and welfare in currency per 1000 queries; [ ]: {level} intervals of the change;
+_NOTE = """\
+revenue, surplus, utility and welfare in currency per 1000 queries; [ ]: {level} intervals of the change,
+over {units} and over queries (if others had come);
 detectable: least true change found with probability 0.8"""
+_WORLDS_NOTE = (
+    "\nworlds: share of worlds in the variance of one day's difference; the rest is days and trainings"
+)
+_QUERIES_NOTE = """\
+share of each difference that the ten queries explain which explain most of it, and each of them; a negative
+share is of a query that went the other way; effective number of queries: {effective:,.0f}"""
+_CONFIRM_NOTE = """\
+first: {first}; second: {second}; agree: whether the difference of the two changes is within its own {level}
+interval (Welch). One in twenty does not by chance alone"""
 _INTERFERENCE_NOTE = """\
 all relative to the baseline's true mean; truth: both arms on the whole market on the same random draws;
 one run: how much a single replicate's estimate varies (standard deviation)"""
@@ -35,19 +49,23 @@ _TITLES = {
 
 
 def experiment_tables(result: ExperimentResult) -> list[Section]:
-    """One table per design and arm, and one of what the splits get wrong."""
+    """Two tables per design and arm, of changes and of queries; and one of what the splits get wrong."""
     experiment = result.plan.experiment
     level = f"{100 * experiment.confidence:g}%"
     sections = []
+    several = len(result.plan.worlds) > 1
+    note = _NOTE.format(level=level, units=units_text(result)) + (_WORLDS_NOTE if several else "")
     for (design, arm), rows in result.summary.group_by("design", "arm", maintain_order=True):
         title = (
-            f"{experiment.name}: {arm} against {experiment.baseline}, {len(result.seeds)} seeds, "
+            f"{experiment.name}: {arm} against {experiment.baseline}, {size_text(result)}, "
             f"{_TITLES[str(design)]}"
         )
         arms = [experiment.baseline, str(arm)]
-        headings = ["metric", *arms, "diff.", "change", level, "detectable"]
-        cells = map(_summary_row, rows.iter_rows(named=True))
-        sections.append(section(title, headings, cells, _CONFIDENCE_NOTE.format(level=level)))
+        headings = ["metric", *arms, "diff.", "change", level, f"{level} (queries)", "detectable"]
+        headings += ["worlds"] if several else []
+        cells = [_summary_row(row, several) for row in rows.iter_rows(named=True)]
+        sections.append(section(title, headings, cells, note))
+        sections += query_tables(result, str(design), str(arm))
     if not len(result.interference):
         return sections
     for (arm,), rows in result.interference.group_by("arm", maintain_order=True):
@@ -62,34 +80,136 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
     return sections
 
 
-def _summary_row(row: Mapping[str, Any]) -> tuple[str, ...]:
-    share = is_share(row["metric"])
+def size_text(result: ExperimentResult) -> str:
+    """`8 worlds x 5 days`."""
+    plan = result.plan
+    parts = [f"{len(plan.worlds)} worlds"] if plan.worlds != (None,) else []
+    parts += [f"{plan.n_trainings} trainings"] if plan.n_trainings > 1 else []
+    return " x ".join([*parts, f"{len(result.seeds)} days"])
+
+
+def units_text(result: ExperimentResult) -> str:
+    """What intervals are over: `worlds and trainings`, `days of one world`."""
+    units = "worlds" if len(result.plan.worlds) > 1 else "days of one world"
+    return f"{units} and trainings" if result.plan.n_trainings > 1 else units
+
+
+def query_tables(
+    result: ExperimentResult, design: str, arm: str, metrics: Sequence[str] = ()
+) -> list[Section]:
+    """Which queries a difference rests on; nothing where that is not known.
+
+    Args:
+        metrics: those to show; all that are known by default.
+    """
+    found = result.queries.filter((pl.col("design") == design) & (pl.col("arm") == arm))
+    if metrics:
+        found = found.filter(pl.col("metric").is_in(metrics))
+    cells, large = [], []
+    for (metric,), rows in found.group_by("metric", maintain_order=True):
+        name = metric_words(str(metric))
+        texts = [f"{_query_text(row)} {_whole(row['share'])}" for row in rows.iter_rows(named=True)]
+        cells.append((name, ", ".join(texts), _whole(float(rows["share"].sum()))))
+        first = rows.row(0, named=True)
+        if abs(first["share"]) > LARGE_SHARE:
+            large.append(f"{name}: {texts[0]}")
+    if not cells:
+        return []
+    note = _QUERIES_NOTE.format(effective=result.effective_queries)
+    if large:
+        note += "\nwarning: a single query explains more than a fifth of a difference: " + "; ".join(large)
+    title = f"{arm} against {result.plan.experiment.baseline}: the queries behind the differences"
+    return [section(title, ["metric", "queries", "the ten"], cells, note, left=2)]
+
+
+def confirmed_tables(first: ExperimentResult, second: ExperimentResult) -> list[Section]:
+    """One table per design and arm: the changes on two sets of worlds side by side."""
+    experiment = first.plan.experiment
+    level = f"{100 * experiment.confidence:g}%"
+    sections = []
+    names = ["design", "arm", "metric", "change_value", "change_t_low", "change_t_high"]
+    errors = ["change_standard_error", "change_df"]
+    both = first.summary.select(names + errors).join(
+        second.summary.select(names + errors), on=names[:3], suffix="_again", maintain_order="left"
+    )
+    worlds = [_worlds_text(result) for result in (first, second)]
+    note = _CONFIRM_NOTE.format(first=worlds[0], second=worlds[1], level=level)
+    for (design, arm), rows in both.group_by("design", "arm", maintain_order=True):
+        title = (
+            f"{experiment.name}: {arm} against {experiment.baseline} on two sets of worlds, "
+            f"{size_text(first)} each, {_TITLES[str(design)]}"
+        )
+        cells = [_confirmed_row(row, experiment.confidence) for row in rows.iter_rows(named=True)]
+        sections.append(section(title, ["metric", "first", level, "second", level, "agree"], cells, note))
+    return sections
+
+
+def _confirmed_row(row: Mapping[str, Any], confidence: float) -> tuple[str, ...]:
+    agree = statistics.agree(
+        (row["change_value"], row["change_standard_error"], row["change_df"]),
+        (row["change_value_again"], row["change_standard_error_again"], row["change_df_again"]),
+        confidence,
+    )
     return (
-        _NAMES.get(row["metric"], row["metric"]),
+        metric_words(row["metric"]),
+        _signed(row["change_value"], True),
+        _span(row["change_t_low"], row["change_t_high"]),
+        _signed(row["change_value_again"], True),
+        _span(row["change_t_low_again"], row["change_t_high_again"]),
+        "-" if agree is None else "yes" if agree else "NO",
+    )
+
+
+def metric_words(metric: str) -> str:
+    """A metric as tables name it."""
+    return _NAMES.get(metric, metric)
+
+
+def _worlds_text(result: ExperimentResult) -> str:
+    worlds = result.plan.worlds
+    return f"worlds {worlds[0]} to {worlds[-1]}"
+
+
+def _query_text(row: Mapping[str, Any]) -> str:
+    world = "" if row["world"] is None else f" (world {row['world']})"
+    return f"'{row['query']}'{world}"
+
+
+def _summary_row(row: Mapping[str, Any], several: bool) -> tuple[str, ...]:
+    share = is_share(row["metric"])
+    cells = (
+        metric_words(row["metric"]),
         _plain(row["baseline_mean"], share),
         _plain(row["arm_mean"], share),
         _signed(row["difference_value"], share),
         _signed(row["change_value"], True),
-        _span(row, "change_t", True),
+        _span(row["change_t_low"], row["change_t_high"]),
+        _span(row["queries_change_low"], row["queries_change_high"]),
         _plain(row["change_detectable"], True),
     )
+    return (*cells, _whole(row["share_world"])) if several else cells
 
 
 def _interference_row(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (
-        _NAMES.get(row["metric"], row["metric"]),
+        metric_words(row["metric"]),
         _signed(row["truth_change"], True),
         row["design"].replace("_", " "),
         _signed(row["estimate_change"], True),
         _signed(row["error_change"], True),
-        _span(row, "error_change", True),
+        _span(row["error_change_low"], row["error_change_high"]),
         _plain(row["spread_of_one"], True),
     )
 
 
-def _span(row: Mapping[str, Any], name: str, share: bool) -> str:
-    low, high = _signed(row[f"{name}_low"], share), _signed(row[f"{name}_high"], share)
-    return "-" if "-" in (low, high) else f"[{low}, {high}]"
+def _span(low: float | None, high: float | None) -> str:
+    """An interval of a change."""
+    ends = _signed(low, True), _signed(high, True)
+    return "-" if "-" in ends else f"[{ends[0]}, {ends[1]}]"
+
+
+def _whole(share: float) -> str:
+    return f"{100 * share:.0f}%" if math.isfinite(share) else "-"
 
 
 def _plain(value: float | None, share: bool) -> str:

@@ -1,4 +1,4 @@
-"""The designs of an experiment, on markets: who is treated how, and the metrics of each arm.
+"""The designs of an experiment, on markets: who is treated how, and what happens in each arm.
 
 The truth of a market is what would be if all of it were treated one way against all of it the other way.
 Simulating both with the same arrivals, values, budgets and uniforms (common random numbers) measures that. A
@@ -11,7 +11,7 @@ budget-split design").
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from simulator.clock.engine import simulate
 from simulator.log import SimulationLog
 from simulator.market import Market
 from simulator.measures.market_metrics import market_metrics, with_rates
+from simulator.measures.query_totals import QueryTotals, query_totals
 from simulator.pairs import Known, PairTables
 
 
@@ -30,9 +31,28 @@ def metrics_of(log: SimulationLog, market: Market) -> dict[str, float]:
     return with_rates(market_metrics(log, market))
 
 
-def full(market: Market) -> dict[str, float]:
-    """Metrics of a market that is all of one arm."""
-    return metrics_of(simulate(market), market)
+@dataclass(frozen=True, slots=True)
+class ArmRun:
+    """What happened to the queries of one arm."""
+
+    metrics: dict[str, float]
+    log: SimulationLog
+    market: Market
+    n_queries: int
+    """Distinct queries of the whole market."""
+
+    def queries(self) -> QueryTotals:
+        """What each distinct query brought."""
+        return query_totals(self.log, self.market, self.n_queries)
+
+
+def full(market: Market) -> ArmRun:
+    """A market that is all of one arm."""
+    return _run(simulate(market), market, market.pairs.n_queries)
+
+
+def _run(log: SimulationLog, market: Market, n_queries: int) -> ArmRun:
+    return ArmRun(metrics_of(log, market), log, market, n_queries)
 
 
 def arm_of_arrival(market: Market, n_arms: int) -> IntArray:
@@ -41,8 +61,8 @@ def arm_of_arrival(market: Market, n_arms: int) -> IntArray:
     return np.minimum((coin * n_arms).astype(np.int64), n_arms - 1)
 
 
-def query_split(markets: Sequence[Market]) -> list[dict[str, float]]:
-    """One market whose queries fall to arms, each ranked by its arm's relevance and rule; metrics by arm.
+def query_split(markets: Sequence[Market]) -> list[ArmRun]:
+    """One market whose queries fall to arms, each ranked by its arm's relevance and rule.
 
     The markets have tables of their pairs, and differ in relevance and rule alone. Advertisers know nothing
     of it: one budget and one bid serve all arms.
@@ -64,7 +84,9 @@ def query_split(markets: Sequence[Market]) -> list[dict[str, float]]:
         other_rules=tuple(market.rule for market in markets[1:]),
     )
     log = simulate(market)
-    return [metrics_of(*of_arrivals(log, market, arm == place)) for place in range(len(markets))]
+    return [
+        _run(*of_arrivals(log, market, arm == place), first.pairs.n_queries) for place in range(len(markets))
+    ]
 
 
 PER_QUERY = ("relevance", "query_category", "fallback_relevance", "first_stage_relevance")
@@ -72,8 +94,8 @@ PER_ARRIVAL = ("arrival_s", "query", "user", "arm")
 """Fields of a market with one row per distinct query, and per arrival; None where it has none."""
 
 
-def budget_split(markets: Sequence[Market]) -> list[dict[str, float]]:
-    """A market for each arm, with its queries and its equal part of every budget; metrics by arm."""
+def budget_split(markets: Sequence[Market]) -> list[ArmRun]:
+    """A market for each arm, with its queries and its equal part of every budget."""
     arm, found = arm_of_arrival(markets[0], len(markets)), []
     for place, whole in enumerate(markets):
         part = _only(whole, arm == place)

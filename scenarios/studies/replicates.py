@@ -1,8 +1,8 @@
 """Simulated markets, whose metrics are kept on disk by a hash of all that decides them.
 
 Experiments and sweeps simulate many markets on few worlds. A world is prepared and its pairs are scored once,
-and processes read both from a file. The metrics of each market lie in a file of their own, which experiments
-and sweeps share where they ask for the same market.
+and processes read both from a file. The metrics of each market lie in a file of their own: with what each
+query brought where an experiment asks for that, which a sweep of the same market reads, too.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import io
 import json
 import pickle
 import re
 import sys
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -24,21 +27,28 @@ from numpy.typing import NDArray
 
 from relevance.protocol import load_object
 from scenarios.config.scenario import Scenario
+from scenarios.errors import StoreError
 from scenarios.markets.kind import Progress
 from scenarios.markets.prepared import Prepared, Relevance, needs_tables
 from scenarios.markets.scoring import relevance_of
 from scenarios.markets.simulation import market_of, prepare, simulate
 from scenarios.storage import cache as disk
 from scenarios.storage.whole import whole_path
-from scenarios.studies.designs import budget_split, full, query_split
+from scenarios.studies.designs import ArmRun, budget_split, full, query_split
 from scenarios.studies.study import Task, Worker
 from simulator.measures.market_metrics import with_rates
+from simulator.measures.query_totals import QueryTotals
 
 PLUG_IN = re.compile(r'"([A-Za-z_][\w.]*:[A-Za-z_][\w.]*)"')
 """module:attr as a text in JSON."""
 
 MARKET_CODE = ("simulator", "scenarios.config", "scenarios.markets", "scenarios.studies")
 """Packages that take part when a market is simulated and measured."""
+
+WITH_QUERIES = ".npz"
+"""Suffix of the files that hold what each query brought, beside the metrics; the others are JSON."""
+
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 ModelKey = tuple[str, str]
 
@@ -52,6 +62,8 @@ class Job(NamedTuple):
     seed: int
     scenarios: tuple[Any, ...]
     """Scenarios; in a task their places in the list of scenarios that it reads."""
+    queries: bool = False
+    """Whether what each query brought is kept beside the metrics, see `read_queries`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,36 +80,81 @@ class ReplicateWorker(Worker[list[dict[str, float]]]):
     @staticmethod
     def read(task: Task) -> list[dict[str, float]] | None:
         """The kept metrics of a task, whose data is a `Job`."""
-        try:
-            found: list[dict[str, float]] = json.loads(task.out.read_bytes())
-            return [dict(metrics) for metrics in found] if len(found) == len(task.data.scenarios) else None
-        except (OSError, ValueError, TypeError):
-            return None
+        for path in dict.fromkeys((task.out, task.out.with_suffix(WITH_QUERIES))):
+            try:
+                found: list[dict[str, float]] = json.loads(_metrics_in(path))
+                if len(found) == len(task.data.scenarios):
+                    return [dict(metrics) for metrics in found]
+            except _DAMAGED:
+                continue
+        return None
 
     def make(self, task: Task) -> bytes:
         """Simulate a task, which reads a `SharedWorld` and a list of scenarios."""
         shared, scenarios = (self.held[path] for path in task.reads)
         job: Job = task.data
         job = job._replace(scenarios=tuple(scenarios[place] for place in job.scenarios))
-        return json.dumps(simulate_job(job, shared)).encode()
+        if not job.queries:
+            return json.dumps(simulate_job(job, shared)).encode()
+        runs, file = run_job(job, shared), io.BytesIO()
+        metrics = np.frombuffer(json.dumps([run.metrics for run in runs]).encode(), dtype=np.uint8)
+        totals = {
+            f"{name}_{arm}": values
+            for arm, run in enumerate(runs)
+            for name, values in run.queries()._asdict().items()
+        }
+        np.savez_compressed(file, metrics=metrics, **totals)
+        return file.getvalue()
+
+
+def _metrics_in(path: Path) -> bytes:
+    if path.suffix != WITH_QUERIES:
+        return path.read_bytes()
+    with np.load(path) as found:
+        return bytes(found["metrics"].tobytes())
+
+
+def read_queries(path: Path) -> list[QueryTotals]:
+    """What each query brought, by arm, as a task with `Job.queries` has kept it.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    try:
+        with np.load(path) as found:
+            arms = sum(name.startswith("query_") for name in found.files)
+            return [
+                QueryTotals(*(found[f"{name}_{arm}"] for name in QueryTotals._fields)) for arm in range(arms)
+            ]
+    except _DAMAGED as error:
+        raise StoreError(f"is damaged ({error})", file=path, remedy="remove it and try again") from None
 
 
 def simulate_job(job: Job, shared: SharedWorld) -> list[dict[str, float]]:
     """The metrics of a job, by arm."""
-    scenarios = [scenario.model_copy(update={"seed": job.seed}) for scenario in job.scenarios]
     if job.kind == "simulated":
         return [
             with_rates(
                 simulate(replace(shared.prepared, scenario=one), shared.relevances[model_of(one)]).metrics
             )
-            for one in scenarios
+            for one in _seeded(job)
         ]
+    return [run.metrics for run in run_job(job, shared)]
+
+
+def run_job(job: Job, shared: SharedWorld) -> list[ArmRun]:
+    """What happens in the arms of a job that is not `simulated`."""
+    scenarios = _seeded(job)
     markets = [market_of(shared.prepared, shared.relevances[model_of(one)], one) for one in scenarios]
     if job.kind == "query_split":
         return query_split(markets)
     if job.kind == "budget_split":
         return budget_split(markets)
     return [full(market) for market in markets]
+
+
+def _seeded(job: Job) -> list[Scenario]:
+    return [scenario.model_copy(update={"seed": job.seed}) for scenario in job.scenarios]
 
 
 class World:
@@ -141,7 +198,8 @@ class World:
             numbers, decided_by = zip(*(known[id(one)] for one in job.scenarios), strict=True)
             text = "|".join((job.kind, str(job.seed), *decided_by))
             key = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-            found.append(Task(key, self._kept / f"{key}.json", job._replace(scenarios=numbers), reads))
+            path = self._kept / f"{key}{WITH_QUERIES if job.queries else '.json'}"
+            found.append(Task(key, path, job._replace(scenarios=numbers), reads))
         self._unwritten[reads[1]] = scenarios
         return found
 

@@ -14,9 +14,10 @@ from scenarios.markets.simulation import market_of, thin
 from scenarios.storage import cache as disk
 from scenarios.studies import replicates as module
 from scenarios.studies.designs import arm_of_arrival, budget_split, full, query_split
-from scenarios.studies.experiments.experiment import load_experiment
-from scenarios.studies.experiments.experiment_run import run_experiment, write_experiment
-from scenarios.studies.experiments.statistics import compare
+from scenarios.studies.experiments.experiment import DAYS_OF_A_WORLD, load_experiment
+from scenarios.studies.experiments.experiment_run import experiment_folder, run_experiment, write_experiment
+from scenarios.studies.experiments.random_effects import Components
+from scenarios.studies.experiments.statistics import compare, t_interval
 from simulator.arrays import MICROS
 from simulator.clock.engine import simulate
 from simulator.fusion import Product
@@ -87,9 +88,11 @@ def test_both_arms_of_a_query_split_are_one_market(small):
     market = day(small)
     whole = simulate(market)
     halves = query_split([market, market])
-    assert sum(half["queries"] for half in halves) == market.query.size
-    assert sum(half["revenue"] for half in halves) == pytest.approx(whole.charged_micros.sum() / MICROS)
-    assert sum(half["impressions"] for half in halves) == whole.ad.size
+    assert sum(half.metrics["queries"] for half in halves) == market.query.size
+    assert sum(half.metrics["revenue"] for half in halves) == pytest.approx(
+        whole.charged_micros.sum() / MICROS
+    )
+    assert sum(half.metrics["impressions"] for half in halves) == whole.ad.size
 
 
 def test_the_arms_of_a_query_split_are_ranked_by_their_own_relevance_and_rule(small):
@@ -103,8 +106,8 @@ def test_the_arms_of_a_query_split_are_ranked_by_their_own_relevance_and_rule(sm
     for place, (market, found) in enumerate(zip((plain, other), query_split([plain, other]), strict=True)):
         alone = simulate(market)
         mine = arm[alone.query_index] == place
-        assert found["revenue"] == pytest.approx(alone.charged_micros[mine].sum() / MICROS)
-        assert found["irrelevant_share"] == pytest.approx((alone.grade[mine] == 0).mean())
+        assert found.metrics["revenue"] == pytest.approx(alone.charged_micros[mine].sum() / MICROS)
+        assert found.metrics["irrelevant_share"] == pytest.approx((alone.grade[mine] == 0).mean())
 
 
 def test_three_arms_get_a_third_each(small):
@@ -138,15 +141,15 @@ def test_shared_budgets_interfere_and_split_budgets_do_not():
 
     a = hand_market([1.0], n_queries=400, budget=[50.0], reserve=0.5)  # 0.5 a query: gone after 100 of 400
     b = with_relevance(a, np.zeros((1, 1)))
-    truth = full(a)["revenue_rpm"]
+    truth = full(a).metrics["revenue_rpm"]
     assert truth == pytest.approx(1000 * 50.0 / 400)
     shared, none = query_split([a, b])
-    assert none["revenue"] == 0.0
-    assert shared["revenue"] == pytest.approx(50.0)
-    assert shared["revenue_rpm"] == pytest.approx(2 * truth, rel=0.15)
+    assert none.metrics["revenue"] == 0.0
+    assert shared.metrics["revenue"] == pytest.approx(50.0)
+    assert shared.metrics["revenue_rpm"] == pytest.approx(2 * truth, rel=0.15)
     own, _ = budget_split([a, b])
-    assert own["revenue"] == pytest.approx(25.0)
-    assert own["revenue_rpm"] == pytest.approx(truth, rel=0.15)
+    assert own.metrics["revenue"] == pytest.approx(25.0)
+    assert own.metrics["revenue_rpm"] == pytest.approx(truth, rel=0.15)
 
 
 def test_a_a_experiments_miss_zero_about_as_often_as_they_may(small):
@@ -156,7 +159,7 @@ def test_a_a_experiments_miss_zero_about_as_often_as_they_may(small):
     market = thin(day(small, scorer="none", bidders=never), 80)
     found = np.array(
         [
-            [half[metric] for half in query_split([again, again]) for metric in metrics]
+            [half.metrics[metric] for half in query_split([again, again]) for metric in metrics]
             for again in (with_settings(market, seed=seed) for seed in range(experiments * seeds))
         ]
     ).reshape(experiments, seeds, 2, len(metrics))
@@ -195,7 +198,7 @@ def test_every_design_has_its_truth_beside_it(ran):
 def test_a_replicate_is_the_scenario_with_its_seed(ran, small):
     _, _, result = ran
     row = result.replicates.filter(design="common", seed=2, arm="B").row(0, named=True)
-    assert row["revenue"] == full(day(small, 2))["revenue"]
+    assert row["revenue"] == full(day(small, 2)).metrics["revenue"]
 
 
 def test_finished_replicates_are_not_run_again_and_change_nothing(ran, monkeypatch):
@@ -211,6 +214,19 @@ def test_finished_replicates_are_not_run_again_and_change_nothing(ran, monkeypat
     assert len(ran_again) == 1
     assert again.replicates.equals(result.replicates)
     assert again.summary.equals(result.summary)
+
+
+def test_a_sweep_reads_what_an_experiment_has_kept_and_not_the_other_way_round(ran, tmp_path, monkeypatch):
+    plan, folder, result = ran
+    job = module.Job("full", 2, (plan.arms["B"],))
+    shared = module.share_world([plan.arms["B"]])
+    kept = folder / "results" / disk.FOLDER / "replicates"
+    [task] = module.World(shared, tmp_path, kept).tasks([job])
+    row = result.replicates.filter(design="common", seed=2, arm="B").row(0, named=True)
+    assert module.ReplicateWorker.read(task)[0]["revenue"] == row["revenue"]
+    [asked] = module.World(shared, tmp_path, tmp_path).tasks([job._replace(queries=True)])
+    (tmp_path / f"{asked.key}.json").write_text("[{}]")
+    assert module.ReplicateWorker.read(asked) is None
 
 
 def test_a_cache_changes_nothing(ran):
@@ -275,6 +291,107 @@ def test_until_adds_the_seeds_that_the_pilot_asks_for(tmp_path, cache):
     assert more.reached
     capped = run_experiment(plan_of(tmp_path, ARMS + "seeds: 5\n" + until % (0.5 * half, 7)), cache=cache)
     assert (len(capped.seeds), capped.reached) == (7, False)
+
+
+# Worlds, trainings and queries
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("worlds")
+    plan = plan_of(folder, ARMS + "worlds: 3\nfirst_world: 5\nseeds: 2\n")
+    return plan, run_experiment(plan, cache=folder / "results")
+
+
+def test_a_replicate_of_a_world_is_the_scenario_in_that_world_on_a_day_of_its_own(worlds):
+    plan, result = worlds
+    assert plan.worlds == (5, 6, 7)
+    assert result.replicates.select("world", "seed", "arm").rows() == [
+        (world, world * DAYS_OF_A_WORLD + seed, arm) for world in (5, 6, 7) for seed in (1, 2) for arm in "AB"
+    ]
+    own = plan.arms["B"]
+    scenario = own.model_copy(update={"seed": 6_000_002, "world": replace(own.world, seed=6)})
+    prepared = prepare(scenario)
+    alone = full(market_of(prepared, relevance_of(prepared, "oracle")))
+    row = result.replicates.filter(seed=6_000_002, arm="B").row(0, named=True)
+    assert row["revenue"] == alone.metrics["revenue"]
+
+
+def test_intervals_are_over_the_worlds(worlds):
+    _, result = worlds
+    row = result.summary.filter(metric="revenue_rpm").row(0, named=True)
+    assert (row["replicates"], row["difference_df"]) == (3, 2)
+    by_world = result.replicates.group_by("world", "arm", maintain_order=True).agg(
+        pl.col("revenue_rpm").mean()
+    )
+    a, b = (by_world.filter(arm=arm)["revenue_rpm"].to_numpy() for arm in "AB")
+    low, high = t_interval(b - a)[1:]
+    assert (row["difference_t_low"], row["difference_t_high"]) == pytest.approx((low, high))
+    assert sum(row[f"share_{name}"] for name in Components._fields) == pytest.approx(1.0)
+
+
+def test_the_queries_of_all_worlds_explain_the_whole_difference(worlds):
+    plan, result = worlds
+    rows = result.queries.filter(metric="irrelevant_share")
+    assert rows["rank"].to_list() == list(range(1, 11))
+    assert set(rows["world"]) <= set(plan.worlds)
+    assert rows["share"].abs().is_sorted(descending=True)
+    assert all(isinstance(query, str) and query for query in rows["query"])
+    assert 1 < result.effective_queries < 400
+    row = result.summary.filter(metric="irrelevant_share").row(0, named=True)
+    assert row["queries_difference_low"] < row["difference_value"] < row["queries_difference_high"]
+
+
+def test_one_world_that_is_named_is_the_same_world(tmp_path, cache):
+    own = run_experiment(plan_of(tmp_path, ARMS + "seeds: [7000001, 7000002]\n"), cache=cache)
+    named = run_experiment(plan_of(tmp_path, ARMS + "worlds: [7]\nseeds: 2\n"), cache=cache)
+    assert own.replicates.drop("world").equals(named.replicates.drop("world"))
+    for name in ("difference_t_low", "change_t_high", "replicates"):
+        assert own.summary[name].equals(named.summary[name])
+
+
+def test_trainings_are_crossed_with_worlds_and_other_arms_are_simulated_once(tmp_path, monkeypatch):
+    names = ["one", "two", "three"]
+    plan = plan_of(
+        tmp_path,
+        f"arms: {{A: {{scorer: none}}, B: {{scorer: hcmrm, trainings: [{', '.join(names)}]}}}}\n"
+        "worlds: 2\nseeds: 2\n",
+    )
+    assert [plan.scenario_of("B", 1, n).hcmrm.checkpoint for n in range(3)] == names
+    scored, seen = [], []
+
+    def shared_with(scenarios, base, **options):
+        """Each training is the oracle with a little noise."""
+        prepared = prepare(base)
+        truth = relevance_of(prepared, "oracle")
+        found = {}
+        for number, one in enumerate({module.model_of(s): s for s in scenarios}.values()):
+            scored.append(one.hcmrm.checkpoint)
+            found[module.model_of(one)] = replace(truth, score=truth.score * (1 - 0.1 * number))
+        return module.SharedWorld(prepared, found)
+
+    own = module.full
+    monkeypatch.setattr("scenarios.studies.experiments.experiment_run.share_world", shared_with)
+    monkeypatch.setattr("scenarios.studies.experiments.experiment_run.check_scorers", lambda *_: None)
+    monkeypatch.setattr(module, "full", lambda market: seen.append(1) or own(market))
+    result = run_experiment(plan, cache=tmp_path / "results")
+    assert scored == [None, *names] * 2
+    assert len(seen) == 2 * 2 * (1 + 3)
+    assert result.replicates.height == 2 * 3 * 2 * 2
+    assert result.summary["replicates"].to_list() == [2] * 8
+    a = result.replicates.filter(arm="A", world=1)
+    assert a.filter(training=1)["revenue"].equals(a.filter(training=3)["revenue"])
+
+
+def test_a_second_set_of_worlds_is_another_experiment(tmp_path):
+    plan = plan_of(tmp_path, ARMS + "worlds: 3\n")
+    again = plan.elsewhere(101)
+    assert again.worlds == (101, 102, 103)
+    assert experiment_folder(tmp_path, plan) != experiment_folder(tmp_path, again)
+    with pytest.raises(ScenarioError, match="worlds from 2 on are in the first set"):
+        plan.elsewhere(2)
+    with pytest.raises(ScenarioError, match="needs a number of worlds in the file"):
+        plan_of(tmp_path, ARMS).elsewhere(101)
 
 
 # Files
@@ -381,6 +498,23 @@ MESSAGES = {
         "design: query_split\narms: {A: {}, B: {auction.reserve: 0.2}}\n",
         "e.yaml, line 6, arms.B.auction.reserve: arms of a query_split share one market and may differ in "
         "scorer, hcmrm, fusion only; take another design",
+    ),
+    "until and worlds": (
+        ARMS + "worlds: 3\nuntil: {half_width: 0.1}\n",
+        "e.yaml, line 7, until: adds days, which do not tell one world or training from another",
+    ),
+    "a first world of none": (ARMS + "first_world: 3\n", "e.yaml, line 6, first_world: says where a number"),
+    "two trainings": (
+        "arms: {A: {}, B: {scorer: hcmrm, trainings: [a, b]}}\n",
+        "e.yaml, line 5, arms.B.trainings: needs a list of at least 3 different checkpoints",
+    ),
+    "trainings of another scorer": (
+        "arms: {A: {}, B: {scorer: bm25, trainings: [a, b, c]}}\n",
+        "e.yaml, line 5, arms.B.trainings: only hcmrm is trained; the scorer of this arm is 'bm25'",
+    ),
+    "unequal trainings": (
+        "arms: {A: {scorer: hcmrm, trainings: [a, b, c]}, B: {scorer: hcmrm, trainings: [a, b, c, d]}}\n",
+        "e.yaml, line 5, arms.B.trainings: all arms with trainings need equally many",
     ),
     "a narrow pilot": (
         ARMS + "seeds: 9\nuntil: {half_width: 0.1, max_seeds: 5}\n",

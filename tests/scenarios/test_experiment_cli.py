@@ -70,8 +70,8 @@ def ran(folder):
 def test_it_prints_each_design_and_what_the_split_gets_wrong(folder, ran):
     assert ran.returncode == 0, ran.stderr
     lines = [line.strip() for line in ran.stdout.splitlines()]
-    assert any(line.startswith("pair: B against A, 3 seeds, each arm on the whole market") for line in lines)
-    assert any(line.startswith("pair: B against A, 3 seeds, query split") for line in lines)
+    assert any(line.startswith("pair: B against A, 3 days, each arm on the whole market") for line in lines)
+    assert any(line.startswith("pair: B against A, 3 days, query split") for line in lines)
     assert any(line.startswith("pair: what a split says of B against A, beside the truth") for line in lines)
     assert sum(line.startswith("irrelevant ads") and "-100.00%" in line for line in lines) >= 2
     assert "…" not in ran.stdout
@@ -99,7 +99,7 @@ def test_a_killed_experiment_loses_only_what_was_in_flight(folder, ran, tmp_path
 
     def kept() -> dict[str, float]:
         folder = tmp_path / "results" / disk.FOLDER / "replicates"
-        return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+        return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npz")}
 
     process = subprocess.Popen(
         command("e.yaml", "--seeds", 15), cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.DEVNULL

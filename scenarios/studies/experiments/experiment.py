@@ -1,4 +1,4 @@
-"""What an experiment is: arms over one scenario, seeds, and the designs by which it is run.
+"""What an experiment is: arms over one scenario, replicates of it, and the designs by which it is run.
 
 schema: 1
 name: exponent
@@ -8,14 +8,15 @@ baseline: A
 arms:
   A: {fusion.relevance: 0.5}
   B: {fusion.relevance: 2}
-seeds: 20                      # or a list
+worlds: 8                      # or a list; by default the scenario's own world alone
+seeds: 5                       # days of each world, or a list
 design: [common, query_split]
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field as defaults, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -25,9 +26,11 @@ from scenarios.config.load import FileKind, Source, read_file
 from scenarios.config.scenario import Scenario, Settings
 from scenarios.config.settings import dump_model, out_of_range
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted
+from scenarios.studies.experiments.random_effects import LEAST_TRAININGS
 from scenarios.studies.study_file import (
     MOST_SEEDS,
     Fields,
+    Seeds,
     SeveralSeeds,
     StudyFile,
     check_metrics,
@@ -48,6 +51,10 @@ SPLITS = ("query_split", "budget_split")
 """Designs whose arms have a part of the queries each."""
 SHARED = ("schema", "name", "seed", "world", "split", "retrieval", "traffic", "compare", "sweep")
 """Blocks of a scenario that all arms share."""
+DAYS_OF_A_WORLD = 1_000_000
+"""Where there are worlds, day s of world w has the seed s + w x this, so that no two worlds share draws."""
+TRAININGS = "trainings"
+"""The key of an arm that names several checkpoints."""
 SPLIT_FIELDS = ("scorer", "hcmrm", "fusion")
 """What arms that share one market may differ in."""
 METRICS = (
@@ -61,7 +68,7 @@ METRICS = (
     "welfare_rpm",
 )
 
-ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$")]
 
 
 def _listed(value: Any) -> Any:
@@ -85,9 +92,15 @@ class Experiment(StudyFile):
     baseline: str
     """The arm that the others are held against."""
     arms: Annotated[dict[ArmName, dict[str, JsonValue]], Field(min_length=2)]
-    """Arm -> fields to set over the scenario."""
+    """Arm -> fields to set over the scenario. An arm whose scorer is hcmrm may have `trainings: [a, b, c]`:
+    checkpoints of the same model, trained anew each time."""
+    worlds: Seeds | None = None
+    """How many worlds, or their seeds; the scenario's own world by default."""
+    first_world: Annotated[int, Field(ge=0, le=10**6)] = 1
+    """Where `worlds` is a number: the seed of the first."""
     seeds: SeveralSeeds = 20
-    """Replicates: how many, or which. They are the scenario's seeds; the world keeps its own."""
+    """Days of each world: how many, or which. They are the scenario's seeds; with `worlds`, see
+    DAYS_OF_A_WORLD."""
     first_seed: Annotated[int, Field(ge=0, lt=2**62)] = 1
     """Where `seeds` is a number: the first of them."""
     design: Annotated[tuple[Design, ...], BeforeValidator(_listed), Field(min_length=1)] = ("common",)
@@ -106,6 +119,14 @@ class Experiment(StudyFile):
         if self.baseline not in self.arms:
             hint = f"{did_you_mean(self.baseline, self.arms)} (there are {listed(self.arms)})"
             raise out_of_range("baseline", f"no arm is called {quoted(self.baseline)}{hint}")
+        if self.worlds is None or not isinstance(self.worlds, int):
+            if self.first_world != 1:
+                raise out_of_range("first_world", "says where a number of worlds starts; 'worlds' is none")
+        elif self.first_world + self.worlds > 10**6:
+            raise out_of_range("worlds", "a world's seed must be from 0 to 1e6")
+        trained = any(TRAININGS in fields for fields in self.arms.values())
+        if self.until is not None and (self.worlds is not None or trained):
+            raise out_of_range("until", "adds days, which do not tell one world or training from another")
         most = None if self.until is None else self.until.max_seeds
         if not isinstance(self.seeds, int):
             if most is not None:
@@ -133,10 +154,55 @@ class Plan:
     experiment: Experiment
     scenario: Scenario
     arms: Mapping[str, Scenario]
+    """On the scenario's own world, with the first training."""
+    trainings: Mapping[str, tuple[str, ...]] = defaults(default_factory=dict)
+    """The checkpoints of the arms that have several."""
+
+    @property
+    def worlds(self) -> tuple[int | None, ...]:
+        """Seeds of the worlds; None is the scenario's own market."""
+        worlds = self.experiment.worlds
+        return (None,) if worlds is None else listed_seeds(worlds, self.experiment.first_world)
+
+    @property
+    def n_trainings(self) -> int:
+        return len(next(iter(self.trainings.values()), ("",)))
+
+    def scenario_of(self, arm: str, world: int | None = None, training: int = 0) -> Scenario:
+        """The scenario of an arm in a world, with one of its trainings."""
+        scenario = in_world(self.arms[arm], world)
+        if arm not in self.trainings:
+            return scenario
+        checkpoint = {"checkpoint": self.trainings[arm][training]}
+        return scenario.model_copy(update={"hcmrm": scenario.hcmrm.model_copy(update=checkpoint)})
+
+    def elsewhere(self, first_world: int) -> Plan:
+        """The same experiment on as many other worlds.
+
+        Raises:
+            ScenarioError: it has no number of worlds, or the two have some in common.
+        """
+        experiment = self.experiment
+        if not isinstance(experiment.worlds, int):
+            raise ScenarioError(
+                "a second set of worlds needs a number of worlds in the file",
+                file=experiment.name,
+                field="worlds",
+                remedy="set worlds: 8",
+            )
+        if abs(first_world - experiment.first_world) < experiment.worlds:
+            raise ScenarioError(
+                f"worlds from {first_world} on are in the first set, too, which begins with "
+                f"{experiment.first_world}",
+                file=experiment.name,
+                field="first_world",
+                remedy=f"begin with {experiment.first_world + experiment.worlds} or later",
+            )
+        return replace(self, experiment=_with(experiment, "first_world", {"first_world": first_world}))
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that are run whatever they show."""
+        """The days of each world that are run whatever they show."""
         return listed_seeds(self.experiment.seeds, self.experiment.first_seed)
 
     @property
@@ -145,28 +211,58 @@ class Plan:
         return tuple(arm for arm in self.arms if arm != self.experiment.baseline)
 
 
-def load_experiment(path: Path | str, overrides: Sequence[str] = (), *, seeds: int | None = None) -> Plan:
+def load_experiment(
+    path: Path | str, overrides: Sequence[str] = (), *, seeds: int | None = None, worlds: int | None = None
+) -> Plan:
     """Read an experiment file.
 
     Args:
         path: a YAML file, see the head of this module.
         overrides: `a.b=value` strings set over the scenario of all arms; an arm's own settings win.
-        seeds: replaces the number of seeds.
+        seeds: replaces the number of days.
+        worlds: replaces the number of worlds.
 
     Raises:
         ScenarioError: the file, its scenario, or an arm of it is not valid.
     """
     experiment, source = read_file(path, EXPERIMENT)
     if seeds is not None:
-        experiment = _with_seeds(experiment, seeds)
+        first = experiment.first_seed if isinstance(experiment.seeds, int) else 1
+        experiment = _with(experiment, "--seeds", {"seeds": seeds, "first_seed": first})
+    if worlds is not None:
+        experiment = _with(experiment, "--worlds", {"worlds": worlds})
     check_compared(experiment, source)
     scenario = scenario_of(experiment, Path(path), source, "experiment", overrides)
+    if experiment.worlds is not None and scenario.market.kind != "world":
+        raise ScenarioError(f"{source.at('worlds')}: only the embedded world has others")
     arms: dict[str, Scenario] = {}
+    trainings: dict[str, tuple[str, ...]] = {}
     for name, settings in experiment.arms.items():
         fields = flat(settings)
+        if TRAININGS in fields:
+            trainings[name] = _trainings_of(name, fields, trainings, source)
+            fields = {**fields, "hcmrm.checkpoint": ((TRAININGS,), trainings[name][0])}
+            del fields[TRAININGS]
         _check_arm(name, fields, experiment, source)
         arms[name] = set_over(scenario, fields, source, "arms", name)
-    return Plan(experiment, scenario, arms)
+        if name in trainings and arms[name].scorer != "hcmrm":
+            raise ScenarioError(
+                f"{source.at('arms', name, TRAININGS)}: only hcmrm is trained; "
+                f"the scorer of this arm is {quoted(arms[name].scorer)}"
+            )
+    return Plan(experiment, scenario, arms, trainings)
+
+
+def in_world(scenario: Scenario, world: int | None) -> Scenario:
+    """The scenario in the world of a seed; None: in its own."""
+    if world is None:
+        return scenario
+    return scenario.model_copy(update={"world": replace(scenario.world, seed=world)})
+
+
+def day_seed(world: int | None, seed: int) -> int:
+    """The scenario's seed of a day in a world, see DAYS_OF_A_WORLD."""
+    return seed if world is None else seed + world * DAYS_OF_A_WORLD
 
 
 def check_compared(experiment: Experiment, source: Source) -> None:
@@ -195,14 +291,32 @@ def dump_experiment(plan: Plan, scenario: str = "scenario.yaml") -> str:
     return dump_model(plan.experiment.model_copy(update={"scenario": scenario, "common": {}}))
 
 
-def _with_seeds(experiment: Experiment, seeds: int) -> Experiment:
-    data = experiment.model_dump(by_alias=True) | {"seeds": seeds, "first_seed": 1}
-    if isinstance(experiment.seeds, int):
-        data["first_seed"] = experiment.first_seed
+def _trainings_of(
+    arm: str, fields: Fields, others: Mapping[str, tuple[str, ...]], source: Source
+) -> tuple[str, ...]:
+    """The checkpoints of an arm."""
+    where, named = source.at("arms", arm, TRAININGS), fields[TRAININGS][1]
+    if "hcmrm.checkpoint" in fields:
+        raise ScenarioError(f"{where}: names the checkpoints; leave hcmrm.checkpoint out")
+    names = tuple(named) if isinstance(named, list) else ()
+    texts = all(isinstance(name, str) for name in names)
+    if not texts or len(set(names)) != len(names) or len(names) < LEAST_TRAININGS:
+        raise ScenarioError(
+            f"{where}: needs a list of at least {LEAST_TRAININGS} different checkpoints "
+            "(the spread of two trainings is too uncertain for an interval)"
+        )
+    if others and len(next(iter(others.values()))) != len(names):
+        raise ScenarioError(f"{where}: all arms with trainings need equally many, since they are pairs")
+    return names
+
+
+def _with(experiment: Experiment, named: str, fields: dict[str, int]) -> Experiment:
+    """The experiment with other numbers of replicates, which the first of them says in messages."""
     try:
-        return Experiment.model_validate(data)
+        return Experiment.model_validate(experiment.model_dump(by_alias=True) | fields)
     except ValidationError as error:
-        raise ScenarioError(f"--seeds {seeds}: {error.errors()[0]['msg']}") from None
+        value = next(iter(fields.values()))
+        raise ScenarioError(f"{named} {value}: {error.errors()[0]['msg']}") from None
 
 
 def _check_arm(name: str, fields: Fields, experiment: Experiment, source: Source) -> None:

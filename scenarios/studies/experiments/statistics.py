@@ -133,6 +133,25 @@ def fieller_interval(
     return float(b - root) / float(a), float(b + root) / float(a)
 
 
+def agree(
+    first: tuple[float, float, float], second: tuple[float, float, float], confidence: float = 0.95
+) -> bool | None:
+    """Whether two independent estimates differ by no more than chance: Welch's t test; None: not known.
+
+    Args:
+        first: value, standard error and degrees of freedom.
+        second: the same.
+    """
+    apart = abs(first[0] - second[0])
+    variances, dfs = np.array([first[1], second[1]]) ** 2, np.array([first[2], second[2]])
+    if not np.isfinite([apart, *variances]).all():
+        return None
+    if not variances.any():
+        return apart == 0
+    df = variances.sum() ** 2 / (variances**2 / dfs).sum()
+    return bool(apart <= half_width(float(variances.sum()), float(df), confidence))
+
+
 def t_interval(values: FloatArray, confidence: float = 0.95) -> tuple[float, float, float]:
     """Mean, low and high of Student's interval of F[n]; NaN bounds for fewer than two values."""
     return mean_interval(np.asarray(values, dtype=np.float64)[:, None], confidence)[:3]

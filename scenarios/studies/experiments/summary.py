@@ -10,20 +10,27 @@ import polars as pl
 
 from scenarios.studies.experiments import statistics
 from scenarios.studies.experiments.experiment import SPLITS, Plan
+from scenarios.studies.experiments.query_effects import QueryEffects
+from scenarios.studies.experiments.random_effects import components, mean_interval, units_of
 from simulator.arrays import FloatArray
 
 
-def summarise(plan: Plan, replicates: pl.DataFrame, pilot: int | None = None) -> pl.DataFrame:
+def summarise(
+    plan: Plan, replicates: pl.DataFrame, queries: QueryEffects, pilot: int | None = None
+) -> pl.DataFrame:
     """One row per design, arm other than the baseline, and metric: means, difference and relative change.
 
+    `share_world` and so on are the shares of worlds, trainings and days in the variance of one replicate's
+    difference, see `random_effects.components`; `queries_` are the bounds over queries.
+
     Args:
-        pilot: number of seeds that decided how many there are; see `statistics.seeds_for_half_width`.
+        pilot: number of days that decided how many there are; see `statistics.seeds_for_half_width`.
     """
     experiment, rows = plan.experiment, []
     for design in experiment.designs:
         for arm in plan.others:
             for metric in experiment.metrics:
-                a, b = (_column(replicates, design, name, metric) for name in (experiment.baseline, arm))
+                a, b = (_values(plan, replicates, design, one, metric) for one in (experiment.baseline, arm))
                 stein = experiment.until is not None and experiment.until.metric == metric
                 found = statistics.compare(
                     a, b, confidence=experiment.confidence, pilot=pilot if stein else None
@@ -38,9 +45,38 @@ def summarise(plan: Plan, replicates: pl.DataFrame, pilot: int | None = None) ->
                         "arm_mean": _mean(b),
                         **{f"difference_{key}": value for key, value in asdict(found.difference).items()},
                         **{f"change_{key}": value for key, value in asdict(found.change).items()},
+                        **queries.interval(design, arm, metric, experiment.confidence),
+                        **_shares(b - a),
                     }
                 )
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _shares(difference: FloatArray) -> dict[str, float]:
+    """Shares of the effects in the variance of one replicate; NaN where values are missing."""
+    found = components(difference)._asdict()
+    whole = sum(found.values())
+    return {f"share_{name}": value / whole if whole else math.nan for name, value in found.items()}
+
+
+def top_queries(plan: Plan, queries: QueryEffects) -> pl.DataFrame:
+    """One row per design, arm, metric and rank: a query, its world, and its share of the difference."""
+    schema = {
+        "design": pl.String,
+        "arm": pl.String,
+        "metric": pl.String,
+        "rank": pl.Int64,
+        "world": pl.Int64,
+        "query": pl.String,
+        "share": pl.Float64,
+    }
+    rows = [
+        {"design": design, "arm": arm, **row}
+        for design in plan.experiment.designs
+        for arm in plan.others
+        for row in queries.top(design, arm)
+    ]
+    return pl.DataFrame(rows, schema)
 
 
 def interference(plan: Plan, replicates: pl.DataFrame) -> pl.DataFrame:
@@ -54,13 +90,14 @@ def interference(plan: Plan, replicates: pl.DataFrame) -> pl.DataFrame:
             continue
         for arm in plan.others:
             for metric in experiment.metrics:
-                split, true = (
-                    _column(replicates, name, arm, metric)
-                    - _column(replicates, name, experiment.baseline, metric)
+                of = {
+                    (name, one): _values(plan, replicates, name, one, metric)
                     for name in (design, "common")
-                )
-                scale = abs(_mean(_column(replicates, "common", experiment.baseline, metric))) or math.nan
-                error, low, high = statistics.t_interval(split - true, experiment.confidence)
+                    for one in (arm, experiment.baseline)
+                }
+                split, true = (of[name, arm] - of[name, experiment.baseline] for name in (design, "common"))
+                scale = abs(_mean(of["common", experiment.baseline])) or math.nan
+                error, low, high = mean_interval(units_of(split - true), experiment.confidence)[:3]
                 rows.append(
                     {
                         "design": design,
@@ -82,10 +119,11 @@ def interference(plan: Plan, replicates: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _column(replicates: pl.DataFrame, design: str, arm: str, metric: str) -> FloatArray:
-    """A metric F[n] by seed, in the order of the seeds."""
+def _values(plan: Plan, replicates: pl.DataFrame, design: str, arm: str, metric: str) -> FloatArray:
+    """A metric F[W, T, D] by world, training and day, in the order of the replicates."""
     rows = replicates.filter((pl.col("design") == design) & (pl.col("arm") == arm))
-    return rows[metric].to_numpy().astype(np.float64)
+    values = rows[metric].to_numpy().astype(np.float64)
+    return np.asarray(values.reshape(len(plan.worlds), plan.n_trainings, -1))
 
 
 def _mean(values: FloatArray) -> float:
