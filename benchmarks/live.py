@@ -34,7 +34,7 @@ CANDIDATES = 32
 def many_queries(n: int) -> World:
     """The world's test split with n distinct queries, all equally popular. Frames are left out."""
     config = WorldConfig()
-    n_ads = config.advertisers("test") * config.ads_per_advertiser
+    n_ads = config.ads("test")
     world = build_world(config, "test", frames=np.zeros((n_ads, 0, 8, 8, 3), dtype=np.uint8))
     own = world.corpus.query_text
     which = np.arange(n) % len(own)

@@ -47,7 +47,7 @@ def main() -> None:
 def make_market(n_queries: int, seed: int) -> tuple[Market, FloatArray]:
     """A day of the embedded world, and uniforms that say who follows the policy."""
     config = WorldConfig()
-    n_ads = config.test_advertisers * config.ads_per_advertiser
+    n_ads = config.ads("test")
     # BM25 looks at no frames, and drawing them takes long.
     frames = np.zeros((n_ads, config.frames, config.frame_size, config.frame_size, 3), dtype=np.uint8)
     world = build_world(config, "test", frames=frames)

@@ -200,8 +200,14 @@ def hand_market(
     )
 
 
-def keyword_index(world: "World", query_text: Sequence[str] | None = None) -> KeywordIndex:
-    """The bid keywords of a world, ready for its queries, or for other texts."""
+def keyword_index(
+    world: "World", reach: float = 0.0, query_text: Sequence[str] | None = None
+) -> KeywordIndex:
+    """The bid keywords of a world, ready for its queries, or for other texts.
+
+    Args:
+        reach: how far the platform's own broad match goes, in [0, 1]; see `retrieval.expansion`.
+    """
     return retrieval.build_index(
         world.keyword,
         world.keyword_ad,
@@ -209,12 +215,14 @@ def keyword_index(world: "World", query_text: Sequence[str] | None = None) -> Ke
         world.corpus.query_text if query_text is None else query_text,
         world.advertiser,
         world.negative_keywords,
+        world.associations,
+        reach,
     )
 
 
-def retrieve_candidates(world: "World", k: int) -> Candidates:
-    """The candidates of every query of a world, k of each at most."""
-    return retrieval.retrieve(keyword_index(world), np.arange(world.corpus.n_queries), k)
+def retrieve_candidates(world: "World", k: int, reach: float = 0.0) -> Candidates:
+    """The candidates of every query of a world, k of each at most; `reach` as in `keyword_index`."""
+    return retrieval.retrieve(keyword_index(world, reach), np.arange(world.corpus.n_queries), k)
 
 
 def build_market(

@@ -54,8 +54,11 @@ ScorerName = Annotated[str, AfterValidator(_known_scorer)]
 class RetrievalSettings(Settings):
     """Keyword retrieval."""
 
-    candidates: Annotated[int, Field(ge=1, le=1000)] = 32
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 16
     """Ads per query that reach the ranking stage, at most."""
+    reach: Annotated[float, Field(ge=0, le=1)] = 0.35
+    """How far the platform's own broad match goes beyond the words of keywords; at 0 it is off. See
+    `simulator.retrieval.expansion`."""
 
 
 class HcmrmSettings(Settings):
@@ -142,7 +145,7 @@ class Scenario(Settings):
             raise out_of_range("glyph_max", "must be from glyph_min to frame_size")
         if world.colour_share + world.brand_share + world.both_share > 1 + 1e-9:
             raise out_of_range("both_share", "colour_share, brand_share and both_share must sum to at most 1")
-        size = max(world.advertisers(split) for split in get_args(MarketSplit)) * world.ads_per_advertiser
+        size = max(world.ads(split) for split in get_args(MarketSplit))
         frame_bytes = size * world.frames * world.frame_size**2 * 3
         if frame_bytes > MAX_FRAME_BYTES:
             raise out_of_range(
@@ -209,5 +212,12 @@ class Scenario(Settings):
 
 
 MAX_FRAME_BYTES = 4 * 2**30
-_MAY_BE_ZERO = ("seed", "held_out_products", "clutter", "rotation_degrees", "stuffed_keywords")
-_NO_SHARES = ("product_exponent", "product_shift", "query_exponent", "supply_follows_demand", "size_sigma")
+_MAY_BE_ZERO = ("seed", "held_out_products", "clutter", "rotation_degrees")
+_NO_SHARES = (
+    "product_exponent",
+    "product_shift",
+    "query_exponent",
+    "supply_follows_demand",
+    "supply_sigma",
+    "size_sigma",
+)

@@ -39,7 +39,7 @@ class EmbeddedWorld(MarketSource):
         return cls(disk.cached_world(scenario.world, scenario.split, cache, stage))
 
     def candidates(self, scenario: Scenario) -> Candidates:
-        return retrieve_candidates(self.world, scenario.retrieval.candidates)
+        return retrieve_candidates(self.world, scenario.retrieval.candidates, scenario.retrieval.reach)
 
     @property
     def corpus(self) -> Corpus:
@@ -69,7 +69,7 @@ class EmbeddedWorld(MarketSource):
         return scenario.traffic.n_queries * scenario.traffic.days
 
     def find(self, text: str, scenario: Scenario) -> Found:
-        index, k = keyword_index(self.world, [text]), scenario.retrieval.candidates
+        index, k = keyword_index(self.world, scenario.retrieval.reach, [text]), scenario.retrieval.candidates
         keyword = retrieval.matching_keywords(index, 0)[:k]
         return Found(
             words=tuple(zip(text.split(), index.words(0), strict=True)),

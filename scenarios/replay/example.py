@@ -24,7 +24,7 @@ from simulator.pctr import CtrModel
 from simulator.scoring import score_candidates
 from simulator.world import WorldConfig, build_world
 
-WORLD = WorldConfig(test_advertisers=150, ads_per_advertiser=6, query_pool=10_000)
+WORLD = WorldConfig(test_advertisers=150, test_ads_per_advertiser=6, query_pool=10_000)
 CANDIDATES = 10
 BID_SIGMA = 0.3
 """Spread of log bids between the auctions of an ad: so a pair of query and ad is seen in several slots."""
@@ -51,7 +51,7 @@ def make_example(
 
     Two scores come with it: BM25, and "model", a stand-in for a neural one: the grade's gain, blurred.
     """
-    n_ads = WORLD.test_advertisers * WORLD.ads_per_advertiser
+    n_ads = WORLD.ads("test")
     world = build_world(WORLD, "test", frames=np.zeros((n_ads, 1, 1, 1, 3), dtype=np.uint8))  # not looked at
     found = retrieve_candidates(world, CANDIDATES)
     candidate = found.ad

@@ -37,13 +37,12 @@ from scenarios.runs.inspection import auctioned, candidates_table, inspect_query
 from simulator import journey, pctr
 from simulator.arrays import FloatArray, IntArray
 from simulator.market import Market
-from simulator.retrieval import Candidates
+from simulator.retrieval import RECALLS, Candidates
 from simulator.serving import FALLBACK
 
 if TYPE_CHECKING:
     from relevance.hcmrm import HcmrmScorer
 
-MATCHES = ("exact", "phrase", "broad")
 MOST_LETTERS = 500
 """Of a query."""
 
@@ -63,7 +62,7 @@ class AskedPage:
     """Whether its true grades are known."""
     ads: pl.DataFrame
     """As of `inspect_query`, with two columns more: bid_keyword, which brings the ad, and match, one of
-    MATCHES. Where grades are not known, grade and p_click are null."""
+    simulator.retrieval.RECALLS. Where grades are not known, grade and p_click are null."""
     markers: pl.DataFrame | None = None
     """What the frames of each ad say of the query, for an HCMRM with frame markers: ad, token (a word, or a
     piece of a word that the model's vocabulary lacks), and marker, log P(token | frames) - log P(token | no
@@ -234,7 +233,7 @@ def _with_keywords(ads: pl.DataFrame, found: Found) -> pl.DataFrame:
         {
             "ad": found.ad.tolist(),
             "bid_keyword": found.keyword,
-            "match": [MATCHES[match] for match in found.match],
+            "match": [RECALLS[match] for match in found.match],
         },
         schema={"ad": pl.Int64, "bid_keyword": pl.String, "match": pl.String},
     )

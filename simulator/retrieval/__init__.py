@@ -1,5 +1,6 @@
 """Station 2, retrieval: which ads may answer a query."""
 
+from simulator.retrieval.expansion import Associations, neighbours
 from simulator.retrieval.keywords import (
     BROAD,
     EXACT,
@@ -19,11 +20,13 @@ __all__ = [
     "EXACT",
     "PHRASE",
     "RECALLS",
+    "Associations",
     "Candidates",
     "KeywordIndex",
     "NegativeKeyword",
     "build_index",
     "correct",
     "matching_keywords",
+    "neighbours",
     "retrieve",
 ]

@@ -1,10 +1,11 @@
-"""Station 2, retrieval: which ads may answer a query, by their bid keywords.
+"""Which ads may answer a query, by their bid keywords and what the platform makes of its words.
 
 Exact keywords ask for the same words in the same order, phrase keywords for their words side by side in the
 query, broad ones for all their words in any order. A query word that no keyword knows is read as the one
 keyword word at edit distance 1, if there is exactly one. Candidates depend on neither bids nor budgets, so
 that relevance can be scored once for all runs. A negative keyword keeps its ad away from the queries that it
-matches, in the same three ways.
+matches, in the same three ways. Keywords that allow broad match are found through the platform's
+associations, too (expansion.py), after all that match by words.
 """
 
 from collections import Counter, defaultdict
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from simulator.arrays import GradeArray, IntArray
+from simulator.arrays import FloatArray, GradeArray, IntArray
 from simulator.random import pair_uniforms, text_key
+from simulator.retrieval.expansion import KINDS, SYNONYM, Associations, Expansions, expansions
 
 EXACT, PHRASE, BROAD = 0, 1, 2
-RECALLS = ("exact", "phrase", "broad")
+RECALLS = ("exact", "phrase", "broad", *KINDS)
 """How an ad is found, by number."""
 
 _NONE = np.empty(0, dtype=np.int64)
@@ -97,6 +99,8 @@ class KeywordIndex:
     advertiser: IntArray  # [A]
     negatives: Phrases
     negative_ad: IntArray  # one per negative keyword
+    sources: Phrases  # what the platform knows other words for
+    expansions: tuple[Expansions, ...]  # one per source phrase
 
     def words(self, query: int) -> Words:
         """The words of a query, spelling corrected."""
@@ -110,19 +114,29 @@ def build_index(
     query_text: Sequence[str],
     advertiser: NDArray[np.integer],
     negative: Sequence[NegativeKeyword] = (),
+    associations: Sequence[Associations] = (),
+    reach: float = 0.0,
 ) -> KeywordIndex:
     """Index the keywords that ads I[T] bid on with match types I[T], for U query texts.
 
     Words are separated by spaces. `advertiser` I[A] owns the ads, `negative` keeps some away from queries.
-    Raises ValueError for an empty keyword.
+    `associations` of at least the strength 1 - `reach` expand broad keywords. Raises ValueError for an empty
+    keyword.
     """
     phrases = _split(keyword, "keyword")
     keywords = Phrases.build(phrases, keyword_match)
     unwanted = _split([text for text, _, _ in negative], "negative keyword")
     negatives = Phrases.build(unwanted, np.array([match for _, _, match in negative], dtype=np.int64))
+    may_expand = {
+        phrase: broad
+        for phrase, rows in keywords.rows.items()
+        if (broad := rows[keywords.match[rows] == BROAD]).size
+    }
+    expanded = expansions(associations, reach, may_expand)
+    sources = Phrases.build(list(expanded), np.full(len(expanded), BROAD))
     corrected: dict[str, str] = {}
-    vocabulary = sorted(keywords.words())
-    known = keywords.words() | negatives.words()
+    vocabulary = sorted(keywords.words() | sources.words())
+    known = {*vocabulary, *negatives.words()}
     for word in sorted({word for text in query_text for word in text.split()} - known):
         if (read_as := correct(word, vocabulary)) != word:
             corrected[word] = read_as
@@ -136,6 +150,8 @@ def build_index(
         advertiser=np.asarray(advertiser, dtype=np.int64),
         negatives=negatives,
         negative_ad=np.array([ad for _, ad, _ in negative], dtype=np.int64),
+        sources=sources,
+        expansions=tuple(expanded.values()),
     )
 
 
@@ -153,6 +169,7 @@ def matching_keywords(index: KeywordIndex, query: int) -> IntArray:
 
     The closest match comes first, then the longer keyword, then a hash of the query's text and the ad, so
     that nobody is favoured. How closely a keyword matches is what counts, not how loosely it was allowed to.
+    Expansions come after all of these, the strongest first.
     """
     return _first_keywords(index, np.array([query]), index.keyword_ad.size)[2]
 
@@ -162,12 +179,13 @@ def _first_keywords(
 ) -> tuple[IntArray, IntArray, IntArray, IntArray]:
     """The first `k` of `matching_keywords` of queries I[Q]: row, place, keyword, closeness, I[...] each."""
     matched = [_matched(index, int(one)) for one in query]
-    row = np.repeat(np.arange(len(matched)), [found.size for found, _ in matched])
-    keyword = np.concatenate([_NONE, *(found for found, _ in matched)])
-    close = np.concatenate([_NONE, *(closeness for _, closeness in matched)])
+    row = np.repeat(np.arange(len(matched)), [found.size for found, _, _ in matched])
+    keyword = np.concatenate([_NONE, *(found for found, _, _ in matched)])
+    close = np.concatenate([_NONE, *(closeness for _, closeness, _ in matched)])
+    fit = np.concatenate([np.empty(0), *(fit for _, _, fit in matched)])
     ad = index.keyword_ad[keyword]
     shuffle = pair_uniforms(0, "retrieval", index.query_key[query][row], ad)
-    order = np.lexsort((keyword, shuffle, -index.keyword_length[keyword], close, row))
+    order = np.lexsort((keyword, shuffle, -fit, np.minimum(close, SYNONYM), row))
     row, keyword, close = row[order], keyword[order], close[order]
     owner = index.advertiser[index.keyword_ad[keyword]]
     _, first = np.unique(row * (index.advertiser.max(initial=0) + 1) + owner, return_index=True)
@@ -178,15 +196,23 @@ def _first_keywords(
     return row[kept], place[kept], keyword[kept], close[kept]
 
 
-def _matched(index: KeywordIndex, query: int) -> tuple[IntArray, IntArray]:
-    """The keywords I[...] that match a query and that no negative keyword keeps away, and how closely."""
+def _matched(index: KeywordIndex, query: int) -> tuple[IntArray, IntArray, FloatArray]:
+    """The keywords I[...] that match a query and that no negative keyword keeps away, and how each was found.
+
+    And how well it fits F[...] among those found likewise: by its length, or by the association's strength.
+    """
     words = index.words(query)
     keyword, close = index.keywords.matching(words)
+    fit = index.keyword_length[keyword].astype(np.float64)
+    if sources := [index.expansions[row] for row in index.sources.matching(words)[0]]:
+        keyword = np.concatenate([keyword, *(source.keyword for source in sources)])
+        close = np.concatenate([close, *(source.kind for source in sources)])
+        fit = np.concatenate([fit, *(source.strength for source in sources)])
     if index.negative_ad.size:
         excluded = index.negative_ad[index.negatives.matching(words)[0]]
         kept = ~np.isin(index.keyword_ad[keyword], excluded)
-        keyword, close = keyword[kept], close[kept]
-    return keyword, close
+        keyword, close, fit = keyword[kept], close[kept], fit[kept]
+    return keyword, close, fit
 
 
 def _split(texts: Sequence[str], kind: str) -> list[Words]:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from relevance.arrays import FrameArray
 from relevance.corpus import Corpus
-from simulator.retrieval import NegativeKeyword
+from simulator.retrieval import Associations, NegativeKeyword, neighbours
+from simulator.world.associations import associations
 from simulator.world.catalog import Catalog, load_catalog
 from simulator.world.queries import draw_queries, product_popularity, query_popularity
 from simulator.world.supply import Ads, bid_keywords, draw_ads, negative_keywords, popular_others
@@ -24,12 +25,15 @@ from simulator.world.texts import AdText, ad_text
 from simulator.world.truth import Truth
 from simulator.world.world_config import Split, WorldConfig
 
+LEAST_COSINE = 0.25
+"""Of phrases that count as neighbours, however far retrieval reaches."""
+
 IntArray = NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
 _SPLIT_KEYS: dict[str, int] = {"train": 1, "validation": 2, "test": 3, "unlabelled": 4}
 _WHOLE_WORLD = 0
-_PRODUCTS, _QUERIES, _ADVERTISERS, _TEXTS, _FRAMES, _KEYWORDS, _TRAFFIC, _NEGATIVES = range(8)
+_PRODUCTS, _QUERIES, _ADVERTISERS, _TEXTS, _FRAMES, _KEYWORDS, _TRAFFIC, _NEGATIVES, _ASSOCIATIONS = range(9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class World:
     keyword_match: NDArray[np.int8]
     held_out_products: IntArray
     negative_keywords: tuple[NegativeKeyword, ...] = ()
+    associations: tuple[Associations, ...] = ()
 
     @property
     def ad_category(self) -> IntArray:
@@ -128,6 +133,7 @@ def build_world(
     keyword, keyword_ad, keyword_match = bid_keywords(
         config, catalog, ads, products.popularity, _rng(config, split, _KEYWORDS)
     )
+    known = associations(config, catalog, products.popularity, _rng(config, None, _ASSOCIATIONS))
     return World(
         config=config,
         catalog=catalog,
@@ -152,7 +158,21 @@ def build_world(
             keyword_ad,
             _rng(config, split, _NEGATIVES),
         ),
+        associations=()
+        if split == "unlabelled"
+        else (known, _neighbours(corpus, known, keyword, keyword_ad)),
     )
+
+
+def _neighbours(
+    corpus: Corpus, known: Associations, keyword: tuple[str, ...], keyword_ad: IntArray
+) -> Associations:
+    """Phrases near one another by what ads say and bid on."""
+    said = [corpus.ad_text(ad).split() for ad in range(corpus.n_ads)]
+    for text, ad in zip(keyword, keyword_ad.tolist(), strict=True):
+        said[ad].extend(text.split())
+    phrases = sorted({*keyword, *known.phrase})
+    return neighbours([" ".join(words) for words in said], phrases, LEAST_COSINE)
 
 
 def _rng(config: WorldConfig, split: Split | None, part: int) -> np.random.Generator:

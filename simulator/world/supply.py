@@ -54,7 +54,8 @@ def draw_ads(
     n, n_categories = config.advertisers(split), len(catalog.categories)
     sold = np.ones(catalog.n_products)
     if split == "test":
-        sold = popularity**config.supply_follows_demand
+        appeal = np.exp(config.supply_sigma * rng.standard_normal(catalog.n_products))
+        sold = popularity**config.supply_follows_demand * appeal
     sold[without] = 0.0
     of_category = np.bincount(catalog.category, weights=sold, minlength=n_categories)
     if split == "test":
@@ -83,8 +84,8 @@ def draw_ads(
 
 
 def _sizes(config: WorldConfig, n: int, rng: np.random.Generator) -> IntArray:
-    """Ads of each advertiser I[N]: lognormal, at least one each, n x ads_per_advertiser in all."""
-    total = n * config.ads_per_advertiser
+    """Ads of each advertiser I[N]: lognormal, at least one each, with the mean that is set."""
+    total = n * config.test_ads_per_advertiser
     weight = np.exp(config.size_sigma * rng.standard_normal(n))
     size: IntArray = 1 + np.floor(weight / weight.sum() * (total - n)).astype(np.int64)
     for _ in range(int(total - size.sum())):  # what rounding has left goes to the smallest
@@ -147,9 +148,8 @@ def _keywords_of(
         same = catalog.category == catalog.category[product]
         siblings = np.flatnonzero(same & (np.arange(catalog.n_products) != product))
         yield catalog.names[int(rng.choice(siblings))], BROAD
-    reach = config.stuffed_keywords if ads.stuffed[ad] else 0
-    for other in popular_others(popularity, product, reach, rng):
-        yield catalog.names[other], BROAD
+    if ads.stuffed[ad] and rng.random() < config.stuffed_keyword_share:
+        yield catalog.names[int(popular_others(popularity, product, 1, rng)[0])], BROAD
 
 
 def negative_keywords(

@@ -27,6 +27,9 @@ class WorldConfig:
     test_advertisers: int = 300
     unlabelled_advertisers: int = 1000
     ads_per_advertiser: int = 10
+    """Of the splits that models learn from."""
+    test_ads_per_advertiser: int = 4
+    """Of the market's split, on average."""
     query_pool: int = 120_000
     """Query strings before they are split by hash: 47% training, 3% validation, 50% test."""
     held_out_products: int = 12
@@ -69,22 +72,36 @@ class WorldConfig:
     # What advertisers bid on
     supply_follows_demand: float = 0.5
     """A product's advertisers are in proportion to its traffic to this power."""
+    supply_sigma: float = 1.75
+    """Spread of the log number of ads of a product beside that: some are crowded, and some nobody sells."""
     size_sigma: float = 1.0
     """Spread of the log number of ads of an advertiser, in the test split; the others are even."""
-    match_shares: tuple[float, float, float] = (0.35, 0.3, 0.35)
+    match_shares: tuple[float, float, float] = (0.6, 0.2, 0.2)
     """Of keywords that allow exact, phrase and broad match."""
-    name_keyword_share: float = 0.6
+    name_keyword_share: float = 0.5
     """Ads whose main keyword is the product's name; the others take a synonym."""
-    synonym_keyword_share: float = 0.3
+    synonym_keyword_share: float = 0.15
     brand_keyword_share: float = 0.5
     colour_keyword_share: float = 0.4
     sibling_keyword_share: float = 0.1
-    stuffed_keywords: int = 2
-    """Popular products that an advertiser who stuffs bids on, and does not sell."""
+    stuffed_keyword_share: float = 0.15
+    """Ads of an advertiser who stuffs that bid on a popular product that they do not sell."""
+    synonyms_known: float = 0.7
+    """Pairs of synonyms that the platform's dictionary holds."""
+    synonyms_wrong: float = 0.1
+    """Terms that it holds a wrong synonym of."""
+    sessions_on_shelf: float = 0.5
+    """Sessions whose second product is of the same category as the first."""
     negative_share: float = 0.0
     """Advertisers who keep their ads away from queries for other brands and for siblings of their product."""
 
+    def ads(self, split: Split) -> int:
+        """Ads of a split."""
+        per = self.test_ads_per_advertiser if split == "test" else self.ads_per_advertiser
+        return self.advertisers(split) * per
+
     def advertisers(self, split: Split) -> int:
+        """Advertisers of a split."""
         return {
             "train": self.train_advertisers,
             "validation": self.validation_advertisers,

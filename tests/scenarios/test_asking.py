@@ -13,8 +13,8 @@ from scenarios.cli.main import main
 from scenarios.markets.click_model import CtrFile, Figures
 from scenarios.markets.simulation import market_of
 from scenarios.models.click_model_fit import write_ctr_file
-from scenarios.runs.asking import MATCHES
 from simulator.pctr import FittedCtr, refine
+from simulator.retrieval import RECALLS
 from simulator.world.intents import read_intent
 
 
@@ -147,7 +147,7 @@ def test_a_fitted_click_model_sees_the_text_too(prepared, tmp_path, text):
     plain = ask(prepared, text, "bm25").ads
     both = ask(refined, text, "bm25").ads.join(plain, on="ad", suffix="_plain")
     assert len(both) == len(plain) > 0
-    match = np.array([MATCHES.index(match) for match in both["match"]])
+    match = np.array([RECALLS.index(match) for match in both["match"]])
     expected = refine(weights, both["pctr_plain"].to_numpy(), both["relevance"].to_numpy(), match)
     np.testing.assert_allclose(both["pctr"], expected)
 

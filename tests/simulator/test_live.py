@@ -309,7 +309,7 @@ def test_recent_rows_are_those_used_last(capacity: int, asked: list[list[int]]) 
 @pytest.fixture(scope="module")
 def world() -> World:
     config = WorldConfig(query_pool=2000, test_advertisers=36)
-    n_ads = 36 * config.ads_per_advertiser
+    n_ads = config.ads("test")
     return build_world(config, "test", frames=np.zeros((n_ads, 0, 32, 32, 3), dtype=np.uint8))
 
 

@@ -44,6 +44,7 @@ class SmallWorld:
     keyword_ad: Any = field(default_factory=lambda: np.arange(6))
     keyword_match: Any = field(default_factory=lambda: np.array([2, 2, 0, 2, 2, 2], dtype=np.int8))
     negative_keywords: tuple[tuple[str, int, int], ...] = ()
+    associations: tuple[Any, ...] = ()
 
     @property
     def truth(self) -> Any:

@@ -19,7 +19,7 @@ SMALL = WorldConfig(train_advertisers=400, validation_advertisers=36, test_adver
 
 def _world(config: WorldConfig, split: str) -> World:
     """A world with empty frames: most tests do not look at them, and drawing takes long."""
-    n_ads = config.advertisers(split) * config.ads_per_advertiser  # type: ignore[arg-type]
+    n_ads = config.ads(split)  # type: ignore[arg-type]
     frames = np.zeros((n_ads, config.frames, config.frame_size, config.frame_size, 3), dtype=np.uint8)
     return build_world(config, split, frames=frames)  # type: ignore[arg-type]
 
