@@ -238,6 +238,7 @@ def build_market(
     bidder_model: BidderModel | None = None,
     ctr_model: CtrModel | None = None,
     serving: ServingModel | None = None,
+    reach: float = 0.0,
 ) -> Market:
     """Draw the traffic, users, values and budgets of a world.
 
@@ -247,6 +248,7 @@ def build_market(
     Args:
         candidate: the candidates of all queries; or K, and what is known of pairs is computed batch by
             batch, so that memory does not grow with the number of queries. The log is the same.
+        reach: of retrieval where the candidates are computed; see `keyword_index`.
     """
     traffic, auction = traffic or TrafficModel(), auction or AuctionModel()
     users_model, bidder_model = users_model or UserModel(), bidder_model or BidderModel()
@@ -259,7 +261,7 @@ def build_market(
         n_queries=world.corpus.n_queries,
         n_candidates=candidate if isinstance(candidate, int) else candidate.ad.shape[1],
         find=(
-            partial(retrieval.retrieve, keyword_index(world), k=candidate)
+            partial(retrieval.retrieve, keyword_index(world, reach), k=candidate)
             if isinstance(candidate, int)
             else candidate.of
         ),

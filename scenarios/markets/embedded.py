@@ -27,6 +27,8 @@ class EmbeddedWorld(MarketSource):
     """One split of a world."""
 
     world: World
+    kept: Path | None = None
+    """The results folder, under which candidates are kept."""
     called: ClassVar[str] = "the embedded world"
 
     @classmethod
@@ -36,10 +38,18 @@ class EmbeddedWorld(MarketSource):
     @classmethod
     def read(cls, scenario: Scenario, cache: Path | None, progress: Progress | None) -> Self:
         stage = stage_of(progress, "drawing key frames")
-        return cls(disk.cached_world(scenario.world, scenario.split, cache, stage))
+        return cls(disk.cached_world(scenario.world, scenario.split, cache, stage), cache)
 
     def candidates(self, scenario: Scenario) -> Candidates:
-        return retrieve_candidates(self.world, scenario.retrieval.candidates, scenario.retrieval.reach)
+        k, reach = scenario.retrieval.candidates, scenario.retrieval.reach
+        return disk.cached_candidates(
+            scenario.world,
+            scenario.split,
+            self.kept,
+            k,
+            reach,
+            lambda: retrieve_candidates(self.world, k, reach),
+        )
 
     @property
     def corpus(self) -> Corpus:
@@ -63,6 +73,7 @@ class EmbeddedWorld(MarketSource):
             bidder_model=scenario.bidders,
             ctr_model=scenario.pctr,
             serving=scenario.serving,
+            reach=scenario.retrieval.reach,
         )
 
     def n_queries(self, scenario: Scenario) -> int:
@@ -95,7 +106,7 @@ class EmbeddedWorld(MarketSource):
             ),
             query_popularity=np.append(world.query_popularity, 0.0),
         )
-        return replace(self, world=wider), intent is not None
+        return replace(self, world=wider, kept=None), intent is not None
 
     def without_frames(self) -> Self:
         corpus = self.world.corpus

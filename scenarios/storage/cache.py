@@ -1,4 +1,4 @@
-"""What is computed once and kept on disk: the world's key frames, and the scores of the pairs that can meet.
+"""What is computed once and kept on disk: the world's key frames, which pairs can meet, and their scores.
 
 Files lie under `<results>/.cache`. The name of each is a hash of all that decides its content, the code
 included, so a file that is there need not be checked. A damaged one is made again. The folder may be removed
@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -19,11 +20,13 @@ from types import ModuleType
 import numpy as np
 
 import relevance
+import simulator.retrieval
 import simulator.world
 from relevance.arrays import FrameArray
 from relevance.cached import ScoreTable
 from relevance.errors import ScorerError
 from scenarios.storage.whole import remove_stale, whole_path
+from simulator.retrieval import Candidates
 from simulator.world import Split, World, WorldConfig, build_world
 from simulator.world.build import Progress
 from simulator.world.catalog import require_world
@@ -55,6 +58,31 @@ def cached_world(
 def frames_kept(config: WorldConfig, split: Split, root: Path) -> bool:
     """Whether a split's frames are on disk."""
     return _read_frames(_frames_path(root, config, split)) is not None
+
+
+def cached_candidates(
+    config: WorldConfig, split: Split, root: Path | None, k: int, reach: float, find: Callable[[], Candidates]
+) -> Candidates:
+    """The candidates of a world's queries, found before or now.
+
+    Args:
+        root: the results folder; None neither reads nor writes a cache.
+        k, reach: of retrieval, which decide them together with the world.
+        find: finds them.
+
+    Raises:
+        StoreError: the cache cannot be written.
+    """
+    if root is None:
+        return find()
+    key = hash_of(world_hash(config, split), k, reach, code_hash(simulator.retrieval))
+    path = root / FOLDER / f"candidates-{key}.npz"
+    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(path) as kept:
+        return Candidates(kept["ad"].astype(np.int64), kept["recall"])
+    found = find()
+    with _kept_whole(path) as part, part.open("wb") as file:
+        np.savez(file, ad=found.ad.astype(np.int32), recall=found.recall)
+    return found
 
 
 def score_table_path(root: Path, scorer: str, corpus: str, pairs: np.ndarray, checkpoint: str = "") -> Path:

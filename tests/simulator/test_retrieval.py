@@ -6,11 +6,15 @@ from simulator.retrieval import (
     BROAD,
     EXACT,
     PHRASE,
+    RECALLS,
+    Associations,
     NegativeKeyword,
     build_index,
     matching_keywords,
+    neighbours,
     retrieve,
 )
+from simulator.retrieval.expansion import CATEGORY, CO_CLICK, NEIGHBOUR, SYNONYM
 
 
 def found(keyword: list[str], match: list[int], query: str, advertiser: list[int] | None = None) -> list[int]:
@@ -152,3 +156,75 @@ def test_words_of_negative_keywords_are_not_taken_for_slips() -> None:
     assert left([("settle", 0, BROAD)], "settle") == []
     with pytest.raises(ValueError, match="negative keyword 0 is empty"):
         left([(" ", 0, BROAD)], "kettle")
+
+
+# The platform's own broad match
+
+
+KNOWN = Associations.of(
+    [
+        ("sofa", "couch", 0.9, SYNONYM),
+        ("sofa", "bed", 0.5, CO_CLICK),
+        ("red sofa", "rug", 0.7, NEIGHBOUR),
+        ("tap", "sofa", 0.8, CATEGORY),
+    ]
+)
+BIDS = ["sofa", "couch", "bed", "rug", "couch"]
+ALLOWED = [EXACT, BROAD, BROAD, BROAD, PHRASE]
+
+
+def expanded(text: str, reach: float, k: int = 9) -> list[tuple[int, str]]:
+    """(ad, how it was found) for a query of ads 0 .. 4 that bid BIDS."""
+    index = build_index(BIDS, np.arange(5), np.array(ALLOWED), [text], np.arange(5), (), [KNOWN], reach)
+    ad, recall = (part[0] for part in retrieve(index, np.array([0]), k))
+    return [(int(a), RECALLS[r]) for a, r in zip(ad, recall, strict=True) if a >= 0]
+
+
+def test_reach_admits_associations_by_their_strength() -> None:
+    assert expanded("sofa", 0.0) == [(0, "exact")]
+    assert expanded("sofa", 0.05) == [(0, "exact")]
+    assert expanded("sofa", 0.2) == [(0, "exact"), (1, "synonym")]
+    assert expanded("sofa", 0.5) == [(0, "exact"), (1, "synonym"), (2, "co-click")]
+
+
+def test_words_come_first_then_the_strongest_association() -> None:
+    assert expanded("red sofa", 1.0) == [(1, "synonym"), (3, "neighbour"), (2, "co-click")]
+    assert expanded("bed sofa", 1.0)[0] == (2, "phrase"), "it matches by words, and is not found twice"
+    assert expanded("sofa", 1.0, k=2) == [(0, "exact"), (1, "synonym")]
+
+
+def test_only_broad_keywords_are_expanded() -> None:
+    assert expanded("tap", 1.0) == [], "the ad of sofa asks for exact match"
+    assert 4 not in dict(expanded("sofa", 1.0)), "phrase match only"
+
+
+def test_a_word_of_an_association_is_spelt_right_too() -> None:
+    assert expanded("sofaa", 0.2) == [(0, "exact"), (1, "synonym")]
+
+
+def test_negative_keywords_hold_for_expansions() -> None:
+    index = build_index(
+        BIDS, np.arange(5), np.array(ALLOWED), ["sofa"], np.arange(5), [("sofa", 1, BROAD)], [KNOWN], 1.0
+    )
+    assert retrieve(index, np.array([0]), 3).ad[0].tolist() == [0, 2, -1]
+
+
+def test_neighbours_are_used_in_the_same_documents() -> None:
+    documents = [
+        "kettle tea",
+        "kettle tea cup",
+        "tea cup",
+        "hammer nail",
+        "nail saw hammer",
+        "saw hammer",
+    ] * 3
+    near = neighbours(documents, ["kettle", "tea cup", "hammer", "nail saw", "unseen"], 0.5)
+    pairs = {(source, target) for source, target, _, _ in near.pairs()}
+    assert pairs == {
+        ("kettle", "tea cup"),
+        ("tea cup", "kettle"),
+        ("hammer", "nail saw"),
+        ("nail saw", "hammer"),
+    }
+    assert (near.kind == NEIGHBOUR).all()
+    assert ((near.strength >= 0.5) & (near.strength <= 1.0)).all()

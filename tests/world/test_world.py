@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from relevance.metrics import auc
 from simulator.market import retrieve_candidates
 from simulator.world import Truth, World, WorldConfig, build_world, label_pairs, labelled_corpus, load_catalog
+from simulator.world.queries import draw_queries, product_popularity, query_popularity
 
 SMALL = WorldConfig(train_advertisers=400, validation_advertisers=36, test_advertisers=180, query_pool=6000)
 
@@ -199,3 +201,39 @@ def test_negative_keywords_keep_wrong_brands_and_siblings_away() -> None:
 
     assert wrong_brand(before).sum() > 200
     assert wrong_brand(after).sum() < 0.1 * wrong_brand(before).sum(), "but for misspelt brands"
+
+
+@pytest.mark.parametrize("seed", [7, 8])
+def test_traffic_is_as_wide_as_a_platforms(seed):
+    """No query or product carries the market, and a day of 100,000 queries has a tail."""
+    config = WorldConfig(seed=seed)
+    catalog, rng = load_catalog(), np.random.default_rng(seed)
+    of_product = product_popularity(config, catalog.n_products, rng)
+    queries = draw_queries(config, catalog, "test", np.arange(0), rng)
+    share = query_popularity(config, queries, of_product, rng)
+    assert share.sum() == pytest.approx(1.0)
+    assert np.bincount(queries.product, weights=share) == pytest.approx(of_product)
+    assert of_product.max() <= 0.03
+    assert share.max() <= 0.01
+    assert 1.0 / (share**2).sum() >= 2000
+    assert (1.0 - np.exp(-100_000 * share)).sum() >= 20_000, "expected distinct queries"
+
+
+def test_frequent_queries_are_those_written_often():
+    config = replace(SMALL, query_exponent=0.83)
+    catalog, rng = load_catalog(), np.random.default_rng(1)
+    of_product = product_popularity(config, catalog.n_products, rng)
+    queries = draw_queries(config, catalog, "test", np.arange(0), rng)
+    share = query_popularity(config, queries, of_product, rng)
+    words = np.array([len(text.split()) for text in queries.text])
+    head = share >= np.quantile(share, 0.99)
+    assert words[head].mean() < words.mean() - 0.3
+
+
+def test_the_market_is_uneven_and_what_models_learn_from_is_not():
+    config = replace(SMALL, size_sigma=1.0)
+    market, learnt = (np.bincount(_world(config, split).advertiser) for split in ("test", "train"))
+    assert market.sum() == config.ads("test")
+    assert market.min() >= 1
+    assert market.max() > 4 * np.median(market)
+    assert (learnt == config.ads_per_advertiser).all()
