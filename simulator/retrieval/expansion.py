@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
+import scipy.linalg
 
 from simulator.arrays import FloatArray, GradeArray, IntArray
 
@@ -67,8 +68,8 @@ class Associations(NamedTuple):
 def neighbours(documents: Sequence[str], phrases: Sequence[str], least: float) -> Associations:
     """Phrases whose vectors have a cosine of at least `least`.
 
-    Words that occur in the same documents get near vectors: a singular value decomposition of the positive
-    pointwise mutual information of words (Levy and Goldberg 2014, "Neural word embedding as implicit matrix
+    Words that occur in the same documents get near vectors: the first eigenvectors of the positive pointwise
+    mutual information of words (Levy and Goldberg 2014, "Neural word embedding as implicit matrix
     factorization"). A phrase is the sum of its words' vectors; words of no document have none.
     """
     wanted = sorted({word for phrase in phrases for word in phrase.split()})
@@ -80,8 +81,9 @@ def neighbours(documents: Sequence[str], phrases: Sequence[str], least: float) -
     often = np.diag(together)
     expected = np.outer(often, often) / max(len(documents), 1)
     information = np.log(np.divide(together, expected, out=np.ones_like(together), where=together > 0))
-    left, size, _ = np.linalg.svd(np.maximum(information, 0.0), hermitian=True)
-    vector = (left * np.sqrt(size))[:, :DIMENSIONS]
+    top = max(len(wanted) - DIMENSIONS, 0), len(wanted) - 1
+    size, direction = scipy.linalg.eigh(np.maximum(information, 0.0), subset_by_index=top)
+    vector = direction * np.sqrt(np.maximum(size, 0.0))
     meaning = np.stack([vector[[number[word] for word in phrase.split()]].sum(axis=0) for phrase in phrases])
     length = np.linalg.norm(meaning, axis=1, keepdims=True)
     meaning = np.divide(meaning, length, out=np.zeros_like(meaning), where=length > 1e-9)

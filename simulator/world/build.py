@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ _WHOLE_WORLD = 0
 _PRODUCTS, _QUERIES, _ADVERTISERS, _TEXTS, _FRAMES, _KEYWORDS, _TRAFFIC, _NEGATIVES, _ASSOCIATIONS = range(9)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class World:
     """One split of the world: A ads of N advertisers, Q queries, T bid keywords.
 
@@ -57,7 +58,18 @@ class World:
     keyword_match: NDArray[np.int8]
     held_out_products: IntArray
     negative_keywords: tuple[NegativeKeyword, ...] = ()
-    associations: tuple[Associations, ...] = ()
+
+    @cached_property
+    def associations(self) -> tuple[Associations, ...]:
+        """What the platform knows of words: what it has learnt before, and what its ads say and bid on."""
+        popularity = _products(self.config, self.catalog).popularity
+        rng = _rng(self.config, None, _ASSOCIATIONS)
+        learnt = associations(self.config, self.catalog, popularity, rng)
+        said = [self.corpus.ad_text(ad).split() for ad in range(self.corpus.n_ads)]
+        for text, ad in zip(self.keyword, self.keyword_ad.tolist(), strict=True):
+            said[ad].extend(text.split())
+        phrases = sorted({*self.keyword, *learnt.phrase})
+        return learnt, neighbours([" ".join(words) for words in said], phrases, LEAST_COSINE)
 
     @property
     def ad_category(self) -> IntArray:
@@ -133,7 +145,6 @@ def build_world(
     keyword, keyword_ad, keyword_match = bid_keywords(
         config, catalog, ads, products.popularity, _rng(config, split, _KEYWORDS)
     )
-    known = associations(config, catalog, products.popularity, _rng(config, None, _ASSOCIATIONS))
     return World(
         config=config,
         catalog=catalog,
@@ -158,21 +169,7 @@ def build_world(
             keyword_ad,
             _rng(config, split, _NEGATIVES),
         ),
-        associations=()
-        if split == "unlabelled"
-        else (known, _neighbours(corpus, known, keyword, keyword_ad)),
     )
-
-
-def _neighbours(
-    corpus: Corpus, known: Associations, keyword: tuple[str, ...], keyword_ad: IntArray
-) -> Associations:
-    """Phrases near one another by what ads say and bid on."""
-    said = [corpus.ad_text(ad).split() for ad in range(corpus.n_ads)]
-    for text, ad in zip(keyword, keyword_ad.tolist(), strict=True):
-        said[ad].extend(text.split())
-    phrases = sorted({*keyword, *known.phrase})
-    return neighbours([" ".join(words) for words in said], phrases, LEAST_COSINE)
 
 
 def _rng(config: WorldConfig, split: Split | None, part: int) -> np.random.Generator:
