@@ -34,7 +34,6 @@ from scenarios.config.load import PROFILE, read_file
 from scenarios.corpora.labelled import read_tables
 from scenarios.corpora.pair_scores import read_pairs
 from scenarios.errors import UserError
-from scenarios.markets.click_model import read_ctr_file
 from scenarios.markets.table.auctions import to_arrays
 from scenarios.markets.table.reading import read_auctions, read_budgets, scorers_of
 from scenarios.studies.experiments.experiment_run import check_experiment
@@ -55,18 +54,6 @@ repeats: 7
 points: [[1, 0.0048], [4, 0.0070], [16, 0.0168]]
 quartiles: [[0.004, 0.005], [0.006, 0.008], [0.016, 0.018]]
 """
-CTR_TEXT = """\
-kind: pctr
-schema: 1
-scenario: default
-scorer: bm25
-coefficients: {intercept: -0.1, prediction: 0.9, relevance: 0.5, match: [0.0, -0.2, -0.4]}
-examination: [1.0, 0.7]
-impressions: 1000
-clicks: 100
-before: {log_loss: 0.3, calibration_error: 0.1, predicted_to_clicked: 1.1, auc: 0.7}
-after: {log_loss: 0.2, calibration_error: 0.05, predicted_to_clicked: 1.0, auc: 0.75}
-"""
 TABLE_SCENARIO = """\
 schema: 1
 name: own
@@ -82,14 +69,14 @@ seed: 3
 market: {kind: world}
 split: test
 world: {test_advertisers: 36, ads_per_advertiser: 4, query_pool: 3000}
-traffic: {n_queries: 2000, days: 2, sessions: {population: 500, queries_per_session: 1.6}}
+traffic: {n_queries: 2000, days: 2, warm_up_days: 1, sessions: {population: 500, queries_per_session: 1.6}}
 retrieval: {candidates: 12}
 scorer: oracle
 hcmrm: {checkpoint: shipped, device: cpu}
 fusion: {rule: tiers, thresholds: [0.3, 0.6], within: {bid: 1.0, relevance: 0.5}}
 auction: {mechanism: gsp, reserve: 0.05, payment: click}
 users: {examination: [1.0, 0.7, 0.5], click_model: dbn, conversion_rate: 0.05, return_rate: 0.8}
-pctr: {signal: 0.5, sigma: 0.1}
+pctr: {kind: learnt, feedback: own, first_guess: 0.1, signal: 0.5, sigma: 0.1}
 bidders:
   policies: [{policy: pid_pacing, share: 0.5}, {policy: fixed, share: 0.5}]
   churn: {newcomer_share: 0.1}
@@ -203,7 +190,6 @@ def kinds() -> tuple[Kind, ...]:
         Kind("sweep.yaml", load_sweep, (*_shipped("sweeps"), SMALL_SWEEP.encode()), 4),
         Kind("experiment.yaml", _experiment, (*_shipped("experiments"), SMALL_EXPERIMENT.encode()), 4),
         Kind("profile.yaml", lambda path: read_file(path, PROFILE), (PROFILE_TEXT.encode(),)),
-        Kind("ctr.yaml", read_ctr_file, (CTR_TEXT.encode(),)),
         Kind("rows.parquet", _auctions, (parquet(AUCTIONS),), 2),
         Kind("rows.jsonl", _auctions, (AUCTIONS.write_ndjson().encode(),), 2),
         Kind("owners.jsonl", read_budgets, (BUDGETS.write_ndjson().encode(),)),

@@ -11,6 +11,7 @@ from array_api_compat import to_device
 
 from simulator import auction, ledger, random, serving, stage, users
 from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray, take_at, taken_places, to_micros
+from simulator.click_learning import Prediction
 from simulator.fusion import ByArm, FusionRule
 from simulator.ledger import Ledger
 from simulator.log import COLUMNS, Recorder, SimulationLog
@@ -72,19 +73,20 @@ def answer(
     rows: IntArray,
     participation: FloatArray | None = None,
     served: int = serving.FULL,
+    prediction: Prediction | None = None,
     known: Batch | None = None,
 ) -> Outcome:
     """Answer arrivals I[Q], in this order, at the bids F[A] (currency per click); charge them to `accounts`.
 
     Advertisers with a participation F[N] below 1 stay away from the rest of the auctions, drawn one by one.
-    `served` says which scorer's relevance ranks them (see serving.py). Scores that the same arrivals have got
-    already may be `known`.
+    `served` says which scorer's relevance ranks them (see serving.py). `prediction` is of clicks, where
+    that is learnt. Scores that the same arrivals have got already may be `known`.
 
     The whole batch is ranked at once. Whoever cannot pay the price of a slot then leaves. The later queries
     of the batch that it was a candidate for are ranked again, until everybody can pay. The result is the same
     as with one query at a time.
     """
-    batch = gather(market, bid, rows, participation, served)
+    batch = gather(market, bid, rows, participation, served, prediction)
     if known is not None:
         batch = batch._replace(scores=known.scores, first_stage=known.first_stage)
     outcome = rank(market, batch, accounts.active)
@@ -111,12 +113,14 @@ def gather(
     rows: IntArray,
     participation: FloatArray | None = None,
     served: int = serving.FULL,
+    prediction: Prediction | None = None,
     *,
     reuse: bool = True,
 ) -> Batch:
     """Arrivals, retrieval and scoring: which queries, which ads, and what is known of each pair.
 
     Args:
+        prediction: of clicks, where it is learnt; None: that of the market's pairs.
         reuse: whether live scorers may use the scores that they have kept.
     """
     query = market.query[rows]
@@ -133,21 +137,47 @@ def gather(
     alone = served == serving.FALLBACK or not market.serving.first_stage_keep
     asks_satisfaction = users.asks_satisfaction(market.users)
     main = market.fallback_relevance if served == serving.FALLBACK else market.relevance
+    scores = scores_of(main, query, k, reuse=reuse)
+    click_rate = known.pctr
+    if prediction is not None:
+        relevance = np.asarray(scores.relevance) if prediction.features.relevance else None
+        click_rate = prediction.of(query, arm_of(market, rows), candidate, known.recall, relevance)
     return Batch(
         row=rows,
         query=query,
-        arm=np.zeros((rows.size, 1), dtype=np.int64) if market.arm is None else market.arm[rows, None],
+        arm=arm_of(market, rows)[:, None],
         candidate=candidate,
         recall=known.recall,
         advertiser=market.advertiser.take(candidate),  # brackets would take longer
         bid=bid.take(candidate),
-        pctr=known.pctr,
-        scores=scores_of(main, query, k, reuse=reuse),
+        pctr=click_rate,
+        scores=scores,
         first_stage=None if alone else scores_of(market.first_stage_relevance, query, k, reuse=reuse),
         grade=known.grade,
         attraction=known.attraction,
         category=None if market.query_category is None else market.query_category[query],
         satisfaction=users.satisfaction(market.users, known.grade) if asks_satisfaction else None,
+    )
+
+
+def arm_of(market: Market, rows: IntArray) -> IntArray:
+    """Which of the market's rules ranks each of arrivals I[Q]."""
+    return np.zeros_like(rows) if market.arm is None else market.arm[rows]
+
+
+def impressions(market: Market, prediction: Prediction, rows: IntArray, outcome: Outcome) -> IntArray:
+    """What a learnt click prediction is told of the pages of arrivals I[Q]: see `Prediction.codes`."""
+    column = outcome.ranking[:, :-1]
+    row, slot = np.nonzero(column >= 0)
+    return prediction.codes(
+        market.query[rows[row]],
+        arm_of(market, rows[row]),
+        column[row, slot],
+        outcome.ad[row, slot],
+        outcome.recall[row, slot],
+        slot,
+        outcome.clicked[row, slot],
+        outcome.relevance[row, slot] if prediction.features.relevance else None,
     )
 
 

@@ -8,7 +8,7 @@ of a sweep; `with_relevance` and `with_rule` make cheap variants that share all 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,12 +17,13 @@ from simulator import arrivals, bidders, random, retrieval
 from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray, to_micros
 from simulator.auction import AuctionModel as AuctionModel
 from simulator.bidders import BidderModel, Followers
+from simulator.click_learning import Features, Prediction
 from simulator.fusion import FusionRule, Product
 from simulator.ledger import UNLIMITED
-from simulator.pairs import ComputedPairs, Known, PairDraws, Pairs, PairTables
+from simulator.pairs import ComputedPairs, Known, PairDraws, Pairs, PairTables, Seen
 from simulator.pctr import CtrModel
-from simulator.policies import churn
-from simulator.retrieval import Candidates, KeywordIndex
+from simulator.policies import Bids, State, churn
+from simulator.retrieval import RECALLS, Candidates, KeywordIndex
 from simulator.scoring import RelevanceSource
 from simulator.serving import ServingModel as ServingModel
 from simulator.sessions import SessionModel, Visits, session_lengths, single_visits, visits
@@ -45,6 +46,7 @@ class TrafficModel:
     horizon_s: float = 86_400.0  # one day, for which the budgets are
     shape: tuple[float, ...] = arrivals.DAY_SHAPE  # relative rate in equal parts of the horizon
     days: int = 1
+    warm_up_days: int = 0  # simulated before these, and in no result; see Past
     sessions: SessionModel = field(default_factory=SessionModel)
 
     def __post_init__(self) -> None:
@@ -54,6 +56,39 @@ class TrafficModel:
             )
         if self.days < 1:
             raise ValueError(f"traffic.days must be at least 1, got {self.days}")
+        if self.warm_up_days < 0:
+            raise ValueError(f"traffic.warm_up_days must not be negative, got {self.warm_up_days}")
+
+
+class WarmUp(NamedTuple):
+    """Who comes in the days before the ones that are measured; see `Market`."""
+
+    arrival_s: FloatArray  # [Q] ascending, from 0
+    query: IntArray  # [Q]
+    user: IntArray | None
+    days: int
+    arm: IntArray | None = None  # [Q]
+
+    def some(self, which: BoolArray | IntArray) -> "WarmUp":
+        """The same days with some of the arrivals."""
+        return WarmUp(
+            self.arrival_s[which],
+            self.query[which],
+            None if self.user is None else self.user[which],
+            self.days,
+            None if self.arm is None else self.arm[which],
+        )
+
+
+class Past(NamedTuple):
+    """What the first measured day inherits from the days before; N advertisers, M users."""
+
+    prediction: Prediction | None
+    bidding: Bids | None  # None: as before the first tick
+    states: tuple[State, ...]  # of the market's policies
+    satisfaction: FloatArray  # [M]
+    returns: churn.Returns
+    left: BoolArray  # [N]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +123,11 @@ class Market:
     policies: tuple[Followers, ...] = ()  # who bids how; none: `paced` and `bidders` say it
     arm: IntArray | None = None  # [Q] the rule, of (rule, *other_rules), that ranks an arrival; None: `rule`
     other_rules: tuple[FusionRule, ...] = ()
+    # The click prediction, and the days before the measured ones
+    ctr: CtrModel = field(default_factory=CtrModel)  # learnt: `pairs` holds the first guess alone
+    ad_category: IntArray | None = None  # [A] declared
+    warm_up: WarmUp | None = None  # days simulated before, by draws of their own
+    past: Past | None = None  # what has come of them, where that is known already
 
     def __post_init__(self) -> None:
         shape = self.pairs.n_queries, self.pairs.n_candidates
@@ -119,6 +159,25 @@ class Market:
         """The day on which each advertiser comes, I[N]; 0 for those who are there from the start."""
         u = random.uniforms(self.seed, "joins", 0, 1, self.budget_micros.size)[0]
         return churn.joining_day(self.bidders.churn, u, self.days)
+
+    @property
+    def n_arms(self) -> int:
+        """Rules that rank its arrivals."""
+        return 1 if self.arm is None else 1 + len(self.other_rules)
+
+    def first_prediction(self) -> Prediction:
+        """The learnt prediction before any click."""
+        known = Features(
+            n_queries=self.pairs.n_queries,
+            n_candidates=self.pairs.n_candidates,
+            advertiser=self.advertiser,
+            n_recalls=len(RECALLS),
+            query_category=self.query_category,
+            ad_category=self.ad_category,
+            relevance=self.ctr.relevance,
+            n_arms=self.n_arms,
+        )
+        return Prediction.before_any_click(known, self.users.examination, self.ctr.first_guess)
 
     @property
     def tables(self) -> PairTables:
@@ -272,16 +331,14 @@ def build_market(
         average=np.zeros(n_ads),
     )
     pairs: Pairs
-    of_all: Iterable[tuple[IntArray, Known]]
+    of_all: Iterable[Seen]
     if isinstance(candidate, int):
         draws = draws.with_average(map(draws.see, draws.chunks()), world.query_popularity)
-        pairs = ComputedPairs(draws)
-        of_all = ((part, draws.known(draws.see(part))) for part in draws.chunks())
+        pairs, of_all = ComputedPairs(draws), map(draws.see, draws.chunks())
     else:
-        every = np.arange(draws.n_queries)
-        seen = draws.see(every)
-        known = draws.with_average([seen], world.query_popularity).known(seen)
-        pairs, of_all = PairTables(*known), [(every, known)]
+        seen = draws.see(np.arange(draws.n_queries))
+        draws, of_all = draws.with_average([seen], world.query_popularity), [seen]
+        pairs = PairTables(*draws.known(seen))
 
     # Bidders.
     n_categories = int(world.ad_category.max()) + 1
@@ -292,20 +349,25 @@ def build_market(
     )
     examined = float(np.mean(users_model.examination))
     worth = bidder_model.shading * value
+    spend_if_shown = examined * draws.average * worth  # as advertisers know it, whatever is predicted
     spends = (
         (
-            examined * known.pctr * worth[np.maximum(known.candidate, 0)],
-            traffic.n_queries * world.query_popularity[part],
-            known.candidate,
-            world.advertiser[known.candidate],
+            spend_if_shown[np.maximum(seen.candidate, 0)],
+            traffic.n_queries * world.query_popularity[seen.query[:, 0]],
+            seen.candidate,
+            world.advertiser[seen.candidate],
         )
-        for part, known in of_all
+        for seen in of_all
     )
     demand = bidders.demand(spends, n_advertisers, len(users_model.examination))
     budget = bidders.budgets(bidder_model, demand, random.normals(seed, "budget", 0, 1, n_advertisers)[0])
     which_policy = random.uniforms(seed, "paced", 0, 1, n_advertisers)[0]
 
-    come = _traffic(world, traffic, seed)
+    come, warm_up = _traffic(world, traffic, seed), None
+    if traffic.warm_up_days:
+        before = _traffic(world, replace(traffic, days=traffic.warm_up_days), warm_up_seed(seed))
+        user = before.user if traffic.sessions.population else None
+        warm_up = WarmUp(before.arrival_s, before.query, user, traffic.warm_up_days)
 
     return Market(
         seed=seed,
@@ -327,7 +389,15 @@ def build_market(
         days=traffic.days,
         user=come.user if traffic.sessions.population else None,
         policies=bidders.followers(bidder_model.policies, which_policy) if bidder_model.policies else (),
+        ctr=ctr_model or CtrModel(),
+        ad_category=world.ad_category,
+        warm_up=warm_up,
     )
+
+
+def warm_up_seed(seed: int) -> int:
+    """Decides the draws of the days before the measured ones."""
+    return random.text_key(f"{seed}/warm-up")
 
 
 def _traffic(world: "World", traffic: TrafficModel, seed: int) -> Visits:

@@ -28,7 +28,7 @@ class Known(NamedTuple):
     candidate: IntArray  # ad, -1 padding; at most one ad per advertiser in a row
     grade: GradeArray  # true grade 0..3 (0 in padding)
     attraction: FloatArray  # true P(click | examined)
-    pctr: FloatArray  # the platform's estimate of it
+    pctr: FloatArray  # the platform's estimate of it; where that is learnt, the one before any click
     recall: GradeArray  # how retrieval found the ad, 0 in padding; see retrieval.RECALLS
 
 
@@ -124,8 +124,11 @@ class PairDraws:
         """The same with the platform's estimate."""
         candidate, grade, attraction, recall, rows = seen
         ad = np.maximum(candidate, 0)
-        noise = random.pair_normals(self.seed, "pctr", np.broadcast_to(rows, ad.shape), ad)
-        predicted = pctr.predict(self.ctr, attraction, self.average[ad], noise)
+        if self.ctr.learnt:  # says nothing of a pair before a click
+            predicted = np.full(ad.shape, self.ctr.first_guess)
+        else:
+            noise = random.pair_normals(self.seed, "pctr", np.broadcast_to(rows, ad.shape), ad)
+            predicted = pctr.predict(self.ctr, attraction, self.average[ad], noise)
         return Known(candidate, grade, attraction, np.where(candidate >= 0, predicted, 0.0), recall)
 
     def chunks(self) -> Iterator[IntArray]:

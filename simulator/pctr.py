@@ -1,45 +1,56 @@
-"""The platform's click prediction: the true click probability, seen through an estimate.
+"""The platform's click prediction: learnt from clicks (click_learning.py), or the truth with an error.
+
+The second, for controlled experiments:
 
     log pctr = log m + signal (log p - log m) + bias + sigma z
 
 with p the true P(click | examined) of the pair, m its average over the queries that the ad meets, z noise
 keyed by the pair. At signal 0 the platform knows an ad's average only; at signal 1 and sigma 0 it knows the
-truth. On top of it there may be a logistic model, fitted on a log of clicks, that calibrates it and adds what
-else the platform sees of a pair:
-
-    logit pctr' = intercept + prediction logit pctr + relevance r + match[m]
+truth.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from simulator.arrays import FloatArray, IntArray
+
+KINDS, FEEDBACKS = ("signal", "learnt"), ("own", "shared")
 
 
 @dataclass(frozen=True, slots=True)
 class CtrModel:
-    """How good the platform's click prediction is."""
+    """Where the platform's click prediction comes from, and how good it is."""
 
+    kind: str = "signal"  # learnt: from the clicks on its own pages
+    # Of a learnt one
+    feedback: str = "own"  # from which pages; shared: those of the warm-up, ranked without relevance
+    relevance: bool = False  # whether the relevance that ranks a page is a feature
+    first_guess: float = 0.05  # P(click | examined) before any click
+    # Of a signal
     signal: float = 0.5  # share of the pair's own log click rate that the platform sees
     bias: float = 0.0  # on the log scale, the same for all
     sigma: float = 0.3  # noise on the log scale, per pair
 
     def __post_init__(self) -> None:
+        for name, known in (("kind", KINDS), ("feedback", FEEDBACKS)):
+            if (given := getattr(self, name)) not in known:
+                raise ValueError(f"pctr.{name} must be one of {', '.join(known)}, got {given!r}")
+        if not 0 < self.first_guess < 1:
+            raise ValueError(f"pctr.first_guess must lie between 0 and 1, got {self.first_guess}")
         if self.sigma < 0:
             raise ValueError(f"pctr.sigma must not be negative, got {self.sigma}")
 
+    @property
+    def learnt(self) -> bool:
+        """Whether it is learnt from clicks."""
+        return self.kind == "learnt"
 
-@dataclass(frozen=True, slots=True)
-class FittedCtr:
-    """Coefficients of the logistic model; the defaults leave a prediction as it is."""
-
-    intercept: float = 0.0
-    prediction: float = 1.0  # of the log odds of the platform's prediction
-    relevance: float = 0.0  # of a scorer's relevance in [0, 1]
-    match: tuple[float, float, float] = (0.0, 0.0, 0.0)  # of exact, phrase and broad match
+    @property
+    def shared(self) -> bool:
+        """Whether all rankings of a market have the same learnt prediction, which stays as it is."""
+        return self.learnt and self.feedback == "shared"
 
 
 def ad_average(parts: Iterable[tuple[FloatArray, IntArray, FloatArray]], n_ads: int) -> FloatArray:
@@ -67,26 +78,3 @@ def predict(model: CtrModel, attraction: FloatArray, average: FloatArray, noise:
     log_average = np.log(np.where(possible, average, 1.0))
     log_pctr = log_average + model.signal * (log_true - log_average) + model.bias + model.sigma * noise
     return np.where(possible, np.minimum(np.exp(log_pctr), 1.0), 0.0)
-
-
-def refine(
-    model: FittedCtr, predicted: FloatArray, relevance: FloatArray, match: NDArray[np.integer]
-) -> FloatArray:
-    """The fitted P(click | examined) F[...] of pairs with predictions F[...] (0 stays 0).
-
-    `relevance` F[...] is a scorer's; `match` I[...] says how the keyword met the query: 0 exact, 1 phrase,
-    2 broad.
-    """
-    log_odds = (
-        model.intercept
-        + model.prediction * logit(predicted)
-        + model.relevance * relevance
-        + np.asarray(model.match, dtype=np.float64)[match]
-    )
-    return np.where(predicted > 0, 1.0 / (1.0 + np.exp(-log_odds)), 0.0)
-
-
-def logit(p: FloatArray) -> FloatArray:
-    """Log odds F[...] of probabilities F[...], which are kept a little way from 0 and 1."""
-    inside = np.clip(p, 1e-6, 1.0 - 1e-6)
-    return np.log(inside / (1.0 - inside))

@@ -42,7 +42,6 @@ SLOW = (
     "scenarios/test_load.py::test_whatever_a_file_says",
     "scenarios/test_offline.py",
     "scenarios/test_own_scorer.py",
-    "scenarios/test_pctr.py::test_from_the_command_line",
     "scenarios/test_progress.py",
     "scenarios/test_reproducible.py",
     "scenarios/test_retention.py",

@@ -1,4 +1,4 @@
-"""Fitted to a market: weights of a fusion rule, a click prediction, a service profile."""
+"""Fitted to a market: weights of a fusion rule, and a service profile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios.cli.options import MODELS, RESULTS, Cache, Out, Overrides, ScenarioFile, Scorer, Seed
+from scenarios.cli.options import RESULTS, Cache, Out, Overrides, ScenarioFile, Scorer
 
 
 def tune(
@@ -62,31 +62,6 @@ def tune(
             f"irrelevant {100 * found.irrelevant_share:.2f}%"
         )
     typer.echo(dump_scenario(tuned.scenario), nl=False)
-
-
-def fit_pctr(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Scenario file (YAML), or a result folder.")],
-    overrides: Overrides = None,
-    seed: Seed = None,
-    scorer: Scorer = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where the model goes; models/pctr-NAME.yaml.")
-    ] = None,
-    cache: Cache = RESULTS,
-) -> None:
-    """Fit the platform's click prediction on a market's own log; a scenario uses it by pctr.model."""
-    from scenarios.models.click_model_fit import fit_ctr, log_of, scenario_of, write_ctr_file
-    from scenarios.reporting.terminal import ProgressBars, ctr_tables, print_tables
-    from scenarios.storage.whole import check_writable
-
-    scenario = scenario_of(file, overrides or (), seed=seed, scorer=scorer)
-    path = out or MODELS / f"pctr-{scenario.name}.yaml"
-    check_writable(path.parent)
-    with ProgressBars() as progress:
-        fitted = fit_ctr(scenario, log_of(file), cache=cache, progress=progress)
-    write_ctr_file(path, fitted)
-    print_tables(ctr_tables(fitted, scenario.users.examination))
-    typer.echo(f"Click model: {path}  (use it with --set pctr.model={path})")
 
 
 def profile(

@@ -74,13 +74,6 @@ class HcmrmSettings(Settings):
     """Turns the score into P(relevant) as fitted by `relbid calibrate`; none keeps the ranking score."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class CtrSettings(CtrModel):
-    """The platform's click prediction, and the model fitted on top of it, if any."""
-
-    model: str | None = None  # a file made by `relbid fit-pctr`
-
-
 class SweepSettings(Settings):
     """One field over several values, for several scorers, on the same world and the same random draws."""
 
@@ -110,7 +103,7 @@ class Scenario(Settings):
     fusion: FusionSettings = ProductRule(rule="product")
     auction: AuctionModel = AuctionModel()
     users: UserModel = UserModel()
-    pctr: CtrSettings = CtrSettings()
+    pctr: CtrModel = CtrModel()
     bidders: BidderModel = BidderModel()
     serving: ServingModel = ServingModel()
     compare: tuple[ScorerName, ...] = ("none", "bm25", "hcmrm", "oracle")
@@ -193,12 +186,20 @@ class Scenario(Settings):
                 "stranger at every visit cannot come back",
                 because="users",
             )
-        if self.serving.scoring == "live" and self.pctr.model is not None:
+        if self.pctr.shared and self.traffic.warm_up_days == 0:
             raise out_of_range(
-                "pctr.model",
-                "is fitted to scores of all pairs before a run, which serving.scoring live does not have",
-                because="serving",
+                "traffic.warm_up_days",
+                "must be above 0 where pctr.feedback is shared: what all share is learnt in these days",
+                because="pctr",
             )
+        if self.pctr.learnt and self.pctr.relevance:
+            for wrong, words in (
+                (self.pctr.shared, "pctr.feedback is shared, and learnt without relevance"),
+                (self.serving.scoring == "live", "serving.scoring is live, where it is scored later"),
+                (self.serving.first_stage_keep > 0, "a first stage chooses what is scored"),
+            ):
+                if wrong:
+                    raise out_of_range("pctr.relevance", f"must be false where {words}")
         if self.users.conversion_rate == 0:
             wants = [one.policy for one in self.bidders.policies if one.policy.startswith("target_")]
             wants += ["bidders.churn.least_return"] if self.bidders.churn.least_return > 0 else []

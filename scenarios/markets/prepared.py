@@ -10,9 +10,9 @@ import numpy as np
 from relevance.corpus import Corpus
 from scenarios.config.scenario import Scenario
 from scenarios.errors import ScenarioError
-from scenarios.markets.click_model import PreparedCtr
 from scenarios.markets.kind import MarketSource
 from simulator.arrays import FloatArray, IntArray
+from simulator.market import Past
 from simulator.retrieval import Candidates
 from simulator.scoring import RelevanceSource
 from simulator.world import World
@@ -26,8 +26,8 @@ class Prepared:
     source: MarketSource
     cheap: Mapping[str, RelevanceSource] = field(default_factory=dict)
     """Relevance by the scorers that the block serving names."""
-    ctr: PreparedCtr | None = None
-    """Of the fitted click model that the scenario names, if it names one."""
+    pasts: dict[str, Past] = field(default_factory=dict, repr=False, compare=False)
+    """See `scenarios.markets.simulation.shared_past`, which keeps them here."""
     candidates: Candidates | None = None
     """See `found`; None until somebody asks for them."""
 

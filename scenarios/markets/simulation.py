@@ -11,23 +11,23 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from scenarios.config.load import override
 from scenarios.config.scenario import PREPARED, Scenario
 from scenarios.errors import ScenarioError
-from scenarios.markets.click_model import PreparedCtr, pair_features, read_ctr_file, with_fitted_ctr
 from scenarios.markets.kind import Progress, stage_of
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.registry import source_of
 from scenarios.markets.scoring import relevance_of
-from simulator.arrays import MICROS as MICROS
+from simulator.arrays import MICROS as MICROS, IntArray
 from simulator.auction import check_vcg
 from simulator.clock import engine
-from simulator.fusion import FusionRule
+from simulator.fusion import FusionRule, Product
 from simulator.log import SimulationLog, Sink, both
-from simulator.market import Market, with_settings
+from simulator.market import Market, Past, with_settings
 from simulator.measures.market_metrics import (
     METRICS as METRICS,
     Totals,
@@ -55,12 +55,10 @@ def prepare(scenario: Scenario, *, cache: Path | None = None, progress: Progress
 
     Raises:
         PluginError: your own fusion rule cannot be loaded, or is not fit for an auction.
-        ScenarioError: the click model that it names is missing or damaged.
         StoreError: the cache cannot be written.
         TableError: the table of auctions that it names cannot be read, or holds what no auction can.
     """
     rule_of(scenario)  # before the work, not after
-    fitted = None if scenario.pctr.model is None else read_ctr_file(scenario.pctr.model)
     source = source_of(scenario).read(scenario, cache, progress)
     prepared = Prepared(scenario, source)
     if scenario.serving.scoring == "table":
@@ -69,13 +67,8 @@ def prepare(scenario: Scenario, *, cache: Path | None = None, progress: Progress
     def score(scorer: str) -> Relevance:
         return relevance_of(prepared, scorer, cache=cache, progress=progress)
 
-    ctr = None
     cheap = {name: score(name).score for name in scenario.serving.cheap_scorers}
-    if fitted is not None:
-        known = None if fitted.scorer is None else score(fitted.scorer).table
-        features = pair_features(prepared.found, known)
-        ctr = PreparedCtr(fitted.coefficients, features)
-    return replace(prepared, cheap=cheap, ctr=ctr)
+    return replace(prepared, cheap=cheap)
 
 
 def with_tables(prepared: Prepared, *, cache: Path | None = None) -> Prepared:
@@ -159,11 +152,9 @@ def market_of(prepared: Prepared, relevance: Relevance, scenario: Scenario | Non
     """The market of a scenario on what was prepared.
 
     Raises:
-        ScenarioError: it names another click model, or other scorers in serving, than were prepared.
+        ScenarioError: it names other scorers in serving than were prepared.
     """
     scenario = scenario or prepared.scenario
-    if scenario.pctr.model != prepared.scenario.pctr.model:
-        raise _fixed_before(scenario, "pctr.model", "is read")
     live = scenario.serving.scoring == "live"
     if live != (prepared.scenario.serving.scoring == "live"):
         raise _fixed_before(scenario, "serving.scoring", "is decided")
@@ -174,7 +165,31 @@ def market_of(prepared: Prepared, relevance: Relevance, scenario: Scenario | Non
         fallback_relevance=_cheap(prepared, scenario, "fallback"),
         first_stage_relevance=_cheap(prepared, scenario, "first_stage"),
     )
-    return market if prepared.ctr is None else with_fitted_ctr(market, prepared.ctr)
+    return with_settings(market, past=shared_past(prepared, scenario)) if market.ctr.shared else market
+
+
+def shared_past(prepared: Prepared, scenario: Scenario) -> Past | None:
+    """What comes of a scenario's warm-up if its pages are ranked by bid x pCTR; None if it has none.
+
+    The same for all rules and scorers, so it is simulated once and kept with what was prepared.
+    """
+    plain: dict[str, Any] = {name: Scenario.model_fields[name].default for name in NOT_OF_THE_WARM_UP}
+    key = scenario.model_copy(update={**plain, "name": "warm-up"}).text
+    if key not in prepared.pasts:
+        live = scenario.serving.scoring == "live"
+        candidate = scenario.retrieval.candidates if live else prepared.found
+        market = prepared.source.market(candidate, None, scenario, Product())
+        if market.warm_up is None:
+            return None
+        while len(prepared.pasts) >= PASTS_KEPT:
+            del prepared.pasts[next(iter(prepared.pasts))]
+        prepared.pasts[key] = engine.past_of(market, reference=True)
+    return prepared.pasts[key]
+
+
+NOT_OF_THE_WARM_UP = ("scorer", "hcmrm", "fusion", "serving", "compare", "sweep")
+"""Blocks that the warm-up of `shared_past` does not look at."""
+PASTS_KEPT = 4
 
 
 def rule_of(scenario: Scenario) -> FusionRule:
@@ -198,9 +213,16 @@ def thin(market: Market, n_queries: int) -> Market:
     total = market.query.size
     if n_queries >= total:
         return market
-    kept = np.arange(n_queries) * total // n_queries
+
+    def sample(n: int) -> IntArray:
+        """Rows I[n x n_queries / total] of n."""
+        size = n * n_queries // total
+        return np.arange(size) * n // max(size, 1)
+
+    kept, come = sample(total), market.warm_up
     return replace(
         market,
+        warm_up=None if come is None else come.some(sample(come.query.size)),
         arrival_s=market.arrival_s[kept],
         query=market.query[kept],
         user=None if market.user is None else market.user[kept],

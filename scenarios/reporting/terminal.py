@@ -20,7 +20,6 @@ from scenarios.storage.command_progress import ProgressFile
 
 if TYPE_CHECKING:
     from scenarios.config.service_profile import ProfileFile
-    from scenarios.markets.click_model import CtrFile
     from scenarios.replay.replay_run import Replay
 
 MIN_WIDTH = 132
@@ -265,47 +264,6 @@ def profile_table(profile: ProfileFile) -> Section:
     title = f"Time that {scorer_name(profile.scorer)} takes for a batch"
     note = f"median of {profile.repeats} batches of each size; {on}"
     return section(title, ["pairs", "ms", "quartiles", "pairs per s"], rows, note)
-
-
-def ctr_tables(fitted: CtrFile, assumed: Sequence[float]) -> list[Section]:
-    """A fitted click model: its figures before and after, coefficients, and examination by slot."""
-    quality = [
-        (
-            name,
-            f"{of.log_loss:.5f}",
-            f"{100 * of.calibration_error:.3f}%",
-            f"{of.predicted_to_clicked:.3f}",
-            f"{of.auc:.4f}",
-        )
-        for name, of in (("the platform", fitted.before), ("the fitted model", fitted.after))
-    ]
-    weights = fitted.coefficients
-    coefficients = (weights.intercept, weights.prediction, weights.relevance, *weights.match[1:])
-    slots = [
-        (str(slot), f"{prior:.3f}", f"{found:.3f}")
-        for slot, (prior, found) in enumerate(zip(assumed, fitted.examination, strict=True), start=1)
-    ]
-    scorer = "none" if fitted.scorer is None else scorer_name(fitted.scorer)
-    return [
-        section(
-            f"Click prediction, fitted on {fitted.impressions:,} ads shown",
-            ["predicted by", "log loss", "calib. error", "predicted/clicked", "AUC"],
-            quality,
-            "every fifth query, held out; calib. error: |predicted - clicked| over 20 groups by prediction",
-        ),
-        section(
-            "Coefficients in the log odds",
-            ["intercept", "log odds of pCTR", "relevance", "phrase match", "broad match"],
-            [[f"{weight:+.3f}" for weight in coefficients]],
-            f"relevance of: {scorer}; exact match is the base",
-        ),
-        section(
-            "P(examined) by slot",
-            ["slot", "assumed", "estimated"],
-            slots,
-            "the first slot's is taken as given",
-        ),
-    ]
 
 
 _REPLAY_NOTE = """\

@@ -8,8 +8,10 @@ What is assumed of a text that the world does not have:
 - It is asked at the start of the day: opening bids, every budget whole.
 - Its true grades are known where every word says what it asks for (`simulator.world.intents`). Elsewhere
   they are unknown, and so is how often users would click.
-- There the platform predicts the average click rate of each ad over the day's traffic; an ad without traffic
-  gets the mean of the others.
+- A click prediction that is learnt (pctr.kind) has learnt from the pages of the warm-up days, ranked by bid x
+  pCTR. Of a text that is new it knows the ads and how they were found.
+- One that is a signal predicts, where grades are unknown, the average click rate of each ad over the day's
+  traffic; an ad without traffic gets the mean of the others.
 """
 
 from __future__ import annotations
@@ -27,12 +29,11 @@ from relevance.oracle import OracleScorer
 from relevance.protocol import AnyQuery, score_pairs
 from scenarios.config.scenario import Scenario
 from scenarios.errors import quoted
-from scenarios.markets.click_model import PairFeatures, PreparedCtr, read_ctr_file
 from scenarios.markets.kind import Found
 from scenarios.markets.plug_ins import own_scorer
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.scoring import check_scorers, load_scorer
-from scenarios.markets.simulation import with_settings_of, with_tables
+from scenarios.markets.simulation import shared_past, with_settings_of, with_tables
 from scenarios.runs.inspection import auctioned, candidates_table, inspect_query
 from simulator import journey, pctr
 from simulator.arrays import FloatArray, IntArray
@@ -109,8 +110,7 @@ class Asker:
         self._prepared, self.scorer = with_tables(prepared), scorer or scenario.scorer
         self._number = {text: query for query, text in enumerate(prepared.world.corpus.query_text)}
         check_scorers(scenario, [self.scorer])
-        self._of_ctr = None if scenario.pctr.model is None else read_ctr_file(scenario.pctr.model).scorer
-        names = {self.scorer, *prepared.cheap, *([self._of_ctr] if self._of_ctr else [])}
+        names = {self.scorer, *prepared.cheap}
         self._loaded = {name: load_scorer(prepared, name) for name in sorted(names)}
 
     def ask(self, text: str, settings: Mapping[str, object] | None = None) -> AskedPage:
@@ -121,8 +121,12 @@ class Asker:
         found = prepared.source.find(text, prepared.scenario)
         query, graded = self._number.get(text), True
         known = query is not None
+        past = shared_past(prepared, scenario) if scenario.pctr.learnt else None
         if query is None:
             query = len(self._number)
+            if past is not None and past.prediction is not None:
+                number = np.append(np.arange(query), -1)
+                past = past._replace(prediction=past.prediction.of_queries(number))
             prepared, graded = self._with_query(text, found)
         asked = _Asked(text, prepared, query, known, graded)
         score, probabilities = self._score(self.scorer, asked)
@@ -131,9 +135,11 @@ class Asker:
             asked.table(score),
             None if probabilities is None else asked.table(probabilities),
         )
-        market, batch = auctioned(prepared, relevance, query, settings)
+        market, batch = auctioned(prepared, relevance, query, settings, past=past)
         if not graded:
-            batch = batch._replace(pctr=_average_ctr(asked, market, scenario), category=None)
+            batch = batch._replace(category=None)
+            if not scenario.pctr.learnt:
+                batch = batch._replace(pctr=_average_ctr(asked, market, scenario))
         ads = candidates_table(prepared, relevance, query, market, batch)
         if not graded:
             ads = ads.with_columns(pl.lit(None, ads[name].dtype).alias(name) for name in ("grade", "p_click"))
@@ -159,17 +165,7 @@ class Asker:
             return np.concatenate((table, asked.table(self._score(name, asked)[0])[-1:]))
 
         cheap = {name: with_scores(table, name) for name, table in prepared.cheap_tables.items()}
-        ctr = prepared.ctr
-        if ctr is not None:
-            known = ctr.features.relevance
-            relevance = (
-                np.concatenate((known, np.zeros(row.ad.shape)))
-                if self._of_ctr is None
-                else with_scores(known, self._of_ctr)
-            )
-            features = PairFeatures(relevance, together.recall)
-            ctr = PreparedCtr(ctr.coefficients, features)
-        return replace(wider, cheap=cheap, ctr=ctr), graded
+        return replace(wider, cheap=cheap), graded
 
     def _score(self, name: str, asked: _Asked) -> tuple[FloatArray, FloatArray | None]:
         """Relevance F[n] of the candidates by a scorer, and its P(grade) F[n, 4] if it has them."""
@@ -265,10 +261,4 @@ def _average_ctr(asked: _Asked, market: Market, scenario: Scenario) -> FloatArra
     row = candidate[[asked.query]]
     model = pctr.CtrModel(signal=0.0, bias=scenario.pctr.bias, sigma=0.0)
     own = np.where(row >= 0, average[row], 0.0)
-    predicted = pctr.predict(model, own, own, np.zeros(row.shape))
-    if (fitted := prepared.ctr) is None:
-        return predicted
-    of_pairs = fitted.features
-    return pctr.refine(
-        fitted.coefficients, predicted, of_pairs.relevance[[asked.query]], of_pairs.match[[asked.query]]
-    )
+    return pctr.predict(model, own, own, np.zeros(row.shape))

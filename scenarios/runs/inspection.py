@@ -14,13 +14,13 @@ import polars as pl
 
 from scenarios.markets.checkpoints import keywords_of
 from scenarios.markets.prepared import Prepared, Relevance
-from scenarios.markets.simulation import Simulation, market_of, with_settings_of
+from scenarios.markets.simulation import Simulation, market_of, shared_past, with_settings_of
 from scenarios.markets.table.auctions import UNGRADED
 from scenarios.markets.table.table_market import auctions_of
 from simulator import journey
 from simulator.arrays import MICROS, FloatArray
 from simulator.clock.run import Run
-from simulator.market import Market
+from simulator.market import Market, Past
 from simulator.reasons import REASONS as REASONS, Reason, Terms, why_not_shown, why_shown
 from simulator.world import GRADE_DEFINITIONS as GRADE_DEFINITIONS  # the inspector shows them
 
@@ -38,7 +38,7 @@ _FACTS = {
 def inspect_query(
     prepared: Prepared, relevance: Relevance, query: int, settings: Mapping[str, object] | None = None
 ) -> pl.DataFrame:
-    """Auction a query at the opening bids of the day, with every budget still whole.
+    """Auction a query at the opening bids of the day, with every budget still whole; see `auctioned`.
 
     Args:
         query: 0 .. U-1, an index of `prepared.corpus.query_text`.
@@ -60,16 +60,29 @@ def inspect_query(
 
 
 def auctioned(
-    prepared: Prepared, relevance: Relevance, query: int, settings: Mapping[str, object] | None = None
+    prepared: Prepared,
+    relevance: Relevance,
+    query: int,
+    settings: Mapping[str, object] | None = None,
+    *,
+    past: Past | None = None,
 ) -> tuple[Market, journey.Batch]:
     """A market of one arrival of a query at the start of the day, and what is known of it and its candidates.
+
+    Args:
+        past: of a market whose click prediction is learnt; None: that of `shared_past`, so that pages that
+            differ in their ranking alone show the same prediction.
 
     Raises:
         ScenarioError: see `scenarios.simulate`.
     """
-    market = market_of(prepared, relevance, with_settings_of(prepared, settings))
-    market = replace(market, query=np.array([query]), arrival_s=np.zeros(1))
-    return market, journey.gather(market, Run(market).bid, np.array([0]))
+    scenario = with_settings_of(prepared, settings)
+    if past is None and scenario.pctr.learnt:
+        past = shared_past(prepared, scenario)
+    market = market_of(prepared, relevance, scenario)
+    market = replace(market, query=np.array([query]), arrival_s=np.zeros(1), past=past)
+    run = Run(market)
+    return market, journey.gather(market, run.bid, np.array([0]), prediction=run.prediction)
 
 
 def candidates_table(

@@ -20,7 +20,7 @@ from simulator import random
 from simulator.arrays import BoolArray, IntArray
 from simulator.clock.engine import simulate
 from simulator.log import SimulationLog
-from simulator.market import Market
+from simulator.market import Market, warm_up_seed
 from simulator.measures.market_metrics import market_metrics, with_rates
 from simulator.measures.query_totals import QueryTotals, query_totals
 from simulator.pairs import Known, PairTables
@@ -57,7 +57,11 @@ def _run(log: SimulationLog, market: Market, n_queries: int) -> ArmRun:
 
 def arm_of_arrival(market: Market, n_arms: int) -> IntArray:
     """The arm I[Q] that each arrival falls to, by a keyed coin."""
-    coin = random.uniforms(market.seed, "arm", 0, market.query.size, 1)[:, 0]
+    return _arms(market.seed, market.query.size, n_arms)
+
+
+def _arms(seed: int, n: int, n_arms: int) -> IntArray:
+    coin = random.uniforms(seed, "arm", 0, n, 1)[:, 0]
     return np.minimum((coin * n_arms).astype(np.int64), n_arms - 1)
 
 
@@ -67,7 +71,8 @@ def query_split(markets: Sequence[Market]) -> list[ArmRun]:
     The markets have tables of their pairs, and differ in relevance and rule alone. Advertisers know nothing
     of it: one budget and one bid serve all arms.
     """
-    first, arm = markets[0], arm_of_arrival(markets[0], len(markets))
+    first, n_arms = markets[0], len(markets)
+    arm, n_queries = arm_of_arrival(first, n_arms), first.pairs.n_queries
     tables = [market.tables for market in markets]
     pairs = PairTables(*(np.concatenate([getattr(one, name) for one in tables]) for name in Known._fields))
     stacked: dict[str, Any] = {
@@ -75,18 +80,22 @@ def query_split(markets: Sequence[Market]) -> list[ArmRun]:
         for name in PER_QUERY
         if getattr(first, name) is not None
     }
+    if (come := first.warm_up) is not None:
+        before = _arms(warm_up_seed(first.seed), come.query.size, n_arms)
+        stacked["warm_up"] = come._replace(query=come.query + n_queries * before, arm=before)
+    if (past := first.past) is not None and past.prediction is not None:
+        known = past.prediction.of_queries(np.tile(np.arange(n_queries), n_arms))
+        stacked["past"] = past._replace(prediction=known)
     market = replace(
         first,
         **stacked,
         pairs=pairs,
-        query=first.query + first.pairs.n_queries * arm,
+        query=first.query + n_queries * arm,
         arm=arm,
         other_rules=tuple(market.rule for market in markets[1:]),
     )
     log = simulate(market)
-    return [
-        _run(*of_arrivals(log, market, arm == place), first.pairs.n_queries) for place in range(len(markets))
-    ]
+    return [_run(*of_arrivals(log, market, arm == place), n_queries) for place in range(n_arms)]
 
 
 PER_QUERY = ("relevance", "query_category", "fallback_relevance", "first_stage_relevance")
@@ -96,10 +105,14 @@ PER_ARRIVAL = ("arrival_s", "query", "user", "arm")
 
 def budget_split(markets: Sequence[Market]) -> list[ArmRun]:
     """A market for each arm, with its queries and its equal part of every budget."""
-    arm, found = arm_of_arrival(markets[0], len(markets)), []
+    n_arms, found = len(markets), []
+    arm, come = arm_of_arrival(markets[0], n_arms), markets[0].warm_up
     for place, whole in enumerate(markets):
         part = _only(whole, arm == place)
-        found.append(full(replace(part, budget_micros=whole.budget_micros // len(markets))))
+        if come is not None:
+            before = _arms(warm_up_seed(whole.seed), come.query.size, n_arms)
+            part = replace(part, warm_up=come.some(before == place))
+        found.append(full(replace(part, budget_micros=whole.budget_micros // n_arms)))
     return found
 
 

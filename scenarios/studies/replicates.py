@@ -18,7 +18,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -290,9 +290,6 @@ def digest_of(prepared: Prepared) -> str:
     """What the markets of a prepared world have in common: the code, and what was read or scored before."""
     parts = [_market_code(), *sorted(prepared.cheap)]
     arrays = [prepared.candidate, *(table for _, table in sorted(prepared.cheap_tables.items()))]
-    if (ctr := prepared.ctr) is not None:
-        parts.append(str(ctr.coefficients))
-        arrays += [getattr(ctr.features, field.name) for field in fields(ctr.features)]
     return "|".join([*parts, *map(_digest, arrays)])
 
 

@@ -6,6 +6,7 @@ all the rest, so arrivals are drawn beforehand and batches are cut out by binary
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from math import ceil, inf
 from typing import Any, Literal
 
@@ -15,9 +16,10 @@ import simpy
 from simulator import random, serving
 from simulator.arrays import FloatArray, IntArray, keep_freed_memory
 from simulator.clock.run import Progress, Run
+from simulator.fusion import Product
 from simulator.journey import Batch, some
-from simulator.log import SimulationLog, Sink
-from simulator.market import Market
+from simulator.log import SimulationLog, Sink, forget
+from simulator.market import Market, Past, ServingModel, warm_up_seed
 
 CELLS_AT_ONCE = 2**16
 """Queries x candidates ranked in one go, or half as many again: half a megabyte an array, of which a cache
@@ -36,6 +38,8 @@ def simulate(
     The log is returned whole. With a `sink` its shown ads are handed to that in parts (see log.Sink) and not
     kept, so that memory does not grow with them; the log that is returned then has no rows of shown ads.
 
+    The days of the market's warm-up come first. Log, sink and progress know nothing of them.
+
     With no latency modelled every query is answered at its arrival, and the batch size changes nothing in the
     log. Otherwise a batch closes when it is full or its first query has waited for the window, but not before
     a server is free; its queries are answered, at the bids and budgets of that moment, when the server is
@@ -47,10 +51,46 @@ def simulate(
     scoring and ranking that very batch takes, divided by `speed`.
     """
     keep_freed_memory()
+    market = with_past(market, clock=clock)
     run = Run(market, progress, sink, clock)
     for _ in ticks(market, run):
         pass
     return run.close()
+
+
+def with_past(market: Market, *, clock: Callable[[], float] = time.perf_counter) -> Market:
+    """The market with what has come of its warm-up, which is simulated unless that is known already."""
+    if market.past is not None or market.warm_up is None:
+        return market
+    return replace(market, past=past_of(market, clock=clock))
+
+
+def past_of(
+    market: Market, *, reference: bool | None = None, clock: Callable[[], float] = time.perf_counter
+) -> Past:
+    """What comes of the warm-up of a market that has one.
+
+    Args:
+        reference: whether its pages are ranked by bid x pCTR, on arrival, whoever ranks the measured days;
+            None: where the click prediction is shared.
+    """
+    come = market.warm_up
+    assert come is not None
+    before = replace(
+        market, seed=warm_up_seed(market.seed), warm_up=None, days=come.days, arrival_s=come.arrival_s,
+        query=come.query, user=come.user, arm=come.arm, ctr=replace(market.ctr, feedback="own"),
+    )  # fmt: skip
+    if market.ctr.shared if reference is None else reference:
+        before = replace(
+            before, rule=Product(), relevance=None, fallback_relevance=None, first_stage_relevance=None,
+            serving=ServingModel(), arm=None, other_rules=(),
+            ctr=replace(before.ctr, relevance=False),
+        )  # fmt: skip
+    run = Run(before, sink=forget, clock=clock)
+    run.joins = np.where(market.joins > 0, before.days, 0)  # who joins later is not there yet
+    for _ in ticks(before, run):
+        pass
+    return run.past()
 
 
 def ticks(market: Market, run: Run) -> Iterator[float]:

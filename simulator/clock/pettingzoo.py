@@ -21,7 +21,7 @@ from pettingzoo import ParallelEnv
 from simulator import random
 from simulator.arrays import MICROS, FloatArray, IntArray
 from simulator.bidders import Followers, mean_value
-from simulator.clock.engine import ticks
+from simulator.clock.engine import ticks, with_past
 from simulator.clock.run import Run
 from simulator.log import SimulationLog
 from simulator.market import Market
@@ -48,7 +48,7 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
 
     `reset(seed=...)` sets the random draws of users, ties and policies. Without a seed each episode has draws
     of its own, keyed by the last seed given (at first the market's). Arrivals, values and budgets are the
-    market's.
+    market's. In the days of its warm-up all advertisers follow its own policies.
     """
 
     metadata = {"name": "relbid_market_v0", "render_modes": []}  # noqa: RUF012 (as PettingZoo declares it)
@@ -57,7 +57,7 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
         who, n = np.array(sorted(set(advertisers)), dtype=np.int64), market.budget_micros.size
         if not who.size or who[0] < 0 or who[-1] >= n:
             raise ValueError(f"advertisers must be some of 0 to {n - 1}, got {list(advertisers)}")
-        self.market = market
+        self.market = with_past(market)
         self.possible_agents = [f"advertiser_{i}" for i in who]
         self.agents: list[str] = []
         self.log: SimulationLog | None = None
@@ -89,7 +89,9 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
         self._bids = _Outside(np.zeros(self._who.size))
         groups = (Followers(self._bids, self._who), *_others(self.market, self._who))
         self._run: _WatchedRun | None = None  # opened when the first bids are known
-        self._run_market = replace(self.market, seed=seed, policies=groups)
+        past = self.market.past
+        past = None if past is None else past._replace(bidding=None)  # that of other policies
+        self._run_market = replace(self.market, seed=seed, policies=groups, past=past)
         self._look = _before(self.market, self._value)
         return self._observations(), {agent: {} for agent in self.agents}
 

@@ -11,7 +11,7 @@ from simulator.clock.reports import Tally
 from simulator.journey import Batch
 from simulator.ledger import Ledger
 from simulator.log import Recorder, SimulationLog, Sink
-from simulator.market import Market
+from simulator.market import Market, Past
 from simulator.policies import N_UNIFORMS, Bids, Report, State, churn
 from simulator.serving import FULL
 
@@ -59,15 +59,21 @@ class Run:
             self.states, self.bidding = bidders.first_bids(
                 market.policies, market.budget_micros / MICROS, self.tally.value
             )
-        self._bid()
         # Advertisers who come and go
         self.joins = market.joins
         self.returns = churn.Returns.none(n)
         self.earned = np.zeros(n)  # today, currency, as reported
+        # The click prediction, and the impressions that it has not learnt from
+        self.prediction = market.first_prediction() if market.ctr.learnt else None
+        self.impressions: list[IntArray] = []
+        if market.past is not None:
+            self._inherit(market.past)
+        self._bid()
 
     def start_day(self, day: int) -> IntArray:
         """Renew the budgets; the arrivals I[...] that come on this day (0 is the first), ascending."""
         market = self.market
+        self._learn()
         self.day = day
         self.present = (self.joins <= day) & ~self.left
         self.accounts = Ledger.open(np.where(self.present, market.budget_micros, 0))
@@ -92,10 +98,19 @@ class Run:
         `served` says which scorer ranks them (see serving.py). What a server has scored may be `known`.
         """
         outcome = journey.answer(
-            self.market, self.accounts, self.bid, rows, self.bidding.participation, served, known
+            self.market,
+            self.accounts,
+            self.bid,
+            rows,
+            self.bidding.participation,
+            served,
+            self.prediction,
+            known,
         )
         conversion_s = journey.conversions(self.market, rows, outcome, answered_s)
         journey.record(self.market, self.recorder, rows, outcome, answered_s, conversion_s)
+        if self.prediction is not None and not self.market.ctr.shared:
+            self.impressions.append(journey.impressions(self.market, self.prediction, rows, outcome))
         if self.loyal:
             self.gained[rows] = journey.satisfaction_gained(self.market, outcome)
         if self.tally is not None:
@@ -109,7 +124,9 @@ class Run:
 
         Nothing is shown or charged. The pages are back on the host when the clock stops.
         """
-        batch = journey.gather(self.market, self.bid, rows, self.bidding.participation, reuse=False)
+        batch = journey.gather(
+            self.market, self.bid, rows, self.bidding.participation, prediction=self.prediction, reuse=False
+        )
         start = self.clock()
         journey.rank_pages(self.market, batch, self.accounts.active)
         return self.clock() - start, batch
@@ -151,9 +168,27 @@ class Run:
                 market.users, self.satisfaction, utility.astype(np.float64)
             )
 
+    def past(self) -> Past:
+        """What the days after the last one inherit."""
+        self._learn()
+        return Past(self.prediction, self.bidding, self.states, self.satisfaction, self.returns, self.left)
+
     def close(self) -> SimulationLog:
         """The log, when all is over."""
         return journey.close(self.market, self.recorder, self.budget, self.spent, self.ran_out, self.busy_s)
+
+    def _learn(self) -> None:
+        """The click prediction learns from the pages of the day before."""
+        if self.prediction is not None and self.impressions:
+            self.prediction, self.impressions = self.prediction.after(self.impressions), []
+
+    def _inherit(self, past: Past) -> None:
+        self.prediction = past.prediction
+        if past.bidding is not None:
+            self.bidding, self.states = past.bidding, past.states
+        n = min(self.satisfaction.size, past.satisfaction.size)
+        self.satisfaction[:n] = past.satisfaction[:n]  # users who come in both
+        self.returns, self.left = past.returns, past.left.copy()
 
     def _report(self, now: float, ticks_left: float) -> Report | None:
         if self.tally is None:

@@ -13,6 +13,7 @@ from simulator.log import Impressions, SimulationLog
 from simulator.market import Market
 from simulator.measures import health
 from simulator.measures.health import Advertisers
+from simulator.measures.prediction_quality import PredictionCounts
 from simulator.serving import CACHED, FALLBACK, ServingModel
 from simulator.users import has_loyalty
 
@@ -48,6 +49,8 @@ class Facts:
     n_expected: int  # queries that would have come if no user had stayed away; 0: none does
     price_sum: int  # micros, over clicks
     price_squares: int  # micros^2, sum over clicks of the squared price
+    prediction: PredictionCounts
+    examination: FloatArray  # [S] as the platform believes it
 
     @property
     def n_served(self) -> int:
@@ -68,6 +71,11 @@ class Facts:
         """What the servers cost, currency; NaN without a price."""
         price = self.serving.price_per_hour
         return float("nan") if price is None else price * self.busy_s.size * self.span_s / HOUR_S
+
+    @property
+    def expected_clicks(self) -> float:
+        """By the click prediction."""
+        return float(self.prediction.expected_clicks(self.examination).sum())
 
     @property
     def n_shown(self) -> int:
@@ -234,6 +242,20 @@ RUN_METRICS: Mapping[str, Metric] = _by_name(
               "queries that did not come because their user stayed away / queries that would have come; "
               "NaN where users do not remember (users.return_rate, users.return_elasticity)",
               lambda f: (f.n_expected - f.n_queries, f.n_expected)),
+    _quotient("pctr_auc", True,
+              "of a clicked ad and one in the same slot that was not clicked, how often the clicked one has "
+              "the higher pCTR (a tie is half)",
+              lambda f: f.prediction.click_order(), "ratio"),
+    _quotient("pctr_calibration", None, "sum of examination[slot] x pCTR over the shown ads / clicks",
+              lambda f: (f.expected_clicks, f.n_clicks), "ratio"),
+    _quotient("pctr_calibration_error", False,
+              "sum of |sum of examination[slot] x pCTR - clicks| over groups of shown ads / clicks; the "
+              "pCTRs of a group differ by a factor of 1.5 at most",
+              lambda f: (f.prediction.calibration_gap(f.examination), f.n_clicks)),
+    _quotient("pctr_relevance_auc", None,
+              "pCTR read as relevance: of a shown ad of true grade 2 or 3 and one of grade 0 or 1, how often "
+              "the first has the higher pCTR (a tie is half)",
+              lambda f: f.prediction.relevance_order(), "ratio", needs_grades=True),
 )  # fmt: skip
 """The metrics of a run in the order in which results list them."""
 
@@ -311,6 +333,7 @@ class Totals:
         n = market.budget_micros.size
         self._impressions, self._spent = np.zeros((2, n), dtype=np.int64)
         self._first_click_s = np.full(n, np.inf)
+        self._prediction = PredictionCounts.none(market.n_slots)
 
     def add(self, part: Impressions) -> None:
         """Count shown ads."""
@@ -326,6 +349,7 @@ class Totals:
         prices = part.price_micros[clicked].tolist()  # squares of many would not fit into 64 bits
         self._price_sum += sum(prices)
         self._price_squares += sum(price * price for price in prices)
+        self._prediction.add(part)
 
     def metrics(self, log: SimulationLog) -> dict[str, float]:
         """The metrics, see `market_metrics`, with what the log says of queries and accounts."""
@@ -371,6 +395,8 @@ class Totals:
             n_expected=market.query.size if market.user is not None and has_loyalty(model) else 0,
             price_sum=self._price_sum,
             price_squares=self._price_squares,
+            prediction=self._prediction,
+            examination=np.asarray(model.examination),
         )
 
 

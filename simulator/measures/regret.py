@@ -32,7 +32,8 @@ import numpy as np
 
 from simulator import auction, journey
 from simulator.arrays import BoolArray, FloatArray, IntArray
-from simulator.clock.engine import ticks
+from simulator.click_learning import Prediction
+from simulator.clock.engine import ticks, with_past
 from simulator.clock.run import Run
 from simulator.journey import Batch
 from simulator.ledger import Ledger
@@ -78,6 +79,7 @@ def advertiser_regret(market: Market, relevance: FloatArray | None = None) -> Re
             answers on arrival by one scorer.
     """
     _check(market)
+    market = with_past(market)
     run = _Watched(market)
     for _ in ticks(market, run):
         pass
@@ -85,7 +87,9 @@ def advertiser_regret(market: Market, relevance: FloatArray | None = None) -> Re
     for stretch in run.stretches:
         for start in range(0, stretch.rows.size, CHUNK):
             rows = stretch.rows[start : start + CHUNK]
-            batch = journey.gather(market, stretch.bid, rows, stretch.participation)
+            batch = journey.gather(
+                market, stretch.bid, rows, stretch.participation, prediction=stretch.prediction
+            )
             scores = batch.scores if relevance is None else Scores(relevance[batch.query])
             true = batch._replace(pctr=batch.attraction, scores=scores)
             present = (batch.candidate >= 0) & stretch.active[batch.advertiser]
@@ -155,6 +159,7 @@ class Stretch(NamedTuple):
     bid: FloatArray  # [A]
     participation: FloatArray  # [N]
     active: BoolArray  # [N]
+    prediction: Prediction | None  # of clicks, where it is learnt
 
 
 class _Watched(Run):
@@ -175,14 +180,14 @@ class _Watched(Run):
         """Answer rows on a copy of the accounts, in parts within which nobody runs out."""
         spent, active = accounts.spent.copy(), accounts.active.copy()
         bid, participation = self.bid, self.bidding.participation
-        journey.answer(self.market, accounts, bid, rows, participation)
+        journey.answer(self.market, accounts, bid, rows, participation, prediction=self.prediction)
         if rows.size > 1 and not np.array_equal(active, accounts.active):
             accounts.spent, accounts.active = spent, active
             middle = rows.size // 2
             yield from self._walk(accounts, rows[:middle])
             yield from self._walk(accounts, rows[middle:])
         else:  # an advertiser that runs out at a query takes no part in it
-            yield Stretch(rows, bid, participation, accounts.active.copy())
+            yield Stretch(rows, bid, participation, accounts.active.copy(), self.prediction)
 
 
 def _check(market: Market) -> None:

@@ -10,10 +10,7 @@ from polars.testing import assert_frame_equal
 from relevance.errors import UserError
 from scenarios import Asker, ask, inspect_query, override, prepare, relevance_of
 from scenarios.cli.main import main
-from scenarios.markets.click_model import CtrFile, Figures
-from scenarios.markets.simulation import market_of
-from scenarios.models.click_model_fit import write_ctr_file
-from simulator.pctr import FittedCtr, refine
+from scenarios.markets.simulation import market_of, shared_past
 from simulator.retrieval import RECALLS
 from simulator.world.intents import read_intent
 
@@ -134,22 +131,29 @@ def test_cheap_scorers_see_the_text_too(prepared):
     assert set(kept["ad"]) == set(best.sort("cheap", descending=True).head(3)["ad"])
 
 
-@pytest.mark.parametrize("text", ["navy sofa", "broken sofa"])
-def test_a_fitted_click_model_sees_the_text_too(prepared, tmp_path, text):
-    figures = Figures(log_loss=0.1, calibration_error=0.0, predicted_to_clicked=1.0, auc=0.7)
-    weights = FittedCtr(intercept=0.2, prediction=0.9, relevance=1.5, match=(0.0, 0.1, 0.4))
-    fitted = CtrFile(
-        kind="pctr", schema=1, scenario="tiny", scorer="bm25", coefficients=weights,
-        examination=(1.0, 0.7, 0.5, 0.35), impressions=1, clicks=1, before=figures, after=figures,
-    )  # fmt: skip
-    write_ctr_file(tmp_path / "pctr.yaml", fitted)
-    refined = prepare(override(prepared.scenario, {"pctr.model": str(tmp_path / "pctr.yaml")}))
-    plain = ask(prepared, text, "bm25").ads
-    both = ask(refined, text, "bm25").ads.join(plain, on="ad", suffix="_plain")
-    assert len(both) == len(plain) > 0
-    match = np.array([RECALLS.index(match) for match in both["match"]])
-    expected = refine(weights, both["pctr_plain"].to_numpy(), both["relevance"].to_numpy(), match)
-    np.testing.assert_allclose(both["pctr"], expected)
+@pytest.mark.parametrize("text", ["navy sofa", "broken sofa", None])
+def test_a_learnt_click_prediction_knows_the_ads_of_any_text(prepared, text):
+    """A text that is new has the effects of its ads, their advertisers, and of how they were found."""
+    known, text = text is None, text or words_of(prepared, 0)
+    learning = prepare(override(prepared.scenario, {"pctr.kind": "learnt", "traffic.warm_up_days": 2}))
+    page = ask(learning, text, "bm25")
+    assert page.known == known
+    past = shared_past(learning, learning.scenario)
+    effect, ads = past.prediction.effects, page.ads["ad"].to_numpy()
+    recall = np.array([RECALLS.index(match) for match in page.ads["match"]])
+    advertiser = past.prediction.features.advertiser[ads]
+    log_odds = effect["all"] + effect["recall"][recall] + effect["ad"][ads] + effect["advertiser"][advertiser]
+    found = page.ads["pctr"].to_numpy()
+    expected = 1.0 / (1.0 + 19.0 * np.exp(-log_odds))
+    if known:
+        assert np.abs(found / expected - 1.0).max() > 0.01
+        relevance = relevance_of(learning, "bm25")
+        assert_frame_equal(
+            inspect_query(learning, relevance, 0).select("ad", "pctr"), page.ads.select("ad", "pctr")
+        )
+    else:
+        np.testing.assert_allclose(found, expected)
+    assert list(learning.pasts.values()) == [past], "the warm-up was simulated once"
 
 
 @pytest.mark.parametrize("text", ["navy sofa", "broken sofa", None])

@@ -130,8 +130,8 @@ def test_what_needs_tables_says_so(tiny_file: Path, tiny_cache: Path) -> None:
     scenario = load_scenario(tiny_file, ["serving.scoring=live"])
     with pytest.raises(ScenarioError, match=r"tiny, serving\.scoring: this needs the relevance of all pairs"):
         share_world([scenario], cache=tiny_cache)
-    with pytest.raises(ScenarioError, match=r"pctr\.model.*scoring live"):
-        load_scenario(tiny_file, ["serving.scoring=live", "pctr.model=model.json"])
+    with pytest.raises(ScenarioError, match=r"pctr\.relevance.*scored later"):
+        load_scenario(tiny_file, ["serving.scoring=live", "pctr.kind=learnt", "pctr.relevance=true"])
     prepared = prepare(scenario, cache=tiny_cache)
     with pytest.raises(ScenarioError, match=r"serving\.scoring: is decided before a run"):
         simulate(prepared, relevance_of(prepared, "oracle"), {"serving.scoring": "table"})

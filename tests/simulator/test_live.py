@@ -24,6 +24,7 @@ from simulator.market import (
     Market,
     ServingModel,
     TrafficModel,
+    WarmUp,
     build_market,
     hand_market,
     retrieve_candidates,
@@ -31,6 +32,7 @@ from simulator.market import (
 )
 from simulator.measures.market_metrics import market_metrics
 from simulator.pairs import ComputedPairs
+from simulator.pctr import CtrModel
 from simulator.policies import Bids, Report
 from simulator.recent import RecentRows
 from simulator.scoring import LiveScorer, OnHost, score_candidates
@@ -128,6 +130,13 @@ def markets(draw: st.DrawFn) -> Market:
     if draw(st.booleans()):
         arm = rng.integers(0, 2, market.query.size)
         market = with_settings(market, arm=arm, other_rules=(Product(relevance=2.0),))
+    if draw(st.booleans()):
+        model = CtrModel(kind="learnt", feedback=draw(st.sampled_from(["own", "shared"])))
+        n = market.query.size // 2
+        before = WarmUp(
+            market.arrival_s[:n], market.query[-n:], None, days, None if market.arm is None else arm[:n]
+        )
+        market = with_settings(market, ctr=model, warm_up=before)
     return market
 
 
@@ -313,11 +322,11 @@ def world() -> World:
     return build_world(config, "test", frames=np.zeros((n_ads, 0, 32, 32, 3), dtype=np.uint8))
 
 
-def market_of(world: World, candidate: Any, relevance: Any, **serving: Any) -> Market:
+def market_of(world: World, candidate: Any, relevance: Any, ctr: CtrModel | None = None) -> Market:
     return build_market(
-        world, candidate, relevance, seed=3, traffic=TrafficModel(n_queries=1500),
-        serving=ServingModel(**serving), bidder_model=BidderModel(budget_multiple=0.5),
-        users_model=UserModel(conversion_rate=0.2),
+        world, candidate, relevance, seed=3, traffic=TrafficModel(n_queries=1500, days=2, warm_up_days=2),
+        bidder_model=BidderModel(budget_multiple=0.5), users_model=UserModel(conversion_rate=0.2),
+        ctr_model=ctr,
     )  # fmt: skip
 
 
@@ -343,12 +352,16 @@ def test_computed_pairs_are_those_of_the_tables(
         _ = computed.candidate
 
 
-def test_bm25_live_on_computed_pairs_gives_the_log_of_its_tables(world: World) -> None:
+@pytest.mark.parametrize(
+    "ctr", [CtrModel(), CtrModel(kind="learnt"), CtrModel(kind="learnt", feedback="shared")]
+)
+def test_bm25_live_on_computed_pairs_gives_the_log_of_its_tables(world: World, ctr: CtrModel) -> None:
     scorer = Bm25Scorer(world.corpus)
     candidate = retrieve_candidates(world, 8)
-    expected = simulate(market_of(world, candidate, score_candidates(scorer, candidate.ad)))
+    expected = simulate(market_of(world, candidate, score_candidates(scorer, candidate.ad), ctr))
     assert expected.ran_out.any()
-    live_market = market_of(world, 8, LiveScorer(OnHost(scorer)))
+    assert np.unique(expected.pctr).size > 100
+    live_market = market_of(world, 8, LiveScorer(OnHost(scorer)), ctr)
     assert same_bytes(expected, simulate(live_market)) == []
 
 

@@ -11,12 +11,13 @@ import polars as pl
 import pytest
 from numpy.typing import ArrayLike
 
+from simulator.arrays import BoolArray
 from simulator.bidders import BidderModel
 from simulator.clock.engine import simulate
 from simulator.fusion import Product
 from simulator.log import COLUMNS, Impressions, SimulationLog
 from simulator.market import hand_market, with_settings
-from simulator.measures import health, market_metrics as schema
+from simulator.measures import health, market_metrics as schema, prediction_quality
 from simulator.measures.market_metrics import (
     MEASURED_METRICS,
     METRICS,
@@ -51,7 +52,7 @@ PAGES = SimulationLog(
     recall=np.zeros(5, dtype=np.int8),
     advertiser=np.array([0, 1, 1, 2, 0]),
     bid_micros=np.array([4_000_000, 3_000_000, 3_000_000, 1_000_000, 4_000_000]),
-    pctr=np.ones(5),
+    pctr=np.array([0.5, 0.25, 0.125, 0.25, 0.5]),
     relevance=np.ones(5),
     score=np.ones(5),
     price_micros=np.array([3_000_000, 1_000_000, 2_000_000, 500_000, 700_000]),
@@ -119,6 +120,13 @@ KNOWN = {
     "loss_share": 1 / 2,
     "price_cv": (((3 - 1.9) ** 2 + (2 - 1.9) ** 2 + (0.7 - 1.9) ** 2) / 3) ** 0.5 / 1.9,
     "lost_visit_share": nan,
+    # Slot 0: .5 and .125 were clicked, .25 was not; slot 1: .5 was clicked, .25 was not.
+    "pctr_auc": (1 + 0 + 1) / 3,
+    "pctr_calibration": (0.5 + 0.5 * 0.25 + 0.125 + 0.25 + 0.5 * 0.5) / 3,
+    # One click less .125 expected of pCTR .125, none less .375 of .25, two less .75 of .5.
+    "pctr_calibration_error": (0.875 + 0.375 + 1.25) / 3,
+    # .125 and .25 are good; .25, .5 and .5 are not.
+    "pctr_relevance_auc": 0.5 / 6,
 }
 LOOKED_AT = {  # where looking depends on the ads above, what was looked at counts: all but the second ad
     **KNOWN,
@@ -249,6 +257,59 @@ def test_health_by_hand() -> None:
     check_health(health)
 
 
+def check_prediction_quality(module: ModuleType) -> None:
+    """Orders and gaps of random pages, pair by pair; and where bins begin and end."""
+    rng = np.random.default_rng(5)
+    n, look = 300, np.array([1.0, 0.6, 0.3])
+    tenths = rng.integers(1, 9, n)
+    pages = replace(
+        empty(PAGES), pctr=tenths / 10, slot=rng.integers(0, 3, n),
+        grade=rng.integers(0, 4, n).astype(np.int8), clicked=rng.random(n) < tenths / 12,
+    )  # fmt: skip
+    counts = module.PredictionCounts.none(3)
+    counts.add(replace(pages, **{name: getattr(pages, name)[:100] for name in OF_A_PAGE}))
+    counts.add(replace(pages, **{name: getattr(pages, name)[100:] for name in OF_A_PAGE}))
+
+    def in_order(better: BoolArray, worse: BoolArray) -> tuple[float, float]:
+        by_pair = np.sign(pages.pctr[better][:, None] - pages.pctr[worse])
+        return (by_pair.sum() + by_pair.size) / 2, by_pair.size
+
+    of_slots = [
+        in_order(pages.clicked & (pages.slot == s), ~pages.clicked & (pages.slot == s)) for s in range(3)
+    ]
+    assert counts.click_order() == tuple(np.sum(of_slots, axis=0))
+    assert counts.relevance_order() == in_order(pages.grade >= 2, pages.grade < 2)
+    expected = look[pages.slot] * pages.pctr
+    assert counts.expected_clicks(look).sum() == pytest.approx(expected.sum())
+    gap = sum(abs((expected - pages.clicked)[tenths == tenth].sum()) for tenth in range(1, 9))
+    assert counts.calibration_gap(look) == pytest.approx(gap)
+
+    def tell(*pctr: float) -> tuple[float, float]:
+        """Two ads of grades 3 and 0 with these pCTRs, the second of which is clicked."""
+        two, grade = module.PredictionCounts.none(1), np.array([3, 0], dtype=np.int8)
+        of_both = {"slot": np.zeros(2, dtype=np.int64), "grade": grade, "clicked": grade == 0}
+        two.add(replace(empty(PAGES), pctr=np.array(pctr), **of_both))
+        return two.relevance_order()[0], two.calibration_gap(np.ones(1))
+
+    # A bin is 1/128 of an octave wide. All from 1 on are in the last, and all below 2^-14 in the first.
+    for low in (0.25, 2.0**-13):
+        assert tell(low * (1 + 1.01 / 128), low)[0] == 1.0
+        assert tell(low * (1 + 0.99 / 128), low)[0] == 0.5
+    assert tell(1.0, 1.0 - 1e-9)[0] == 1.0
+    assert tell(0.99 * 2.0**-14, 0.0)[0] == tell(1.5, 1.0)[0] == 0.5
+    assert tell(1.01 * 2.0**-14, 0.0)[0] == 1.0
+    # Of groups there are two in an octave, from 2^-14 on.
+    assert tell(0.25, 0.25 * 1.49)[1] == pytest.approx(1 - 0.25 * 2.49, rel=1e-3)
+    assert tell(0.25, 0.25 * 1.51)[1] == pytest.approx(0.25 + 1 - 0.25 * 1.51, rel=1e-3)
+
+
+OF_A_PAGE = ("pctr", "slot", "grade", "clicked")
+
+
+def test_prediction_quality_by_hand() -> None:
+    check_prediction_quality(prediction_quality)
+
+
 def test_every_metric_by_hand() -> None:
     check_known_answers(schema)
 
@@ -341,11 +402,12 @@ def wrong_modules(module: ModuleType) -> Iterator[tuple[str, ast.Module]]:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("name", ["market_metrics", "health"])
+@pytest.mark.parametrize("name", ["market_metrics", "health", "prediction_quality"])
 def test_known_answers_notice_any_changed_operator_or_number(name: str) -> None:
     module, check_answers = {
         "market_metrics": (schema, check_known_answers),
         "health": (health, check_health),
+        "prediction_quality": (prediction_quality, check_prediction_quality),
     }[name]
     survivors, tried = [], 0
     as_it_is = ModuleType(module.__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -195,7 +194,7 @@ def worlds(points: Iterable[SweepPoint]) -> dict[str, list[SweepPoint]]:
     found: dict[str, list[SweepPoint]] = {}
     for point in points:
         scenario = point.scenario
-        name = scenario.model_dump_json(include=set(PREPARED)) + json.dumps(scenario.pctr.model)
+        name = scenario.model_dump_json(include=set(PREPARED))
         found.setdefault(name, []).append(point)
     return found
 
