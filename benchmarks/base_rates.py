@@ -10,7 +10,7 @@ is simulated after its warm-up. No model is needed. Exit code 1 where a mean is 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -162,12 +162,11 @@ def spend(day: Day) -> FloatArray:
     return day.run.log.spent_micros
 
 
-def days(worlds: range) -> Iterator[Day]:
+def days(worlds: Iterable[int], settings: Sequence[str] = ()) -> Iterator[Day]:
     """A day of each world, without key frames, which nothing here looks at."""
     for seed in worlds:
-        scenario = load_scenario(
-            DEFAULT_SCENARIO, [f"world.seed={seed}", "sweep=null", "compare=[none]", "scorer=none"]
-        )
+        own = [f"world.seed={seed}", "sweep=null", "compare=[none]", "scorer=none", *settings]
+        scenario = load_scenario(DEFAULT_SCENARIO, own)
         config = scenario.world
         frames = np.zeros((config.ads(scenario.split), config.frames, 1, 1, 3), dtype=np.uint8)
         world = build_world(config, scenario.split, frames=frames)
