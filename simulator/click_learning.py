@@ -3,9 +3,10 @@
     P(click) = examination[slot] x P(click | examined),    P(click | examined) = 1 / (1 + exp(-log odds))
 
 The log odds of a query and an ad are a sum of effects: one of all pairs, and one each of how retrieval found
-the ad, the category of the query with the declared category of the ad, the advertiser, the ad, the query, the
-pair itself and, by choice, the relevance by which the page is ranked. What has not been seen has the effect
-0: a new ad is predicted by its advertiser, category and match, a new pair by its query and its ad.
+the ad, the declared category of the ad, the advertiser, the ad, the query, the pair itself and, by choice,
+the relevance by which the page is ranked. What has not been seen has the effect 0: a new ad is predicted by
+its advertiser, category and match, a new pair by its query and its ad. The category of the ad is not crossed
+with that of the query: this would be a relevance model of its own.
 
 The effects of a field are normal around 0, and their spread is learnt as well (empirical Bayes). That is a
 ridge penalty for each field, as in Agarwal, Agrawal, Khanna and Kota 2010, "Estimating rates of rare events
@@ -49,8 +50,7 @@ class Features:
     n_candidates: int
     advertiser: IntArray  # [A]
     n_recalls: int  # ways in which retrieval finds an ad
-    query_category: IntArray | None = None  # [U]; None, as for the ads: the market has no categories
-    ad_category: IntArray | None = None  # [A] declared
+    ad_category: IntArray | None = None  # [A] declared; None: the market has no categories
     relevance: bool = False  # whether the relevance that ranks a page is a feature
     n_arms: int = 1  # rules that rank within one market; each has a prediction of its own
 
@@ -61,20 +61,12 @@ class Features:
             "all": 1,
             "recall": self.n_recalls,
             "relevance": RELEVANCE_BINS if self.relevance else 0,
-            "category": 0,
+            "category": 0 if self.ad_category is None else int(self.ad_category.max()) + 1,
             "advertiser": int(self.advertiser.max(initial=0)) + 1,
             "ad": self.advertiser.size,
             "query": self.n_queries,
         }
-        if self.query_category is not None and self.ad_category is not None:
-            # One more for queries whose category is not known.
-            one["category"] = (int(self.query_category.max()) + 2) * self.n_ad_categories
         return {name: self.n_arms * size for name, size in one.items() if size}
-
-    @property
-    def n_ad_categories(self) -> int:
-        """Categories that ads declare."""
-        return 0 if self.ad_category is None else int(self.ad_category.max()) + 1
 
     def levels(
         self,
@@ -94,11 +86,8 @@ class Features:
             "ad": ad,
             "query": query,
         }
-        if "category" in sizes:
-            assert self.query_category is not None
-            assert self.ad_category is not None
-            of_query = self.query_category.take(query) * self.n_ad_categories
-            found["category"] = of_query + self.ad_category.take(ad)
+        if self.ad_category is not None:
+            found["category"] = self.ad_category.take(ad)
         if self.n_arms == 1:
             return {name: found[name] for name in sizes}
         return {name: found[name] + arm * (size // self.n_arms) for name, size in sizes.items()}
@@ -256,10 +245,7 @@ class Prediction:
         It is not learnt from there.
         """
         new, old = number < 0, np.maximum(number, 0)
-        category = self.features.query_category
-        if category is not None:
-            category = np.where(new, int(category.max()) + 1, category[old])
-        features = replace(self.features, n_queries=number.size, query_category=category)
+        features = replace(self.features, n_queries=number.size)
         effects = {**self.effects, "query": np.where(new, 0.0, self.effects["query"][old])}
         row_of_query = np.where(new, 0, self.row_of_query[old])
         return replace(self, features=features, effects=effects, row_of_query=row_of_query)

@@ -172,7 +172,6 @@ class Market:
             n_candidates=self.pairs.n_candidates,
             advertiser=self.advertiser,
             n_recalls=len(RECALLS),
-            query_category=self.query_category,
             ad_category=self.ad_category,
             relevance=self.ctr.relevance,
             n_arms=self.n_arms,

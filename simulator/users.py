@@ -30,8 +30,8 @@ PerGrade = tuple[float, float, float, float]
 class UserModel:
     """How users behave and what ads are worth to them; tuples of four hold one number per grade 0..3."""
 
-    attraction: PerGrade = (0.01, 0.03, 0.08, 0.14)  # mean P(click | examined)
-    appeal_sigma: float = 0.3  # spread of log appeal between ads of the same grade
+    attraction: PerGrade = (0.02, 0.04, 0.08, 0.12)  # mean P(click | examined)
+    appeal_sigma: float = 0.8  # spread of log appeal between ads of the same grade: pictures draw clicks, too
     examination: tuple[float, ...] = (1.0, 0.7, 0.5, 0.35)  # P(examined) by slot; there are as many slots
     value_of_seeing: PerGrade = (-0.02, -0.005, 0.005, 0.01)  # currency, if examined
     worth_of_click: PerGrade = (0.1, 0.4, 1.0, 1.2)  # times the value per click

@@ -27,7 +27,7 @@ def features(**changes) -> Features:
     rng = np.random.default_rng(2)
     given = Features(
         n_queries=U, n_candidates=K, advertiser=rng.integers(0, 8, A), n_recalls=3,
-        query_category=rng.integers(0, 3, U), ad_category=rng.integers(0, 3, A),
+        ad_category=rng.integers(0, 3, A),
     )  # fmt: skip
     return replace(given, **changes)
 
@@ -107,7 +107,7 @@ def test_the_fit_balances_clicks_and_expected_clicks_of_every_level() -> None:
 
 
 def test_what_was_not_seen_falls_back_on_what_was() -> None:
-    known = features(advertiser=np.repeat([0, 1], A // 2), query_category=None, ad_category=None)
+    known = features(advertiser=np.repeat([0, 1], A // 2), ad_category=None)
     prediction = first(known)
     query, column = np.arange(4000) % (U - 1), np.arange(4000) % (K - 1)
     ad = (7 * query + column) % A
@@ -135,21 +135,6 @@ def test_what_was_not_seen_falls_back_on_what_was() -> None:
     same = prediction.of(np.arange(U), np.zeros(U, dtype=np.int64), candidate[:U], recall_of[:U])
     np.testing.assert_array_equal(found[:U], same[::-1])
     assert found[U, 0] == pytest.approx(expected[0])
-
-
-def test_a_new_query_has_no_category() -> None:
-    world = World(features())
-    prediction = first(world.known)
-    prediction = prediction.after([world.pages(prediction, 5000)]).of_queries(np.append(np.arange(U), -1))
-    effect = prediction.effects
-    ad = np.arange(A)
-    log_odds = (
-        effect["all"] + effect["recall"][1] + effect["ad"] + effect["advertiser"][world.known.advertiser]
-    )
-    wide = replace(prediction, pair_effect=np.zeros((prediction.pair_effect.shape[0], A)))
-    found = wide.of(np.array([U]), np.array([0]), ad[None, :], np.full((1, A), 1, dtype=np.int8))
-    np.testing.assert_allclose(found[0], 1 / (1 + 19 * np.exp(-log_odds)))
-    assert np.abs(effect["category"]).max() > 0.1
 
 
 @given(order=st.permutations(range(9)), cut=st.integers(1, 8))
@@ -201,7 +186,7 @@ def test_relevance_as_a_feature() -> None:
 
 def test_the_spread_of_a_field_is_learnt() -> None:
     rng = np.random.default_rng(3)
-    known = features(query_category=None, ad_category=None)
+    known = features(ad_category=None)
     n = 60_000
     prediction = first(known)
     zero = np.zeros(n, dtype=np.int64)
