@@ -7,14 +7,15 @@ A corpus is stored as a folder, on which a machine with a GPU can train without 
                     both with an "id" if the owner of the corpus has names for them
     frames.npy      uint8 [A, F, H, W, 3]
     labels.npz      query, ad, grade, split              of the graded pairs
+    source.json     {...}                                what it was drawn from, if anybody said so
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from relevance.errors import CorpusError as CorpusError
 SPLITS = ("train", "validation", "test", "held_out")
 """Names of the split codes 0..3 of labelled pairs; `held_out` is the test on products that
 no training label names."""
+
+SOURCE = "source.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +116,14 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class LabelledCorpus:
-    """A corpus and the grades of some of its pairs: all that training needs."""
+    """A corpus and the grades of some of its pairs: all that training needs.
+
+    `source` says what it was drawn from, for the record of a training; empty: not known.
+    """
 
     corpus: Corpus
     labels: Labels
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     def pretraining_ads(self) -> IntArray:
         """The ads that a training may read without their grades, sorted.
@@ -134,7 +141,7 @@ class LabelledCorpus:
         return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write the four files of a corpus folder.
+        """Write the files of a corpus folder.
 
         Raises:
             OSError: the folder cannot be written.
@@ -154,6 +161,8 @@ class LabelledCorpus:
         np.savez_compressed(
             folder / "labels.npz", query=labels.query, ad=labels.ad, grade=labels.grade, split=labels.split
         )
+        if self.source:
+            (folder / SOURCE).write_text(json.dumps(self.source, indent=1), encoding="utf-8")
 
     @staticmethod
     def load(folder: Path) -> LabelledCorpus:
@@ -187,7 +196,13 @@ class LabelledCorpus:
                 raise CorpusError(
                     f"{folder / 'labels.npz'}: '{name}' must lie in 0..{size - 1}; export the corpus again"
                 )
-        return LabelledCorpus(corpus, labels)
+        try:
+            source = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
+            return LabelledCorpus(corpus, labels, dict(source))
+        except FileNotFoundError:
+            return LabelledCorpus(corpus, labels)
+        except (OSError, ValueError, TypeError) as error:
+            raise CorpusError(f"{folder / SOURCE}: unreadable ({error}); export the corpus again") from error
 
 
 def _write_jsonl(path: Path, rows: Iterable[dict[str, str]]) -> None:

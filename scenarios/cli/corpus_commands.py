@@ -46,12 +46,13 @@ def export_corpus_tables(
     cache: Cache = RESULTS,
 ) -> None:
     """Write a corpus as the tables that `relbid corpus import` reads, with pictures."""
+    from relevance.corpus import LabelledCorpus
     from scenarios.corpora.own import export_corpus_tables
-    from scenarios.models.training import load_corpus
+    from scenarios.models.labelled import training_corpus
     from scenarios.reporting.terminal import ProgressBars
 
     with ProgressBars() as progress:
-        data = load_corpus(corpus, cache, progress)
+        data = LabelledCorpus.load(corpus) if corpus else training_corpus(cache, progress=progress)
         export_corpus_tables(data, out, jsonl=format == "jsonl", progress=progress)
     typer.echo(f"Tables: {out}/")
 

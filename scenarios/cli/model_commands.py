@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from scenarios.cli.options import MODELS, RESULTS, Cache, Corpus, Device
+from scenarios.cli.options import MODELS, RESULTS, Cache, Corpus, Device, Worlds
 
 if TYPE_CHECKING:
     from relevance.hcmrm.training.train import TrainProgress
@@ -32,6 +32,11 @@ def train(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the checkpoint goes.")] = MODELS
     / "hcmrm",
     corpus: Corpus = None,
+    worlds: Worlds = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(min=0, max=9, help="Fold of the catalogue that gets no labels; none by default."),
+    ] = None,
     modality: Annotated[Modality, typer.Option(help="What the model may look at.")] = "joint",
     preset: Annotated[Preset, typer.Option(help="Sizes of the model.")] = "tiny",
     # From here on, a parameter that is named as a field of TrainConfig sets it.
@@ -92,14 +97,17 @@ def train(
 ) -> None:
     """Train HCMRM on graded pairs. Stopped, the same command continues where it was."""
     import relevance.hcmrm  # noqa: F401  # what is missing is said before the corpus is drawn
+    from relevance.corpus import LabelledCorpus
+    from scenarios.models.labelled import export_corpus, training_corpus, training_worlds
     from scenarios.models.train_settings import read_settings
-    from scenarios.models.training import export_corpus, load_corpus, train_model
+    from scenarios.models.training import train_model
     from scenarios.reporting.terminal import ProgressBars
     from scenarios.storage.whole import check_writable
 
+    drawn = training_worlds(corpus, worlds, fold)
     if export is not None:
         with ProgressBars() as progress:
-            export_corpus(export, progress)
+            export_corpus(export, drawn, cache, progress)
         typer.echo(f"Corpus: {export}/")
         return
     settings = read_settings(context.params, overrides or ())  # imports torch, so it comes before the folder
@@ -115,7 +123,7 @@ def train(
                     progress.note(f"step {at.step} of {at.steps}, validation: {figures}")
 
             train_model(
-                load_corpus(corpus, cache, progress),
+                LabelledCorpus.load(corpus) if corpus else training_corpus(cache, drawn, progress),
                 out,
                 modality=modality,
                 preset=preset,
@@ -139,17 +147,22 @@ def evaluate(
     ] = None,
     split: Annotated[list[SplitName] | None, typer.Option(help="May be repeated; test by default.")] = None,
     corpus: Corpus = None,
+    worlds: Worlds = None,
     device: Device = "cpu",
     card: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the checkpoint's card (Markdown).")
     ] = None,
     cache: Cache = RESULTS,
 ) -> None:
-    """Evaluate a checkpoint on held-out queries and ads, against BM25 and other checkpoints."""
+    """Evaluate a checkpoint on queries and advertisers that no training saw, against BM25 and others.
+
+    The split held_out is of the products that the checkpoint had no labels of (relbid train --fold).
+    """
     import json
 
-    from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT, SHIPPED_CHECKPOINTS
-    from scenarios.models.training import HEADINGS, evaluate_models, evaluation_row, load_corpus, model_card
+    from scenarios.markets.checkpoints import SHIPPED, SHIPPED_CHECKPOINT
+    from scenarios.models.labelled import load_test_corpus
+    from scenarios.models.training import HEADINGS, evaluate_models, evaluation_row, model_card
     from scenarios.reporting.terminal import ProgressBars, print_tables, section
     from scenarios.storage.whole import write_whole_file
 
@@ -160,10 +173,13 @@ def evaluate(
             raise typer.BadParameter(f"'{text}': write NAME=FOLDER, for instance text=models/text")
         if name in (*checkpoints, "bm25"):
             raise typer.BadParameter(f"'{name}': is in the table already; take another name")
-        checkpoints[name] = SHIPPED_CHECKPOINTS.get(folder, Path(folder))
+        checkpoints[name] = SHIPPED_CHECKPOINT if folder == SHIPPED else Path(folder)
+    splits = tuple(split or ("test",))
     with ProgressBars() as progress:
-        data = load_corpus(corpus, cache, progress)
-        results = evaluate_models(data, checkpoints, split or ("test",), device=device, progress=progress)
+        data, doubts = load_test_corpus(corpus, worlds, checkpoints.values(), splits, cache, progress)
+        results = evaluate_models(data, checkpoints, splits, device=device, progress=progress)
+    for doubt in doubts:
+        print(f"relbid: {doubt}", file=sys.stderr)
     note = "leads: the first row's metric minus this one's, with 95% bootstrap intervals over queries"
     print_tables(
         section(f"Relevance on the split '{name}'", HEADINGS, map(evaluation_row, evaluations), note)
@@ -181,16 +197,17 @@ def calibrate(
     fit_on: Annotated[Split, typer.Option(help="Pairs to fit on.")] = "validation",
     split: Annotated[Split, typer.Option(help="Pairs to measure on.")] = "test",
     corpus: Corpus = None,
+    worlds: Worlds = None,
     device: Device = "cpu",
     cache: Cache = RESULTS,
 ) -> None:
     """Fit maps from a checkpoint's score to a probability, for scenarios with hcmrm.calibration."""
     from scenarios.models.checkpoint_calibration import HEADINGS, calibrate_checkpoint
-    from scenarios.models.training import load_corpus
+    from scenarios.models.labelled import load_test_corpus
     from scenarios.reporting.terminal import ProgressBars, print_tables, section
 
     with ProgressBars() as progress:
-        data = load_corpus(corpus, cache, progress)
+        data, _ = load_test_corpus(corpus, worlds, [checkpoint], (fit_on, split), cache, progress)
         rows = calibrate_checkpoint(
             data, checkpoint, fit_on=fit_on, split=split, device=device, progress=progress
         )

@@ -40,9 +40,13 @@ ProgressPath = Annotated[
     typer.Option("--progress", metavar="FILE", help="Keep how far it is in a JSON file, for who polls it."),
 ]
 Corpus = Annotated[
-    Path | None, typer.Option(metavar="FOLDER", help="A graded corpus; the embedded world's by default.")
+    Path | None, typer.Option(metavar="FOLDER", help="A graded corpus; the embedded worlds' by default.")
 ]
-Cache = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the embedded world's corpus is kept.")]
+Worlds = Annotated[
+    str | None,
+    typer.Option(metavar="SEEDS", help="Seeds of the embedded worlds, such as 11-14 or 7,9."),
+]
+Cache = Annotated[Path, typer.Option(metavar="FOLDER", help="Where frames of the embedded worlds are kept.")]
 Device = Literal["cpu", "cuda"]
 """Where torch computes."""
 Workers = Annotated[

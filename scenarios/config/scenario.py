@@ -65,8 +65,7 @@ class HcmrmSettings(Settings):
     """Which neural model scores where the scorer is `hcmrm`."""
 
     checkpoint: str | None = None
-    """A folder made by `relbid train`, or one of the package: `shipped` (the default), `graded`, `pqvm` or
-    `bce`."""
+    """A folder made by `relbid train`, or `shipped`, the package's own, which is the default."""
     device: Literal["cpu", "cuda"] = "cpu"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """How the model computes. Fewer digits are faster, and ads with nearly equal scores may change places."""
@@ -94,7 +93,7 @@ class Scenario(Settings):
     """Decides traffic, bidders, clicks and prediction noise; the world has a seed of its own."""
     market: MarketSettings = WorldMarket()
     split: MarketSplit = "test"
-    """Which part of the world is simulated; the shipped model was not trained on `test`."""
+    """Which part of the world is simulated."""
     world: WorldConfig = WorldConfig()
     traffic: TrafficModel = TrafficModel()
     retrieval: RetrievalSettings = RetrievalSettings()
@@ -213,7 +212,7 @@ class Scenario(Settings):
 
 
 MAX_FRAME_BYTES = 4 * 2**30
-_MAY_BE_ZERO = ("seed", "held_out_products", "clutter", "rotation_degrees")
+_MAY_BE_ZERO = ("seed", "clutter", "rotation_degrees")
 _NO_SHARES = (
     "product_exponent",
     "product_shift",

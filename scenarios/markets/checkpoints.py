@@ -1,11 +1,13 @@
-"""HCMRM's checkpoints: those of the package by name, and what can be said of one without torch."""
+"""HCMRM's checkpoints: where they lie, and what can be said of one without torch."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import relevance
 from relevance.corpus import Corpus
@@ -14,26 +16,126 @@ from relevance.keywords import extractor_from
 from scenarios.config.scenario import HcmrmSettings, Scenario
 from scenarios.errors import did_you_mean, quoted
 from scenarios.storage.cache import hash_of
+from simulator.world.world_config import READ_BY_MODELS, WorldConfig
 
 SHIPPED_CHECKPOINT = Path(str(relevance.__file__)).parent / "hcmrm" / "checkpoint"
-SHIPPED_CHECKPOINTS: Mapping[str, Path] = {
-    "shipped": SHIPPED_CHECKPOINT,
-    "graded": SHIPPED_CHECKPOINT.with_name("checkpoint-graded"),
-    "pqvm": SHIPPED_CHECKPOINT.with_name("checkpoint-pqvm"),
-    "bce": SHIPPED_CHECKPOINT.with_name("checkpoint-bce"),
+SHIPPED = "shipped"
+"""The package's checkpoint in scenario files."""
+RECIPES: Mapping[str, str] = {
+    "graded": "--choose-by ndcg_10",
+    "pqvm": "--choose-by ndcg_10 --pqvm-weight 1",
+    "bce": "--choose-by ndcg_10 --loss bce",
 }
-"""Checkpoints of the package by their names in scenario files.
+"""Name of a folder -> options of `relbid train` that make the checkpoint of this name in shipped experiments.
 
-The last three were trained without soft markers, with equal steps, data and seed: `graded` on graded labels,
-`pqvm` on the same after pre-training with pseudo-queries, and `bce`, the previous kind of model, on binary
-labels and without pseudo-queries.
+They have equal steps, data and seed: `graded` is trained on graded labels, `pqvm` on the same after
+pre-training with pseudo-queries, and `bce`, the previous kind of model, on binary labels.
 """
 
 
+@dataclass(frozen=True, slots=True)
+class TrainedOn:
+    """What a checkpoint was trained on, as the record of its training says.
+
+    `worlds` are the seeds of embedded worlds, `settings` those worlds' other settings. `fold` is the fold of
+    the catalogue that no label named; None: there is none, or nothing is known.
+    """
+
+    worlds: tuple[int, ...] = ()
+    fold: int | None = None
+    settings: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Why figures of a checkpoint in a world may not be what they seem.
+
+    kind: `unknown`: the checkpoint does not say what it was trained on; `seed`: it was trained on this world;
+    `fold`: it had labels of the products that are held out here; `setting`: `field` of the world was
+    `trained` in its training and is `here` now.
+    """
+
+    kind: Literal["unknown", "seed", "fold", "setting"]
+    checkpoint: str
+    field: str = "world.seed"
+    trained: str = ""
+    here: str = ""
+
+    def __str__(self) -> str:
+        if self.kind == "unknown":
+            return f"{self.checkpoint}: does not say which worlds it was trained on; it may know this one"
+        if self.kind == "seed":
+            return (
+                f"{self.checkpoint}: was trained on {self.field} {self.trained}, so it knows {self.here}; "
+                "take another seed to see what it does in a new world"
+            )
+        if self.kind == "fold":
+            return (
+                f"{self.checkpoint}: had labels of the products of fold {self.here}, which are held out here"
+            )
+        return f"{self.checkpoint}: was trained with {self.field} {self.trained}, and here it is {self.here}"
+
+
+def trained_on(folder: Path) -> TrainedOn:
+    """What the record of a checkpoint's training says; nothing where there is no record."""
+    try:
+        record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        corpora = record["corpora"]
+        folds = {one["fold"] for one in corpora}
+        seeds = tuple(sorted({seed for one in corpora for seed in one["worlds"]}))
+        return TrainedOn(seeds, folds.pop() if len(folds) == 1 else None, corpora[-1]["world"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return TrainedOn()
+
+
+def fold_of(folder: Path) -> int:
+    """The fold of the catalogue that a checkpoint's training gave no labels.
+
+    Raises:
+        CheckpointError: there is none, so it has no split `held_out`.
+    """
+    fold = trained_on(folder).fold
+    if fold is None:
+        raise CheckpointError(
+            "has no split 'held_out': its training left no fold of the catalogue without labels, or does "
+            "not say so",
+            file=folder,
+            remedy="train one with 'relbid train --fold 0'",
+        )
+    return fold
+
+
+def doubts(
+    folder: Path, seeds: Sequence[int], config: WorldConfig, held_out: int | None = None
+) -> list[Doubt]:
+    """Why figures of a checkpoint in the worlds of `config` with some seeds may not be what they seem.
+
+    Args:
+        held_out: the fold whose products the figures are of, if they are of one.
+    """
+    known, name = trained_on(folder), str(SHIPPED if folder == SHIPPED_CHECKPOINT else folder)
+    if known.settings is None:
+        return [Doubt("unknown", name)]
+    both = [seed for seed in seeds if seed in known.worlds]
+    found = [Doubt("seed", name, trained=_list(known.worlds), here=_list(both))] if both else []
+    if held_out is not None and known.fold != held_out:
+        found.append(Doubt("fold", name, "fold", str(known.fold), str(held_out)))
+    here = asdict(config)
+    for field in READ_BY_MODELS:
+        trained = known.settings.get(field, here[field])
+        if trained != here[field]:
+            found.append(Doubt("setting", name, f"world.{field}", f"{trained:g}", f"{here[field]:g}"))
+    return found
+
+
+def _list(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
+
+
 def checkpoint_folder(scenario: Scenario) -> Path:
-    """Where a scenario's HCMRM checkpoint lies: a name in SHIPPED_CHECKPOINTS, or a folder."""
-    name = scenario.hcmrm.checkpoint or "shipped"
-    return SHIPPED_CHECKPOINTS.get(name, Path(name))
+    """Where a scenario's HCMRM checkpoint lies."""
+    name = scenario.hcmrm.checkpoint or SHIPPED
+    return SHIPPED_CHECKPOINT if name == SHIPPED else Path(name)
 
 
 def check_checkpoint(scenario: Scenario) -> None:
@@ -45,9 +147,8 @@ def check_checkpoint(scenario: Scenario) -> None:
     try:
         checkpoint_hash(checkpoint_folder(scenario))
     except CheckpointError as error:
-        name = scenario.hcmrm.checkpoint or "shipped"
-        hint = did_you_mean(name, SHIPPED_CHECKPOINTS)
-        field = f"hcmrm.checkpoint {quoted(name)}{hint}"
+        name = scenario.hcmrm.checkpoint or SHIPPED
+        field = f"hcmrm.checkpoint {quoted(name)}{did_you_mean(name, (SHIPPED,))}"
         raise CheckpointError(error, file=scenario.name, field=field) from error
 
 
@@ -59,10 +160,11 @@ def checkpoint_hash(folder: Path) -> str:
     """
     files = sorted(path for path in folder.glob("*.*") if path.suffix in (".json", ".safetensors"))
     if not any(path.suffix == ".safetensors" for path in files):
+        options = [RECIPES[folder.name]] if folder.name in RECIPES else []
         raise CheckpointError(
             "not found",
             file=folder / "model.safetensors",
-            remedy=f"make it with 'relbid train --out {folder}'",
+            remedy=f"make it with '{' '.join(('relbid train', *options, f'--out {folder}'))}'",
         )
     decisive = [path for path in files if not path.name.startswith("training")]
     return hash_of(*(hashlib.blake2b(path.read_bytes()).hexdigest() for path in decisive))

@@ -33,7 +33,7 @@ class EmbeddedWorld(MarketSource):
 
     @classmethod
     def is_kept(cls, scenario: Scenario, cache: Path) -> bool:
-        return disk.frames_kept(scenario.world, scenario.split, cache)
+        return disk.kept_frames(scenario.world, scenario.split, cache) is not None
 
     @classmethod
     def read(cls, scenario: Scenario, cache: Path | None, progress: Progress | None) -> Self:

@@ -44,7 +44,8 @@ def calibrate_checkpoint(
     """
     from relevance.hcmrm import HcmrmScorer
     from relevance.hcmrm.checkpoint import CALIBRATION
-    from scenarios.models.training import Reporting, graded_pairs_of
+    from scenarios.models.labelled import graded_pairs_of
+    from scenarios.models.training import Reporting
 
     if fit_on == split:
         raise UserError(f"--fit-on {fit_on}: measure on another split than the one that is fitted on")

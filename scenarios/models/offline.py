@@ -5,7 +5,7 @@ It measures the same as `relbid evaluate`, but on some queries of the scenario's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -21,7 +21,16 @@ from relevance.oracle import GRADE_GAIN
 from scenarios.config.load import override
 from scenarios.config.scenario import Scenario
 from scenarios.errors import UserError
-from scenarios.markets.checkpoints import SHIPPED_CHECKPOINTS, keywords_of
+from scenarios.markets.checkpoints import (
+    SHIPPED,
+    SHIPPED_CHECKPOINT,
+    Doubt as Doubt,
+    checkpoint_folder,
+    doubts,
+    fold_of,
+    keywords_of,
+    trained_on,
+)
 from scenarios.markets.kind import Progress
 from scenarios.markets.prepared import Prepared
 from scenarios.markets.scoring import pair_scores
@@ -30,8 +39,8 @@ from simulator.world import graded_pairs
 
 PairSet = Literal["graded", "held_out", "meeting"]
 """Which pairs: `graded` has equally many of each grade, as in training and `relbid evaluate`; so has
-`held_out`, for products that no training label names; `meeting` are the pairs of the market's auctions,
-whatever their grades."""
+`held_out`, for the products of the fold that the scenario's checkpoint had no labels of; `meeting` are the
+pairs of the market's auctions, whatever their grades."""
 
 PAIR_SETS: tuple[PairSet, ...] = get_args(PairSet)
 _SAMPLE_KEY = 211
@@ -53,14 +62,13 @@ class OfflineScores:
 def offline_scorers(scenario: Scenario) -> tuple[str, ...]:
     """Scorers to compare; the scenario's own checkpoint comes first.
 
-    `hcmrm` is a checkpoint folder that the scenario names; names in SHIPPED_CHECKPOINTS are those of the
-    package. Then bm25, oracle, and the user's own ("module:attr") of the scenario.
+    `hcmrm` is a checkpoint folder that the scenario names, `shipped` the package's. Then bm25, oracle, and
+    the user's own ("module:attr") of the scenario.
     """
-    checkpoint = scenario.hcmrm.checkpoint or "shipped"
-    first = checkpoint if checkpoint in SHIPPED_CHECKPOINTS else "hcmrm"
+    first = SHIPPED if (scenario.hcmrm.checkpoint or SHIPPED) == SHIPPED else "hcmrm"
     swept = scenario.sweep.scorers if scenario.sweep is not None else ()
     own = (name for name in (scenario.scorer, *scenario.compare, *swept) if ":" in name)
-    return tuple(dict.fromkeys((first, *SHIPPED_CHECKPOINTS, "bm25", "oracle", *own)))
+    return tuple(dict.fromkeys((first, SHIPPED, "bm25", "oracle", *own)))
 
 
 def offline_pairs(prepared: Prepared, pairs: PairSet, n_queries: int | None = None) -> Labels:
@@ -71,10 +79,13 @@ def offline_pairs(prepared: Prepared, pairs: PairSet, n_queries: int | None = No
             smaller one. None takes all queries.
 
     Raises:
+        CheckpointError: there are no pairs of `held_out`, since all products had labels in its training.
         ScenarioError: the market is a table, which has no texts and no frames.
         UserError: there are no such pairs.
     """
     world, split = prepared.world, prepared.scenario.split
+    folder = checkpoint_folder(prepared.scenario)
+    fold = trained_on(folder).fold
     if pairs == "meeting":
         query, column = np.nonzero(prepared.candidate >= 0)
         ad = prepared.candidate[query, column]
@@ -82,18 +93,30 @@ def offline_pairs(prepared: Prepared, pairs: PairSet, n_queries: int | None = No
         query, ad = query[order], ad[order]
         grade = world.truth.grade(query, ad).astype(np.int64)
         labels = Labels(query, ad, grade, np.full(query.size, SPLITS.index(split)))
+    elif pairs == "held_out":
+        fold = fold_of(folder)
+        labels = graded_pairs(world, split, fold=fold).of("held_out")
     else:
-        labels = graded_pairs(world, split).of("held_out" if pairs == "held_out" else split)
+        labels = graded_pairs(world, split, fold=fold).of(split)
     if not len(labels):
         raise UserError(
-            f"{prepared.scenario.name}: the world has no such pairs in its split '{split}' "
-            "(products without training labels are in the split 'test' alone)"
+            f"the world has no such pairs in its split '{split}' (held_out is a part of 'test')",
+            file=prepared.scenario.name,
         )
     queries = np.unique(labels.query)
     if n_queries is None or n_queries >= queries.size:
         return labels
     rng = np.random.default_rng((world.config.seed, _SAMPLE_KEY))
     return labels.take(np.isin(labels.query, rng.permutation(queries)[:n_queries]))
+
+
+def offline_doubts(scenario: Scenario, scorers: Iterable[str], pairs: PairSet) -> list[Doubt]:
+    """Why figures of scorers on a scenario's pairs may not be what they seem: those with a checkpoint."""
+    own, seeds = checkpoint_folder(scenario), [scenario.world.seed]
+    held_out = trained_on(own).fold if pairs == "held_out" else None
+    folders = {"hcmrm": own, SHIPPED: SHIPPED_CHECKPOINT}
+    wanted = dict.fromkeys(folders[name] for name in scorers if name in folders)
+    return [doubt for folder in wanted for doubt in doubts(folder, seeds, scenario.world, held_out)]
 
 
 def offline_scores(
@@ -110,7 +133,7 @@ def offline_scores(
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
     """
     name = scorer
-    if scorer in SHIPPED_CHECKPOINTS:
+    if scorer == SHIPPED:
         scenario = override(prepared.scenario, {"hcmrm.checkpoint": scorer})
         prepared, name = replace(prepared, scenario=scenario), "hcmrm"
     table = pair_scores(prepared, name, labels.query, labels.ad, cache=cache, progress=progress)

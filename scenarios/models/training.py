@@ -17,10 +17,9 @@ from relevance.metrics import Interval
 from relevance.protocol import RelevanceScorer
 from scenarios.errors import UserError
 from scenarios.markets.kind import Progress
-from scenarios.storage.cache import FOLDER, world_hash
-from scenarios.storage.whole import alone, whole_folder, writing
+from scenarios.models.labelled import graded_pairs_of
+from scenarios.storage.whole import alone, writing
 from simulator.arrays import FloatArray, IntArray
-from simulator.world import WorldConfig, labelled_corpus
 
 if TYPE_CHECKING:
     from relevance.hcmrm import Checkpoint
@@ -32,66 +31,6 @@ MODALITIES: Mapping[str, dict[str, bool]] = {
     "frames": {"use_keywords": False},
 }
 """What a model may look at, as differences from the default model."""
-
-
-def training_corpus(
-    cache: Path, progress: Progress | None = None, config: WorldConfig | None = None
-) -> LabelledCorpus:
-    """The embedded world's graded corpus, drawn once and then read from `<cache>/.cache`.
-
-    Args:
-        config: of the world; the default one.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    config = config or WorldConfig()
-    folder = corpus_folder(cache, config)
-    if not folder.is_dir():
-        export_corpus(folder, progress, config)
-    return LabelledCorpus.load(folder)
-
-
-def load_corpus(folder: Path | None, cache: Path, progress: Progress | None = None) -> LabelledCorpus:
-    """A corpus folder; None: the embedded world's, see `training_corpus`.
-
-    Raises:
-        CorpusError: a file is missing or does not fit the others.
-        StoreError: the embedded world's corpus cannot be written.
-    """
-    return training_corpus(cache, progress) if folder is None else LabelledCorpus.load(folder)
-
-
-def graded_pairs_of(data: LabelledCorpus, split: str) -> Labels:
-    """The pairs of one split.
-
-    Raises:
-        UserError: there are none.
-    """
-    labels = data.labels.of(split)
-    if not len(labels):
-        raise UserError(f"the corpus has no graded pairs of the split '{split}'; take another")
-    return labels
-
-
-def corpus_folder(cache: Path, config: WorldConfig) -> Path:
-    """Where a world's graded corpus is kept."""
-    return cache / FOLDER / f"corpus-{world_hash(config, 'all')}"
-
-
-def export_corpus(folder: Path, progress: Progress | None = None, config: WorldConfig | None = None) -> None:
-    """Write the graded corpus as a folder that a machine without the simulator can train on.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-
-    def report(done: int, total: int) -> None:
-        if progress is not None:
-            progress("drawing key frames", done, total)
-
-    with whole_folder(folder) as part:
-        labelled_corpus(config or WorldConfig(), progress=report).save(part)
 
 
 def train_model(

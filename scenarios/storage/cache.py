@@ -55,9 +55,14 @@ def cached_world(
     return world
 
 
-def frames_kept(config: WorldConfig, split: Split, root: Path) -> bool:
-    """Whether a split's frames are on disk."""
-    return _read_frames(_frames_path(root, config, split)) is not None
+def kept_frames(config: WorldConfig, split: Split, root: Path) -> FrameArray | None:
+    """A split's frames that are on disk, as a memory map; None where there are none."""
+    return _read_frames(_frames_path(root, config, split))
+
+
+def forget_frames(config: WorldConfig, split: Split, root: Path) -> None:
+    """Remove a split's frames from the disk."""
+    _frames_path(root, config, split).unlink(missing_ok=True)
 
 
 def cached_candidates(

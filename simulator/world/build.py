@@ -1,9 +1,9 @@
 """The embedded world: queries with intents, advertisers, and the texts, frames and keywords of their ads.
 
 Each split (training, validation, test) has its own advertisers and its own query strings. Ads without labels,
-for pre-training, are a split without queries. Some products appear in the test split and among those only.
-Every part is drawn from its own generator, keyed by (seed, split, part), so that one split can be built
-without the others and a change in one part leaves the rest as it was.
+for pre-training, are a split without queries. Every part is drawn from its own generator, keyed by (seed,
+split, part), so that one split can be built without the others and a change in one part leaves the rest as it
+was.
 """
 
 from __future__ import annotations
@@ -56,7 +56,6 @@ class World:
     keyword: tuple[str, ...]
     keyword_ad: IntArray
     keyword_match: NDArray[np.int8]
-    held_out_products: IntArray
     negative_keywords: tuple[NegativeKeyword, ...] = ()
 
     @cached_property
@@ -88,44 +87,34 @@ class World:
         asked = np.stack((truth.query_product, truth.query_colour, truth.query_brand))
         return np.unique(asked, axis=1, return_inverse=True)[1].reshape(-1)
 
-    @property
-    def query_is_held_out(self) -> NDArray[np.bool_]:
-        """Whether a query asks for a product that no training label names, [Q]."""
-        return np.isin(self.truth.query_product, self.held_out_products)
-
-
-@dataclass(frozen=True, slots=True)
-class _Products:
-    """What all splits share: which products are held out, and how popular each is."""
-
-    held_out: IntArray
-    popularity: NDArray[np.float64]
-
 
 def build_world(
     config: WorldConfig,
     split: Split,
     *,
     frames: FrameArray | None = None,
+    draw: bool = True,
     progress: Progress | None = None,
 ) -> World:
     """Build one split.
 
     Args:
         frames: frames rendered before for the same settings and split, to save drawing them again.
+        draw: whether to draw frames where none are given; without them F is 0 in the corpus.
         progress: called with (ads drawn, ads in all) while frames are drawn, by far the longest part.
     """
     catalog = load_catalog()
-    products = _products(config, catalog)
-    unseen = products.held_out if split in ("train", "validation") else np.arange(0)
-    queries = draw_queries(config, catalog, split, unseen, _rng(config, None, _QUERIES))
-    ads = draw_ads(config, catalog, split, products.popularity, unseen, _rng(config, split, _ADVERTISERS))
-    texts = _ad_texts(config, catalog, products, ads, split)
-    if frames is None:
+    popularity = product_popularity(config, catalog.n_products, _rng(config, None, _PRODUCTS))
+    queries = draw_queries(config, catalog, split, _rng(config, None, _QUERIES))
+    ads = draw_ads(config, catalog, split, popularity, _rng(config, split, _ADVERTISERS))
+    texts = _ad_texts(config, catalog, popularity, ads, split)
+    if frames is None and draw:
         from simulator.world.frames import render_frames  # imports Pillow
 
         rng = _rng(config, split, _FRAMES)
         frames = render_frames(config, catalog, ads.product, ads.colour, ads.tone, rng, progress)
+    elif frames is None:
+        frames = np.empty((len(ads.product), 0, config.frame_size, config.frame_size, 3), dtype=np.uint8)
     corpus = Corpus(
         query_text=queries.text,
         ad_title=tuple(text.title for text in texts),
@@ -143,7 +132,7 @@ def build_world(
         category_of_product=catalog.category,
     )
     keyword, keyword_ad, keyword_match = bid_keywords(
-        config, catalog, ads, products.popularity, _rng(config, split, _KEYWORDS)
+        config, catalog, ads, popularity, _rng(config, split, _KEYWORDS)
     )
     return World(
         config=config,
@@ -153,13 +142,10 @@ def build_world(
         advertiser=ads.advertiser,
         n_advertisers=config.advertisers(split),
         stuffed=ads.stuffed,
-        query_popularity=query_popularity(
-            config, queries, products.popularity, _rng(config, split, _TRAFFIC)
-        ),
+        query_popularity=query_popularity(config, queries, popularity, _rng(config, split, _TRAFFIC)),
         keyword=keyword,
         keyword_ad=keyword_ad,
         keyword_match=keyword_match,
-        held_out_products=products.held_out,
         negative_keywords=negative_keywords(
             config,
             catalog,
@@ -176,17 +162,8 @@ def _rng(config: WorldConfig, split: Split | None, part: int) -> np.random.Gener
     return np.random.default_rng((config.seed, _SPLIT_KEYS[split] if split else _WHOLE_WORLD, part))
 
 
-def _products(config: WorldConfig, catalog: Catalog) -> _Products:
-    rng = _rng(config, None, _PRODUCTS)
-    popularity = product_popularity(config, catalog.n_products, rng)
-    # At most one product a category: a category that lost half of its products would be another world.
-    last_of_category = {catalog.category[p]: p for p in rng.permutation(catalog.n_products)}
-    held_out = rng.permutation(list(last_of_category.values()))[: config.held_out_products]
-    return _Products(np.sort(held_out), popularity)
-
-
 def _ad_texts(
-    config: WorldConfig, catalog: Catalog, products: _Products, ads: Ads, split: Split
+    config: WorldConfig, catalog: Catalog, popularity: NDArray[np.float64], ads: Ads, split: Split
 ) -> list[AdText]:
     rng = _rng(config, split, _TEXTS)
     texts = []
@@ -194,7 +171,7 @@ def _ad_texts(
         stuffing: tuple[str, ...] = ()
         if ads.stuffed[ad]:
             stuffing = tuple(
-                catalog.names[p] for p in popular_others(products.popularity, int(ads.product[ad]), 3, rng)
+                catalog.names[p] for p in popular_others(popularity, int(ads.product[ad]), 3, rng)
             )
         product, colour, brand = int(ads.product[ad]), int(ads.colour[ad]), int(ads.brand[ad])
         texts.append(ad_text(config, catalog, product, colour, brand, stuffing, rng))

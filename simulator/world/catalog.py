@@ -7,6 +7,7 @@ are products, in which category and under which name, is this table's.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import re
 from collections import Counter
@@ -125,6 +126,8 @@ COLOURS: dict[str, tuple[tuple[int, int, int], tuple[str, ...]]] = {
 """Colour -> RGB, and the words that people use for it."""
 
 BRANDS_PER_CATEGORY = 3
+N_FOLDS = 10
+"""Folds of the catalogue: a training may leave one without labels."""
 MAX_SYNONYMS = 4
 
 
@@ -143,6 +146,8 @@ class Catalog:
     brands: tuple[str, ...]
     """Brand b belongs to category b // BRANDS_PER_CATEGORY: a brand makes one kind of thing."""
     lifestyle: tuple[str, ...]
+    fold: NDArray[np.int64]
+    """Fold 0..N_FOLDS - 1 of each product, the same in every world."""
 
     @property
     def n_products(self) -> int:
@@ -183,6 +188,7 @@ def load_catalog() -> Catalog:
         categories=tuple(CATEGORIES),
         brands=_made_up_brands(len(CATEGORIES) * BRANDS_PER_CATEGORY),
         lifestyle=tuple(icons[icon]["unicode"] for icon in LIFESTYLE_GLYPHS),
+        fold=_folds([(c, name) for _, name, c in rows]),
     )
 
 
@@ -204,6 +210,23 @@ def _words_only(terms: list[str]) -> list[str]:
     """Lower-case terms of one or two plain Latin words of at least three letters."""
     lowered = dict.fromkeys(str(term).lower().strip() for term in terms)
     return [t for t in lowered if len(t) >= 3 and re.fullmatch(r"[a-z]+( +[a-z]+)?", t)]
+
+
+def _folds(products: list[tuple[int, str]]) -> NDArray[np.int64]:
+    """Fold of each product (category, name), by the hash of its name.
+
+    Where a fold has a product of the category already, the next free one is taken: a category that lost half
+    of its labels would be another world.
+    """
+    hashes = [int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) for _, name in products]
+    fold = np.empty(len(products), dtype=np.int64)
+    taken: Counter[tuple[int, int]] = Counter()
+    for p in sorted(range(len(products)), key=hashes.__getitem__):
+        category = products[p][0]
+        ring = [(hashes[p] + step) % N_FOLDS for step in range(N_FOLDS)]
+        fold[p] = min(ring, key=lambda one: taken[category, one])
+        taken[category, int(fold[p])] += 1
+    return fold
 
 
 def _made_up_brands(count: int) -> tuple[str, ...]:

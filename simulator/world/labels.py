@@ -1,22 +1,95 @@
-"""Graded pairs for training and evaluation.
+"""Graded pairs for training and evaluation, of one world or of several.
 
-They are drawn so that neither the query alone nor the ad alone gives the grade away.
+They are drawn so that neither the query alone nor the ad alone gives the grade away. A fold of the catalogue
+may be left without training labels; what asks for its products is the split `held_out`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from relevance.arrays import FrameArray
 from relevance.corpus import SPLITS, Corpus, LabelledCorpus, Labels
 from simulator.world.build import Progress, World, build_world
 from simulator.world.world_config import Split, WorldConfig
 
-_LABELS_KEY = 101
+TRAINING_SEEDS = (11, 12, 13, 14)
+"""Seeds of the worlds that models are trained on. No market of the shipped scenarios is in one of them."""
+EVALUATION_SEED = 7
+"""Seed of the world that models are evaluated on where no other is named: that of the default scenario."""
+LABELLED_WORLD = WorldConfig(
+    seed=EVALUATION_SEED,
+    train_advertisers=2000,
+    validation_advertisers=120,
+    test_advertisers=300,
+    unlabelled_advertisers=1000,
+    ads_per_advertiser=10,
+    query_pool=40_000,
+)
+"""Worlds for training and evaluation; their sizes do not follow those of a market's world."""
+MOST_TEST_QUERIES = 1500
+"""Queries of a world's validation or test split that get graded pairs, at most."""
+_LABELS_KEY, _QUERIES_KEY = 101, 102
 
 
-def label_pairs(world: World, per_grade: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], ...]:
-    """Draw pairs for every query: (query, ad, grade), each [P].
+@dataclass(frozen=True, slots=True)
+class LabelledWorlds:
+    """What a labelled corpus is drawn from.
+
+    `config` is of all worlds, whose seeds are `seeds`. Its training advertisers and those without labels are
+    divided among them; every world has all of its other advertisers. `fold` (0..9) is the fold of the
+    catalogue without training and validation labels; None: all products have some. A training needs no test.
+    """
+
+    seeds: tuple[int, ...] = TRAINING_SEEDS
+    fold: int | None = None
+    config: WorldConfig = LABELLED_WORLD
+    splits: tuple[Split, ...] = ("train", "validation", "unlabelled")
+
+    def world(self, seed: int) -> WorldConfig:
+        """The settings of one of the worlds."""
+        n = len(self.seeds)
+        return replace(
+            self.config,
+            seed=seed,
+            train_advertisers=-(-self.config.train_advertisers // n),
+            unlabelled_advertisers=-(-self.config.unlabelled_advertisers // n),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it: `worlds`, `fold`, and `world` without its seed."""
+        settings = {name: value for name, value in asdict(self.config).items() if name != "seed"}
+        return {"worlds": list(self.seeds), "fold": self.fold, "world": settings}
+
+
+@dataclass(frozen=True, slots=True)
+class FramesOf:
+    """Whose frames a corpus needs: of the ads `ads` [A] of a split."""
+
+    config: WorldConfig
+    split: Split
+    ads: NDArray[np.int64]
+
+
+DrawFrames = Callable[[Sequence[FramesOf]], FrameArray]
+"""Gives the frames of all parts, one behind another, uint8 [A, F, H, W, 3]."""
+
+
+def label_pairs(
+    world: World,
+    per_grade: int,
+    rng: np.random.Generator,
+    fold: int | None = None,
+    queries: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.int64], ...]:
+    """Draw pairs for every query, or for those that are given: (query, ad, grade), each [P].
+
+    Queries for products of `fold` get no pairs, and its ads are in none.
 
     Every query gets equally many ads of each grade, `per_grade` or as many as there are strong ones (a query
     without attributes has no grade 2 and gets twice as many of grade 3), so that a query says nothing about
@@ -26,14 +99,18 @@ def label_pairs(world: World, per_grade: int, rng: np.random.Generator) -> tuple
     nobody sells get no pairs.
     """
     truth = world.truth
+    left_out = world.catalog.fold == (-1 if fold is None else fold)
+    has_labels = ~left_out[truth.ad_product]
     by_product = [np.flatnonzero(truth.ad_product == p) for p in range(len(truth.category_of_product))]
     by_category = [
-        np.flatnonzero(world.ad_category == c) for c in range(int(truth.category_of_product.max()) + 1)
+        np.flatnonzero(has_labels & (world.ad_category == c))
+        for c in range(int(truth.category_of_product.max()) + 1)
     ]
-    elsewhere = [np.flatnonzero(world.ad_category != c) for c in range(len(by_category))]
-    stuffed_with = _stuffed_with(world)
-    rows: list[NDArray[np.int64]] = []
-    for query in range(world.corpus.n_queries):
+    elsewhere = [np.flatnonzero(has_labels & (world.ad_category != c)) for c in range(len(by_category))]
+    stuffed_with = [ads[has_labels[ads]] for ads in _stuffed_with(world)]
+    rows: list[NDArray[np.int64]] = [np.empty((3, 0), dtype=np.int64)]
+    queries = np.arange(world.corpus.n_queries) if queries is None else queries
+    for query in queries[~left_out[truth.query_product[queries]]].tolist():
         product = int(truth.query_product[query])
         category = int(truth.category_of_product[product])
         siblings = by_category[category]
@@ -62,61 +139,76 @@ def label_pairs(world: World, per_grade: int, rng: np.random.Generator) -> tuple
     return query_column, ad_column, grade_column
 
 
-def graded_pairs(world: World, split: Split, per_grade: int = 5) -> Labels:
+def graded_pairs(world: World, split: Split, per_grade: int = 5, fold: int | None = None) -> Labels:
     """The graded pairs that the labelled corpus has of a split, by the world's own numbers.
 
-    They are sorted by query, then ad.
+    They are sorted by query, then ad. All training queries have some, and up to MOST_TEST_QUERIES of another
+    split, as evenly over products as there are queries. In the split `test`, pairs whose query asks for a
+    product of `fold` are of the split `held_out`; in the others there are none.
     """
     code = SPLITS.index(split)
     rng = np.random.default_rng((world.config.seed, code, _LABELS_KEY))
-    query, ad, grade = label_pairs(world, per_grade, rng)
-    held_out = (split == "test") & world.query_is_held_out[query]
+    chosen = None if split == "train" else _test_queries(world, code)
+    query, ad, grade = label_pairs(world, per_grade, rng, None if split == "test" else fold, chosen)
+    asked = world.catalog.fold[world.truth.query_product[query]]
+    held_out = (asked == fold) & (fold is not None)
     return Labels(query, ad, grade, np.where(held_out, SPLITS.index("held_out"), code))
 
 
+def _test_queries(world: World, code: int) -> NDArray[np.int64]:
+    """The queries of a validation or test split that get pairs, sorted: equally many of each product."""
+    product = world.truth.query_product
+    order = np.random.default_rng((world.config.seed, code, _QUERIES_KEY)).permutation(product.size)
+    order = order[np.argsort(product[order], kind="stable")]  # by product, and at random within
+    first = np.searchsorted(product[order], product[order])
+    place = np.arange(order.size) - first  # of a query among those of its product
+    return np.sort(order[np.argsort(place, kind="stable")[:MOST_TEST_QUERIES]])
+
+
 def labelled_corpus(
-    config: WorldConfig,
-    *,
-    train_per_grade: int = 5,
-    test_per_grade: int = 5,
-    progress: Progress | None = None,
+    worlds: LabelledWorlds, *, per_grade: int = 5, draw: DrawFrames | None = None
 ) -> LabelledCorpus:
-    """All splits as one corpus with graded pairs: what a model is trained, chosen and tested on.
+    """Some worlds as one corpus with graded pairs: what a model is trained, chosen and tested on.
 
     Ads without a grade are for pre-training. Those of the validation and test splits are left out, so that
     their advertisers stay new to the model.
+
+    Args:
+        per_grade: see `label_pairs`.
+        draw: gives the frames; None draws them here.
     """
-    splits: tuple[Split, ...] = ("train", "validation", "test", "unlabelled")
-    worlds = [build_world(config, split, progress=progress) for split in splits]
     labels: list[NDArray[np.int64]] = []
     first_query = first_ad = 0
-    parts: list[Corpus] = []
-    for split, world in zip(splits, worlds, strict=True):
-        if split == "unlabelled":
-            parts.append(world.corpus)
-            continue
-        own = graded_pairs(world, split, train_per_grade if split == "train" else test_per_grade)
-        graded = np.arange(world.corpus.n_ads) if split == "train" else np.unique(own.ad)
-        parts.append(_with_ads(world.corpus, graded))
-        ad = np.searchsorted(graded, own.ad)
-        labels.append(np.stack((own.query + first_query, ad + first_ad, own.grade, own.split)))
-        first_query += world.corpus.n_queries
-        first_ad += len(graded)
-    corpus = Corpus(
-        query_text=tuple(text for part in parts for text in part.query_text),
-        ad_title=tuple(text for part in parts for text in part.ad_title),
-        ad_ocr=tuple(text for part in parts for text in part.ad_ocr),
-        ad_asr=tuple(text for part in parts for text in part.ad_asr),
-        frames=np.concatenate([part.frames for part in parts]),
-    )
-    return LabelledCorpus(corpus, Labels(*np.concatenate(labels, axis=1)))
+    texts: tuple[list[str], ...] = ([], [], [], [])
+    parts: list[FramesOf] = []
+    for seed in worlds.seeds:
+        for split in worlds.splits:
+            config = worlds.world(seed)
+            world = build_world(config, split, draw=False)
+            ads = np.arange(world.corpus.n_ads)
+            if split != "unlabelled":
+                own = graded_pairs(world, split, per_grade, worlds.fold)
+                ads = ads if split == "train" else np.unique(own.ad)
+                ad = np.searchsorted(ads, own.ad)
+                labels.append(np.stack((own.query + first_query, ad + first_ad, own.grade, own.split)))
+            parts.append(FramesOf(config, split, ads))
+            corpus = world.corpus
+            texts[0].extend(corpus.query_text)
+            for column, of_ads in zip(
+                texts[1:], (corpus.ad_title, corpus.ad_ocr, corpus.ad_asr), strict=True
+            ):
+                column.extend(of_ads[ad] for ad in ads)
+            first_query += corpus.n_queries
+            first_ad += len(ads)
+    query_text, ad_title, ad_ocr, ad_asr = map(tuple, texts)
+    corpus = Corpus(query_text, ad_title, ad_ocr, ad_asr, (draw or draw_frames)(parts))
+    return LabelledCorpus(corpus, Labels(*np.concatenate(labels, axis=1)), worlds.as_dict())
 
 
-def _with_ads(corpus: Corpus, ads: NDArray[np.int64]) -> Corpus:
-    title, ocr, asr = (
-        tuple(texts[ad] for ad in ads) for texts in (corpus.ad_title, corpus.ad_ocr, corpus.ad_asr)
-    )
-    return Corpus(corpus.query_text, title, ocr, asr, corpus.frames[ads])
+def draw_frames(parts: Sequence[FramesOf], progress: Progress | None = None) -> FrameArray:
+    """Draw the frames of all parts in this process; see `DrawFrames`."""
+    worlds = (build_world(part.config, part.split, progress=progress) for part in parts)
+    return np.concatenate([world.corpus.frames[part.ads] for world, part in zip(worlds, parts, strict=True)])
 
 
 def _stuffed_with(world: World) -> list[NDArray[np.int64]]:

@@ -45,12 +45,10 @@ def product_popularity(config: WorldConfig, n_products: int, rng: np.random.Gene
     return shares
 
 
-def draw_queries(
-    config: WorldConfig, catalog: Catalog, split: Split, without: IntArray, rng: np.random.Generator
-) -> Queries:
+def draw_queries(config: WorldConfig, catalog: Catalog, split: Split, rng: np.random.Generator) -> Queries:
     """Draw `config.query_pool` queries and keep the strings that belong to a split.
 
-    As many are drawn for one product as for another; those for the products `without` are left out.
+    As many are drawn for one product as for another.
     """
     n = config.query_pool
     product = rng.integers(0, catalog.n_products, n)
@@ -67,8 +65,7 @@ def draw_queries(
     for i, text in enumerate(written):
         first.setdefault(text, i)
     times = Counter(written)
-    kept = ~np.isin(product, without)
-    chosen = [(text, i) for text, i in first.items() if kept[i] and split_of_query(text) == split]
+    chosen = [(text, i) for text, i in first.items() if split_of_query(text) == split]
     at = np.array([i for _, i in chosen], dtype=np.int64)
     return Queries(
         text=tuple(text for text, _ in chosen),

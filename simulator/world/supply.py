@@ -42,21 +42,18 @@ def draw_ads(
     catalog: Catalog,
     split: Split,
     popularity: FloatArray,
-    without: IntArray,
     rng: np.random.Generator,
 ) -> Ads:
     """The advertisers of a split and their ads.
 
     Args:
         popularity: the products' shares of traffic F[P].
-        without: products that nobody sells.
     """
     n, n_categories = config.advertisers(split), len(catalog.categories)
     sold = np.ones(catalog.n_products)
     if split == "test":
         appeal = np.exp(config.supply_sigma * rng.standard_normal(catalog.n_products))
         sold = popularity**config.supply_follows_demand * appeal
-    sold[without] = 0.0
     of_category = np.bincount(catalog.category, weights=sold, minlength=n_categories)
     if split == "test":
         category = rng.choice(n_categories, n, p=of_category / of_category.sum())
@@ -67,7 +64,7 @@ def draw_ads(
     brand = category * BRANDS_PER_CATEGORY + rng.integers(0, BRANDS_PER_CATEGORY, n)
     tone = rng.uniform(215.0, 250.0, (n, 3))
     stuffed = rng.random(n) < config.stuffed_share
-    shelf = [np.flatnonzero((catalog.category == c) & (sold > 0)) for c in range(n_categories)]
+    shelf = [np.flatnonzero(catalog.category == c) for c in range(n_categories)]
     chance = [sold[products] / sold[products].sum() if split == "test" else None for products in shelf]
     product = np.concatenate(
         [rng.choice(shelf[c], size=s, p=chance[c]) for c, s in zip(category, size, strict=True)]

@@ -10,6 +10,13 @@ MarketSplit = Literal["train", "validation", "test"]
 Split = MarketSplit | Literal["unlabelled"]
 """Ads of `unlabelled` are there for pre-training: all products, no queries, no grades."""
 
+READ_BY_MODELS = (
+    "misspelling_share", "synonym_share", "product_words_missing", "stuffed_share", "colour_word_share",
+    "brand_word_share", "sibling_mention_share", "frames", "frame_size", "lifestyle_share",
+    "empty_frame_share", "distractor_share", "clutter", "glyph_min", "glyph_max", "rotation_degrees",
+)  # fmt: skip
+"""Settings that decide what the texts and frames look like that a model is trained on."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorldConfig:
@@ -32,8 +39,6 @@ class WorldConfig:
     """Of the market's split, on average."""
     query_pool: int = 120_000
     """Query strings before they are split by hash: 47% training, 3% validation, 50% test."""
-    held_out_products: int = 12
-    """Products that no training label names: the test split has them, and the ads without labels."""
 
     # What queries ask for
     colour_share: float = 0.50

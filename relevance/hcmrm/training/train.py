@@ -33,7 +33,7 @@ import numpy as np
 
 from relevance.annotation import noisy_grades, whole_queries
 from relevance.corpus import LabelledCorpus, Labels
-from relevance.hcmrm.checkpoint import Checkpoint
+from relevance.hcmrm.checkpoint import TRAINING, Checkpoint
 from relevance.hcmrm.scorer import HcmrmScorer
 from relevance.hcmrm.training.ranks import Ranks
 from relevance.hcmrm.training.state_file import read_state, write_state
@@ -117,8 +117,16 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     saved = time.monotonic()
 
+    corpora = sources(config, data)
+
     def keep(seconds: float) -> None:
-        record = {**asdict(config), "chosen_step": trainer.step, "seconds": round(seconds), "log": log}
+        record = {
+            **asdict(config),
+            "corpora": corpora,
+            "chosen_step": trainer.step,
+            "seconds": round(seconds),
+            "log": log,
+        }
         trainer.checkpoint(record).save(out)
 
     chosen = _validation_subset(validation_labels, config) if FINETUNE in config.stages else validation_labels
@@ -154,6 +162,20 @@ def train(
         keep(spent + time.monotonic() - started)
     ranks.wait()
     return Checkpoint.load(out)
+
+
+def sources(config: TrainConfig, data: LabelledCorpus) -> list[dict[str, Any]]:
+    """What the weights of a training will have seen.
+
+    `LabelledCorpus.source` of its corpus, after those of the checkpoint that it starts from; empty where a
+    corpus does not say.
+    """
+    before = []
+    if config.init:
+        record = json.loads((Path(config.init) / TRAINING).read_text(encoding="utf-8"))
+        before = record.get("corpora", [{}])
+    own = dict(data.source)
+    return [*(one for one in before if one != own), own]
 
 
 def used_labels(labels: Labels, config: TrainConfig) -> Labels:

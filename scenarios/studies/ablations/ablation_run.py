@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from scenarios.markets.kind import Progress
 from scenarios.markets.simulation import prepare
-from scenarios.models.training import corpus_folder, training_corpus
+from scenarios.models.labelled import corpus_folder, training_corpus
 from scenarios.storage.cache import FOLDER
 from scenarios.studies.ablations.ablation import Ablation
 from scenarios.studies.ablations.ablation_worker import AblationWorker, SharedByCells, Training
@@ -27,7 +27,11 @@ from scenarios.studies.ablations.cells import (
 )
 from scenarios.studies.run_study import Study, StudyOptions, run_study
 from scenarios.studies.study import StudyPlan, Task, remove_parts
+from simulator.world import LabelledWorlds, Split
 
+FOLD = 0
+"""The fold of the catalogue that gets no labels: its products are the split `held_out`."""
+SPLITS: tuple[Split, ...] = ("train", "validation", "test", "unlabelled")
 Kept = Measured | Path
 """What is kept of a cell, or the pre-trained weights."""
 
@@ -103,9 +107,10 @@ class AblationPlan(StudyPlan[Kept]):
 def share(ablation: Ablation, out: Path, progress: Progress | None = None) -> SharedByCells:
     """Make what all cells share: the labelled corpus, and the key frames of the market's world."""
     scenario = ablation.scenario
-    data = training_corpus(out, progress, scenario.world)
+    worlds = LabelledWorlds((scenario.world.seed,), FOLD, scenario.world, SPLITS)
+    data = training_corpus(out, worlds, progress)
     prepare(scenario, cache=out, progress=progress)
-    return SharedByCells(scenario, out, corpus_folder(out, scenario.world), data.fingerprint())
+    return SharedByCells(scenario, out, corpus_folder(out, worlds), data.fingerprint())
 
 
 def cell_tasks(ablation: Ablation, shared: SharedByCells) -> list[Task]:
