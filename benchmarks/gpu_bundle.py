@@ -56,7 +56,7 @@ def market(prepared: Any) -> dict[str, Any]:
 
 def training(n_ads: int) -> Any:
     """Some ads of the graded corpus with all of their labels among the first queries."""
-    from scenarios.models.training import training_corpus
+    from scenarios.models.labelled import training_corpus
 
     data = training_corpus(Path("results"))
     labels, rng = data.labels, np.random.default_rng(0)

@@ -3,6 +3,8 @@
     python -m benchmarks.shipped --out before                      # on the old version, about 12 minutes
     python -m benchmarks.shipped --out after --against before      # on the new one
 
+Some experiments compare checkpoints that are not shipped; their heads say how to make these in models/.
+
 A change that claims to leave results alone is held to it here: every file of a result that does not say when
 or by how many processes it was made must be the same, byte by byte.
 """

@@ -52,6 +52,7 @@ from .models.offline import (
     ScorerEvaluation as ScorerEvaluation,
     evaluate_offline as evaluate_offline,
     gap_of as gap_of,
+    offline_doubts as offline_doubts,
     offline_pairs as offline_pairs,
     offline_scorers as offline_scorers,
     offline_scores as offline_scores,

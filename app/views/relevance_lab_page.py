@@ -23,6 +23,7 @@ from scenarios import (
     OfflineScores,
     Progress,
     gap_of,
+    offline_doubts,
     offline_scorers,
     reliability_of,
     worst_errors,
@@ -145,8 +146,11 @@ def _metrics(
           ads=len(set(labels.ad.tolist())), positive=float((labels.grade >= 2).mean()),
           split=opened.scenario.split)
     )  # fmt: skip
-    if opened.scenario.split == "train":
-        st.warning(t("lab.trained_on_these"))
+    for doubt in offline_doubts(opened.scenario, scores, sample[0]):
+        st.warning(
+            t(f"lab.doubt_{doubt.kind}", checkpoint=doubt.checkpoint, field=doubt.field,
+              trained=doubt.trained, here=doubt.here)
+        )  # fmt: skip
     st.dataframe(_readable(table), hide_index=True)
     st.caption(t("lab.metrics_caption", first=scorer_name(next(iter(scores)))))
     download(t("download.metrics"), table.write_csv(), "offline-metrics.csv", type="tertiary")

@@ -88,8 +88,9 @@ def evaluation_corpus(
     seeds: Sequence[int] = (EVALUATION_SEED,),
     fold: int | None = None,
     progress: Progress | None = None,
+    splits: tuple[Split, ...] = ("validation", "test"),
 ) -> LabelledCorpus:
-    """The splits `validation` and `test` of some worlds, and `held_out` for a fold of the catalogue.
+    """Splits of some worlds to evaluate on; of `test`, a fold of the catalogue is the split `held_out`.
 
     Args:
         fold: 0..9, or None; see `simulator.world.labels.graded_pairs`.
@@ -101,7 +102,7 @@ def evaluation_corpus(
     def draw(parts: Sequence[FramesOf]) -> FrameArray:
         return np.concatenate(list(_frames(parts, cache, progress)))
 
-    return labelled_corpus(LabelledWorlds(tuple(seeds), fold, splits=("validation", "test")), draw=draw)
+    return labelled_corpus(LabelledWorlds(tuple(seeds), fold, splits=splits), draw=draw)
 
 
 def load_test_corpus(

@@ -51,8 +51,6 @@ _SCORERS = {
     "bm25": Style(ORANGE, "square"),
     "hcmrm": Style(BLUE, "circle"),
     "shipped": Style(BLUE, "circle"),
-    "pqvm": Style(SKY_BLUE, "diamond"),
-    "bce": Style(PURPLE, "cross"),
     "oracle": Style(GREEN, "triangle-up"),
 }
 

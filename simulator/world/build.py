@@ -61,7 +61,8 @@ class World:
     @cached_property
     def associations(self) -> tuple[Associations, ...]:
         """What the platform knows of words: what it has learnt before, and what its ads say and bid on."""
-        popularity = _products(self.config, self.catalog).popularity
+        products = _rng(self.config, None, _PRODUCTS)
+        popularity = product_popularity(self.config, self.catalog.n_products, products)
         rng = _rng(self.config, None, _ASSOCIATIONS)
         learnt = associations(self.config, self.catalog, popularity, rng)
         said = [self.corpus.ad_text(ad).split() for ad in range(self.corpus.n_ads)]

@@ -32,6 +32,7 @@ LABELLED_WORLD = WorldConfig(
     query_pool=40_000,
 )
 """Worlds for training and evaluation; their sizes do not follow those of a market's world."""
+ALL_SPLITS: tuple[Split, ...] = ("train", "validation", "test", "unlabelled")
 MOST_TEST_QUERIES = 1500
 """Queries of a world's validation or test split that get graded pairs, at most."""
 _LABELS_KEY, _QUERIES_KEY = 101, 102

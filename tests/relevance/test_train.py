@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -295,16 +296,22 @@ def test_unknown_names_are_refused(tmp_path: Path, field: str, value: str) -> No
         train(tiny_corpus(), tmp_path, dataclasses.replace(TINY_TRAINING, **{field: value}))
 
 
-@pytest.mark.parametrize(
-    ("name", "head"),
-    [
-        ("checkpoint", "hierarchical"),
-        ("checkpoint-graded", "hierarchical"),
-        ("checkpoint-pqvm", "hierarchical"),
-        ("checkpoint-bce", "bce"),
-    ],
-)
-def test_shipped_checkpoints_know_their_head(name: str, head: str) -> None:
-    folder = SHIPPED.with_name(name)
-    assert (folder / "model.safetensors").stat().st_size < 5e6
-    assert Checkpoint.load(folder).model.config.grade_head == head
+def test_the_shipped_checkpoint_is_small_and_knows_its_head() -> None:
+    assert (SHIPPED / "model.safetensors").stat().st_size < 5e6
+    assert Checkpoint.load(SHIPPED).model.config.grade_head == "hierarchical"
+
+
+def test_a_record_says_what_the_weights_have_seen(tmp_path: Path) -> None:
+    """Also in the trainings of the checkpoint that a training starts from."""
+    first, second = ({"worlds": [seed], "fold": None, "world": {}} for seed in (1, 2))
+    data = tiny_corpus()
+
+    def corpora(name: str, source: dict[str, Any], init: str = "") -> list[dict[str, Any]]:
+        config = dataclasses.replace(TINY_TRAINING, init=init, model={} if init else TINY_TRAINING.model)
+        trained = train(dataclasses.replace(data, source=source), tmp_path / name, config)
+        return trained.training["corpora"]
+
+    assert corpora("first", first) == [first]
+    assert corpora("again", first, str(tmp_path / "first")) == [first]
+    assert corpora("second", second, str(tmp_path / "first")) == [first, second]
+    assert corpora("third", {}, str(tmp_path / "second")) == [first, second, {}]

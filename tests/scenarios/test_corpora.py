@@ -17,7 +17,8 @@ from scenarios.corpora.labelled import hash_share, read_tables, write_tables
 from scenarios.corpora.own import export_corpus_tables, import_corpus, schema_of
 from scenarios.corpora.public import read_esci, read_wands
 from scenarios.errors import StoreError
-from simulator.world import WorldConfig, labelled_corpus
+from simulator.world import LabelledWorlds, WorldConfig, labelled_corpus
+from simulator.world.labels import ALL_SPLITS
 from tests.relevance.tiny import TINY_TRAINING
 
 
@@ -30,7 +31,7 @@ def world():
         ads_per_advertiser=2,
         query_pool=800,
     )
-    return labelled_corpus(config)
+    return labelled_corpus(LabelledWorlds((7,), 0, config, ALL_SPLITS))
 
 
 @pytest.mark.parametrize("jsonl", [False, True])
@@ -53,7 +54,7 @@ def test_a_training_on_the_exported_world_is_the_same_training(tmp_path):
         ads_per_advertiser=4,
         query_pool=2000,
     )
-    world = labelled_corpus(config)
+    world = labelled_corpus(LabelledWorlds((7,), 0, config, ALL_SPLITS))
     export_corpus_tables(world, tmp_path / "tables")
     import_corpus(tmp_path / "tables", tmp_path / "corpus")
     exported = LabelledCorpus.load(tmp_path / "corpus")

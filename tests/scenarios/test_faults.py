@@ -124,7 +124,7 @@ train(LabelledCorpus.load(Path(sys.argv[1])), Path(sys.argv[2]), config, save_ev
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    from simulator.world import WorldConfig, labelled_corpus
+    from simulator.world import LabelledWorlds, WorldConfig, labelled_corpus
 
     folder = tmp_path_factory.mktemp("corpus")
     config = WorldConfig(
@@ -134,7 +134,7 @@ def corpus(tmp_path_factory):
         ads_per_advertiser=4,
         query_pool=2000,
     )
-    labelled_corpus(config).save(folder / "corpus")
+    labelled_corpus(LabelledWorlds((7,), None, config)).save(folder / "corpus")
     return folder / "corpus"
 
 

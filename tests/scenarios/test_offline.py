@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from relevance.errors import CheckpointError
 from scenarios import (
     DEFAULT_SCENARIO,
+    PairSet,
     Prepared,
     ScenarioError,
     UserError,
     evaluate_offline,
     gap_of,
     load_scenario,
+    offline_doubts,
     offline_pairs,
     offline_scorers,
     offline_scores,
@@ -22,8 +28,10 @@ from scenarios import (
     prepare,
     worst_errors,
 )
+from scenarios.markets.checkpoints import doubts
 from scenarios.replay.example import as_table, make_example
-from simulator.world import labelled_corpus
+from simulator.world import LabelledWorlds, WorldConfig, graded_pairs, labelled_corpus
+from simulator.world.labels import ALL_SPLITS
 
 SMALL = [
     "world.test_advertisers=40", "world.train_advertisers=20", "world.validation_advertisers=20",
@@ -43,12 +51,20 @@ class Length:
 
 
 @pytest.fixture(scope="module")
-def prepared() -> Prepared:
-    return prepare(load_scenario(DEFAULT_SCENARIO, SMALL))
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """A market whose checkpoint says that it had no labels of fold 2."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    write_record(folder, [{"worlds": [11, 12], "fold": 2, "world": dataclasses.asdict(WorldConfig())}])
+    return prepare(load_scenario(DEFAULT_SCENARIO, [*SMALL, f"hcmrm.checkpoint={folder}"]))
+
+
+def write_record(folder: Path, corpora: list[dict[str, Any]]) -> None:
+    (folder / "training.json").write_text(json.dumps({"corpora": corpora}))
 
 
 def test_graded_pairs_are_those_of_the_evaluation(prepared: Prepared) -> None:
-    corpus = labelled_corpus(prepared.scenario.world)
+    config = prepared.scenario.world
+    corpus = labelled_corpus(LabelledWorlds((config.seed,), 2, config, ALL_SPLITS))
     for kind, split in (("graded", "test"), ("held_out", "held_out")):
         own, theirs = offline_pairs(prepared, kind), corpus.labels.of(split)
         text = prepared.world.corpus.query_text
@@ -123,17 +139,58 @@ def test_scores_are_kept_on_disk(prepared: Prepared, tmp_path: Path) -> None:
 def test_scorers_to_choose_from() -> None:
     default = load_scenario(DEFAULT_SCENARIO)
     assert offline_scorers(default)[0] == "shipped"
-    assert {"pqvm", "bce", "bm25", "oracle"} <= set(offline_scorers(default))
-    assert offline_scorers(override(default, {"hcmrm.checkpoint": "pqvm"}))[0] == "pqvm"
+    assert {"bm25", "oracle"} <= set(offline_scorers(default))
+    assert offline_scorers(override(default, {"hcmrm.checkpoint": "shipped"}))[0] == "shipped"
     own = override(default, {"hcmrm.checkpoint": "models/mine", "scorer": "my_module:Mine"})
     assert offline_scorers(own)[0] == "hcmrm"
     assert offline_scorers(own)[-1] == "my_module:Mine"
 
 
-def test_what_there_is_not_is_said() -> None:
-    trained = prepare(load_scenario(DEFAULT_SCENARIO, [*SMALL, "split=validation"]))
+def test_what_there_is_not_is_said(prepared: Prepared) -> None:
+    other = prepare(override(prepared.scenario, {"split": "validation"}))
     with pytest.raises(UserError, match="no such pairs in its split 'validation'"):
-        offline_pairs(trained, "held_out")
+        offline_pairs(other, "held_out")
+    shipped = prepare(override(prepared.scenario, {"hcmrm.checkpoint": "shipped"}))
+    with pytest.raises(CheckpointError, match=r"has no split 'held_out'.*relbid train --fold 0") as caught:
+        offline_pairs(shipped, "held_out")
+    assert caught.value.file is not None
+
+
+def test_pairs_that_are_not_held_out_leave_the_fold_out(prepared: Prepared) -> None:
+    world = prepared.world
+    known, held_out = (offline_pairs(prepared, kind) for kind in ("graded", "held_out"))
+    fold = world.catalog.fold[world.truth.query_product]
+    assert not (fold[known.query] == 2).any()
+    assert (fold[held_out.query] == 2).all()
+    assert len(known) + len(held_out) == len(graded_pairs(world, "test"))
+
+
+def test_a_checkpoint_and_a_world_that_do_not_belong_together_are_told(tmp_path: Path) -> None:
+    scenario = load_scenario(DEFAULT_SCENARIO, [f"hcmrm.checkpoint={tmp_path}"])
+
+    def told(corpora: list[dict[str, Any]], pairs: PairSet = "graded") -> list[tuple[str, ...]]:
+        write_record(tmp_path, corpora)
+        found = offline_doubts(scenario, ["hcmrm", "bm25"], pairs)
+        assert all(str(tmp_path) in str(one) for one in found)
+        return [(one.kind, one.field, one.trained, one.here) for one in found]
+
+    here = dataclasses.asdict(scenario.world)
+    first, second = {"worlds": [11, 12], "fold": 2, "world": here}, {"worlds": [7], "fold": 2, "world": here}
+    assert told([first]) == []
+    assert told([first, second]) == [("seed", "world.seed", "7, 11, 12", "7")]
+    smaller = here | {"frame_size": 32, "stuffed_share": 0.5, "train_advertisers": 5}
+    assert told([first | {"world": smaller}]) == [
+        ("setting", "world.stuffed_share", "0.5", "0.22"),
+        ("setting", "world.frame_size", "32", "48"),
+    ]
+    assert [kind for kind, *_ in told([{}])] == ["unknown"]
+    (tmp_path / "training.json").unlink()
+    assert [one.kind for one in offline_doubts(scenario, ["hcmrm"], "graded")] == ["unknown"]
+    write_record(tmp_path, [first | {"fold": None}])
+    (knows_all,) = doubts(tmp_path, [7], scenario.world, held_out=2)
+    assert (knows_all.kind, knows_all.trained, knows_all.here) == ("fold", "None", "2")
+    write_record(tmp_path, [first])
+    assert offline_doubts(scenario, ["hcmrm"], "held_out") == []
 
 
 def test_a_table_has_no_pairs(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from scenarios.cli import model_commands
 from scenarios.markets.checkpoints import checkpoint_folder
 from scenarios.models.training import MODALITIES
 from scenarios.storage import cache as disk
-from simulator.world import WorldConfig, labelled_corpus
+from simulator.world import LabelledWorlds, WorldConfig, labelled_corpus
+from simulator.world.labels import ALL_SPLITS
 from tests.scenarios.test_cli import REPOSITORY, refused, relbid
 
 TRAIN = ("train", "--corpus", "corpus", "--word-steps", 1, "--align-steps", 1, "--threads", 1)
@@ -41,7 +42,8 @@ def trained(tmp_path_factory, tiny_text):
         ads_per_advertiser=6,
         query_pool=2000,
     )
-    labelled_corpus(config).save(folder / "corpus")
+    worlds = LabelledWorlds((7,), 0, config, ALL_SPLITS)
+    labelled_corpus(worlds).save(folder / "corpus")
     done = relbid(*TRAIN, "--steps", 2, "--out", "model", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Checkpoint: model/\n"
@@ -292,12 +294,8 @@ def test_choices_of_the_command_line_are_the_names_that_the_model_knows():
     assert tuple(model_commands.SplitName) == SPLITS[1:]
 
 
-def test_checkpoints_of_the_package_have_names(prepared):
+def test_the_checkpoint_of_the_package_has_a_name(prepared):
     shipped = checkpoint_folder(prepared.scenario)
     assert checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "shipped"})) == shipped
-    bce = checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "bce"}))
-    assert bce == shipped.with_name("checkpoint-bce")
-    pqvm = checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "pqvm"}))
-    assert pqvm == shipped.with_name("checkpoint-pqvm")
     own = checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "models/bce"}))
     assert own == Path("models/bce")

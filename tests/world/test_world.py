@@ -13,7 +13,19 @@ from sklearn.linear_model import LogisticRegression
 
 from relevance.metrics import auc
 from simulator.market import retrieve_candidates
-from simulator.world import Truth, World, WorldConfig, build_world, label_pairs, labelled_corpus, load_catalog
+from simulator.world import (
+    LabelledWorlds,
+    Truth,
+    World,
+    WorldConfig,
+    build_world,
+    graded_pairs,
+    label_pairs,
+    labelled_corpus,
+    load_catalog,
+)
+from simulator.world.catalog import N_FOLDS
+from simulator.world.labels import ALL_SPLITS, MOST_TEST_QUERIES
 from simulator.world.queries import draw_queries, product_popularity, query_popularity
 
 SMALL = WorldConfig(train_advertisers=400, validation_advertisers=36, test_advertisers=180, query_pool=6000)
@@ -80,30 +92,85 @@ def test_frames_differ_from_texts_alone() -> None:
     assert (plain.corpus.frames != lifestyle.corpus.frames).any(axis=(2, 3, 4)).mean() > 0.8
 
 
-def test_splits_share_no_query_and_held_out_products_only_in_test(worlds: dict[str, World]) -> None:
+def test_splits_share_no_query(worlds: dict[str, World]) -> None:
     texts = [set(world.corpus.query_text) for world in worlds.values()]
     assert all(texts)
     assert all(first.isdisjoint(second) for first, second in combinations(texts, 2))
-    held_out = worlds["test"].held_out_products
-    assert len(held_out) == 12
+
+
+def test_folds_are_fixed_and_take_one_product_of_a_category_each() -> None:
+    catalog = load_catalog()
+    assert set(catalog.fold.tolist()) == set(range(N_FOLDS))
+    pairs = set(zip(catalog.category.tolist(), catalog.fold.tolist(), strict=True))
+    assert len(pairs) == catalog.n_products
+    # By name, for ever: a checkpoint says only the fold's number.
+    first = [name for name, fold in zip(catalog.names, catalog.fold, strict=True) if fold == 0]
+    assert first == [
+        "burger", "socks", "sofa", "shower head", "computer mouse", "television", "wrench", "highlighter",
+        "minibus", "spray paint", "baseball bat",
+    ]  # fmt: skip
+
+
+def test_a_fold_has_no_labels_but_in_the_test(worlds: dict[str, World]) -> None:
     for split in ("train", "validation"):
-        truth = worlds[split].truth
-        assert not np.isin(truth.ad_product, held_out).any()
-        assert not np.isin(truth.query_product, held_out).any()
-    assert np.isin(worlds["test"].truth.ad_product, held_out).any()
+        world = worlds[split]
+        labels = graded_pairs(world, split, fold=3)
+        fold, truth = world.catalog.fold, world.truth
+        assert not (fold[truth.query_product[labels.query]] == 3).any()
+        assert not (fold[truth.ad_product[labels.ad]] == 3).any()
+        assert (fold[truth.ad_product] == 3).any()
+        assert len(graded_pairs(world, split)) > len(labels) > 0
+    world = worlds["test"]
+    whole, labels = graded_pairs(world, "test"), graded_pairs(world, "test", fold=3)
+    asked = world.catalog.fold[world.truth.query_product[labels.query]]
+    for column in ("query", "ad", "grade"):
+        assert np.array_equal(getattr(whole, column), getattr(labels, column))
+    assert len(labels.of("held_out")) == (asked == 3).sum() > 0
+    assert len(labels.of("test")) == (asked != 3).sum() > 0
+    assert not len(whole.of("held_out"))
+
+
+def test_many_test_queries_are_a_sample_that_is_even_over_products() -> None:
+    world = _world(dataclasses.replace(SMALL, query_pool=8000), "test")
+    assert world.corpus.n_queries > 2 * MOST_TEST_QUERIES
+    labels = graded_pairs(world, "test")
+    product = world.truth.query_product[np.unique(labels.query)]
+    assert product.size <= MOST_TEST_QUERIES
+    assert np.bincount(product).max() <= -(-MOST_TEST_QUERIES // load_catalog().n_products) + 1
+
+
+def test_several_worlds_share_the_training_advertisers() -> None:
+    config = dataclasses.replace(SMALL, train_advertisers=36, validation_advertisers=18)
+    worlds = LabelledWorlds((3, 4), None, config, ("train", "validation"))
+    data = labelled_corpus(worlds)
+    halves = [build_world(worlds.world(seed), "train") for seed in (3, 4)]
+    assert [half.n_advertisers for half in halves] == [18, 18]
+    assert data.pretraining_ads().size == sum(half.corpus.n_ads for half in halves)
+    assert data.corpus.ad_texts()[: halves[0].corpus.n_ads] == halves[0].corpus.ad_texts()
+    assert np.array_equal(data.corpus.frames[:180], halves[0].corpus.frames)
+    own = graded_pairs(halves[1], "train")
+    rows = data.labels.of("train").take(data.labels.of("train").query >= halves[0].corpus.n_queries)
+    first = rows.query.min() - own.query.min()
+    assert [data.corpus.query_text[q] for q in rows.query[:50]] == [
+        halves[1].corpus.query_text[q] for q in rows.query[:50] - first
+    ]
+    assert np.array_equal(rows.grade, own.grade)
+    assert data.source["worlds"] == [3, 4]
+    assert data.source["fold"] is None
+    assert "seed" not in data.source["world"]
 
 
 def test_ads_without_labels_are_of_all_products_and_nobody_asks_for_them() -> None:
     world = _world(SMALL, "unlabelled")
     assert world.corpus.n_queries == 0
-    assert np.isin(world.truth.ad_product, world.held_out_products).any()
+    assert np.unique(world.truth.ad_product).size > 0.9 * world.catalog.n_products
 
 
 def test_only_training_and_unlabelled_ads_are_there_for_pretraining() -> None:
     config = dataclasses.replace(
         SMALL, train_advertisers=36, validation_advertisers=18, test_advertisers=36, unlabelled_advertisers=18
     )
-    data = labelled_corpus(config)
+    data = labelled_corpus(LabelledWorlds((config.seed,), 0, config, ALL_SPLITS))
     ads = data.pretraining_ads()
     of_split = {split: np.unique(data.labels.of(split).ad) for split in ("validation", "test", "held_out")}
     for graded in of_split.values():
@@ -209,7 +276,7 @@ def test_traffic_is_as_wide_as_a_platforms(seed):
     config = WorldConfig(seed=seed)
     catalog, rng = load_catalog(), np.random.default_rng(seed)
     of_product = product_popularity(config, catalog.n_products, rng)
-    queries = draw_queries(config, catalog, "test", np.arange(0), rng)
+    queries = draw_queries(config, catalog, "test", rng)
     share = query_popularity(config, queries, of_product, rng)
     assert share.sum() == pytest.approx(1.0)
     assert np.bincount(queries.product, weights=share) == pytest.approx(of_product)
@@ -223,7 +290,7 @@ def test_frequent_queries_are_those_written_often():
     config = replace(SMALL, query_exponent=0.83)
     catalog, rng = load_catalog(), np.random.default_rng(1)
     of_product = product_popularity(config, catalog.n_products, rng)
-    queries = draw_queries(config, catalog, "test", np.arange(0), rng)
+    queries = draw_queries(config, catalog, "test", rng)
     share = query_popularity(config, queries, of_product, rng)
     words = np.array([len(text.split()) for text in queries.text])
     head = share >= np.quantile(share, 0.99)

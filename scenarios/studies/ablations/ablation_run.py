@@ -27,11 +27,11 @@ from scenarios.studies.ablations.cells import (
 )
 from scenarios.studies.run_study import Study, StudyOptions, run_study
 from scenarios.studies.study import StudyPlan, Task, remove_parts
-from simulator.world import LabelledWorlds, Split
+from simulator.world import LabelledWorlds
+from simulator.world.labels import ALL_SPLITS
 
 FOLD = 0
 """The fold of the catalogue that gets no labels: its products are the split `held_out`."""
-SPLITS: tuple[Split, ...] = ("train", "validation", "test", "unlabelled")
 Kept = Measured | Path
 """What is kept of a cell, or the pre-trained weights."""
 
@@ -107,7 +107,7 @@ class AblationPlan(StudyPlan[Kept]):
 def share(ablation: Ablation, out: Path, progress: Progress | None = None) -> SharedByCells:
     """Make what all cells share: the labelled corpus, and the key frames of the market's world."""
     scenario = ablation.scenario
-    worlds = LabelledWorlds((scenario.world.seed,), FOLD, scenario.world, SPLITS)
+    worlds = LabelledWorlds((scenario.world.seed,), FOLD, scenario.world, ALL_SPLITS)
     data = training_corpus(out, worlds, progress)
     prepare(scenario, cache=out, progress=progress)
     return SharedByCells(scenario, out, corpus_folder(out, worlds), data.fingerprint())

@@ -1,0 +1,79 @@
+"""A checkpoint on worlds that it was neither trained nor validated on, a line each.
+
+    python -m benchmarks.fresh_worlds --worlds 201-208 [--checkpoint FOLDER] [--target 0.975]
+
+The pairs are those of `relbid evaluate --worlds SEED`, split test: up to 1,500 queries and 300 advertisers of
+a world, with frames of full size. The first time a world is drawn takes half a minute of a core, its scores
+another ten seconds. Ends with 1 where an AUC is below the target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from relevance.hcmrm import SHIPPED, HcmrmScorer
+from relevance.hcmrm.device import use_device
+from relevance.metrics import evaluate
+from scenarios.errors import UserError
+from scenarios.markets.checkpoints import checkpoint_hash, doubts
+from scenarios.models.labelled import evaluation_corpus, graded_pairs_of, read_seeds
+from simulator.world.labels import LABELLED_WORLD
+
+METRICS = {"AUC": "auc", "3 vs 2": "auc_3_2", "1 vs 0": "auc_1_0", "NDCG@10": "ndcg_10"}
+
+
+def main() -> None:
+    """Print a line for each world, then mean, standard deviation and least over worlds."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--worlds", default="201-208", help="seeds, as 201-208 or 7,9")
+    parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
+    parser.add_argument("--cache", type=Path, default=Path("results"), help="where frames are kept")
+    parser.add_argument("--target", type=float, default=0.975, help="least AUC of a world")
+    arguments = parser.parse_args()
+    try:
+        print(f"checkpoint {arguments.checkpoint.name}, {checkpoint_hash(arguments.checkpoint)}")
+        missed = measure(
+            arguments.checkpoint, read_seeds(arguments.worlds), arguments.cache, arguments.target
+        )
+    except UserError as error:
+        parser.exit(2, f"{error}\n")
+    sys.exit(bool(missed))
+
+
+def measure(checkpoint: Path, seeds: tuple[int, ...], cache: Path, target: float) -> list[int]:
+    """Print the table; returns the worlds whose AUC is below the target."""
+    use_device("cpu", 1)
+    for doubt in doubts(checkpoint, seeds, LABELLED_WORLD):
+        print(doubt)
+    print(f"{'world':>9} {'pairs':>7} {'queries':>7} " + " ".join(f"{name:>8}" for name in METRICS))
+    rows = []
+    for seed in seeds:
+        data = evaluation_corpus(cache, (seed,), splits=("test",))
+        labels = graded_pairs_of(data, "test")
+        score = HcmrmScorer.load(data.corpus, checkpoint).score(labels.query, labels.ad)
+        metrics = evaluate(labels.query, labels.grade, score).as_dict()
+        rows.append([metrics[name] for name in METRICS.values()])
+        print(f"{seed:>9} {len(labels):>7,} {np.unique(labels.query).size:>7,} {_line(rows[-1])}", flush=True)
+    table = np.array(rows)
+    print(f"{'mean':>25} {_line(table.mean(axis=0))}")
+    if len(rows) > 1:
+        print(f"{'standard deviation':>25} {_line(table.std(axis=0, ddof=1))}")
+    print(f"{'least':>25} {_line(table.min(axis=0))}")
+    missed = [seed for seed, row in zip(seeds, rows, strict=True) if row[0] < target]
+    said = f"missed by {', '.join(map(str, missed))}" if missed else "met by all"
+    print(f"target: AUC of at least {target:g}, {said}")
+    return missed
+
+
+def _line(values: list[float] | np.ndarray) -> str:
+    return " ".join(f"{value:8.4f}" for value in values)
+
+
+if __name__ == "__main__":
+    main()
