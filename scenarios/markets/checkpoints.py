@@ -25,11 +25,15 @@ RECIPES: Mapping[str, str] = {
     "graded": "--choose-by ndcg_10",
     "pqvm": "--choose-by ndcg_10 --pqvm-weight 1",
     "bce": "--choose-by ndcg_10 --loss bce",
+    "no-markers": (
+        "--choose-by ndcg_10 --pqvm-weight 1 --set model.frame_markers=false --set model.word_markers=false"
+    ),
 }
 """Name of a folder -> options of `relbid train` that make the checkpoint of this name in shipped experiments.
 
 They have equal steps, data and seed: `graded` is trained on graded labels, `pqvm` on the same after
-pre-training with pseudo-queries, and `bce`, the previous kind of model, on binary labels.
+pre-training with pseudo-queries, `no-markers` likewise without soft markers, and `bce`, the previous kind of
+model, on binary labels.
 """
 
 
@@ -152,6 +156,12 @@ def check_checkpoint(scenario: Scenario) -> None:
         raise CheckpointError(error, file=scenario.name, field=field) from error
 
 
+def command_for(folder: Path) -> str:
+    """The command that makes the checkpoint of a folder."""
+    recipe = RECIPES.get(folder.name)
+    return f"relbid train --threads 1 {recipe} --out {folder}" if recipe else f"relbid train --out {folder}"
+
+
 def checkpoint_hash(folder: Path) -> str:
     """Hash of a checkpoint's files, without the record of its training.
 
@@ -160,11 +170,10 @@ def checkpoint_hash(folder: Path) -> str:
     """
     files = sorted(path for path in folder.glob("*.*") if path.suffix in (".json", ".safetensors"))
     if not any(path.suffix == ".safetensors" for path in files):
-        options = [RECIPES[folder.name]] if folder.name in RECIPES else []
         raise CheckpointError(
             "not found",
             file=folder / "model.safetensors",
-            remedy=f"make it with '{' '.join(('relbid train', *options, f'--out {folder}'))}'",
+            remedy=f"make it with '{command_for(folder)}'",
         )
     decisive = [path for path in files if not path.name.startswith("training")]
     return hash_of(*(hashlib.blake2b(path.read_bytes()).hexdigest() for path in decisive))

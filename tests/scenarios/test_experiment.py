@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from relevance.errors import CheckpointError
 from scenarios import ScenarioError, load_scenario, prepare, relevance_of
+from scenarios.markets.checkpoints import RECIPES, check_checkpoint, checkpoint_folder, command_for
 from scenarios.markets.simulation import market_of, thin
 from scenarios.storage import cache as disk
 from scenarios.studies import replicates as module
@@ -427,6 +430,20 @@ def test_shipped_experiments_are_valid(path):
     assert plan.experiment.name == path.stem
     names = {arm: scenario.model_dump() for arm, scenario in plan.arms.items()}
     assert len({json.dumps(dump) for dump in names.values()}) == len(names), "arms differ"
+
+
+@pytest.mark.parametrize("name", ["headline", "markers"])
+def test_heads_of_experiments_have_the_commands_that_make_their_checkpoints(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where no checkpoints are
+    path = REPOSITORY / "scenarios" / "experiments" / f"{name}.yaml"
+    head = re.sub(r"\\\n#\s+", "", path.read_text())
+    for scenario in load_experiment(path).arms.values():
+        folder = checkpoint_folder(scenario)
+        assert folder.name in RECIPES
+        assert f"#   {command_for(folder)}\n" in head
+        with pytest.raises(CheckpointError, match=r"hcmrm.checkpoint 'models/") as caught:
+            check_checkpoint(scenario)
+        assert command_for(folder) in str(caught.value)
 
 
 def test_nothing_but_the_model_differs_in_the_headline():
