@@ -1,26 +1,29 @@
 """AUC of grade 3 against 2 by the kind of query, and AUC of a checkpoint's frame markers.
 
-.venv/bin/python -m benchmarks.attributes [--checkpoint FOLDER] [--split test]
+.venv/bin/python -m benchmarks.attributes [--checkpoint FOLDER] [--split test] [--world 7]
 
-The first leaves out queries for products that no label named, which are in the test split. The second shows
-them separately: there a pair's score is the largest frame marker among its query's tokens, and the AUC is
-that of grades 2 and 3 against 1, and against 0.
+The first leaves out queries for products that no label named: those of the checkpoint's fold, if it has one,
+in the test split. The second shows them separately: there a pair's score is the largest frame marker among
+its query's tokens, and the AUC is that of grades 2 and 3 against 1, and against 0.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from relevance.corpus import Corpus
+from relevance.corpus import SPLITS, Corpus
 from relevance.hcmrm import SHIPPED, HcmrmScorer
 from relevance.hcmrm.text import SPECIAL_TOKENS
 from relevance.metrics import auc, auc_between
+from scenarios.markets.checkpoints import trained_on
 from simulator.arrays import FloatArray, IntArray
-from simulator.world import WorldConfig, build_world, label_pairs
+from simulator.world import build_world, graded_pairs
+from simulator.world.labels import EVALUATION_SEED, LABELLED_WORLD
 
 BATCH = 256
 
@@ -32,10 +35,12 @@ def main() -> None:
     )
     parser.add_argument("--checkpoint", type=Path, default=SHIPPED)
     parser.add_argument("--split", choices=("validation", "test"), default="validation")
+    parser.add_argument("--world", type=int, default=EVALUATION_SEED, help="seed")
     arguments = parser.parse_args()
-    world = build_world(WorldConfig(), arguments.split)
-    query, ad, grade = label_pairs(world, 5, np.random.default_rng(0))
-    known = ~world.query_is_held_out[query]
+    world = build_world(replace(LABELLED_WORLD, seed=arguments.world), arguments.split)
+    labels = graded_pairs(world, arguments.split, fold=trained_on(arguments.checkpoint).fold)
+    query, ad, grade = labels.query, labels.ad, labels.grade
+    known = labels.split != SPLITS.index("held_out")
     scorer = HcmrmScorer.load(world.corpus, arguments.checkpoint)
     q, a, g = query[known], ad[known], grade[known]
     score = scorer.score(q, a)
