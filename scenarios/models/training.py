@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from relevance.corpus import SPLITS, LabelledCorpus, Labels
+from relevance.corpus import LabelledCorpus, Labels
 from relevance.evaluation import ScorerEvaluation, evaluate_scorers
 from relevance.lexical import Bm25Scorer
 from relevance.metrics import Interval
@@ -171,8 +171,9 @@ def model_card(
     results: Mapping[str, Sequence[ScorerEvaluation]],
     command: Sequence[str],
 ) -> str:
-    """A checkpoint's card in Markdown: data, settings, time, and metrics on held-out queries and ads."""
-    settings = {key: value for key, value in training.items() if key not in ("log", "seconds", "chosen_step")}
+    """A checkpoint's card in Markdown: data, settings, time, and metrics on queries and ads it never saw."""
+    apart = ("corpora", "log", "seconds", "chosen_step")
+    settings = {key: value for key, value in training.items() if key not in apart}
     seconds = training.get("seconds")
     took = f"{float(seconds) / 60:.0f} minutes" if isinstance(seconds, int | float) else "unknown time"
     lines = [
@@ -186,12 +187,13 @@ def model_card(
         "",
         f"- Seed {training.get('seed')}; {took} until the chosen step"
         f" {training.get('chosen_step')}, chosen on the validation split.",
-        "- Data: " + "; ".join(_count(data.labels.of(split), split) for split in SPLITS) + ".",
+        *(f"- Data: {_source(source)}." for source in training.get("corpora", ())),
         "- Settings: " + ", ".join(f"{key} {value}" for key, value in settings.items()) + ".",
         "",
         "## Evaluation",
         "",
-        "Test queries and test advertisers were not seen in training, nor the products of `held_out`.",
+        f"On {_source(data.source)}.",
+        "Test queries and test advertisers were not seen in training, nor labels of the products of `held_out`.",
         "Leads are the first row's metric minus this one's, with 95% bootstrap intervals over queries.",
         f"Made by `{shlex.join(command)}`.",
     ]
@@ -216,6 +218,15 @@ def evaluation_row(evaluation: ScorerEvaluation) -> tuple[str, ...]:
 
 def _interval(lead: Interval | None) -> str:
     return "" if lead is None else f"{lead.value:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}]"
+
+
+def _source(source: Mapping[str, Any]) -> str:
+    """What a corpus was drawn from, in words."""
+    if not source:
+        return "a corpus of another source"
+    fold = source["fold"]
+    named = "" if fold is None else f", fold {fold} of the products without labels"
+    return f"the embedded worlds {', '.join(map(str, source['worlds']))}{named}"
 
 
 def _count(labels: Labels, split: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.figures import offline_figures as figures
+from app.language import t
 from app.parts import gallery, offline_scores as offline
 from scenarios import (
     Labels,
@@ -22,6 +24,7 @@ from scenarios import (
     prepare,
     reliability_of,
 )
+from scenarios.markets.checkpoints import Doubt
 from tests.app.test_figures import FRAMES, ROW
 from tests.app.test_pages import chart, dashboard as dashboard, html
 
@@ -144,6 +147,19 @@ def test_other_pairs_and_fewer_queries(lab: AppTest) -> None:
     assert not lab.exception
     assert "of 50 queries" in lab.caption[0].value
     assert lab.dataframe[0].value["AUC"].tolist() != before
+
+
+def test_pairs_that_a_checkpoint_does_not_have_are_explained(lab: AppTest) -> None:
+    lab.selectbox(key="lab-pairs").set_value("held_out").run()
+    assert not lab.exception
+    assert "has no split 'held_out'" in lab.error[0].value
+    assert "relbid train --fold 0" in lab.error[0].value
+
+
+@pytest.mark.parametrize("kind", get_args(get_type_hints(Doubt)["kind"]))
+def test_every_doubt_has_words(kind: str) -> None:
+    words = t(f"lab.doubt_{kind}", checkpoint="models/mine", field="world.frames", trained="1", here="3")
+    assert words.startswith("models/mine")
 
 
 def test_no_scorer_and_a_scorer_that_cannot_be_had_are_explained(lab: AppTest) -> None:
