@@ -21,6 +21,16 @@ def use_device(device: str, threads: int | None = None) -> None:
         torch.set_num_threads(threads)
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16.
+
+    A processor without them computes it in software, which takes many times as long as float32.
+    """
+    if device.type != "cpu":
+        return True
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def device_name(device: str) -> str:
     """What a device calls itself; processors have no better name here than `cpu`."""
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else device

@@ -193,7 +193,7 @@ def model_card(
         "## Evaluation",
         "",
         f"On {_source(data.source)}.",
-        "Test queries and test advertisers were not seen in training, nor labels of the products of `held_out`.",
+        "Test queries and advertisers were not seen in training, nor labels of the products of `held_out`.",
         "Leads are the first row's metric minus this one's, with 95% bootstrap intervals over queries.",
         f"Made by `{shlex.join(command)}`.",
     ]

@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerFast
 from relevance.arrays import FrameArray, IntArray
 from relevance.corpus import Corpus
 from relevance.hcmrm.checkpoint import Checkpoint
+from relevance.hcmrm.device import has_bfloat16
 from relevance.hcmrm.model import COSINE_SCALE, HCMRM, TextBatch
 from relevance.hcmrm.text import TokenTable, join_texts, token_ids, train_tokenizer
 from relevance.hcmrm.training.losses import (
@@ -357,8 +358,11 @@ def class_tokens(model: HCMRM, visual: Tensor, n_frames: int) -> Tensor:
 
 
 def autocast(device: torch.device, bf16: bool) -> torch.autocast:
-    """Matrix products in bfloat16, which nearly halves the time of a step. Losses stay in float32."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+    """Matrix products in bfloat16, which nearly halves the time of a step. Losses stay in float32.
+
+    Where the device has no instructions for bfloat16, all stays in float32.
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16 and has_bfloat16(device))
 
 
 def _mask_words(

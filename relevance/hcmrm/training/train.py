@@ -34,6 +34,7 @@ import numpy as np
 from relevance.annotation import noisy_grades, whole_queries
 from relevance.corpus import LabelledCorpus, Labels
 from relevance.hcmrm.checkpoint import TRAINING, Checkpoint
+from relevance.hcmrm.device import has_bfloat16
 from relevance.hcmrm.scorer import HcmrmScorer
 from relevance.hcmrm.training.ranks import Ranks
 from relevance.hcmrm.training.state_file import read_state, write_state
@@ -122,6 +123,7 @@ def train(
     def keep(seconds: float) -> None:
         record = {
             **asdict(config),
+            "bf16": config.bf16 and has_bfloat16(trainer.device),
             "corpora": corpora,
             "chosen_step": trainer.step,
             "seconds": round(seconds),

@@ -140,6 +140,7 @@ class TrainConfig:
     validation_pairs: int = 4000
 
     bf16: bool = True
+    """Matrix products in bfloat16 where the device has instructions for it; the record says if it had."""
     vocab_size: int = 2000
     model: dict[str, Any] = field(default_factory=dict)
     """Differences from the default HCMRMConfig."""
