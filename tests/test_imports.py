@@ -68,6 +68,7 @@ def test_the_public_names_of_the_world_are_these():
     assert simulator.world.__all__ == [
         "GRADE_DEFINITIONS",
         "Catalog",
+        "LabelledWorlds",
         "Split",
         "Truth",
         "World",
