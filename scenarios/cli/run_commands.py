@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scenarios.cli.options import RESULTS, Out, Overrides, ProgressPath, ScenarioFile, Scorer, Seed
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from scenarios.markets.prepared import Prepared, Relevance
 
 
 def run(
@@ -20,6 +26,7 @@ def run(
 ) -> None:
     """Run a scenario: its comparison of scorers, its sweep, and the log of its own scorer's run."""
     from scenarios.markets.loading import load_scenario
+    from scenarios.reporting.experiment_tables import days_tables
     from scenarios.reporting.terminal import (
         ProgressBars,
         comparison_table,
@@ -31,14 +38,23 @@ def run(
     )
     from scenarios.runs.scenario_run import run_to_folder
     from scenarios.storage.whole import check_writable
+    from scenarios.studies.experiments.day_comparison import compare_days
+    from scenarios.studies.experiments.experiment_run import ExperimentResult
     from simulator.users import has_loyalty
+
+    compared: list[ExperimentResult] = []
+
+    def days(prepared: Prepared, relevances: Mapping[str, Relevance]) -> pl.DataFrame | None:
+        found = compare_days(prepared, relevances, cache=out, progress=progress)
+        compared.extend([] if found is None else [found])
+        return None if found is None else found.with_scorers
 
     with ProgressBars(progress_file) as progress:
         scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer)
         check_writable(out)
-        result, folder = run_to_folder(scenario, out, sweep=sweep, progress=progress)
+        result, folder = run_to_folder(scenario, out, sweep=sweep, progress=progress, days=days)
         progress.made(folder)
-    tables = [comparison_table(scenario, result.points)]
+    tables = days_tables(compared[0]) if compared else [comparison_table(scenario, result.points)]
     if has_loyalty(scenario.users):
         tables.append(traffic_table(scenario, result.points))
     if sweep and scenario.sweep is not None:
@@ -48,7 +64,8 @@ def run(
     if scenario.serving.clock == "measured":
         tables.append(measured_table(scenario, result.points))
     print_tables(tables)
-    typer.echo(f"Results: {folder}/  (points.parquet, log.parquet, metrics.json, scenario.yaml)")
+    also = "comparison.parquet, " if compared else ""
+    typer.echo(f"Results: {folder}/  (points.parquet, {also}log.parquet, metrics.json, scenario.yaml)")
 
 
 def prepare(

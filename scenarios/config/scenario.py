@@ -107,6 +107,8 @@ class Scenario(Settings):
     serving: ServingModel = ServingModel()
     compare: tuple[ScorerName, ...] = ("none", "bm25", "hcmrm", "oracle")
     """Scorers to run on the same market and randomness."""
+    days_compared: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Over how many days they are compared: that of the seed and of the next ones. 1 leaves intervals out."""
     sweep: SweepSettings | None = None
 
     @functools.cached_property

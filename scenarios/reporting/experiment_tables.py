@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from scenarios.reporting.terminal import Section, section
+from scenarios.reporting.terminal import COMPARISON, COMPARISON_NOTE, Section, cells_of, headings_of, section
+from scenarios.reporting.words import scorer_name
 from scenarios.studies.experiments import statistics
 from scenarios.studies.experiments.experiment_run import ExperimentResult
 from scenarios.studies.experiments.query_effects import LARGE_SHARE
@@ -65,7 +66,7 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
         headings += ["worlds"] if several else []
         cells = [_summary_row(row, several) for row in rows.iter_rows(named=True)]
         sections.append(section(title, headings, cells, note))
-        sections += query_tables(result, str(design), str(arm))
+        sections += query_tables(result, str(design), [str(arm)])
     if not len(result.interference):
         return sections
     for (arm,), rows in result.interference.group_by("arm", maintain_order=True):
@@ -94,31 +95,82 @@ def units_text(result: ExperimentResult) -> str:
     return f"{units} and trainings" if result.plan.n_trainings > 1 else units
 
 
+def days_tables(result: ExperimentResult) -> list[Section]:
+    """What `relbid run` prints of its comparison: means over days, and every difference with its interval."""
+    plan, names = result.plan, {arm: scorer_name(one.scorer) for arm, one in result.plan.arms.items()}
+    baseline, level = names[plan.experiment.baseline], f"{100 * plan.experiment.confidence:g}%"
+    sizes = result.replicates["queries"].sort()
+    counts = " to ".join(dict.fromkeys(f"{int(size):,}" for size in (sizes[0], sizes[-1])))
+    one = "days" if plan.scenario.traffic.days == 1 else f"runs of {plan.scenario.traffic.days} days"
+    days = f"{len(result.seeds)} {one} of this world"
+    means = result.replicates.group_by("arm", maintain_order=True).agg(pl.col(pl.Float64).mean())
+    rows = [
+        [names[arm], *cells] for arm, cells in zip(means["arm"], cells_of(means, COMPARISON), strict=True)
+    ]
+    title = (
+        f"{plan.experiment.name}: {counts} queries a day, mean of {days}; "
+        "the same market and random draws in every row"
+    )
+    changes = [
+        [names[str(arm)], *map(_change_cell, found.iter_rows(named=True))]
+        for (arm,), found in result.summary.filter(pl.col("metric") != "irrelevant_share_weighted").group_by(
+            "arm", maintain_order=True
+        )
+    ]
+    metrics = [metric for metric in plan.experiment.metrics if metric != "irrelevant_share_weighted"]
+    note = (
+        f"[ ]: {level} intervals over {days}; for other worlds: "
+        "relbid experiment scenarios/experiments/exponent.yaml"
+    )
+    return [
+        section(title, ["ranked by", *headings_of(COMPARISON)], rows, COMPARISON_NOTE),
+        section(f"Change against {baseline}", ["ranked by", *map(metric_words, metrics)], changes, note),
+        *query_tables(result, "common", plan.others, KEY_METRICS),
+    ]
+
+
+KEY_METRICS = ("revenue_rpm", "irrelevant_share")
+"""Whose differences `relbid run` explains by queries."""
+
+
+def _change_cell(row: Mapping[str, Any]) -> str:
+    return (
+        f"{_tenths(row['change_value'])}%\n[{_tenths(row['change_t_low'])}, {_tenths(row['change_t_high'])}]"
+    )
+
+
+def _tenths(share: float) -> str:
+    return f"{100 * share:+.1f}" if math.isfinite(share) else "-"
+
+
 def query_tables(
-    result: ExperimentResult, design: str, arm: str, metrics: Sequence[str] = ()
+    result: ExperimentResult, design: str, arms: Sequence[str], metrics: Sequence[str] = ()
 ) -> list[Section]:
-    """Which queries a difference rests on; nothing where that is not known.
+    """Which queries the differences of arms rest on; nothing where that is not known.
 
     Args:
         metrics: those to show; all that are known by default.
     """
-    found = result.queries.filter((pl.col("design") == design) & (pl.col("arm") == arm))
+    found = result.queries.filter((pl.col("design") == design) & pl.col("arm").is_in(arms))
     if metrics:
         found = found.filter(pl.col("metric").is_in(metrics))
     cells, large = [], []
-    for (metric,), rows in found.group_by("metric", maintain_order=True):
+    for (arm, metric), rows in found.group_by("arm", "metric", maintain_order=True):
         name = metric_words(str(metric))
+        if len(arms) > 1:
+            name = f"{scorer_name(result.plan.arms[str(arm)].scorer)}: {name}"
         texts = [f"{_query_text(row)} {_whole(row['share'])}" for row in rows.iter_rows(named=True)]
         cells.append((name, ", ".join(texts), _whole(float(rows["share"].sum()))))
-        first = rows.row(0, named=True)
-        if abs(first["share"]) > LARGE_SHARE:
+        if abs(rows["share"][0]) > LARGE_SHARE:
             large.append(f"{name}: {texts[0]}")
     if not cells:
         return []
     note = _QUERIES_NOTE.format(effective=result.effective_queries)
     if large:
         note += "\nwarning: a single query explains more than a fifth of a difference: " + "; ".join(large)
-    title = f"{arm} against {result.plan.experiment.baseline}: the queries behind the differences"
+    title = "The queries behind the differences"
+    if len(arms) == 1:
+        title += f" of {arms[0]} against {result.plan.experiment.baseline}"
     return [section(title, ["metric", "queries", "the ten"], cells, note, left=2)]
 
 

@@ -110,11 +110,12 @@ Columns = tuple[tuple[str, pl.Expr, Format], ...]
 """Of a table: heading, figure, and how that is written."""
 
 
-def _headings(columns: Columns) -> list[str]:
+def headings_of(columns: Columns) -> list[str]:
+    """The headings of columns."""
     return [heading for heading, _, _ in columns]
 
 
-def _cells(points: pl.DataFrame, columns: Columns) -> list[list[str]]:
+def cells_of(points: pl.DataFrame, columns: Columns) -> list[list[str]]:
     """The columns' texts, row by row."""
     values = points.select(figure.alias(str(place)) for place, (_, figure, _) in enumerate(columns))
     return [
@@ -127,9 +128,8 @@ def _per_thousand(metric: str) -> pl.Expr:
     return 1000.0 * pl.col(metric) / pl.col("queries")
 
 
-_COMPARISON: Columns = (
+COMPARISON: Columns = (
     ("revenue", pl.col("revenue_rpm"), number),
-    ("uplift", pl.col("revenue_uplift"), change),
     ("irrel.", pl.col("irrelevant_share"), percent),
     ("by pos.", pl.col("irrelevant_share_weighted"), percent),
     ("CTR", pl.col("ctr"), lambda value: f"{100 * value:.2f}%"),
@@ -139,7 +139,8 @@ _COMPARISON: Columns = (
     ("utility", _per_thousand("user_utility"), number),
     ("welfare", _per_thousand("welfare"), number),
 )
-_COMPARISON_NOTE = (
+_UPLIFT: Columns = (("uplift", pl.col("revenue_uplift"), change),)
+COMPARISON_NOTE = (
     "irrel.: share of shown ads of true grade 0; by pos.: weighted by how likely the slot is looked at;\n"
     "price per click; revenue, advertiser surplus, user utility and welfare in currency per 1000 queries"
 )
@@ -147,12 +148,15 @@ _COMPARISON_NOTE = (
 
 def comparison_table(scenario: Scenario, points: pl.DataFrame) -> Section:
     """One row per scorer, on the same market and the same random draws."""
-    points = points.filter(pl.col("kind") == "compare")
+    points, columns = points.filter(pl.col("kind") == "compare"), (*COMPARISON, *_UPLIFT)
     counts = dict.fromkeys(f"{int(points['queries'].sort()[at]):,}" for at in (0, -1))  # users may stay away
-    title = f"{scenario.name}: {' to '.join(counts)} queries, the same market and random draws in every row"
+    title = (
+        f"{scenario.name}: {' to '.join(counts)} queries of one day, so no intervals; "
+        "the same market and random draws in every row"
+    )
     names = map(scorer_name, points["scorer"])
-    rows = [[name, *cells] for name, cells in zip(names, _cells(points, _COMPARISON), strict=True)]
-    return section(title, ["ranked by", *_headings(_COMPARISON)], rows, _COMPARISON_NOTE)
+    rows = [[name, *cells] for name, cells in zip(names, cells_of(points, columns), strict=True)]
+    return section(title, ["ranked by", *headings_of(columns)], rows, COMPARISON_NOTE)
 
 
 def traffic_table(scenario: Scenario, points: pl.DataFrame) -> Section:
@@ -188,7 +192,7 @@ def sweep_table(scenario: Scenario, points: pl.DataFrame) -> Section:
             star = "*" if found["pareto"] else " "
             cells += [cell(found["revenue_rpm"], number), cell(found["irrelevant_share"], percent) + star]
         rows.append(cells)
-    title = f"Sweep of {swept.field}: revenue per 1000 queries and share of irrelevant ads"
+    title = f"Sweep of {swept.field}: revenue per 1000 queries and share of irrelevant ads, of one day"
     headings = [f"{scorer_name(scorer)}\n{what}" for scorer in scorers for what in ("revenue", "irrel.")]
     note = "*: no other point has more revenue with fewer irrelevant ads (Pareto front)"
     return section(title, [swept.field.rpartition(".")[2], *headings], rows, note)
@@ -226,12 +230,12 @@ def measured_table(scenario: Scenario, points: pl.DataFrame) -> Section:
         swept = scenario.sweep.field.rpartition(".")[2]
         columns.insert(0, (swept, pl.col("value"), lambda value: f"{value:g}"))
     names = map(scorer_name, points["scorer"])
-    rows = [[name, *cells] for name, cells in zip(names, _cells(points, tuple(columns)), strict=True)]
+    rows = [[name, *cells] for name, cells in zip(names, cells_of(points, tuple(columns)), strict=True)]
     note = (
         "busy: share of the servers' time; served/s: queries a second by the scorer or from its cache;\n"
         "in target/s: those within the latency target; capacity/s: as many if servers were never idle"
     )
-    return section("Measured on this machine", ["ranked by", *_headings(tuple(columns))], rows, note)
+    return section("Measured on this machine", ["ranked by", *headings_of(tuple(columns))], rows, note)
 
 
 def serving_table(scenario: Scenario, points: pl.DataFrame) -> Section:
@@ -241,12 +245,12 @@ def serving_table(scenario: Scenario, points: pl.DataFrame) -> Section:
         swept = scenario.sweep.field.rpartition(".")[2]
         columns = ((swept, pl.col("value"), lambda value: f"{value:g}"), *columns)
     names = map(scorer_name, points["scorer"])
-    rows = [[name, *cells] for name, cells in zip(names, _cells(points, columns), strict=True)]
+    rows = [[name, *cells] for name, cells in zip(names, cells_of(points, columns), strict=True)]
     note = (
         "p50, p95, p99: latency in ms that so many percent of queries did not exceed; timed out: share of\n"
         "queries that got the fallback; pairs: scored per query; revenue per 1000 queries"
     )
-    return section("Serving", ["ranked by", *_headings(columns)], rows, note)
+    return section("Serving", ["ranked by", *headings_of(columns)], rows, note)
 
 
 def profile_table(profile: ProfileFile) -> Section:
@@ -293,18 +297,20 @@ _NOT_OF_THE_LOG = ("self-norm.", "+-", "vs. log")
 def replay_table(replay: Replay) -> Section:
     """One row for the log, then one for each way to rank it."""
     rows = []
-    for point, cells in zip(replay.points.iter_rows(named=True), _cells(replay.points, _REPLAY), strict=True):
+    for point, cells in zip(
+        replay.points.iter_rows(named=True), cells_of(replay.points, _REPLAY), strict=True
+    ):
         name = scorer_name(point["scorer"])
         if point["kind"] == "log":
             name = "as logged"
-            named = zip(_headings(_REPLAY), cells, strict=True)
+            named = zip(headings_of(_REPLAY), cells, strict=True)
             cells = ["" if heading in _NOT_OF_THE_LOG else text for heading, text in named]
         rows.append([name, point["rule"] or "", *cells])
     title = f"{replay.source}: {int(replay.points['queries'][0]):,} queries auctioned again"
     slots = ", ".join(f"{p:.3g}" for p in replay.examination)
     note = f"{_REPLAY_NOTE}\nslots are looked at with probability {slots} ({replay.examination_is})"
     note = "\n".join([note, *(f"warning: {text}" for text in replay.warnings)])
-    return section(title, ["ranked by", "rule", *_headings(_REPLAY)], rows, note)
+    return section(title, ["ranked by", "rule", *headings_of(_REPLAY)], rows, note)
 
 
 def print_tables(sections: Iterable[Section]) -> None:

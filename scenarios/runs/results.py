@@ -4,6 +4,7 @@ scenario.yaml    the scenario with every default; `relbid run` on it gives the s
 metrics.json     the metrics of the scenario's own run
 points.parquet   one row per point of the comparison and the sweep
 log.parquet      one row per shown impression of the scenario's own run
+comparison.parquet    differences from the first scorer over several days, where there are other days
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def write_result(
     metrics: Mapping[str, float],
     points: pl.DataFrame,
     log: pl.DataFrame | Path,
+    comparison: pl.DataFrame | None = None,
 ) -> Path:
     """Write a result folder and return it. An earlier result of the same scenario is replaced.
 
@@ -73,6 +75,8 @@ def write_result(
         numbers = {name: None if math.isnan(value) else value for name, value in metrics.items()}
         (part / "metrics.json").write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
         write_parquet(points, part / "points.parquet")
+        if comparison is not None:
+            write_parquet(comparison, part / "comparison.parquet")
         if isinstance(log, Path):
             log.rename(part / "log.parquet")
         else:

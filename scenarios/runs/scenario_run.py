@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,9 @@ from scenarios.storage.log_file import LogFile
 from scenarios.storage.parquet import write_parquet
 from scenarios.storage.whole import alone, staging, whole_folder
 
+OtherDays = Callable[[Prepared, Mapping[str, Relevance]], "pl.DataFrame | None"]
+"""Compares the scorers of a prepared scenario over several days, by their relevances. None: no other days."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -36,15 +39,25 @@ class RunResult:
     metrics: dict[str, float]
     points: pl.DataFrame
     log: pl.DataFrame | Path
+    comparison: pl.DataFrame | None = None
+    """Differences from the first scorer over several days, with intervals, where they were asked for."""
 
 
 def run_to_folder(
-    scenario: Scenario, out: Path, *, sweep: bool = True, progress: Progress | None = None
+    scenario: Scenario,
+    out: Path,
+    *,
+    sweep: bool = True,
+    progress: Progress | None = None,
+    days: OtherDays | None = None,
 ) -> tuple[RunResult, Path]:
     """Run a scenario, with a lock on its result folder, and write that; returns the result and the folder.
 
     Where a scorer of one's own fails, what was finished is kept beside the folder's place, under a name that
     no reader of results takes for a complete one: `<name>-<hash>.incomplete/` (see `keep_incomplete`).
+
+    Args:
+        days: compares the scorers over several days.
 
     Raises:
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
@@ -58,8 +71,9 @@ def run_to_folder(
             log_path=part / "log.parquet",
             progress=progress,
             keep=incomplete(folder),
+            days=days,
         )
-        write_result(out, scenario, result.metrics, result.points, result.log)
+        write_result(out, scenario, result.metrics, result.points, result.log, result.comparison)
         shutil.rmtree(incomplete(folder), ignore_errors=True)
     return result, folder
 
@@ -72,6 +86,7 @@ def run_scenario(
     log_path: Path | None = None,
     progress: Progress | None = None,
     keep: Path | None = None,
+    days: OtherDays | None = None,
 ) -> RunResult:
     """Run a scenario.
 
@@ -80,6 +95,7 @@ def run_scenario(
         sweep: False leaves the sweep out.
         log_path: a file for the own run's log, written part by part, so that memory does not grow with it.
         keep: a folder for what is finished where a scorer of one's own fails; None keeps nothing.
+        days: compares the scorers over several days.
 
     Raises:
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
@@ -114,7 +130,8 @@ def run_scenario(
     metrics = own.metrics
     del own  # its market is as large as the traffic, and the points have another
     points = simulate_points(prepared, relevances, sweep=sweep, own=metrics, progress=progress)
-    return RunResult(scenario, metrics, points, log)
+    comparison = None if days is None else days(prepared, relevances)
+    return RunResult(scenario, metrics, points, log, comparison)
 
 
 def incomplete(folder: Path) -> Path:

@@ -213,7 +213,8 @@ class World:
 
     def _decides(self, scenario: Scenario) -> str:
         """All that decides the metrics of a scenario's market but its seed."""
-        bare = scenario.model_copy(update={"name": "replicate", "seed": 0, "compare": (), "sweep": None})
+        unused = {"seed": 0, "compare": (), "days_compared": 1, "sweep": None}
+        bare = scenario.model_copy(update={"name": "replicate", **unused})
         text = bare.model_dump_json()
         own = PLUG_IN.findall(text)
         self._code |= {name: code_of(name) for name in own if name not in self._code}

@@ -49,7 +49,10 @@ budget_split: each query falls to an arm likewise, and each arm is a market with
 
 SPLITS = ("query_split", "budget_split")
 """Designs whose arms have a part of the queries each."""
-SHARED = ("schema", "name", "seed", "world", "split", "retrieval", "traffic", "compare", "sweep")
+SHARED = (
+    *("schema", "name", "seed", "world", "split", "retrieval", "traffic", "compare", "sweep"),
+    "days_compared",
+)
 """Blocks of a scenario that all arms share."""
 DAYS_OF_A_WORLD = 1_000_000
 """Where there are worlds, day s of world w has the seed s + w x this, so that no two worlds share draws."""

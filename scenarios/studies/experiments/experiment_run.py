@@ -71,6 +71,12 @@ class ExperimentResult:
     reached: bool
     """Whether the wanted half-width took no more than `max_seeds`."""
 
+    @property
+    def with_scorers(self) -> pl.DataFrame:
+        """The summary, with the arms' scorers in the place of their names."""
+        scorers = {arm: scenario.scorer for arm, scenario in self.plan.arms.items()}
+        return self.summary.with_columns(pl.col("arm").replace(scorers)).rename({"arm": "scorer"})
+
 
 def run_experiment(
     plan: Plan,
