@@ -20,7 +20,14 @@ from pathlib import Path
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 KINDS = {"run": "*.yaml", "sweep": "sweeps/*.yaml", "experiment": "experiments/*.yaml"}
 """Command -> the files that it runs."""
-RESULTS = ("metrics.json", "points.parquet", "log.parquet", "replicates.parquet", "summary.json")
+RESULTS = (
+    "metrics.json",
+    "points.parquet",
+    "comparison.parquet",
+    "log.parquet",
+    "replicates.parquet",
+    "summary.json",
+)
 
 
 def run_all(out: Path) -> None:

@@ -111,20 +111,21 @@ def days_tables(result: ExperimentResult) -> list[Section]:
         f"{plan.experiment.name}: {counts} queries a day, mean of {days}; "
         "the same market and random draws in every row"
     )
+    told = result.summary.filter(pl.col("metric") != "irrelevant_share_weighted")
     changes = [
         [names[str(arm)], *map(_change_cell, found.iter_rows(named=True))]
-        for (arm,), found in result.summary.filter(pl.col("metric") != "irrelevant_share_weighted").group_by(
-            "arm", maintain_order=True
-        )
+        for (arm,), found in told.group_by("arm", maintain_order=True)
     ]
-    metrics = [metric for metric in plan.experiment.metrics if metric != "irrelevant_share_weighted"]
+    metrics = [
+        metric_words(name).replace(" ", "\n", 1) for name in told["metric"].unique(maintain_order=True)
+    ]
     note = (
         f"[ ]: {level} intervals over {days}; for other worlds: "
         "relbid experiment scenarios/experiments/exponent.yaml"
     )
     return [
         section(title, ["ranked by", *headings_of(COMPARISON)], rows, COMPARISON_NOTE),
-        section(f"Change against {baseline}", ["ranked by", *map(metric_words, metrics)], changes, note),
+        section(f"Change against {baseline}", ["ranked by", *metrics], changes, note),
         *query_tables(result, "common", plan.others, KEY_METRICS),
     ]
 

@@ -57,11 +57,12 @@ def test_run_prints_the_comparison_the_sweep_and_where_the_results_are(ran):
     [result] = (folder / "results").glob("tiny-*")
     assert f"Results: results/{result.name}/" in done.stdout
     assert sorted(path.name for path in result.iterdir()) == [
-        "log.parquet", "metrics.json", "points.parquet", "scenario.yaml",
+        "comparison.parquet", "log.parquet", "metrics.json", "points.parquet", "scenario.yaml",
     ]  # fmt: skip
     assert load_scenario(result / "scenario.yaml") == load_scenario(folder / "tiny.yaml")
-    points = pl.read_parquet(result / "points.parquet")
-    assert f"{points['revenue_rpm'][0]:.2f}" in done.stdout
+    comparison = pl.read_parquet(result / "comparison.parquet")
+    assert f"{comparison['baseline_mean'][0]:.2f}" in done.stdout
+    assert "95% intervals over 5 days of this world" in done.stdout
 
 
 def test_a_narrow_terminal_cuts_no_numbers(ran):
