@@ -14,6 +14,13 @@ from app.session import Opened
 from app.wording import MISSING, metric_name, rule_name, scorer_name
 
 KEYS = ()
+PREDICTION = {
+    "pctr_auc": "{:.3f}",
+    "pctr_calibration": "{:.3f}",
+    "pctr_calibration_error": "{:.1%}",
+    "pctr_relevance_auc": "{:.3f}",
+}
+"""Metrics of the click prediction, and how they are written."""
 HEALTH = {
     "small_impression_share": "{:.1%}",
     "small_spend_share": "{:.1%}",
@@ -74,10 +81,11 @@ def page(opened: Opened) -> None:
         chart_with_data(figures.revenue(over_time, unit), earned, "revenue")
     if not len(owners):
         st.info(t("market.no_budgets"))
-    st.markdown(f"#### {t('market.health_title')}")
-    st.caption(t("market.health_basis"))
-    known = [name for name in HEALTH if not math.isnan(metrics[name])]
-    _draw("health", [(metric_name(name), metrics[name], HEALTH[name]) for name in known])
+    for part, names in {"prediction": PREDICTION, "health": HEALTH}.items():
+        st.markdown(f"#### {t(f'market.{part}_title')}")
+        st.caption(t(f"market.{part}_basis"))
+        known = [name for name in names if not math.isnan(metrics[name])]
+        _draw(part, [(metric_name(name), metrics[name], names[name]) for name in known])
 
 
 def _cards(metrics: dict[str, float], *, instant: bool) -> None:

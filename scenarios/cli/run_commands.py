@@ -31,6 +31,7 @@ def run(
         ProgressBars,
         comparison_table,
         measured_table,
+        prediction_table,
         print_tables,
         serving_table,
         sweep_table,
@@ -55,6 +56,7 @@ def run(
         result, folder = run_to_folder(scenario, out, sweep=sweep, progress=progress, days=days)
         progress.made(folder)
     tables = days_tables(compared[0]) if compared else [comparison_table(scenario, result.points)]
+    tables.append(prediction_table(result.points))
     if has_loyalty(scenario.users):
         tables.append(traffic_table(scenario, result.points))
     if sweep and scenario.sweep is not None:

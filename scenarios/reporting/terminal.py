@@ -159,6 +159,26 @@ def comparison_table(scenario: Scenario, points: pl.DataFrame) -> Section:
     return section(title, ["ranked by", *headings_of(columns)], rows, COMPARISON_NOTE)
 
 
+_PREDICTION: Columns = (
+    ("AUC", pl.col("pctr_auc"), lambda value: f"{value:.3f}"),
+    ("expected/clicks", pl.col("pctr_calibration"), lambda value: f"{value:.3f}"),
+    ("error", pl.col("pctr_calibration_error"), percent),
+    ("AUC as relevance", pl.col("pctr_relevance_auc"), lambda value: f"{value:.3f}"),
+)
+_PREDICTION_NOTE = (
+    "of the ads shown. AUC: clicked against not clicked in the same slot; error: |expected clicks - clicks| in\n"
+    "groups of nearly equal pCTR, of all clicks; AUC as relevance: grades 2 and 3 against 0 and 1"
+)
+
+
+def prediction_table(points: pl.DataFrame) -> Section:
+    """One row per scorer: how good the click prediction was on its pages."""
+    points = points.filter(pl.col("kind") == "compare")
+    names = map(scorer_name, points["scorer"])
+    rows = [[name, *cells] for name, cells in zip(names, cells_of(points, _PREDICTION), strict=True)]
+    return section("Click prediction", ["ranked by", *headings_of(_PREDICTION)], rows, _PREDICTION_NOTE)
+
+
 def traffic_table(scenario: Scenario, points: pl.DataFrame) -> Section:
     """One row per scorer: how much of the traffic came, where users may stay away, and what it earned."""
     points = points.filter(pl.col("kind") == "compare")
