@@ -166,8 +166,8 @@ _PREDICTION: Columns = (
     ("AUC as relevance", pl.col("pctr_relevance_auc"), lambda value: f"{value:.3f}"),
 )
 _PREDICTION_NOTE = (
-    "of the ads shown. AUC: clicked against not clicked in the same slot; error: |expected clicks - clicks| in\n"
-    "groups of nearly equal pCTR, of all clicks; AUC as relevance: grades 2 and 3 against 0 and 1"
+    "of the ads shown. AUC: clicked against not clicked in the same slot; error: |expected clicks - clicks|\n"
+    "in groups of nearly equal pCTR, of all clicks; AUC as relevance: grades 2 and 3 against 0 and 1"
 )
 
 
