@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,6 +42,7 @@ def run(
     from scenarios.storage.whole import check_writable
     from scenarios.studies.experiments.day_comparison import compare_days
     from scenarios.studies.experiments.experiment_run import ExperimentResult
+    from scenarios.studies.kept_points import keep_points
     from simulator.users import has_loyalty
 
     compared: list[ExperimentResult] = []
@@ -53,7 +55,14 @@ def run(
     with ProgressBars(progress_file) as progress:
         scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer)
         check_writable(out)
-        result, folder = run_to_folder(scenario, out, sweep=sweep, progress=progress, days=days)
+        result, folder = run_to_folder(
+            scenario,
+            out,
+            sweep=sweep,
+            progress=progress,
+            days=days,
+            points=partial(keep_points, cache=out, progress=progress),
+        )
         progress.made(folder)
     tables = days_tables(compared[0]) if compared else [comparison_table(scenario, result.points)]
     tables.append(prediction_table(result.points))

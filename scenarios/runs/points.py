@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,10 @@ from simulator.market import Market, with_relevance, with_rule
 
 BASELINE = "none"
 """The scorer that the others are compared with: ranking without relevance."""
+
+
+Simulate = Callable[[Sequence[Scenario]], Sequence[Mapping[str, float]] | None]
+"""The metrics of scenarios on a prepared market; None: it does not simulate these."""
 
 
 class Point(NamedTuple):
@@ -62,6 +66,7 @@ def simulate_points(
     *,
     sweep: bool = True,
     own: Mapping[str, float] | None = None,
+    simulate: Simulate | None = None,
     progress: Progress | None = None,
 ) -> pl.DataFrame:
     """Simulate every point of the prepared scenario.
@@ -69,6 +74,7 @@ def simulate_points(
     Args:
         sweep: False leaves the sweep out.
         own: metrics of the scenario itself where they are known, so that it is not simulated once more.
+        simulate: does that with all points at once, or leaves them to be simulated one after the other.
 
     Returns:
         One row per point: kind, scorer, field, value; the metrics of `simulator.measures.market_metrics`;
@@ -79,6 +85,13 @@ def simulate_points(
     simulated: dict[tuple[str, float | None], Mapping[str, float]] = {}
     if own is not None:  # the first points are those of the comparison, at the scenario's own value
         simulated[prepared.scenario.scorer, points[0].value] = own
+    if simulate is not None:
+        left = {(point.scorer, point.value): point for point in reversed(points)}
+        left = {key: point for key, point in left.items() if key not in simulated}
+        scenarios = [
+            point.of(prepared.scenario).model_copy(update={"scorer": point.scorer}) for point in left.values()
+        ]
+        simulated |= dict(zip(left, simulate(scenarios) or (), strict=False))
     rows: list[dict[str, object]] = []
     drawn: Market | None = None
     for done, point in enumerate(points, start=1):
@@ -105,11 +118,14 @@ def _market_at(point: Point, prepared: Prepared, relevance: Relevance, drawn: Ma
 def with_baseline(points: pl.DataFrame) -> pl.DataFrame:
     """Add revenue_uplift, irrelevant_change and pareto to a table of points."""
     baseline = points.filter((pl.col("kind") == "compare") & (pl.col("scorer") == BASELINE))
+
+    def relative(metric: str, name: str) -> pl.Expr:
+        before = pl.lit(float(baseline[metric][0]) if len(baseline) else None, pl.Float64)
+        return ((pl.col(metric) - before) / before).alias(name)
+
     changes = [
-        (pl.col(metric) / (float(baseline[metric][0]) if len(baseline) else None) - 1.0)
-        .cast(pl.Float64)
-        .alias(name)
-        for metric, name in (("revenue", "revenue_uplift"), ("irrelevant_share", "irrelevant_change"))
+        relative("revenue", "revenue_uplift"),
+        relative("irrelevant_share", "irrelevant_change"),
     ]
     front = pareto_front(points["revenue"].to_numpy(), points["irrelevant_share"].to_numpy())
     return points.with_columns(*changes, pl.Series("pareto", front))

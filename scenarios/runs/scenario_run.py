@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,10 @@ from scenarios.storage.whole import alone, staging, whole_folder
 
 OtherDays = Callable[[Prepared, Mapping[str, Relevance]], "pl.DataFrame | None"]
 """Compares the scorers of a prepared scenario over several days, by their relevances. None: no other days."""
+SimulatePoints = Callable[
+    [Prepared, Mapping[str, Relevance], Sequence[Scenario]], Sequence[Mapping[str, float]] | None
+]
+"""The metrics of scenarios on a prepared market; None: it does not simulate these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ def run_to_folder(
     sweep: bool = True,
     progress: Progress | None = None,
     days: OtherDays | None = None,
+    points: SimulatePoints | None = None,
 ) -> tuple[RunResult, Path]:
     """Run a scenario, with a lock on its result folder, and write that; returns the result and the folder.
 
@@ -58,6 +63,7 @@ def run_to_folder(
 
     Args:
         days: compares the scorers over several days.
+        points: simulates the points of comparison and sweep.
 
     Raises:
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
@@ -72,6 +78,7 @@ def run_to_folder(
             progress=progress,
             keep=incomplete(folder),
             days=days,
+            points=points,
         )
         write_result(out, scenario, result.metrics, result.points, result.log, result.comparison)
         shutil.rmtree(incomplete(folder), ignore_errors=True)
@@ -87,6 +94,7 @@ def run_scenario(
     progress: Progress | None = None,
     keep: Path | None = None,
     days: OtherDays | None = None,
+    points: SimulatePoints | None = None,
 ) -> RunResult:
     """Run a scenario.
 
@@ -96,6 +104,7 @@ def run_scenario(
         log_path: a file for the own run's log, written part by part, so that memory does not grow with it.
         keep: a folder for what is finished where a scorer of one's own fails; None keeps nothing.
         days: compares the scorers over several days.
+        points: simulates the points of comparison and sweep.
 
     Raises:
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
@@ -129,9 +138,16 @@ def run_scenario(
                 file.write(named(own.log))
     metrics = own.metrics
     del own  # its market is as large as the traffic, and the points have another
-    points = simulate_points(prepared, relevances, sweep=sweep, own=metrics, progress=progress)
+    table = simulate_points(
+        prepared,
+        relevances,
+        sweep=sweep,
+        own=metrics,
+        simulate=None if points is None else lambda scenarios: points(prepared, relevances, scenarios),
+        progress=progress,
+    )
     comparison = None if days is None else days(prepared, relevances)
-    return RunResult(scenario, metrics, points, log, comparison)
+    return RunResult(scenario, metrics, table, log, comparison)
 
 
 def incomplete(folder: Path) -> Path:

@@ -257,6 +257,16 @@ def share_world(
     return SharedWorld(prepared, found)
 
 
+def share_scored(
+    prepared: Prepared, relevances: Mapping[str, Relevance], scenarios: Iterable[Scenario]
+) -> SharedWorld:
+    """What scenarios share that are prepared and scored already, by their scorers' relevances."""
+    return SharedWorld(
+        prepared,
+        {model_of(one): replace(relevances[one.scorer], grade_probabilities=None) for one in scenarios},
+    )
+
+
 def model_of(scenario: Scenario) -> ModelKey:
     """What decides the relevance of a scenario's pairs, beside the pairs."""
     return scenario.scorer, scenario.hcmrm.model_dump_json() if scenario.scorer == "hcmrm" else ""

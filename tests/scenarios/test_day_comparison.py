@@ -102,3 +102,26 @@ def test_the_result_folder_holds_the_comparison(scenario, tmp_path, compared):
 
     _, folder = run_to_folder(scenario, tmp_path, sweep=False, days=days)
     assert pl.read_parquet(folder / "comparison.parquet").equals(compared[1].with_scorers)
+
+
+def test_points_that_are_kept_are_those_that_are_simulated_one_by_one(scenario, tmp_path, monkeypatch):
+    from scenarios import override
+    from scenarios.studies import kept_points
+
+    swept = {"field": "fusion.relevance", "values": [0.5, 1.0], "scorers": ["bm25", "oracle"]}
+    scenario = override(scenario, {"sweep": swept})
+    asked = []
+
+    def points(prepared, relevances, scenarios):
+        asked.append(len(scenarios))
+        return kept_points.keep_points(prepared, relevances, scenarios, cache=tmp_path)
+
+    one_by_one = run_scenario(scenario, points=points)
+    assert not list(tmp_path.rglob("*.json")), "a small market is simulated where it is"
+    monkeypatch.setattr(kept_points, "SMALL", 0)
+    monkeypatch.setattr(kept_points, "cores", lambda: 1)
+    kept = run_scenario(scenario, points=points)
+    assert kept.points.equals(one_by_one.points)
+    assert asked == [4, 4], "none, bm25 at two values, and the oracle's half; its own run is known"
+    monkeypatch.setattr(module, "simulate_job", lambda *_: pytest.fail("simulated again"))
+    assert run_scenario(scenario, points=points).points.equals(one_by_one.points)

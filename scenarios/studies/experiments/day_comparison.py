@@ -6,7 +6,6 @@ Its arms are the scorers that the scenario compares, the first of them the basel
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from scenarios.config.scenario import Scenario
@@ -15,10 +14,8 @@ from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.storage.machine import cores
 from scenarios.studies.experiments.experiment import Experiment, Plan
 from scenarios.studies.experiments.experiment_run import ExperimentResult, run_experiment
-from scenarios.studies.replicates import SharedWorld, model_of
-
-SMALL = 200_000
-"""With fewer queries in all, processes would take longer to start than to simulate them."""
+from scenarios.studies.kept_points import SMALL
+from scenarios.studies.replicates import share_scored
 
 
 def days_plan(scenario: Scenario) -> Plan | None:
@@ -66,13 +63,7 @@ def compare_days(
     source, plan = prepared.source, days_plan(prepared.scenario)
     if plan is None or not (source.has_texts and source.has_other_days):
         return None
-    shared = SharedWorld(
-        prepared,
-        {
-            model_of(arm): replace(relevances[arm.scorer], grade_probabilities=None)
-            for arm in plan.arms.values()
-        },
-    )
+    shared = share_scored(prepared, relevances, plan.arms.values())
     small = source.n_queries(prepared.scenario) * len(plan.arms) * len(plan.seeds) < SMALL
     return run_experiment(
         plan, cache=cache, progress=progress, shared=shared, workers=1 if small else cores()
