@@ -275,6 +275,7 @@ def keyword_index(
         world.negative_keywords,
         world.associations,
         reach,
+        world.common_words,
     )
 
 

@@ -9,7 +9,7 @@ associations, too (expansion.py), after all that match by words.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -116,12 +116,13 @@ def build_index(
     negative: Sequence[NegativeKeyword] = (),
     associations: Sequence[Associations] = (),
     reach: float = 0.0,
+    known_words: Iterable[str] = (),
 ) -> KeywordIndex:
     """Index the keywords that ads I[T] bid on with match types I[T], for U query texts.
 
     Words are separated by spaces. `advertiser` I[A] owns the ads, `negative` keeps some away from queries.
-    `associations` of at least the strength 1 - `reach` expand broad keywords. Raises ValueError for an empty
-    keyword.
+    `associations` of at least the strength 1 - `reach` expand broad keywords. `known_words` are spelt right,
+    though nobody bids on them. Raises ValueError for an empty keyword.
     """
     phrases = _split(keyword, "keyword")
     keywords = Phrases.build(phrases, keyword_match)
@@ -136,7 +137,7 @@ def build_index(
     sources = Phrases.build(list(expanded), np.full(len(expanded), BROAD))
     corrected: dict[str, str] = {}
     vocabulary = sorted(keywords.words() | sources.words())
-    known = {*vocabulary, *negatives.words()}
+    known = {*vocabulary, *negatives.words(), *known_words}
     for word in sorted({word for text in query_text for word in text.split()} - known):
         if (read_as := correct(word, vocabulary)) != word:
             corrected[word] = read_as

@@ -22,7 +22,7 @@ from simulator.world.associations import associations
 from simulator.world.catalog import Catalog, load_catalog
 from simulator.world.queries import draw_queries, product_popularity, query_popularity
 from simulator.world.supply import Ads, bid_keywords, draw_ads, negative_keywords, popular_others
-from simulator.world.texts import AdText, ad_text
+from simulator.world.texts import COLOUR_WORDS, QUERY_FILLER, AdText, ad_text
 from simulator.world.truth import Truth
 from simulator.world.world_config import Split, WorldConfig
 
@@ -70,6 +70,12 @@ class World:
             said[ad].extend(text.split())
         phrases = sorted({*self.keyword, *learnt.phrase})
         return learnt, neighbours([" ".join(words) for words in said], phrases, LEAST_COSINE)
+
+    @property
+    def common_words(self) -> set[str]:
+        """Words of queries that say nothing of what is wanted, and those for colours."""
+        phrases = (*QUERY_FILLER, *(word for words in COLOUR_WORDS for word in words))
+        return {word for phrase in phrases for word in phrase.split()}
 
     @property
     def ad_category(self) -> IntArray:

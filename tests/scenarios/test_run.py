@@ -28,6 +28,7 @@ from scenarios.markets.checkpoints import checkpoint_hash
 from scenarios.markets.simulation import market_of, thin
 from scenarios.storage import cache as disk
 from scenarios.storage.whole import staging
+from simulator.retrieval import Candidates
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +298,8 @@ def test_the_inspector_explains_every_candidate(prepared, tiny_cache):
 
 
 def test_a_query_without_candidates_has_an_empty_table(prepared, tiny_cache):
-    empty = replace(prepared, candidates=np.full_like(prepared.candidate, -1))
+    nobody = Candidates(np.full_like(prepared.candidate, -1), prepared.found.recall * 0)
+    empty = replace(prepared, candidates=nobody)
     table = inspect_query(empty, relevance_of(empty, "none"), 0)
     assert len(table) == 0
     assert "why" in table.columns

@@ -45,6 +45,7 @@ class SmallWorld:
     keyword_match: Any = field(default_factory=lambda: np.array([2, 2, 0, 2, 2, 2], dtype=np.int8))
     negative_keywords: tuple[tuple[str, int, int], ...] = ()
     associations: tuple[Any, ...] = ()
+    common_words: tuple[str, ...] = ()
 
     @property
     def truth(self) -> Any:

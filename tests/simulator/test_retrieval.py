@@ -228,3 +228,11 @@ def test_neighbours_are_used_in_the_same_documents() -> None:
     }
     assert (near.kind == NEIGHBOUR).all()
     assert ((near.strength >= 0.5) & (near.strength <= 1.0)).all()
+
+
+def test_a_known_word_is_no_slip() -> None:
+    def read(text: str, *known: str) -> tuple[str, ...]:
+        return build_index(["neat"], [0], np.array([BROAD]), [text], np.zeros(1), known_words=known).words(0)
+
+    assert read("near me") == ("neat", "me")
+    assert read("near me", "near", "me") == ("near", "me")

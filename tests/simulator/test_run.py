@@ -186,7 +186,7 @@ def test_draws_belong_to_query_event_and_ad_whatever_the_number_of_candidates(cl
     """A sweep over the candidates is paired: what two of its points both show is drawn alike in both."""
     market = with_settings(random_market(6), users=UserModel(examination=(1.0, 0.6), click_model=click_model))
     columns = np.argsort(random.uniforms(1, "order", 0, 1, market.candidate.shape[1])[0])
-    tables = ("candidate", "grade", "attraction", "pctr", "relevance")
+    tables = ("candidate", "grade", "attraction", "pctr", "recall", "relevance")
     turned = with_settings(market, **{name: getattr(market, name)[:, columns] for name in tables})
     fewer = with_settings(market, **{name: getattr(market, name)[:, :5] for name in tables})
     rows, active = np.arange(market.query.size), np.ones(market.budget_micros.size, dtype=bool)
