@@ -54,7 +54,7 @@ def measure(checkpoint: Path, seeds: tuple[int, ...], cache: Path, target: float
     print(f"{'world':>9} {'pairs':>7} {'queries':>7} " + " ".join(f"{name:>8}" for name in METRICS))
     rows = []
     for seed in seeds:
-        data = evaluation_corpus(cache, (seed,), splits=("test",))
+        data = evaluation_corpus(cache, (seed,))
         labels = graded_pairs_of(data, "test")
         score = HcmrmScorer.load(data.corpus, checkpoint).score(labels.query, labels.ad)
         metrics = evaluate(labels.query, labels.grade, score).as_dict()

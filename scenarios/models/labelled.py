@@ -54,11 +54,14 @@ def read_seeds(text: str) -> tuple[int, ...]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise UserError(
-                "seeds of worlds are whole numbers from 0", field="--worlds", value=quoted(text),
+                "seeds of worlds are whole numbers from 0",
+                field="--worlds",
+                value=quoted(text),
                 remedy="write 11-14, or 7,9",
-            )  # fmt: skip
-        seeds.extend(range(int(first), int(last or first) + 1))
-    if not seeds or len(set(seeds)) < len(seeds) or len(seeds) > MOST_WORLDS:
+            )
+        # No more than can be too many.
+        seeds.extend(range(int(first), min(int(last or first), int(first) + MOST_WORLDS) + 1))
+    if not 1 <= len(seeds) <= MOST_WORLDS or len(set(seeds)) < len(seeds):
         raise UserError(
             f"needs 1 to {MOST_WORLDS} different seeds of worlds", field="--worlds", value=quoted(text)
         )
@@ -88,12 +91,13 @@ def evaluation_corpus(
     seeds: Sequence[int] = (EVALUATION_SEED,),
     fold: int | None = None,
     progress: Progress | None = None,
-    splits: tuple[Split, ...] = ("validation", "test"),
+    splits: tuple[Split, ...] = ("test",),
 ) -> LabelledCorpus:
     """Splits of some worlds to evaluate on; of `test`, a fold of the catalogue is the split `held_out`.
 
     Args:
         fold: 0..9, or None; see `simulator.world.labels.graded_pairs`.
+        splits: `validation`, `test` or both.
 
     Raises:
         StoreError: the frames cannot be written.
@@ -137,7 +141,10 @@ def load_test_corpus(
     numbers = worlds.seeds if seeds is not None else (EVALUATION_SEED,)
     shown = fold if "held_out" in splits else None
     found = [doubt for folder in folders for doubt in doubts(folder, numbers, worlds.config, shown)]
-    return evaluation_corpus(cache, numbers, fold, progress), found
+    drawn: tuple[Split, ...] = tuple(
+        one for one in ("validation", "test") if one in splits or (one == "test" and shown is not None)
+    )
+    return evaluation_corpus(cache, numbers, fold, progress, drawn), found
 
 
 def graded_pairs_of(data: LabelledCorpus, split: str) -> Labels:

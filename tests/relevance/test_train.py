@@ -296,9 +296,14 @@ def test_unknown_names_are_refused(tmp_path: Path, field: str, value: str) -> No
         train(tiny_corpus(), tmp_path, dataclasses.replace(TINY_TRAINING, **{field: value}))
 
 
-def test_the_shipped_checkpoint_is_small_and_knows_its_head() -> None:
+def test_the_shipped_checkpoint_is_small_and_says_what_it_was_trained_on() -> None:
     assert (SHIPPED / "model.safetensors").stat().st_size < 5e6
-    assert Checkpoint.load(SHIPPED).model.config.grade_head == "hierarchical"
+    shipped = Checkpoint.load(SHIPPED)
+    assert shipped.model.config.grade_head == "hierarchical"
+    (corpus,) = shipped.training["corpora"]
+    assert corpus["fold"] is None
+    assert len(corpus["worlds"]) > 1
+    assert 7 not in corpus["worlds"]  # the default scenario's
 
 
 def test_a_record_says_what_the_weights_have_seen(tmp_path: Path) -> None:

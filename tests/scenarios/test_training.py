@@ -21,7 +21,9 @@ from relevance.hcmrm.training.train_config import CRITERIA, STAGES
 from relevance.oracle import GRADE_GAIN
 from scenarios import inspect_query, override, prepare, relevance_of
 from scenarios.cli import model_commands
-from scenarios.markets.checkpoints import checkpoint_folder
+from scenarios.errors import UserError
+from scenarios.markets.checkpoints import checkpoint_folder, trained_on
+from scenarios.models.labelled import load_test_corpus, read_seeds, training_worlds
 from scenarios.models.training import MODALITIES
 from scenarios.storage import cache as disk
 from simulator.world import LabelledWorlds, WorldConfig, labelled_corpus
@@ -292,6 +294,36 @@ def test_choices_of_the_command_line_are_the_names_that_the_model_knows():
         assert get_args(literal) == tuple(names)
     assert tuple(model_commands.Stage) == STAGES
     assert tuple(model_commands.SplitName) == SPLITS[1:]
+
+
+def test_seeds_of_worlds_are_ranges_and_lists():
+    assert read_seeds("11-14") == (11, 12, 13, 14)
+    assert read_seeds("7, 9,11-12") == (7, 9, 11, 12)
+    for text in ("", "x", "3-", "-1", "7,7", "5-3", "1-1000000000000"):
+        with pytest.raises(UserError) as caught:
+            read_seeds(text)
+        assert (caught.value.field, caught.value.value) == ("--worlds", f"'{text}'")
+
+
+def test_a_corpus_folder_has_worlds_of_its_own(tmp_path):
+    assert training_worlds(None, "5,6", 3) == LabelledWorlds((5, 6), 3)
+    for seeds, fold in (("5", None), (None, 3)):
+        with pytest.raises(UserError, match="has worlds and a fold of its own") as caught:
+            training_worlds(tmp_path, seeds, fold)
+        assert caught.value.file == str(tmp_path)
+
+
+def test_a_split_that_a_checkpoint_does_not_have_is_refused_before_anything_is_drawn(trained, tmp_path):
+    shutil.copytree(trained / "model", tmp_path / "model")
+    assert trained_on(tmp_path / "model").fold == 0
+    assert trained_on(tmp_path / "model").worlds == (7,)
+    with pytest.raises(CheckpointError, match="not found"):
+        load_test_corpus(None, None, [tmp_path / "model", tmp_path / "none"], ["held_out"], tmp_path)
+    record = json.loads((tmp_path / "model" / "training.json").read_text())
+    (tmp_path / "model" / "training.json").write_text(json.dumps(record | {"corpora": [{}]}))
+    with pytest.raises(CheckpointError, match="has no split 'held_out'"):
+        load_test_corpus(None, None, [tmp_path / "model"], ["test", "held_out"], tmp_path)
+    assert not (tmp_path / disk.FOLDER).exists()
 
 
 def test_the_checkpoint_of_the_package_has_a_name(prepared):
