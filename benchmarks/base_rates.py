@@ -137,7 +137,7 @@ RATES: tuple[Rate, ...] = (
     # The click prediction
     Rate("pCTR: AUC of clicks in a slot", metric("pctr_auc"),
          published="0.81 over all slots and users (KDD Cup 2012, the winner)",
-         departs="half of the click noise is chance that nobody can predict"),
+         departs="within a slot, and of users who are all alike"),
     Rate("pCTR: expected clicks / clicks", metric("pctr_calibration"), 0.9, 1.1, digits=2,
          published="near 1 is wanted (He et al. 2014)"),
     Rate("pCTR read as relevance: AUC", metric("pctr_relevance_auc"), 0.6, 0.8),
