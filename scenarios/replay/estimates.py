@@ -5,14 +5,23 @@ slot k, divided by the examination of k, estimates the attraction without bias: 
 by position (Joachims, Swaminathan and Schnabel 2017, "Unbiased learning-to-rank with biased feedback"). So a
 new page that shows a logged pair at slot s collects the logged click with weight examination[s] /
 examination[k].
-For a pair that the log has not shown, nothing is known of clicks: the model's are taken, examination x pCTR.
+For a pair that the log has not shown, nothing is known of clicks: those of a click model are taken that was
+fitted to the log, examination x fitted rate (click_rates.py).
 
-- model: pCTR alone.
-- ips: logged clicks, weights capped at `clip`, where the pair was shown; the model elsewhere.
+- model: pCTR alone, as it is.
+- fitted: the fitted rates alone (the "direct method").
+- ips: logged clicks, weights capped at `clip`, where the event showed the ad; the fitted rates elsewhere.
 - sn: after the self-normalised estimator (Swaminathan and Joachims 2015, "The self-normalized estimator for
-  counterfactual learning"): the model's total times the ratio of capped weighted clicks to what the model
-  expects of the same weights. It is a ratio of two sums, so a common factor by which pCTR is wrong cancels,
-  and so does the loss by the cap, also for pairs that the log has not shown.
+  counterfactual learning"): the total of the fitted rates times the ratio of capped weighted clicks to what
+  they expect of the same weights. So the loss by the cap cancels, also for pairs that the log has not shown.
+- dr: doubly robust (Dudik, Langford and Li 2011, "Doubly robust policy evaluation and learning"), position by
+  position (Kiyohara and others 2022, "Doubly robust off-policy evaluation for ranking policies under the
+  cascade behavior model"; Oosterhuis 2023, "Doubly robust estimation for correcting position bias in click
+  feedback for unbiased learning to rank"): the total of the fitted rates, plus what logged clicks are beyond
+  them. A pair's weight is how much the new pages look at it over how much the log did, both summed over
+  all events of the query text: that is its propensity, and bids that change from event to event make it
+  positive for more pairs than one event shows. It is right where examination is, and either the fitted rates
+  are or the log has shown the pair and the cap did not bind.
 
 Replaying a log to answer what another ranking would have done: Li, Chen, Kleban and Gupta 2015,
 "Counterfactual estimation and optimization of click metrics in search engines"; for auctions Bayir, Xu, Zhu
@@ -38,11 +47,23 @@ class Pages(NamedTuple):
     """U pages of S slots as a rule would show them; empty slots are all zeros."""
 
     price: FloatArray  # [U, S] currency per click
-    expected: FloatArray  # [U, S] clicks that the model expects
+    expected: FloatArray  # [U, S] clicks by pCTR: examination x pCTR
+    fitted: FloatArray  # [U, S] clicks by the fitted rates
+    looked_at: FloatArray  # [U, S] examination
+    pair: IntArray  # [U, S] number of query text and ad
     weight: (
         FloatArray  # [U, S] examination here over examination where the log showed the pair; 0: it did not
     )
     clicked: BoolArray  # [U, S] in the log
+
+
+class Logged(NamedTuple):
+    """What the log showed: U pages of K candidates."""
+
+    looked_at: FloatArray  # [U, K] examination; 0 where not shown
+    clicked: BoolArray  # [U, K]
+    rate: FloatArray  # [U, K] fitted P(click | looked at), of all candidates
+    pair: IntArray  # [U, K] as in Pages
 
 
 class Estimate(NamedTuple):
@@ -56,11 +77,13 @@ class Estimates(NamedTuple):
     """Clicks, or with a price, revenue."""
 
     model: Estimate
+    fitted: Estimate
     ips: Estimate
     sn: Estimate
+    dr: Estimate
 
 
-def estimate(pages: Pages, clip: float, worth: FloatArray | None = None) -> Estimates:
+def estimate(pages: Pages, log: Logged, clip: float, worth: FloatArray | None = None) -> Estimates:
     """Estimate the total worth of the clicks on some pages, `worth` F[U, S] per click (None: 1).
 
     Args:
@@ -69,12 +92,18 @@ def estimate(pages: Pages, clip: float, worth: FloatArray | None = None) -> Esti
     worth = np.ones_like(pages.price) if worth is None else worth
     seen = pages.weight > 0
     capped = np.minimum(pages.weight, clip)
-    model = (worth * pages.expected).sum(axis=1)
+    model, fitted = (worth * pages.expected).sum(axis=1), (worth * pages.fitted).sum(axis=1)
     logged, unseen = _ips(pages, clip, worth)
-    # Clicks that the model expects among the capped ones: those of this slot, with the cap's loss.
+    # Clicks that the rates expect among the capped ones: those of this slot, with the cap's loss.
     share = np.divide(capped, pages.weight, out=np.zeros_like(capped), where=seen)
-    modelled = (worth * share * pages.expected).sum(axis=1)
-    return Estimates(_total(model), _total(logged + unseen), _ratio(logged, modelled, model))
+    modelled = (worth * share * pages.fitted).sum(axis=1)
+    return Estimates(
+        _total(model),
+        _total(fitted),
+        _total(logged + unseen),
+        _ratio(logged, modelled, fitted),
+        _total(fitted + _residuals(pages, log, clip, worth)),
+    )
 
 
 def gain(pages: Pages, clip: float, earned: FloatArray) -> Estimate:
@@ -86,7 +115,23 @@ def gain(pages: Pages, clip: float, earned: FloatArray) -> Estimate:
 def _ips(pages: Pages, clip: float, worth: FloatArray) -> tuple[FloatArray, FloatArray]:
     """By page, F[U]: the worth of capped weighted clicks, and of those expected where the log has none."""
     logged = (worth * np.minimum(pages.weight, clip) * pages.clicked).sum(axis=1)
-    return logged, (worth * np.where(pages.weight > 0, 0.0, pages.expected)).sum(axis=1)
+    return logged, (worth * np.where(pages.weight > 0, 0.0, pages.fitted)).sum(axis=1)
+
+
+def _residuals(pages: Pages, log: Logged, clip: float, worth: FloatArray) -> FloatArray:
+    """By logged page, F[U]: the worth of weighted clicks beyond those of the fitted rates."""
+    n = 1 + int(max(pages.pair.max(initial=0), log.pair.max(initial=0)))
+    now, before = _sums(pages.pair, pages.looked_at, n), _sums(log.pair, log.looked_at, n)
+    mean_worth = _quotient(_sums(pages.pair, worth * pages.looked_at, n), now)
+    weight = mean_worth * np.minimum(_quotient(now, before), clip)
+    beyond = np.where(log.looked_at > 0, log.clicked - log.looked_at * log.rate, 0.0)
+    residuals: FloatArray = (weight[log.pair] * beyond).sum(axis=1)
+    return residuals
+
+
+def _quotient(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Part / whole, 0 where the whole is 0."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
 def effective_sample_size(weight: FloatArray) -> float:
@@ -146,8 +191,8 @@ def examination_by_pairs(position: IntArray, clicked: BoolArray, pair: IntArray)
 
 
 def _sums(group: IntArray, values: FloatArray | BoolArray, n: int = 0) -> FloatArray:
-    """Sums F[n] of values by group."""
-    return np.bincount(group, weights=values, minlength=n).astype(np.float64)
+    """Sums F[n] of values F[...] by group I[...]."""
+    return np.bincount(group.ravel(), weights=values.ravel(), minlength=n).astype(np.float64)
 
 
 def _falling(clicks: FloatArray, expected: FloatArray) -> FloatArray:

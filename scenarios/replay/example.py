@@ -85,6 +85,7 @@ def make_example(
         grade=base.grade[base.query],
         attraction=base.attraction[base.query],
         pctr=base.pctr[base.query],
+        recall=base.recall[base.query],
         relevance=scores["model"],
         advertiser=base.advertiser[asked[met]],
         value=bid[met] / base.bidders.shading,

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from scenarios.markets.table.auctions import UNGRADED, Auctions
-from scenarios.replay.estimates import Estimates, Pages, effective_sample_size, estimate, gain
+from scenarios.replay.click_rates import fitted_rates, pairs_of
+from scenarios.replay.estimates import Logged, Pages, effective_sample_size, estimate, gain
 from simulator import journey
-from simulator.arrays import MICROS, FloatArray, GradeArray, IntArray, to_micros
+from simulator.arrays import MICROS, BoolArray, FloatArray, GradeArray, IntArray, to_micros
 from simulator.ledger import UNLIMITED
 from simulator.market import Market
 
@@ -40,13 +41,22 @@ def logged_figures(auctions: Auctions, looked_at: FloatArray) -> dict[str, Any]:
     return row
 
 
-def replayed_figures(auctions: Auctions, market: Market, clip: float) -> dict[str, float]:
-    """All figures of one way to rank: see `scenarios.replay.replay_run.replay`."""
+def logged_pages(auctions: Auctions, looked_at: FloatArray) -> Logged | None:
+    """What the log showed, with click rates fitted to it; None where the table has no clicks."""
+    if auctions.position is None or auctions.clicked is None:
+        return None
+    examined = _padded(looked_at, auctions.position)
+    rate = fitted_rates(auctions, examined)
+    return Logged(examined, auctions.clicked, rate, pairs_of(auctions))
+
+
+def replayed_figures(auctions: Auctions, market: Market, clip: float, log: Logged | None) -> dict[str, float]:
+    """All figures of one way to rank: see `scenarios.replay.replay_run.replay`; `log` as of `logged`."""
     column, price = _auction_all(market, auctions)
     looked_at = np.asarray(market.users.examination)
     shown, at = column >= 0, np.maximum(column, 0)
 
-    def take(values: FloatArray | IntArray) -> Any:
+    def take(values: FloatArray | IntArray | BoolArray) -> Any:
         return np.where(shown, np.take_along_axis(values, at, axis=1), 0)
 
     expected = looked_at * take(auctions.pctr)
@@ -81,19 +91,28 @@ def replayed_figures(auctions: Auctions, market: Market, clip: float) -> dict[st
     }
     if auctions.clicked is None:
         return figures
-    pages = Pages(price, expected, weight, seen & (take(auctions.clicked.astype(np.float64)) > 0))
+    assert log is not None
+    pages = Pages(
+        price=price,
+        expected=expected,
+        fitted=looked_at * take(log.rate),
+        looked_at=np.where(shown, looked_at, 0.0),
+        pair=take(log.pair),
+        weight=weight,
+        clicked=seen & (take(auctions.clicked) > 0),
+    )
     figures["clicks_covered"] = float(pages.clicked.sum())
     for name, worth in (("clicks", None), ("revenue", price)):
-        found: Estimates = estimate(pages, clip, worth)
-        for kind in ("ips", "sn"):
-            total, error = getattr(found, kind)
+        found = estimate(pages, log, clip, worth)._asdict()
+        for kind in ("fitted", "ips", "sn", "dr"):
+            total, error = found[kind]
             figures |= {f"{name}_{kind}": total, f"{name}_{kind}_se": error}
     if auctions.price is not None:
         earned = np.where(auctions.clicked, auctions.price, 0.0).sum(axis=1)
         total, error = gain(pages, clip, earned)
         if earned.any():
             figures |= {"change": total / earned.sum(), "change_se": error / earned.sum()}
-    figures["revenue_model_se"] = estimate(pages, clip, price).model.error
+    figures["revenue_model_se"] = found["model"].error
     return figures
 
 

@@ -21,7 +21,7 @@ from scenarios.markets.loading import load_scenario
 from scenarios.markets.table.auctions import Auctions, relevance_by, table_market
 from scenarios.markets.table.table_market import read_market, table_settings
 from scenarios.replay.estimates import examination_by_pairs, examination_by_pctr
-from scenarios.replay.pages import logged_figures, replayed_figures
+from scenarios.replay.pages import logged_figures, logged_pages, replayed_figures
 from scenarios.replay.ways import THRESHOLDS, Entry, entries, scenario_entries
 from scenarios.storage.parquet import write_parquet
 from scenarios.storage.whole import whole_folder
@@ -44,13 +44,14 @@ BY_PCTR: Origin = "from clicks over pCTR"
 DEFAULT: Origin = "the simulator's default"
 
 _TEXTS = ("kind", "scorer", "rule")
+TOTALS = ("clicks", "revenue")
 _COLUMNS = (
     *_TEXTS,
     *("queries", "fill", "irrelevant_share", "graded_share", "mean_price", "clicks", "revenue"),
     *("clicks_model", "revenue_model", "revenue_model_se", "revenue_in_budget"),
     *("clicks_ips", "clicks_ips_se", "revenue_ips", "revenue_ips_se"),
     *("change", "change_se"),
-    *("clicks_sn", "clicks_sn_se", "revenue_sn", "revenue_sn_se"),
+    *(f"{what}_{kind}" for kind in ("sn", "sn_se", "dr", "dr_se", "fitted", "fitted_se") for what in TOTALS),
     *("covered", "same_slot", "clicks_covered", "effective_impressions", "clipped"),
 )
 
@@ -90,9 +91,10 @@ def replay(
         way (kind "replay") with scorer, rule, fill, irrelevant_share of the shown ads that are graded (null
         without grades), graded_share of them, covered (share of the shown ads that the log showed for the
         same event), same_slot (in the same slot), clicks, revenue and mean price by the model, clicks and
-        revenue by ips and by sn with standard errors, change of revenue by ips relative to the log's with
-        the standard error of the paired difference, effective_impressions, clipped share of the covered, and
-        revenue_in_budget: by the model, no advertiser counted beyond its budget.
+        revenue by ips, sn, dr and fitted (see `scenarios.replay.estimates`) with standard errors, change of
+        revenue by ips relative to the log's with the standard error of the paired difference,
+        effective_impressions, clipped share of the covered, and revenue_in_budget: by the model, no
+        advertiser counted beyond its budget.
 
     Raises:
         TableError: a column that is needed is missing, or the log has no click to estimate examination from.
@@ -106,7 +108,7 @@ def replay(
         raise ScenarioError(reason, field=f"--clip {clip:g}")
     looked_at, origin = _examination(auctions, examination)
     ways = list(ways)
-    log = logged_figures(auctions, looked_at)
+    log, pages = logged_figures(auctions, looked_at), logged_pages(auctions, looked_at)
     rows = [log]
     users = UserModel(examination=tuple(looked_at.tolist()))
     met = (auctions.candidate >= 0).astype(np.float64)
@@ -122,7 +124,7 @@ def replay(
             raise ScenarioError(str(error), field=f"rule {way.rule}") from None
         rows.append(
             {"kind": "replay", "scorer": way.scorer, "rule": way.rule}
-            | replayed_figures(auctions, ranked, clip)
+            | replayed_figures(auctions, ranked, clip, pages)
         )
         if progress is not None:
             progress("replaying", done, len(ways))
@@ -274,12 +276,12 @@ def _warnings(
     if beyond_chance and not 0.8 <= (ratio := clicks / max(expected, 1e-12)) <= 1.25:
         yield (
             f"the log has {ratio:.2f} times the clicks that its pCTR expects: the model column is off by as "
-            "much, and so is ips where the log has not shown the ads; sn is not"
+            "much; the others are not"
         )
     for what, name, least, remedy in (
         ("effective sample size", "effective_impressions", FEW, "replay a longer log"),
         ("clicks on covered ads", "clicks_covered", 100, "replay a longer log"),
-        ("covered share", "covered", 0.5, "most of their clicks are the model's; trust ips and sn less"),
+        ("covered share", "covered", 0.5, "most of their clicks are the model's; trust all columns less"),
     ):
         low = replayed.filter(pl.col(name) < least)
         if low.height:

@@ -291,8 +291,9 @@ def profile_table(profile: ProfileFile) -> Section:
 
 
 _REPLAY_NOTE = """\
-revenue per 1000 queries; model: clicks as pCTR says; self-norm.: the same, scaled by what logged clicks say;
-IPS: logged clicks, weighted by how likely slots are looked at, and pCTR where the log has not shown the ad;
+revenue per 1000 queries; model: clicks as pCTR says;
+IPS: logged clicks, weighted by how likely slots are looked at, and click rates fitted to the log where it has
+not shown the ad; DR, doubly robust: the fitted rates, and what the log's clicks are beyond them;
 vs. log: IPS against what was earned, page by page; +-: standard error; price per click by pCTR;
 irrel.: share of grade 0 among graded ads; covered: share of the ads that the log showed for the same query;
 ESS: effective sample size of those, (sum w)^2 / sum w^2"""
@@ -300,7 +301,8 @@ ESS: effective sample size of those, (sum w)^2 / sum w^2"""
 _LOGGED = pl.col("kind") == "log"
 _REPLAY: Columns = (
     ("model", _per_thousand("revenue_model"), number),
-    ("self-norm.", _per_thousand("revenue_sn"), number),
+    ("DR", _per_thousand("revenue_dr"), number),
+    ("+-", _per_thousand("revenue_dr_se"), number),
     ("IPS", pl.when(_LOGGED).then(_per_thousand("revenue")).otherwise(_per_thousand("revenue_ips")), number),
     ("+-", _per_thousand("revenue_ips_se"), number),
     ("vs. log", pl.col("change"), change),
@@ -311,7 +313,7 @@ _REPLAY: Columns = (
     ("covered", pl.col("covered"), percent),
     ("ESS", pl.col("effective_impressions"), lambda value: f"{value:,.0f}"),
 )
-_NOT_OF_THE_LOG = ("self-norm.", "+-", "vs. log")
+_NOT_OF_THE_LOG = ("DR", "+-", "vs. log")
 
 
 def replay_table(replay: Replay) -> Section:

@@ -1,7 +1,7 @@
 """Replays of logs whose truth is known: the simulator's own, and pages of which every click is drawn here."""
 
 import json
-from dataclasses import replace as changed
+from dataclasses import fields, replace as changed
 
 import numpy as np
 import polars as pl
@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
+from benchmarks.replay_bias import KINDS, WAYS, biases, summary
 from scenarios.cli.main import main
-from scenarios.markets.table.auctions import to_arrays
+from scenarios.markets.table.auctions import Auctions, to_arrays
 from scenarios.markets.table.reading import read_auctions
+from scenarios.replay.click_rates import fitted_rates
 from scenarios.replay.estimates import (
+    Logged,
     Pages,
     effective_sample_size,
     estimate,
@@ -21,6 +24,7 @@ from scenarios.replay.estimates import (
     gain,
 )
 from scenarios.replay.example import as_table, make_example
+from scenarios.replay.pages import logged_pages
 from scenarios.replay.replay_run import replay
 from scenarios.replay.ways import Entry, entries
 from simulator.auction import AuctionModel
@@ -71,7 +75,7 @@ def test_the_logged_rule_gives_back_the_log(example, auctions):
     assert row["effective_impressions"] == log.ad.size
     assert abs(row["revenue_model"] - revenue) < 4 * row["revenue_ips_se"]
     assert abs(row["clicks_model"] - log.clicked.sum()) < 4 * row["clicks_ips_se"]
-    assert row["fill"] == pytest.approx(log.ad.size / (12_000 * 4))
+    assert row["fill"] == pytest.approx(log.ad.size / auctions.candidate.shape[0] / 4)
     assert row["irrelevant_share"] == pytest.approx((log.grade == 0).mean())
 
 
@@ -82,7 +86,7 @@ def test_the_log_itself_is_the_first_row(example, auctions):
     assert first["clicks"] == log.clicked.sum()
     assert first["revenue"] == pytest.approx(log.charged_micros.sum() / 1e6)
     assert first["mean_price"] == pytest.approx(first["revenue"] / first["clicks"])
-    assert first["fill"] == pytest.approx(log.ad.size / (12_000 * 4))
+    assert first["fill"] == pytest.approx(log.ad.size / auctions.candidate.shape[0] / 4)
 
 
 @pytest.mark.parametrize(
@@ -98,12 +102,12 @@ def test_another_rule_earns_what_the_simulator_says_it_earns(example, auctions, 
     log = simulate(market)
     clicks, revenue = log.clicked.sum(), log.charged_micros.sum() / 1e6
     (row,) = points(auctions, Entry(scorer, "another", rule))
-    assert row["fill"] == pytest.approx(log.ad.size / (12_000 * 4))
+    assert row["fill"] == pytest.approx(log.ad.size / auctions.candidate.shape[0] / 4)
     assert row["irrelevant_share"] == pytest.approx((log.grade == 0).mean())
-    for kind in ("ips", "sn"):
+    for kind in ("fitted", "ips", "sn", "dr"):
         # The run is as random as the estimate: the errors of both.
-        assert abs(row[f"clicks_{kind}"] - clicks) < 4 * np.hypot(row[f"clicks_{kind}_se"], np.sqrt(clicks))
-        assert abs(row[f"revenue_{kind}"] - revenue) < 4 * np.sqrt(2) * row[f"revenue_{kind}_se"]
+        assert abs(row[f"clicks_{kind}"] - clicks) < 4 * np.hypot(row["clicks_ips_se"], np.sqrt(clicks))
+        assert abs(row[f"revenue_{kind}"] - revenue) < 4 * np.sqrt(2) * row["revenue_ips_se"]
     assert 0.3 < row["covered"] <= 1.0
 
 
@@ -119,10 +123,88 @@ def test_a_pctr_that_is_half_of_the_truth_is_told_and_undone(auctions):
     (right,) = points(auctions, way)
     (wrong,) = points(halved, way)
     assert wrong["clicks_model"] == pytest.approx(right["clicks_model"] / 2)
-    assert wrong["clicks_sn"] == pytest.approx(right["clicks_sn"])
+    for kind in ("fitted", "ips", "sn", "dr"):
+        assert wrong[f"clicks_{kind}"] == pytest.approx(right[f"clicks_{kind}"], rel=1e-4), kind
     result = replay(halved, [way], auction=RESERVE, examination=LOOKS)
     assert any("times the clicks that its pCTR expects" in text for text in result.warnings)
     assert not replay(auctions, [way], auction=RESERVE, examination=LOOKS).warnings
+
+
+# With a pCTR that is not true
+
+
+@pytest.fixture(scope="module")
+def imperfect(tmp_path_factory):
+    """Logs with the default pCTR: example and auctions of two seeds."""
+    found = []
+    for seed in (1, 2):
+        made = make_example(8000, seed=seed)
+        path = tmp_path_factory.mktemp("table") / "log.parquet"
+        as_table(made).write_parquet(path)
+        found.append((made, to_arrays(read_auctions(path))))
+    return found
+
+
+def test_ads_that_the_log_passed_over_have_fewer_clicks_than_pctr_says(imperfect):
+    """Without relevance, ads are shown whose relevance kept them out before; the fitted rates know that."""
+    sums = []
+    for example, auctions in imperfect:
+        market, met = example.market, example.market.candidate >= 0
+        rate = logged_pages(auctions, np.array(LOOKS)).rate
+        by_ad = np.zeros((3, market.advertiser.size))
+        of_pairs = market.attraction[met], market.pctr[met], rate[auctions.candidate >= 0]
+        by_ad[:, market.candidate[met]] = of_pairs
+        now = simulate(with_rule(market, Product(relevance=0.0)))
+        new = ~np.isin(now.ad, example.log.ad)
+        weight = now.price_micros[new] * np.array(LOOKS)[now.slot[new]]
+        sums.append((by_ad[:, now.ad[new]] * weight).sum(axis=1))
+    true, pctr, fitted = np.sum(sums, axis=0)
+    assert pctr > 1.3 * true
+    assert fitted == pytest.approx(true, rel=0.15)
+
+
+@pytest.mark.slow
+def test_estimates_are_right_with_the_default_pctr():
+    """The bias of each estimator of `benchmarks.replay_bias` is within its standard error, pCTR's is not."""
+    table = summary(biases(range(1, 9), 4000))
+    for row in table.iter_rows(named=True):
+        for kind in KINDS[1:]:
+            assert abs(row[kind]) < 2.5 * row[f"{kind}_se"], (row["way"], kind)
+    assert len(table) == len(WAYS)
+    wrong = table.filter(pl.col("model").abs() > 2.5 * pl.col("model_se"))
+    assert wrong.height > 0
+    for kind in KINDS[1:]:
+        assert table[kind].abs().mean() < 0.5 * table["model"].abs().mean(), kind
+
+
+def test_rates_fitted_to_a_log_by_hand():
+    """Two kinds of ads, told apart by a relevance: pCTR is too high for one and too low for the other."""
+    rng = np.random.default_rng(4)
+    good = rng.random((20_000, 2)) < 0.5
+    auctions = Auctions(
+        **dict.fromkeys((f.name for f in fields(Auctions)), None)
+        | {
+            "candidate": np.arange(good.size).reshape(good.shape),
+            "pctr": np.full(good.shape, 0.1),
+            "relevance": {"model": good.astype(float)},
+            "clicked": rng.random(good.shape) < 0.5 * np.where(good, 0.2, 0.05),
+            "pair": None,
+        }
+    )
+    shown = np.broadcast_to([0.5, 0.0], good.shape)  # the second column is never shown
+    clicked = auctions.clicked & (shown > 0)
+    rate = fitted_rates(changed(auctions, clicked=clicked), shown)
+    assert rate[good].mean() == pytest.approx(0.2, rel=0.06)
+    assert rate[~good].mean() == pytest.approx(0.05, rel=0.12)
+    assert rate[good].std() < 0.01, "folds differ by noise alone"
+    # A pair's own click does not move its rate.
+    other = clicked.copy()
+    other[7, 0] = ~other[7, 0]
+    again = fitted_rates(changed(auctions, clicked=other), shown)
+    assert again[7, 0] == rate[7, 0]
+    assert not np.array_equal(again, rate)
+    # Without clicks pCTR is all that is known.
+    assert (fitted_rates(changed(auctions, clicked=np.zeros_like(clicked)), shown) == 0.1).all()
 
 
 # Estimates, by hand and by simulation
@@ -135,27 +217,57 @@ def test_effective_sample_size_by_hand():
 
 
 def test_estimates_by_hand():
-    # Two pages of two slots: an ad moved up from an examination of 1/2, one that stays, one never shown.
+    # Two pages of two slots: an ad moved up from an examination of 1/2, one that stays, one never shown. The
+    # first two are pairs 0 and 2; both events have one query, and the second showed pair 0 in slot 1 too.
+    looks = np.array([1.0, 0.5])
     pages = Pages(
         price=np.array([[2.0, 1.0], [4.0, 0.0]]),
         expected=np.array([[0.2, 0.1], [0.3, 0.0]]),
+        fitted=np.array([[0.4, 0.2], [0.2, 0.0]]),
+        looked_at=np.array([[1.0, 0.5], [1.0, 0.0]]),
+        pair=np.array([[0, 1], [2, 0]]),
         weight=np.array([[2.0, 0.0], [1.0, 0.0]]),
         clicked=np.array([[True, False], [False, False]]),
     )
-    clicks = estimate(pages, clip=10.0)
+    log = Logged(
+        looked_at=np.array([looks[::-1], looks[:2]]),
+        clicked=np.array([[True, False], [False, False]]),
+        rate=np.array([[0.4, 0.1], [0.2, 0.4]]),
+        pair=np.array([[0, 3], [2, 0]]),
+    )
+    clicks = estimate(pages, log, clip=10.0)
     assert clicks.model.total == pytest.approx(0.6)
-    assert clicks.ips.total == pytest.approx(2.0 + 0.1)
-    assert clicks.sn.total == pytest.approx(0.6 * 2.0 / 0.5)
-    revenue = estimate(pages, clip=10.0, worth=pages.price)
+    assert clicks.fitted.total == pytest.approx(0.8)
+    assert clicks.ips.total == pytest.approx(2.0 + 0.2)
+    assert clicks.sn.total == pytest.approx(0.8 * 2.0 / 0.6)
+    # Pair 0: the new pages look once, the log twice a half; one click, of 0.4 that the rates expect. Pair 2:
+    # once and once, no click of 0.2. Pair 1 was not shown, pair 3 is not shown now.
+    assert clicks.dr.total == pytest.approx(0.8 + 1.0 * (1 - 0.4) + 1.0 * (0 - 0.2))
+    assert clicks.dr.error == pytest.approx(np.std([0.6 + 0.8, 0.2 - 0.2 - 0.2], ddof=1) * np.sqrt(2))
+    revenue = estimate(pages, log, clip=10.0, worth=pages.price)
     assert revenue.model.total == pytest.approx(0.4 + 0.1 + 1.2)
-    assert revenue.ips.total == pytest.approx(4.0 + 0.1)
-    # Capped at 1: half the click of the first ad is lost, and half of what the model expects of it.
-    capped = estimate(pages, clip=1.0)
-    assert capped.ips.total == pytest.approx(1.0 + 0.1)
-    assert capped.sn.total == pytest.approx(0.6 * 1.0 / (0.1 + 0.3))
-    # Per page 2.1 and 0: the standard error of their sum.
-    assert clicks.ips.error == pytest.approx(np.std([2.1, 0.0], ddof=1) * np.sqrt(2))
-    assert gain(pages, 10.0, np.array([1.0, 0.0])).total == pytest.approx(3.1)
+    assert revenue.fitted.total == pytest.approx(0.8 + 0.2 + 0.8)
+    assert revenue.ips.total == pytest.approx(4.0 + 0.2)
+    assert revenue.dr.total == pytest.approx(1.8 + 2.0 * (1 - 0.4) + 4.0 * (0 - 0.2))
+    # Capped at 1: half the click of the first ad is lost, and half of what the rates expect of it.
+    capped = estimate(pages, log, clip=1.0)
+    assert capped.ips.total == pytest.approx(1.0 + 0.2)
+    assert capped.sn.total == pytest.approx(0.8 * 1.0 / (0.2 + 0.2))
+    half = log._replace(looked_at=log.looked_at / 2)
+    assert estimate(pages, half, clip=1.0).dr.total == pytest.approx(0.8 + 1.0 * (1 - 0.2) + 1.0 * (0 - 0.1))
+    # Per page 2.2 and 0: the standard error of their sum.
+    assert clicks.ips.error == pytest.approx(np.std([2.2, 0.0], ddof=1) * np.sqrt(2))
+    assert gain(pages, 10.0, np.array([1.0, 0.0])).total == pytest.approx(3.2)
+
+
+def drawn(rng, attraction, before, now, rate):
+    """Pages whose ads change places, each a pair of its own, and the log that showed them before."""
+    clicked = rng.random(attraction.shape) < before * attraction
+    shape, pair = attraction.shape, np.arange(attraction.size).reshape(attraction.shape)
+    looks = np.broadcast_to(now, shape), np.broadcast_to(before, shape)
+    weight = np.broadcast_to(now / before, shape)
+    pages = Pages(np.ones(shape), now * rate, now * rate, looks[0], pair, weight, clicked)
+    return pages, Logged(looks[1], clicked, rate, pair)
 
 
 def test_ips_is_right_on_average_and_the_cap_costs_what_it_says():
@@ -165,18 +277,41 @@ def test_ips_is_right_on_average_and_the_cap_costs_what_it_says():
     truth = (now * attraction).sum()
     totals = []
     for _ in range(300):
-        clicked = rng.random(attraction.shape) < before * attraction
-        weight = np.broadcast_to(now / before, attraction.shape)
-        pages = Pages(np.ones_like(attraction), now * attraction, weight, clicked)
-        found, capped = estimate(pages, clip=10.0), estimate(pages, clip=2.0)
-        totals.append((found.ips.total, found.ips.error, capped.ips.total, capped.sn.total))
-    ips, error, capped, sn = np.array(totals).T
+        pages, log = drawn(rng, attraction, before, now, attraction)
+        found, capped = (estimate(pages, log, clip) for clip in (10.0, 2.0))
+        totals.append((found.ips.total, found.ips.error, capped.ips.total, capped.sn.total, capped.dr.total))
+    ips, error, capped, sn, dr = np.array(totals).T
     assert abs(ips.mean() - truth) < 4 * ips.std() / np.sqrt(300)
     assert error.mean() == pytest.approx(ips.std(), rel=0.2)
     kept = (np.minimum(now / before, 2.0) * before * attraction).sum()
     assert abs(capped.mean() - kept) < 4 * capped.std() / np.sqrt(300)
     assert abs(sn.mean() - truth) < 4 * sn.std() / np.sqrt(300)
     assert sn.std() < ips.std()
+    assert abs(dr.mean() - truth) < 4 * dr.std() / np.sqrt(300), "right rates make up for the cap"
+
+
+def test_dr_is_right_where_the_rates_or_the_propensities_are():
+    rng = np.random.default_rng(2)
+    attraction = rng.uniform(0.05, 0.3, (500, 2))
+    before, now = np.array([0.2, 1.0]), np.array([1.0, 0.5])
+    truth = (now * attraction).sum()
+
+    def bias(rate, clip, shown=1.0):
+        totals = []
+        for _ in range(200):
+            pages, log = drawn(rng, attraction, before, now, rate)
+            log = log._replace(looked_at=log.looked_at * shown, clicked=log.clicked & (shown > 0))
+            totals.append(estimate(pages, log, clip).dr.total)
+        return np.mean(totals) - truth, 4 * np.std(totals) / np.sqrt(200)
+
+    wrong = attraction * rng.uniform(0.5, 3.0, attraction.shape)
+    off, error = bias(wrong, clip=10.0)
+    assert abs(off) < error, "wrong rates, right propensities"
+    some = (rng.random(attraction.shape) < 0.7).astype(float)
+    off, error = bias(attraction, clip=10.0, shown=some)
+    assert abs(off) < error, "right rates, ads that the log never showed"
+    off, error = bias(wrong, clip=10.0, shown=some)
+    assert abs(off) > error, "neither"
 
 
 @settings(max_examples=50, deadline=None)
@@ -186,12 +321,17 @@ def test_ips_is_right_on_average_and_the_cap_costs_what_it_says():
     factor=st.floats(0.1, 10),
 )
 def test_pages_as_logged_keep_their_clicks(expected, clicked, factor):
-    pages = Pages(np.ones((6, 3)), expected, np.ones((6, 3)), clicked)
-    found = estimate(pages, clip=1.0)
-    assert found.ips.total == pytest.approx(clicked.sum())
-    assert found.sn.total == pytest.approx(clicked.sum())
-    scaled = estimate(pages._replace(expected=expected * factor), clip=1.0)
-    assert scaled.sn.total == pytest.approx(found.sn.total)
+    ones, pair = np.ones((6, 3)), np.arange(18).reshape(6, 3)
+    pages, log = (
+        Pages(ones, expected, expected, ones, pair, ones, clicked),
+        Logged(ones, clicked, expected, pair),
+    )
+    found = estimate(pages, log, clip=1.0)
+    for kind in (found.ips, found.sn, found.dr):
+        assert kind.total == pytest.approx(clicked.sum())
+    scaled = pages._replace(fitted=expected * factor), log._replace(rate=expected * factor)
+    assert estimate(*scaled, clip=1.0).sn.total == pytest.approx(found.sn.total)
+    assert estimate(*scaled, clip=1.0).dr.total == pytest.approx(found.sn.total)
 
 
 # Examination
