@@ -140,7 +140,7 @@ def write_example(path: Path, *, n_rows: int = 1000, seed: int = 1) -> int:
     from scenarios.markets.table.rows import LINES, check_kind
 
     check_kind(path)
-    table = as_table(make_example(60 + n_rows // 6, seed=seed))
+    table = as_table(make_example(60 + n_rows // 4, seed=seed))
     sizes = table.group_by("query_id", maintain_order=True).len()
     kept, left = [], n_rows
     for query_id, size in sizes.iter_rows():  # an event that does not fit is left out
