@@ -24,7 +24,7 @@ from simulator.pctr import CtrModel
 from simulator.scoring import score_candidates
 from simulator.world import WorldConfig, build_world
 
-WORLD = WorldConfig(test_advertisers=150, test_ads_per_advertiser=6, query_pool=10_000)
+WORLD = WorldConfig(test_advertisers=400, query_pool=10_000)
 CANDIDATES = 10
 BID_SIGMA = 0.3
 """Spread of log bids between the auctions of an ad: so a pair of query and ad is seen in several slots."""
@@ -140,7 +140,7 @@ def write_example(path: Path, *, n_rows: int = 1000, seed: int = 1) -> int:
     from scenarios.markets.table.rows import LINES, check_kind
 
     check_kind(path)
-    table = as_table(make_example(60 + n_rows // 4, seed=seed))
+    table = as_table(make_example(60 + n_rows // 3, seed=seed))
     sizes = table.group_by("query_id", maintain_order=True).len()
     kept, left = [], n_rows
     for query_id, size in sizes.iter_rows():  # an event that does not fit is left out
