@@ -14,8 +14,11 @@ from scipy.optimize import minimize
 from scenarios.markets.table.auctions import Auctions
 from simulator.arrays import FloatArray, IntArray
 
-KNOTS = (0.0, 0.25, 0.5, 0.75)
-"""Where the slope of the log click rate in a relevance may change."""
+KNOTS = (0.1, 0.3, 0.6)
+"""Where the slope of the log click rate in a relevance changes. It is flat before the first: ads of relevance
+0 are never shown where relevance is a factor of the score, so nothing is known of them but what those above
+show.
+"""
 FOLDS = 5
 LEAST_PCTR = 1e-6
 
