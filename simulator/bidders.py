@@ -21,6 +21,7 @@ from simulator.policies import (
     make_policy,
 )
 from simulator.policies.churn import ChurnModel
+from simulator.policies.match_types import MatchBids
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class BidderModel:
     pacing_floor: float = 0.1  # least multiplier
     policies: tuple[PolicyShare, ...] = ()  # who bids how; none: shading, paced_share and pacing_* say it
     churn: ChurnModel = field(default_factory=ChurnModel)  # who joins and who leaves, over days
+    match_bids: MatchBids = field(default_factory=MatchBids)  # by how retrieval found the ad
 
     def __post_init__(self) -> None:
         for name in ("value_median", "shading", "budget_multiple", "pacing_tick_s"):

@@ -16,6 +16,7 @@ from simulator.fusion import ByArm, FusionRule
 from simulator.ledger import Ledger
 from simulator.log import COLUMNS, Recorder, SimulationLog
 from simulator.market import Market
+from simulator.policies.match_types import N_GROUPS, group_of
 from simulator.scoring import Scores, scores_of
 
 
@@ -77,6 +78,8 @@ def answer(
     known: Batch | None = None,
 ) -> Outcome:
     """Answer arrivals I[Q], in this order, at the bids F[A] (currency per click); charge them to `accounts`.
+
+    Bids by match type are F[A, 4], see `policies.match_types`.
 
     Advertisers with a participation F[N] below 1 stay away from the rest of the auctions, drawn one by one.
     `served` says which scorer's relevance ranks them (see serving.py). `prediction` is of clicks, where
@@ -149,7 +152,7 @@ def gather(
         candidate=candidate,
         recall=known.recall,
         advertiser=market.advertiser.take(candidate),  # brackets would take longer
-        bid=bid.take(candidate),
+        bid=bid.take(candidate if bid.ndim == 1 else candidate * N_GROUPS + group_of(known.recall)),
         pctr=click_rate,
         scores=scores,
         first_stage=None if alone else scores_of(market.first_stage_relevance, query, k, reuse=reuse),

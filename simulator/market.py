@@ -23,6 +23,7 @@ from simulator.ledger import UNLIMITED
 from simulator.pairs import ComputedPairs, Known, PairDraws, Pairs, PairTables, Seen
 from simulator.pctr import CtrModel
 from simulator.policies import Bids, State, churn
+from simulator.policies.match_types import MatchCounts
 from simulator.retrieval import RECALLS, Candidates, KeywordIndex
 from simulator.scoring import RelevanceSource
 from simulator.serving import ServingModel as ServingModel
@@ -89,6 +90,7 @@ class Past(NamedTuple):
     satisfaction: FloatArray  # [M]
     returns: churn.Returns
     left: BoolArray  # [N]
+    matches: MatchCounts | None = None  # None: nobody bids by match type
 
 
 @dataclass(frozen=True, slots=True)

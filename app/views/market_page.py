@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import polars as pl
 import streamlit as st
 
 from app import day, session
@@ -21,6 +22,7 @@ PREDICTION = {
     "pctr_relevance_auc": "{:.3f}",
 }
 """Metrics of the click prediction, and how they are written."""
+MATCHES = ("exact", "phrase", "broad", "expanded")
 HEALTH = {
     "small_impression_share": "{:.1%}",
     "small_spend_share": "{:.1%}",
@@ -81,6 +83,9 @@ def page(opened: Opened) -> None:
         chart_with_data(figures.revenue(over_time, unit), earned, "revenue")
     if not len(owners):
         st.info(t("market.no_budgets"))
+    st.markdown(f"#### {t('market.matches_title')}")
+    st.caption(t("market.matches_basis"))
+    st.dataframe(pl.DataFrame([_found_by(name, metrics) for name in MATCHES]), hide_index=True)
     for part, names in {"prediction": PREDICTION, "health": HEALTH}.items():
         st.markdown(f"#### {t(f'market.{part}_title')}")
         st.caption(t(f"market.{part}_basis"))
@@ -108,6 +113,16 @@ def _draw(key: str, rows: list[tuple[str, float, str]]) -> None:
     with st.container(key=f"small-cards-{key}"):
         for label, value, form in rows:
             st.metric(label, MISSING if math.isnan(value) else form.format(value), border=True)
+
+
+def _found_by(match: str, metrics: dict[str, float]) -> dict[str, str]:
+    """What ads that were found by one kind of match were shown, clicked and charged."""
+    columns = {"impressions": "impression_share", "revenue": "revenue_share"}
+    row = {t("market.column_match"): t(f"market.match_{match}")}
+    for heading in ("impressions", "revenue", "ctr", "irrelevant_share"):
+        value = metrics[f"{match}_{columns.get(heading, heading)}"]
+        row[metric_name(heading)] = MISSING if math.isnan(value) else f"{value:.1%}"
+    return row
 
 
 def _summary(metrics: dict[str, float], n_budgets: int) -> str:

@@ -204,6 +204,7 @@ class Scenario(Settings):
         if self.users.conversion_rate == 0:
             wants = [one.policy for one in self.bidders.policies if one.policy.startswith("target_")]
             wants += ["bidders.churn.least_return"] if self.bidders.churn.least_return > 0 else []
+            wants += ["bidders.match_bids.learn"] if self.bidders.match_bids.learn else []
             if wants:
                 raise out_of_range(
                     "users.conversion_rate",

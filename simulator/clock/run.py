@@ -13,6 +13,7 @@ from simulator.ledger import Ledger
 from simulator.log import Recorder, SimulationLog, Sink
 from simulator.market import Market, Past
 from simulator.policies import N_UNIFORMS, Bids, Report, State, churn
+from simulator.policies.match_types import MatchCounts
 from simulator.serving import FULL
 
 Progress = Callable[[int, int], None]
@@ -59,6 +60,7 @@ class Run:
             self.states, self.bidding = bidders.first_bids(
                 market.policies, market.budget_micros / MICROS, self.tally.value
             )
+        self.matches = MatchCounts(n) if market.bidders.match_bids.learn else None
         # Advertisers who come and go
         self.joins = market.joins
         self.returns = churn.Returns.none(n)
@@ -115,6 +117,9 @@ class Run:
             self.gained[rows] = journey.satisfaction_gained(self.market, outcome)
         if self.tally is not None:
             self.tally.count(rows, outcome, conversion_s)
+        if self.matches is not None:
+            owner = outcome.advertiser[:, :-1]
+            self.matches.count(owner, outcome.recall, outcome.clicked, conversion_s)
         self.n_answered += rows.size
         if self.progress is not None:
             self.progress(self.n_answered, self.market.query.size)
@@ -153,7 +158,11 @@ class Run:
         self.ran_out |= self.present & ~self.accounts.active
         market = self.market
         # What came after the last tick is not the next day's, whose budgets are new.
-        self._report((self.day + 1) * market.horizon_s, 0.0)
+        end_s = (self.day + 1) * market.horizon_s
+        self._report(end_s, 0.0)
+        if self.matches is not None:
+            self.matches.end_day(end_s)
+            self._bid()
         if market.bidders.churn.on:
             spent = self.accounts.spent / MICROS
             self.returns = churn.remember(
@@ -171,7 +180,16 @@ class Run:
     def past(self) -> Past:
         """What the days after the last one inherit."""
         self._learn()
-        return Past(self.prediction, self.bidding, self.states, self.satisfaction, self.returns, self.left)
+        lasted_s = self.market.days * self.market.horizon_s
+        return Past(
+            prediction=self.prediction,
+            bidding=self.bidding,
+            states=self.states,
+            satisfaction=self.satisfaction,
+            returns=self.returns,
+            left=self.left,
+            matches=None if self.matches is None else self.matches.later(lasted_s),
+        )
 
     def close(self) -> SimulationLog:
         """The log, when all is over."""
@@ -189,6 +207,8 @@ class Run:
         n = min(self.satisfaction.size, past.satisfaction.size)
         self.satisfaction[:n] = past.satisfaction[:n]  # users who come in both
         self.returns, self.left = past.returns, past.left.copy()
+        if self.matches is not None and past.matches is not None:
+            self.matches = past.matches.later(0.0)
 
     def _report(self, now: float, ticks_left: float) -> Report | None:
         if self.tally is None:
@@ -216,4 +236,7 @@ class Run:
             micros = to_micros(market.value * multiplier[market.advertiser])
         else:
             micros = bidders.bids_micros(market.bidders, market.value, multiplier, market.advertiser)
+        if self.matches is not None:
+            of_group = self.matches.multipliers(market.bidders.match_bids)
+            micros = to_micros(micros[:, None] / MICROS * of_group[market.advertiser])
         self.bid = micros / MICROS

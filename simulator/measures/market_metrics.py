@@ -14,6 +14,7 @@ from simulator.market import Market
 from simulator.measures import health
 from simulator.measures.health import Advertisers
 from simulator.measures.prediction_quality import PredictionCounts
+from simulator.policies.match_types import GROUPS, N_GROUPS, group_of
 from simulator.serving import CACHED, FALLBACK, ServingModel
 from simulator.users import has_loyalty
 
@@ -22,6 +23,14 @@ HOUR_S = 3600.0
 
 Unit: TypeAlias = Literal["count", "money", "share", "ratio", "seconds"]
 """Of a metric: money is in currency units, a share is in [0, 1], a ratio is any other number without unit."""
+
+
+class Matches(NamedTuple):
+    """Counts by match type and true grade, see `policies.match_types.GROUPS`."""
+
+    shown: IntArray  # [4, 4]
+    clicks: IntArray  # [4]
+    charged: IntArray  # [4] micros
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,7 @@ class Facts:
     n_expected: int  # queries that would have come if no user had stayed away; 0: none does
     price_sum: int  # micros, over clicks
     price_squares: int  # micros^2, sum over clicks of the squared price
+    by_match: Matches
     prediction: PredictionCounts
     examination: FloatArray  # [S] as the platform believes it
 
@@ -159,6 +169,22 @@ def _of_group(group: str, who: str, some: Callable[[Advertisers], BoolArray]) ->
     )
 
 
+def _of_match(group: int, name: str) -> tuple[Metric, ...]:
+    """Shares, CTR and irrelevant share of the ads that are found by one kind of match."""
+    who = f"ads found by {name} match" if name != "expanded" else "ads found by the platform's expansion"
+    return (
+        _quotient(f"{name}_impression_share", None, f"share of {who} in impressions",
+                  lambda f: (int(f.by_match.shown[group].sum()), f.n_shown)),
+        _quotient(f"{name}_ctr", None, f"clicks / impressions of {who}",
+                  lambda f: (int(f.by_match.clicks[group]), int(f.by_match.shown[group].sum()))),
+        _quotient(f"{name}_irrelevant_share", False, f"{who} of true grade 0 / impressions of those",
+                  lambda f: (int(f.by_match.shown[group, 0]), int(f.by_match.shown[group].sum())),
+                  needs_grades=True),
+        _quotient(f"{name}_revenue_share", None, f"share of {who} in revenue",
+                  lambda f: (int(f.by_match.charged[group]), int(f.by_match.charged.sum()))),
+    )  # fmt: skip
+
+
 def _latency_percentile(percent: int) -> Metric:
     def percentile(f: Facts) -> float:
         if not f.n_queries:
@@ -242,6 +268,7 @@ RUN_METRICS: Mapping[str, Metric] = _by_name(
               "queries that did not come because their user stayed away / queries that would have come; "
               "NaN where users do not remember (users.return_rate, users.return_elasticity)",
               lambda f: (f.n_expected - f.n_queries, f.n_expected)),
+    *(metric for group, name in enumerate(GROUPS) for metric in _of_match(group, name)),
     _quotient("pctr_auc", True,
               "of a clicked ad and one in the same slot that was not clicked, how often the clicked one has "
               "the higher pCTR (a tie is half)",
@@ -333,6 +360,8 @@ class Totals:
         n = market.budget_micros.size
         self._impressions, self._spent = np.zeros((2, n), dtype=np.int64)
         self._first_click_s = np.full(n, np.inf)
+        self._shown_by_match = np.zeros((N_GROUPS, N_GRADES), dtype=np.int64)
+        self._clicks_by_match, self._charged_by_match = np.zeros((2, N_GROUPS), dtype=np.int64)
         self._prediction = PredictionCounts.none(market.n_slots)
 
     def add(self, part: Impressions) -> None:
@@ -349,6 +378,11 @@ class Totals:
         prices = part.price_micros[clicked].tolist()  # squares of many would not fit into 64 bits
         self._price_sum += sum(prices)
         self._price_squares += sum(price * price for price in prices)
+        group = group_of(part.recall)
+        by_group = np.bincount(group * np.int64(N_GRADES) + part.grade, minlength=self._shown_by_match.size)
+        self._shown_by_match += by_group.reshape(self._shown_by_match.shape)
+        self._clicks_by_match += np.bincount(group[clicked], minlength=N_GROUPS)
+        np.add.at(self._charged_by_match, group, part.charged_micros)
         self._prediction.add(part)
 
     def metrics(self, log: SimulationLog) -> dict[str, float]:
@@ -395,6 +429,7 @@ class Totals:
             n_expected=market.query.size if market.user is not None and has_loyalty(model) else 0,
             price_sum=self._price_sum,
             price_squares=self._price_squares,
+            by_match=Matches(self._shown_by_match, self._clicks_by_match, self._charged_by_match),
             prediction=self._prediction,
             examination=np.asarray(model.examination),
         )

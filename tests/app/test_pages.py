@@ -258,6 +258,9 @@ def test_market_shows_the_scenarios_own_run(dashboard: AppTest, results: Path) -
     assert cards(at)["AUC of pCTR"] == f"{stored['pctr_auc']:.3f}"
     assert cards(at)["AUC of pCTR as relevance"] == f"{stored['pctr_relevance_auc']:.3f}"
     assert cards(at)["Calibration error"] == f"{stored['pctr_calibration_error']:.1%}"
+    found = at.dataframe[0].value
+    assert found["Match"].tolist() == ["exact", "phrase", "broad", "expansion"]
+    assert found["Shown ads"].tolist()[0] == f"{stored['exact_impression_share']:.1%}"
     assert "Newcomers: impressions" not in cards(at), "nobody joins"
     assert len(chart(at, "When queries come")["data"]) == 1
     assert {trace["name"] for trace in chart(at, "How the budgets are spent")["data"]} == {

@@ -49,7 +49,7 @@ PAGES = SimulationLog(
     query=np.zeros(5, dtype=np.int64),
     slot=np.array([0, 1, 0, 0, 1]),
     ad=np.array([0, 1, 1, 2, 0]),
-    recall=np.zeros(5, dtype=np.int8),
+    recall=np.array([0, 0, 1, 3, 4], dtype=np.int8),
     advertiser=np.array([0, 1, 1, 2, 0]),
     bid_micros=np.array([4_000_000, 3_000_000, 3_000_000, 1_000_000, 4_000_000]),
     pctr=np.array([0.5, 0.25, 0.125, 0.25, 0.5]),
@@ -120,6 +120,22 @@ KNOWN = {
     "loss_share": 1 / 2,
     "price_cv": (((3 - 1.9) ** 2 + (2 - 1.9) ** 2 + (0.7 - 1.9) ** 2) / 3) ** 0.5 / 1.9,
     "lost_visit_share": nan,
+    "exact_impression_share": 2 / 5,
+    "exact_ctr": 1 / 2,
+    "exact_irrelevant_share": 1 / 2,
+    "exact_revenue_share": 3 / 5.7,
+    "phrase_impression_share": 1 / 5,
+    "phrase_ctr": 1.0,
+    "phrase_irrelevant_share": 0.0,
+    "phrase_revenue_share": 2 / 5.7,
+    "broad_impression_share": 0.0,
+    "broad_ctr": nan,
+    "broad_irrelevant_share": nan,
+    "broad_revenue_share": 0.0,
+    "expanded_impression_share": 2 / 5,
+    "expanded_ctr": 1 / 2,
+    "expanded_irrelevant_share": 1 / 2,
+    "expanded_revenue_share": 0.7 / 5.7,
     # Slot 0: .5 and .125 were clicked, .25 was not; slot 1: .5 was clicked, .25 was not.
     "pctr_auc": (1 + 0 + 1) / 3,
     "pctr_calibration": (0.5 + 0.5 * 0.25 + 0.125 + 0.25 + 0.5 * 0.5) / 3,
@@ -193,6 +209,10 @@ def check_known_answers(module: ModuleType) -> None:
     loyal = replace(MARKET, users=replace(USERS, return_rate=0.5), user=np.zeros(6, dtype=np.int64))
     check(module.market_metrics(PAGES, loyal), STAYED_AWAY)
     check(module.market_metrics(PAGES, replace(loyal, users=USERS)), {"lost_visit_share": nan})
+    for name, recall in (("exact", 0), ("phrase", 1), ("broad", 2), ("expanded", 3)):
+        whole = {"impression_share": 1.0, "ctr": 3 / 5, "irrelevant_share": 2 / 5, "revenue_share": 1.0}
+        alike = replace(PAGES, recall=np.full(5, recall, dtype=np.int8))
+        check(module.market_metrics(alike, MARKET), {f"{name}_{of}": value for of, value in whole.items()})
     rates = {f"{name}_rpm": 250 * KNOWN[name] for name in TOTALS if name != "queries"}
     assert module.with_rates(KNOWN) == pytest.approx(rates | KNOWN, nan_ok=True)
     totals = module.Totals(MARKET)
