@@ -41,6 +41,7 @@ def test_the_default_scenario_says_what_it_shows():
     # What the file spells out for the reader are the defaults.
     written = yaml.safe_load(DEFAULT_SCENARIO.read_text())
     bare = Scenario(schema=1, name="default").model_dump(mode="json", by_alias=True)
+    del written["traffic"]["warm_up_days"]  # the market learns before the day that counts
     for block in ("fusion", "auction", "retrieval", "traffic"):
         assert written[block].items() <= bare[block].items()
 
@@ -457,10 +458,14 @@ def test_whatever_is_set_the_answer_is_a_scenario_or_one_message(text):
     [
         (["users.return_elasticity=2"], "traffic.sessions.population: must be above 0"),
         (
-            ["bidders.churn.least_return=1"],
+            ["users.conversion_rate=0", "bidders.churn.least_return=1"],
             "users.conversion_rate: must be above 0: bidders.churn.least_return",
         ),
-        (["bidders.policies=[{policy: target_cpa, share: 1.0}]"], "must be above 0: target_cpa looks at"),
+        (
+            ["users.conversion_rate=0", "bidders.policies=[{policy: target_cpa, share: 1.0}]"],
+            "must be above 0: target_cpa looks at",
+        ),
+        (["users.conversion_rate=0"], "must be above 0: bidders.match_bids.learn looks at conversions"),
     ],
 )
 def test_blocks_that_need_one_another_say_so(settings, message):

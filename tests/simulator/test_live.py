@@ -34,6 +34,7 @@ from simulator.measures.market_metrics import market_metrics
 from simulator.pairs import ComputedPairs
 from simulator.pctr import CtrModel
 from simulator.policies import Bids, Report
+from simulator.policies.match_types import MatchBids
 from simulator.recent import RecentRows
 from simulator.scoring import LiveScorer, OnHost, score_candidates
 from simulator.users import UserModel
@@ -325,8 +326,8 @@ def world() -> World:
 def market_of(world: World, candidate: Any, relevance: Any, ctr: CtrModel | None = None) -> Market:
     return build_market(
         world, candidate, relevance, seed=3, traffic=TrafficModel(n_queries=1500, days=2, warm_up_days=2),
-        bidder_model=BidderModel(budget_multiple=0.5), users_model=UserModel(conversion_rate=0.2),
-        ctr_model=ctr,
+        bidder_model=BidderModel(budget_multiple=0.5, match_bids=MatchBids(learn=True)),
+        users_model=UserModel(conversion_rate=0.2), ctr_model=ctr,
     )  # fmt: skip
 
 
