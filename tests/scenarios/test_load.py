@@ -459,7 +459,7 @@ def test_whatever_is_set_the_answer_is_a_scenario_or_one_message(text):
         (["users.return_elasticity=2"], "traffic.sessions.population: must be above 0"),
         (
             ["users.conversion_rate=0", "bidders.churn.least_return=1"],
-            "users.conversion_rate: must be above 0: bidders.churn.least_return",
+            "users.conversion_rate=0: must be above 0: bidders.churn.least_return",
         ),
         (
             ["users.conversion_rate=0", "bidders.policies=[{policy: target_cpa, share: 1.0}]"],
