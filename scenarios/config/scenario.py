@@ -56,7 +56,7 @@ class RetrievalSettings(Settings):
 
     candidates: Annotated[int, Field(ge=1, le=1000)] = 16
     """Ads per query that reach the ranking stage, at most."""
-    reach: Annotated[float, Field(ge=0, le=1)] = 0.35
+    reach: Annotated[float, Field(ge=0, le=1)] = 0.37
     """How far the platform's own broad match goes beyond the words of keywords; at 0 it is off. See
     `simulator.retrieval.expansion`."""
 

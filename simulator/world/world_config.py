@@ -89,7 +89,7 @@ class WorldConfig:
     brand_keyword_share: float = 0.5
     colour_keyword_share: float = 0.4
     sibling_keyword_share: float = 0.1
-    stuffed_keyword_share: float = 0.15
+    stuffed_keyword_share: float = 0.1
     """Ads of an advertiser who stuffs that bid on a popular product that they do not sell."""
     synonyms_known: float = 0.7
     """Pairs of synonyms that the platform's dictionary holds."""
