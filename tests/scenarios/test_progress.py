@@ -91,7 +91,7 @@ def test_a_run_says_what_it_made_and_a_bad_file_why_not(tmp_path):
     ran = relbid("run", "tiny.yaml", "--progress", "p.json", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     found = read_progress(tmp_path / "p.json")
-    assert (found.state, found.stage, found.done) == ("done", "simulating points", found.total)
+    assert (found.state, found.stage, found.done) == ("done", "replicates", found.total)
     assert (Path(found.result) / "metrics.json").exists()
 
     ran = relbid("run", "nothing.yaml", "--progress", "p.json", cwd=tmp_path)
