@@ -26,6 +26,7 @@ from simulator.auction import AuctionModel
 from simulator.clock.engine import simulate
 from simulator.fusion import Gate, Product
 from simulator.market import with_relevance, with_rule
+from simulator.users import UserModel
 
 WAYS = (
     Entry("none", "product", Product(relevance=0.0)),
@@ -50,15 +51,21 @@ def truth(example: Example, way: Entry) -> float:
     return float((log.price_micros / MICROS * looks[log.slot] * attraction[log.ad]).sum())
 
 
-def biases(seeds: Iterable[int], n_queries: int, examination: Sequence[float] | None = LOOKS) -> pl.DataFrame:
+def biases(
+    seeds: Iterable[int],
+    n_queries: int,
+    examination: Sequence[float] | None = LOOKS,
+    users: UserModel | None = None,
+) -> pl.DataFrame:
     """Relative bias of each estimator's revenue, one row for each seed and way: seed, way and KINDS.
 
     Args:
         examination: given to the replay; None: it estimates that from the log.
+        users: of the simulated logs; those who click often leave less noise in the bias.
     """
     rows = []
     for seed in seeds:
-        example = make_example(n_queries, seed=seed)
+        example = make_example(n_queries, seed=seed, users=users)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "log.parquet"
             as_table(example).write_parquet(path)

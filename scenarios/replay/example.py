@@ -22,6 +22,7 @@ from simulator.log import SimulationLog
 from simulator.market import Market, TrafficModel, build_market, retrieve_candidates, with_settings
 from simulator.pctr import CtrModel
 from simulator.scoring import score_candidates
+from simulator.users import UserModel
 from simulator.world import WorldConfig, build_world
 
 WORLD = WorldConfig(test_advertisers=400, query_pool=10_000)
@@ -45,7 +46,12 @@ class Example:
 
 
 def make_example(
-    n_queries: int, *, seed: int = 1, ctr: CtrModel | None = None, rule: FusionRule | None = None
+    n_queries: int,
+    *,
+    seed: int = 1,
+    ctr: CtrModel | None = None,
+    rule: FusionRule | None = None,
+    users: UserModel | None = None,
 ) -> Example:
     """Simulate a day of a small market in which advertisers change their bids from auction to auction.
 
@@ -63,6 +69,7 @@ def make_example(
         traffic=TrafficModel(n_queries=n_queries),
         bidder_model=BidderModel(paced_share=0.0),
         ctr_model=ctr,
+        users_model=users,
     )
     asked = candidate[base.query]
     met = asked >= 0
