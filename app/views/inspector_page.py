@@ -23,6 +23,8 @@ from scenarios import AskedPage, inspect_event, known_page
 from scenarios.reporting.theme import GRADE_COLOURS
 
 KEYS = ("query", "second", "event")
+MOST_LISTED = 500
+"""Queries to choose from; any other may be typed."""
 QUERY, SECOND, EVENT = KEYS
 NOBODY = ""
 """No second scorer."""
@@ -193,9 +195,13 @@ def _choose(opened: Opened) -> tuple[int | str, str | None]:
     """The query, by its number or as a text that the world does not have, and the second scorer if any."""
     world = opened.prepared.world
     popularity, texts = world.query_popularity, world.corpus.query_text
-    order = np.argsort(-popularity, kind="stable").tolist()
+    has_ads = (opened.prepared.candidate >= 0).any(axis=1)
+    commonest = np.argsort(np.where(has_ads, -popularity, 0.0), kind="stable")
+    order = commonest[:MOST_LISTED].tolist()
     asked = st.session_state.get(QUERY)
-    if not (asked if isinstance(asked, str) else asked in order):
+    if isinstance(asked, int) and 0 <= asked < len(texts):
+        order = list(dict.fromkeys((asked, *order)))
+    elif not (isinstance(asked, str) and asked):
         st.session_state[QUERY] = order[0]
     called = {q: t("inspector.of_traffic", query=texts[q], share=popularity[q]) for q in order}
     others = [name for name in scorers(opened.scenario) if name != opened.setting.scorer]
