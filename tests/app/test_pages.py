@@ -179,7 +179,8 @@ def test_inspector_says_when_nobody_bids(dashboard: AppTest, tiny_scenario: Scen
     at = dashboard.run()
     at.switch_page("views/inspector_page.py").run()
     lonely = np.flatnonzero((prepare(tiny_scenario, cache=results).candidate < 0).all(axis=1))
-    at.selectbox(key="query").set_value(int(lonely[0])).run()
+    at.session_state["query"] = int(lonely[0])
+    at.run()
     assert not at.exception
     assert "No advertiser bids" in at.info[0].value
 
