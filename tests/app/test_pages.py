@@ -12,6 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import jobs
+from app.language import catalogue
 from app.parts import welcome
 from scenarios import (
     SHIPPED_RULES,
@@ -176,11 +177,9 @@ def test_inspector_says_what_to_do_when_nothing_may_be_shown(dashboard: AppTest)
 
 
 def test_inspector_says_when_nobody_bids(dashboard: AppTest, tiny_scenario: Scenario, results: Path) -> None:
-    at = dashboard.run()
-    at.switch_page("views/inspector_page.py").run()
-    lonely = np.flatnonzero((prepare(tiny_scenario, cache=results).candidate < 0).all(axis=1))
-    at.session_state["query"] = int(lonely[0])
-    at.run()
+    prepared = prepare(tiny_scenario, cache=results)
+    lonely = np.flatnonzero((prepared.candidate < 0).all(axis=1))
+    at = asked(results, prepared.corpus.query_text[lonely[0]])
     assert not at.exception
     assert "No advertiser bids" in at.info[0].value
 
@@ -205,7 +204,8 @@ def test_inspector_answers_any_text(dashboard: AppTest, tiny_scenario: Scenario,
     assert drawn.count("<article") == len(shown) > 0
     for row in shown.iter_rows(named=True):
         assert f"pays <b>{row['price']:.2f}</b>" in drawn
-        assert f"{row['bid_keyword']} ({row['match']} match)" in drawn
+        match = catalogue("en")[f"cards.match_{row['match']}"]
+        assert f"{row['bid_keyword']} ({match})" in drawn
     assert "Retrieval reads “sofaa” as “sofa”." in at.info[0].value
     assert at.session_state["query"] == "navy  sofaa"
 
