@@ -11,6 +11,7 @@ from scenarios import load_scenario, prepare, relevance_of, simulate
 SMALL = [
     "world.test_advertisers=36",
     "world.ads_per_advertiser=4",
+    "traffic.warm_up_days=0",
     "world.query_pool=3000",
     "retrieval.candidates=12",
     "scorer=oracle",
