@@ -95,7 +95,9 @@ BUSY = [
 
 
 def test_fallback_and_first_stage_rank_by_the_scorers_that_are_named(tiny_file, tiny_cache):
-    scenario = load_scenario(tiny_file, [*BUSY, "serving.speed=0.4", "serving.fallback=bm25", "serving.first_stage=bm25"])
+    scenario = load_scenario(
+        tiny_file, [*BUSY, "serving.speed=0.4", "serving.fallback=bm25", "serving.first_stage=bm25"]
+    )
     prepared = prepare(scenario, cache=tiny_cache)
     oracle, bm25 = (relevance_of(prepared, name, cache=tiny_cache) for name in ("oracle", "bm25"))
     log = simulate(prepared, oracle).log
