@@ -167,9 +167,7 @@ def days(worlds: Iterable[int], settings: Sequence[str] = ()) -> Iterator[Day]:
     for seed in worlds:
         own = [f"world.seed={seed}", "sweep=null", "compare=[none]", "scorer=none", *settings]
         scenario = load_scenario(DEFAULT_SCENARIO, own)
-        config = scenario.world
-        frames = np.zeros((config.ads(scenario.split), config.frames, 1, 1, 3), dtype=np.uint8)
-        world = build_world(config, scenario.split, frames=frames)
+        world = build_world(scenario.world, scenario.split, draw=False)
         prepared = Prepared(scenario, EmbeddedWorld(world))
         yield Day(world, simulate(prepared, Relevance("none", np.ones(prepared.candidate.shape))))
 

@@ -33,9 +33,9 @@ CANDIDATES = 32
 
 def many_queries(n: int) -> World:
     """The world's test split with n distinct queries, all equally popular. Frames are left out."""
-    config = WorldConfig()
-    n_ads = config.ads("test")
-    world = build_world(config, "test", frames=np.zeros((n_ads, 0, 8, 8, 3), dtype=np.uint8))
+    # Every ad is found by its words, wherever they stand, so that queries have many candidates.
+    config = WorldConfig(test_ads_per_advertiser=10, supply_sigma=0.0, match_shares=(0.0, 0.0, 1.0))
+    world = build_world(config, "test", draw=False)
     own = world.corpus.query_text
     which = np.arange(n) % len(own)
     texts = tuple(f"{own[i % len(own)]} no{i // len(own)}" for i in range(n))

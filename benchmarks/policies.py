@@ -46,16 +46,12 @@ def main() -> None:
 
 def make_market(n_queries: int, seed: int) -> tuple[Market, FloatArray]:
     """A day of the embedded world, and uniforms that say who follows the policy."""
-    config = WorldConfig()
-    n_ads = config.ads("test")
-    # BM25 looks at no frames, and drawing them takes long.
-    frames = np.zeros((n_ads, config.frames, config.frame_size, config.frame_size, 3), dtype=np.uint8)
-    world = build_world(config, "test", frames=frames)
+    world = build_world(WorldConfig(), "test", draw=False)  # BM25 looks at no frames
     candidate = retrieve_candidates(world, 32)
     market = build_market(
         world,
         candidate,
-        score_candidates(Bm25Scorer(world.corpus), candidate),
+        score_candidates(Bm25Scorer(world.corpus), candidate.ad),
         seed=seed,
         traffic=TrafficModel(n_queries=n_queries),
         users_model=UserModel(conversion_rate=0.05),

@@ -22,7 +22,7 @@ from scenarios.markets.kind import Progress, stage_of
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.registry import source_of
 from scenarios.markets.scoring import relevance_of
-from simulator.arrays import MICROS as MICROS, IntArray
+from simulator.arrays import MICROS as MICROS
 from simulator.auction import check_vcg
 from simulator.clock import engine
 from simulator.fusion import FusionRule, Product
@@ -209,20 +209,16 @@ def rule_of(scenario: Scenario) -> FusionRule:
 
 
 def thin(market: Market, n_queries: int) -> Market:
-    """An even sample of a market's arrivals, with budgets scaled down by the same factor."""
+    """An even sample of a market's arrivals, with budgets scaled down by the same factor.
+
+    The warm-up is simulated whole: a click prediction that had learnt from a sample would be a worse one.
+    """
     total = market.query.size
     if n_queries >= total:
         return market
-
-    def sample(n: int) -> IntArray:
-        """Rows I[n x n_queries / total] of n."""
-        size = n * n_queries // total
-        return np.arange(size) * n // max(size, 1)
-
-    kept, come = sample(total), market.warm_up
+    kept = np.arange(n_queries) * total // n_queries
     return replace(
-        market,
-        warm_up=None if come is None else come.some(sample(come.query.size)),
+        engine.with_past(market),
         arrival_s=market.arrival_s[kept],
         query=market.query[kept],
         user=None if market.user is None else market.user[kept],

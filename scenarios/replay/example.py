@@ -57,8 +57,7 @@ def make_example(
 
     Two scores come with it: BM25, and "model", a stand-in for a neural one: the grade's gain, blurred.
     """
-    n_ads = WORLD.ads("test")
-    world = build_world(WORLD, "test", frames=np.zeros((n_ads, 1, 1, 1, 3), dtype=np.uint8))  # not looked at
+    world = build_world(WORLD, "test", draw=False)
     found = retrieve_candidates(world, CANDIDATES)
     candidate = found.ad
     base = build_market(

@@ -117,7 +117,7 @@ def test_from_the_first_page_to_the_same_figures_in_a_terminal(
     assert (revenue(page), card(page, "Irrelevant share"), card(page, "Click-through rate")) == shown
 
     file = save(page, "This setting as a scenario", tmp_path / "mine.yaml")
-    out = relbid("run", file.name, cwd=tmp_path)
+    out = relbid("run", file.name, "--set", "days_compared=1", cwd=tmp_path)
     found = metrics_of(out, tmp_path)
     assert shown == (
         f"{found['revenue_rpm']:,.2f}",
@@ -130,6 +130,7 @@ def test_from_the_first_page_to_the_same_figures_in_a_terminal(
     }
     row = re.search(r"^ BM25 +(\S+) ", out, re.MULTILINE)
     assert row is not None
+    assert row[1] == shown[0]
 
 
 def test_a_preview_is_called_one_and_is_not_exported(

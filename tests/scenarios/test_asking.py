@@ -99,7 +99,8 @@ def test_keywords_and_how_they_match(prepared):
     for row in by_words.iter_rows(named=True):
         assert set(row["bid_keyword"].split()) <= {word for _, word in page.words}
         assert row["match"] in ("phrase", "broad")
-    assert "exact" in ask(prepared, "sofa", "bm25").ads["match"]
+    by_words_alone = prepare(override(prepared.scenario, {"retrieval.reach": 0.0}))
+    assert set(ask(by_words_alone, "sofa", "bm25").ads["match"]) == {"exact"}
 
 
 def test_no_candidates_is_an_answer(prepared, capsys, tiny_file, monkeypatch, tiny_cache):
