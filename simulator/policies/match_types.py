@@ -1,9 +1,9 @@
 """Bids by match type: what a click is worth depends on how retrieval found the ad, and advertisers learn it.
 
-Four groups: exact, phrase and broad match on the bid keyword, and expanded, the platform's own semantic
-recall. An advertiser has few conversions in a group, so its rate is shrunk to that of the whole market
-(empirical Bayes: Efron and Morris 1975, "Data analysis using Stein's estimator and its generalizations"); the
-rate of the market, as platforms report it, is shrunk to the prior.
+Four groups: exact, phrase and broad match on the bid keyword, and expanded, the platform's own broad match.
+An advertiser has few conversions in a group, so its rate is shrunk to that of the whole market (empirical
+Bayes: Efron and Morris 1975, "Data analysis using Stein's estimator and its generalizations"); the rate of
+the market, as platforms report it, is shrunk to the prior.
 """
 
 from dataclasses import dataclass
