@@ -174,7 +174,7 @@ def _auctions(path: Path) -> object:
 
 def _experiment(path: Path) -> object:
     plan = load_experiment(path)
-    check_experiment(plan)
+    check_experiment(plan, path)
     return plan
 
 

@@ -62,7 +62,7 @@ def memory_mb(*, most: bool = False) -> float:
 
 def measure(n: int, arrivals: int) -> None:
     """Run once, and print a row of the table."""
-    build_world(WorldConfig(query_pool=2000), "test", frames=np.zeros((3000, 0, 8, 8, 3), dtype=np.uint8))
+    build_world(WorldConfig(query_pool=2000), "test", draw=False)
     empty = memory_mb()
     world = many_queries(n)
     scorer = Bm25Scorer(world.corpus)

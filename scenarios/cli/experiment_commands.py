@@ -51,7 +51,7 @@ def experiment(
     with options.stoppable("replicate"), ProgressBars(progress_file) as progress:
         plan = load_experiment(file, overrides or (), seeds=seeds, worlds=worlds)
         plans = [plan] if confirm is None else [plan, plan.elsewhere(confirm)]
-        check_experiment(plan)
+        check_experiment(plan, file)
         check_writable(out)
         at_once = workers or cores()
         if dry_run:

@@ -181,11 +181,11 @@ def test_every_key_is_there_and_every_text_is_shown() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
                 parts = [
-                    re.escape(part.value) if isinstance(part, ast.Constant) else "[a-z0-9_]*"
+                    re.escape(part.value) if isinstance(part, ast.Constant) else "[a-z0-9_-]*"
                     for part in node.values
                 ]
                 if KEY.fullmatch(
-                    "".join("x" if part == "[a-z0-9_]*" else part.replace("\\", "") for part in parts)
+                    "".join("x" if part == "[a-z0-9_-]*" else part.replace("\\", "") for part in parts)
                 ):
                     made.append(re.compile("".join(parts)))
     known = set(catalogue("en"))

@@ -332,6 +332,8 @@ def test_files_are_offered_from_the_package_and_the_project_alone(project: Path,
         "Exponents of relevance by two scorers. A second line of the same paragraph."
     )
     assert set(files.offered(files.EXPERIMENTS, project)) == {
+        "exponent (shipped)",
+        "gate (shipped)",
         "headline (shipped)",
         "interference (shipped)",
         "markers (shipped)",

@@ -103,11 +103,14 @@ def test_settings_that_do_not_fit_are_refused(tiny_file, wrong, message):
         load_scenario(tiny_file, [*(f"{name}={value}" for name, value in LEARNT.items()), *wrong])
 
 
-def test_a_sample_of_the_day_has_one_of_the_days_before(learning):
+def test_a_sample_of_the_day_has_learnt_from_the_whole_days_before(learning):
     market = market_of(learning, relevance_of(learning, "none"))
     sample = thin(market, 500)
-    np.testing.assert_array_equal(sample.warm_up.query, market.warm_up.query[::4])
-    assert sample.warm_up.days == 2
+    assert sample.query.size == 500
+    learnt, whole = engine.simulate(sample), engine.simulate(market)
+    auctions = whole.query_index == whole.query_index[0]
+    first = learnt.query_index == whole.query_index[0]
+    np.testing.assert_array_equal(learnt.pctr[first], whole.pctr[auctions])
 
 
 def endless(learning, scorer, **settings):

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from scenarios.config.load import Source, dump_scenario
+from scenarios.errors import ScenarioError, UserError
 from scenarios.markets.kind import Progress
 from scenarios.markets.scoring import check_scorers
 from scenarios.storage import cache as disk
@@ -267,17 +268,24 @@ class ExperimentPlan(StudyPlan[Replicate]):
         return wanted
 
 
-def check_experiment(plan: Plan) -> None:
+def check_experiment(plan: Plan, file: Path | None = None) -> None:
     """Find out before the work whether scorers and metrics can be had at all.
 
+    Args:
+        file: the experiment's file, which messages name; its name where there is none.
+
     Raises:
-        ScenarioError, CheckpointError, PluginError: see `run_experiment`.
+        ScenarioError: they cannot; it names the arm.
     """
     check_compared(plan.experiment, Source(plan.experiment.name, {}))
     for arm in plan.arms:
         for training in range(plan.n_trainings):
             scenario = plan.scenario_of(arm, training=training)
-            check_scorers(scenario, [scenario.scorer])
+            try:
+                check_scorers(scenario, [scenario.scorer])
+            except UserError as error:
+                where = file or plan.experiment.name
+                raise ScenarioError(error, file=where, field=f"arms.{arm}") from error
 
 
 def estimate_experiment(plan: Plan, out: Path, *, progress: Progress | None = None) -> Estimate:
