@@ -5,7 +5,7 @@ tables, or asked of a scorer (scoring.py). Nothing else changes during a run, so
 of a sweep; `with_relevance` and `with_rule` make cheap variants that share all the rest.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -93,6 +93,50 @@ class Past(NamedTuple):
     matches: MatchCounts | None = None  # None: nobody bids by match type
 
 
+Judged = Callable[[IntArray, IntArray], BoolArray]
+"""Whether a person has graded pairs of queries I[P] in 0 .. U-1 and ads I[P]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What a market is drawn from: U distinct queries, A ads, N advertisers."""
+
+    grade: Callable[[IntArray, IntArray], GradeArray]  # true, of queries I[Q, 1] and ads I[Q, K]
+    query_popularity: FloatArray  # [U] share of the traffic
+    advertiser: IntArray  # [A]
+    n_advertisers: int
+    query_category: IntArray | None = None  # [U]; None: there are no categories
+    ad_category: IntArray | None = None  # [A] declared
+    intents: Callable[[], IntArray] | None = None  # I[U] what is behind each query; None: all differ
+    value_factor: FloatArray | None = None  # [A] times the drawn value per click
+    bid: FloatArray | None = None  # [A] currency per click before pacing; NaN: from the drawn value
+    judged: Judged | None = None
+
+    @classmethod
+    def of_world(cls, world: "World") -> "Supply":
+        """The supply of an embedded world."""
+        return cls(
+            grade=world.truth.grade,
+            query_popularity=world.query_popularity,
+            advertiser=world.advertiser,
+            n_advertisers=world.n_advertisers,
+            query_category=world.query_category,
+            ad_category=world.ad_category,
+            intents=lambda: world.query_intent,
+        )
+
+    @property
+    def n_queries(self) -> int:
+        return int(self.query_popularity.size)
+
+
+class Retrieval(NamedTuple):
+    """Finds candidates when they are asked for."""
+
+    find: Callable[[IntArray], Candidates]  # of queries I[Q]
+    n_candidates: int  # of a query at most
+
+
 @dataclass(frozen=True, slots=True)
 class Market:
     """All that a run needs: U distinct queries, K candidates, A ads, N advertisers, Q arrivals."""
@@ -130,6 +174,7 @@ class Market:
     ad_category: IntArray | None = None  # [A] declared
     warm_up: WarmUp | None = None  # days simulated before, by draws of their own
     past: Past | None = None  # what has come of them, where that is known already
+    judged: Judged | None = None  # which true grades people gave; None: all are known
 
     def __post_init__(self) -> None:
         shape = self.pairs.n_queries, self.pairs.n_candidates
@@ -291,6 +336,30 @@ def build_market(
     candidate: Candidates | int,
     relevance: RelevanceSource,
     *,
+    reach: float = 0.0,
+    **models: Any,
+) -> Market:
+    """Draw the traffic, users, values and budgets of a world; see `draw_market`.
+
+    Args:
+        candidate: the candidates of all queries; or K, and they are found batch by batch.
+        reach: of retrieval where the candidates are found so; see `keyword_index`.
+        models: see `draw_market`.
+    """
+    found: Candidates | Retrieval
+    if isinstance(candidate, int):
+        find = partial(retrieval.retrieve, keyword_index(world, reach), k=candidate)
+        found = Retrieval(find, candidate)
+    else:
+        found = candidate
+    return draw_market(Supply.of_world(world), found, relevance, **models)
+
+
+def draw_market(
+    supply: Supply,
+    candidate: Candidates | Retrieval,
+    relevance: RelevanceSource,
+    *,
     seed: int,
     rule: FusionRule | None = None,
     traffic: TrafficModel | None = None,
@@ -299,34 +368,34 @@ def build_market(
     bidder_model: BidderModel | None = None,
     ctr_model: CtrModel | None = None,
     serving: ServingModel | None = None,
-    reach: float = 0.0,
 ) -> Market:
-    """Draw the traffic, users, values and budgets of a world.
+    """Draw the traffic, users, values and budgets of a supply.
 
     None of the draws looks at the relevance, so two markets that differ in it (or in the rule) share all the
     rest.
 
     Args:
-        candidate: the candidates of all queries; or K, and what is known of pairs is computed batch by
-            batch, so that memory does not grow with the number of queries. The log is the same.
-        reach: of retrieval where the candidates are computed; see `keyword_index`.
+        candidate: the candidates of all queries; or how they are found, and what is known of pairs is
+            computed batch by batch, so that memory does not grow with the number of queries. The log is the
+            same.
     """
     traffic, auction = traffic or TrafficModel(), auction or AuctionModel()
     users_model, bidder_model = users_model or UserModel(), bidder_model or BidderModel()
-    n_ads, n_advertisers = world.advertiser.size, world.n_advertisers
+    n_ads, n_advertisers = supply.advertiser.size, supply.n_advertisers
+    popularity = supply.query_popularity
+    if isinstance(candidate, Retrieval):
+        find, n_candidates = candidate
+    else:
+        find, n_candidates = candidate.of, candidate.ad.shape[1]
 
     # Users and the platform's view of them.
     appeal = random.normals(seed, "appeal", 0, 1, n_ads)[0]
     draws = PairDraws(
         seed=seed,
-        n_queries=world.corpus.n_queries,
-        n_candidates=candidate if isinstance(candidate, int) else candidate.ad.shape[1],
-        find=(
-            partial(retrieval.retrieve, keyword_index(world, reach), k=candidate)
-            if isinstance(candidate, int)
-            else candidate.of
-        ),
-        grade=world.truth.grade,
+        n_queries=supply.n_queries,
+        n_candidates=n_candidates,
+        find=find,
+        grade=supply.grade,
         users=users_model,
         appeal=appeal,
         ctr=ctr_model or CtrModel(),
@@ -334,30 +403,25 @@ def build_market(
     )
     pairs: Pairs
     of_all: Iterable[Seen]
-    if isinstance(candidate, int):
-        draws = draws.with_average(map(draws.see, draws.chunks()), world.query_popularity)
+    if isinstance(candidate, Retrieval):
+        draws = draws.with_average(map(draws.see, draws.chunks()), popularity)
         pairs, of_all = ComputedPairs(draws), map(draws.see, draws.chunks())
     else:
         seen = draws.see(np.arange(draws.n_queries))
-        draws, of_all = draws.with_average([seen], world.query_popularity), [seen]
+        draws, of_all = draws.with_average([seen], popularity), [seen]
         pairs = PairTables(*draws.known(seen))
 
     # Bidders.
-    n_categories = int(world.ad_category.max()) + 1
-    value = bidders.values(
-        bidder_model,
-        random.normals(seed, "value of a category", 0, 1, n_categories)[0][world.ad_category],
-        random.normals(seed, "value of an ad", 0, 1, n_ads)[0],
-    )
+    value = _values(supply, bidder_model, seed)
     examined = float(np.mean(users_model.examination))
     worth = bidder_model.shading * value
     spend_if_shown = examined * draws.average * worth  # as advertisers know it, whatever is predicted
     spends = (
         (
             spend_if_shown[np.maximum(seen.candidate, 0)],
-            traffic.n_queries * world.query_popularity[seen.query[:, 0]],
+            traffic.n_queries * popularity[seen.query[:, 0]],
             seen.candidate,
-            world.advertiser[seen.candidate],
+            supply.advertiser[seen.candidate],
         )
         for seen in of_all
     )
@@ -365,9 +429,9 @@ def build_market(
     budget = bidders.budgets(bidder_model, demand, random.normals(seed, "budget", 0, 1, n_advertisers)[0])
     which_policy = random.uniforms(seed, "paced", 0, 1, n_advertisers)[0]
 
-    come, warm_up = _traffic(world, traffic, seed), None
+    come, warm_up = _traffic(supply, traffic, seed), None
     if traffic.warm_up_days:
-        before = _traffic(world, replace(traffic, days=traffic.warm_up_days), warm_up_seed(seed))
+        before = _traffic(supply, replace(traffic, days=traffic.warm_up_days), warm_up_seed(seed))
         user = before.user if traffic.sessions.population else None
         warm_up = WarmUp(before.arrival_s, before.query, user, traffic.warm_up_days)
 
@@ -375,14 +439,14 @@ def build_market(
         seed=seed,
         pairs=pairs,
         relevance=relevance,
-        advertiser=np.asarray(world.advertiser, dtype=np.int64),
+        advertiser=np.asarray(supply.advertiser, dtype=np.int64),
         value=value,
         budget_micros=budget,
         paced=which_policy < bidder_model.paced_share,
         arrival_s=come.arrival_s,
         query=come.query,
         horizon_s=traffic.horizon_s,
-        query_category=world.query_category,
+        query_category=supply.query_category,
         rule=rule or Product(),
         auction=auction,
         users=users_model,
@@ -392,9 +456,25 @@ def build_market(
         user=come.user if traffic.sessions.population else None,
         policies=bidders.followers(bidder_model.policies, which_policy) if bidder_model.policies else (),
         ctr=ctr_model or CtrModel(),
-        ad_category=world.ad_category,
+        ad_category=supply.ad_category,
         warm_up=warm_up,
+        judged=supply.judged,
     )
+
+
+def _values(supply: Supply, model: BidderModel, seed: int) -> FloatArray:
+    """Value per click F[A]: drawn, times the supply's factor, or what stands behind a bid that is known."""
+    n_ads = supply.advertiser.size
+    of_category = np.zeros(n_ads)
+    if supply.ad_category is not None:
+        n_categories = int(supply.ad_category.max()) + 1
+        of_category = random.normals(seed, "value of a category", 0, 1, n_categories)[0][supply.ad_category]
+    value = bidders.values(model, of_category, random.normals(seed, "value of an ad", 0, 1, n_ads)[0])
+    if supply.value_factor is not None:
+        value = value * supply.value_factor
+    if supply.bid is not None:
+        value = np.where(np.isnan(supply.bid), value, supply.bid / model.shading)
+    return value
 
 
 def warm_up_seed(seed: int) -> int:
@@ -402,7 +482,7 @@ def warm_up_seed(seed: int) -> int:
     return random.text_key(f"{seed}/warm-up")
 
 
-def _traffic(world: "World", traffic: TrafficModel, seed: int) -> Visits:
+def _traffic(supply: Supply, traffic: TrafficModel, seed: int) -> Visits:
     """Who comes when and asks what, over all days."""
     model = traffic.sessions
     rng = random.generator(seed, "arrivals")
@@ -411,7 +491,7 @@ def _traffic(world: "World", traffic: TrafficModel, seed: int) -> Visits:
     if not traffic.fixed_count:
         counts = rng.poisson(counts)
     widest = int(counts.max())  # one width for all days, so that the rows of two days do not overlap
-    popularity, alone = world.query_popularity, model.queries_per_session == 1.0
+    popularity, alone = supply.query_popularity, model.queries_per_session == 1.0
     days: list[Visits] = []
     n_sessions = n_queries = 0  # of the days before
     for day, expected in enumerate(counts.tolist()):
@@ -429,7 +509,8 @@ def _traffic(world: "World", traffic: TrafficModel, seed: int) -> Visits:
             days.append(single_visits(model, start_s, first, who))
         else:
             follow = random.uniforms(seed, "follow-up query", n_queries, expected, 2)
-            intent, day_s = world.query_intent, traffic.horizon_s
+            intent = np.arange(supply.n_queries) if supply.intents is None else supply.intents()
+            day_s = traffic.horizon_s
             days.append(visits(model, start_s, length, first, intent, popularity, day_s, follow, who))
         n_sessions, n_queries = n_sessions + n, n_queries + expected
     return days[0] if len(days) == 1 else Visits(*(np.concatenate(part) for part in zip(*days, strict=True)))

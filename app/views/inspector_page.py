@@ -155,7 +155,7 @@ def _exponent(setting: Setting) -> float:
 
 
 def _frames(opened: Opened, auction: pl.DataFrame) -> dict[int, cards.Frames]:
-    return {ad: opened.prepared.world.corpus.frames[ad] for ad in auction["ad"]}
+    return {ad: opened.prepared.corpus.frames[ad] for ad in auction["ad"]}
 
 
 def _events(opened: Opened) -> None:
@@ -193,8 +193,7 @@ def _columns() -> dict[str, Any]:
 
 def _choose(opened: Opened) -> tuple[int | str, str | None]:
     """The query, by its number or as a text that the world does not have, and the second scorer if any."""
-    world = opened.prepared.world
-    popularity, texts = world.query_popularity, world.corpus.query_text
+    popularity, texts = opened.prepared.popularity, opened.prepared.corpus.query_text
     has_ads = (opened.prepared.candidate >= 0).any(axis=1)
     commonest = np.argsort(np.where(has_ads, -popularity, 0.0), kind="stable")
     order = commonest[:MOST_LISTED].tolist()

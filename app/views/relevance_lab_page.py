@@ -195,7 +195,7 @@ def _errors(opened: Opened, labels: Labels, scores: dict[str, OfflineScores]) ->
     if not len(found):
         st.info(t("lab.no_errors", scorer=scorer_name(name)))
         return
-    frames = {ad: opened.prepared.world.corpus.frames[ad] for ad in found["ad"]}
+    frames = {ad: opened.prepared.corpus.frames[ad] for ad in found["ad"]}
     st.html(gallery.gallery(found.rows(named=True), frames, scorer_name(name)))
     st.caption(t("lab.errors_caption"))
     download(t("download.errors"), found.write_csv(), "worst-errors.csv", type="tertiary")

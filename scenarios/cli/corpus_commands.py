@@ -12,10 +12,13 @@ from scenarios.cli.options import RESULTS, Cache, Corpus, Device
 
 def import_corpus(
     context: typer.Context,
-    source: Annotated[Path, typer.Argument(metavar="FOLDER", help="Tables of your own, or ESCI, or WANDS.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="A clone of Chorus, ESCI, WANDS, or tables of your own."),
+    ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the corpus goes.")],
     schema: Annotated[
-        Literal["tables", "esci", "wands"] | None,
+        Literal["chorus", "esci", "wands", "own"] | None,
         typer.Option(help="Kind of the files; by default their names decide."),
     ] = None,
     n_frames: Annotated[int, typer.Option("--frames", min=1, help="Key frames an ad.")] = 3,
@@ -27,7 +30,7 @@ def import_corpus(
     locale: Annotated[str, typer.Option(help="ESCI's locale: us, es or jp.")] = "us",
     small: Annotated[bool, typer.Option(help="ESCI's reduced set of queries.")] = True,
 ) -> None:
-    """Read ads, queries and labels into a corpus that train, evaluate and score take."""
+    """Read ads, queries and labels into a corpus, to train and score on, and for a market of its own."""
     from scenarios.corpora.own import import_corpus
     from scenarios.reporting.terminal import ProgressBars
 
@@ -46,13 +49,13 @@ def export_corpus_tables(
     cache: Cache = RESULTS,
 ) -> None:
     """Write a corpus as the tables that `relbid corpus import` reads, with pictures."""
-    from relevance.corpus import LabelledCorpus
     from scenarios.corpora.own import export_corpus_tables
+    from scenarios.markets.corpus.offers import MarketCorpus
     from scenarios.models.labelled import training_corpus
     from scenarios.reporting.terminal import ProgressBars
 
     with ProgressBars() as progress:
-        data = LabelledCorpus.load(corpus) if corpus else training_corpus(cache, progress=progress)
+        data = MarketCorpus.load(corpus) if corpus else training_corpus(cache, progress=progress)
         export_corpus_tables(data, out, jsonl=format == "jsonl", progress=progress)
     typer.echo(f"Tables: {out}/")
 

@@ -75,6 +75,8 @@ def run(
     if scenario.serving.clock == "measured":
         tables.append(measured_table(scenario, result.points))
     print_tables(tables)
+    for note in result.notes:
+        typer.echo(note)
     also = "comparison.parquet, " if compared else ""
     typer.echo(f"Results: {folder}/  (points.parquet, {also}log.parquet, metrics.json, scenario.yaml)")
 

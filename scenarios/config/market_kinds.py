@@ -30,4 +30,29 @@ class TableMarket(Settings):
     """A hash of the files, filled in when the scenario is read; files that have changed since are refused."""
 
 
-MarketSettings: TypeAlias = Annotated[WorldMarket | TableMarket, Field(discriminator="kind")]
+class CorpusMarket(Settings):
+    """Queries and ads of your own, with grades of some pairs. Paths are relative to the scenario file.
+
+    Candidates of a query are the ads with a grade for it; a pair without a grade never counts as irrelevant.
+    """
+
+    kind: Literal["corpus"]
+    folder: Annotated[str, Field(min_length=1)]
+    """A corpus folder, as `relbid corpus import` makes it."""
+    queries: Literal["all", "train", "validation", "test", "held_out"] = "all"
+    """Those with a label in this split."""
+    grades: Annotated[str, Field(min_length=1)] | None = None
+    """A judge's grades of pairs that no person has graded: a table with query, ad, grade, confidence and
+    source."""
+    least_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Of a judge's grade that is used."""
+    price_exponent: Annotated[float, Field(ge=0, le=2)] = 0.5
+    """A click is worth (price / median price) to this power: 1 where the same share of clicks buys and the
+    margin is the same share of the price, below 1 where dearer goods are bought more rarely."""
+    query_exponent: Annotated[float, Field(ge=0, le=3)] = 0.83
+    """Of Zipf's law for the traffic of queries, where the corpus has no weights; 0: all alike."""
+    digest: str | None = None
+    """A hash of the files, filled in when the scenario is read; files that have changed since are refused."""
+
+
+MarketSettings: TypeAlias = Annotated[WorldMarket | TableMarket | CorpusMarket, Field(discriminator="kind")]

@@ -3,8 +3,9 @@
 Tables: a folder with `ads`, `queries` and `labels`, each as .parquet, .jsonl or .csv:
 
     ads       id, and any of: title, ocr, asr (texts), frames (picture files) or video (a video file)
-    queries   id, text
-    labels    query_id, ad_id, grade (0..3), and if it is known: split
+              for a market: advertiser or brand, price, bid (currency per click)
+    queries   id, text; for a market: weight, a share of the traffic in any unit
+    labels    query_id, ad_id, grade (0..3), and if it is known: split; rater_NAME, a rater's own grade
 
 Paths are relative to the folder. A corpus without labels can be scored, not trained on. A query without a
 split gets one from the hash of its text.
@@ -13,6 +14,7 @@ split gets one from the hash of its text.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,19 @@ from relevance.arrays import FrameArray
 from relevance.corpus import SPLITS, Corpus, CorpusError, LabelledCorpus, Labels
 from relevance.extras import require
 from scenarios.corpora.key_frames import Choice, FrameError, picture_frames, video_frames
-from scenarios.corpora.tables import Table
+from scenarios.markets.corpus.offers import (
+    GRADES,
+    MOST_BID,
+    MOST_MONEY,
+    MOST_WEIGHT,
+    MarketCorpus,
+    Offers,
+    Raters,
+    places,
+)
 from scenarios.markets.kind import Progress
 from scenarios.storage.parquet import write_parquet
+from scenarios.storage.tables import Table
 
 TEXTS = ("title", "ocr", "asr")
 
@@ -39,7 +51,7 @@ def read_tables(
     choice: Choice = "scenes",
     frames_file: Path | None = None,
     progress: Progress | None = None,
-) -> LabelledCorpus:
+) -> MarketCorpus:
     """Read a folder of tables.
 
     Args:
@@ -56,9 +68,9 @@ def read_tables(
     title, ocr, asr = (ads.texts(name, needed=False) for name in TEXTS)
     if not any(map(ads.has, (*TEXTS, "frames", "video"))):
         raise CorpusError(f"{ads.path}: needs at least one of the columns {', '.join(TEXTS)}, frames, video")
-    grades = labels.codes("grade", {str(grade): grade for grade in range(4)}, "0, 1, 2 or 3")
+    grades = labels.codes("grade", GRADES, "0, 1, 2 or 3")
     splits = {"": "", **{name: name for name in SPLITS}}
-    return labelled(
+    data = labelled(
         query_id,
         queries.texts("text"),
         ad_id,
@@ -68,6 +80,15 @@ def read_tables(
         grades,
         labels.codes("split", splits) if labels.has("split") else [""] * labels.frame.height,
     )
+    offers = Offers(
+        advertiser=tuple(ads.texts("advertiser")) if ads.has("advertiser") else None,
+        brand=tuple(ads.texts("brand")) if ads.has("brand") else None,
+        price=ads.numbers("price", 0.0, MOST_MONEY, empty=np.nan) if ads.has("price") else None,
+        bid=ads.numbers("bid", 0.0, MOST_BID, empty=np.nan) if ads.has("bid") else None,
+        weight=queries.numbers("weight", 0.0, MOST_WEIGHT) if queries.has("weight") else None,
+    )
+    raters = raters_of(labels, r"rater_(.+)", data.labels.query.tolist(), data.labels.ad.tolist())
+    return MarketCorpus(data.corpus, data.labels, data.source, offers, raters)
 
 
 def write_tables(
@@ -83,19 +104,26 @@ def write_tables(
     ads: dict[str, Any] = {
         "id": ad_id, "title": corpus.ad_title, "ocr": corpus.ad_ocr, "asr": corpus.ad_asr,
     }  # fmt: skip
+    queries: dict[str, Any] = {"id": query_id, "text": corpus.query_text}
+    pairs: dict[str, Any] = {
+        "query_id": [query_id[i] for i in labels.query],
+        "ad_id": [ad_id[i] for i in labels.ad],
+        "grade": labels.grade,
+        "split": [SPLITS[code] for code in labels.split],
+    }
+    if isinstance(data, MarketCorpus):
+        offers = data.offers
+        ads |= {name: getattr(offers, name) for name in ("advertiser", "brand", "price", "bid")}
+        queries["weight"] = offers.weight
+        if (raters := data.raters) is not None:
+            pairs |= raters.columns(labels)
     if corpus.frames.shape[1]:
         ads["frames"] = _write_pictures(corpus.frames, folder / "frames", progress)
     tables = {
-        "ads": pl.DataFrame(ads),
-        "queries": pl.DataFrame({"id": query_id, "text": corpus.query_text}),
-        "labels": pl.DataFrame(
-            {
-                "query_id": [query_id[i] for i in labels.query],
-                "ad_id": [ad_id[i] for i in labels.ad],
-                "grade": labels.grade,
-                "split": [SPLITS[code] for code in labels.split],
-            }
-        ),
+        name: pl.DataFrame(
+            {column: values for column, values in columns.items() if values is not None}, nan_to_null=True
+        )
+        for name, columns in (("ads", ads), ("queries", queries), ("labels", pairs))
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
@@ -123,8 +151,8 @@ def labelled(
     """
     text = [plain(value) for value in query_text]
     labels, query_column, ad_column = pairs
-    query = _places(labels, query_column, query_id, "query")
-    ad = _places(labels, ad_column, ad_id, "ad")
+    query = places(labels, query_column, query_id, "query").tolist()
+    ad = places(labels, ad_column, ad_id, "ad").tolist()
     seen: dict[tuple[int, int], int] = {}
     for row, pair in enumerate(zip(query, ad, strict=True)):
         if pair in seen:
@@ -143,16 +171,30 @@ def labelled(
     )
 
 
-def _places(table: Table, column: str, ids: Sequence[str], kind: str) -> list[int]:
-    """The index among the ids of each id in a column."""
-    place = {name: i for i, name in enumerate(ids)}
-    places = []
-    for row, value in enumerate(table.column(column)):
-        found = place.get(str(value))
-        if found is None:
-            raise table.error(row, column, f"no {kind} has the id {str(value)!r}")
-        places.append(found)
-    return places
+def raters_of(labels: Table, pattern: str, query: list[int], ad: list[int]) -> Raters | None:
+    """The raters' grades of a table with one row per pair and one column per rater; empty cells are none.
+
+    Args:
+        pattern: of the columns' names; its group is the rater.
+        query, ad: of the rows.
+    """
+    columns = [(found[1], name) for name in labels.frame.columns if (found := re.fullmatch(pattern, name))]
+    if not columns:
+        return None
+    codes = {**GRADES, "": -1}
+    rows = [
+        (query[row], ad[row], rater, grade)
+        for rater, (_, name) in enumerate(columns)
+        for row, grade in enumerate(labels.codes(name, codes, "0, 1, 2, 3 or empty"))
+        if grade >= 0
+    ]
+    arrays = np.array(rows, dtype=np.int64).reshape(-1, 4).T
+    return Raters(tuple(rater for rater, _ in columns), *arrays)
+
+
+def no_frames(n_ads: int) -> FrameArray:
+    """The frames of a corpus of texts alone."""
+    return np.zeros((n_ads, 0, 48, 48, 3), dtype=np.uint8)
 
 
 def hash_share(text: str) -> float:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from relevance.corpus import CorpusError, LabelledCorpus
+from scenarios.corpora.chorus import CLONE, is_chorus, read_chorus
 from scenarios.corpora.key_frames import Choice
 from scenarios.corpora.labelled import read_tables, write_tables
 from scenarios.corpora.public import ESCI_FILES, WANDS_FILES, read_esci, read_wands
-from scenarios.corpora.tables import SUFFIXES
 from scenarios.markets.kind import Progress
+from scenarios.storage.tables import SUFFIXES
 from scenarios.storage.whole import check_free, whole_folder
 
-SCHEMAS = ("tables", "esci", "wands")
+SCHEMAS = ("chorus", "esci", "wands", "own")
 
 
 def import_corpus(
@@ -43,7 +44,10 @@ def import_corpus(
         raise CorpusError(f"{source}: no such folder")
     schema = schema or schema_of(source)
     with whole_folder(out) as part:
-        if schema == "esci":
+        data: LabelledCorpus
+        if schema == "chorus":
+            data = read_chorus(source)
+        elif schema == "esci":
             data = read_esci(source, locale=locale, small=small)
         elif schema == "wands":
             data = read_wands(source)
@@ -79,13 +83,15 @@ def schema_of(folder: Path) -> str:
     Raises:
         CorpusError: it follows none.
     """
+    if is_chorus(folder):
+        return "chorus"
     if all((folder / name).is_file() for name in ESCI_FILES):
         return "esci"
     if all((folder / name).is_file() for name in WANDS_FILES):
         return "wands"
     if any((folder / f"ads{suffix}").is_file() for suffix in SUFFIXES):
-        return "tables"
+        return "own"
     raise CorpusError(
-        f"{folder}: has neither tables (ads.parquet, ads.jsonl or ads.csv) nor the files of ESCI "
-        f"({', '.join(ESCI_FILES)}) or WANDS ({', '.join(WANDS_FILES)})"
+        f"{folder}: has neither tables (ads.parquet, ads.jsonl or ads.csv) nor the files of Chorus "
+        f"({', '.join(CLONE)}), ESCI ({', '.join(ESCI_FILES)}) or WANDS ({', '.join(WANDS_FILES)})"
     )

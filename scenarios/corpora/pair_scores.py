@@ -19,11 +19,11 @@ import numpy as np
 import polars as pl
 
 from relevance.corpus import LabelledCorpus
-from scenarios.corpora.tables import text_lines
 from scenarios.errors import UserError, listed, quoted
 from scenarios.markets.checkpoints import checkpoint_hash
 from scenarios.markets.kind import Progress
 from scenarios.storage.parquet import ParquetError, parquet_batches, parquet_columns, unwritten, write_parquet
+from scenarios.storage.tables import text_lines
 from scenarios.storage.whole import alone, whole_path, write_whole_file, writing
 from simulator.arrays import IntArray
 

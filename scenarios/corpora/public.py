@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
-from relevance.arrays import FrameArray
 from relevance.corpus import CorpusError, LabelledCorpus
-from scenarios.corpora.labelled import hash_share, labelled, plain
-from scenarios.corpora.tables import Table
+from scenarios.corpora.labelled import hash_share, labelled, no_frames, plain
+from scenarios.markets.corpus.offers import MarketCorpus, Offers
+from scenarios.storage.tables import Table
 
 ESCI_GRADE: Mapping[str, int] = {"E": 3, "S": 2, "C": 1, "I": 0}
 """Exact and Substitute are the positive branch, Complement and Irrelevant the negative one, as in the paper's
@@ -27,7 +26,7 @@ ESCI_FILES = ("shopping_queries_dataset_examples.parquet", "shopping_queries_dat
 WANDS_FILES = ("query.csv", "product.csv", "label.csv")
 
 
-def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> LabelledCorpus:
+def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> MarketCorpus:
     """Amazon's Shopping Queries (ESCI): texts alone, grades by ESCI_GRADE.
 
     Title is the product's title; brand and colour take the place of the on-screen text, bullet points and
@@ -61,7 +60,7 @@ def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> Labell
     products.column("product_locale")
     asked_for = pl.col("product_id").is_in(examples.frame["product_id"].unique().to_list())
     products = products.filter(of_locale & asked_for)
-    return labelled(
+    data = labelled(
         [str(name) for name in asked["query_id"].to_list()],
         asked["query"].to_list(),
         products.ids("product_id"),
@@ -70,11 +69,16 @@ def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> Labell
             _joined(products, "product_brand", "product_color"),
             _joined(products, "product_bullet_point", "product_description"),
         ),
-        _no_frames(products.frame.height),
+        no_frames(products.frame.height),
         (examples, "query_id", "product_id"),
         grade,
         split,
     )
+    offers = Offers()
+    if products.has("product_brand"):
+        brands = zip(products.texts("product_brand", needed=False), data.corpus.ad_id, strict=True)
+        offers = Offers(brand=tuple(brand or f"product {one}" for brand, one in brands))
+    return MarketCorpus(data.corpus, data.labels, data.source, offers)
 
 
 def read_wands(folder: Path) -> LabelledCorpus:
@@ -96,7 +100,7 @@ def read_wands(folder: Path) -> LabelledCorpus:
             products.texts("product_class", needed=False),
             _joined(products, "product_description", "product_features"),
         ),
-        _no_frames(products.frame.height),
+        no_frames(products.frame.height),
         (labels, "query_id", "product_id"),
         labels.codes("label", WANDS_GRADE),
         [""] * labels.frame.height,
@@ -106,7 +110,3 @@ def read_wands(folder: Path) -> LabelledCorpus:
 def _joined(table: Table, *columns: str) -> list[str]:
     parts = [table.texts(name, needed=False) for name in columns]
     return [" ".join(part for part in row if part) for row in zip(*parts, strict=True)]
-
-
-def _no_frames(n_ads: int) -> FrameArray:
-    return np.zeros((n_ads, 0, 48, 48, 3), dtype=np.uint8)

@@ -13,7 +13,7 @@ from scenarios.config.scenario import Scenario
 from scenarios.markets.kind import Found, MarketSource, Progress, stage_of
 from scenarios.storage import cache as disk
 from simulator import retrieval
-from simulator.arrays import GradeArray, IntArray
+from simulator.arrays import FloatArray, GradeArray, IntArray
 from simulator.fusion import FusionRule
 from simulator.market import Market, build_market, keyword_index, retrieve_candidates
 from simulator.retrieval import Candidates
@@ -54,6 +54,10 @@ class EmbeddedWorld(MarketSource):
     @property
     def corpus(self) -> Corpus:
         return self.world.corpus
+
+    @property
+    def popularity(self) -> FloatArray:
+        return self.world.query_popularity
 
     def grade(self, query: IntArray, ad: IntArray) -> GradeArray:
         return self.world.truth.grade(query, ad)

@@ -105,8 +105,18 @@ class MarketSource(ABC):
         """Texts of queries, texts and frames of ads; None where there is nothing to read."""
         return None
 
+    @property
+    def popularity(self) -> FloatArray:
+        """Share of the traffic of each of U queries; asked of markets that have texts."""
+        raise NotImplementedError
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What this market says of itself and what is modelled, for whoever reads its results."""
+        return ()
+
     def grade(self, query: IntArray, ad: IntArray) -> GradeArray:
-        """True grades 0..3 of pairs I[P]; asked of markets that have texts."""
+        """True grades 0..3 of pairs I[P], -1 where they are unknown; asked of markets that have texts."""
         raise NotImplementedError
 
     def relevance(self, scorer: str) -> FloatArray | None:
@@ -132,11 +142,11 @@ class MarketSource(ABC):
         """How many queries come, over all days."""
 
     def find(self, text: str, scenario: Scenario) -> Found:
-        """The ads that can meet a query of any text; asked of the embedded world."""
+        """The ads that can meet a query of any text; asked of markets that have texts."""
         raise NotImplementedError
 
     def with_query(self, text: str) -> tuple[Self, bool]:
-        """The market with one more query, the last, which no user of a day asks; asked of the embedded world.
+        """The market with one more query, the last, which no user asks; asked of markets that have texts.
 
         Returns:
             The market, and whether the grades of the new query are known.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from relevance.errors import CorpusError
 from scenarios.config.load import SCENARIO, Source, override, read_file, setting
 from scenarios.config.scenario import PREPARED, Scenario
 from scenarios.errors import ScenarioError, Setting, TableError
@@ -32,7 +33,7 @@ def load_scenario(
     Raises:
         ScenarioError: the file cannot be read or is not a valid scenario. Every problem found is in the
             message.
-        TableError: the table of auctions that it names cannot be read.
+        CorpusError, TableError: the corpus or the table of auctions that it names cannot be read.
     """
     options = {"seed": seed, "scorer": scorer}
     given = [setting(field, value) for field, value in options.items() if value is not None]
@@ -43,8 +44,8 @@ def load_scenario(
         scenario = source_of(scenario).completed(scenario, Path(path).parent)
     except ScenarioError as error:
         raise error.at(*source.at(*str(error.field).split("."))) from None
-    except TableError as error:
-        raise TableError(error).at(*source.at("market")) from None
+    except (CorpusError, TableError) as error:
+        raise type(error)(error).at(*source.at("market")) from None
     _check_sweep(scenario, source)
     return scenario
 

@@ -75,6 +75,17 @@ class Prepared:
             raise self._without_texts()
         return self.source.corpus
 
+    @property
+    def popularity(self) -> FloatArray:
+        """Share of the traffic of each of U queries.
+
+        Raises:
+            ScenarioError: the market has no texts.
+        """
+        if not self.source.has_texts:
+            raise self._without_texts()
+        return self.source.popularity
+
     def without_frames(self) -> Prepared:
         """The same without the key frames, which nothing looks at once all pairs are scored.
 
@@ -85,7 +96,7 @@ class Prepared:
 
     def _without_texts(self) -> ScenarioError:
         return ScenarioError(
-            "this needs the texts and frames of the embedded world, "
+            f"this needs {'' if self.source.has_texts else 'the texts and frames of '}the embedded world, "
             f"which {self.source.called} does not have",
             file=self.scenario.name,
             field="market.kind",

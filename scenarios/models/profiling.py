@@ -86,7 +86,7 @@ def measure_profile(
 
 def _batch(prepared: Prepared, size: int, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
     """The first `size` candidate pairs of queries that are drawn by popularity."""
-    popularity = prepared.world.query_popularity
+    popularity = prepared.popularity
     brought = (prepared.candidate >= 0).sum(axis=1)
     n, rows = 0, []
     while n < size:

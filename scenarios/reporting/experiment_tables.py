@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from scenarios.reporting.terminal import COMPARISON, COMPARISON_NOTE, Section, cells_of, headings_of, section
-from scenarios.reporting.words import scorer_name
+from scenarios.reporting.words import cell, number, percent, scorer_name
 from scenarios.studies.experiments import statistics
 from scenarios.studies.experiments.experiment_run import ExperimentResult
 from scenarios.studies.experiments.query_effects import LARGE_SHARE
@@ -119,19 +119,50 @@ def days_tables(result: ExperimentResult) -> list[Section]:
     metrics = [
         metric_words(name).replace(" ", "\n", 1) for name in told["metric"].unique(maintain_order=True)
     ]
-    note = (
-        f"[ ]: {level} intervals over {days}; for other worlds: "
-        "relbid experiment scenarios/experiments/exponent.yaml"
-    )
+    note = f"[ ]: {level} intervals over {days}"
+    if plan.scenario.market.kind == "world":
+        note += "; for other worlds: relbid experiment scenarios/experiments/exponent.yaml"
     return [
         section(title, ["ranked by", *headings_of(COMPARISON)], rows, COMPARISON_NOTE),
         section(f"Change against {baseline}", ["ranked by", *metrics], changes, note),
+        _over_queries(result, names, means),
         *query_tables(result, "common", plan.others, KEY_METRICS),
     ]
 
 
 KEY_METRICS = ("revenue_rpm", "irrelevant_share")
 """Whose differences `relbid run` explains by queries."""
+
+
+def _over_queries(result: ExperimentResult, names: Mapping[str, str], means: pl.DataFrame) -> Section:
+    """Revenue and share of irrelevant ads of each scorer, and their changes, with intervals over queries."""
+    level = f"{100 * result.plan.experiment.confidence:g}%"
+    judged = "judged_share" in means.columns
+    bounds = {(row["arm"], row["metric"]): row for row in result.levels.iter_rows(named=True)}
+    changes = {(row["arm"], row["metric"]): row for row in result.summary.iter_rows(named=True)}
+    rows = []
+    for row in means.iter_rows(named=True):
+        cells = [names[row["arm"]]]
+        for metric, form in zip(KEY_METRICS, (number, percent), strict=True):
+            key, own = (row["arm"], metric), row[metric]
+            found = bounds.get(key, {"low": math.nan, "high": math.nan})
+            cells.append(f"{cell(own, form)} [{cell(found['low'], form)}, {cell(found['high'], form)}]")
+            changed = changes.get(key)
+            cells.append(
+                ""
+                if changed is None
+                else f"{_tenths(changed['change_value'])}% [{_tenths(changed['queries_change_low'])}, "
+                f"{_tenths(changed['queries_change_high'])}]"
+            )
+        rows.append([*cells, cell(row["judged_share"], percent)] if judged else cells)
+    note = (
+        f"[ ]: {level} intervals over queries, if others had come; effective number of queries: "
+        f"{result.effective_queries:,.0f}"
+    )
+    if judged:
+        note += "\njudged: share of the shown ads whose grade a person gave"
+    headings = ["ranked by", "revenue", "change", "irrel.", "change", *(["judged"] if judged else [])]
+    return section("The same over queries", headings, rows, note)
 
 
 def _change_cell(row: Mapping[str, Any]) -> str:

@@ -108,7 +108,7 @@ class Asker:
         """Load the scorer, and the cheap ones that the scenario names; raises what `ask` raises for them."""
         scenario = prepared.scenario
         self._prepared, self.scorer = with_tables(prepared), scorer or scenario.scorer
-        self._number = {text: query for query, text in enumerate(prepared.world.corpus.query_text)}
+        self._number = {text: query for query, text in enumerate(prepared.corpus.query_text)}
         check_scorers(scenario, [self.scorer])
         names = {self.scorer, *prepared.cheap}
         self._loaded = {name: load_scorer(prepared, name) for name in sorted(names)}
@@ -253,7 +253,7 @@ def _words_of(text: str) -> str:
 def _average_ctr(asked: _Asked, market: Market, scenario: Scenario) -> FloatArray:
     """Predicted P(click | examined) F[1, K] of the candidates where nothing is known of the pairs."""
     prepared = asked.prepared
-    candidate, popularity = prepared.candidate, prepared.world.query_popularity
+    candidate, popularity = prepared.candidate, prepared.popularity
     everything = replace(market, query=np.arange(len(candidate)), arrival_s=np.zeros(len(candidate)))
     of_all = journey.gather(everything, market.value, everything.query, served=FALLBACK)
     average = pctr.ad_average([(of_all.attraction, candidate, popularity)], market.advertiser.size)

@@ -43,6 +43,8 @@ class RunResult:
     metrics: dict[str, float]
     points: pl.DataFrame
     log: pl.DataFrame | Path
+    notes: tuple[str, ...] = ()
+    """What the market says of itself, and what of it is modelled."""
     comparison: pl.DataFrame | None = None
     """Differences from the first scorer over several days, with intervals, where they were asked for."""
 
@@ -147,7 +149,7 @@ def run_scenario(
         progress=progress,
     )
     comparison = None if days is None else days(prepared, relevances)
-    return RunResult(scenario, metrics, table, log, comparison)
+    return RunResult(scenario, metrics, table, log, prepared.source.notes, comparison)
 
 
 def incomplete(folder: Path) -> Path:

@@ -61,6 +61,7 @@ class Facts:
     by_match: Matches
     prediction: PredictionCounts
     examination: FloatArray  # [S] as the platform believes it
+    n_judged: int = 0  # shown ads whose grade a person gave
 
     @property
     def n_served(self) -> int:
@@ -304,6 +305,13 @@ MEASURED_METRICS: Mapping[str, Metric] = _by_name(
 )  # fmt: skip
 """What a run with a measured clock says besides: what its servers served."""
 
+JUDGED_METRICS: Mapping[str, Metric] = _by_name(
+    _quotient("judged_share", True,
+              "shown ads whose grade for the query a person gave / impressions; the others have a judge's",
+              lambda f: (f.n_judged, f.n_shown)),
+)  # fmt: skip
+"""What a run says besides where some grades may not be a person's (`Market.judged`)."""
+
 TOTALS: tuple[str, ...] = tuple(metric.name for metric in RUN_METRICS.values() if metric.total)
 """Sums over a run; all but the first, the queries, are also given per thousand of these."""
 
@@ -325,14 +333,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 
 def is_share(name: str) -> bool:
     """Whether a metric is a share of something; False for a name that is no metric."""
-    metric = METRICS.get(name) or MEASURED_METRICS.get(name)
+    metric = METRICS.get(name) or MEASURED_METRICS.get(name) or JUDGED_METRICS.get(name)
     return metric is not None and metric.unit == "share"
 
 
 def market_metrics(log: SimulationLog, market: Market) -> dict[str, float]:
     """The figures of one run by name; shares and means of nothing are NaN.
 
-    See RUN_METRICS, and MEASURED_METRICS for a run with a measured clock.
+    See RUN_METRICS, MEASURED_METRICS for a run with a measured clock, and JUDGED_METRICS.
     """
     totals = Totals(market)
     totals.add(log)
@@ -356,7 +364,7 @@ class Totals:
         self._shown = np.zeros((N_GRADES, market.n_slots), dtype=np.int64)
         self._looked_at = np.zeros(N_GRADES, dtype=np.int64)
         self._clicked = np.zeros((market.value.size, N_GRADES), dtype=np.int64)
-        self._conversions = self._price_sum = self._price_squares = 0
+        self._conversions = self._price_sum = self._price_squares = self._judged = 0
         n = market.budget_micros.size
         self._impressions, self._spent = np.zeros((2, n), dtype=np.int64)
         self._first_click_s = np.full(n, np.inf)
@@ -384,12 +392,16 @@ class Totals:
         self._clicks_by_match += np.bincount(group[clicked], minlength=N_GROUPS)
         np.add.at(self._charged_by_match, group, part.charged_micros)
         self._prediction.add(part)
+        if self._market.judged is not None:
+            self._judged += int(self._market.judged(part.query, part.ad).sum())
 
     def metrics(self, log: SimulationLog) -> dict[str, float]:
         """The metrics, see `market_metrics`, with what the log says of queries and accounts."""
         facts = self.facts(log)
         measured = MEASURED_METRICS if facts.serving.clock == "measured" else {}
-        return {name: metric.of(facts) for name, metric in (*RUN_METRICS.items(), *measured.items())}
+        judged = {} if self._market.judged is None else JUDGED_METRICS
+        every = (*RUN_METRICS.items(), *measured.items(), *judged.items())
+        return {name: metric.of(facts) for name, metric in every}
 
     def facts(self, log: SimulationLog) -> Facts:
         """What the metrics are computed from, with what the log says of queries and accounts."""
@@ -432,6 +444,7 @@ class Totals:
             by_match=Matches(self._shown_by_match, self._clicks_by_match, self._charged_by_match),
             prediction=self._prediction,
             examination=np.asarray(model.examination),
+            n_judged=self._judged,
         )
 
 

@@ -68,7 +68,7 @@ def test_a_second_run_reads_the_days(compared, prepared, monkeypatch):
 
 
 def test_the_tables_show_means_of_days_and_an_interval_at_every_difference(compared):
-    means, changes, queries = days_tables(compared[1])
+    means, changes, over, queries = days_tables(compared[1])
     assert "mean of 3 days of this world" in means.title
     assert "95% intervals over 3 days of this world; for other worlds: relbid experiment" in changes.note
     cells = [list(column.cells) for column in changes.table.columns]
@@ -80,6 +80,14 @@ def test_the_tables_show_means_of_days_and_an_interval_at_every_difference(compa
         f"{scorer}: {metric}" for scorer in ("BM25", "oracle") for metric in ("revenue", "irrelevant ads")
     ]
     assert "effective number of queries" in queries.note
+    # Over queries: of each scorer's own figures, and of its changes.
+    cells = [list(column.cells) for column in over.table.columns]
+    assert cells[0] == ["no relevance", "BM25", "oracle"]
+    assert cells[1][0].startswith(f"{np.mean(revenue):.2f} [")
+    low, high = (float(text) for text in cells[1][0].split("[")[1].rstrip("]").split(", "))
+    assert low < np.mean(revenue) < high
+    assert [cells[place][0] for place in (2, 4)] == ["", ""]
+    assert all(text.endswith("]") for place in (1, 2, 3, 4) for text in cells[place][1:])
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from scenarios.studies.experiments.experiment import (
     in_world,
 )
 from scenarios.studies.experiments.query_effects import QueryEffects
-from scenarios.studies.experiments.summary import interference, summarise, top_queries
+from scenarios.studies.experiments.summary import interference, query_levels, summarise, top_queries
 from scenarios.studies.replicates import (
     Job,
     ReplicateWorker,
@@ -66,6 +66,8 @@ class ExperimentResult:
     """Per (design, arm, metric): what a split says, the truth, and the error with its interval."""
     queries: pl.DataFrame
     """Per (design, arm, metric): the ten queries that explain most of the difference, with their shares."""
+    levels: pl.DataFrame
+    """Per (design, arm, metric): the interval over queries of the arm's own figure, low and high."""
     effective_queries: float
     """1 / sum of squared shares of traffic, the mean over worlds."""
     seeds: tuple[int, ...]
@@ -199,6 +201,7 @@ class ExperimentPlan(StudyPlan[Replicate]):
             summarise(plan, replicates, self._queries, self._pilot),
             interference(plan, replicates),
             top_queries(plan, self._queries),
+            query_levels(plan, self._queries),
             self._queries.effective,
             self._seeds,
             self._reached,

@@ -105,10 +105,17 @@ class QueryEffects:
             own, base = (self._mean("resampled", (design, one))[:, place] for one in (arm, self.baseline))
             with np.errstate(divide="ignore", invalid="ignore"):
                 found = np.stack([own - base, (own - base) / np.abs(base)])
-            ends = [0.5 - confidence / 2, 0.5 + confidence / 2]
-            low_high = np.quantile(found, ends, axis=1).T.ravel()
+            low_high = np.concatenate([_bounds(one, confidence) for one in found])
         names = ("difference_low", "difference_high", "change_low", "change_high")
         return {f"queries_{name}": float(end) for name, end in zip(names, low_high, strict=True)}
+
+    def level(self, design: str, arm: str, metric: str, confidence: float) -> tuple[float, float]:
+        """Bounds over queries of an arm's own figure; NaN for a metric that is not known."""
+        if metric not in self.known or not self.worlds:
+            return math.nan, math.nan
+        found = self._mean("resampled", (design, arm))[:, self.known.index(metric)]
+        low, high = _bounds(found, confidence).tolist()
+        return low, high
 
     def top(self, design: str, arm: str) -> Iterable[dict[str, Any]]:
         """Rows of the ten largest parts of each metric's difference: metric, rank, world, query, share."""
@@ -128,6 +135,14 @@ class QueryEffects:
     def _mean(self, name: str, arm: Arm) -> FloatArray:
         """The mean over worlds of a figure of an arm."""
         return np.asarray(np.mean([getattr(world, name)[arm] for world in self.worlds.values()], axis=0))
+
+
+def _bounds(resampled: FloatArray, confidence: float) -> FloatArray:
+    """The interval F[2] of resampled figures F[n]. Of few queries a draw may hold none; it does not count."""
+    finite = resampled[np.isfinite(resampled)]
+    if not finite.size:
+        return np.full(2, math.nan)
+    return np.asarray(np.quantile(finite, [0.5 - confidence / 2, 0.5 + confidence / 2]))
 
 
 def query_parts(baseline: FloatArray, arm: FloatArray, metrics: tuple[str, ...]) -> FloatArray:

@@ -79,6 +79,19 @@ def top_queries(plan: Plan, queries: QueryEffects) -> pl.DataFrame:
     return pl.DataFrame(rows, schema)
 
 
+def query_levels(plan: Plan, queries: QueryEffects) -> pl.DataFrame:
+    """One row per design, arm and metric: the interval of the arm's own figure over queries, low and high."""
+    experiment, columns = plan.experiment, ("design", "arm", "metric", "low", "high")
+    rows = [
+        (design, arm, metric, *queries.level(design, arm, metric, experiment.confidence))
+        for design in experiment.designs
+        for arm in plan.arms
+        for metric in queries.known
+    ]
+    types = [pl.String, pl.String, pl.String, pl.Float64, pl.Float64]
+    return pl.DataFrame(rows, dict(zip(columns, types, strict=True)), orient="row")
+
+
 def interference(plan: Plan, replicates: pl.DataFrame) -> pl.DataFrame:
     """How far the splits are from the truth: arm - baseline by the split, minus the same by `common`.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from relevance.corpus import CorpusError
 from scenarios.errors import did_you_mean
@@ -104,6 +107,28 @@ class Table:
                 what = wanted or f"one of {', '.join(filter(None, codes))}"
                 raise self.error(row, name, f"must be {what}, is {value!r}{hint}")
         return [codes[str("" if value is None else value)] for value in values]
+
+    def numbers(
+        self, name: str, least: float, most: float, *, empty: float | None = None
+    ) -> NDArray[np.float64]:
+        """A column of numbers from `least` to `most`, F[R].
+
+        Args:
+            empty: stands for a missing number; None: none may be missing.
+        """
+        numbers = np.empty(self.frame.height)
+        for row, value in enumerate(self.column(name)):
+            if (value is None or value == "") and empty is not None:
+                numbers[row] = empty
+                continue
+            try:
+                found = math.nan if isinstance(value, bool) else float(value)
+            except (TypeError, ValueError):
+                found = math.nan
+            if not least <= found <= most:
+                raise self.error(row, name, f"must be a number from {least:g} to {most:g}, is {value!r}")
+            numbers[row] = found
+        return numbers
 
     def ids(self, name: str = "id") -> list[str]:
         """A column of different names."""
