@@ -61,7 +61,7 @@ class Facts:
     by_match: Matches
     prediction: PredictionCounts
     examination: FloatArray  # [S] as the platform believes it
-    n_judged: int = 0  # shown ads whose grade a person gave
+    n_judged: int  # shown ads whose grade a person gave
 
     @property
     def n_served(self) -> int:

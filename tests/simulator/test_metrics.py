@@ -19,7 +19,6 @@ from simulator.log import COLUMNS, Impressions, SimulationLog
 from simulator.market import hand_market, with_settings
 from simulator.measures import health, market_metrics as schema, prediction_quality
 from simulator.measures.market_metrics import (
-    MEASURED_METRICS,
     METRICS,
     RUN_METRICS,
     TOTALS,
@@ -213,6 +212,11 @@ def check_known_answers(module: ModuleType) -> None:
         whole = {"impression_share": 1.0, "ctr": 3 / 5, "irrelevant_share": 2 / 5, "revenue_share": 1.0}
         alike = replace(PAGES, recall=np.full(5, recall, dtype=np.int8))
         check(module.market_metrics(alike, MARKET), {f"{name}_{of}": value for of, value in whole.items()})
+    some = replace(MARKET, judged=lambda query, ad: (query == PAGES.query[0]) & (ad == PAGES.ad[0]))
+    same = int(((PAGES.query == PAGES.query[0]) & (PAGES.ad == PAGES.ad[0])).sum())
+    check(module.market_metrics(PAGES, some), {"judged_share": same / 5})
+    check(module.market_metrics(empty(PAGES), some), {"judged_share": nan})
+    assert "judged_share" not in module.market_metrics(PAGES, MARKET)
     rates = {f"{name}_rpm": 250 * KNOWN[name] for name in TOTALS if name != "queries"}
     assert module.with_rates(KNOWN) == pytest.approx(rates | KNOWN, nan_ok=True)
     totals = module.Totals(MARKET)
@@ -220,8 +224,8 @@ def check_known_answers(module: ModuleType) -> None:
     facts = totals.facts(PAGES)
     assert facts.advertisers.impressions.tolist() == [2, 2, 1]
     check({name: metric.of(facts) for name, metric in module.METRICS.items()}, rates | KNOWN)
-    shares = {name: module.is_share(name) for name in ("ctr", "utilisation", "revenue", "no metric")}
-    assert shares == {"ctr": True, "utilisation": True, "revenue": False, "no metric": False}
+    shares = {name: module.is_share(name) for name in ("ctr", "utilisation", "judged_share", "revenue", "x")}
+    assert shares == {"ctr": True, "utilisation": True, "judged_share": True, "revenue": False, "x": False}
 
 
 def advertisers(module: ModuleType, **given: ArrayLike) -> health.Advertisers:
@@ -368,9 +372,13 @@ def test_the_schema_names_what_is_computed_in_its_order() -> None:
     assert all(name == metric.name and metric.definition for name, metric in METRICS.items())
 
 
-@pytest.mark.parametrize("name", [*RUN_METRICS, *MEASURED_METRICS])
-def test_known_answers_notice_a_metric_that_is_wrong(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = "RUN_METRICS" if name in RUN_METRICS else "MEASURED_METRICS"
+KINDS = ("RUN_METRICS", "MEASURED_METRICS", "JUDGED_METRICS")
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in getattr(schema, kind)])
+def test_known_answers_notice_a_metric_that_is_wrong(
+    kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     metrics = getattr(schema, kind)
     metric = metrics[name]
     for wrong in (lambda facts: 2 * metric.of(facts), lambda facts: metric.of(facts) + 0.01):
