@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Modality = Literal["joint", "text", "frames"]
 Preset = Literal["tiny", "small", "base"]
 Loss = Literal["hierarchical", "bce", "flat", "ordinal", "ranknet"]
-Criterion = Literal["mean_auc", "ndcg_10"]
+Criterion = Literal["mean_auc", "auc", "ndcg_10"]
 Split = Literal["validation", "test", "held_out"]
 # Typer takes no lists of Literal.
 Stage = StrEnum("Stage", ["words", "align", "finetune"])

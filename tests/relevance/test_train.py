@@ -66,6 +66,41 @@ def test_every_loss_trains_a_scorer(tmp_path: Path, loss: str) -> None:
         assert probabilities @ np.array([0.0, 0.2, 0.6, 1.0]) == pytest.approx(score)
 
 
+@pytest.mark.parametrize(
+    ("loss", "auxiliary", "same"),
+    [("bce", "grades", True), ("hierarchical", "branches", False), ("bce", "branches", True)],
+)
+def test_binary_labels_are_all_that_a_binary_model_reads(
+    tmp_path: Path, loss: str, auxiliary: str, same: bool
+) -> None:
+    """Grades that are exchanged within their branches change nothing, in no stage."""
+    data = tiny_corpus()
+    trained, grade = data.labels.split == 0, data.labels.grade
+    exchanged = dataclasses.replace(data.labels, grade=np.where(trained, grade ^ 1, grade))
+    other = dataclasses.replace(data, labels=exchanged)
+    settings = {"loss": loss, "auxiliary": auxiliary, "choose_by": "auc", "mix": (0.4, 0.1, 0.1, 0.4)}
+    config = dataclasses.replace(TINY_TRAINING, **settings)
+    models = [
+        train(corpus, tmp_path / name, config).model.state_dict()
+        for name, corpus in (("own", data), ("exchanged", other))
+    ]
+    assert all(torch.equal(value, models[1][name]) for name, value in models[0].items()) == same
+
+
+def test_beside_a_graded_loss_nothing_reads_grades_where_so_asked(tmp_path: Path) -> None:
+    """With a loss of no weight on grades: exchanged grades change neither draws nor the other losses."""
+    data = tiny_corpus()
+    exchanged = dataclasses.replace(data.labels, grade=data.labels.grade ^ 1)
+    other = dataclasses.replace(data, labels=exchanged)
+    for auxiliary, same in (("branches", True), ("grades", False)):
+        config = dataclasses.replace(TINY_TRAINING, auxiliary=auxiliary, stages=("words", "align"))
+        losses = [
+            _losses(corpus, tmp_path / f"{auxiliary}-{name}", config)
+            for name, corpus in (("own", data), ("exchanged", other))
+        ]
+        assert (losses[0] == losses[1]) == same
+
+
 def test_losses_start_from_equal_encoders(tmp_path: Path) -> None:
     # No step moves anything at a rate of 0, so that the checkpoints hold the random starts.
     data, starts = tiny_corpus(), []
@@ -103,6 +138,17 @@ def test_without_weight_nothing_of_it_is_drawn(branded: LabelledCorpus, tmp_path
     on = _losses(branded, tmp_path / "on", dataclasses.replace(TINY_TRAINING, pqvm_weight=1.0), "align")
     assert off == plain
     assert on[0] > plain[0] + 0.5
+
+
+def test_words_are_read_off_frames_by_their_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pretraining, "read_off_loss", lambda *_: torch.tensor(1000.0))
+    losses = {}
+    for weight in (0.0, 1.0, 2.0):
+        config = dataclasses.replace(TINY_TRAINING, read_off_weight=weight, stages=("align",))
+        [losses[weight], *_] = _losses(tiny_corpus(), tmp_path / str(weight), config)
+    assert losses[0.0] < 500.0
+    assert losses[2.0] - losses[1.0] == pytest.approx(losses[1.0] - losses[0.0], abs=1e-2)
+    assert losses[1.0] - losses[0.0] >= 1000.0
 
 
 def test_a_stop_amid_pre_training_changes_nothing(branded: LabelledCorpus, tmp_path: Path) -> None:
@@ -288,9 +334,12 @@ def test_criteria_by_hand() -> None:
     metrics = RelevanceMetrics(auc=0.9, auc_3_2=0.6, auc_1_0=0.75, spearman=0.5, ndcg_10=0.8, pnr=3.0)
     assert CRITERIA["mean_auc"](metrics) == pytest.approx(0.75)
     assert CRITERIA["ndcg_10"](metrics) == 0.8
+    assert CRITERIA["auc"](metrics) == 0.9
 
 
-@pytest.mark.parametrize(("field", "value"), [("loss", "hinge"), ("choose_by", "luck"), ("shuffle", "cards")])
+@pytest.mark.parametrize(
+    ("field", "value"), [("loss", "hinge"), ("auxiliary", "hints"), ("choose_by", "luck")]
+)
 def test_unknown_names_are_refused(tmp_path: Path, field: str, value: str) -> None:
     with pytest.raises(TrainError, match=f"{field} '{value}': there is no such; take"):
         train(tiny_corpus(), tmp_path, dataclasses.replace(TINY_TRAINING, **{field: value}))

@@ -243,10 +243,12 @@ class Pretraining:
             similarity = (embedded[0][own] @ embedded[1][own].T).detach()
             matching = self._hard_matching_loss(text, visual, similarity, alike[own, own], rng)
             loss = loss + c.itm_weight * ranks.share(len(visual)) * matching
-        loss = loss + contrast / ranks.count + self.read_off_loss(visual, bag[own])
+        loss = loss + contrast / ranks.count
+        if not c.read_off_weight:
+            return loss
         # What ads say whose frames are not seen: frame markers compare with it.
         usual = bag_of_words_loss(model.seen_words(model.no_frame), bag.mean(dim=0, keepdim=True))
-        return loss + usual / ranks.count
+        return loss + c.read_off_weight * (self.read_off_loss(visual, bag[own]) + usual / ranks.count)
 
     def rehearsal_loss(self, n_ads: int, rng: np.random.Generator) -> Tensor:
         """Keywords of some ads, read off a frame each, so that fine-tuning does not forget them. A scalar."""

@@ -26,10 +26,15 @@ TEXT_SIZES: Mapping[str, Mapping[str, int]] = {
 CRITERIA: Mapping[str, Callable[[RelevanceMetrics], float]] = {
     # The branch and the order inside either branch count alike; an AUC of a missing grade is left out.
     "mean_auc": lambda metrics: float(np.nanmean((metrics.auc, metrics.auc_3_2, metrics.auc_1_0))),
+    # Positive against negative alone: a criterion that reads no more than binary labels.
+    "auc": lambda metrics: metrics.auc,
     # The task itself, an ordered list for each query; no loss of the fine-tuning optimises it directly.
     "ndcg_10": lambda metrics: metrics.ndcg_10,
 }
 """Criteria to choose a checkpoint by, more is better."""
+
+AUXILIARIES = GRADES, BRANCHES = "grades", "branches"
+"""Grades, or positive and negative alone. A training with the loss `bce` reads branches in any case."""
 
 SHUFFLES = ("frames", "text", "both")
 """What modality shuffling takes from another ad; both: one of the two, at random."""
@@ -70,6 +75,8 @@ class TrainConfig:
     mask_share: float = 0.2
     """Share of an ad's words that the masked language model has to predict."""
 
+    read_off_weight: float = 1.0
+    """Weight of the bag of words that is read off a frame; 0 leaves it out. Not in the paper."""
     itm_weight: float = 0.0
     """Weight of image-text matching with hard negatives (ALBEF); 0 leaves it out."""
     momentum: float = 0.0
@@ -96,6 +103,8 @@ class TrainConfig:
 
     loss: str = "hierarchical"
     """Loss of the fine-tuning, a name in `losses.GRADE_HEADS`."""
+    auxiliary: str = "grades"
+    """What the draws of pairs and the losses beside that one read of a label: a name in `AUXILIARIES`."""
     choose_by: str = "mean_auc"
     """The weights that are best in this on the validation split are kept: a name in `CRITERIA`."""
     finetune_steps: int = 3600
@@ -106,7 +115,7 @@ class TrainConfig:
     """Share of the fine-tuning steps that draw `first_mix`."""
     first_mix: tuple[float, float, float, float] = (0.04, 0.06, 0.45, 0.45)
     mix: tuple[float, float, float, float] = (0.28, 0.28, 0.22, 0.22)
-    """Shares of the grades 0..3 among the drawn pairs."""
+    """Shares of the grades 0..3 among the drawn pairs; of branches, the sums of two and two."""
     keyword_dropout: float = 0.35
     frame_dropout: float = 0.2
     word_dropout: float = 0.0
@@ -114,7 +123,7 @@ class TrainConfig:
     their markers are read. The model then also learns to grade pairs with words that no label names."""
     word_weight: float = 0.2
     """Weight of the bag-of-words loss in fine-tuning: the frames of an ad predict the words of the queries
-    that grade it 3."""
+    that grade it 3, or are positive where `auxiliary` reads branches."""
 
     rehearsal_ads: int = 0
     """Ads, with or without labels, of which a frame predicts their own keywords in each fine-tuning step,
@@ -145,6 +154,11 @@ class TrainConfig:
     model: dict[str, Any] = field(default_factory=dict)
     """Differences from the default HCMRMConfig."""
 
+    @property
+    def reads_branches(self) -> bool:
+        """Whether no part of the training tells the grades of a branch apart, but for a graded loss."""
+        return self.auxiliary == BRANCHES or self.loss == "bce"
+
 
 def check_config(config: TrainConfig) -> None:
     """Refuse unknown names and impossible numbers.
@@ -154,6 +168,7 @@ def check_config(config: TrainConfig) -> None:
     """
     names: dict[str, Collection[str]] = {
         "loss": GRADE_HEADS,
+        "auxiliary": AUXILIARIES,
         "choose_by": CRITERIA,
         "shuffle": SHUFFLES,
         "text": TEXT_SIZES,

@@ -46,7 +46,7 @@ class Trainer:
         shape = HCMRMConfig(**sizes)
         # The first frames, if an ad has more than the model reads.
         self.frames = data.corpus.frames[:, : shape.n_frames]
-        self.groups = PairsByAd(labels)
+        self.groups = PairsByAd(labels, branches=config.reads_branches)
         self.texts = TrainingTexts.build(
             data.corpus,
             data.pretraining_ads(),
@@ -141,7 +141,8 @@ class Trainer:
     def _topic_loss(self, query: IntArray, ad: IntArray, grade: IntArray) -> Tensor:
         query_ids, keyword_ids = self.texts.tables.query[query], self.texts.tables.keywords[ad]
         logits = self.model.topic_logits(self._place(query_ids), self._place(keyword_ids))
-        return functional.binary_cross_entropy_with_logits(logits, self._place(grade >= 1).float())
+        least = 2 if self.config.reads_branches else 1
+        return functional.binary_cross_entropy_with_logits(logits, self._place(grade >= least).float())
 
     def _align_loss(self, rng: np.random.Generator) -> Tensor:
         return self.pretraining.loss(self.step, rng)
@@ -183,7 +184,7 @@ class Trainer:
         loss = loss * share
         if c.word_weight and self.model.config.use_frames:
             bag = torch.zeros(len(ads), len(self.texts.tokenizer), device=self.device)
-            strong = grade == 3
+            strong = grade >= (2 if c.reads_branches else 3)
             tokens = self._place(self.texts.tables.query[query[strong]])
             bag[self._place(row[strong])[:, None].expand_as(tokens), tokens] = 1.0
             bag[:, self.texts.tokenizer.all_special_ids] = 0.0
@@ -299,22 +300,32 @@ def _start_from(model: HCMRM, start: HCMRM, folder: str) -> None:
 
 
 class PairsByAd:
-    """Labelled pairs sorted by ad, to draw several pairs of one ad with a wanted mix of grades."""
+    """Labelled pairs sorted by ad, to draw several pairs of one ad with a wanted mix of grades.
 
-    def __init__(self, labels: Labels) -> None:
-        order = np.lexsort((labels.grade, labels.ad))
+    With `branches` the mix is of positive and negative pairs, and grades decide nothing.
+    """
+
+    def __init__(self, labels: Labels, *, branches: bool = False) -> None:
+        self.branches = branches
+        order = np.argsort(labels.ad, kind="stable") if branches else np.lexsort((labels.grade, labels.ad))
         self.labels = labels.take(order)
         self.ads, self.first, self.count = np.unique(self.labels.ad, return_index=True, return_counts=True)
 
     def draw(
         self, ads: IntArray, per_ad: int, mix: FloatArray, rng: np.random.Generator
     ) -> tuple[IntArray, IntArray]:
-        """Up to `per_ad` different pairs of each ad: (position in `ads`, index of the pair), each [P]."""
+        """Up to `per_ad` different pairs of each ad: (position in `ads`, index of the pair), each [P].
+
+        Args:
+            mix: wanted shares of the grades, [4].
+        """
+        if self.branches:
+            mix = np.add.reduceat(mix, (0, 2))
         rows, pairs = [], []
         for row, at in enumerate(np.searchsorted(self.ads, ads)):
             index = np.arange(self.first[at], self.first[at] + self.count[at])
-            grade = self.labels.grade[index]
-            weight = mix[grade] / np.bincount(grade, minlength=4)[grade]
+            kind = self.labels.grade[index] // (2 if self.branches else 1)
+            weight = mix[kind] / np.bincount(kind, minlength=len(mix))[kind]
             # Gumbel top-k: a weighted draw without replacement.
             key = np.log(np.maximum(weight, 1e-12)) + rng.gumbel(size=len(index))
             chosen = index[np.argsort(-key)[:per_ad]]
