@@ -14,7 +14,9 @@ import pytest
 
 from relevance.corpus import LabelledCorpus
 from relevance.errors import CheckpointError
+from relevance.metrics import auc
 from scenarios.errors import ScenarioError, StoreError
+from scenarios.markets.checkpoints import TrainedOn, trained_on
 from scenarios.reporting.ablation_picture import picture
 from scenarios.reporting.ablation_tables import tables, write_tables
 from scenarios.reporting.figures import write_picture
@@ -39,7 +41,7 @@ from scenarios.studies.ablations.cells import (
 )
 from scenarios.studies.ablations.measures import Slices, calibration_error, graded_metrics
 from scenarios.studies.study import Task, read_failures, read_status
-from simulator.world import build_world
+from simulator.world import LabelledWorlds, build_world, labelled_corpus
 from tests.scenarios.test_sweeps_cli import ENVIRONMENT, command, relbid
 
 CELLS = "[0-9a-f]*.json"
@@ -271,6 +273,53 @@ def test_pretrained_weights_are_shared_and_used(file):
     assert read_state(bce.weights)["model"].keys() == state.keys()
 
 
+def test_models_are_trained_in_other_worlds_and_kept(file, monkeypatch):
+    monkeypatch.chdir(file.parent)
+    file.write_text(
+        TINY.replace("seeds: 2", "seeds: 2\nworlds: [11, 12]\nfold: null\nsplits: [test]\nkeep: models", 1)
+    )
+    ablation = load_ablation(file)
+    few = replace(ablation, rows=tuple(replace(row, seeds=(1,)) for row in ablation.rows[:2]))
+    out = file.parent / "results"
+    assert run_ablation(few, out, workers=1) == 0
+    assert sorted(path.name for path in Path("models").iterdir()) == ["bce-1", "hierarchical-1"]
+    assert trained_on(Path("models/bce-1")) == TrainedOn(
+        (11, 12), None, trained_on(Path("models/bce-1")).settings
+    )
+    weights = Path("models/bce-1/model.safetensors")
+    before, whole = weights.read_bytes(), Path("models/hierarchical-1/model.safetensors").stat().st_mtime_ns
+    found = read_cell(task_of(few, out, "BCE").out)
+    assert set(found.metrics) == {"test"}
+
+    # A checkpoint that has gone is made again, and no other one.
+    weights.unlink()
+    assert run_ablation(few, out, workers=1) == 0
+    assert weights.read_bytes() == before
+    assert Path("models/hierarchical-1/model.safetensors").stat().st_mtime_ns == whole
+
+    # What is measured is the kept checkpoint, in the scenario's world, which it never saw.
+    scenario = ablation.scenario
+    data = labelled_corpus(LabelledWorlds((scenario.world.seed,), None, scenario.world, ("test",)))
+    labels = data.labels.of("test")
+    from relevance.hcmrm import HcmrmScorer
+
+    score = HcmrmScorer.load(data.corpus, Path("models/bce-1")).score(labels.query, labels.ad)
+    expected = auc(labels.grade >= 2, score)
+    assert found.metrics["test"]["all"]["auc"] == pytest.approx(
+        expected, abs=2e-3
+    )  # the kept weights are halves
+
+
+def task_of(ablation, out, arm):
+    [settings] = {json.dumps(row.settings) for row in ablation.rows if row.arm == arm}
+    [task] = [
+        task
+        for task in cell_tasks(ablation, share(ablation, out))
+        if json.dumps(task.data.cell.settings) == settings
+    ]
+    return task
+
+
 def test_metrics_by_hand():
     query, grade = np.array([0, 0, 0, 0, 1, 1]), np.array([3, 2, 1, 0, 3, 0])
     score = np.array([0.9, 0.6, 0.3, 0.1, 0.5, 0.4])
@@ -446,12 +495,24 @@ def test_settings_are_merged():
         ("labels: [0, 200]", "lables: [0, 1]", r"across.lables: .*did you mean 'labels'"),
         ("  traffic.n_queries: 500", "  traffic.queries: 500", r"line 11, common.traffic.queries: "),
         ("seeds: 2", "seeds: 1", r"seeds: must be from 2 to"),
+        ("seeds: 2", "seeds: 2\nfold: null", r"splits: 'held_out' needs a fold that gets no labels"),
+        ("seeds: 2", "seeds: 2\nworlds: [3, 3]", r"worlds: names a world twice"),
+        ("seeds: 2", "seeds: 2\nworlds: [7]", r"worlds: 7 is the world that the models are tested in"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_named(file, old, new, message):
     assert old in TINY
     file.write_text(TINY.replace(old, new, 1))
     with pytest.raises(ScenarioError, match=message):
+        load_ablation(file)
+
+
+def test_kept_checkpoints_need_names_of_their_own(file):
+    twice = TINY.replace("BCE: {loss: bce}", "BCE: {loss: bce}\n      bce: {loss: flat}")
+    file.write_text(twice)
+    load_ablation(file)
+    file.write_text(twice.replace("seeds: 2", "seeds: 2\nkeep: models", 1))
+    with pytest.raises(ScenarioError, match="groups.losses: two trainings are called 'bce'"):
         load_ablation(file)
 
 

@@ -24,12 +24,13 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from relevance.annotation import noisy_grades, whole_queries
 from relevance.corpus import LabelledCorpus, Labels
@@ -118,18 +119,8 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     saved = time.monotonic()
 
-    corpora = sources(config, data)
-
     def keep(seconds: float) -> None:
-        record = {
-            **asdict(config),
-            "bf16": config.bf16 and has_bfloat16(trainer.device),
-            "corpora": corpora,
-            "chosen_step": trainer.step,
-            "seconds": round(seconds),
-            "log": log,
-        }
-        trainer.checkpoint(record).save(out)
+        trainer.checkpoint(training_record(config, data, device, trainer.step, seconds, log)).save(out)
 
     chosen = _validation_subset(validation_labels, config) if FINETUNE in config.stages else validation_labels
     for stage, step, steps, loss in trainer.steps():
@@ -164,6 +155,25 @@ def train(
         keep(spent + time.monotonic() - started)
     ranks.wait()
     return Checkpoint.load(out)
+
+
+def training_record(
+    config: TrainConfig,
+    data: LabelledCorpus,
+    device: str,
+    step: int,
+    seconds: float,
+    log: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What a checkpoint says of its training: settings, sources, the kept step, seconds, validations."""
+    return {
+        **asdict(config),
+        "bf16": config.bf16 and has_bfloat16(torch.device(device)),
+        "corpora": sources(config, data),
+        "chosen_step": step,
+        "seconds": round(seconds),
+        "log": list(log),
+    }
 
 
 def sources(config: TrainConfig, data: LabelledCorpus) -> list[dict[str, Any]]:

@@ -24,7 +24,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -79,9 +80,24 @@ class AblationFile(StudyFile):
     """Settings of all trainings, over the defaults of TrainConfig."""
     seeds: SeveralSeeds = 5
     """How many, from 1 on, or which: of the training and of the market's day."""
+    worlds: Annotated[tuple[Annotated[int, Field(ge=0, le=10**6)], ...], Field(min_length=1)] | None = None
+    """Seeds of the worlds that are trained on; by default the scenario's own, with other advertisers and
+    queries. The models are tested in the scenario's."""
+    fold: Annotated[int, Field(ge=0, le=9)] | None = 0
+    """The fold of the catalogue that gets no labels: its products are the split `held_out`. null: none."""
+    keep: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """Folder that keeps the checkpoints, each as `ARM-SEED`; null keeps figures alone."""
     splits: Annotated[tuple[Split, ...], Field(min_length=1)] = ("test", "held_out")
     """Graded pairs that the models are evaluated on."""
     groups: Annotated[dict[GroupName, Group], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.fold is None and "held_out" in self.splits:
+            raise out_of_range("splits", "'held_out' needs a fold that gets no labels; set fold: 0")
+        if self.worlds is not None and len(set(self.worlds)) < len(self.worlds):
+            raise out_of_range("worlds", "names a world twice")
+        return self
 
 
 ABLATION: FileKind[AblationFile] = FileKind(
@@ -106,6 +122,11 @@ class Row:
     seeds: tuple[int, ...] = ()
 
     @property
+    def checkpoint(self) -> str:
+        """The name of its checkpoints without their seeds: `bce-pqvm` of the arm `BCE + PQVM`."""
+        return re.sub(r"[^a-z0-9]+", "-", f"{self.arm} {self.at_text}".lower()).strip("-")
+
+    @property
     def at_text(self) -> str:
         """`labels 5000, label_noise 0.2`."""
         return ", ".join(f"{name} {_plain(value)}" for name, value in self.at.items())
@@ -125,6 +146,11 @@ class Ablation:
 
     def rows_of(self, group: str) -> list[Row]:
         return [row for row in self.rows if row.group == group]
+
+    @property
+    def train_worlds(self) -> tuple[int, ...]:
+        """Seeds of the worlds that are trained on."""
+        return self.file.worlds or (self.scenario.world.seed,)
 
     def reference_of(self, row: Row) -> Row:
         arm = self.file.groups[row.group].reference
@@ -163,7 +189,21 @@ def load_ablation(path: Path | str) -> Ablation:
                 except TrainError as error:  # what only shows where all settings are together
                     raise ScenarioError(error).at(*source.at("groups", name, "arms", arm)) from None
                 rows.append(Row(name, arm, at, whole, seeds[: group.seeds]))
+    if file.worlds is not None and scenario.world.seed in file.worlds:
+        reason = f"{scenario.world.seed} is the world that the models are tested in"
+        raise ScenarioError(reason, remedy="train on others").at(*source.at("worlds"))
+    if file.keep is not None:
+        _check_names(rows, source)
     return Ablation(file, scenario, tuple(rows))
+
+
+def _check_names(rows: Iterable[Row], source: Source) -> None:
+    """Refuse two different trainings whose checkpoints would have one name."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        if first.setdefault(row.checkpoint, row).settings != row.settings:
+            reason = f"two trainings are called {row.checkpoint!r}; their checkpoints need names of their own"
+            raise ScenarioError(reason, remedy="rename an arm").at(*source.at("groups", row.group))
 
 
 def train_config(settings: Mapping[str, JsonValue], seed: int) -> TrainConfig:

@@ -24,14 +24,13 @@ from scenarios.studies.ablations.cells import (
     digest_of_scenario,
     of_ablation,
     read_cells,
+    settings_hash,
 )
 from scenarios.studies.run_study import Study, StudyOptions, run_study
 from scenarios.studies.study import StudyPlan, Task, remove_parts
 from simulator.world import LabelledWorlds
 from simulator.world.labels import ALL_SPLITS
 
-FOLD = 0
-"""The fold of the catalogue that gets no labels: its products are the split `held_out`."""
 Kept = Measured | Path
 """What is kept of a cell, or the pre-trained weights."""
 
@@ -105,21 +104,32 @@ class AblationPlan(StudyPlan[Kept]):
 
 
 def share(ablation: Ablation, out: Path, progress: Progress | None = None) -> SharedByCells:
-    """Make what all cells share: the labelled corpus, and the key frames of the market's world."""
-    scenario = ablation.scenario
-    worlds = LabelledWorlds((scenario.world.seed,), FOLD, scenario.world, ALL_SPLITS)
-    data = training_corpus(out, worlds, progress)
+    """Make what all cells share: the labelled corpora, and the key frames of the market's world."""
+    scenario, fold = ablation.scenario, ablation.file.fold
+    own = (scenario.world.seed,)
+    if ablation.train_worlds == own:
+        train = test = LabelledWorlds(own, fold, scenario.world, ALL_SPLITS)
+    else:
+        train = LabelledWorlds(ablation.train_worlds, fold, scenario.world)
+        test = LabelledWorlds(own, fold, scenario.world, ("validation", "test"))
+    data = training_corpus(out, train, progress)
+    training_corpus(out, test, progress)
     prepare(scenario, cache=out, progress=progress)
-    return SharedByCells(scenario, out, corpus_folder(out, worlds), data.fingerprint())
+    return SharedByCells(
+        scenario, out, corpus_folder(out, train), corpus_folder(out, test), data.fingerprint()
+    )
 
 
 def cell_tasks(ablation: Ablation, shared: SharedByCells) -> list[Task]:
     """A task for every cell."""
     folder, scenario = cells_folder(shared.out, ablation), digest_of_scenario(shared.scenario)
+    root, names = ablation.file.keep, {settings_hash(row.settings): row.checkpoint for row in ablation.rows}
     tasks = []
     for cell in cells_of(ablation):
         key = cell.key(scenario, shared.fingerprint)
-        tasks.append(Task(key, folder / f"{key}.json", Training(shared, cell, weights_path(cell, shared))))
+        kept = None if root is None else Path(root) / f"{names[settings_hash(cell.settings)]}-{cell.seed}"
+        training = Training(shared, cell, weights_path(cell, shared), kept)
+        tasks.append(Task(key, folder / f"{key}.json", training))
     return tasks
 
 

@@ -26,6 +26,7 @@ from scenarios.config.scenario import Scenario
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.simulation import prepare, simulate
 from scenarios.storage.cache import code_hash
+from scenarios.storage.whole import writing
 from scenarios.studies.ablations.ablation import train_config
 from scenarios.studies.ablations.cells import Cell, Measured, digest_of_scenario, every_setting, read_cell
 from scenarios.studies.ablations.measures import Slices, measure
@@ -45,7 +46,9 @@ class SharedByCells:
     out: Path
     """The results folder, whose cache has the key frames."""
     corpus: Path
-    """Folder of the labelled corpus."""
+    """Folder of the labelled corpus that is trained on."""
+    test: Path
+    """Folder of the one that is tested on; it may be the same."""
     fingerprint: str
 
 
@@ -56,6 +59,8 @@ class Training(NamedTuple):
     cell: Cell
     weights: Path | None
     """Where its pre-trained weights lie, or are to lie; None for a cell without pre-training."""
+    kept: Path | None = None
+    """Where its checkpoint is kept; None: nowhere."""
     weights_alone: bool = False
 
 
@@ -72,8 +77,11 @@ class AblationWorker(Worker["Measured | Path"]):
     @staticmethod
     def read(task: Task) -> Measured | Path | None:
         """The kept cell of a task, or the path of its weights if they are there."""
-        if task.data.weights_alone:
+        training: Training = task.data
+        if training.weights_alone:
             return task.out if task.out.exists() else None
+        if training.kept is not None and not (training.kept / "model.safetensors").exists():
+            return None
         return read_cell(task.out)
 
     def make(self, task: Task) -> bytes:
@@ -94,14 +102,16 @@ class AblationWorker(Worker["Measured | Path"]):
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     data: LabelledCorpus
+    test: LabelledCorpus
     prepared: Prepared
     slices: Slices
 
     @staticmethod
     def of(shared: SharedByCells) -> _Loaded:
         data = LabelledCorpus.load(shared.corpus)
+        test = data if shared.test == shared.corpus else LabelledCorpus.load(shared.test)
         prepared = prepare(shared.scenario, cache=shared.out)
-        return _Loaded(data, prepared, Slices.of(data, prepared.world))
+        return _Loaded(data, test, prepared, Slices.of(test, prepared.world))
 
 
 def pretrain(cell: Cell, data: LabelledCorpus, weights: Path) -> None:
@@ -139,8 +149,9 @@ def finetune(cell: Cell, data: LabelledCorpus, weights: Path | None) -> tuple[Tr
 def measured(training: Training, loaded: _Loaded) -> Measured:
     """Train and measure a cell; its pre-trained weights are made first where they are missing or unfit."""
     from relevance.hcmrm import HcmrmScorer
+    from relevance.hcmrm.training.train import training_record
 
-    cell, data = training.cell, loaded.data
+    cell, data, test = training.cell, loaded.data, loaded.test
     began = time.process_time()
     try:
         trainer, pretraining_s = finetune(cell, data, training.weights)
@@ -150,11 +161,16 @@ def measured(training: Training, loaded: _Loaded) -> Measured:
         began = time.process_time()
         trainer, pretraining_s = finetune(cell, data, training.weights)
     trained = time.process_time()
-    model = trainer.checkpoint({})
-    scorer = HcmrmScorer(model, data.corpus, tables=trainer.texts.tables)
+    seconds = pretraining_s + trained - began
+    config = train_config(cell.settings, cell.seed)
+    model = trainer.checkpoint(training_record(config, data, "cpu", trainer.step, seconds, []))
+    if training.kept is not None:
+        with writing(training.kept):
+            model.save(training.kept)
+    scorer = HcmrmScorer(model, test.corpus, tables=trainer.texts.tables if test is data else None)
     metrics = {}
     for split in cell.splits:
-        labels = data.labels.of(split)
+        labels = test.labels.of(split)
         score, probabilities = scorer.read(labels.query, labels.ad)
         metrics[split] = measure(labels, score, probabilities, loaded.slices.parts(labels))
     tested = time.process_time()
