@@ -32,7 +32,11 @@ Overrides = Annotated[
 Seed = Annotated[int | None, typer.Option(help="Replace the scenario's seed.")]
 Scorer = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Replace the scorer: none, bm25, hcmrm, oracle or module:attr."),
+    typer.Option(
+        metavar="NAME",
+        help="Replace the scorer: none, bm25, hcmrm, oracle, minilm, bi_encoder=FOLDER, cross_encoder=FOLDER "
+        "or module:attr.",
+    ),
 ]
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where results and cached scores go.")]
 ProgressPath = Annotated[

@@ -13,9 +13,17 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from relevance.pretrained import FORMS, PACKAGED, pretrained_of
 from scenarios.config.fusion_rules import CustomRule, FusionSettings, ProductRule
 from scenarios.config.market_kinds import MarketSettings, WorldMarket
 from scenarios.config.settings import Settings as Settings, dump_model, out_of_range
@@ -32,15 +40,36 @@ SCORERS = ("none", "bm25", "hcmrm", "oracle")
 """Built-in scorers: no relevance (1 for every pair), lexical, the neural model, the truth."""
 
 
+def _in_one_text(scorer: object) -> object:
+    """`{bi_encoder: PLACE}` as `bi_encoder=PLACE`; the other form likewise."""
+    if not isinstance(scorer, Mapping):
+        return scorer
+    form, place = next(iter(scorer.items()), ("", None))
+    if len(scorer) > 1 or form not in FORMS or not isinstance(place, str) or not place:
+        raise PydanticCustomError(
+            "scorer", "a scorer is a name, or one of {forms}", {"forms": " and ".join(_EXAMPLES)}
+        )
+    return f"{form}={place}"
+
+
+_EXAMPLES = tuple(f"{{{form}: FOLDER}}" for form in FORMS)
+
+
 def _known_scorer(name: str, info: ValidationInfo) -> str:
     if info.context and info.context.get("columns"):  # a table's columns are checked where it is read
         return name
-    if name in SCORERS or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+    if name in SCORERS or pretrained_of(name) or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
         return name
+    known = (*SCORERS, *PACKAGED)
     raise PydanticCustomError(
         "scorer",
-        "unknown scorer {name}{hint} (there are {known}, and your own as module:attr)",
-        {"name": quoted(name), "hint": did_you_mean(name, SCORERS), "known": ", ".join(SCORERS)},
+        "unknown scorer {name}{hint} (there are {known}, {forms}, and your own as module:attr)",
+        {
+            "name": quoted(name),
+            "hint": did_you_mean(name, known),
+            "known": ", ".join(known),
+            "forms": ", ".join(_EXAMPLES),
+        },
     )
 
 
@@ -48,7 +77,13 @@ PREPARED = ("market", "world", "split", "retrieval", "hcmrm")
 """Blocks that decide which pairs there are and how they score. The others may change between two simulations
 of one prepared market."""
 
-ScorerName = Annotated[str, AfterValidator(_known_scorer)]
+ScorerName = Annotated[
+    str,
+    BeforeValidator(_in_one_text, json_schema_input_type=str | dict[str, str]),
+    AfterValidator(_known_scorer),
+]
+"""The name of a scorer. A public model is `{bi_encoder: FOLDER}`, `{cross_encoder: FOLDER}` (in one text with
+`=` for `: `), or `minilm`; see `relevance.pretrained`."""
 
 
 class RetrievalSettings(Settings):
@@ -62,11 +97,12 @@ class RetrievalSettings(Settings):
 
 
 class HcmrmSettings(Settings):
-    """Which neural model scores where the scorer is `hcmrm`."""
+    """Which neural model scores where the scorer is `hcmrm`, and where neural models compute."""
 
     checkpoint: str | None = None
     """A folder made by `relbid train`, or `shipped`, the package's own, which is the default."""
     device: Literal["cpu", "cuda"] = "cpu"
+    """Also of public models."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """How the model computes. Fewer digits are faster, and ads with nearly equal scores may change places."""
     calibration: Literal["none", "temperature", "isotonic"] = "none"

@@ -10,7 +10,7 @@ import numpy as np
 
 from relevance.corpus import Corpus
 from scenarios.config.scenario import Scenario
-from scenarios.markets.kind import Found, MarketSource, Progress, stage_of
+from scenarios.markets.kind import CalibrationPairs, Found, MarketSource, Progress, stage_of
 from scenarios.storage import cache as disk
 from simulator import retrieval
 from simulator.arrays import FloatArray, GradeArray, IntArray
@@ -18,7 +18,7 @@ from simulator.fusion import FusionRule
 from simulator.market import Market, build_market, keyword_index, retrieve_candidates
 from simulator.retrieval import Candidates
 from simulator.scoring import RelevanceSource
-from simulator.world import World
+from simulator.world import Split, World, build_world, graded_pairs
 from simulator.world.intents import Intent, read_intent, vocabulary
 
 
@@ -61,6 +61,19 @@ class EmbeddedWorld(MarketSource):
 
     def grade(self, query: IntArray, ad: IntArray) -> GradeArray:
         return self.world.truth.grade(query, ad)
+
+    @classmethod
+    def calibrated_on(cls, scenario: Scenario) -> str:
+        return f"graded pairs of the world's split {_other_split(scenario)}"
+
+    def calibration_pairs(self, scenario: Scenario, *, frames: bool) -> CalibrationPairs:
+        split = _other_split(scenario)
+        world = (
+            disk.cached_world(scenario.world, split, self.kept)
+            if frames
+            else build_world(scenario.world, split, draw=False)
+        )
+        return CalibrationPairs(world.corpus, graded_pairs(world, split).of(split), own=False)
 
     def market(
         self, candidate: Candidates | int, relevance: RelevanceSource, scenario: Scenario, rule: FusionRule
@@ -116,3 +129,8 @@ class EmbeddedWorld(MarketSource):
         corpus = self.world.corpus
         bare = replace(corpus, frames=corpus.frames[:, :0].copy())
         return replace(self, world=replace(self.world, corpus=bare))
+
+
+def _other_split(scenario: Scenario) -> Split:
+    """A split of the world whose queries and ads are not in the market."""
+    return "test" if scenario.split == "validation" else "validation"

@@ -15,7 +15,7 @@ from simulator.arrays import FloatArray, GradeArray, IntArray
 if TYPE_CHECKING:
     import polars as pl
 
-    from relevance.corpus import Corpus
+    from relevance.corpus import Corpus, Labels
     from scenarios.config.scenario import Scenario
     from simulator.fusion import FusionRule
     from simulator.log import Impressions
@@ -44,6 +44,15 @@ class Found(NamedTuple):
     """[n] the bid keyword that brings each."""
     match: GradeArray
     """[n] how closely it meets the text; see `simulator.retrieval.RECALLS`."""
+
+
+class CalibrationPairs(NamedTuple):
+    """Graded pairs that scores are calibrated on."""
+
+    corpus: Corpus
+    labels: Labels
+    own: bool
+    """Whether they are of the market's own queries, by its own numbers."""
 
 
 class MarketSource(ABC):
@@ -124,6 +133,19 @@ class MarketSource(ABC):
 
         Raises:
             TableError: the market should bring it, and does not.
+        """
+        return None
+
+    @classmethod
+    def calibrated_on(cls, scenario: Scenario) -> str:
+        """What `calibration_pairs` are, in words."""
+        return ""
+
+    def calibration_pairs(self, scenario: Scenario, *, frames: bool) -> CalibrationPairs | None:
+        """Graded pairs that the metrics do not use, or of the market's own queries; None: none are known.
+
+        Args:
+            frames: whether frames are looked at.
         """
         return None
 

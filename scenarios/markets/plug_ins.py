@@ -6,12 +6,13 @@ import numpy as np
 
 from relevance.corpus import Corpus
 from relevance.errors import PluginError
+from relevance.pretrained import pretrained_of
 from relevance.protocol import RelevanceScorer, check_scorer, load_object
 
 
 def is_own(scorer: str) -> bool:
     """Whether a scorer's name is "module:attr"."""
-    return ":" in scorer
+    return ":" in scorer and pretrained_of(scorer) is None
 
 
 def own_scorer(name: str, corpus: Corpus) -> RelevanceScorer:

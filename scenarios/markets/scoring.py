@@ -1,7 +1,8 @@
 """The relevance of a market's pairs, by the name of a scorer: each pair is scored once and kept on disk.
 
-A name is one of SCORERS ("none", "bm25", "hcmrm", "oracle"), "module:attr" of one's own, or in a market that
-brings its relevance along, a name that it knows.
+A name is one of SCORERS ("none", "bm25", "hcmrm", "oracle"), a public model ("minilm", "bi_encoder=FOLDER",
+"cross_encoder=FOLDER"), "module:attr" of one's own, or in a market that brings its relevance along, a name
+that it knows.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import numpy as np
 from relevance.cached import ScoreTable
 from relevance.extras import require
 from relevance.oracle import GRADE_GAIN, OracleScorer
+from relevance.pretrained import pretrained_of
 from relevance.protocol import RelevanceScorer, load_object, score_pairs
 from scenarios.config.scenario import Scenario
 from scenarios.markets.checkpoints import check_checkpoint, checkpoint_folder, model_key
 from scenarios.markets.kind import Progress, stage_of
 from scenarios.markets.plug_ins import is_own, own_scorer
 from scenarios.markets.prepared import Prepared, Relevance
+from scenarios.markets.public_models import PublicModel, check_model
 from scenarios.markets.registry import source_of
 from scenarios.storage import cache as disk
 from scenarios.storage.command_progress import Stage
@@ -32,7 +35,8 @@ if TYPE_CHECKING:
     from relevance.hcmrm import HcmrmScorer
 
 KEPT_SCORERS = ("bm25", "hcmrm")
-"""Scorers whose scores are kept on disk. The others take no time, or nothing says when their code changed."""
+"""Scorers whose scores are kept on disk, beside public models. The others take no time, or nothing says when
+their code changed."""
 OWN_CHUNK = 8192
 """Pairs that a scorer of one's own is given at once, so that what it finished before an error is kept."""
 
@@ -48,13 +52,14 @@ def relevance_of(
         cache: the results folder, under which scores are kept; None keeps nothing.
 
     Raises:
-        CheckpointError: HCMRM's checkpoint is missing or damaged.
+        CheckpointError: HCMRM's checkpoint, or a public model, is missing or damaged.
         PluginError, ScorerError: a scorer of one's own cannot be loaded, or returns what is no relevance.
+        ScenarioError: a public model has no graded pairs to be calibrated on.
         StoreError: the cache cannot be written.
         TableError: the table of auctions has no such column.
     """
     if prepared.scenario.serving.scoring == "live":
-        return Relevance(scorer, live_scorer(prepared, scorer))
+        return Relevance(scorer, live_scorer(prepared, scorer, cache=cache))
     brought = prepared.source.relevance(scorer)
     if brought is not None:
         return Relevance(scorer, brought)
@@ -71,7 +76,7 @@ def relevance_of(
     return Relevance(scorer, score, probabilities)
 
 
-def live_scorer(prepared: Prepared, scorer: str) -> LiveScorer | None:
+def live_scorer(prepared: Prepared, scorer: str, *, cache: Path | None = None) -> LiveScorer | None:
     """The scorer of a name, to be asked during a run; None if every pair is alike.
 
     Raises:
@@ -79,7 +84,7 @@ def live_scorer(prepared: Prepared, scorer: str) -> LiveScorer | None:
     """
     if scorer == "none":
         return None
-    made, keep = load_scorer(prepared, scorer), prepared.scenario.serving.cache_queries
+    made, keep = load_scorer(prepared, scorer, cache=cache), prepared.scenario.serving.cache_queries
     on_device = scorer == "hcmrm" and prepared.scenario.hcmrm.device != "cpu"
     return LiveScorer(cast(DeviceScorer, made) if on_device else OnHost(made, scorer), keep)
 
@@ -108,7 +113,11 @@ def scores_kept(prepared: Prepared, scorer: str, cache: Path) -> bool:
         CheckpointError: HCMRM's checkpoint is missing.
     """
     live = prepared.scenario.serving.scoring == "live"
-    if live or not prepared.source.has_texts or scorer not in KEPT_SCORERS:
+    if live or not prepared.source.has_texts:
+        return True
+    if pretrained_of(scorer):
+        return PublicModel(prepared, scorer, cache).is_kept(prepared.candidate)
+    if scorer not in KEPT_SCORERS:
         return True
     return disk.read_scores(_kept_path(prepared, scorer, prepared.candidate, cache)) is not None
 
@@ -118,7 +127,7 @@ def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
 
     Raises:
         CheckpointError, PluginError: see `relevance_of`.
-        MissingExtraError: HCMRM is not installed.
+        MissingExtraError: HCMRM, or a public model, is not installed.
     """
     if not source_of(scenario).has_texts:
         return  # what the market brings is looked at where it is read
@@ -126,16 +135,21 @@ def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
         if scorer == "hcmrm":
             require("torch", "transformers", extra="hcmrm", needed_by="HCMRM")
             check_checkpoint(scenario)
+        elif pretrained_of(scorer):
+            check_model(scenario, scorer)
         elif is_own(scorer):
             load_object(scorer, "scorer")
 
 
-def load_scorer(prepared: Prepared, scorer: str) -> RelevanceScorer:
+def load_scorer(prepared: Prepared, scorer: str, *, cache: Path | None = None) -> RelevanceScorer:
     """The scorer of a name, ready to score pairs of the prepared corpus.
 
+    Args:
+        cache: the results folder, under which the scores that calibrate a public model are kept.
+
     Raises:
-        CheckpointError, PluginError: see `relevance_of`.
-        ScenarioError: the market has no texts.
+        CheckpointError, PluginError, ScorerError: see `relevance_of`.
+        ScenarioError: the market has no texts, or see `relevance_of`.
     """
     corpus = prepared.corpus
     if scorer == "none":
@@ -144,6 +158,8 @@ def load_scorer(prepared: Prepared, scorer: str) -> RelevanceScorer:
         return OracleScorer(prepared.source.grade)
     if scorer == "hcmrm":
         return load_hcmrm(prepared)
+    if pretrained_of(scorer):
+        return PublicModel(prepared, scorer, cache).scorer()
     if is_own(scorer):
         return own_scorer(scorer, corpus)
     from relevance.lexical import Bm25Scorer  # imports numba where that is installed
@@ -191,6 +207,8 @@ def _scored(
 ) -> ScoreTable:
     """The scores of pairs I[P], made or read from disk, where `key` tells them from other pairs."""
     stage = stage_of(progress, Stage("scoring", scorer))
+    if pretrained_of(scorer):
+        return PublicModel(prepared, scorer, cache).table(query, ad, key, stage)
     if cache is None or scorer not in KEPT_SCORERS:
         return _score(prepared, scorer, query, ad, stage)
     path = _kept_path(prepared, scorer, key, cache)

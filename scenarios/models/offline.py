@@ -18,6 +18,7 @@ from relevance.corpus import SPLITS, Labels as Labels
 from relevance.evaluation import ScorerEvaluation as ScorerEvaluation, evaluate_scorers
 from relevance.metrics import Reliability as Reliability, branch_gap, reliability
 from relevance.oracle import GRADE_GAIN
+from relevance.pretrained import pretrained_of
 from scenarios.config.load import override
 from scenarios.config.scenario import Scenario
 from scenarios.errors import UserError
@@ -32,6 +33,7 @@ from scenarios.markets.checkpoints import (
     trained_on,
 )
 from scenarios.markets.kind import Progress
+from scenarios.markets.plug_ins import is_own
 from scenarios.markets.prepared import Prepared
 from scenarios.markets.scoring import pair_scores
 from simulator.arrays import FloatArray
@@ -63,11 +65,13 @@ def offline_scorers(scenario: Scenario) -> tuple[str, ...]:
     """Scorers to compare; the scenario's own checkpoint comes first.
 
     `hcmrm` is a checkpoint folder that the scenario names, `shipped` the package's. Then bm25, oracle, and
-    the user's own ("module:attr") of the scenario.
+    public models and the user's own ("module:attr") of the scenario.
     """
     first = SHIPPED if (scenario.hcmrm.checkpoint or SHIPPED) == SHIPPED else "hcmrm"
     swept = scenario.sweep.scorers if scenario.sweep is not None else ()
-    own = (name for name in (scenario.scorer, *scenario.compare, *swept) if ":" in name)
+    own = (
+        name for name in (scenario.scorer, *scenario.compare, *swept) if is_own(name) or pretrained_of(name)
+    )
     return tuple(dict.fromkeys((first, SHIPPED, "bm25", "oracle", *own)))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from relevance.pretrained import pretrained_of
 from relevance.protocol import RelevanceScorer
 from scenarios.config.scenario import Scenario
 from scenarios.config.service_profile import ProfileFile
@@ -51,12 +52,10 @@ def measure_profile(
     """
     name = scenario.scorer
     if name in ("none", "oracle"):
-        raise ScenarioError(
-            f"{scenario.name}, scorer: '{name}' takes no time; profile bm25, hcmrm or your own"
-        )
+        raise ScenarioError(f"{scenario.name}, scorer: '{name}' takes no time; profile one that reads texts")
     check_scorers(scenario, [name])
     prepared = prepare(scenario, cache=cache, progress=progress)
-    scorer, machine = _scorer(prepared, name)
+    scorer, machine = _scorer(prepared, name, cache)
     rng = np.random.default_rng(0)
     ads = np.unique(prepared.candidate[prepared.candidate >= 0])
     scorer.score(np.zeros_like(ads), ads)
@@ -97,9 +96,9 @@ def _batch(prepared: Prepared, size: int, rng: np.random.Generator) -> tuple[Int
     return query[:size], prepared.candidate[query, column][:size]
 
 
-def _scorer(prepared: Prepared, name: str) -> tuple[RelevanceScorer, dict[str, str]]:
+def _scorer(prepared: Prepared, name: str, cache: Path | None) -> tuple[RelevanceScorer, dict[str, str]]:
     """A scorer, ready to be timed, and the machine that it runs on."""
-    settings, scorer = prepared.scenario.hcmrm, load_scorer(prepared, name)
+    settings, scorer = prepared.scenario.hcmrm, load_scorer(prepared, name, cache=cache)
     machine = {"processor": processor(), "cores": str(os.cpu_count()), "python": platform.python_version()}
     if name == "hcmrm":
         from relevance.hcmrm.device import device_name
@@ -110,6 +109,11 @@ def _scorer(prepared: Prepared, name: str) -> tuple[RelevanceScorer, dict[str, s
             "threads": str(cores()),
             "torch": version("torch"),
         }
+    elif pretrained_of(name):
+        from relevance.hcmrm.device import device_name
+
+        machine |= {"device": device_name(settings.device)}
+        machine |= {package: version(package) for package in ("torch", "sentence-transformers")}
     else:
         machine["numpy"] = version("numpy")
     return scorer, machine

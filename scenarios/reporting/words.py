@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import PurePath
 
+from relevance.pretrained import pretrained_of
 from scenarios.studies.estimate import Estimate
 from scenarios.studies.study import Status
 from simulator.measures.market_metrics import is_share
 
 Format = Callable[[float], str]
 
-_SCORERS = {"none": "no relevance", "bm25": "BM25", "hcmrm": "HCMRM"}
+_SCORERS = {"none": "no relevance", "bm25": "BM25", "hcmrm": "HCMRM", "minilm": "MiniLM"}
 
 
 def scorer_name(scorer: str) -> str:
-    """A scorer's name as tables have it; a plug-in's is `module:attr`."""
+    """A scorer's name as tables have it: a plug-in's is `module:attr`, a public model's is its folder's."""
+    if scorer not in _SCORERS and (found := pretrained_of(scorer)) is not None:
+        form, place = found
+        return f"{PurePath(place).name} ({form.replace('_', '-')})"
     return _SCORERS.get(scorer, scorer)
 
 
