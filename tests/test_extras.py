@@ -50,6 +50,11 @@ SWEEP = "schema: 1\nname: s\nscenario: tiny.yaml\n"
         ("PIL", "run tiny.yaml", "the embedded world: PIL is not installed; pip install 'relbid[world]'"),
         ("bm25s", "run tiny.yaml", "the scorer bm25: bm25s is not installed; pip install 'relbid[world]'"),
         (
+            "sentence_transformers",
+            "run tiny.yaml --scorer minilm",
+            "the scorer minilm: sentence_transformers is not installed; pip install 'relbid[pretrained]'",
+        ),
+        (
             "ray",
             "sweep grid.yaml --engine ray",
             "the engine ray: ray is not installed; pip install 'relbid[ray]'",
@@ -84,13 +89,14 @@ def test_what_is_there_is_not_asked_for_and_an_error_holds_its_parts():
 
 
 def test_every_extra_that_the_code_names_brings_the_package():
-    named = {"PIL": "pillow", "sklearn": "scikit-learn", "av": "av"}
+    named = {"PIL": "pillow", "sklearn": "scikit-learn", "sentence_transformers": "sentence-transformers"}
 
     def brought(extra: str) -> set[str]:
         found = set()
         for requirement in EXTRAS[extra]:
             name = re.match(r"[\w-]+", requirement)[0]
-            found |= brought(re.search(r"\[(.*)\]", requirement)[1]) if name == "relbid" else {name}
+            others = re.search(r"\[(.*)\]", requirement)[1].split(",") if name == "relbid" else ()
+            found |= {name}.union(*map(brought, others))
         return found
 
     checked = 0

@@ -62,8 +62,7 @@ class EmbeddedWorld(MarketSource):
     def grade(self, query: IntArray, ad: IntArray) -> GradeArray:
         return self.world.truth.grade(query, ad)
 
-    @classmethod
-    def calibrated_on(cls, scenario: Scenario) -> str:
+    def calibrated_on(self, scenario: Scenario) -> str:
         return f"graded pairs of the world's split {_other_split(scenario)}"
 
     def calibration_pairs(self, scenario: Scenario, *, frames: bool) -> CalibrationPairs:

@@ -136,8 +136,7 @@ class MarketSource(ABC):
         """
         return None
 
-    @classmethod
-    def calibrated_on(cls, scenario: Scenario) -> str:
+    def calibrated_on(self, scenario: Scenario) -> str:
         """What `calibration_pairs` are, in words."""
         return ""
 

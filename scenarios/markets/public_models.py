@@ -7,7 +7,7 @@ market's own queries.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -51,6 +51,13 @@ def check_model(scenario: Scenario, name: str) -> None:
         model_folder(name)
     except CheckpointError as error:
         raise CheckpointError(error, file=scenario.name, field=f"scorer {name}") from error
+
+
+def calibration_notes(prepared: Prepared, scorers: Iterable[str]) -> tuple[str, ...]:
+    """A sentence on the pairs that the public models among some scorers are calibrated on, if there are any."""
+    names = [name for name in dict.fromkeys(scorers) if pretrained_of(name)]
+    on = prepared.source.calibrated_on(prepared.scenario)
+    return (f"{', '.join(names)}: P(relevant), calibrated on {on}",) if names and on else ()
 
 
 class PublicModel:

@@ -16,6 +16,7 @@ from scenarios.config.load import dump_scenario
 from scenarios.config.scenario import Scenario
 from scenarios.markets.kind import Progress
 from scenarios.markets.prepared import Prepared, Relevance
+from scenarios.markets.public_models import calibration_notes
 from scenarios.markets.scoring import check_scorers, relevance_of
 from scenarios.markets.simulation import prepare, simulate
 from scenarios.runs.points import simulate_points
@@ -149,7 +150,8 @@ def run_scenario(
         progress=progress,
     )
     comparison = None if days is None else days(prepared, relevances)
-    return RunResult(scenario, metrics, table, log, prepared.source.notes, comparison)
+    notes = (*prepared.source.notes, *calibration_notes(prepared, scorers))
+    return RunResult(scenario, metrics, table, log, notes, comparison)
 
 
 def incomplete(folder: Path) -> Path:

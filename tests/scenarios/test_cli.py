@@ -163,7 +163,8 @@ def nothing_was_written(folder: Path) -> bool:
         (
             ["run", "tiny.yaml", "--scorer", "hcmr"],
             "tiny.yaml, --set scorer=\"hcmr\": unknown scorer 'hcmr'; did you mean 'hcmrm'? "
-            "(there are none, bm25, hcmrm, oracle, and your own as module:attr)",
+            "(there are none, bm25, hcmrm, oracle, minilm, {bi_encoder: FOLDER}, {cross_encoder: FOLDER}, "
+            "and your own as module:attr)",
         ),
         (
             ["run", "tiny.yaml", "--set", "fusion.rule=linaer"],

@@ -474,7 +474,8 @@ MESSAGES = {
     "unknown scorer": (
         "arms: {A: {}, B: {scorer: bm52}}\n",
         "e.yaml, line 5, arms.B.scorer: unknown scorer 'bm52'; did you mean 'bm25'? "
-        "(there are none, bm25, hcmrm, oracle, and your own as module:attr)",
+        "(there are none, bm25, hcmrm, oracle, minilm, {bi_encoder: FOLDER}, {cross_encoder: FOLDER}, "
+        "and your own as module:attr)",
     ),
     "one arm": ("arms: {A: {}}\n", "e.yaml, line 5, arms: needs at least 2 value(s)"),
     "arm without a map": (

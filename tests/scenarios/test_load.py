@@ -229,12 +229,14 @@ MESSAGES = {
     "unknown scorer": (
         HEAD + "scorer: hcmr\n",
         "s.yaml, line 3, scorer: unknown scorer 'hcmr'; did you mean 'hcmrm'? "
-        "(there are none, bm25, hcmrm, oracle, and your own as module:attr)",
+        "(there are none, bm25, hcmrm, oracle, minilm, {bi_encoder: FOLDER}, {cross_encoder: FOLDER}, "
+        "and your own as module:attr)",
     ),
     "unknown scorer in a list": (
         HEAD + "compare:\n  - none\n  - oracel\n",
         "s.yaml, line 5, compare[1]: unknown scorer 'oracel'; did you mean 'oracle'? "
-        "(there are none, bm25, hcmrm, oracle, and your own as module:attr)",
+        "(there are none, bm25, hcmrm, oracle, minilm, {bi_encoder: FOLDER}, {cross_encoder: FOLDER}, "
+        "and your own as module:attr)",
     ),
     "unknown mechanism": (
         HEAD + "auction: {mechanism: gps}\n",

@@ -123,6 +123,14 @@ def test_live_scoring_asks_the_same_scorer(prepared, folder, tiny_cache, tiny_fi
     assert page.ads["relevance"].is_between(0.0, 1.0).all()
 
 
+def test_a_run_says_what_probabilities_are_fitted_on(prepared):
+    names = ("none", "minilm", "bm25", "cross_encoder=a/b")
+    assert public_models.calibration_notes(prepared, names) == (
+        "minilm, cross_encoder=a/b: P(relevant), calibrated on graded pairs of the world's split validation",
+    )
+    assert public_models.calibration_notes(prepared, ("none", "bm25")) == ()
+
+
 def test_a_market_without_labels_has_no_probabilities(prepared, folder, monkeypatch):
     monkeypatch.setattr(type(prepared.source), "calibration_pairs", lambda *_, **__: None)
     with pytest.raises(

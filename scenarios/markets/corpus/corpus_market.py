@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from relevance.corpus import Corpus, CorpusError, LabelledCorpus
+from relevance.corpus import Corpus, CorpusError, LabelledCorpus, Labels
 from scenarios.config.market_kinds import CorpusMarket
 from scenarios.config.scenario import Scenario
 from scenarios.errors import ScenarioError
 from scenarios.markets.corpus.graded import GradedPairs
 from scenarios.markets.corpus.offers import OFFERS, RATERS, TRAFFIC, Offers, read_grades
 from scenarios.markets.corpus.owners import Owners, owners, popularity
-from scenarios.markets.kind import Found, MarketSource, Progress
+from scenarios.markets.kind import CalibrationPairs, Found, MarketSource, Progress
 from simulator.arrays import FloatArray, GradeArray, IntArray
 from simulator.fusion import FusionRule
 from simulator.log import Impressions
@@ -42,6 +42,8 @@ class CorpusOfOnesOwn(MarketSource):
 
     settings: CorpusMarket
     pairs: GradedPairs
+    known: Labels
+    """People's grades that scores are calibrated on: of other queries, or else of the market's own."""
     owners: Owners
     price: FloatArray | None
     bid: FloatArray | None
@@ -85,8 +87,11 @@ class CorpusOfOnesOwn(MarketSource):
         judge, sources = None, tuple[str, ...]()
         if given.grades is not None:
             judge, sources = read_grades(Path(given.grades), corpus, given.least_confidence)
+        known = labels
         if given.queries != "all":
             labels = labels.of(given.queries)
+            others = known.take(~np.isin(known.query, labels.query))
+            known = others if np.unique(others.grade >= 2).size == 2 else labels
             if judge is not None:  # a judge's grades are of the queries that the split has
                 judge = judge.take(np.isin(judge.query, labels.query))
         if not len(labels) and (judge is None or not len(judge)):
@@ -97,7 +102,7 @@ class CorpusOfOnesOwn(MarketSource):
         asked = np.unique(pairs.query)
         share, traffic = popularity(offers.weight, corpus.query_text, asked, given.query_exponent)
         notes = _notes(scenario, offers, pairs, who, traffic, sources, corpus.n_queries - asked.size)
-        return cls(given, pairs, who, offers.price, offers.bid, corpus, share, notes)
+        return cls(given, pairs, known, who, offers.price, offers.bid, corpus, share, notes)
 
     def candidates(self, scenario: Scenario) -> Candidates:
         return self.pairs.candidates(self._keys, self.owners.advertiser, scenario.retrieval.candidates)
@@ -105,6 +110,20 @@ class CorpusOfOnesOwn(MarketSource):
     def grade(self, query: IntArray, ad: IntArray) -> GradeArray:
         """Grades of pairs I[P]; `graded.UNGRADED` where nobody has judged them."""
         return self.pairs.grade_of(query, ad)
+
+    def calibrated_on(self, scenario: Scenario) -> str:
+        if self._knows_others:
+            return f"the {len(self.known):,} labels of the corpus's other queries"
+        return (
+            "the corpus's labels by folds over queries, each query by a map that saw none of its own labels"
+        )
+
+    def calibration_pairs(self, scenario: Scenario, *, frames: bool) -> CalibrationPairs:
+        return CalibrationPairs(self.corpus, self.known, own=not self._knows_others)
+
+    @property
+    def _knows_others(self) -> bool:
+        return not np.isin(self.known.query, self.pairs.query).any()
 
     def market(
         self, candidate: Candidates | int, relevance: RelevanceSource, scenario: Scenario, rule: FusionRule
