@@ -54,7 +54,7 @@ def check_model(scenario: Scenario, name: str) -> None:
 
 
 def calibration_notes(prepared: Prepared, scorers: Iterable[str]) -> tuple[str, ...]:
-    """A sentence on the pairs that the public models among some scorers are calibrated on, if there are any."""
+    """A sentence on what the public models among some scorers are calibrated on, if there are any."""
     names = [name for name in dict.fromkeys(scorers) if pretrained_of(name)]
     on = prepared.source.calibrated_on(prepared.scenario)
     return (f"{', '.join(names)}: P(relevant), calibrated on {on}",) if names and on else ()

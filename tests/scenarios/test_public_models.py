@@ -6,10 +6,12 @@ import json
 import numpy as np
 import pytest
 
+from relevance.corpus import LabelledCorpus
 from relevance.errors import CheckpointError
 from scenarios import ScenarioError, ask, load_scenario, prepare, relevance_of
 from scenarios.config.load import dump_scenario
 from scenarios.config.scenario import Scenario
+from scenarios.corpora.own import import_corpus
 from scenarios.markets import public_models
 from scenarios.markets.scoring import check_scorers, scores_kept
 from scenarios.models.offline import offline_scorers
@@ -17,6 +19,7 @@ from scenarios.models.profiling import measure_profile
 from scenarios.reporting.words import scorer_name
 from scenarios.runs.scenario_run import run_to_folder
 from tests.relevance import public_models as models
+from tests.scenarios import miniature
 
 pytest.importorskip("sentence_transformers", reason="the extra pretrained is not installed")
 
@@ -173,3 +176,34 @@ def test_a_run_compares_and_a_profile_times_public_models(tiny_file, tiny_cache,
     assert profile.scorer == names[1]
     assert {"device", "torch", "sentence-transformers"} <= set(profile.machine)
     assert profile.points == ((1.0, 1.0), (4.0, 1.0))
+
+
+def test_a_corpus_calibrates_on_other_queries_or_by_folds(folder, tmp_path):
+    import_corpus(miniature.write_prepared(tmp_path / "source"), tmp_path / "corpus")
+    data = LabelledCorpus.load(tmp_path / "corpus")
+    market = f"{{kind: corpus, folder: {tmp_path / 'corpus'}, queries: QUERIES}}"
+    text = f"schema: 1\nname: own\nmarket: {market}\nscorer: 'bi_encoder={folder}'\npctr: {{kind: signal}}\n"
+
+    def prepared(queries: str):
+        file = tmp_path / "own.yaml"
+        file.write_text(text.replace("QUERIES", queries))
+        return prepare(load_scenario(file))
+
+    every = prepared("all")
+    pairs = every.source.calibration_pairs(every.scenario, frames=False)
+    assert pairs.own
+    assert len(pairs.labels) == len(data.labels)
+    (note,) = public_models.calibration_notes(every, [every.scenario.scorer])
+    assert note.endswith("by folds over queries, each query by a map that saw none of its own labels")
+    score = relevance_of(every, every.scenario.scorer).table
+    assert ((score > 0) == (every.candidate >= 0)).all()
+    train = data.labels.of("train")
+    rest = len(data.labels) - len(train)
+    assert 0 < rest < len(data.labels)
+    split = prepared("train")
+    pairs = split.source.calibration_pairs(split.scenario, frames=False)
+    assert not pairs.own
+    assert len(pairs.labels) == rest
+    assert not np.isin(pairs.labels.query, train.query).any()
+    (note,) = public_models.calibration_notes(split, [split.scenario.scorer])
+    assert note.endswith(f"the {rest} labels of the corpus's other queries")

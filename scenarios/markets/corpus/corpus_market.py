@@ -42,7 +42,7 @@ class CorpusOfOnesOwn(MarketSource):
 
     settings: CorpusMarket
     pairs: GradedPairs
-    known: Labels
+    labels: Labels
     """People's grades that scores are calibrated on: of other queries, or else of the market's own."""
     owners: Owners
     price: FloatArray | None
@@ -113,17 +113,17 @@ class CorpusOfOnesOwn(MarketSource):
 
     def calibrated_on(self, scenario: Scenario) -> str:
         if self._knows_others:
-            return f"the {len(self.known):,} labels of the corpus's other queries"
+            return f"the {len(self.labels):,} labels of the corpus's other queries"
         return (
             "the corpus's labels by folds over queries, each query by a map that saw none of its own labels"
         )
 
     def calibration_pairs(self, scenario: Scenario, *, frames: bool) -> CalibrationPairs:
-        return CalibrationPairs(self.corpus, self.known, own=not self._knows_others)
+        return CalibrationPairs(self.corpus, self.labels, own=not self._knows_others)
 
     @property
     def _knows_others(self) -> bool:
-        return not np.isin(self.known.query, self.pairs.query).any()
+        return not np.isin(self.labels.query, self.pairs.query).any()
 
     def market(
         self, candidate: Candidates | int, relevance: RelevanceSource, scenario: Scenario, rule: FusionRule
