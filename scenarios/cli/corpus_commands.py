@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from scenarios.cli.options import RESULTS, Cache, Corpus, Device
+from scenarios.cli.options import RESULTS, Cache, Corpus, Device, Out, Overrides, ScenarioFile
 
 
 def import_corpus(
@@ -58,6 +58,39 @@ def export_corpus_tables(
         data = MarketCorpus.load(corpus) if corpus else training_corpus(cache, progress=progress)
         export_corpus_tables(data, out, jsonl=format == "jsonl", progress=progress)
     typer.echo(f"Tables: {out}/")
+
+
+def evaluate_scorers(
+    file: ScenarioFile,
+    overrides: Overrides = None,
+    scorers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scorer", metavar="NAME", help="May be repeated; all that the scenario names by default."
+        ),
+    ] = None,
+    out: Out = RESULTS,
+) -> None:
+    """Compare scorers on the graded pairs of a scenario's corpus, beside its raters."""
+    from scenarios.markets.loading import load_scenario
+    from scenarios.markets.scoring import check_scorers
+    from scenarios.markets.simulation import prepare
+    from scenarios.models.judged import evaluate_scorers, graded_by_people, rater_ceiling
+    from scenarios.reporting.judged_tables import judged_tables
+    from scenarios.reporting.terminal import ProgressBars, print_tables
+    from scenarios.storage.whole import check_writable
+
+    with ProgressBars() as progress:
+        scenario = load_scenario(file, overrides or ())
+        names = scorers or [name for name in (*scenario.compare, scenario.scorer) if name != "oracle"]
+        names = list(dict.fromkeys(names))
+        check_scorers(scenario, names)
+        check_writable(out)
+        prepared = prepare(scenario, cache=out, progress=progress)
+        labels = graded_by_people(prepared)
+        found = evaluate_scorers(prepared, names, cache=out, progress=progress)
+        raters = rater_ceiling(prepared)
+    print_tables(judged_tables(scenario.name, labels, found, raters))
 
 
 def score(

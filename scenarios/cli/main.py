@@ -52,6 +52,7 @@ app.command("app", context_settings=dashboard.STREAMLITS_OPTIONS)(dashboard.dash
 of_corpus = typer.Typer(help="Ads, queries and graded labels of your own.", no_args_is_help=True)
 of_corpus.command("import")(corpora.import_corpus)
 of_corpus.command("export")(corpora.export_corpus_tables)
+of_corpus.command("evaluate")(corpora.evaluate_scorers)
 app.add_typer(of_corpus, name="corpus")
 
 

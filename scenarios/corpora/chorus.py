@@ -88,8 +88,10 @@ def read_chorus(folder: Path) -> MarketCorpus:
     price = products.numbers(names.price, 0.0, MOST_MONEY * CENTS, empty=np.nan) / CENTS
     brand = tuple(name or f"product {one}" for name, one in zip(supplier, ad_id, strict=True))
     offers = Offers(brand=brand, price=price)
-    raters = raters_of(ratings, names.rater, data.labels.query.tolist(), data.labels.ad.tolist())
-    return MarketCorpus(data.corpus, data.labels, {"schema": "chorus"}, offers, raters)
+    raters = raters_of((ratings, "query", names.product), names.rater, asked, ad_id)
+    # The file has the better products of a query first, and metrics leave ties in the order of the pairs.
+    labels = data.labels.take(np.lexsort((data.labels.ad, data.labels.query)))
+    return MarketCorpus(data.corpus, labels, {"schema": "chorus"}, offers, raters)
 
 
 def _archives(folder: Path) -> Table:

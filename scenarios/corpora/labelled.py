@@ -87,7 +87,7 @@ def read_tables(
         bid=ads.numbers("bid", 0.0, MOST_BID, empty=np.nan) if ads.has("bid") else None,
         weight=queries.numbers("weight", 0.0, MOST_WEIGHT) if queries.has("weight") else None,
     )
-    raters = raters_of(labels, r"rater_(.+)", data.labels.query.tolist(), data.labels.ad.tolist())
+    raters = raters_of((labels, "query_id", "ad_id"), r"rater_(.+)", query_id, ad_id)
     return MarketCorpus(data.corpus, data.labels, data.source, offers, raters)
 
 
@@ -171,16 +171,21 @@ def labelled(
     )
 
 
-def raters_of(labels: Table, pattern: str, query: list[int], ad: list[int]) -> Raters | None:
+def raters_of(
+    pairs: tuple[Table, str, str], pattern: str, query_id: Sequence[str], ad_id: Sequence[str]
+) -> Raters | None:
     """The raters' grades of a table with one row per pair and one column per rater; empty cells are none.
 
     Args:
+        pairs: see `labelled`.
         pattern: of the columns' names; its group is the rater.
-        query, ad: of the rows.
     """
+    labels, query_column, ad_column = pairs
     columns = [(found[1], name) for name in labels.frame.columns if (found := re.fullmatch(pattern, name))]
     if not columns:
         return None
+    query = places(labels, query_column, query_id, "query").tolist()
+    ad = places(labels, ad_column, ad_id, "ad").tolist()
     codes = {**GRADES, "": -1}
     rows = [
         (query[row], ad[row], rater, grade)

@@ -9,11 +9,14 @@ import polars as pl
 import pytest
 
 from relevance.corpus import CorpusError
+from relevance.metrics import Interval
 from scenarios import ScenarioError, load_scenario, prepare, relevance_of, simulate
+from scenarios.cli.main import app
 from scenarios.corpora.own import export_corpus_tables, import_corpus
 from scenarios.markets.corpus.graded import UNGRADED, GradedPairs
 from scenarios.markets.corpus.offers import MarketCorpus
 from scenarios.markets.corpus.owners import popularity
+from scenarios.models.judged import evaluate_scorers, graded_by_people, rater_ceiling
 from simulator.arrays import MICROS
 from tests.scenarios import miniature
 
@@ -347,6 +350,62 @@ def test_people_win_over_a_judge():
     pairs = GradedPairs.of(2, 2, people, judge)
     assert pairs.grade_of(np.array([0, 1]), np.array([0, 0])).tolist() == [0, UNGRADED]
     assert pairs.judged(np.array([0, 2, 1]), np.array([0, 0, 0])).tolist() == [True, True, False]
+
+
+# Scorers and raters on the graded pairs.
+
+
+def test_scorers_and_raters_by_hand(corpora, tmp_path):
+    """All words of a query are in the titles of the good products alone, so BM25 makes no mistake."""
+    prepared = prepare(scenario_of(corpora["chorus"], tmp_path))
+    labels = graded_by_people(prepared)
+    assert (np.diff(labels.query * 30 + labels.ad) > 0).all()
+    none, bm25 = evaluate_scorers(prepared, ["none", "bm25"], n_resamples=50)
+    assert bm25[1:] == (Interval(1.0, 1.0, 1.0),) * 2
+    assert none.auc == Interval(0.5, 0.5, 0.5)
+    assert none.ndcg_10.value < 1.0
+    first, second, third = rater_ceiling(prepared, n_resamples=50)
+    assert [one.pairs for one in (first, second, third)] == [50] * 3
+    assert {one.auc for one in (first, second, third)} == {Interval(1.0, 1.0, 1.0)}
+    # 25 pairs each: rater 1 says 3 and 0, the mean of the others, 2.5 and 0.5, is rounded to 3 and 1.
+    # Apart by 1 in half of the pairs: 0.5; by chance: (0 + 4 + 9 + 1) / 4.
+    assert first.kappa.value == second.kappa.value == pytest.approx(1 - 0.5 / 3.5)
+    # Rater 3 says 2 and 1, the others 3 and 0: apart by 1 in all pairs; by chance: (1 + 4 + 4 + 1) / 4.
+    assert third.kappa.value == pytest.approx(1 - 1 / 2.5)
+
+
+def test_a_rater_counts_where_all_have_graded_and_a_judge_does_not(two, tmp_path):
+    grades = write_grades(tmp_path / "g.parquet", ("q", "unseen", 2, 0.9))
+    prepared = prepare(scenario_of(two, tmp_path, market={"grades": str(grades)}))
+    assert len(graded_by_people(prepared)) == 2
+    assert rater_ceiling(prepared) == []
+    (row,) = evaluate_scorers(prepared, ["none"])
+    assert np.isnan([row.auc.low, row.auc.high]).all()  # of one query there is no interval
+
+
+def test_the_command_prints_both_tables(corpora, tmp_path, capsys):
+    scenario_of(corpora["chorus"], tmp_path)
+    command = ["corpus", "evaluate", str(tmp_path / "own.yaml"), "--scorer", "bm25"]
+    app([*command, "--out", str(tmp_path / "res")], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert "own: 50 pairs of 5 queries that people graded" in printed
+    assert "BM25" in printed
+    assert "The ceiling: one rater against the others" in printed
+
+
+def test_relbid_run_says_what_is_modelled(corpora, tmp_path, capsys):
+    scenario_of(corpora["chorus"], tmp_path, compare=["none", "bm25"], days_compared=2)
+    app(["run", str(tmp_path / "own.yaml"), "--out", str(tmp_path / "res")], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert "The same over queries" in printed
+    assert "100.0%" in printed.split("The same over queries")[1].split("judged:")[0]
+    assert "grades: 50 of 50 pairs have a person's grade; pairs without a grade never meet" in printed
+    assert "advertisers: modelled: 3 brands are split into" in printed
+    (metrics,) = (tmp_path / "res").glob("own-*/metrics.json")
+    assert json.loads(metrics.read_text())["judged_share"] == 1.0
+    log = pl.read_parquet(metrics.parent / "log.parquet")
+    assert log["judged"].all()
+    assert set(log["query_id"]) == set(miniature.THINGS)
 
 
 @pytest.mark.skipif(miniature.real_chorus() is None, reason="the data is not at hand")

@@ -1,0 +1,45 @@
+"""How far those who grade pairs agree: weighted kappa, with intervals over queries."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from relevance.arrays import FloatArray, IntArray
+from relevance.metrics import Interval, difference_interval
+
+N_GRADES = 4
+
+
+def confusion(first: IntArray, second: IntArray, weight: FloatArray | None = None) -> FloatArray:
+    """How often pairs I[P] got each two grades, F[4, 4], the first grader's by row.
+
+    Args:
+        weight: F[P] of the pairs; None: 1 each.
+    """
+    counted = np.bincount(first * N_GRADES + second, weights=weight, minlength=N_GRADES**2)
+    return counted.reshape(N_GRADES, N_GRADES).astype(np.float64)
+
+
+def weighted_kappa(confused: FloatArray) -> float:
+    """Cohen's kappa with quadratic weights, of a table F[4, 4]; NaN where both always give one grade.
+
+    Cohen 1968, "Weighted kappa: nominal scale agreement with provision for scaled disagreement". It is 1
+    where all agree, and 0 where they do as often as by chance.
+    """
+    grade = np.arange(N_GRADES)
+    apart = (grade[:, None] - grade[None, :]) ** 2
+    total = confused.sum()
+    by_chance = float((apart * np.outer(confused.sum(axis=1), confused.sum(axis=0))).sum())
+    return 1.0 - float((apart * confused).sum()) * float(total) / by_chance if by_chance else float("nan")
+
+
+def kappa_interval(
+    query: IntArray, first: IntArray, second: IntArray, *, rng: np.random.Generator, n_resamples: int = 1000
+) -> Interval:
+    """`weighted_kappa` of two graders of pairs I[P], with its 95% bootstrap interval over their queries."""
+    return difference_interval(
+        query,
+        lambda weight: weighted_kappa(confusion(first, second, weight)),
+        rng=rng,
+        n_resamples=n_resamples,
+    )
