@@ -173,10 +173,14 @@ class Asker:
         query = np.full(ad.size, asked.query)
         if name == "oracle":
             if not asked.graded and ad.size:
+                what = (
+                    "ask a query of the corpus"
+                    if asked.prepared.source.world is None
+                    else "name one product of the world, and a colour and a brand at most"
+                )
                 raise UserError(
                     f"the oracle does not know what {quoted(asked.text)} asks for",
-                    remedy="name one product of the world, and a colour and a brand at most, or take "
-                    "another scorer",
+                    remedy=f"{what}, or take another scorer",
                 )
             scorer = OracleScorer(asked.prepared.source.grade)
         elif isinstance(scorer, AnyQuery):

@@ -71,8 +71,7 @@ class GradedPairs:
         query, ad = query[first], ad[first]
         place = np.arange(query.size) - np.searchsorted(query, query)
         kept = place < k
-        width = int(place[kept].max(initial=0)) + 1
-        found = np.full((self.n_queries, width), -1, dtype=np.int64)
+        found = np.full((self.n_queries, k), -1, dtype=np.int64)
         found[query[kept], place[kept]] = ad[kept]
         return Candidates(found, np.zeros(found.shape, dtype=np.int8))
 
