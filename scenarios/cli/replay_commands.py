@@ -45,7 +45,8 @@ def replay(
         int | None, typer.Option(min=0, help="Seed of the draws that break ties, and of the example; 1.")
     ] = None,
     example: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Only write an example of such a table.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Only write an example of such a table; of a scenario's corpus."),
     ] = None,
     rows: Annotated[int, typer.Option(min=10, help="Rows of the example.")] = 1000,
     schema: Annotated[bool, typer.Option(help="Only print the JSON schema of a row.")] = False,
@@ -62,7 +63,7 @@ def replay(
     if example is not None:
         from scenarios.replay.example import write_example
 
-        n_rows = write_example(example, n_rows=rows, seed=1 if seed is None else seed)
+        n_rows = write_example(example, n_rows=rows, seed=1 if seed is None else seed, file=file, cache=out)
         typer.echo(f"{n_rows:,} rows: {example}")
         return
     if file is None:

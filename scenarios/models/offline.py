@@ -32,10 +32,12 @@ from scenarios.markets.checkpoints import (
     keywords_of,
     trained_on,
 )
+from scenarios.markets.corpus.corpus_market import CorpusOfOnesOwn
 from scenarios.markets.kind import Progress
 from scenarios.markets.plug_ins import is_own
 from scenarios.markets.prepared import Prepared
 from scenarios.markets.scoring import pair_scores
+from scenarios.models.judged import graded_by_people
 from simulator.arrays import FloatArray
 from simulator.world import graded_pairs
 
@@ -87,35 +89,64 @@ def offline_pairs(prepared: Prepared, pairs: PairSet, n_queries: int | None = No
         ScenarioError: the market is a table, which has no texts and no frames.
         UserError: there are no such pairs.
     """
-    world, split = prepared.world, prepared.scenario.split
-    folder = checkpoint_folder(prepared.scenario)
-    fold = trained_on(folder).fold
-    if pairs == "meeting":
-        query, column = np.nonzero(prepared.candidate >= 0)
-        ad = prepared.candidate[query, column]
-        order = np.lexsort((ad, query))
-        query, ad = query[order], ad[order]
-        grade = world.truth.grade(query, ad).astype(np.int64)
-        labels = Labels(query, ad, grade, np.full(query.size, SPLITS.index(split)))
-    elif pairs == "held_out":
-        fold = fold_of(folder)
-        labels = graded_pairs(world, split, fold=fold).of("held_out")
+    if isinstance(prepared.source, CorpusOfOnesOwn):
+        labels, seed = _of_corpus(prepared, pairs), 0
     else:
-        labels = graded_pairs(world, split, fold=fold).of(split)
+        labels, seed = _of_world(prepared, pairs), prepared.world.config.seed
     if not len(labels):
         raise UserError(
-            f"the world has no such pairs in its split '{split}' (held_out is a part of 'test')",
+            f"the {'corpus' if prepared.source.world is None else 'world'} has no such pairs in its split "
+            f"'{prepared.scenario.split}' (held_out is a part of 'test')",
             file=prepared.scenario.name,
         )
     queries = np.unique(labels.query)
     if n_queries is None or n_queries >= queries.size:
         return labels
-    rng = np.random.default_rng((world.config.seed, _SAMPLE_KEY))
+    rng = np.random.default_rng((seed, _SAMPLE_KEY))
     return labels.take(np.isin(labels.query, rng.permutation(queries)[:n_queries]))
+
+
+def _of_corpus(prepared: Prepared, pairs: PairSet) -> Labels:
+    """The pairs of a corpus that people graded; `meeting`: those of the auctions, with a judge's grades, too.
+
+    Raises:
+        UserError: `held_out` is asked for, and is of the embedded world.
+    """
+    if pairs == "held_out":
+        raise UserError(
+            "a corpus has no pairs of products that are held out",
+            file=prepared.scenario.name,
+            remedy="choose others",
+        )
+    if pairs == "graded":
+        return graded_by_people(prepared)
+    return _meeting(prepared)
+
+
+def _meeting(prepared: Prepared) -> Labels:
+    """The pairs of the auctions, sorted by query, then ad, in the split of the scenario."""
+    query, column = np.nonzero(prepared.candidate >= 0)
+    ad = prepared.candidate[query, column]
+    order = np.lexsort((ad, query))
+    query, ad = query[order], ad[order]
+    grade = prepared.source.grade(query, ad).astype(np.int64)
+    return Labels(query, ad, grade, np.full(query.size, SPLITS.index(prepared.scenario.split)))
+
+
+def _of_world(prepared: Prepared, pairs: PairSet) -> Labels:
+    world, split = prepared.world, prepared.scenario.split
+    folder = checkpoint_folder(prepared.scenario)
+    if pairs == "held_out":
+        return graded_pairs(world, split, fold=fold_of(folder)).of("held_out")
+    if pairs == "graded":
+        return graded_pairs(world, split, fold=trained_on(folder).fold).of(split)
+    return _meeting(prepared)
 
 
 def offline_doubts(scenario: Scenario, scorers: Iterable[str], pairs: PairSet) -> list[Doubt]:
     """Why figures of scorers on a scenario's pairs may not be what they seem: those with a checkpoint."""
+    if scenario.market.kind != "world":  # a record of a training names worlds alone
+        return []
     own, seeds = checkpoint_folder(scenario), [scenario.world.seed]
     held_out = trained_on(own).fold if pairs == "held_out" else None
     folders = {"hcmrm": own, SHIPPED: SHIPPED_CHECKPOINT}
@@ -194,7 +225,7 @@ def worst_errors(
             queries.add(query)
             seen.add(ad)
             chosen.append(row)
-    corpus = prepared.world.corpus
+    corpus = prepared.corpus
     ads = labels.ad[chosen].tolist()
     p = scores.grade_probabilities
     return pl.DataFrame(

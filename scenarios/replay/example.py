@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from relevance.lexical import Bm25Scorer
 from relevance.oracle import GRADE_GAIN
+from scenarios.config.load import override
+from scenarios.config.scenario import Scenario
+from scenarios.errors import ScenarioError
+from scenarios.markets.loading import load_scenario
+from scenarios.markets.scoring import relevance_of
+from scenarios.markets.simulation import prepare, rule_of
+from scenarios.models.judged import corpus_of
 from scenarios.storage.parquet import write_parquet
 from scenarios.storage.whole import whole_path
 from simulator import random
-from simulator.arrays import MICROS, FloatArray
+from simulator.arrays import MICROS, BoolArray, FloatArray
 from simulator.bidders import BidderModel
 from simulator.clock.engine import simulate
 from simulator.fusion import FusionRule, Product
@@ -31,6 +40,14 @@ BID_SIGMA = 0.3
 """Spread of log bids between the auctions of an ad: so a pair of query and ad is seen in several slots."""
 
 
+class Names(NamedTuple):
+    """What the owner of a corpus calls its ads and advertisers, and which grades of pairs a person gave."""
+
+    ad: tuple[str, ...]
+    advertiser: tuple[str, ...]
+    judged: BoolArray  # [U, K]
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """A small market whose ads bid anew in each auction, ranked with the first relevance, and its log."""
@@ -43,6 +60,8 @@ class Example:
     """I[A] the ad of the world that an ad of the market is."""
     query_text: tuple[str, ...]
     log: SimulationLog
+    names: Names | None = None
+    """Of a corpus; None: numbers are the names, and all grades are known."""
 
 
 def make_example(
@@ -71,6 +90,66 @@ def make_example(
         users_model=users,
     )
     asked = candidate[base.query]
+    blur = random.pair_normals(seed, "blur", base.query[:, None], asked)
+    gain = np.asarray(GRADE_GAIN)[base.grade[base.query]]
+    scores = {
+        "bm25": score_candidates(Bm25Scorer(world.corpus), candidate)[base.query],
+        "model": np.where(asked >= 0, np.clip(gain + 0.15 * blur, 0.0, 1.0).round(4), 0.0),
+    }
+    return _bid_anew(base, scores, world.corpus.query_text, "model", seed=seed, rule=rule)
+
+
+def corpus_example(scenario: Scenario, n_queries: int, *, cache: Path | None = None) -> Example:
+    """The auctions of a corpus, each at bids of its own, ranked by the scenario's scorer.
+
+    Relevance comes of each scorer that the scenario compares. The prediction of clicks is a signal, since
+    none has been learnt before the first query.
+
+    Raises:
+        ScenarioError: the market is no corpus.
+        CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
+    """
+    plain = {
+        "traffic.n_queries": n_queries,
+        "traffic.warm_up_days": 0,
+        "pctr": {"kind": "signal"},
+        "bidders.paced_share": 0.0,
+        "serving.scoring": "table",
+    }
+    scenario = override(scenario, plain)
+    prepared = prepare(scenario, cache=cache)
+    source = corpus_of(prepared)
+    base = source.market(prepared.found, np.ones(prepared.candidate.shape), scenario, rule_of(scenario))
+    names = [name for name in dict.fromkeys((scenario.scorer, *scenario.compare)) if name not in GIVEN]
+    scores = {name: relevance_of(prepared, name, cache=cache).table[base.query] for name in names}
+    if not scores:
+        raise ScenarioError("has no scorer besides none and oracle", file=scenario.name, field="compare")
+    rule, text = rule_of(scenario), source.corpus.query_text
+    example = _bid_anew(base, scores, text, names[0], seed=scenario.seed, rule=rule)
+    asked = base.candidate[base.query]
+    judged = source.pairs.judged(base.query[:, None], asked)
+    return replace(example, names=Names(source.corpus.ad_ids(), source.owners.names, judged))
+
+
+GIVEN = ("none", "oracle")
+"""Scorers that every table of auctions has; see `scenarios.markets.table.auctions`."""
+
+
+def _bid_anew(
+    base: Market,
+    scores: dict[str, FloatArray],
+    query_text: Sequence[str],
+    ranked_by: str,
+    *,
+    seed: int,
+    rule: FusionRule | None,
+) -> Example:
+    """A market whose every arrival is a query of its own, with bids of its own, and its log.
+
+    Args:
+        scores: F[Q, K] of the arrivals by name, of which `ranked_by` ranks.
+    """
+    asked = base.candidate[base.query]
     met = asked >= 0
     bid = (
         base.bidders.shading
@@ -78,12 +157,6 @@ def make_example(
         * np.exp(BID_SIGMA * random.normals(seed, "bid of an auction", 0, *asked.shape))
     )
     bid = np.maximum(np.round(bid, 2), 0.01)
-    blur = random.pair_normals(seed, "blur", base.query[:, None], asked)
-    gain = np.asarray(GRADE_GAIN)[base.grade[base.query]]
-    scores = {
-        "bm25": score_candidates(Bm25Scorer(world.corpus), candidate)[base.query],
-        "model": np.where(met, np.clip(gain + 0.15 * blur, 0.0, 1.0).round(4), 0.0),
-    }
     column = np.where(met, np.cumsum(met).reshape(met.shape) - 1, -1)
     market = with_settings(
         base,
@@ -92,15 +165,16 @@ def make_example(
         attraction=base.attraction[base.query],
         pctr=base.pctr[base.query],
         recall=base.recall[base.query],
-        relevance=scores["model"],
+        relevance=scores[ranked_by],
         advertiser=base.advertiser[asked[met]],
         value=bid[met] / base.bidders.shading,
         budget_micros=np.full_like(base.budget_micros, UNLIMITED),
         query=np.arange(base.query.size),
         query_category=None,
         rule=rule or Product(),
+        judged=None,
     )
-    texts = tuple(world.corpus.query_text[query] for query in base.query)
+    texts = tuple(query_text[query] for query in base.query)
     return Example(market, scores, asked[met], texts, simulate(market))
 
 
@@ -131,22 +205,39 @@ def as_table(example: Example) -> pl.DataFrame:
             "grade": market.grade[event, column],
         }
     )
+    if (names := example.names) is not None:
+        rows = rows.with_columns(
+            pl.Series("ad_id", [names.ad[i] for i in example.owner[ad].tolist()], dtype=pl.String),
+            pl.Series("advertiser_id", [names.advertiser[i] for i in market.advertiser[ad].tolist()]),
+            grade=pl.when(pl.Series(names.judged[event, column])).then("grade"),
+        )
     return rows.join(shown, on="_ad", how="left", maintain_order="left").drop("_ad")
 
 
-def write_example(path: Path, *, n_rows: int = 1000, seed: int = 1) -> int:
+def write_example(
+    path: Path, *, n_rows: int = 1000, seed: int = 1, file: Path | None = None, cache: Path | None = None
+) -> int:
     """Write at most `n_rows` rows of an example, whole events only; returns how many rows that are.
 
     The name of the file decides between Parquet and JSON lines.
 
+    Args:
+        file: a scenario with a corpus, whose auctions these are; None: the embedded world's.
+        cache: the results folder, under which scores of a corpus are kept.
+
     Raises:
+        ScenarioError: the scenario has no corpus.
         TableError: the name says neither.
         StoreError: it cannot be written.
     """
     from scenarios.markets.table.rows import LINES, check_kind
 
     check_kind(path)
-    table = as_table(make_example(60 + n_rows // 3, seed=seed))
+    n_queries = 60 + n_rows // 3
+    if file is None:
+        table = as_table(make_example(n_queries, seed=seed))
+    else:
+        table = as_table(corpus_example(load_scenario(file, seed=seed), n_queries, cache=cache))
     sizes = table.group_by("query_id", maintain_order=True).len()
     kept, left = [], n_rows
     for query_id, size in sizes.iter_rows():  # an event that does not fit is left out

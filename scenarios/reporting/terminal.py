@@ -322,9 +322,9 @@ def replay_table(replay: Replay) -> Section:
     for point, cells in zip(
         replay.points.iter_rows(named=True), cells_of(replay.points, _REPLAY), strict=True
     ):
-        name = scorer_name(point["scorer"])
-        if point["kind"] == "log":
-            name = "as logged"
+        logged = point["kind"] == "log"
+        name = "as logged" if logged else scorer_name(point["scorer"])
+        if logged:
             named = zip(headings_of(_REPLAY), cells, strict=True)
             cells = ["" if heading in _NOT_OF_THE_LOG else text for heading, text in named]
         rows.append([name, point["rule"] or "", *cells])

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from scenarios import Scenario, list_results, load_scenario, override, run_scenario, write_result
+from scenarios.corpora.own import import_corpus
 from scenarios.replay.example import as_table, make_example
-from tests.app.test_pages import MAIN, PATIENCE_S, cards, chart, html
+from tests.app.test_pages import MAIN, PATIENCE_S, asked, cards, chart, html
+from tests.scenarios import miniature
 
 PAGES = ("views/inspector_page.py", "views/market_page.py", "views/formula_page.py")
 
@@ -113,3 +116,35 @@ def test_a_table_has_no_frames_and_says_so(
     assert set(shown["ad_id"]) <= set(table["ad_id"].cast(str))
     at.number_input(key="event").set_value(7).run()
     assert not at.exception
+
+
+def test_a_corpus_has_texts_and_pictures_and_any_query_can_be_asked(
+    store: Callable[[Scenario], AppTest], tmp_path: Path
+) -> None:
+    Image.new("RGB", (8, 8), (200, 10, 10)).save(tmp_path / "red.png")
+    ads = [{"id": one["id"], "title": one["title"], "brand": one["supplier"]} for one in miniature.PRODUCTS]
+    ads[0]["frames"] = [str(tmp_path / "red.png")]
+    import_corpus(miniature.write_own(tmp_path / "tables", ads=ads), tmp_path / "corpus")
+    (tmp_path / "own.yaml").write_text(
+        "schema: 1\nname: own\nmarket: {kind: corpus, folder: corpus}\nscorer: bm25\n"
+        "traffic: {n_queries: 800}\ncompare: [none, bm25, oracle]\n"
+        "sweep: {field: fusion.relevance, values: [0.5, 1.0], scorers: [bm25]}\n"
+    )
+    at = store(load_scenario(tmp_path / "own.yaml"))
+    for page in PAGES:
+        at.switch_page(page).run()
+        assert not at.exception
+        assert not at.error
+    at.switch_page("views/inspector_page.py").run()
+    assert at.selectbox(key="query").options[0].startswith(tuple(miniature.THINGS))
+    at.selectbox(key="query").set_value(0).run()  # speaker
+    assert not at.exception
+    assert "Acme red speaker" in html(at)
+    assert "data:image" in html(at)
+    at.switch_page("views/relevance_lab_page.py").run()
+    assert not at.exception
+    at.multiselect(key="lab-scorers").set_value(["bm25", "oracle"]).run()
+    assert not at.exception
+    assert not at.error
+    at = asked(tmp_path / "results", "blue tent by cato")
+    assert "Cato blue tent" in html(at)

@@ -17,6 +17,8 @@ from scenarios.markets.corpus.graded import UNGRADED, GradedPairs
 from scenarios.markets.corpus.offers import MarketCorpus
 from scenarios.markets.corpus.owners import popularity
 from scenarios.models.judged import evaluate_scorers, graded_by_people, rater_ceiling
+from scenarios.replay.example import write_example
+from scenarios.replay.replay_run import replay_file
 from simulator.arrays import MICROS
 from tests.scenarios import miniature
 
@@ -223,7 +225,7 @@ def test_one_ad_of_an_advertiser_whatever_its_grade(tmp_path):
     miniature.write_own(tmp_path / "own", ads=ads, queries=queries, labels=labels)
     import_corpus(tmp_path / "own", tmp_path / "corpus")
     prepared = prepare(scenario_of(tmp_path / "corpus", tmp_path))
-    assert prepared.candidate.shape == (40, 1)
+    assert (prepared.candidate >= 0).sum(axis=1).tolist() == [1] * 40
     good = prepared.candidate[:, 0] % 2
     assert 0.25 < good.mean() < 0.75
 
@@ -406,6 +408,23 @@ def test_relbid_run_says_what_is_modelled(corpora, tmp_path, capsys):
     log = pl.read_parquet(metrics.parent / "log.parquet")
     assert log["judged"].all()
     assert set(log["query_id"]) == set(miniature.THINGS)
+
+
+def test_auctions_of_a_corpus_can_be_replayed(two, tmp_path):
+    grades = write_grades(tmp_path / "g.parquet", ("q", "unseen", 2, 0.9))
+    scenario_of(two, tmp_path, market={"grades": str(grades)}, scorer="bm25", compare=["none", "bm25"])
+    path = tmp_path / "auctions.parquet"
+    assert write_example(path, n_rows=90, file=tmp_path / "own.yaml") == 90
+    table = pl.read_parquet(path)
+    by_ad = {ad: rows for (ad,), rows in table.group_by("ad_id")}
+    assert {ad: rows["advertiser_id"].unique().to_list() for ad, rows in by_ad.items()} == {
+        "good": ["x"], "bad": ["y"], "unseen": ["z"],
+    }  # fmt: skip
+    assert {ad: rows["grade"].unique().to_list() for ad, rows in by_ad.items()} == {
+        "good": [3], "bad": [0], "unseen": [None],  # a judge's
+    }  # fmt: skip
+    replayed, _ = replay_file(path, scorers=["bm25"], rules=["product"])
+    assert replayed.points["queries"][0] == 30
 
 
 @pytest.mark.skipif(miniature.real_chorus() is None, reason="the data is not at hand")
