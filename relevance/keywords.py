@@ -7,9 +7,7 @@ one phrase stay together, and a repeated word stays repeated.
 
 from __future__ import annotations
 
-import logging
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -17,7 +15,7 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from relevance.errors import CheckpointError
-from relevance.extras import require
+from relevance.words import split_characters, split_jieba, split_words
 
 
 class KeywordExtractor(Protocol):
@@ -39,41 +37,6 @@ class KeywordExtractor(Protocol):
         """The arguments with which `EXTRACTORS[name]` makes it again, as JSON."""
         ...
 
-
-def split_words(text: str) -> list[str]:
-    """Lower-case words between spaces."""
-    return text.lower().split()
-
-
-def split_characters(text: str) -> list[str]:
-    """As `split_words`, but Chinese and Japanese, which have no spaces, in overlapping pairs of characters.
-
-    Pairs need no dictionary, and most Chinese words have two characters.
-    """
-    units: list[str] = []
-    for run in _RUNS.findall(text.lower()):
-        pairs = len(run) > 1 and _NO_SPACES.match(run)
-        units += [run[i : i + 2] for i in range(len(run) - 1)] if pairs else [run]
-    return units
-
-
-def split_jieba(text: str) -> list[str]:
-    """Words as jieba's dictionary finds them in Chinese.
-
-    Raises:
-        MissingExtraError: jieba is not installed.
-    """
-    require("jieba", extra="chinese", needed_by="keyword extractor 'jieba'")
-    import jieba
-
-    jieba.setLogLevel(logging.WARNING)
-    return [word for word in jieba.lcut(text.lower()) if not word.isspace()]
-
-
-_SCRIPTS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-"""Kana and Han characters."""
-_NO_SPACES = re.compile(f"[{_SCRIPTS}]")
-_RUNS = re.compile(f"[{_SCRIPTS}]+|[^\\s{_SCRIPTS}]+")
 
 SPLITTERS: Mapping[str, Callable[[str], list[str]]] = {
     "tfidf": split_words,

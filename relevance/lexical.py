@@ -9,6 +9,7 @@ import numpy as np
 from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
 from relevance.extras import require
+from relevance.words import words_of
 
 CELLS_AT_ONCE = 2**18
 """Queries x ads scored in one go, a megabyte."""
@@ -27,7 +28,7 @@ class Bm25Scorer:
 
         self._query_text, self._floor = corpus.query_text, floor
         index = bm25s.BM25(k1=1.5, b=0.75)
-        index.index([text.lower().split() for text in corpus.ad_texts()], show_progress=False)
+        index.index([words_of(text.lower()) for text in corpus.ad_texts()], show_progress=False)
         self._number: dict[str, int] = index.vocab_dict
         # What a word adds to the score of each ad that has it, the words one after the other.
         self._added, self._ad = index.scores["data"], index.scores["indices"]
@@ -56,7 +57,7 @@ class Bm25Scorer:
 
     def _against_all(self, query: IntArray) -> FloatArray:
         """Scores of queries I[Q] against every ad, [Q, A]; a word counts as often as the query holds it."""
-        texts = (self._query_text[one].split() for one in query.tolist())
+        texts = (words_of(self._query_text[one]) for one in query.tolist())
         words = [[self._number[word] for word in text if word in self._number] for text in texts]
         word = np.array([one for of_query in words for one in of_query], dtype=np.int64)
         n = self._start[word + 1] - self._start[word]

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from relevance.arrays import BoolArray, IntArray
 from relevance.hcmrm.model import TextBatch
+from relevance.words import words_of
 
 PAD, UNKNOWN, CLS, SEP, MASK = range(5)
 MAX_QUERY = 16
@@ -23,7 +24,12 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def train_tokenizer(
-    texts: Iterable[str], vocab_size: int, *, least: int = 3, longest_piece: int = 4
+    texts: Iterable[str],
+    vocab_size: int,
+    *,
+    least: int = 3,
+    longest_piece: int = 4,
+    whole_words: bool = False,
 ) -> PreTrainedTokenizerFast:
     """A WordPiece vocabulary from texts: common words whole, then common pieces of words.
 
@@ -32,8 +38,13 @@ def train_tokenizer(
     Args:
         least: how often a word must occur to be kept whole.
         longest_piece: letters of the longest piece; pieces spell rare and misspelt words.
+        whole_words: Chinese words are kept whole as others are, as `relevance.words` finds them; otherwise
+            each character is a token, as in BERT.
     """
-    pre_tokenizer, normalizer = pre_tokenizers.BertPreTokenizer(), normalizers.BertNormalizer()
+    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    normalizer = normalizers.BertNormalizer(handle_chinese_chars=not whole_words)
+    if whole_words:
+        texts = (" ".join(words_of(text)) for text in texts)
     words = Counter(
         word for text in texts for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text))
     )
@@ -243,6 +254,8 @@ def join_texts(
 
 def token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], limit: int) -> IntArray:
     """Token ids of each text without special tokens, [len(texts), longest], padded with 0."""
+    if not getattr(tokenizer.backend_tokenizer.normalizer, "handle_chinese_chars", True):
+        texts = [" ".join(words_of(text)) for text in texts]
     ids = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
     longest = min(limit, max((len(row) for row in ids), default=1))
     table = np.full((len(texts), max(longest, 1)), PAD, dtype=np.int64)

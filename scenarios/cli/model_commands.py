@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from scenarios.cli.options import MODELS, RESULTS, Cache, Corpus, Device, Worlds
+from scenarios.cli.options import MODELS, RESULTS, Cache, Corpus, Device, WorldOf, Worlds
 
 if TYPE_CHECKING:
     from relevance.hcmrm.training.train import TrainProgress
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Typer reads choices when the command line starts, which must not import torch. So they are written here too,
 # and a test compares them with the names that the model knows.
 Modality = Literal["joint", "text", "frames"]
-Preset = Literal["tiny", "small", "base"]
+Preset = Literal["tiny", "small", "picture", "base"]
 Loss = Literal["hierarchical", "bce", "flat", "ordinal", "ranknet"]
 Criterion = Literal["mean_auc", "auc", "ndcg_10"]
 Split = Literal["validation", "test", "held_out"]
@@ -33,6 +33,7 @@ def train(
     / "hcmrm",
     corpus: Corpus = None,
     worlds: Worlds = None,
+    scenario: WorldOf = None,
     fold: Annotated[
         int | None,
         typer.Option(min=0, max=9, help="Fold of the catalogue that gets no labels; none by default."),
@@ -104,7 +105,7 @@ def train(
     from scenarios.reporting.terminal import ProgressBars
     from scenarios.storage.whole import check_writable
 
-    drawn = training_worlds(corpus, worlds, fold)
+    drawn = training_worlds(corpus, worlds, fold, scenario)
     if export is not None:
         with ProgressBars() as progress:
             export_corpus(export, drawn, cache, progress)
@@ -148,6 +149,7 @@ def evaluate(
     split: Annotated[list[SplitName] | None, typer.Option(help="May be repeated; test by default.")] = None,
     corpus: Corpus = None,
     worlds: Worlds = None,
+    scenario: WorldOf = None,
     device: Device = "cpu",
     card: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the checkpoint's card (Markdown).")
@@ -176,7 +178,9 @@ def evaluate(
         checkpoints[name] = SHIPPED_CHECKPOINT if folder == SHIPPED else Path(folder)
     splits = tuple(split or ("test",))
     with ProgressBars() as progress:
-        data, doubts = load_test_corpus(corpus, worlds, checkpoints.values(), splits, cache, progress)
+        data, doubts = load_test_corpus(
+            corpus, worlds, checkpoints.values(), splits, cache, progress, scenario
+        )
         results = evaluate_models(data, checkpoints, splits, device=device, progress=progress)
     for doubt in doubts:
         print(f"relbid: {doubt}", file=sys.stderr)
@@ -198,6 +202,7 @@ def calibrate(
     split: Annotated[Split, typer.Option(help="Pairs to measure on.")] = "test",
     corpus: Corpus = None,
     worlds: Worlds = None,
+    scenario: WorldOf = None,
     device: Device = "cpu",
     cache: Cache = RESULTS,
 ) -> None:
@@ -207,7 +212,7 @@ def calibrate(
     from scenarios.reporting.terminal import ProgressBars, print_tables, section
 
     with ProgressBars() as progress:
-        data, _ = load_test_corpus(corpus, worlds, [checkpoint], (fit_on, split), cache, progress)
+        data, _ = load_test_corpus(corpus, worlds, [checkpoint], (fit_on, split), cache, progress, scenario)
         rows = calibrate_checkpoint(
             data, checkpoint, fit_on=fit_on, split=split, device=device, progress=progress
         )

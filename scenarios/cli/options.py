@@ -50,6 +50,12 @@ Worlds = Annotated[
     str | None,
     typer.Option(metavar="SEEDS", help="Seeds of the embedded worlds, such as 11-14 or 7,9."),
 ]
+WorldOf = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="A scenario whose world says what the worlds' texts and frames look like."
+    ),
+]
 Cache = Annotated[Path, typer.Option(metavar="FOLDER", help="Where frames of the embedded worlds are kept.")]
 Device = Literal["cpu", "cuda"]
 """Where torch computes."""

@@ -33,7 +33,7 @@ from simulator.bidders import BidderModel
 from simulator.market import ServingModel, TrafficModel
 from simulator.pctr import CtrModel
 from simulator.users import UserModel, has_loyalty
-from simulator.world.catalog import CATEGORIES
+from simulator.world.glyphs import CATEGORIES
 from simulator.world.world_config import MarketSplit, WorldConfig
 
 SCORERS = ("none", "bm25", "hcmrm", "oracle")
@@ -167,10 +167,14 @@ class Scenario(Settings):
                 if min(value) < 0 or abs(sum(value) - 1.0) > 1e-9:
                     raise out_of_range(name, f"must be three shares that sum to 1, got {value}")
                 continue
+            if isinstance(value, str):
+                continue
             least = 0 if isinstance(value, float) or name in _MAY_BE_ZERO else 1
             most = 1.0 if isinstance(value, float) and name not in _NO_SHARES else 1e6
             if not least <= value <= most:
                 raise out_of_range(name, f"must be from {least} to {most:g}, got {value}")
+        if world.language != "en" and world.catalog == "glyphs":
+            raise out_of_range("language", "the glyphs have English names alone; set world.catalog: openmoji")
         if world.glyph_min > world.glyph_max or world.glyph_max > world.frame_size:
             raise out_of_range("glyph_max", "must be from glyph_min to frame_size")
         if world.colour_share + world.brand_share + world.both_share > 1 + 1e-9:

@@ -124,12 +124,16 @@ def doubts(
     found = [Doubt("seed", name, trained=_list(known.worlds), here=_list(both))] if both else []
     if held_out is not None and known.fold != held_out:
         found.append(Doubt("fold", name, "fold", str(known.fold), str(held_out)))
-    here = asdict(config)
+    here, usual = asdict(config), asdict(WorldConfig())
     for field in READ_BY_MODELS:
-        trained = known.settings.get(field, here[field])
+        trained = known.settings.get(field, usual[field])  # a record may be older than the field
         if trained != here[field]:
-            found.append(Doubt("setting", name, f"world.{field}", f"{trained:g}", f"{here[field]:g}"))
+            found.append(Doubt("setting", name, f"world.{field}", _short(trained), _short(here[field])))
     return found
+
+
+def _short(value: float | str) -> str:
+    return value or "none" if isinstance(value, str) else f"{value:g}"
 
 
 def _list(seeds: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from relevance.corpus import Corpus
+from relevance.words import words_of
 from scenarios.config.scenario import Scenario
 from scenarios.markets.kind import CalibrationPairs, Found, MarketSource, Progress, stage_of
 from scenarios.storage import cache as disk
@@ -99,7 +100,7 @@ class EmbeddedWorld(MarketSource):
         index, k = keyword_index(self.world, scenario.retrieval.reach, [text]), scenario.retrieval.candidates
         keyword = retrieval.matching_keywords(index, 0)[:k]
         return Found(
-            words=tuple(zip(text.split(), index.words(0), strict=True)),
+            words=tuple(zip(words_of(text), index.words(0), strict=True)),
             ad=index.keyword_ad[keyword],
             keyword=tuple(self.world.keyword[one] for one in keyword),
             match=retrieval.retrieve(index, np.zeros(1, dtype=np.int64), k).recall[0, : keyword.size],
@@ -108,7 +109,7 @@ class EmbeddedWorld(MarketSource):
     def with_query(self, text: str) -> tuple[Self, bool]:
         world, truth = self.world, self.world.truth
         known = vocabulary(world.catalog)
-        words = (word if word in known else retrieval.correct(word, sorted(known)) for word in text.split())
+        words = (word if word in known else retrieval.correct(word, sorted(known)) for word in words_of(text))
         intent = read_intent(world.catalog, tuple(words))
         product, colour, brand = intent or Intent(product=0)  # not known: nobody looks at its grades
         wider = replace(

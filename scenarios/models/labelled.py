@@ -19,28 +19,43 @@ from relevance.corpus import LabelledCorpus, Labels
 from scenarios.errors import StoreError, UserError, quoted
 from scenarios.markets.checkpoints import Doubt, checkpoint_hash, doubts, fold_of, trained_on
 from scenarios.markets.kind import Progress
+from scenarios.markets.loading import load_scenario
 from scenarios.storage.cache import FOLDER, cached_world, forget_frames, hash_of, kept_frames, world_hash
 from scenarios.storage.machine import cores
 from scenarios.storage.whole import whole_folder
 from simulator.world import LabelledWorlds, Split, WorldConfig, labelled_corpus
-from simulator.world.labels import EVALUATION_SEED, TRAINING_SEEDS, FramesOf
+from simulator.world.labels import (
+    EVALUATION_SEED,
+    LABELLED_WORLD,
+    TRAINING_SEEDS,
+    FramesOf,
+    looking_like,
+)
 
 STAGE = "drawing key frames"
 MOST_WORLDS = 100
 
 
-def training_worlds(corpus: Path | None, seeds: str | None, fold: int | None) -> LabelledWorlds:
+def training_worlds(
+    corpus: Path | None, seeds: str | None, fold: int | None, scenario: Path | None = None
+) -> LabelledWorlds:
     """The worlds that options of a command name; they leave no doubt beside a corpus of another source.
 
+    Args:
+        scenario: a scenario file whose world says what texts and frames look like; None: the usual ones.
+
     Raises:
+        ScenarioError: the scenario cannot be read.
         UserError: `corpus` is given, too; or see `read_seeds`.
     """
-    if corpus is not None and (seeds is not None or fold is not None):
+    if corpus is not None and (seeds is not None or fold is not None or scenario is not None):
         raise UserError(
-            "a corpus folder has worlds and a fold of its own; leave --worlds and --fold out, or --corpus",
+            "a corpus folder has worlds and a fold of its own; leave --worlds, --fold and --scenario out, or "
+            "--corpus",
             file=corpus,
         )
-    return LabelledWorlds(TRAINING_SEEDS if seeds is None else read_seeds(seeds), fold)
+    own = LABELLED_WORLD if scenario is None else looking_like(load_scenario(scenario).world)
+    return LabelledWorlds(TRAINING_SEEDS if seeds is None else read_seeds(seeds), fold, own)
 
 
 def read_seeds(text: str) -> tuple[int, ...]:
@@ -92,12 +107,14 @@ def evaluation_corpus(
     fold: int | None = None,
     progress: Progress | None = None,
     splits: tuple[Split, ...] = ("test",),
+    config: WorldConfig = LABELLED_WORLD,
 ) -> LabelledCorpus:
     """Splits of some worlds to evaluate on; of `test`, a fold of the catalogue is the split `held_out`.
 
     Args:
         fold: 0..9, or None; see `simulator.world.labels.graded_pairs`.
         splits: `validation`, `test` or both.
+        config: of the worlds, whatever its seed.
 
     Raises:
         StoreError: the frames cannot be written.
@@ -106,7 +123,7 @@ def evaluation_corpus(
     def draw(parts: Sequence[FramesOf]) -> FrameArray:
         return np.concatenate(list(_frames(parts, cache, progress)))
 
-    return labelled_corpus(LabelledWorlds(tuple(seeds), fold, splits=splits), draw=draw)
+    return labelled_corpus(LabelledWorlds(tuple(seeds), fold, config, splits), draw=draw)
 
 
 def load_test_corpus(
@@ -116,6 +133,7 @@ def load_test_corpus(
     splits: Sequence[str],
     cache: Path,
     progress: Progress | None = None,
+    scenario: Path | None = None,
 ) -> tuple[LabelledCorpus, list[Doubt]]:
     """What checkpoints are evaluated on, and why their figures there may not be what they seem.
 
@@ -124,6 +142,7 @@ def load_test_corpus(
         seeds: of the worlds, as `read_seeds` has them; None: that of the default scenario.
         checkpoints: the fold of the first one makes the split `held_out`.
         splits: those that are wanted.
+        scenario: see `training_worlds`.
 
     Raises:
         CheckpointError: a checkpoint is missing; `held_out` is wanted, and the first one has no fold.
@@ -131,7 +150,7 @@ def load_test_corpus(
         StoreError: the frames cannot be written.
         UserError: the corpus is a folder and seeds are given, too; or see `read_seeds`.
     """
-    worlds = training_worlds(corpus, seeds, None)
+    worlds = training_worlds(corpus, seeds, None, scenario)
     if corpus is not None:
         return LabelledCorpus.load(corpus), []
     folders = list(checkpoints)
@@ -144,7 +163,7 @@ def load_test_corpus(
     drawn: tuple[Split, ...] = tuple(
         one for one in ("validation", "test") if one in splits or (one == "test" and shown is not None)
     )
-    return evaluation_corpus(cache, numbers, fold, progress, drawn), found
+    return evaluation_corpus(cache, numbers, fold, progress, drawn, worlds.config), found
 
 
 def graded_pairs_of(data: LabelledCorpus, split: str) -> Labels:

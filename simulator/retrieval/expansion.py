@@ -20,6 +20,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import scipy.linalg
 
+from relevance.words import words_of
 from simulator.arrays import FloatArray, GradeArray, IntArray
 
 Words = tuple[str, ...]
@@ -72,11 +73,11 @@ def neighbours(documents: Sequence[str], phrases: Sequence[str], least: float) -
     mutual information of words (Levy and Goldberg 2014, "Neural word embedding as implicit matrix
     factorization"). A phrase is the sum of its words' vectors; words of no document have none.
     """
-    wanted = sorted({word for phrase in phrases for word in phrase.split()})
+    wanted = sorted({word for phrase in phrases for word in words_of(phrase)})
     number = {word: place for place, word in enumerate(wanted)}
     holds = np.zeros((len(documents), len(wanted)))
     for row, text in enumerate(documents):
-        holds[row, [number[word] for word in set(text.split()) if word in number]] = 1.0
+        holds[row, [number[word] for word in set(words_of(text)) if word in number]] = 1.0
     together = holds.T @ holds
     often = np.diag(together)
     expected = np.outer(often, often) / max(len(documents), 1)
@@ -84,7 +85,9 @@ def neighbours(documents: Sequence[str], phrases: Sequence[str], least: float) -
     top = max(len(wanted) - DIMENSIONS, 0), len(wanted) - 1
     size, direction = scipy.linalg.eigh(np.maximum(information, 0.0), subset_by_index=top)
     vector = direction * np.sqrt(np.maximum(size, 0.0))
-    meaning = np.stack([vector[[number[word] for word in phrase.split()]].sum(axis=0) for phrase in phrases])
+    meaning = np.stack(
+        [vector[[number[word] for word in words_of(phrase)]].sum(axis=0) for phrase in phrases]
+    )
     length = np.linalg.norm(meaning, axis=1, keepdims=True)
     meaning = np.divide(meaning, length, out=np.zeros_like(meaning), where=length > 1e-9)
     near = np.round(meaning @ meaning.T, _DIGITS)
@@ -119,9 +122,9 @@ def expansions(
     found: dict[Words, list[tuple[IntArray, float, int]]] = {}
     for one in associations:
         for source, target, strength, kind in one.pairs():
-            keywords = keywords_of.get(tuple(target.split()))
+            keywords = keywords_of.get(tuple(words_of(target)))
             if reach > 0 and strength >= 1.0 - reach and keywords is not None:
-                found.setdefault(tuple(source.split()), []).append((keywords, strength, kind))
+                found.setdefault(tuple(words_of(source)), []).append((keywords, strength, kind))
     return {phrase: merged(parts) for phrase, parts in found.items()}
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from relevance.words import words_of
 from simulator.arrays import FloatArray, GradeArray, IntArray
 from simulator.random import pair_uniforms, text_key
 from simulator.retrieval.expansion import KINDS, SYNONYM, Associations, Expansions, expansions
@@ -104,7 +105,7 @@ class KeywordIndex:
 
     def words(self, query: int) -> Words:
         """The words of a query, spelling corrected."""
-        return tuple(self.corrected.get(word, word) for word in self.query_text[query].split())
+        return tuple(self.corrected.get(word, word) for word in words_of(self.query_text[query]))
 
 
 def build_index(
@@ -120,9 +121,9 @@ def build_index(
 ) -> KeywordIndex:
     """Index the keywords that ads I[T] bid on with match types I[T], for U query texts.
 
-    Words are separated by spaces. `advertiser` I[A] owns the ads, `negative` keeps some away from queries.
-    `associations` of at least the strength 1 - `reach` expand broad keywords. `known_words` are spelt right,
-    though nobody bids on them. Raises ValueError for an empty keyword.
+    Words are those of `relevance.words.words_of`. `advertiser` I[A] owns the ads, `negative` keeps some away
+    from queries. `associations` of at least the strength 1 - `reach` expand broad keywords. `known_words` are
+    spelt right, though nobody bids on them. Raises ValueError for an empty keyword.
     """
     phrases = _split(keyword, "keyword")
     keywords = Phrases.build(phrases, keyword_match)
@@ -138,7 +139,7 @@ def build_index(
     corrected: dict[str, str] = {}
     vocabulary = sorted(keywords.words() | sources.words())
     known = {*vocabulary, *negatives.words(), *known_words}
-    for word in sorted({word for text in query_text for word in text.split()} - known):
+    for word in sorted({word for text in query_text for word in words_of(text)} - known):
         if (read_as := correct(word, vocabulary)) != word:
             corrected[word] = read_as
     return KeywordIndex(
@@ -217,7 +218,7 @@ def _matched(index: KeywordIndex, query: int) -> tuple[IntArray, IntArray, Float
 
 
 def _split(texts: Sequence[str], kind: str) -> list[Words]:
-    phrases: list[Words] = [tuple(text.split()) for text in texts]
+    phrases: list[Words] = [tuple(words_of(text)) for text in texts]
     if () in phrases:
         raise ValueError(f"{kind} {phrases.index(())} is empty")
     return phrases

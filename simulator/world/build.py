@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from relevance.arrays import FrameArray
 from relevance.corpus import Corpus
+from relevance.words import words_of
 from simulator.retrieval import Associations, NegativeKeyword, neighbours
 from simulator.world.associations import associations
 from simulator.world.catalog import Catalog, load_catalog
 from simulator.world.queries import draw_queries, product_popularity, query_popularity
 from simulator.world.supply import Ads, bid_keywords, draw_ads, negative_keywords, popular_others
-from simulator.world.texts import COLOUR_WORDS, QUERY_FILLER, AdText, ad_text
+from simulator.world.texts import AdText, ad_text
 from simulator.world.truth import Truth
 from simulator.world.world_config import Split, WorldConfig
 
@@ -65,17 +66,18 @@ class World:
         popularity = product_popularity(self.config, self.catalog.n_products, products)
         rng = _rng(self.config, None, _ASSOCIATIONS)
         learnt = associations(self.config, self.catalog, popularity, rng)
-        said = [self.corpus.ad_text(ad).split() for ad in range(self.corpus.n_ads)]
+        said = [words_of(self.corpus.ad_text(ad)) for ad in range(self.corpus.n_ads)]
         for text, ad in zip(self.keyword, self.keyword_ad.tolist(), strict=True):
-            said[ad].extend(text.split())
+            said[ad].extend(words_of(text))
         phrases = sorted({*self.keyword, *learnt.phrase})
         return learnt, neighbours([" ".join(words) for words in said], phrases, LEAST_COSINE)
 
     @property
     def common_words(self) -> set[str]:
         """Words of queries that say nothing of what is wanted, and those for colours."""
-        phrases = (*QUERY_FILLER, *(word for words in COLOUR_WORDS for word in words))
-        return {word for phrase in phrases for word in phrase.split()}
+        language = self.catalog.language
+        phrases = (*language.query_filler, *(word for words in language.colours for word in words))
+        return {word for phrase in phrases for word in words_of(phrase)}
 
     @property
     def ad_category(self) -> IntArray:
@@ -110,7 +112,7 @@ def build_world(
         draw: whether to draw frames where none are given; without them F is 0 in the corpus.
         progress: called with (ads drawn, ads in all) while frames are drawn, by far the longest part.
     """
-    catalog = load_catalog()
+    catalog = load_catalog(config.catalog, config.language)
     popularity = product_popularity(config, catalog.n_products, _rng(config, None, _PRODUCTS))
     queries = draw_queries(config, catalog, split, _rng(config, None, _QUERIES))
     ads = draw_ads(config, catalog, split, popularity, _rng(config, split, _ADVERTISERS))
@@ -119,7 +121,8 @@ def build_world(
         from simulator.world.frames import render_frames  # imports Pillow
 
         rng = _rng(config, split, _FRAMES)
-        frames = render_frames(config, catalog, ads.product, ads.colour, ads.tone, rng, progress)
+        ocr = [text.ocr for text in texts]
+        frames = render_frames(config, catalog, ads.product, ads.colour, ads.tone, ocr, rng, progress)
     elif frames is None:
         frames = np.empty((len(ads.product), 0, config.frame_size, config.frame_size, 3), dtype=np.uint8)
     corpus = Corpus(

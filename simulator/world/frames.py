@@ -1,23 +1,22 @@
 """Key frames of the short videos.
 
-A product's glyph in its colour on the advertiser's pale background, or no product at all.
+A product's picture in its colour on the advertiser's pale background, or no product at all.
 """
 
 from __future__ import annotations
 
-import functools
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from simulator.world.catalog import COLOURS, Catalog, font_awesome
+from relevance.errors import UserError
+from simulator.world.catalog import Catalog
+from simulator.world.pictures import PALETTE, Picture, draw_picture, draw_shape
 from simulator.world.world_config import WorldConfig
 
-FONT_FILE = "Font Awesome 6 Free-Solid-900.otf"
-PALETTE = np.array([rgb for rgb, _ in COLOURS.values()], dtype=np.float32)
+_LETTERS_IN_A_ROW = 8  # of on-screen text, if they are as wide as high
 
 
 def render_frames(
@@ -26,11 +25,21 @@ def render_frames(
     product: NDArray[np.int64],
     colour: NDArray[np.int64],
     tone: NDArray[np.float64],
+    ocr: Sequence[str],
     rng: np.random.Generator,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.uint8]:
-    """Frames uint8 [A, F, H, W, 3] of A ads; `tone` float [A, 3] is each ad's background colour, 0..255."""
+    """Frames uint8 [A, F, H, W, 3] of A ads.
+
+    Args:
+        tone: float [A, 3], each ad's background colour, 0..255.
+        ocr: the on-screen text of each ad, which is drawn if there is a font for it.
+
+    Raises:
+        UserError: the font cannot be read.
+    """
     n_ads, size = len(product), config.frame_size
+    font = _ocr_font(config)
     frames = np.empty((n_ads, config.frames, size, size, 3), dtype=np.uint8)
     lifestyle = rng.random(n_ads) < config.lifestyle_share
     for ad in range(n_ads):
@@ -38,19 +47,20 @@ def render_frames(
             canvas = _background(config, tone[ad], rng)
             empty = rng.random() < config.empty_frame_share
             if not empty and lifestyle[ad]:
-                glyph = catalog.lifestyle[int(rng.integers(len(catalog.lifestyle)))]
-                _paint(canvas, _posed(config, glyph, rng), PALETTE[int(rng.integers(len(PALETTE)))], rng)
+                code_point = catalog.lifestyle[int(rng.integers(len(catalog.lifestyle)))]
+                pose = _pose(config, rng)
+                picture = draw_picture(config.catalog, code_point, int(rng.integers(len(PALETTE))), *pose)
+                _paint(canvas, picture, rng)
             elif not empty:
-                _paint(canvas, _posed(config, catalog.code_point[product[ad]], rng), PALETTE[colour[ad]], rng)
+                code_point, pose = catalog.code_point[product[ad]], _pose(config, rng)
+                _paint(canvas, draw_picture(config.catalog, code_point, int(colour[ad]), *pose), rng)
             if rng.random() < config.distractor_share:
-                glyph = catalog.lifestyle[int(rng.integers(len(catalog.lifestyle)))]
-                _paint(
-                    canvas,
-                    _glyph_mask(glyph, int(rng.integers(8, 12)), 0),
-                    tone[ad].astype(np.float32) * 0.7,
-                    rng,
-                )
+                code_point = catalog.lifestyle[int(rng.integers(len(catalog.lifestyle)))]
+                mask = draw_shape(config.catalog, code_point, _distractor_size(config, rng))
+                _paint(canvas, Picture(mask, tone[ad].astype(np.float32) * 0.7), rng)
             frames[ad, f] = np.clip(canvas, 0, 255).astype(np.uint8)
+            if font is not None:
+                frames[ad, f] = _with_text(frames[ad, f], ocr[ad], font)
         if progress is not None and (ad % 100 == 99 or ad == n_ads - 1):
             progress(ad + 1, n_ads)
     return frames
@@ -71,47 +81,53 @@ def _background(
     return np.asarray(image, dtype=np.float32).copy()
 
 
-def _posed(config: WorldConfig, glyph: str, rng: np.random.Generator) -> NDArray[np.float32]:
-    """The glyph's mask at a random size and angle (even numbers of degrees, so that masks can be kept)."""
+def _pose(config: WorldConfig, rng: np.random.Generator) -> tuple[int, int]:
+    """A random size, and an angle of an even number of degrees, so that masks can be kept."""
     half = config.rotation_degrees // 2
     angle = 2 * int(rng.integers(-half, half + 1))
-    return _glyph_mask(glyph, int(rng.integers(config.glyph_min, config.glyph_max + 1)), angle)
+    return int(rng.integers(config.glyph_min, config.glyph_max + 1)), angle
 
 
-def _paint(
-    canvas: NDArray[np.float32], mask: NDArray[np.float32], rgb: NDArray[np.float32], rng: np.random.Generator
-) -> None:
-    """Blend a colour into the canvas through the mask, somewhere where it fits (centred, if it does not)."""
+def _distractor_size(config: WorldConfig, rng: np.random.Generator) -> int:
+    """8 to 11 pixels of a glyph, and the same share of the frame of a picture."""
+    size = int(rng.integers(8, 12))
+    return size if config.catalog == "glyphs" else max(1, size * config.frame_size // 48)
+
+
+def _paint(canvas: NDArray[np.float32], picture: Picture, rng: np.random.Generator) -> None:
+    """Blend a picture into the canvas, somewhere where it fits (centred, if it does not)."""
     size = canvas.shape[0]
-    height, width = min(mask.shape[0], size), min(mask.shape[1], size)
-    mask = mask[:height, :width, None]
+    height, width = min(picture.mask.shape[0], size), min(picture.mask.shape[1], size)
+    mask = picture.mask[:height, :width, None]
+    rgb = picture.rgb if picture.rgb.ndim == 1 else picture.rgb[:height, :width]
     y, x = int(rng.integers(0, size - height + 1)), int(rng.integers(0, size - width + 1))
     patch = canvas[y : y + height, x : x + width]
     patch += mask * (rgb - patch)
 
 
-@functools.lru_cache(maxsize=20_000)
-def _glyph_mask(code_point: str, size: int, angle: int) -> NDArray[np.float32]:
-    """Coverage in [0, 1], float32, of a glyph turned by `angle` degrees, its longer side `size` pixels."""
-    glyph = _large_glyph(code_point).rotate(angle, resample=Image.Resampling.BICUBIC, expand=True)
-    glyph = glyph.crop(glyph.getbbox())
-    scale = size / max(glyph.size)
-    shape = (max(1, round(glyph.width * scale)), max(1, round(glyph.height * scale)))
-    mask = np.asarray(glyph.resize(shape, resample=Image.Resampling.BOX), dtype=np.float32) / 255.0
-    mask.flags.writeable = False
-    return mask
+def _ocr_font(config: WorldConfig) -> ImageFont.FreeTypeFont | None:
+    if not config.ocr_font:
+        return None
+    try:
+        return ImageFont.truetype(config.ocr_font, config.frame_size // _LETTERS_IN_A_ROW)
+    except OSError as error:
+        raise UserError(
+            f"the font for on-screen text cannot be read ({error})",
+            field="world.ocr_font",
+            value=config.ocr_font,
+            remedy="give a font file, such as Noto Sans CJK of Debian's fonts-noto-cjk, or leave it out",
+        ) from error
 
 
-@functools.cache
-def _large_glyph(code_point: str) -> Image.Image:
-    font = _font()
-    character = chr(int(code_point, 16))
-    left, top, right, bottom = font.getbbox(character)
-    image = Image.new("L", (int(right - left) + 16, int(bottom - top) + 16), 0)
-    ImageDraw.Draw(image).text((8 - left, 8 - top), character, font=font, fill=255)
-    return image
-
-
-@functools.cache
-def _font() -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(io.BytesIO(font_awesome("otfs", FONT_FILE).read_bytes()), 144)
+def _with_text(frame: NDArray[np.uint8], text: str, font: ImageFont.FreeTypeFont) -> NDArray[np.uint8]:
+    """A frame with as much of a text as fits into a row at its lower edge, dark on a pale edge."""
+    image = Image.fromarray(frame)
+    draw, size = ImageDraw.Draw(image), image.width
+    shown = text
+    while shown and draw.textlength(shown, font=font) > size - 4:
+        shown = shown[:-1]
+    draw.text(
+        (2, size - font.size - 4), shown.rstrip(), font=font, fill=(32, 32, 32),
+        stroke_width=1, stroke_fill=(255, 255, 255),
+    )  # fmt: skip
+    return np.asarray(image)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from simulator.world.catalog import COLOURS, Catalog
-from simulator.world.texts import QUERY_FILLER
+from relevance.words import words_of
+from simulator.world.catalog import Catalog
 from simulator.world.truth import NO_ATTRIBUTE
 
 Words = tuple[str, ...]
@@ -50,15 +50,15 @@ def _named(catalog: Catalog) -> tuple[dict[Words, int], ...]:
     """The phrases for products, colours and brands, and fillers."""
     return (
         _phrases(catalog.terms),
-        _phrases(words for _, words in COLOURS.values()),
+        _phrases(catalog.language.colours),
         _phrases((brand,) for brand in catalog.brands),
-        _phrases((filler,) for filler in QUERY_FILLER),
+        _phrases((filler,) for filler in catalog.language.query_filler),
     )
 
 
 def _phrases(terms: Iterable[Words]) -> dict[Words, int]:
     """The number of what each phrase names."""
-    return {tuple(term.split()): number for number, own in enumerate(terms) for term in own}
+    return {tuple(words_of(term)): number for number, own in enumerate(terms) for term in own}
 
 
 def _take(words: list[str], phrases: dict[Words, int]) -> int | None:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from relevance.arrays import FrameArray
 from relevance.corpus import SPLITS, Corpus, LabelledCorpus, Labels
+from relevance.words import words_of
 from simulator.world.build import Progress, World, build_world
-from simulator.world.world_config import Split, WorldConfig
+from simulator.world.world_config import READ_BY_MODELS, Split, WorldConfig
 
 TRAINING_SEEDS = (11, 12, 13, 14)
 """Seeds of the worlds that models are trained on. No market of the shipped scenarios is in one of them."""
@@ -32,6 +33,13 @@ LABELLED_WORLD = WorldConfig(
     query_pool=40_000,
 )
 """Worlds for training and evaluation; their sizes do not follow those of a market's world."""
+
+
+def looking_like(world: WorldConfig) -> WorldConfig:
+    """LABELLED_WORLD with texts and frames as those of another world."""
+    return replace(LABELLED_WORLD, **{name: getattr(world, name) for name in READ_BY_MODELS})
+
+
 ALL_SPLITS: tuple[Split, ...] = ("train", "validation", "test", "unlabelled")
 MOST_TEST_QUERIES = 1500
 """Queries of a world's validation or test split that get graded pairs, at most."""
@@ -215,15 +223,20 @@ def draw_frames(parts: Sequence[FramesOf], progress: Progress | None = None) -> 
 def _stuffed_with(world: World) -> list[NDArray[np.int64]]:
     """For each product, the stuffed ads of other categories whose text carries its name."""
     ads = np.flatnonzero(world.stuffed)
-    texts = [f" {world.corpus.ad_text(int(ad))} " for ad in ads]
+    texts = [_apart(world.corpus.ad_text(int(ad))) for ad in ads]
     category = world.truth.category_of_product
     return [
         ads[
-            np.array([f" {name} " in text for text in texts], dtype=bool)
+            np.array([_apart(name) in text for text in texts], dtype=bool)
             & (world.ad_category[ads] != category[product])
         ]
         for product, name in enumerate(world.catalog.names)
     ]
+
+
+def _apart(text: str) -> str:
+    """The words of a text, with a space on either side of each."""
+    return f" {' '.join(words_of(text))} "
 
 
 def _draw(ads: NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:

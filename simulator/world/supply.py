@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from simulator.retrieval import BROAD, EXACT, PHRASE, NegativeKeyword
 from simulator.world.catalog import BRANDS_PER_CATEGORY, COLOURS, Catalog
-from simulator.world.texts import COLOUR_WORDS
 from simulator.world.world_config import Split, WorldConfig
 
 IntArray = NDArray[np.int64]
@@ -140,7 +139,8 @@ def _keywords_of(
     if rng.random() < config.brand_keyword_share:
         yield f"{catalog.brands[ads.brand[ad]]} {main}", match()
     if rng.random() < config.colour_keyword_share:
-        yield f"{rng.choice(COLOUR_WORDS[ads.colour[ad]])} {main}", match()
+        colour = str(rng.choice(catalog.language.colours[ads.colour[ad]]))
+        yield catalog.language.joined((colour, main)), match()
     if rng.random() < config.sibling_keyword_share:
         same = catalog.category == catalog.category[product]
         siblings = np.flatnonzero(same & (np.arange(catalog.n_products) != product))

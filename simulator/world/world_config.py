@@ -10,7 +10,12 @@ MarketSplit = Literal["train", "validation", "test"]
 Split = MarketSplit | Literal["unlabelled"]
 """Ads of `unlabelled` are there for pre-training: all products, no queries, no grades."""
 
+Pictures = Literal["glyphs", "openmoji"]
+"""Catalogues of products, by their pictures: glyphs of one colour, or pictures that people drew."""
+LanguageName = Literal["en", "zh"]
+
 READ_BY_MODELS = (
+    "catalog", "language", "ocr_font",
     "misspelling_share", "synonym_share", "product_words_missing", "stuffed_share", "colour_word_share",
     "brand_word_share", "sibling_mention_share", "frames", "frame_size", "lifestyle_share",
     "empty_frame_share", "distractor_share", "clutter", "glyph_min", "glyph_max", "rotation_degrees",
@@ -27,6 +32,9 @@ class WorldConfig:
     """
 
     seed: int = 7
+    catalog: Pictures = "glyphs"
+    language: LanguageName = "en"
+    """Of queries and ads; `zh` needs the catalogue `openmoji`, which has names in Chinese."""
 
     # How many
     train_advertisers: int = 2000
@@ -73,6 +81,8 @@ class WorldConfig:
     glyph_min: int = 31
     glyph_max: int = 42
     rotation_degrees: int = 8
+    ocr_font: str = ""
+    """A font file with which the on-screen text is drawn into the frames; empty: it is text alone."""
 
     # What advertisers bid on
     supply_follows_demand: float = 0.5

@@ -84,7 +84,8 @@ class TrainingTexts:
             keywords, tokenizer = known.keywords, known.tokenizer
         else:
             keywords = fit_extractor(extractor, train_texts)
-            tokenizer = train_tokenizer([*train_texts, *(corpus.query_text[q] for q in queries)], vocab_size)
+            every = [*train_texts, *(corpus.query_text[q] for q in queries)]
+            tokenizer = train_tokenizer(every, vocab_size, whole_words=extractor == "jieba")
         words = [frozenset(keywords.words(text)) for text in texts]
         sequences = [keywords(text) for text in texts]
         tables = TokenTable.build(tokenizer, corpus.query_text, sequences, max_keywords=text_tokens)

@@ -1,0 +1,81 @@
+"""The words of a text. Chinese and Japanese write no spaces between them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
+
+from relevance.extras import require
+
+_SCRIPTS = "\\u3040-\\u30ff\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff"
+"""Kana and Han characters."""
+_NO_SPACES = re.compile(f"[{_SCRIPTS}]")
+_RUNS = re.compile(f"[{_SCRIPTS}]+|[^\\s{_SCRIPTS}]+")
+_MOST_KEPT = 2**17
+
+
+def words_of(text: str) -> list[str]:
+    """Words between spaces, and the words of Chinese and Japanese as jieba's dictionary finds them.
+
+    Retrieval, BM25 and the world's queries take these. Text in other scripts needs no jieba.
+
+    Raises:
+        MissingExtraError: the text holds Chinese or Japanese, and jieba is not installed.
+    """
+    parts = text.split()
+    if text.isascii():
+        return parts
+    return [word for part in parts for word in (_cut(part) if _NO_SPACES.search(part) else (part,))]
+
+
+def split_words(text: str) -> list[str]:
+    """Lower-case words between spaces."""
+    return text.lower().split()
+
+
+def split_characters(text: str) -> list[str]:
+    """As `split_words`, but Chinese and Japanese, which have no spaces, in overlapping pairs of characters.
+
+    Pairs need no dictionary, and most Chinese words have two characters.
+    """
+    units: list[str] = []
+    for run in _RUNS.findall(text.lower()):
+        pairs = len(run) > 1 and _NO_SPACES.match(run)
+        units += [run[i : i + 2] for i in range(len(run) - 1)] if pairs else [run]
+    return units
+
+
+def split_jieba(text: str) -> list[str]:
+    """Lower-case words as jieba finds them, in Latin script, too.
+
+    Raises:
+        MissingExtraError: jieba is not installed.
+    """
+    require("jieba", extra="chinese", needed_by="keyword extractor 'jieba'")
+    return [word for part in text.lower().split() for word in _cut(part)]
+
+
+def dictionary_version() -> str:
+    """The version of jieba, on which the words of Chinese texts depend; empty where it is not installed."""
+    try:
+        return version("jieba")
+    except PackageNotFoundError:
+        return ""
+
+
+@functools.lru_cache(maxsize=_MOST_KEPT)
+def _cut(part: str) -> tuple[str, ...]:
+    """The words of a text without spaces."""
+    return tuple(_jieba().lcut(part))
+
+
+def _jieba() -> ModuleType:
+    require("jieba", extra="chinese", needed_by="the words of Chinese texts")
+    import jieba
+
+    jieba.setLogLevel(logging.WARNING)
+    module: ModuleType = jieba
+    return module
