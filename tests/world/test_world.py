@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import replace
+from hashlib import blake2b
 from itertools import combinations
 
 import numpy as np
+import PIL
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -80,6 +83,30 @@ def test_one_seed_one_world() -> None:
     assert (first.query_popularity == again.query_popularity).all()
     other = build_world(dataclasses.replace(config, seed=8), "test")
     assert other.corpus.fingerprint() != first.corpus.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("split", "texts", "frames"),
+    [
+        ("train", "ac98cf636f27d411", "106c235db067d83c"),
+        ("test", "8c91832b3db76390", "857ae69ae3bf4fd6"),
+    ],
+)
+def test_glyph_worlds_stay_as_they_are(split: str, texts: str, frames: str) -> None:
+    """To the last bit: texts and keywords, and for the version of Pillow that drew them the frames."""
+    config = WorldConfig(train_advertisers=36, test_advertisers=36, query_pool=3000, negative_share=0.2)
+    world = build_world(config, split)  # type: ignore[arg-type]
+    corpus = world.corpus
+    said = (
+        corpus.query_text,
+        corpus.ad_texts(),
+        world.keyword,
+        world.keyword_ad.tolist(),
+        world.negative_keywords,
+    )
+    assert blake2b(json.dumps(said).encode(), digest_size=8).hexdigest() == texts
+    if PIL.__version__ == "13.0.0":
+        assert blake2b(corpus.frames.tobytes(), digest_size=8).hexdigest() == frames
 
 
 def test_frames_differ_from_texts_alone() -> None:
