@@ -14,6 +14,7 @@ from app import session
 from app.figures import auction_figures as figures
 from app.language import names, t
 from app.parts import cards, comparison
+from app.parts.credit import picture_credit
 from app.parts.download import chart_with_data
 from app.parts.sidebar import scorers
 from app.session import Opened
@@ -84,6 +85,7 @@ def _one(opened: Opened, setting: Setting, page: AskedPage) -> None:
     if len(shown):
         exponents = (*offer_exponents(opened.scenario), _exponent(setting))
         st.html(cards.auction_cards(shown.rows(named=True), frames, exponents, payment, _markers(page)))
+        picture_credit(opened.scenario)
     else:
         st.info(t("inspector.nobody_shown"))
     _ranking(opened, setting, auction, "ranking")
@@ -124,6 +126,7 @@ def _two(opened: Opened, *pages: tuple[Setting, AskedPage]) -> None:
     frames = _frames(opened, both)
     st.subheader(t("compare.both", first=names[0]))
     st.html(comparison.side_by_side(shown.rows(named=True), frames, names, payment))
+    picture_credit(opened.scenario)
     chart_with_data(figures.slots(both, names), both.drop("facts_1", "facts_2"), "comparison")
     with st.container(key="figures"):
         for number, (setting, auction) in enumerate((first, second)):

@@ -14,6 +14,7 @@ from app import session
 from app.figures import offline_figures as figures
 from app.language import names, t
 from app.parts import gallery, offline_scores as offline
+from app.parts.credit import picture_credit
 from app.parts.download import chart_with_data, download
 from app.session import Opened, Sample
 from app.wording import MISSING, scorer_name
@@ -197,6 +198,7 @@ def _errors(opened: Opened, labels: Labels, scores: dict[str, OfflineScores]) ->
         return
     frames = {ad: opened.prepared.corpus.frames[ad] for ad in found["ad"]}
     st.html(gallery.gallery(found.rows(named=True), frames, scorer_name(name)))
+    picture_credit(opened.scenario)
     st.caption(t("lab.errors_caption"))
     download(t("download.errors"), found.write_csv(), "worst-errors.csv", type="tertiary")
 

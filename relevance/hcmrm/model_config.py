@@ -54,7 +54,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """Differences from the default sizes. tiny: the shipped model. small: the same frames, and some hours on a
-CPU or minutes on a GPU. picture: as tiny, with frames of 96 pixels, which it reads in nine patches, too. base:
+CPU or minutes on a GPU. picture: tiny for frames of 96 pixels, which it reads in nine patches as well. base:
 ALBEF as published (arXiv 2107.07651), ViT-B/16 at 224 pixels and the 12 layers of BERT-base, six for text and
 six for fusion."""
 

@@ -14,9 +14,6 @@ from importlib.resources import files
 from simulator.world.catalog import Product
 from simulator.world.world_config import LanguageName
 
-ATTRIBUTION = "Pictures: OpenMoji, the open-source emoji and icon project. License: CC BY-SA 4.0"
-"""The credit that the licence of the pictures asks for, wherever they are shown."""
-
 PRODUCTS: dict[str, dict[str, tuple[str, str]]] = {
     "drinks": {
         "hot beverage": ("coffee, espresso", "咖啡, 拿铁"),
