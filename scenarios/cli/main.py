@@ -14,6 +14,7 @@ from scenarios.cli import (
     dashboard_command as dashboard,
     experiment_commands as experiments,
     fit_commands as fitting,
+    judge_commands as judging,
     model_commands as models,
     replay_commands as replay,
     run_commands as runs,
@@ -43,6 +44,7 @@ app.command("evaluate")(models.evaluate)
 app.command("calibrate")(models.calibrate)
 app.command("ablate")(ablations.ablate)
 app.command("score")(corpora.score)
+app.command("judge")(judging.judge)
 app.command("import-weights")(models.import_weights)
 app.command("replay")(replay.replay)
 app.command("profile")(fitting.profile)

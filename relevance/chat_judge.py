@@ -1,0 +1,146 @@
+"""A judge behind an endpoint with the OpenAI-style chat protocol: one request a pair, one JSON object back.
+
+Nothing is asked unless a user names the URL and the model. Time and waiting are passed in.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from relevance.errors import ScorerError, quoted
+
+PATH = "/chat/completions"
+INSTRUCTIONS = """\
+You judge whether an ad fits a query of a product search. Give one of these grades:
+3: the ad offers exactly what the query asks for.
+2: the ad offers what the query asks for, but an attribute (size, colour, model) differs or is not said.
+1: the ad offers something related, such as an accessory or another product for the same purpose.
+0: the ad has nothing to do with the query.
+Answer with one JSON object and nothing else: {"grade": 0, 1, 2 or 3, "confidence": from 0 to 1}."""
+MOST_ANSWER = 2**20
+"""Bytes of an answer that are read."""
+LONGEST_WAIT_S = 60.0
+PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
+"""Statuses of HTTP after which the same request may succeed."""
+_OBJECT = re.compile(r"\{[^{}]*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatJudge:
+    """Where to ask, and how long.
+
+    Attributes:
+        url: of the protocol's root, such as `http://127.0.0.1:8000/v1`, or of `/chat/completions` itself.
+        model: its name there.
+        key: is sent as a bearer token; empty: none is sent. It is in no message.
+        timeout_s: of one request.
+        attempts: requests a pair, at most.
+        wait_s: before the second request of a pair; it doubles with each further one.
+        sleep: waits for seconds.
+    """
+
+    url: str
+    model: str
+    key: str = ""
+    timeout_s: float = 60.0
+    attempts: int = 5
+    wait_s: float = 1.0
+    sleep: Callable[[float], None] = time.sleep
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ScorerError(
+                "must be an address with http or https", field="--endpoint", value=quoted(self.url)
+            )
+
+    def grade(self, query: str, ad: str) -> tuple[int, float]:
+        """Grade 0..3 of a pair, and the confidence in [0, 1] that the model states.
+
+        Raises:
+            ScorerError: no attempt brought an answer of the wanted form; says what the last one brought.
+        """
+        fault = ""
+        for attempt in range(self.attempts):
+            if attempt:
+                self.sleep(min(self.wait_s * 2.0 ** (attempt - 1), LONGEST_WAIT_S))
+            try:
+                return read_answer(self._ask(query, ad))
+            except urllib.error.HTTPError as error:
+                fault = f"HTTP status {error.code}"
+                if error.code not in PASSING:
+                    break
+            except _WrongAnswerError as error:
+                fault = str(error)
+            except (OSError, http.client.HTTPException) as error:  # time-outs are OSError, too
+                reason = getattr(error, "reason", None) or error
+                fault = str(reason) or type(error).__name__
+        raise ScorerError(
+            f"no usable answer for query {quoted(query)} and ad {quoted(ad)} "
+            f"in {attempt + 1} attempt{'s' * (attempt > 0)} ({fault})",
+            file=self.url,
+            remedy="mend the endpoint; the same command continues after the pairs that it has judged",
+        )
+
+    def _ask(self, query: str, ad: str) -> str:
+        """The text that the model answers."""
+        messages = [
+            {"role": "system", "content": INSTRUCTIONS},
+            {"role": "user", "content": f"Query: {query}\nAd: {ad}"},
+        ]
+        body = json.dumps({"model": self.model, "messages": messages, "temperature": 0}).encode()
+        headers = {"Content-Type": "application/json"}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        root = self.url.rstrip("/")
+        address = root if root.endswith(PATH) else root + PATH
+        request = urllib.request.Request(address, body, headers, method="POST")
+        with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:
+            raw = answer.read(MOST_ANSWER)
+        try:
+            return str(json.loads(raw)["choices"][0]["message"]["content"])
+        except (ValueError, LookupError, TypeError):
+            raise _WrongAnswerError(f"not of the chat protocol: {_start(raw)}") from None
+
+
+class _WrongAnswerError(ValueError):
+    """An answer has another form."""
+
+
+def read_answer(text: str) -> tuple[int, float]:
+    """Grade and confidence in a model's text, which may have words around the JSON object.
+
+    Raises:
+        ValueError: there is no such object, or a value is out of range.
+    """
+    for found in _OBJECT.findall(text):
+        try:
+            answer: Any = json.loads(found)
+        except ValueError:
+            continue
+        if "grade" not in answer:
+            continue
+        grade, confidence = answer["grade"], answer.get("confidence")
+        if isinstance(grade, bool) or grade not in (0, 1, 2, 3):
+            raise _WrongAnswerError(f"the grade must be 0, 1, 2 or 3, is {grade!r}")
+        if (
+            isinstance(confidence, bool)
+            or not isinstance(confidence, int | float)
+            or not 0 <= confidence <= 1
+        ):
+            raise _WrongAnswerError(f"the confidence must be a number from 0 to 1, is {confidence!r}")
+        return int(grade), float(confidence)
+    raise _WrongAnswerError(f"no JSON object with a grade: {_start(text.encode())}")
+
+
+def _start(raw: bytes) -> str:
+    return quoted(raw[:200].decode("utf-8", errors="replace"))
