@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 
 from relevance.arrays import FloatArray, IntArray
@@ -33,13 +36,40 @@ def weighted_kappa(confused: FloatArray) -> float:
     return 1.0 - float((apart * confused).sum()) * float(total) / by_chance if by_chance else float("nan")
 
 
-def kappa_interval(
-    query: IntArray, first: IntArray, second: IntArray, *, rng: np.random.Generator, n_resamples: int = 1000
-) -> Interval:
-    """`weighted_kappa` of two graders of pairs I[P], with its 95% bootstrap interval over their queries."""
-    return difference_interval(
-        query,
-        lambda weight: weighted_kappa(confusion(first, second, weight)),
-        rng=rng,
-        n_resamples=n_resamples,
-    )
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far two graders of P pairs agree, with 95% bootstrap intervals over queries.
+
+    Attributes:
+        kappa: see `weighted_kappa`.
+        equal: the share of pairs to which both gave the same grade.
+        counts: F[4, 4], see `confusion`.
+    """
+
+    kappa: Interval
+    equal: Interval
+    counts: FloatArray
+
+
+def agreement(
+    query: IntArray,
+    first: IntArray,
+    second: IntArray,
+    *,
+    rng: np.random.Generator,
+    n_resamples: int = 1000,
+) -> Agreement:
+    """How far two graders of pairs I[P] agree."""
+
+    def interval(statistic: Callable[[FloatArray], float]) -> Interval:
+        def resampled(weight: FloatArray) -> float:
+            return statistic(confusion(first, second, weight))
+
+        if np.unique(query).size < 2:  # with one query there is nothing to resample
+            return Interval(statistic(confusion(first, second)), float("nan"), float("nan"))
+        return difference_interval(query, resampled, rng=rng, n_resamples=n_resamples)
+
+    def equal(confused: FloatArray) -> float:
+        return float(np.trace(confused) / max(confused.sum(), 1.0))
+
+    return Agreement(interval(weighted_kappa), interval(equal), confusion(first, second))

@@ -1,4 +1,4 @@
-"""Grades 0..3 from scores, with confidences, fitted on human grades; and how far a judge agrees with people.
+"""Grades 0..3 from scores, with confidences, fitted on human grades.
 
 Each scorer's score becomes P(relevant), and their mean becomes P(grade >= 1), P(grade >= 2), P(grade >= 3) by
 three more maps (`relevance.calibration`). The grade is the median of that distribution, so it has thresholds
@@ -8,19 +8,15 @@ P pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from relevance.agreement import N_GRADES
 from relevance.arrays import BoolArray, FloatArray, IntArray
 from relevance.calibrated import FOLDS, fit_calibration, query_folds
 from relevance.calibration import Calibration, fit_temperature
-from relevance.metrics import Interval, difference_interval
-
-N_GRADES = 4
 
 
 class Judged(NamedTuple):
@@ -102,46 +98,3 @@ def judge_by_folds(
         judged.grade[rows], judged.confidence[rows] = maps(scores[:, rows])
         mean[rows] = maps.mean(scores[:, rows])
     return judged, mean
-
-
-def confusion(first: IntArray, second: IntArray, weight: FloatArray | None = None) -> NDArray[np.float64]:
-    """How often two judges gave each two grades, [4, 4]: rows are the first's. `weight` [P] of pairs."""
-    cells = np.bincount(first * N_GRADES + second, weights=weight, minlength=N_GRADES * N_GRADES)
-    return cells.astype(np.float64).reshape(N_GRADES, N_GRADES)
-
-
-def weighted_kappa(counts: NDArray[np.float64]) -> float:
-    """Cohen's kappa with quadratic weights (Cohen 1968) of a table [4, 4]; NaN where all grades are one.
-
-    1: the two agree always; 0: as often as their grades would by chance.
-    """
-    total = counts.sum()
-    apart = np.subtract.outer(np.arange(N_GRADES), np.arange(N_GRADES)) ** 2.0
-    by_chance = float((apart * np.outer(counts.sum(axis=1), counts.sum(axis=0))).sum()) / max(total, 1.0)
-    return 1.0 - float((apart * counts).sum()) / by_chance if by_chance > 0 else float("nan")
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How far two judges agree on P pairs: quadratic-weighted kappa, and the share of equal grades."""
-
-    kappa: Interval
-    equal: Interval
-    counts: NDArray[np.float64]  # [4, 4], rows are the first's grades
-
-
-def agreement(
-    query: IntArray, first: IntArray, second: IntArray, rng: np.random.Generator, n_resamples: int = 1000
-) -> Agreement:
-    """Agreement of grades [P] with 95% bootstrap intervals over queries."""
-
-    def of(statistic: Callable[[NDArray[np.float64]], float]) -> Interval:
-        def resampled(weight: FloatArray) -> float:
-            return statistic(confusion(first, second, weight))
-
-        return difference_interval(query, resampled, rng=rng, n_resamples=n_resamples)
-
-    def equal(counts: NDArray[np.float64]) -> float:
-        return float(np.trace(counts) / max(counts.sum(), 1.0))
-
-    return Agreement(of(weighted_kappa), of(equal), confusion(first, second))

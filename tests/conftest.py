@@ -40,6 +40,7 @@ SLOW = (
     "scenarios/test_faults.py",
     "scenarios/test_fuzz.py",
     "scenarios/test_gpu_command.py",
+    "scenarios/test_judge.py",
     "scenarios/test_load.py::test_whatever_a_file_says",
     "scenarios/test_offline.py",
     "scenarios/test_own_scorer.py",

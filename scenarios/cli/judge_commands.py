@@ -58,10 +58,10 @@ def judge(
 
     from relevance.chat_judge import ChatJudge
     from scenarios.corpora.judge import Judges, judge_corpus
-    from scenarios.corpora.judge_figures import agreements, rankings
+    from scenarios.corpora.judge_agreement import agreements
     from scenarios.corpora.judge_student import write_student
     from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT
-    from scenarios.reporting.judge_tables import judge_tables
+    from scenarios.reporting.judged_tables import agreement_tables
     from scenarios.reporting.terminal import ProgressBars, print_tables
     from scenarios.storage.whole import check_free
 
@@ -80,7 +80,7 @@ def judge(
         check_free(student)
     with ProgressBars() as progress:
         result = judge_corpus(corpus, judges, out, pairs=pairs, nearest=nearest, progress=progress)
-    print_tables(judge_tables(judges.source, rankings(result, judges.scorers), agreements(result, corpus)))
+    print_tables(agreement_tables(judges.source, agreements(result, corpus)))
     typer.echo(f"Grades: {out}  ({result.query.size:,} pairs; name it in market.grades)")
     if student is not None:
         n = write_student(result, student, least_confidence)

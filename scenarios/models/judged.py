@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from relevance.agreement import kappa_interval
+from relevance.agreement import agreement
 from relevance.corpus import Labels
 from relevance.metrics import Interval, auc_by_weight, difference_interval, ndcg_by_query
 from scenarios.config.market_kinds import CorpusMarket
@@ -126,7 +126,7 @@ def rater_ceiling(prepared: Prepared, *, n_resamples: int = 1000, seed: int = 0)
                 name,
                 query.size,
                 _auc(query, rounded >= POSITIVE, own.astype(np.float64), rng, n_resamples),
-                kappa_interval(query, own, rounded, rng=rng, n_resamples=n_resamples),
+                agreement(query, own, rounded, rng=rng, n_resamples=n_resamples).kappa,
             )
         )
     return rows

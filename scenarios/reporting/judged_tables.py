@@ -1,11 +1,12 @@
-"""What `relbid corpus evaluate` prints."""
+"""What `relbid corpus evaluate` and `relbid judge` print."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from relevance.agreement import Agreement
 from relevance.corpus import Labels
 from relevance.metrics import Interval
 from scenarios.models.judged import RaterRow, ScorerRow
@@ -38,6 +39,37 @@ def judged_tables(
         rows = [(one.rater, f"{one.pairs:,}", *map(_interval, (one.auc, one.kappa))) for one in raters]
         headings = ["rater", "pairs", "AUC", "weighted kappa"]
         tables.append(section("The ceiling: one rater against the others", headings, rows, note))
+    return tables
+
+
+def agreement_tables(source: str, agreements: Mapping[tuple[str, str], Agreement]) -> list[Section]:
+    """A judge against labels and raters, these against one another, and the judge's grades by the labels'.
+
+    Args:
+        source: who judged.
+        agreements: by the two graders, of which "labels" and "judge" are always there; empty: no tables.
+    """
+    if not agreements:
+        return []
+    rows = [
+        (
+            first,
+            f"judge ({source})" if second == "judge" else second,
+            _interval(one.kappa),
+            _interval(one.equal),
+            f"{one.counts.sum():,.0f}",
+        )
+        for (first, second), one in agreements.items()
+    ]
+    note = (
+        "kappa: Cohen's with quadratic weights; equal: share of equal grades; [ ]: 95% intervals over\n"
+        "queries; a scorer's grades are fitted by folds over queries, none on labels of its own query"
+    )
+    tables = [section("Agreement", ["grades of", "and of", "kappa", "equal", "pairs"], rows, note, left=2)]
+    counts = agreements["labels", "judge"].counts
+    headings = ["labels", *(f"judge {grade}" for grade in range(len(counts)))]
+    by_label = [(f"grade {grade}", *(f"{n:,.0f}" for n in counts[grade])) for grade in range(len(counts))]
+    tables.append(section("Pairs by the label's grade and the judge's", headings, by_label, ""))
     return tables
 
 

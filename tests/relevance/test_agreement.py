@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from relevance.agreement import confusion, kappa_interval, weighted_kappa
+from relevance.agreement import agreement, confusion, weighted_kappa
 
 
 def test_kappa_by_hand():
@@ -35,5 +35,9 @@ def test_the_interval_is_over_queries():
     query, rng = np.repeat([0, 1], 20), np.random.default_rng(0)
     first = np.tile([0, 3], 20)
     second = np.where(query == 0, first, 3 - first)
-    found = kappa_interval(query, first, second, rng=rng, n_resamples=200)
-    assert (found.value, found.low, found.high) == (0.0, -1.0, 1.0)
+    found = agreement(query, first, second, rng=rng, n_resamples=200)
+    assert (found.kappa.value, found.kappa.low, found.kappa.high) == (0.0, -1.0, 1.0)
+    assert (found.equal.value, found.equal.low, found.equal.high) == (0.5, 0.0, 1.0)
+    assert found.counts.sum() == 40
+    alone = agreement(query * 0, first, second, rng=rng)
+    assert (alone.kappa.value, np.isnan(alone.kappa.low)) == (0.0, True)
