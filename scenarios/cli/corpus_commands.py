@@ -75,13 +75,14 @@ def evaluate_scorers(
     from scenarios.markets.loading import load_scenario
     from scenarios.markets.scoring import check_scorers
     from scenarios.markets.simulation import prepare
-    from scenarios.models.judged import evaluate_scorers, graded_by_people, rater_ceiling
+    from scenarios.models.judged import evaluate_scorers, graded_by_people, needs_corpus, rater_ceiling
     from scenarios.reporting.judged_tables import judged_tables
     from scenarios.reporting.terminal import ProgressBars, print_tables
     from scenarios.storage.whole import check_writable
 
     with ProgressBars() as progress:
         scenario = load_scenario(file, overrides or ())
+        needs_corpus(scenario)
         names = scorers or [name for name in (*scenario.compare, scenario.scorer) if name != "oracle"]
         names = list(dict.fromkeys(names))
         check_scorers(scenario, names)

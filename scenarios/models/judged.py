@@ -13,6 +13,7 @@ from relevance.agreement import agreement
 from relevance.corpus import Labels
 from relevance.metrics import Interval, auc_by_weight, difference_interval, ndcg_by_query
 from scenarios.config.market_kinds import CorpusMarket
+from scenarios.config.scenario import Scenario
 from scenarios.errors import ScenarioError
 from scenarios.markets.corpus.corpus_market import CorpusOfOnesOwn
 from scenarios.markets.corpus.offers import Raters
@@ -44,19 +45,29 @@ class RaterRow(NamedTuple):
     """Quadratically weighted, with the others' mean, rounded; a half counts as the higher grade."""
 
 
+def needs_corpus(scenario: Scenario) -> None:
+    """Refuse a scenario whose market is no corpus, before the work.
+
+    Raises:
+        ScenarioError: it is none.
+    """
+    if not isinstance(scenario.market, CorpusMarket):
+        raise ScenarioError(
+            f"is {scenario.market.kind}",
+            file=scenario.name,
+            field="market.kind",
+            remedy="this needs a corpus (market: {kind: corpus, folder: FOLDER})",
+        )
+
+
 def corpus_of(prepared: Prepared) -> CorpusOfOnesOwn:
     """The corpus of a market.
 
     Raises:
         ScenarioError: the market is of another kind.
     """
-    if not isinstance(prepared.source, CorpusOfOnesOwn):
-        raise ScenarioError(
-            f"is {prepared.scenario.market.kind}",
-            file=prepared.scenario.name,
-            field="market.kind",
-            remedy="this needs a corpus (market: {kind: corpus, folder: FOLDER})",
-        )
+    needs_corpus(prepared.scenario)
+    assert isinstance(prepared.source, CorpusOfOnesOwn)
     return prepared.source
 
 

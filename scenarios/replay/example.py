@@ -18,7 +18,7 @@ from scenarios.errors import ScenarioError
 from scenarios.markets.loading import load_scenario
 from scenarios.markets.scoring import relevance_of
 from scenarios.markets.simulation import prepare, rule_of
-from scenarios.models.judged import corpus_of
+from scenarios.models.judged import corpus_of, needs_corpus
 from scenarios.storage.parquet import write_parquet
 from scenarios.storage.whole import whole_path
 from simulator import random
@@ -109,6 +109,7 @@ def corpus_example(scenario: Scenario, n_queries: int, *, cache: Path | None = N
         ScenarioError: the market is no corpus.
         CheckpointError, PluginError, ScorerError, StoreError: see `scenarios.relevance_of`.
     """
+    needs_corpus(scenario)
     plain = {
         "traffic.n_queries": n_queries,
         "traffic.warm_up_days": 0,

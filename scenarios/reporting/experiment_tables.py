@@ -56,6 +56,10 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
     sections = []
     several = len(result.plan.worlds) > 1
     note = _NOTE.format(level=level, units=units_text(result)) + (_WORLDS_NOTE if several else "")
+    if "judged_share" in result.replicates.columns:
+        judged = result.replicates.group_by("arm", maintain_order=True).agg(pl.col("judged_share").mean())
+        shares = ", ".join(f"{arm} {cell(share, percent)}" for arm, share in judged.iter_rows())
+        note += f"\njudged, share of the shown ads whose grade a person gave: {shares}"
     for (design, arm), rows in result.summary.group_by("design", "arm", maintain_order=True):
         title = (
             f"{experiment.name}: {arm} against {experiment.baseline}, {size_text(result)}, "
@@ -102,7 +106,8 @@ def days_tables(result: ExperimentResult) -> list[Section]:
     sizes = result.replicates["queries"].sort()
     counts = " to ".join(dict.fromkeys(f"{int(size):,}" for size in (sizes[0], sizes[-1])))
     one = "days" if plan.scenario.traffic.days == 1 else f"runs of {plan.scenario.traffic.days} days"
-    days = f"{len(result.seeds)} {one} of this world"
+    world = plan.scenario.market.kind == "world"
+    days = f"{len(result.seeds)} {one} of this {'world' if world else 'market'}"
     means = result.replicates.group_by("arm", maintain_order=True).agg(pl.col(pl.Float64).mean())
     rows = [
         [names[arm], *cells] for arm, cells in zip(means["arm"], cells_of(means, COMPARISON), strict=True)
@@ -120,7 +125,7 @@ def days_tables(result: ExperimentResult) -> list[Section]:
         metric_words(name).replace(" ", "\n", 1) for name in told["metric"].unique(maintain_order=True)
     ]
     note = f"[ ]: {level} intervals over {days}"
-    if plan.scenario.market.kind == "world":
+    if world:
         note += "; for other worlds: relbid experiment scenarios/experiments/exponent.yaml"
     return [
         section(title, ["ranked by", *headings_of(COMPARISON)], rows, COMPARISON_NOTE),

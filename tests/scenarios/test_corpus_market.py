@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from scenarios.markets.corpus.owners import popularity
 from scenarios.models.judged import evaluate_scorers, graded_by_people, rater_ceiling
 from scenarios.replay.example import write_example
 from scenarios.replay.replay_run import replay_file
+from scenarios.runs.scenario_run import run_scenario
+from scenarios.studies import kept_points
 from simulator.arrays import MICROS
 from tests.scenarios import miniature
 
@@ -408,6 +411,22 @@ def test_relbid_run_says_what_is_modelled(corpora, tmp_path, capsys):
     log = pl.read_parquet(metrics.parent / "log.parquet")
     assert log["judged"].all()
     assert set(log["query_id"]) == set(miniature.THINGS)
+
+
+def test_points_that_are_kept_say_what_was_judged(corpora, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_points, "SMALL", 1)
+    scenario = scenario_of(corpora["own"], tmp_path, compare=["none", "bm25"])
+    points = partial(kept_points.keep_points, cache=tmp_path)
+    found = run_scenario(scenario, points=points)
+    assert list(tmp_path.rglob("points/*")), "they were kept"
+    assert found.points["judged_share"].to_list() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("command", [["corpus", "evaluate"], ["replay", "--example", "x.parquet"]])
+def test_what_needs_a_corpus_refuses_another_market(command, tmp_path):
+    (tmp_path / "world.yaml").write_text("{schema: 1, name: w}")
+    with pytest.raises(ScenarioError, match="is world; this needs a corpus"):
+        app([*command, str(tmp_path / "world.yaml"), "--out", str(tmp_path)], standalone_mode=False)
 
 
 def test_auctions_of_a_corpus_can_be_replayed(two, tmp_path):

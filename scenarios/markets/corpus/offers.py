@@ -26,7 +26,8 @@ MOST_MONEY = 1e9
 """Of a price, in currency."""
 MOST_BID = 1e6
 MOST_WEIGHT = 1e12
-GRADES: Mapping[str, int] = {str(grade): grade for grade in range(4)}
+GRADES: Mapping[str, int] = {text: grade for grade in range(4) for text in (f"{grade}", f"{grade}.0")}
+"""Grades as tables write them."""
 
 
 @dataclass(frozen=True, slots=True)
