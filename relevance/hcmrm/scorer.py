@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,11 @@ from relevance.oracle import GRADE_GAIN
 
 Progress = Callable[[int, int], None]
 
+GAINS: Mapping[str, tuple[float, float, float, float]] = MappingProxyType(
+    {"gain": GRADE_GAIN, "positive": (0.0, 0.0, 1.0, 1.0)}
+)
+"""What a grade is worth in the ranking score, the sum of P(grade) times it: the expected gain, or
+P(positive). A model with no P(grade) has one score, whatever the name."""
 PAIRS_AT_ONCE = 2**14
 """Pairs whose texts are tokenised and sorted into batches together."""
 LENGTH_STEP = 2
@@ -82,6 +88,7 @@ class HcmrmScorer:
         threads: int = 1,
         tables: TokenTable | None = None,
         calibration: str = "none",
+        score: str = "gain",
         precision: Precision = "float32",
         memory: int | None = None,
         keep_on: Home = "device",
@@ -94,6 +101,7 @@ class HcmrmScorer:
             tables: the corpus tokenised with this checkpoint's vocabulary, if that is done already.
             calibration: a name in `checkpoint.calibration`, which makes P(positive) of the score (grade
                 probabilities stay the model's own); "none": the ranking score.
+            score: the ranking score of a model with P(grade), a name in `GAINS`.
             precision: of weights and activations; logits are float32. Half precision may swap pairs with
                 nearly equal scores: docs/hcmrm.md says how many. float8 is for the products alone, on a GPU.
             memory: the most bytes to keep of what the model sees of ads. That is their visual tokens, or
@@ -108,6 +116,7 @@ class HcmrmScorer:
             self.model = copy.deepcopy(self.model).to(half)  # type: ignore[arg-type]
         self.model = self.model.to(self._device).eval()  # type: ignore[arg-type]
         self._head = self.model.grades
+        self._gain = GAINS[score]
         self._corpus, self._batch = corpus, batch or (8192 if self._on_gpu else 256)
         self._calibrated = None if calibration == "none" else checkpoint.calibration[calibration]
         self.packed: PackedModel | None = None
@@ -176,7 +185,7 @@ class HcmrmScorer:
             return self._worth(ranking_score(logits, self._head).numpy()), None
         probabilities = log_probabilities(logits).exp().numpy()
         # Not a matrix product, whose last digits would depend on the number of rows.
-        return self._worth((probabilities * np.asarray(GRADE_GAIN)).sum(axis=1)), probabilities
+        return self._worth((probabilities * np.asarray(self._gain)).sum(axis=1)), probabilities
 
     @torch.inference_mode()
     def relevance(self, query: IntArray, candidate: IntArray) -> Tensor:
@@ -189,7 +198,7 @@ class HcmrmScorer:
         if self._calibrated is not None or not self._on_gpu:
             score = self.place(self.score(query[row], candidate[row, column]))
         else:
-            score = ranking_score(self._logits(query[row], candidate[row, column]), self._head)
+            score = ranking_score(self._logits(query[row], candidate[row, column]), self._head, self._gain)
         table[self.place(row), self.place(column)] = score
         return table
 

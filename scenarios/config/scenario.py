@@ -107,6 +107,16 @@ class HcmrmSettings(Settings):
     """How the model computes. Fewer digits are faster, and ads with nearly equal scores may change places."""
     calibration: Literal["none", "temperature", "isotonic"] = "none"
     """Turns the score into P(relevant) as fitted by `relbid calibrate`; none keeps the ranking score."""
+    score: Literal["gain", "positive"] = "gain"
+    """The ranking score of a model that knows grades: the expected gain, or P(grade 2 or 3)."""
+
+    @model_validator(mode="after")
+    def _calibrates_the_gain(self) -> Self:
+        if self.score != "gain" and self.calibration != "none":
+            raise out_of_range(
+                "calibration", "is fitted to the expected gain; leave score: gain, or calibration: none"
+            )
+        return self
 
 
 class SweepSettings(Settings):

@@ -193,6 +193,7 @@ def model_key(scenario: Scenario) -> str:
     parts = [checkpoint_hash(checkpoint_folder(scenario))]
     parts += [settings.calibration] if settings.calibration != usual.calibration else []
     parts += [settings.precision] if settings.precision != usual.precision else []
+    parts += [settings.score] if settings.score != usual.score else []
     return "-".join(parts)
 
 

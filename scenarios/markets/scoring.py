@@ -192,6 +192,7 @@ def load_hcmrm(prepared: Prepared) -> HcmrmScorer:
         device=settings.device,
         threads=cores(),
         calibration=settings.calibration,
+        score=settings.score,
         precision=settings.precision,
     )
 

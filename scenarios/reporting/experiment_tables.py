@@ -13,6 +13,7 @@ from scenarios.reporting.words import cell, number, percent, scorer_name
 from scenarios.studies.experiments import statistics
 from scenarios.studies.experiments.experiment_run import ExperimentResult
 from scenarios.studies.experiments.query_effects import LARGE_SHARE
+from scenarios.studies.experiments.summary import PREDICTED
 from simulator.measures.market_metrics import is_share
 
 _NOTE = """\
@@ -20,6 +21,7 @@ revenue, surplus, utility and welfare in currency per 1000 queries; [ ]: {level}
 over {units} and over queries (if others had come);
 detectable: least true change found with probability 0.8"""
 _WORLDS_NOTE = (
+    "\na new one: where the change in one more {unit} lies"
     "\nworlds: share of worlds in the variance of one day's difference; the rest is days and trainings"
 )
 _QUERIES_NOTE = """\
@@ -55,7 +57,10 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
     level = f"{100 * experiment.confidence:g}%"
     sections = []
     several = len(result.plan.worlds) > 1
-    note = _NOTE.format(level=level, units=units_text(result)) + (_WORLDS_NOTE if several else "")
+    note = _NOTE.format(level=level, units=units_text(result))
+    if several:
+        unit = "world and training" if result.plan.n_trainings > 1 else "world"
+        note += _WORLDS_NOTE.format(unit=unit)
     if "judged_share" in result.replicates.columns:
         judged = result.replicates.group_by("arm", maintain_order=True).agg(pl.col("judged_share").mean())
         shares = ", ".join(f"{arm} {cell(share, percent)}" for arm, share in judged.iter_rows())
@@ -67,7 +72,7 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
         )
         arms = [experiment.baseline, str(arm)]
         headings = ["metric", *arms, "diff.", "change", level, f"{level} (queries)", "detectable"]
-        headings += ["worlds"] if several else []
+        headings += [f"{100 * PREDICTED:g}% (a new one)", "worlds"] if several else []
         cells = [_summary_row(row, several) for row in rows.iter_rows(named=True)]
         sections.append(section(title, headings, cells, note))
         sections += query_tables(result, str(design), [str(arm)])
@@ -276,7 +281,8 @@ def _summary_row(row: Mapping[str, Any], several: bool) -> tuple[str, ...]:
         _span(row["queries_change_low"], row["queries_change_high"]),
         _plain(row["change_detectable"], True),
     )
-    return (*cells, _whole(row["share_world"])) if several else cells
+    predicted = _span(row["predicted_low"], row["predicted_high"])
+    return (*cells, predicted, _whole(row["share_world"])) if several else cells
 
 
 def _interference_row(row: Mapping[str, Any]) -> tuple[str, ...]:

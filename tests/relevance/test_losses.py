@@ -77,6 +77,7 @@ def test_extreme_logits_stay_finite() -> None:
     logits = torch.tensor([[1e4, -1e4, 1e4], [-1e4, 1e4, -1e4]])
     assert torch.isfinite(HIERARCHICAL.loss(logits, torch.tensor([3, 1])))
     assert ranking_score(logits, HIERARCHICAL).tolist() == pytest.approx([1.0, 0.2])
+    assert ranking_score(logits, HIERARCHICAL, (0.0, 0.0, 1.0, 1.0)).tolist() == pytest.approx([1.0, 0.0])
 
 
 def test_contrastive_loss_by_hand() -> None:

@@ -512,7 +512,7 @@ def test_kept_checkpoints_need_names_of_their_own(file):
     file.write_text(twice)
     load_ablation(file)
     file.write_text(twice.replace("seeds: 2", "seeds: 2\nkeep: models", 1))
-    with pytest.raises(ScenarioError, match="groups.losses: two trainings are called 'bce'"):
+    with pytest.raises(ScenarioError, match=r"groups\.losses: two trainings are called 'bce'"):
         load_ablation(file)
 
 

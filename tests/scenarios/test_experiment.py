@@ -331,6 +331,10 @@ def test_intervals_are_over_the_worlds(worlds):
     low, high = t_interval(b - a)[1:]
     assert (row["difference_t_low"], row["difference_t_high"]) == pytest.approx((low, high))
     assert sum(row[f"share_{name}"] for name in Components._fields) == pytest.approx(1.0)
+    change, at_90 = b / a - 1.0, 2.91999  # quantile .95 of t(2)
+    half = at_90 * change.std(ddof=1) * math.sqrt(1 + 1 / 3)
+    bounds = (change.mean() - half, change.mean() + half)
+    assert (row["predicted_low"], row["predicted_high"]) == pytest.approx(bounds, rel=1e-5)
 
 
 def test_the_queries_of_all_worlds_explain_the_whole_difference(worlds):

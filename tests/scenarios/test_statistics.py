@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 from benchmarks.coverage import Spread, coverage, replicates, stein_of_a_change
-from scenarios.studies.experiments.random_effects import components, mean_interval, units_of
+from scenarios.studies.experiments.random_effects import (
+    components,
+    mean_interval,
+    prediction_interval,
+    units_of,
+)
 from scenarios.studies.experiments.statistics import (
     compare,
     detectable,
@@ -155,6 +160,33 @@ def test_the_interval_is_never_narrower_than_units_or_trainings_alone():
         found, units = mean_interval(draw), t_interval(draw.mean(axis=1))
         assert found.high - found.low >= (units[2] - units[1]) * (1 - 1e-12)
         assert found.df >= 2
+
+
+def test_one_training_predicts_as_student_does():
+    values = np.array([[1.0], [2.0], [4.0], [5.0]])
+    low, high = prediction_interval(values, 0.9)
+    # mean 3, standard deviation sqrt(10 / 3), t(3) at .95 is 2.3534
+    half = 2.3534 * math.sqrt(10 / 3 * (1 + 1 / 4))
+    assert (low, high) == pytest.approx((3 - half, 3 + half), abs=1e-3)
+    assert all(math.isnan(bound) for bound in prediction_interval(values[:1]))
+    assert prediction_interval(np.full((3, 2), 0.5)) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spread"),
+    [
+        ((8, 5), Spread(world=1, training=0.5, both=0.3)),
+        ((8, 5), Spread(world=0.2, training=1, both=0.3)),
+        ((8, 1), Spread(world=1)),
+    ],
+)
+def test_a_new_world_with_a_new_training_is_predicted_as_often_as_it_says(shape, spread):
+    rng, held, n = np.random.default_rng(3), 0, 4000
+    for _ in range(n):
+        drawn = replicates(rng, (shape[0] + 1, shape[1] + (shape[1] > 1), 1), spread)[:, :, 0]
+        low, high = prediction_interval(drawn[: shape[0], : shape[1]], 0.9)
+        held += low <= drawn[-1, -1] <= high
+    assert 0.88 <= held / n <= 0.94
 
 
 def test_components_of_a_textbook_layout_and_of_many_replicates():

@@ -21,7 +21,7 @@ from relevance.hcmrm.training.train_config import CRITERIA, STAGES
 from relevance.oracle import GRADE_GAIN
 from scenarios import inspect_query, override, prepare, relevance_of
 from scenarios.cli import model_commands
-from scenarios.errors import UserError
+from scenarios.errors import ScenarioError, UserError
 from scenarios.markets.checkpoints import checkpoint_folder, trained_on
 from scenarios.models.labelled import load_test_corpus, read_seeds, training_worlds
 from scenarios.models.training import MODALITIES
@@ -223,6 +223,13 @@ def test_a_calibrated_checkpoint_scores_probabilities_where_the_scenario_asks(tr
     stored = json.loads((tmp_path / "model" / "calibration.json").read_text())
     assert (stored["fitted_on"], stored["measured_on"]) == ("validation", "test")
     assert f"{stored['ece']['plain']:.4f}" == table["plain"][0]
+
+    # P(positive) instead of the expected gain; maps are fitted to the gain.
+    positive = prepare(override(own, {"hcmrm.score": "positive"}), cache=tmp_path)
+    read = relevance_of(positive, "hcmrm", cache=tmp_path)
+    np.testing.assert_allclose(read.score, plain.grade_probabilities[..., 2:].sum(axis=-1))
+    with pytest.raises(ScenarioError, match=r"calibration=.temperature.: is fitted to"):
+        override(own, {"hcmrm.score": "positive", "hcmrm.calibration": "temperature"})
 
     # Without asking nothing changes; with it the scores are the fitted map of the plain ones.
     np.testing.assert_array_equal(relevance_of(market, "hcmrm", cache=tmp_path).score, plain.score)

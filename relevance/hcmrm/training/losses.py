@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -133,13 +133,13 @@ def grade_head(name: str, tree: GradeTree = FOUR_GRADES) -> GradeHead:
     return _likelihood_head(tree.n_logits, partial(log_grade_probabilities, tree=tree))
 
 
-def ranking_score(logits: Tensor, head: GradeHead) -> Tensor:
+def ranking_score(logits: Tensor, head: GradeHead, gain: Sequence[float] = GRADE_GAIN) -> Tensor:
     """Score of a pair to rank by, float64 [P] in [0, 1].
 
     A head with P(grade) scores the expected gain, the sum over grades of P(grade) gain(grade). With the
     hierarchical head it rises in each logit, and the gains keep the branches apart (see
-    relevance.oracle.GRADE_GAIN). Other heads score the sigmoid of their only logit, which is P(positive) for
-    "bce" and no probability for "ranknet".
+    relevance.oracle.GRADE_GAIN). The gains 0, 0, 1, 1 make it P(positive). Other heads score the sigmoid of
+    their only logit, which is P(positive) for "bce" and no probability for "ranknet".
 
     Args:
         logits: [P, logits of the head].
@@ -147,7 +147,7 @@ def ranking_score(logits: Tensor, head: GradeHead) -> Tensor:
     if head.log_probabilities is None:
         return logits[:, 0].double().sigmoid()
     probabilities = head.log_probabilities(logits.double()).exp()
-    return probabilities @ probabilities.new_tensor(GRADE_GAIN)
+    return probabilities @ probabilities.new_tensor(gain)
 
 
 def shuffled_loss(logits: Tensor, head: GradeHead) -> Tensor:

@@ -104,6 +104,47 @@ def mean_interval(table: FloatArray, confidence: float = 0.95) -> Mean:
     return Mean(value, value - half, value + half, math.sqrt(variance), df)
 
 
+def prediction_interval(table: FloatArray, confidence: float = 0.9) -> tuple[float, float]:
+    """Where the mean over the days of one more unit with one more training lies, of a table F[U, T].
+
+    A new value varies by unit, training and both, and the mean is known up to its own error. With the mean
+    squares of units, trainings and rest the variance of their difference is
+
+        (1 + 1/U) var unit + (1 + 1/T) var training + (1 + 1/UT) var rest,
+
+    where negative components are cut at 0. Its degrees of freedom are Satterthwaite's, but at least those of
+    the smaller number of levels. With one training it is Student's prediction interval, which is exact, for a
+    new unit under the same training. NaN for fewer than two units.
+
+    Source: Searle, Casella and McCulloch 1992, chapter 4; Satterthwaite 1946.
+    """
+    n_units, n_trainings = table.shape
+    if n_units < 2:
+        return math.nan, math.nan
+    value, df_units = float(table.mean()), n_units - 1
+    of_units = n_trainings * float(table.mean(axis=1).var(ddof=1))
+    parts = [((1 + 1 / n_units) / n_trainings * of_units, df_units)]
+    least = df_units
+    if n_trainings > 1:
+        df_trainings = n_trainings - 1
+        df_rest = df_units * df_trainings
+        of_trainings = n_units * float(table.mean(axis=0).var(ddof=1))
+        of_rest = float((_residuals(table) ** 2).sum()) / df_rest
+        unit = _cut(of_units - of_rest, n_trainings)
+        training = _cut(of_trainings - of_rest, n_units)
+        parts = [
+            ((1 + 1 / n_units) * unit, df_units),
+            ((1 + 1 / n_trainings) * training, df_trainings),
+            ((1 + 1 / table.size) * of_rest, df_rest),
+        ]
+        least = min(df_units, df_trainings)
+    variance = sum(part for part, _ in parts)
+    squares = sum(part**2 / df for part, df in parts)
+    df = max(variance**2 / squares, least) if squares else least
+    half = half_width(variance, df, confidence)
+    return value - half, value + half
+
+
 def half_width(variance: float, df: float, confidence: float = 0.95) -> float:
     """Of Student's interval for a mean whose variance was estimated with so many degrees of freedom."""
     return float(stats.t.ppf(0.5 + confidence / 2.0, df)) * math.sqrt(variance)

@@ -11,7 +11,12 @@ import polars as pl
 from scenarios.studies.experiments import statistics
 from scenarios.studies.experiments.experiment import SPLITS, Plan
 from scenarios.studies.experiments.query_effects import QueryEffects
-from scenarios.studies.experiments.random_effects import components, mean_interval, units_of
+from scenarios.studies.experiments.random_effects import (
+    components,
+    mean_interval,
+    prediction_interval,
+    units_of,
+)
 from simulator.arrays import FloatArray
 
 
@@ -21,7 +26,8 @@ def summarise(
     """One row per design, arm other than the baseline, and metric: means, difference and relative change.
 
     `share_world` and so on are the shares of worlds, trainings and days in the variance of one replicate's
-    difference, see `random_effects.components`; `queries_` are the bounds over queries.
+    difference, see `random_effects.components`; `queries_` are the bounds over queries, and `predicted_`
+    where the change lies in one more world with one more training, see `PREDICTED`.
 
     Args:
         pilot: number of days that decided how many there are; see `statistics.seeds_for_half_width`.
@@ -47,6 +53,7 @@ def summarise(
                         **{f"change_{key}": value for key, value in asdict(found.change).items()},
                         **queries.interval(design, arm, metric, experiment.confidence),
                         **_shares(b - a),
+                        **_predicted(a, b),
                     }
                 )
     return pl.DataFrame(rows, infer_schema_length=None)
@@ -57,6 +64,19 @@ def _shares(difference: FloatArray) -> dict[str, float]:
     found = components(difference)._asdict()
     whole = sum(found.values())
     return {f"share_{name}": value / whole if whole else math.nan for name, value in found.items()}
+
+
+PREDICTED = 0.9
+"""Confidence of the prediction of a change."""
+
+
+def _predicted(a: FloatArray, b: FloatArray) -> dict[str, float]:
+    """Bounds of the relative change of days of one more world and training, of arms F[W, T, D]."""
+    before, after = units_of(a), units_of(b)
+    if before.shape != after.shape or not before.all():
+        return {"predicted_low": math.nan, "predicted_high": math.nan}
+    low, high = prediction_interval(after / before - 1.0, PREDICTED)
+    return {"predicted_low": low, "predicted_high": high}
 
 
 def top_queries(plan: Plan, queries: QueryEffects) -> pl.DataFrame:
