@@ -64,6 +64,8 @@ def page(opened: Opened) -> None:
             per=t(f"payments.{per}"),
         )
     )
+    if "judged_share" in metrics:
+        st.caption(t("market.judged", share=metrics["judged_share"]))
     _cards(metrics, instant=scenario.serving.instant)
     over_time, prices = day.over_time(simulation), day.prices(simulation)
     with st.container(key="figures"):

@@ -8,7 +8,15 @@ from typing import Any
 
 import polars as pl
 
-from scenarios.reporting.terminal import COMPARISON, COMPARISON_NOTE, Section, cells_of, headings_of, section
+from scenarios.reporting.terminal import (
+    COMPARISON,
+    COMPARISON_NOTE,
+    JUDGED_NOTE,
+    Section,
+    cells_of,
+    headings_of,
+    section,
+)
 from scenarios.reporting.words import cell, number, percent, scorer_name
 from scenarios.studies.experiments import statistics
 from scenarios.studies.experiments.experiment_run import ExperimentResult
@@ -170,7 +178,7 @@ def _over_queries(result: ExperimentResult, names: Mapping[str, str], means: pl.
         f"{result.effective_queries:,.0f}"
     )
     if judged:
-        note += "\njudged: share of the shown ads whose grade a person gave"
+        note += f"\n{JUDGED_NOTE}"
     headings = ["ranked by", "revenue", "change", "irrel.", "change", *(["judged"] if judged else [])]
     return section("The same over queries", headings, rows, note)
 

@@ -146,9 +146,16 @@ COMPARISON_NOTE = (
 )
 
 
+JUDGED_NOTE = "judged: share of the shown ads whose grade a person gave"
+
+
 def comparison_table(scenario: Scenario, points: pl.DataFrame) -> Section:
     """One row per scorer, on the same market and the same random draws."""
     points, columns = points.filter(pl.col("kind") == "compare"), (*COMPARISON, *_UPLIFT)
+    note = COMPARISON_NOTE
+    if "judged_share" in points.columns:
+        columns += (("judged", pl.col("judged_share"), percent),)
+        note += f"\n{JUDGED_NOTE}"
     counts = dict.fromkeys(f"{int(points['queries'].sort()[at]):,}" for at in (0, -1))  # users may stay away
     title = (
         f"{scenario.name}: {' to '.join(counts)} queries of one day, so no intervals; "
@@ -156,7 +163,7 @@ def comparison_table(scenario: Scenario, points: pl.DataFrame) -> Section:
     )
     names = map(scorer_name, points["scorer"])
     rows = [[name, *cells] for name, cells in zip(names, cells_of(points, columns), strict=True)]
-    return section(title, ["ranked by", *headings_of(columns)], rows, COMPARISON_NOTE)
+    return section(title, ["ranked by", *headings_of(columns)], rows, note)
 
 
 _PREDICTION: Columns = (

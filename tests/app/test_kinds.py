@@ -135,6 +135,8 @@ def test_a_corpus_has_texts_and_pictures_and_any_query_can_be_asked(
         at.switch_page(page).run()
         assert not at.exception
         assert not at.error
+    at.switch_page("views/market_page.py").run()
+    assert any("People have graded 100.0% of the ads shown" in one.value for one in at.caption)
     at.switch_page("views/inspector_page.py").run()
     assert at.selectbox(key="query").options[0].startswith(tuple(miniature.THINGS))
     at.selectbox(key="query").set_value(0).run()  # speaker

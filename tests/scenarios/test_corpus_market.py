@@ -413,6 +413,14 @@ def test_relbid_run_says_what_is_modelled(corpora, tmp_path, capsys):
     assert set(log["query_id"]) == set(miniature.THINGS)
 
 
+def test_one_day_says_what_was_judged_too(corpora, tmp_path, capsys):
+    scenario_of(corpora["own"], tmp_path, days_compared=1)
+    app(["run", str(tmp_path / "own.yaml"), "--out", str(tmp_path / "res")], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert "judged: share of the shown ads whose grade a person gave" in printed
+    assert "The same over queries" not in printed
+
+
 def test_points_that_are_kept_say_what_was_judged(corpora, tmp_path, monkeypatch):
     monkeypatch.setattr(kept_points, "SMALL", 1)
     scenario = scenario_of(corpora["own"], tmp_path, compare=["none", "bm25"])
