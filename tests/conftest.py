@@ -58,6 +58,8 @@ SLOW = (
     "scenarios/test_training.py",
     "test_wheel.py",
     "test_work_counts.py",
+    "world/test_openmoji.py::test_a_model_learns",
+    "world/test_openmoji.py::test_a_scenario_runs",
 )
 """What `make quick` leaves out: trainings, kills, whole commands, fuzzing, pages of the dashboard."""
 

@@ -17,7 +17,7 @@ from relevance.words import words_of
 from scenarios import load_scenario, run_scenario
 from scenarios.errors import ScenarioError
 from simulator.market import retrieve_candidates
-from simulator.world import WorldConfig, build_world, graded_pairs, load_catalog
+from simulator.world import WorldConfig, build_world, graded_pairs, labelled_corpus, load_catalog
 from simulator.world.intents import read_intent
 from simulator.world.pictures import PALETTE, draw_picture
 
@@ -163,3 +163,40 @@ def test_a_scenario_runs_in_chinese(tmp_path: Path) -> None:
     irrelevant = dict(zip(points["scorer"], points["irrelevant_share"], strict=True))
     assert set(irrelevant) == {"none", "bm25", "oracle"}
     assert irrelevant["oracle"] < irrelevant["none"]
+
+
+def test_a_model_learns_from_chinese_texts_and_pictures(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed; pip install 'relbid[hcmrm]'")
+    from relevance.hcmrm import Checkpoint, HcmrmScorer
+    from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT, doubts
+    from scenarios.models.labelled import training_worlds
+    from scenarios.models.training import train_model
+
+    sizes = {
+        "hidden_size": 16,
+        "num_heads": 2,
+        "intermediate_size": 32,
+        "conv_stem": (8, 8, 8, 8, 16),
+        "embed_dim": 8,
+    }
+    steps = {"word_steps": 1, "align_steps": 1, "align_batch": 8, "finetune_steps": 2, "ads_per_step": 4}
+    file = tmp_path / "small.yaml"
+    file.write_text(SCENARIO)
+    worlds = training_worlds(None, "3", None, file)
+    assert (worlds.config.catalog, worlds.config.language, worlds.config.frame_size) == ("openmoji", "zh", 96)
+    few = {"train_advertisers": 36, "validation_advertisers": 36, "ads_per_advertiser": 2, "query_pool": 1500}
+    data = labelled_corpus(
+        replace(worlds, config=replace(worlds.config, **few), splits=("train", "validation"))
+    )
+    settings = {"text": "jieba", "validation_pairs": 50, "model": sizes, **steps}
+    train_model(data, tmp_path / "model", preset="picture", settings=settings)
+    checkpoint = Checkpoint.load(tmp_path / "model")
+    tokens = checkpoint.tokenizer.tokenize(" ".join(words_of("限时特惠")))
+    assert tokens[0] == "限时"  # a word, not a character
+    scorer = HcmrmScorer.load(data.corpus, tmp_path / "model")
+    assert scorer.score(data.labels.query[:20], data.labels.ad[:20]).std() > 0
+    together = scorer.score(np.array([0, 0]), np.array([0, 1]))
+    apart = scorer.of_queries((data.corpus.query_text[0],)).score(np.array([0, 0]), np.array([0, 1]))
+    assert together == pytest.approx(apart)
+    assert not doubts(tmp_path / "model", [5], worlds.config)
+    assert "world.catalog" in {doubt.field for doubt in doubts(SHIPPED_CHECKPOINT, [5], worlds.config)}
