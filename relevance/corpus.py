@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,9 @@ SPLITS = ("train", "validation", "test", "held_out")
 no training label names."""
 
 SOURCE = "source.json"
+N_GRADES = 4
+AGAIN = "export or import the corpus again"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,31 +181,31 @@ class LabelledCorpus:
                 )
         ads = _read_jsonl(folder / "ads.jsonl", ("title", "ocr", "asr"))
         queries = _read_jsonl(folder / "queries.jsonl", ("text",))
-        try:
-            frames = _read_frames(folder / "frames.npy")
-            with np.load(folder / "labels.npz", allow_pickle=False) as arrays:
-                labels = Labels(
-                    *(arrays[name].astype(np.int64) for name in ("query", "ad", "grade", "split"))
-                )
-        except (ValueError, KeyError, OSError) as error:
-            raise CorpusError(
-                f"{folder}: unreadable array file ({error}); export the corpus again"
-            ) from error
+        frames = _unharmed(folder / "frames.npy", _read_frames)
+        labels = _unharmed(folder / "labels.npz", _read_labels)
         text, ids = (tuple(queries[name]) for name in ("text", "id"))
         title, ocr, asr, ad_ids = (tuple(ads[name]) for name in ("title", "ocr", "asr", "id"))
-        corpus = Corpus(text, title, ocr, asr, frames, ids, ad_ids)
-        for name, index, size in (("query", labels.query, corpus.n_queries), ("ad", labels.ad, corpus.n_ads)):
-            if len(index) and not (index.min() >= 0 and index.max() < size):
-                raise CorpusError(
-                    f"{folder / 'labels.npz'}: '{name}' must lie in 0..{size - 1}; export the corpus again"
-                )
+        try:
+            corpus = Corpus(text, title, ocr, asr, frames, ids, ad_ids)
+        except CorpusError as error:
+            raise CorpusError(error, file=folder, remedy=AGAIN) from error
+        bounds = {"query": corpus.n_queries, "ad": corpus.n_ads, "grade": N_GRADES, "split": len(SPLITS)}
+        for name, size in bounds.items():
+            values = getattr(labels, name)
+            if values.shape != labels.query.shape or values.ndim != 1:
+                reason = f"'{name}' must be [P] as the others, is {values.shape}"
+            elif values.size and not (values.min() >= 0 and values.max() < size):
+                reason = f"'{name}' must lie in 0..{size - 1}"
+            else:
+                continue
+            raise CorpusError(reason, file=folder / "labels.npz", remedy=AGAIN)
         try:
             source = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
             return LabelledCorpus(corpus, labels, dict(source))
         except FileNotFoundError:
             return LabelledCorpus(corpus, labels)
-        except (OSError, ValueError, TypeError) as error:
-            raise CorpusError(f"{folder / SOURCE}: unreadable ({error}); export the corpus again") from error
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise CorpusError(f"unreadable ({error})", file=folder / SOURCE, remedy=AGAIN) from error
 
 
 def _write_jsonl(path: Path, rows: Iterable[dict[str, str]]) -> None:
@@ -212,6 +215,24 @@ def _write_jsonl(path: Path, rows: Iterable[dict[str, str]]) -> None:
 
 def _with_ids(rows: Iterable[dict[str, str]], ids: Sequence[str]) -> Iterable[dict[str, str]]:
     return ({"id": name, **row} for name, row in zip(ids, rows, strict=True)) if ids else rows
+
+
+def _unharmed(path: Path, read: Callable[[Path], T]) -> T:
+    """What a reader of arrays makes of a file.
+
+    Raises:
+        CorpusError: the file is damaged. Which error NumPy raises then depends on where it is: of zip, of
+            zlib, of a tokenizer, or of memory.
+    """
+    try:
+        return read(path)
+    except Exception as error:
+        raise CorpusError(f"unreadable array file ({error})", file=path, remedy=AGAIN) from error
+
+
+def _read_labels(path: Path) -> Labels:
+    with np.load(path, allow_pickle=False) as arrays:
+        return Labels(*(arrays[name].astype(np.int64) for name in ("query", "ad", "grade", "split")))
 
 
 def _read_frames(path: Path) -> FrameArray:
@@ -228,15 +249,14 @@ def _read_frames(path: Path) -> FrameArray:
 def _read_jsonl(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
     """The columns of a file, and "id", which is empty if the first line has none."""
     table: dict[str, list[str]] = {name: [] for name in (*columns, "id")}
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row: Any = json.loads(line)
-                named = ("id",) if (table["id"] if number > 1 else "id" in row) else ()
-                for name in (*columns, *named):
-                    table[name].append(str(row[name]))
-            except (ValueError, KeyError, TypeError) as error:
-                raise CorpusError(
-                    f"{path}, line {number}: needs an object with {', '.join(columns)} ({error})"
-                ) from error
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            row: Any = json.loads(line)
+            named = ("id",) if (table["id"] if number > 1 else "id" in row) else ()
+            for name in (*columns, *named):
+                table[name].append(str(row[name]))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise CorpusError(
+                f"needs an object with {', '.join(columns)} ({error})", file=path, line=number, remedy=AGAIN
+            ) from error
     return table

@@ -343,6 +343,44 @@ def test_a_damaged_clone(damage, message, tmp_path):
     assert not (tmp_path / "corpus").exists()
 
 
+def test_labels_that_cannot_be_name_the_file(two, tmp_path):
+    with np.load(two / "labels.npz") as arrays:
+        labels = dict(arrays)
+    for change, message in (
+        ({"grade": labels["grade"] + 1}, "'grade' must lie in 0..3"),
+        ({"grade": labels["grade"][:1]}, "'grade' must be [P] as the others, is (1,)"),
+        ({"query": labels["query"] + 1}, "'query' must lie in 0..0"),
+    ):
+        np.savez(two / "labels.npz", **{**labels, **change})
+        with pytest.raises(CorpusError) as caught:
+            run(two, tmp_path)
+        assert str(caught.value).startswith(f"{two / 'labels.npz'}: {message}")
+
+
+def test_a_damaged_folder_is_read_or_refused_in_words(corpora, tmp_path):
+    rng, refused = np.random.default_rng(0), 0
+    scenario = scenario_of(corpora["chorus"], tmp_path)
+    for _ in range(120):
+        folder = tmp_path / "damaged"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(corpora["chorus"], folder)
+        path = sorted(folder.iterdir())[rng.integers(len(list(folder.iterdir())))]
+        content = bytearray(path.read_bytes())
+        if rng.random() < 0.4:
+            content = content[: rng.integers(len(content))]
+        else:
+            content[rng.integers(len(content))] = rng.integers(256)
+        path.write_bytes(content)
+        market = scenario.market.model_copy(update={"folder": str(folder)})
+        try:
+            prepared = prepare(scenario.model_copy(update={"market": market}))
+            rater_ceiling(prepared, n_resamples=2)
+        except CorpusError as error:
+            refused += 1
+            assert str(folder) in str(error)
+    assert refused > 40
+
+
 def _replace(path: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
