@@ -17,6 +17,7 @@ from app.files import results_root as results_root
 from app.language import t
 from app.parts import waiting
 from app.setting import Setting, market_settings
+from relevance.pretrained import pretrained_of
 from scenarios import (
     Asker,
     Labels,
@@ -124,7 +125,7 @@ def prepared(scenario: Scenario) -> Prepared:
 def relevance(market: Prepared, scorer: str) -> Relevance:
     """A scorer's relevance of every pair that can meet.
 
-    Where the model must score first, the page shows that and ends. The other scorers take no time.
+    Where a neural model must score first, the page shows that and ends. The other scorers take no time.
 
     Raises:
         ValueError: the scorer cannot be had; the message says why and what to do.
@@ -276,12 +277,13 @@ def _prepared(scenario: Scenario, root: str) -> Prepared:
 
 
 class _NotScoredError(Exception):
-    """The model has not scored these pairs yet."""
+    """A neural model has not scored these pairs yet."""
 
 
 @st.cache_resource(show_spinner=False, max_entries=8, hash_funcs=KEYS)
 def _relevance(market: Prepared, scorer: str, root: str) -> Relevance:
-    if scorer == "hcmrm" and not scores_kept(market, scorer, Path(root)):
+    neural = scorer == "hcmrm" or pretrained_of(scorer)
+    if neural and not scores_kept(market, scorer, Path(root)):
         raise _NotScoredError
     return relevance_of(market, scorer, cache=Path(root))
 

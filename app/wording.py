@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from app.language import DEFAULT, catalogue, t
 from scenarios import METRICS, Fault, FormulaError
+from scenarios.reporting import words
 
 Metrics = Mapping[str, float]
 """Metrics of one simulated point by name, see `simulator.measures.market_metrics`."""
@@ -32,8 +33,8 @@ def metric_name(metric: str) -> str:
 
 
 def scorer_name(scorer: str) -> str:
-    """A scorer's name; a user's own ("module:attr") is called by its attribute."""
-    return _known("scorers", scorer, scorer.rpartition(":")[2])
+    """A scorer's name; one's own ("module:attr") is called by its attribute, a public model by its folder."""
+    return _known("scorers", scorer, words.scorer_name(scorer).rpartition(":")[2])
 
 
 def grade_name(grade: int | None) -> str:

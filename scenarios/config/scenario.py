@@ -107,6 +107,9 @@ class HcmrmSettings(Settings):
     """How the model computes. Fewer digits are faster, and ads with nearly equal scores may change places."""
     calibration: Literal["none", "temperature", "isotonic"] = "none"
     """Turns the score into P(relevant) as fitted by `relbid calibrate`; none keeps the ranking score."""
+    calibration_labels: Annotated[int, Field(ge=20)] | None = None
+    """How many labelled pairs public models are calibrated on, at most; all that there are by default. They
+    are drawn at random, and fewer are a part of more."""
     score: Literal["gain", "positive"] = "gain"
     """The ranking score of a model that knows grades: the expected gain, or P(grade 2 or 3)."""
 

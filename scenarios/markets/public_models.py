@@ -37,6 +37,8 @@ MOST_PAIRS = 2000
 CHUNK = 1024
 """Pairs that are scored at once."""
 
+_LABELS_KEY = 307
+
 Progress = Callable[[int, int], None]
 
 
@@ -56,8 +58,9 @@ def check_model(scenario: Scenario, name: str) -> None:
 def calibration_notes(prepared: Prepared, scorers: Iterable[str]) -> tuple[str, ...]:
     """A sentence on what the public models among some scorers are calibrated on, if there are any."""
     names = [name for name in dict.fromkeys(scorers) if pretrained_of(name)]
-    on = prepared.source.calibrated_on(prepared.scenario)
-    return (f"{', '.join(names)}: P(relevant), calibrated on {on}",) if names and on else ()
+    on, most = prepared.source.calibrated_on(prepared.scenario), prepared.scenario.hcmrm.calibration_labels
+    at_most = "" if most is None else f" (at most {most:,} of them)"
+    return (f"{', '.join(names)}: P(relevant), calibrated on {on}{at_most}",) if names and on else ()
 
 
 class PublicModel:
@@ -115,6 +118,9 @@ class PublicModel:
         labels = pairs.labels
         if not pairs.own:
             labels = whole_queries(labels, MOST_PAIRS, np.random.default_rng(0))
+        most = prepared.scenario.hcmrm.calibration_labels
+        if most is not None:
+            labels = labels.take(np.sort(np.random.default_rng(_LABELS_KEY).permutation(len(labels))[:most]))
         key = np.stack((labels.query, labels.ad))
         score = self._scores(pairs.corpus, labels.query, labels.ad, key, None)
         positive = labels.grade >= 2

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from relevance.pretrained import pretrained_of
 from relevance.protocol import load_object
 from scenarios.config.scenario import Scenario
 from scenarios.errors import StoreError
@@ -269,7 +270,8 @@ def share_scored(
 
 def model_of(scenario: Scenario) -> ModelKey:
     """What decides the relevance of a scenario's pairs, beside the pairs."""
-    return scenario.scorer, scenario.hcmrm.model_dump_json() if scenario.scorer == "hcmrm" else ""
+    neural = scenario.scorer == "hcmrm" or pretrained_of(scenario.scorer)
+    return scenario.scorer, scenario.hcmrm.model_dump_json() if neural else ""
 
 
 def replicates_folder(cache: Path) -> Path:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
-
-import polars as pl
 
 WORDS = (
     "mug",
@@ -24,13 +21,6 @@ WORDS = (
     "at",
     "my",
 )
-CHORUS = Path(os.environ.get("RELBID_CHORUS", Path(__file__).parents[3] / "shared" / "data" / "chorus"))
-"""Where the prepared tables of Chorus may lie."""
-
-
-def chorus() -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Products and ratings of Chorus."""
-    return pl.read_parquet(CHORUS / "products.parquet"), pl.read_csv(CHORUS / "ratings.csv")
 
 
 def tokenizer(words: tuple[str, ...]) -> Any:

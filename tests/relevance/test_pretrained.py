@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 
 from relevance.calibrated import CalibratedScorer, FoldedCalibration, fit_by_folds, query_folds
@@ -17,6 +18,7 @@ from relevance.pretrained import PACKAGED, load_pretrained, model_folder, model_
 from relevance.protocol import AnyQuery, check_scorer
 from tests.relevance import public_models as models
 from tests.relevance.tiny import tiny_corpus
+from tests.scenarios import miniature
 
 pytest.importorskip("sentence_transformers", reason="the extra pretrained is not installed")
 
@@ -216,9 +218,10 @@ def test_minilm_ranks_real_products_better_than_bm25():
         model_folder("minilm")
     except MissingExtraError as error:
         pytest.skip(str(error))
-    if not models.CHORUS.is_dir():
-        pytest.skip(f"no prepared tables of Chorus in {models.CHORUS}")
-    products, ratings = models.chorus()
+    folder = miniature.real_chorus()
+    if folder is None:
+        pytest.skip("the data is not at hand")
+    products, ratings = pl.read_parquet(folder / "products.parquet"), pl.read_csv(folder / "ratings.csv")
     texts = tuple(sorted(set(ratings["query"].to_list())))
     ids = products["id"].to_list()
     place, number = {one: i for i, one in enumerate(ids)}, {text: i for i, text in enumerate(texts)}

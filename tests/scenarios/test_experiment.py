@@ -490,6 +490,10 @@ MESSAGES = {
         "arms: {A: {}, B: {traffic.n_queries: 9}}\n",
         "e.yaml, line 5, arms.B.traffic.n_queries: all arms share it; set it under 'common'",
     ),
+    "market of its own": (
+        "arms: {A: {}, B: {market.kind: table}}\n",
+        "e.yaml, line 5, arms.B.market.kind: all arms share it; set it under 'common'",
+    ),
     "seed of its own": (
         "arms: {A: {}, B: {seed: 9}}\n",
         "e.yaml, line 5, arms.B.seed: all arms share it; 'seeds' says which there are",

@@ -8,7 +8,7 @@ import pytest
 
 from relevance.corpus import LabelledCorpus
 from relevance.errors import CheckpointError
-from scenarios import ScenarioError, ask, load_scenario, prepare, relevance_of
+from scenarios import ScenarioError, ask, load_scenario, override, prepare, relevance_of
 from scenarios.config.load import dump_scenario
 from scenarios.config.scenario import Scenario
 from scenarios.corpora.own import import_corpus
@@ -18,6 +18,7 @@ from scenarios.models.offline import offline_scorers
 from scenarios.models.profiling import measure_profile
 from scenarios.reporting.words import scorer_name
 from scenarios.runs.scenario_run import run_to_folder
+from scenarios.studies.replicates import model_of
 from tests.relevance import public_models as models
 from tests.scenarios import miniature
 
@@ -194,9 +195,17 @@ def test_a_corpus_calibrates_on_other_queries_or_by_folds(folder, tmp_path):
     assert pairs.own
     assert len(pairs.labels) == len(data.labels)
     (note,) = public_models.calibration_notes(every, [every.scenario.scorer])
-    assert note.endswith("by folds over queries, each query by a map that saw none of its own labels")
+    assert note.endswith(
+        "50 labels of the corpus by folds over queries, each query by a map that saw none of its own"
+    )
     score = relevance_of(every, every.scenario.scorer).table
     assert ((score > 0) == (every.candidate >= 0)).all()
+    few = dataclasses.replace(every, scenario=override(every.scenario, {"hcmrm.calibration_labels": 30}))
+    (note,) = public_models.calibration_notes(few, [every.scenario.scorer])
+    assert note.endswith("none of its own (at most 30 of them)")
+    other = relevance_of(few, every.scenario.scorer).table
+    assert (other != score).any()
+    assert model_of(few.scenario) != model_of(every.scenario)
     train = data.labels.of("train")
     rest = len(data.labels) - len(train)
     assert 0 < rest < len(data.labels)

@@ -115,7 +115,8 @@ class CorpusOfOnesOwn(MarketSource):
         if self._knows_others:
             return f"the {len(self.labels):,} labels of the corpus's other queries"
         return (
-            "the corpus's labels by folds over queries, each query by a map that saw none of its own labels"
+            f"{len(self.labels):,} labels of the corpus by folds over queries, each query by a map that saw "
+            "none of its own"
         )
 
     def calibration_pairs(self, scenario: Scenario, *, frames: bool) -> CalibrationPairs:

@@ -50,7 +50,7 @@ budget_split: each query falls to an arm likewise, and each arm is a market with
 SPLITS = ("query_split", "budget_split")
 """Designs whose arms have a part of the queries each."""
 SHARED = (
-    *("schema", "name", "seed", "world", "split", "retrieval", "traffic", "compare", "sweep"),
+    *("schema", "name", "seed", "market", "world", "split", "retrieval", "traffic", "compare", "sweep"),
     "days_compared",
 )
 """Blocks of a scenario that all arms share."""
