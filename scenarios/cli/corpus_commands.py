@@ -31,6 +31,7 @@ def import_corpus(
     small: Annotated[bool, typer.Option(help="ESCI's reduced set of queries.")] = True,
 ) -> None:
     """Read ads, queries and labels into a corpus, to train and score on, and for a market of its own."""
+    from scenarios.corpora.chorus import LEFT_OUT
     from scenarios.corpora.own import import_corpus
     from scenarios.reporting.terminal import ProgressBars
 
@@ -40,6 +41,10 @@ def import_corpus(
     typer.echo(
         f"Corpus: {out}/  ({corpus.n_queries:,} queries, {corpus.n_ads:,} ads, {len(data.labels):,} labels)"
     )
+    if left_out := data.source.get(LEFT_OUT):
+        typer.echo(
+            f"Left out: {left_out:,} ratings without a grade, of products that are not there, or given twice"
+        )
 
 
 def export_corpus_tables(

@@ -24,6 +24,8 @@ from scenarios.storage.tables import Table
 CLONE = ("katas/Broad_Query_Set_individual_ratings.csv", "data-encoder/ecommerce/vectors/data")
 PREPARED = ("ratings.csv", "products.parquet")
 CENTS = 100.0
+LEFT_OUT = "ratings left out"
+"""In the corpus's record of its source: rows without a grade, of products that are not there, or given twice."""
 _PRODUCT = ("id", "title", "name", "short_description", "supplier", "price")
 
 
@@ -48,7 +50,8 @@ def read_chorus(folder: Path) -> MarketCorpus:
 
     Title is the product's title; the supplier takes the place of the on-screen text, the short description
     that of the speech. The label is the adjudicated grade, and the raters' own grades are kept beside it.
-    Rows without a grade are left out, and so are grades of products that the archives do not have.
+    Rows without a grade are left out, and so are grades of products that the archives do not have, and a grade
+    that is given twice.
 
     Raises:
         CorpusError: a file or a column is missing, or holds what is no grade.
@@ -69,7 +72,9 @@ def read_chorus(folder: Path) -> MarketCorpus:
         ratings.column(name)
     here = pl.col(names.product).cast(pl.String).is_in(ad_id)
     graded = pl.col(names.grade).cast(pl.String).fill_null("") != ""
-    ratings = ratings.filter(here & graded)
+    n_rows = ratings.frame.height
+    again = ~pl.struct("query", names.product, names.grade).is_first_distinct()
+    ratings = ratings.filter(here & graded & ~again)
     if not ratings.frame.height:
         raise CorpusError(f"has no grade of any of the {len(ad_id):,} products", file=ratings.path)
     query = ratings.texts("query")
@@ -91,7 +96,8 @@ def read_chorus(folder: Path) -> MarketCorpus:
     raters = raters_of((ratings, "query", names.product), names.rater, asked, ad_id)
     # The file has the better products of a query first, and metrics leave ties in the order of the pairs.
     labels = data.labels.take(np.lexsort((data.labels.ad, data.labels.query)))
-    return MarketCorpus(data.corpus, labels, {"schema": "chorus"}, offers, raters)
+    source = {"schema": "chorus", LEFT_OUT: n_rows - ratings.frame.height}
+    return MarketCorpus(data.corpus, labels, source, offers, raters)
 
 
 def _archives(folder: Path) -> Table:

@@ -90,6 +90,16 @@ def test_a_clone_and_its_prepared_tables_are_the_same_corpus(corpora):
     assert np.bincount(clone.raters.grade[clone.raters.rater == 2], minlength=4).tolist() == [0, 25, 25, 0]
 
 
+def test_the_import_says_what_it_left_out(tmp_path, capsys):
+    clone = miniature.write_clone(tmp_path / "clone")
+    (ratings,) = clone.rglob("*.csv")
+    ratings.write_text(ratings.read_text() + ratings.read_text().splitlines()[1] + "\n")
+    app(["corpus", "import", str(clone), "--out", str(tmp_path / "corpus")], standalone_mode=False)
+    printed = capsys.readouterr().out
+    assert "(5 queries, 30 ads, 50 labels)" in printed
+    assert "Left out: 2 ratings without a grade, of products that are not there, or given twice" in printed
+
+
 def test_tables_that_are_exported_keep_owners_prices_weights_and_raters(tmp_path):
     ads = [
         {"id": "a", "title": "one", "advertiser": "x", "price": 2.5, "bid": 0.5},
