@@ -25,7 +25,7 @@ CLONE = ("katas/Broad_Query_Set_individual_ratings.csv", "data-encoder/ecommerce
 PREPARED = ("ratings.csv", "products.parquet")
 CENTS = 100.0
 LEFT_OUT = "ratings left out"
-"""In the corpus's record of its source: rows without a grade, of products that are not there, or given twice."""
+"""In the record of the source: rows without a grade, of products that are not there, or given twice."""
 _PRODUCT = ("id", "title", "name", "short_description", "supplier", "price")
 
 
@@ -50,8 +50,8 @@ def read_chorus(folder: Path) -> MarketCorpus:
 
     Title is the product's title; the supplier takes the place of the on-screen text, the short description
     that of the speech. The label is the adjudicated grade, and the raters' own grades are kept beside it.
-    Rows without a grade are left out, and so are grades of products that the archives do not have, and a grade
-    that is given twice.
+    Rows without a grade are left out, and so are grades of products that the archives do not have, and what
+    is said twice.
 
     Raises:
         CorpusError: a file or a column is missing, or holds what is no grade.
