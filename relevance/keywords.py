@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from relevance.errors import CheckpointError
-from relevance.words import split_characters, split_jieba, split_words
+from relevance.words import split_characters, split_jieba, split_plain, split_words
 
 
 class KeywordExtractor(Protocol):
@@ -41,6 +41,7 @@ class KeywordExtractor(Protocol):
 SPLITTERS: Mapping[str, Callable[[str], list[str]]] = {
     "tfidf": split_words,
     "characters": split_characters,
+    "plain": split_plain,
     "jieba": split_jieba,
 }
 """Ways to find the words of a text, by the names of the extractors that count them."""
@@ -115,8 +116,8 @@ EXTRACTORS: Mapping[str, Callable[..., KeywordExtractor]] = {
     **{name: partial(TfIdfKeywords, name=name) for name in SPLITTERS},
     RawText.name: RawText,
 }
-"""Extractors by the name that a checkpoint's keywords.json gives them: TF-IDF of words, of pairs of
-characters or of jieba's words, and the raw text."""
+"""Extractors by the name that a checkpoint's keywords.json gives them: TF-IDF of words, of words
+without punctuation around them, of pairs of characters or of jieba's words, and the raw text."""
 
 
 def fit_extractor(name: str, texts: Iterable[str]) -> KeywordExtractor:

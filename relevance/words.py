@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+import string
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
@@ -14,6 +15,7 @@ _SCRIPTS = "\\u3040-\\u30ff\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff"
 """Kana and Han characters."""
 _NO_SPACES = re.compile(f"[{_SCRIPTS}]")
 _RUNS = re.compile(f"[{_SCRIPTS}]+|[^\\s{_SCRIPTS}]+")
+_PUNCTUATION = "".join(set(string.punctuation) - {"#", "+"}) + "\u201c\u201d\u2019\u2013\u2122\u00ae"
 _MOST_KEPT = 2**17
 
 
@@ -34,6 +36,12 @@ def words_of(text: str) -> list[str]:
 def split_words(text: str) -> list[str]:
     """Lower-case words between spaces."""
     return text.lower().split()
+
+
+def split_plain(text: str) -> list[str]:
+    """As `split_words`, without the punctuation at either end of a word."""
+    stripped = (word.strip(_PUNCTUATION) for word in split_words(text))
+    return [word for word in stripped if word]
 
 
 def split_characters(text: str) -> list[str]:

@@ -1,17 +1,15 @@
-"""Public weights: an ALBEF checkpoint in the original project's layout, or a ViT and a BERT.
+"""Public weights: an ALBEF in the original project's layout, or a BERT with a visual model or without.
 
-The new model computes what ALBEF computes (arXiv 2107.07651): with the same weights and inputs, image and
-text features, contrastive similarities and matching logits agree with the original code. Sizes are read
+A model made of ALBEF computes what ALBEF computes (arXiv 2107.07651): with the same weights and inputs, image
+and text features, contrastive similarities and matching logits agree with the original code. Sizes are read
 from the shapes; the numbers of heads are arguments. Momentum copies and queues are not imported.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -21,8 +19,9 @@ from relevance.errors import CheckpointError
 from relevance.hcmrm.checkpoint import KEYWORDS, TRAINING, WEIGHTS
 from relevance.hcmrm.model import HCMRM
 from relevance.hcmrm.model_config import HCMRMConfig
-from relevance.hcmrm.tensors import Filling, Names, Weights
+from relevance.hcmrm.tensors import Filling, Names, Weights, folder_weights, read_config
 from relevance.hcmrm.text import wrap_tokenizer
+from relevance.hcmrm.vision_importing import read_vision, vit_sizes
 from relevance.keywords import TfIdfKeywords
 
 _ALBEF_BLOCK: Names = {
@@ -31,15 +30,6 @@ _ALBEF_BLOCK: Names = {
     "attention.output": ("attn.proj",),
     "mlp.0": ("mlp.fc1",),
     "mlp.2": ("mlp.fc2",),
-}
-_VIT_BLOCK: Names = {
-    "norm1": ("layernorm_before",),
-    "norm2": ("layernorm_after",),
-    "attention.query": ("attention.attention.query",),
-    "attention.key_value": ("attention.attention.key", "attention.attention.value"),
-    "attention.output": ("attention.output.dense",),
-    "mlp.0": ("intermediate.dense",),
-    "mlp.2": ("output.dense",),
 }
 _BERT_EMBEDDINGS: Names = {
     "word": ("word_embeddings",),
@@ -90,7 +80,7 @@ def import_albef(
     weights = Weights.read(path)
     vision = weights.part("visual_encoder.")
     text = weights.part("text_encoder.bert.", "text_encoder.")
-    visual = _visual_sizes(vision, "patch_embed.proj", "blocks", "mlp.fc1", "pos_embed", image_size)
+    visual = vit_sizes(vision, "patch_embed.proj", "blocks", "mlp.fc1", "pos_embed", image_size)
     v = visual["visual_size"]
     embed_dim, _ = weights.shape("vision_proj.weight", None, v)
     n_layers, text_layers, sizes = _bert_sizes(text)
@@ -139,67 +129,68 @@ def import_albef(
     return model
 
 
-def import_vit_and_bert(
-    vit: Path,
+def import_bert(
     bert: Path,
+    vision: Path | None = None,
     *,
     text_layers: int | None = None,
     image_size: int | None = None,
     n_frames: int = 3,
     embed_dim: int = 256,
 ) -> HCMRM:
-    """ALBEF's start: a ViT and a BERT from local folders in the transformers format, made one model.
+    """A model that starts from a BERT and, if it is to see frames, from a public visual model.
 
-    Cross-attention, projections and heads are new (normal, standard deviation 0.02); the grade head starts at
-    even odds. Such a model ranks nothing before it is trained.
+    As in ALBEF, the lower layers of the BERT encode text and the upper ones fuse. Cross-attention and heads
+    are new (normal, standard deviation 0.02). The cross-attention has no effect before it is trained, so that
+    the layers compute what they do in the BERT. The grade head starts at even odds.
+
+    A sentence encoder (a BERT with the pooling of sentence-transformers beside it) also becomes the model's
+    prior (`prior.Prior`): the model ranks by its cosine until it is trained. Without one it ranks nothing
+    before.
 
     Args:
+        bert: a local folder in the transformers format.
+        vision: a folder with a ViT in that format; or EfficientNet-Lite0's weights, a file or a folder with
+            one. None: the model reads texts alone.
         text_layers: layers of the BERT that encode text; the others fuse. None: half of them, as in ALBEF.
-        image_size: as in `import_albef`.
+        image_size: pixels of an edge; a ViT's position embeddings are interpolated to another one than
+            theirs. None: the model's own, 224 for EfficientNet-Lite0.
         embed_dim: width of the contrastive embeddings.
 
     Raises:
         CheckpointError: a file or a tensor is missing or damaged, or the models are of kinds that this one
             cannot be.
     """
-    vit_sizes, bert_sizes = _read_config(vit, "vit"), _read_config(bert, "bert")
-    vision = _folder_weights(vit).part("vit.", "")
-    every = _folder_weights(bert)
+    bert_config = read_config(bert, "bert")
+    every = folder_weights(bert)
     text = every.part("bert.", "")
-    patches, positions = "embeddings.patch_embeddings.projection", "embeddings.position_embeddings"
-    visual = _visual_sizes(vision, patches, "encoder.layer", "intermediate.dense", positions, image_size)
     n_layers, first_cross, sizes = _bert_sizes(text)
     if first_cross != n_layers:
         raise CheckpointError(f"{bert}: has cross-attention already; a plain BERT is needed")
     n_text = n_layers // 2 if text_layers is None else text_layers
     if not 0 <= n_text < n_layers:
         raise CheckpointError(f"{bert}: has {n_layers} layers, of which {n_text} cannot be the text layers")
-    mean, deviation = _pixel_statistics(vit)
+    seen = read_vision(vision, image_size)
     config = HCMRMConfig.preset(
         "base",
         **sizes,
-        **visual,
+        **seen.sizes,
         text_layers=n_text,
         fusion_layers=n_layers - n_text,
-        num_heads=bert_sizes["num_attention_heads"],
-        text_norm_eps=bert_sizes["layer_norm_eps"],
-        visual_heads=vit_sizes["num_attention_heads"],
-        visual_norm_eps=vit_sizes["layer_norm_eps"],
+        num_heads=bert_config["num_attention_heads"],
+        text_norm_eps=bert_config["layer_norm_eps"],
+        cross_gate=True,
+        prior_layers=n_layers - n_text if _is_sentence_encoder(bert) else 0,
         n_frames=n_frames,
         embed_dim=embed_dim,
-        pixel_mean=mean,
-        pixel_deviation=deviation,
+        match_head=False,
     )
     new = Filling(config)
-    new.put("visual_encoder.class_token", vision, "embeddings.cls_token")
-    new.put_positions(vision, positions)
-    new.put_all("visual_encoder.", vision, "", {"patch": (patches,), "norm": ("layernorm",)})
-    for i in range(config.visual_layers):
-        new.put_all(f"visual_encoder.blocks.{i}.", vision, f"encoder.layer.{i}.", _VIT_BLOCK)
+    seen.put(new)
     _put_bert(new, text, config, cross=False)
     if any(name.startswith("cls.predictions.transform.") for name in every.tensors):
         _put_words(new, every.part("cls.predictions."))
-    new.check_all_used(vision, text)
+    new.check_all_used(text)
     return new.model()
 
 
@@ -228,7 +219,7 @@ def write_imported(
     if tokenizer is not None:
         wrap_tokenizer(tokenizer).save_pretrained(folder)
     # No corpus has been counted yet: all words weigh the same, and the start of the text is read.
-    keywords = TfIdfKeywords({}, 1.0, n_words=64, n_tokens=64)
+    keywords = TfIdfKeywords({}, 1.0, n_words=64, n_tokens=64, name="plain")
     words = {"extractor": keywords.name, **keywords.as_dict()}
     (folder / KEYWORDS).write_text(json.dumps(words), encoding="utf-8")
     (folder / TRAINING).write_text(json.dumps({"imported": dict(source)}, indent=1), encoding="utf-8")
@@ -242,26 +233,14 @@ def _put_bert(new: Filling, text: Weights, config: HCMRMConfig, *, cross: bool) 
         prefix = f"fusion_layers.{i - config.text_layers}." if fuses else f"text_encoder.layers.{i}."
         names = _BERT_LAYER | _BERT_CROSS if fuses and cross else _BERT_LAYER
         new.put_all(prefix, text, f"encoder.layer.{i}.", names)
+        if fuses and config.prior_layers:
+            new.put_all(f"prior.layers.{i - config.text_layers}.", text, f"encoder.layer.{i}.", names)
 
 
 def _put_words(new: Filling, predictions: Weights) -> None:
     """The head of masked language modelling."""
     new.put_all("mlm_transform.", predictions, "transform.", {"0": ("dense",), "2": ("LayerNorm",)})
     new.put("mlm_bias", predictions, "bias")
-
-
-def _visual_sizes(
-    vision: Weights, patches: str, layers: str, inner: str, positions: str, image_size: int | None
-) -> dict[str, int]:
-    """Sizes of the visual encoder by their names in the config, from the shapes of the named tensors."""
-    v, _, patch, _ = vision.shape(f"{patches}.weight", None, 3, None, None)
-    return {
-        "visual_size": v,
-        "visual_intermediate_size": vision.shape(f"{layers}.0.{inner}.weight", None, v)[0],
-        "visual_layers": vision.layers(layers),
-        "patch_size": patch,
-        "image_size": image_size or _grid(vision, positions, v) * patch,
-    }
 
 
 def _bert_sizes(text: Weights) -> tuple[int, int, dict[str, int]]:
@@ -283,67 +262,16 @@ def _bert_sizes(text: Weights) -> tuple[int, int, dict[str, int]]:
     return n_layers, first, sizes
 
 
-def _grid(vision: Weights, name: str, v: int) -> int:
-    """Patches along an edge, from the number of position embeddings."""
-    _, tokens, _ = vision.shape(name, 1, None, v)
-    grid = math.isqrt(tokens - 1)
-    if grid * grid != tokens - 1:
-        raise CheckpointError(
-            f"{vision.path}: '{vision.prefix}{name}' has {tokens} rows, needs one more than a square number"
-        )
-    return grid
+def _is_sentence_encoder(folder: Path) -> bool:
+    """Whether a BERT's folder says, as sentence-transformers does, that the mean of tokens is an embedding.
 
-
-def _read_config(folder: Path, kind: str) -> dict[str, Any]:
-    """Sizes from config.json, which must describe a model that this one can be."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read ({error}); give a folder of save_pretrained"
-        ) from error
-    wanted = {
-        "model_type": kind,
-        "hidden_act": "gelu",
-        "qkv_bias": True,
-        "position_embedding_type": "absolute",
-    }
-    for field, value in wanted.items():
-        if config.get(field, value) != value:
-            raise CheckpointError(f"{path}: '{field}' is {config[field]!r}; only {value!r} can be imported")
-    for field, kind_of in (("num_attention_heads", int), ("layer_norm_eps", float)):
-        if not isinstance(config.get(field), kind_of):
-            raise CheckpointError(f"{path}: lacks '{field}'; give a folder of save_pretrained")
-    found: dict[str, Any] = config
-    return found
-
-
-def _folder_weights(folder: Path) -> Weights:
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / name).is_file():
-            weights = Weights.read(folder / name)
-            # BERT's first public checkpoints name their layer norms as TensorFlow did.
-            renamed = {
-                name.replace(".gamma", ".weight").replace(".beta", ".bias"): tensor
-                for name, tensor in weights.tensors.items()
-            }
-            return Weights(weights.path, renamed)
-    raise CheckpointError(
-        f"{folder}: has neither model.safetensors nor pytorch_model.bin; give a whole folder"
-    )
-
-
-def _pixel_statistics(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation that normalise the ViT's pixels; without a file, ViT's own 0.5."""
-    path = folder / "preprocessor_config.json"
+    Raises:
+        CheckpointError: it says so in a file that cannot be read.
+    """
+    path = folder / "1_Pooling" / "config.json"
     if not path.is_file():
-        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+        return False
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        mean, deviation = (tuple(map(float, config[key])) for key in ("image_mean", "image_std"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: needs three numbers each of image_mean and image_std") from error
-    if len(mean) != 3 or len(deviation) != 3 or min(deviation) <= 0:
-        raise CheckpointError(f"{path}: needs three numbers each of image_mean and image_std")
-    return mean, deviation
+        return bool(json.loads(path.read_text(encoding="utf-8")).get("pooling_mode_mean_tokens"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); download the folder again") from error

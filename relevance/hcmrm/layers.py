@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from relevance.hcmrm.model_config import HCMRMConfig
+
 
 class Linear(nn.Linear):
     """A linear layer that computes float32 products on a CPU with oneDNN, if no gradient is wanted.
@@ -102,7 +104,8 @@ class VisualBlock(nn.Module):
 class TextLayer(nn.Module):
     """Post-norm layer, as in BERT; with `cross`, a cross-attention between self-attention and MLP.
 
-    `cross` is the width of the tokens that it attends to.
+    `cross` is the width of the tokens that it attends to. With `gated` the cross-attention starts without any
+    effect: a learnt number, at first 0, mixes what it gives with what it was given.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class TextLayer(nn.Module):
         *,
         cross: int | None,
         dropout: float,
+        gated: bool = False,
         norm_eps: float = 1e-12,
     ) -> None:
         super().__init__()
@@ -120,6 +124,7 @@ class TextLayer(nn.Module):
         self.attention_norm = nn.LayerNorm(size, eps=norm_eps)
         self.cross = Attention(size, n_heads, cross) if cross else None
         self.cross_norm = nn.LayerNorm(size, eps=norm_eps) if cross else None
+        self.cross_gate = nn.Parameter(torch.zeros(1)) if cross and gated else None
         self.mlp = Mlp(size, inner)
         self.mlp_norm = nn.LayerNorm(size, eps=norm_eps)
         self.dropout = nn.Dropout(dropout)
@@ -150,7 +155,8 @@ class TextLayer(nn.Module):
             if visual is None or ad_of_pair is None:
                 raise ValueError("a fusion layer needs the frames' tokens and the ad of each pair")
             key_value = self.cross.project(visual)[:, ad_of_pair]
-            x = self.cross_norm(x + self.dropout(self.cross(x, key_value)))
+            crossed = self.cross_norm(x + self.dropout(self.cross(x, key_value)))
+            x = crossed if self.cross_gate is None else x + self.cross_gate * (crossed - x)
         return self.mlp_norm(x + self.dropout(self.mlp(x)))
 
 
@@ -158,3 +164,18 @@ def attention_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """Additive form of a padding mask [P, N] (1 = token): [P, 1, 1, N]."""
     bias = torch.zeros(mask.shape, dtype=dtype, device=mask.device)
     return bias.masked_fill(mask == 0, torch.finfo(dtype).min)[:, None, None, :]
+
+
+def text_layers(config: HCMRMConfig, count: int, *, cross: bool) -> nn.ModuleList:
+    """`count` layers of the config's sizes, with cross-attention to the frames' tokens or without."""
+    sizes = config.hidden_size, config.num_heads, config.intermediate_size
+    return nn.ModuleList(
+        TextLayer(
+            *sizes,
+            cross=config.visual_size if cross else None,
+            dropout=config.dropout,
+            gated=config.cross_gate,
+            norm_eps=config.text_norm_eps,
+        )
+        for _ in range(count)
+    )

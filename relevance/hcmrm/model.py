@@ -14,7 +14,7 @@ ALBEF (see importing.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -22,29 +22,21 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from relevance.hcmrm.layers import Linear, TextLayer, VisualBlock, attention_bias
+from relevance.hcmrm.layers import Linear, VisualBlock, attention_bias, text_layers
 from relevance.hcmrm.model_config import HCMRMConfig
+from relevance.hcmrm.prior import Prior
+from relevance.hcmrm.text_batch import TextBatch as TextBatch, split_pairs
 from relevance.hcmrm.training.losses import grade_head
 from relevance.hcmrm.tree import GradeTree
 
 
-class TextBatch(NamedTuple):
-    """P token sequences, each int64 [P, N]; `mask` is 1 at tokens and 0 at padding."""
-
-    input_ids: Tensor
-    mask: Tensor
-    token_type: Tensor
-
-    def each(self, change: Callable[[Tensor], Tensor]) -> TextBatch:
-        """The batch whose three parts are changed alike: moved, padded, or some of their rows taken."""
-        return TextBatch(*map(change, self))
-
-
 class Known(NamedTuple):
-    """What markers look up, where it is computed already: once for each ad, and once for a model."""
+    """What is computed already: for markers once for each ad and once for a model, else once for a pair."""
 
     words: Tensor | None = None  # [A, W] `HCMRM.words_of_frames` of the ads of the batch
     meaning: Tensor | None = None  # [W, v] `HCMRM.meaning`
+    encoded: Tensor | None = None  # [P, N, d] what the text encoder gives
+    cosine: Tensor | None = None  # [P] `Prior.cosine`
 
 
 COSINE_SCALE = 10.0
@@ -123,7 +115,7 @@ class TextEncoder(nn.Module):
         self.position = nn.Embedding(config.max_positions, size)
         self.token_type = nn.Embedding(config.token_types, size)
         self.norm = nn.LayerNorm(size, eps=config.text_norm_eps)
-        self.layers = _text_layers(config, config.text_layers, cross=False)
+        self.layers = text_layers(config, config.text_layers, cross=False)
         self.markers = nn.ModuleDict(
             {
                 name: nn.Sequential(Linear(1, size), nn.GELU(), Linear(size, size))
@@ -178,7 +170,7 @@ class HCMRM(PreTrainedModel):
         size = config.hidden_size
         self.visual_encoder = VisualEncoder(config)
         self.text_encoder = TextEncoder(config)
-        self.fusion_layers = _text_layers(config, config.fusion_layers, cross=True)
+        self.fusion_layers = text_layers(config, config.fusion_layers, cross=config.cross_attention)
         # The empty token: learnt, beside the frames, and alone where there are no frames.
         self.no_frame = nn.Parameter(0.02 * torch.randn(1, 1, config.visual_size))
         two_towers = config.fusion == "two_tower"
@@ -196,7 +188,10 @@ class HCMRM(PreTrainedModel):
         self.match_head = nn.Linear(size, 2) if config.match_head else None
         self.temperature = nn.Parameter(torch.tensor(0.07)) if config.match_head else None
         self.ad_projection = nn.Linear(size, config.embed_dim) if two_towers else None
+        self.prior = Prior(config, self.grades.logits) if config.prior_layers else None
         self.post_init()  # type: ignore[no-untyped-call]
+        if self.prior is not None:
+            self.prior.start()
         if two_towers:
             nn.init.constant_(self.grade_head.weight, COSINE_SCALE)
 
@@ -216,6 +211,20 @@ class HCMRM(PreTrainedModel):
         if isinstance(module, VisualEncoder):
             for parameter in module.parameters(recurse=False):
                 nn.init.normal_(parameter, std=0.02)
+
+    def train(self, mode: bool = True) -> HCMRM:
+        """As of any module; frozen layers stay in evaluation mode, so that they always give the same."""
+        super().train(mode)  # type: ignore[no-untyped-call]
+        for part in (self.prior, self.text_encoder):
+            if part is not None and not any(p.requires_grad for p in part.layers.parameters()):
+                part.eval()
+        return self
+
+    @property
+    def packs(self) -> bool:
+        """Whether `packed.PackedModel` computes this model."""
+        config = self.config
+        return self.ad_projection is None and self.prior is None and not config.cross_gate
 
     def visual_tokens(self, frames: Tensor, dropped: Tensor | None = None) -> Tensor:
         """What fusion sees of each ad: uint8 [A, F, H, W, 3] -> [A, V, v], V = F * (1 + frame_tokens) + 1.
@@ -253,11 +262,13 @@ class HCMRM(PreTrainedModel):
         Args:
             visual: `visual_tokens` of the A ads of the batch, [A, V, v].
             ad_of_pair: int64 [P], the row in `visual` of each text's ad.
-            known: what the markers look up, if it is computed already.
+            known: what is computed already.
             first_only: the last layer computes [CLS] alone, since no grade reads the other tokens: [P, 1, d].
             hidden: bool [P, N], tokens whose markers are read, but not their words (in training).
         """
-        x = self.text_encoder(text, self.marks(text, visual, ad_of_pair, known), hidden)
+        x = known.encoded if known else None
+        if x is None:
+            x = self.text_encoder(text, self.marks(text, visual, ad_of_pair, known), hidden)
         bias = attention_bias(text.mask, x.dtype)
         last = len(self.fusion_layers) - 1
         for number, layer in enumerate(self.fusion_layers):
@@ -274,7 +285,7 @@ class HCMRM(PreTrainedModel):
 
         Args: as of `fuse`.
         """
-        words, meaning = known or Known()
+        words, meaning, *_ = known or Known()
         marks: dict[str, Tensor] = {}
         if self.config.frame_markers:
             words = self.words_of_frames(visual) if words is None else words
@@ -330,7 +341,13 @@ class HCMRM(PreTrainedModel):
         Args: as of `fuse`.
         """
         read, head = self.pair(text, visual, ad_of_pair, known, hidden).float(), self.grade_head
-        return nn.functional.linear(read, head.weight.float(), head.bias.float()).float()
+        logits = nn.functional.linear(read, head.weight.float(), head.bias.float()).float()
+        if self.prior is None:
+            return logits
+        cosine = known.cosine if known else None
+        if cosine is None:
+            cosine = self.prior.cosine(self.text_encoder, text)
+        return logits + self.prior(cosine)
 
     def pair(
         self,
@@ -388,33 +405,3 @@ class HCMRM(PreTrainedModel):
         query, keywords = (self.text_encoder.word(ids).sum(dim=1) for ids in (query_ids, keyword_ids))
         cosine = nn.functional.cosine_similarity(query, keywords, dim=-1)
         return self.topic_scale[0] * cosine + self.topic_scale[1]
-
-
-def split_pairs(text: TextBatch) -> tuple[TextBatch, TextBatch]:
-    """[CLS] query [SEP] keywords [SEP] as two texts, [CLS] query [SEP] and [CLS] [SEP] keywords [SEP].
-
-    Match markers are removed, since they say what the two have in common.
-    """
-    there = text.mask == 1
-    of_query = there & (text.token_type % 2 == 0)
-    place = torch.arange(there.shape[1], device=there.device)
-    ends = (place == 0) | (place == of_query.sum(dim=1, keepdim=True) - 1)  # [CLS] and the first [SEP]
-    parts = []
-    for kept in (of_query, there & (ends | ~of_query)):
-        order = kept.int().argsort(dim=1, descending=True, stable=True)[:, : int(kept.sum(dim=1).max())]
-        mask = kept.gather(1, order).long()
-        parts.append(
-            TextBatch(
-                text.input_ids.gather(1, order) * mask, mask, text.token_type.gather(1, order) % 2 * mask
-            )
-        )
-    return parts[0], parts[1]
-
-
-def _text_layers(config: HCMRMConfig, count: int, *, cross: bool) -> nn.ModuleList:
-    seen = config.visual_size if cross else None
-    sizes = config.hidden_size, config.num_heads, config.intermediate_size
-    return nn.ModuleList(
-        TextLayer(*sizes, cross=seen, dropout=config.dropout, norm_eps=config.text_norm_eps)
-        for _ in range(count)
-    )

@@ -100,6 +100,11 @@ class HCMRMConfig(PretrainedConfig):
             a query token with the keywords' tokens, and vice versa, between their rows of the bag-of-words
             head. Words that the same frames predict, such as synonyms, are near each other there. Not in the
             HCMRM paper.
+        cross_attention: False: a model of texts alone, whose fusion layers attend to nothing else.
+        cross_gate: the cross-attention starts without any effect, so that layers of a public BERT compute at
+            first what they computed before (a gate that starts at 0, as in Flamingo, arXiv 2204.14198).
+        prior_layers: layers of a sentence encoder above the text encoder (`prior.Prior`), which read query
+            and ad apart. Their cosine is added to the grade head's logits. 0: there is no such cosine.
         use_frames, use_keywords: False leaves a modality out: the ablations' text-only and frames-only
             models.
         text_tokens: longest keyword sequence that is read, in tokens. A query's 16 tokens and three special
@@ -145,6 +150,9 @@ class HCMRMConfig(PretrainedConfig):
         match_markers: bool = True,
         frame_markers: bool = False,
         word_markers: bool = False,
+        cross_attention: bool = True,
+        cross_gate: bool = False,
+        prior_layers: int = 0,
         use_frames: bool = True,
         use_keywords: bool = True,
         text_tokens: int = 32,

@@ -120,9 +120,9 @@ class HcmrmScorer:
         self._corpus, self._batch = corpus, batch or (8192 if self._on_gpu else 256)
         self._calibrated = None if calibration == "none" else checkpoint.calibration[calibration]
         self.packed: PackedModel | None = None
-        if precision == "float8" or (
-            precision != "float32" and self._on_gpu and self.model.ad_projection is None
-        ):
+        if precision == "float8" and not self.model.packs:
+            raise CheckpointError("precision float8: cannot compute this model; take bfloat16 or float16")
+        if precision == "float8" or (precision != "float32" and self._on_gpu and self.model.packs):
             self.packed = PackedModel(self.model, precision)
         self._tokenizer = checkpoint.tokenizer
         self._meaning = self.model.meaning().detach() if self.model.config.word_markers else None

@@ -5,6 +5,7 @@ Files are read as tensors alone, safetensors or torch files with `weights_only`;
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -197,6 +198,55 @@ class Filling:
         with torch.no_grad():
             own.copy_(value)
         self._used.setdefault(id(source), set()).add(tensor)
+
+
+def read_config(folder: Path, kind: str) -> dict[str, Any]:
+    """Sizes from a folder's config.json, which must describe a model that HCMRM can be.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or of another kind.
+    """
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read ({error}); give a folder of save_pretrained"
+        ) from error
+    wanted = {
+        "model_type": kind,
+        "hidden_act": "gelu",
+        "qkv_bias": True,
+        "position_embedding_type": "absolute",
+    }
+    for field, value in wanted.items():
+        if config.get(field, value) != value:
+            raise CheckpointError(f"{path}: '{field}' is {config[field]!r}; only {value!r} can be imported")
+    for field, kind_of in (("num_attention_heads", int), ("layer_norm_eps", float)):
+        if not isinstance(config.get(field), kind_of):
+            raise CheckpointError(f"{path}: lacks '{field}'; give a folder of save_pretrained")
+    found: dict[str, Any] = config
+    return found
+
+
+def folder_weights(folder: Path) -> Weights:
+    """The weights in a folder of the transformers format.
+
+    Raises:
+        CheckpointError: they are missing or damaged.
+    """
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            weights = Weights.read(folder / name)
+            # BERT's first public checkpoints name their layer norms as TensorFlow did.
+            renamed = {
+                name.replace(".gamma", ".weight").replace(".beta", ".bias"): tensor
+                for name, tensor in weights.tensors.items()
+            }
+            return Weights(weights.path, renamed)
+    raise CheckpointError(
+        f"{folder}: has neither model.safetensors nor pytorch_model.bin; give a whole folder"
+    )
 
 
 def resize_positions(position: Tensor, grid: int) -> Tensor:

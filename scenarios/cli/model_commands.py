@@ -228,8 +228,11 @@ def import_weights(
     albef: Annotated[
         Path | None, typer.Option(metavar="FILE", help="ALBEF's checkpoint (.pth or .safetensors).")
     ] = None,
-    vit: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="A ViT in the transformers format.")
+    vision: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="A ViT in the transformers format, or EfficientNet-Lite0's weights."
+        ),
     ] = None,
     bert: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="A BERT in the transformers format.")
@@ -255,7 +258,7 @@ def import_weights(
     ] = None,
     n_frames: Annotated[int, typer.Option("--frames", min=1, help="Key frames an ad.")] = 3,
 ) -> None:
-    """Make a checkpoint of public weights, from an ALBEF or from a ViT and a BERT."""
+    """Make a checkpoint of public weights, from an ALBEF, or from a BERT and perhaps a visual model."""
     from scenarios.models.weights import import_weights
 
     readable = import_weights(**context.params)

@@ -12,7 +12,7 @@ def import_weights(
     out: Path,
     *,
     albef: Path | None = None,
-    vit: Path | None = None,
+    vision: Path | None = None,
     bert: Path | None = None,
     tokenizer: Path | None = None,
     heads: int | None = None,
@@ -21,9 +21,10 @@ def import_weights(
     image_size: int | None = None,
     n_frames: int = 3,
 ) -> bool:
-    """Import an ALBEF checkpoint, or a ViT and a BERT, into the new folder `out`.
+    """Import an ALBEF checkpoint, or a BERT and perhaps a visual model, into the new folder `out`.
 
     Args:
+        vision: a ViT's folder, or EfficientNet-Lite0's weights; None beside a BERT: a model of texts alone.
         tokenizer: folder of the BERT whose vocabulary ALBEF used; None: the files beside `albef`, if any.
         heads, visual_heads: numbers of ALBEF's attention heads, which are not in the shapes.
 
@@ -34,12 +35,14 @@ def import_weights(
         UserError: too few or too many sources; or `out` exists already or cannot be written.
         CheckpointError: the weights cannot be read or do not fit.
     """
-    if (albef is None) == (vit is None or bert is None) or (albef and (vit or bert)):
-        raise UserError("give either --albef FILE, or both --vit FOLDER and --bert FOLDER")
+    if (albef is None) == (bert is None) or (albef and vision):
+        raise UserError(
+            "give either --albef FILE, or --bert FOLDER, with --vision PATH if it is to see frames"
+        )
     if albef and heads is None:
         raise UserError("--heads: give the number of attention heads (12 for ALBEF as published)")
     check_free(out)
-    from relevance.hcmrm.importing import import_albef, import_vit_and_bert, write_imported
+    from relevance.hcmrm.importing import import_albef, import_bert, write_imported
     from relevance.hcmrm.vocabulary import read_tokenizer
 
     if albef and heads is not None:
@@ -50,11 +53,9 @@ def import_weights(
         beside = albef.parent
         if tokenizer is None and ((beside / "tokenizer.json").is_file() or (beside / "vocab.txt").is_file()):
             tokenizer = beside
-    elif vit and bert:
-        model = import_vit_and_bert(
-            vit, bert, text_layers=text_layers, image_size=image_size, n_frames=n_frames
-        )
-        source = {"vit": str(vit), "bert": str(bert)}
+    elif bert:
+        model = import_bert(bert, vision, text_layers=text_layers, image_size=image_size, n_frames=n_frames)
+        source = {"bert": str(bert), **({"vision": str(vision)} if vision else {})}
         tokenizer = tokenizer or bert
     words = None if tokenizer is None else read_tokenizer(tokenizer)
     with whole_folder(out) as part:

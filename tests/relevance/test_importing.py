@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModel, BertConfig, BertModel, ViTConfig
 
 from relevance.errors import CheckpointError
 from relevance.hcmrm import HCMRM, Checkpoint, HCMRMConfig
-from relevance.hcmrm.importing import import_albef, import_vit_and_bert, write_imported
+from relevance.hcmrm.importing import import_albef, import_bert, write_imported
 from relevance.hcmrm.model import TextBatch
 from relevance.hcmrm.model_config import PRESETS
 from relevance.hcmrm.tensors import resize_positions
@@ -278,7 +278,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @torch.inference_mode()
 def test_a_vit_and_a_bert_of_transformers_compute_the_same_here(folders: tuple[Path, Path]) -> None:
     vit, bert = folders
-    model = import_vit_and_bert(vit, bert, text_layers=3)
+    model = import_bert(bert, vit, text_layers=3)
     pixels = torch.randn(2, 3, 16, 16)
     _agree(model.visual_encoder.encode(pixels), ViTModel.from_pretrained(vit)(pixels).last_hidden_state)
     ids = torch.tensor([[2, 5, 6, 3, 7, 3], [2, 8, 3, 3, 0, 0]])
@@ -297,7 +297,7 @@ def test_a_vit_and_a_bert_of_transformers_compute_the_same_here(folders: tuple[P
 
 def test_an_import_is_written_and_read_again(folders: tuple[Path, Path], tmp_path: Path) -> None:
     vit, bert = folders
-    model, tokenizer = import_vit_and_bert(vit, bert), read_tokenizer(bert)
+    model, tokenizer = import_bert(bert, vit), read_tokenizer(bert)
     assert model.config.text_layers == model.config.fusion_layers == 2
     write_imported(model, tokenizer, {"vit": str(vit)}, tmp_path)
     read = Checkpoint.load(tmp_path)
@@ -314,18 +314,18 @@ def test_an_import_is_written_and_read_again(folders: tuple[Path, Path], tmp_pat
 def test_foreign_folders_are_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
     vit, bert = folders
     with pytest.raises(CheckpointError, match=r"config.json: 'model_type' is 'bert'; only 'vit'"):
-        import_vit_and_bert(bert, bert)
+        import_bert(bert, bert)
     with pytest.raises(CheckpointError, match=r"config.json: cannot be read"):
-        import_vit_and_bert(tmp_path, bert)
+        import_bert(bert, tmp_path)
     with pytest.raises(CheckpointError, match=r"neither tokenizer.json nor vocab.txt"):
         read_tokenizer(vit)
     config = json.loads((vit / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
     with pytest.raises(CheckpointError, match="'hidden_act' is 'relu'; only 'gelu' can be imported"):
-        import_vit_and_bert(tmp_path, bert)
+        import_bert(bert, tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=r"neither model.safetensors nor pytorch_model.bin"):
-        import_vit_and_bert(tmp_path, bert)
+        import_bert(bert, tmp_path)
     (tmp_path / "vocab.txt").write_text("red\nmug\n")
     with pytest.raises(CheckpointError, match=r"lacks the special tokens \[PAD\]"):
         read_tokenizer(tmp_path)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
-from relevance.arrays import FrameArray, IntArray
+from relevance.arrays import BoolArray, FrameArray, IntArray
 from relevance.corpus import Corpus
 from relevance.hcmrm.checkpoint import Checkpoint
 from relevance.hcmrm.device import has_bfloat16
@@ -57,8 +57,8 @@ class TrainingTexts:
     """All words of every ad."""
     informative: frozenset[str]
     """Words of the training ads that are not filler."""
-    bags: Tensor
-    """Which informative tokens the keywords of each ad have: float [ads of the corpus, W]."""
+    common: BoolArray
+    """Tokens that say nothing of an ad, bool [W]: special ones, and those of more than FILLER of the ads."""
 
     @staticmethod
     def build(
@@ -70,6 +70,7 @@ class TrainingTexts:
         extractor: str = "tfidf",
         text_tokens: int = 32,
         known: Checkpoint | None = None,
+        common: float = FILLER,
     ) -> TrainingTexts:
         """Read the texts; `ads` and `queries` are those of the training.
 
@@ -77,6 +78,7 @@ class TrainingTexts:
             extractor: a name in `relevance.keywords.EXTRACTORS`.
             text_tokens: longest keyword sequence, in tokens.
             known: a checkpoint whose vocabulary and extractor are taken over.
+            common: words in at least this share of the ads are not informative.
         """
         texts = corpus.ad_texts()
         train_texts = [texts[ad] for ad in ads]
@@ -90,9 +92,17 @@ class TrainingTexts:
         sequences = [keywords(text) for text in texts]
         tables = TokenTable.build(tokenizer, corpus.query_text, sequences, max_keywords=text_tokens)
         count = Counter(word for ad in ads for word in words[ad])
-        informative = frozenset(word for word, n in count.items() if n < FILLER * len(ads))
-        bags = _bags_of_words(tables.keywords, len(tokenizer), tokenizer.all_special_ids, ads)
-        return TrainingTexts(ads, tokenizer, keywords, tables, sequences, words, informative, bags)
+        informative = frozenset(word for word, n in count.items() if n < common * len(ads))
+        filler = _filler(tables.keywords[ads], len(tokenizer))
+        filler[tokenizer.all_special_ids] = True
+        return TrainingTexts(ads, tokenizer, keywords, tables, sequences, words, informative, filler)
+
+    def bags(self, ads: IntArray) -> Tensor:
+        """Which informative tokens the keywords of ads [A] have: float [A, W]."""
+        bag = torch.zeros(len(ads), len(self.common))
+        bag.scatter_(1, torch.from_numpy(self.tables.keywords[ads]), 1.0)
+        bag[:, torch.from_numpy(self.common)] = 0.0
+        return bag
 
 
 class MomentumEncoders:
@@ -206,11 +216,15 @@ class Pretraining:
         with autocast(self.device, c.bf16):
             visual = model.visual_tokens(pictures)
             words = model.word_logits(model.fuse(masked, visual, row)[hidden]).float()
+        if self.slow is None and not model.config.use_frames:
+            loss = functional.cross_entropy(words, text.input_ids[hidden]) * ranks.share(int(hidden.sum()))
+            return loss + c.pqvm_weight * self._pseudo_query_loss(ads, rng) if c.pqvm_weight else loss
+        with autocast(self.device, c.bf16):
             read = model.text_encoder(text)[:, 0].float()
         seen = class_tokens(model, visual, 1)[:, 0]
         embedded = ranks.joined(model.frame_embedding(seen)), ranks.joined(model.text_embedding(read))
         target = text.input_ids[hidden]
-        bag = self.place(self.texts.bags[ads])
+        bag = self.place(self.texts.bags(ads))
         alike = (bag @ bag.T) > 0
 
         if self.slow is None:
@@ -222,7 +236,7 @@ class Pretraining:
             self.slow.follow(model)
             *slow, slow_words = self.slow.read(pictures, text, masked, hidden, c.bf16)
             slow_frames, slow_texts = map(ranks.gathered, slow)
-            queued = self.place(self.texts.bags[self.slow.ads])
+            queued = self.place(self.texts.bags(self.slow.ads.numpy()))
             again = torch.from_numpy(ads)[:, None] == self.slow.ads[None, :]
             weight = c.soft_weight * min(1.0, step / max(1, c.soft_ramp))
             loss = distilled_cross_entropy(words, target, slow_words, weight)
@@ -260,7 +274,7 @@ class Pretraining:
         with autocast(self.device, self.config.bf16):
             pictures = self._pictures(ads[own], frame[own])
             visual = self.model.visual_tokens(pictures, self.place(hidden[own]))
-        return self.read_off_loss(visual, self.place(self.texts.bags[ads[own]]))
+        return self.read_off_loss(visual, self.place(self.texts.bags(ads[own])))
 
     def read_off_loss(self, visual: Tensor, bag: Tensor) -> Tensor:
         """Words read off the frames of A ads against those to be predicted: this process's share, a scalar.
@@ -343,6 +357,8 @@ class Pretraining:
             query_ids[which[kept_rows]],
             token_ids(texts.tokenizer, [keywords[i] for i in kept_rows], sizes.text_tokens),
             markers=sizes.match_markers,
+            cls=texts.tables.cls,
+            sep=texts.tables.sep,
         )
         frames = self.place(self.frames[ads[chosen[own]]])
         with autocast(self.device, self.config.bf16):
@@ -379,10 +395,11 @@ def _mask_words(
     return text._replace(input_ids=ids.masked_fill(hidden, int(tokenizer.mask_token_id))), hidden
 
 
-def _bags_of_words(keywords: IntArray, vocab_size: int, special: list[int], ads: IntArray) -> Tensor:
-    """Which informative tokens (no filler) the keywords of each ad have: float [A, W]."""
-    bag = torch.zeros(len(keywords), vocab_size)
-    bag.scatter_(1, torch.from_numpy(keywords), 1.0)
-    bag[:, special] = 0.0
-    bag[:, bag[ads].mean(dim=0) > FILLER] = 0.0
-    return bag
+def _filler(keywords: IntArray, vocab_size: int) -> BoolArray:
+    """Tokens that more than FILLER of the ads have, bool [W], from the tokens of A ads [A, L]."""
+    owner = np.broadcast_to(np.arange(len(keywords))[:, None], keywords.shape)
+    different = np.unique(owner * vocab_size + keywords)
+    count = np.bincount(different % vocab_size, minlength=vocab_size)
+    # As the mean of ones and zeros in float32 has it.
+    filler: BoolArray = np.float32(count) / np.float32(len(keywords)) > np.float32(FILLER)
+    return filler

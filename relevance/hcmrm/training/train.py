@@ -36,7 +36,7 @@ from relevance.annotation import noisy_grades, whole_queries
 from relevance.corpus import LabelledCorpus, Labels
 from relevance.hcmrm.checkpoint import TRAINING, Checkpoint
 from relevance.hcmrm.device import has_bfloat16
-from relevance.hcmrm.scorer import HcmrmScorer
+from relevance.hcmrm.training.frozen_pairs import FrozenPairs
 from relevance.hcmrm.training.ranks import Ranks
 from relevance.hcmrm.training.state_file import read_state, write_state
 from relevance.hcmrm.training.train_config import (
@@ -70,13 +70,17 @@ def train(
     *,
     device: str = "cpu",
     progress: Callable[[TrainProgress], None] = lambda _: None,
-    save_every_s: float = 60.0,
+    save_every_s: float | None = 60.0,
     ranks: Ranks | None = None,
+    kept: FrozenPairs | None = None,
 ) -> Checkpoint:
     """Train a model into the checkpoint `out`; a training that was stopped there continues.
 
     Args:
+        save_every_s: seconds between two saves of the state that a stopped training continues from; it is
+            also saved after each validation. None: never.
         ranks: the processes that train together; the first one validates, reports and writes.
+        kept: what a frozen text encoder said of pairs of this corpus in other trainings.
 
     Raises:
         TrainError: a setting has no meaning; `out` holds the state of a training with other settings; the
@@ -85,10 +89,11 @@ def train(
     """
     check_config(config)
     ranks = ranks or Ranks()
-    if ranks.count > 1 and (config.loss == "ranknet" or config.align_batch % ranks.count):
+    alone = config.loss == "ranknet" or config.patience
+    if ranks.count > 1 and (alone or config.align_batch % ranks.count):
         raise TrainError(
-            f"{ranks.count} processes: they must divide align_batch, {config.align_batch}, and 'ranknet' "
-            "compares all pairs of a batch, so it needs one process"
+            f"{ranks.count} processes: they must divide align_batch, {config.align_batch}; early stopping, "
+            "and 'ranknet', which compares all pairs of a batch, need one process"
         )
     train_labels, validation_labels = data.labels.of("train"), data.labels.of("validation")
     reads_grades = {WORDS, FINETUNE} & set(config.stages)
@@ -100,11 +105,12 @@ def train(
         foreign = sorted(set(np.unique(data.labels.grade).tolist()) - set(tree.grades))
         if foreign:
             raise TrainError(f"model.grade_tree {tree.branches}: the labels have the grade {foreign[0]}, too")
-    trainer = Trainer(data, train_labels, used_labels(train_labels, config), config, device, ranks)
+    trainer = Trainer(data, train_labels, used_labels(train_labels, config), config, device, ranks, kept)
     state_file = out / "training-state.safetensors"
     identity = json.dumps([asdict(config), data.fingerprint()])
     log: list[dict[str, Any]] = []
     best = -math.inf
+    worse = 0  # validations in a row
     spent = 0.0
     if state_file.is_file():
         state = read_state(state_file, device)
@@ -115,6 +121,7 @@ def train(
             )
         trainer.load_state(state)
         log, best, spent = json.loads(state["log"]), state["best"], state["spent_s"]
+        worse = state.get("worse", 0)
     else:
         out.mkdir(parents=True, exist_ok=True)
     saved = time.monotonic()
@@ -123,34 +130,37 @@ def train(
         trainer.checkpoint(training_record(config, data, device, trainer.step, seconds, log)).save(out)
 
     chosen = _validation_subset(validation_labels, config) if FINETUNE in config.stages else validation_labels
-    for stage, step, steps, loss in trainer.steps():
+    stopped = bool(config.patience) and worse >= config.patience
+    for stage, step, steps, loss in () if stopped else trainer.steps():
         done = stage == FINETUNE and step == steps
         if not ranks.first:
             continue
         validation = None
         if stage == FINETUNE and (step % config.validate_every == 0 or done):
-            scorer = HcmrmScorer(
-                trainer.checkpoint({}), data.corpus, device=device, tables=trainer.texts.tables
-            )
-            validation = evaluate(chosen.query, chosen.grade, scorer.score(chosen.query, chosen.ad))
+            validation = evaluate(chosen.query, chosen.grade, trainer.score(chosen, data.corpus))
             elapsed = spent + time.monotonic() - started
             figures = {name: round(value, 5) for name, value in validation.as_dict().items()}
             log.append({"step": step, "seconds": round(elapsed), **figures})
             criterion = CRITERIA[config.choose_by](validation)
+            worse += 1
             if criterion > best:
-                best = criterion
+                best, worse = criterion, 0
                 keep(elapsed)
         progress(TrainProgress(stage, step, steps, loss, validation))
-        if validation is not None or time.monotonic() - saved > save_every_s:
+        due = validation is not None or time.monotonic() - saved > (save_every_s or 0.0)
+        if due and save_every_s is not None:
             saved = time.monotonic()
             state = {
                 **trainer.state(),
                 "config": identity,
                 "log": json.dumps(log),
                 "best": best,
+                "worse": worse,
                 "spent_s": spent + saved - started,
             }
             write_state(state_file, state)
+        if config.patience and worse >= config.patience:
+            break
     if FINETUNE not in config.stages and ranks.first:  # nothing was validated, so the last weights are kept
         keep(spent + time.monotonic() - started)
     ranks.wait()

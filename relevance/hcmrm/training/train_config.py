@@ -17,6 +17,7 @@ from relevance.metrics import RelevanceMetrics
 STAGES = WORDS, ALIGN, FINETUNE = "words", "align", "finetune"
 TEXT_SIZES: Mapping[str, Mapping[str, int]] = {
     "tfidf": {},
+    "plain": {},
     "characters": {},
     "jieba": {},
     "raw": {"text_tokens": 96, "max_positions": 128},
@@ -30,11 +31,16 @@ CRITERIA: Mapping[str, Callable[[RelevanceMetrics], float]] = {
     "auc": lambda metrics: metrics.auc,
     # The task itself, an ordered list for each query; no loss of the fine-tuning optimises it directly.
     "ndcg_10": lambda metrics: metrics.ndcg_10,
+    # For few labels, of which grades 1 and 2 have too few for AUCs of their own.
+    "auc_ndcg": lambda metrics: (metrics.auc + metrics.ndcg_10) / 2,
 }
 """Criteria to choose a checkpoint by, more is better."""
 
 AUXILIARIES = GRADES, BRANCHES = "grades", "branches"
 """Grades, or positive and negative alone. A training with the loss `bce` reads branches in any case."""
+
+PARTS = ("text_encoder", "visual_encoder", "fusion_layers")
+"""Parts of a model that can be frozen, by the names of its modules."""
 
 SHUFFLES = ("frames", "text", "both")
 """What modality shuffling takes from another ad; both: one of the two, at random."""
@@ -57,6 +63,11 @@ class TrainConfig:
     training ads are still used where no label is needed."""
     label_noise: float = 0.0
     """Share of those labels that are made wrong (see `relevance.annotation`)."""
+
+    frozen: tuple[str, ...] = ()
+    """Parts of the model that no stage changes, such as text_encoder."""
+    head_rate: float = 1.0
+    """Times `rate` and `align_rate` for the weights that no public model has: heads, and cross-attention."""
 
     text: str = "tfidf"
     """What is read of an ad's text, a name in `relevance.keywords.EXTRACTORS`."""
@@ -89,6 +100,8 @@ class TrainConfig:
     soft_ramp: int = 200
     pqvm_weight: float = 0.0
     """Weight of pseudo-query-video matching; 0 leaves it out."""
+    pqvm_common: float = 0.03
+    """Words in at least this share of the ads are in no pseudo-query."""
     pqvm_ads: int = 40
     """Ads of a step that take part, with two matching and up to two other pseudo-queries each."""
     pqvm_sharpness: float = 10.0
@@ -147,6 +160,9 @@ class TrainConfig:
     """Decay of the moving average of the weights, which is validated and kept."""
     validate_every: int = 250
     validation_pairs: int = 4000
+    patience: int = 0
+    """Early stopping: the weights that fine-tuning starts with are validated, too, and it ends after so many
+    validations in a row without a better one; 0: it does all of its steps."""
 
     bf16: bool = True
     """Matrix products in bfloat16 where the device has instructions for it; the record says if it had."""
@@ -158,6 +174,45 @@ class TrainConfig:
     def reads_branches(self) -> bool:
         """Whether no part of the training tells the grades of a branch apart, but for a graded loss."""
         return self.auxiliary == BRANCHES or self.loss == "bce"
+
+
+PUBLIC: Mapping[str, Any] = {
+    "stages": (ALIGN, FINETUNE),
+    "frozen": ("text_encoder",),
+    "head_rate": 20.0,
+    "align_steps": 200,
+    "align_batch": 24,
+    "align_rate": 1e-4,
+    "mask_share": 0.15,
+    "pqvm_weight": 1.0,
+    "pqvm_common": 0.2,
+    "pqvm_ads": 12,
+    "choose_by": "auc_ndcg",
+    "finetune_steps": 64,
+    "ads_per_step": 26,
+    "pairs_per_ad": 4,
+    "rate": 5e-5,
+    "positive_first": 0.0,
+    "keyword_dropout": 0.0,
+    "word_weight": 0.0,
+    "topic_weight": 0.0,
+    "warm_up": 10,
+    "validate_every": 16,
+    "patience": 2,
+}
+"""Differences from the default settings for a training that starts from public weights: few steps, low rates
+and early stopping, so that it keeps what they know. The text encoder is frozen."""
+
+
+def check_positions(shape: HCMRMConfig) -> None:
+    """Refuse texts that are longer than the positions that the model has.
+
+    Raises:
+        TrainError: names both sizes.
+    """
+    positions = shape.text_tokens + 19  # a query of 16 tokens and three special ones
+    if positions > shape.max_positions:
+        raise TrainError(f"model.text_tokens {shape.text_tokens}: needs model.max_positions {positions}")
 
 
 def check_config(config: TrainConfig) -> None:
@@ -183,9 +238,8 @@ def check_config(config: TrainConfig) -> None:
         GradeTree.of(shape.grade_tree)
     except ValueError as error:
         raise TrainError(f"model.grade_tree: {error}") from error
-    positions = shape.text_tokens + 19  # a query of 16 tokens and three special ones
-    if positions > shape.max_positions:
-        raise TrainError(f"model.text_tokens {shape.text_tokens}: needs model.max_positions {positions}")
+    if not config.init:  # else the trainer checks it, with the checkpoint's sizes
+        check_positions(shape)
     unknown = [stage for stage in config.stages if stage not in STAGES]
     if unknown or not config.stages:
         raise TrainError(f"stages {', '.join(unknown) or '(none)'}: take some of {', '.join(STAGES)}")
@@ -193,7 +247,12 @@ def check_config(config: TrainConfig) -> None:
         raise TrainError(f"temperature {config.temperature}: must lie in [0.001, 0.5]")
     if config.labels < 0:
         raise TrainError(f"labels {config.labels}: must be a number of pairs, or 0 for all")
-    for name in ("label_noise", "word_dropout", "rehearsal_hidden"):
+    unknown = sorted({*config.frozen} - {*PARTS})
+    if unknown:
+        raise TrainError(f"frozen '{unknown[0]}': there is no such part; take some of {', '.join(PARTS)}")
+    if config.patience < 0 or config.head_rate <= 0.0:
+        raise TrainError("patience must be 0 or more, and head_rate more than 0")
+    for name in ("label_noise", "pqvm_common", "word_dropout", "rehearsal_hidden"):
         if not 0.0 <= getattr(config, name) <= 1.0:
             raise TrainError(f"{name} {getattr(config, name)}: must be a share in [0, 1]")
     if config.word_dropout and shape.fusion == "two_tower":

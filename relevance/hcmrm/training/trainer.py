@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,14 +15,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from relevance.arrays import BoolArray, FloatArray, FrameArray, IntArray
-from relevance.corpus import LabelledCorpus, Labels
+from relevance.corpus import Corpus, LabelledCorpus, Labels
 from relevance.hcmrm.checkpoint import Checkpoint
-from relevance.hcmrm.model import HCMRM, TextBatch
+from relevance.hcmrm.model import HCMRM, Known, TextBatch
 from relevance.hcmrm.model_config import SIZES, HCMRMConfig
+from relevance.hcmrm.scorer import HcmrmScorer
+from relevance.hcmrm.training.frozen_pairs import FrozenPairs, score_frozen
 from relevance.hcmrm.training.losses import clamp_temperature, shuffled_loss
 from relevance.hcmrm.training.pretraining import Pretraining, TrainingTexts, autocast
 from relevance.hcmrm.training.ranks import Ranks
-from relevance.hcmrm.training.train_config import ALIGN, FINETUNE, TEXT_SIZES, WORDS, TrainConfig, TrainError
+from relevance.hcmrm.training.train_config import (
+    ALIGN,
+    FINETUNE,
+    PARTS,
+    TEXT_SIZES,
+    WORDS,
+    TrainConfig,
+    TrainError,
+    check_positions,
+)
 from relevance.hcmrm.tree import FOUR_GRADES, GradeTree
 
 
@@ -36,14 +48,22 @@ class Trainer:
         config: TrainConfig,
         device: str,
         ranks: Ranks | None = None,
+        kept: FrozenPairs | None = None,
     ) -> None:
-        """`pool`: all training pairs, whose texts may be read; `labels`: those whose grades are used."""
+        """Nothing is trained yet.
+
+        Args:
+            pool: all training pairs, whose texts may be read.
+            labels: those whose grades are used.
+            kept: what a frozen text encoder said of pairs of this corpus in other trainings.
+        """
         self.config, self.device, self.ranks = config, torch.device(device), ranks or Ranks()
         tree = GradeTree.for_grades(np.unique(pool.grade).tolist())
         known = {} if tree == FOUR_GRADES else {"grade_tree": tree.branches}
         start = Checkpoint.load(Path(config.init)) if config.init else None
         sizes = {**(_sizes_of(start.model) if start else TEXT_SIZES[config.text]), **known, **config.model}
         shape = HCMRMConfig(**sizes)
+        check_positions(shape)
         # The first frames, if an ad has more than the model reads.
         self.frames = data.corpus.frames[:, : shape.n_frames]
         self.groups = PairsByAd(labels, branches=config.reads_branches)
@@ -55,6 +75,7 @@ class Trainer:
             extractor=config.text,
             text_tokens=shape.text_tokens,
             known=start,
+            common=config.pqvm_common,
         )
 
         torch.manual_seed(config.seed)
@@ -66,15 +87,23 @@ class Trainer:
         if start is not None:
             _check_fit(start, self.texts, self.frames, config.init)
             _start_from(self.model, start.model, config.init)
+        for part in config.frozen:
+            getattr(self.model, part).requires_grad_(False)
         self.model.to(self.device)  # type: ignore[arg-type]
         self.pretraining = Pretraining(self.model, self.texts, self.frames, config, self.ranks)
+        self.kept = (
+            (kept or FrozenPairs(self.texts.tables)) if _reads_once(self.model.config, config) else None
+        )
         self.average = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self._place = self.pretraining.place
         self.stage, self.step = WORDS, 0
         self.optimizer = self._optimizer(config.word_rate)
 
     def steps(self) -> Iterator[tuple[str, int, int, float]]:
-        """(stage, step just done, steps of the stage, loss), until all stages are done."""
+        """(stage, step just done, steps of the stage, loss), until all stages are done.
+
+        With early stopping, step 0 of the fine-tuning comes before its first step, with the loss 0.
+        """
         c = self.config
         plan = (
             (WORDS, c.word_steps, c.word_rate, self._word_loss),
@@ -88,11 +117,13 @@ class Trainer:
             if self.stage != stage:
                 self.stage, self.step = stage, 0
                 self.optimizer = self._optimizer(rate)
+                if stage == FINETUNE and c.patience:
+                    yield stage, 0, steps, 0.0
             while self.step < steps:
                 rng = np.random.default_rng((c.seed, number, self.step))
                 torch.manual_seed(int(rng.integers(2**62)))
                 for group in self.optimizer.param_groups:
-                    group["lr"] = rate * _schedule(self.step, steps, c.warm_up)
+                    group["lr"] = rate * group.get("scale", 1.0) * _schedule(self.step, steps, c.warm_up)
                 self.model.train()
                 self.optimizer.zero_grad(set_to_none=True)
                 loss = loss_of(rng)
@@ -108,10 +139,18 @@ class Trainer:
 
     def checkpoint(self, training: dict[str, Any]) -> Checkpoint:
         """A checkpoint of the moving average, with what it needs to read texts."""
-        model = HCMRM(self.model.config)
+        model = copy.deepcopy(self.model).cpu()
         weights = {**self.model.state_dict(), **self.average}
         model.load_state_dict({name: value.cpu() for name, value in weights.items()}, strict=True)
         return Checkpoint(model.eval(), self.texts.tokenizer, self.texts.keywords, training)  # type: ignore[no-untyped-call]
+
+    def score(self, labels: Labels, corpus: Corpus) -> FloatArray:
+        """Ranking scores of pairs [P] by the moving average."""
+        checkpoint = self.checkpoint({})
+        if self.kept is not None and not self.model.config.use_frames:
+            return score_frozen(checkpoint.model, self.kept, labels.query, labels.ad)
+        scorer = HcmrmScorer(checkpoint, corpus, device=str(self.device), tables=self.texts.tables)
+        return scorer.score(labels.query, labels.ad)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -170,11 +209,16 @@ class Trainer:
         share = self.ranks.share(len(row))
         frames = self._place(self.frames[ads])
         markers = self.model.config.match_markers
-        text = self.texts.tables.pairs(query, ads[row], markers=markers, without_keywords=hidden_words)
+        known = None
+        if self.kept is not None:
+            text, known = self.kept.of(self.model, query, ads[row])
+            known = Known(*(part if part is None else self._place(part) for part in known))
+        else:
+            text = self.texts.tables.pairs(query, ads[row], markers=markers, without_keywords=hidden_words)
         hidden = None if half is None else self._place(self._hidden_tokens(text, half[kept]))
         with autocast(self.device, c.bf16):
             visual = self.model.visual_tokens(frames, self._place(hidden_frames))
-            logits = self.model(text.each(self._place), visual, self._place(row), hidden=hidden)
+            logits = self.model(text.each(self._place), visual, self._place(row), known, hidden=hidden)
         loss = self.model.grades.loss(logits, self._place(grade))
         if c.shuffle_weight:
             whole = ~hidden_words & ~hidden_frames[row] & (grade >= 2)
@@ -206,7 +250,7 @@ class Trainer:
         The other ad is one of the same step that shares no informative keyword with the pair's own. Zero
         where no pair has such an ad.
         """
-        bag = self.texts.bags[ads]
+        bag = self.texts.bags(ads)
         other, kept = _draw_others(((bag @ bag.T) > 0).numpy(), row, rng)
         swap_text = rng.random(len(row)) < {"frames": 0.0, "text": 1.0, "both": 0.5}[self.config.shuffle]
         if not kept.any():
@@ -222,11 +266,17 @@ class Trainer:
         return [*self.model.parameters(), *self.pretraining.pqvm_head.parameters()]
 
     def _optimizer(self, rate: float) -> torch.optim.AdamW:
-        matrices = [p for p in self._parameters() if p.ndim >= 2]
-        vectors = [p for p in self._parameters() if p.ndim < 2]
+        c, model = self.config, self.model
+        named = [(p, not _is_public(name)) for name, p in model.named_parameters() if p.requires_grad]
+        named += [(p, True) for p in self.pretraining.pqvm_head.parameters()]
         groups = [
-            {"params": matrices, "weight_decay": self.config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
+            {
+                "params": [p for p, new in named if new in head and (p.ndim >= 2) == matrices],
+                "weight_decay": c.weight_decay if matrices else 0.0,
+                "scale": c.head_rate if True in head else 1.0,
+            }
+            for head in ([{True, False}] if c.head_rate == 1.0 else [{False}, {True}])
+            for matrices in (True, False)
         ]
         return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
 
@@ -235,6 +285,8 @@ class Trainer:
         decay = min(self.config.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
+                if not parameter.requires_grad:
+                    continue
                 self.average[name].lerp_(parameter, 1.0 - decay)
 
 
@@ -250,7 +302,19 @@ def _new_model(sizes: Mapping[str, Any], **heads: Any) -> HCMRM:
     return model
 
 
-NEW_HEADS = ("grade_head.", "match_head.", "temperature", "ad_projection.")
+def _reads_once(sizes: HCMRMConfig, config: TrainConfig) -> bool:
+    """Whether the text encoder gives the same for a pair in every step of the fine-tuning."""
+    changing = config.keyword_dropout or config.word_dropout or sizes.frame_markers or sizes.word_markers
+    fits = sizes.use_keywords and not sizes.match_markers and sizes.fusion == "early"
+    return "text_encoder" in config.frozen and not changing and fits
+
+
+def _is_public(name: str) -> bool:
+    """Whether a weight may come from a public model: those of its layers, without cross-attention."""
+    return name.startswith(PARTS) and ".cross" not in name and ".markers." not in name
+
+
+NEW_HEADS = ("grade_head.", "match_head.", "temperature", "ad_projection.", "prior.")
 """Parts of a model that start anew if the checkpoint lacks them or has others."""
 
 
@@ -284,13 +348,18 @@ def _start_from(model: HCMRM, start: HCMRM, folder: str) -> None:
     Raises:
         TrainError: a tensor has no counterpart of its shape.
     """
+    if model.config.prior_layers not in (0, start.config.prior_layers):
+        raise TrainError(
+            f"model.prior_layers {model.config.prior_layers}: {folder} has {start.config.prior_layers}; "
+            "take as many, or 0 for none"
+        )
     kind = ("grade_head", "grade_tree", "fusion")
     alike = all(getattr(model.config, name) == getattr(start.config, name) for name in kind)
     own, given = model.state_dict(), start.state_dict()
     for name in sorted(own.keys() | given.keys()):
         there, here = (tuple(x[name].shape) if name in x else "missing" for x in (given, own))
         new = name.startswith(NEW_HEADS)
-        if there == here and (alike or not name.startswith("grade_head.")):
+        if there == here and (alike or not name.startswith(("grade_head.", "prior.head."))):
             own[name].copy_(given[name])
         elif not new:
             raise TrainError(
