@@ -179,6 +179,7 @@ class Study:
         if not (folder / "seconds.json").is_file():
             before = time.process_time()
             config = replace(self.config, init=str(start), seed=seed, stages=("align",), **PRETRAININGS[name])
+            config = replace(config, align_batch=min(config.align_batch, self.data.corpus.n_ads))
             train(self.data, folder, config, save_every_s=None)
             write_whole_file(folder / "seconds.json", json.dumps(time.process_time() - before))
         return folder

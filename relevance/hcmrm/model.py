@@ -14,20 +14,21 @@ ALBEF (see importing.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from relevance.hcmrm.layers import Linear, VisualBlock, attention_bias, text_layers
+from relevance.hcmrm.efficient_net import EfficientNetEncoder
+from relevance.hcmrm.layers import Linear, attention_bias, text_layers
 from relevance.hcmrm.model_config import HCMRMConfig
 from relevance.hcmrm.prior import Prior
 from relevance.hcmrm.text_batch import TextBatch as TextBatch, split_pairs
 from relevance.hcmrm.training.losses import grade_head
 from relevance.hcmrm.tree import GradeTree
+from relevance.hcmrm.visual_encoder import VisualEncoder
 
 
 class Known(NamedTuple):
@@ -39,70 +40,11 @@ class Known(NamedTuple):
     cosine: Tensor | None = None  # [P] `Prior.cosine`
 
 
+VISUAL_ENCODERS = {"vit": VisualEncoder, "efficientnet_lite0": EfficientNetEncoder}
+"""Visual encoders by their name in the config."""
+
 COSINE_SCALE = 10.0
 """Two towers: the grade head's logit is this times the cosine when a training starts."""
-
-
-class VisualEncoder(nn.Module):
-    """A ViT over each frame. It gives a frame's class token and its patch tokens, pooled or all."""
-
-    def __init__(self, config: HCMRMConfig) -> None:
-        super().__init__()
-        size, grid = config.visual_size, config.image_size // config.patch_size
-        self.patch = nn.Conv2d(3, size, config.patch_size, stride=config.patch_size)
-        channels = (3, *config.conv_stem)
-        convolutions: list[nn.Module] = []
-        for before, after in pairwise(channels):
-            convolution = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
-            convolutions += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
-        self.stem = nn.Sequential(*convolutions[:-1]) if convolutions else None
-        self.class_token = nn.Parameter(torch.zeros(1, 1, size))
-        self.position = nn.Parameter(torch.zeros(1, 1 + grid * grid, size))
-        self.frame_position = nn.Parameter(torch.zeros(1, config.n_frames, 1, size))
-        self.blocks = nn.ModuleList(
-            VisualBlock(
-                size, config.visual_heads, config.visual_intermediate_size, norm_eps=config.visual_norm_eps
-            )
-            for _ in range(config.visual_layers)
-        )
-        self.norm = nn.LayerNorm(size, eps=config.visual_norm_eps)
-        self.layout = Linear(grid * grid * size, size) if config.layout_token else None
-        self.mean, self.deviation = config.pixel_mean, config.pixel_deviation
-        self.grid = grid
-        self.pooled = None if config.frame_tokens is None else int(config.frame_tokens**0.5)
-
-    def pixels(self, frames: Tensor) -> Tensor:
-        """Normalised pixels of B frames: uint8 [B, H, W, 3] -> [B, 3, H, W]."""
-        pixels = frames.permute(0, 3, 1, 2).float() / 255.0
-        mean, deviation = (
-            pixels.new_tensor(x)[:, None, None] if isinstance(x, Sequence) else x
-            for x in (self.mean, self.deviation)
-        )
-        return ((pixels - mean) / deviation).to(self.class_token.dtype)
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        """The ViT alone: normalised pixels [B, 3, H, W] -> [B, 1 + patches, v], the class token first."""
-        patches = self.patch(pixels)
-        if self.stem is not None:
-            patches = patches + self.stem(pixels)
-        class_token = self.class_token.expand(len(pixels), -1, -1)
-        tokens = torch.cat((class_token, patches.flatten(2).transpose(1, 2)), dim=1) + self.position
-        for block in self.blocks:
-            tokens = block(tokens)
-        return self.norm(tokens)
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """uint8 [A, F, H, W, 3] -> [A, F, 1 + frame_tokens, v], the class token first."""
-        a, f = frames.shape[:2]
-        tokens = self.encode(self.pixels(frames.flatten(0, 1)))
-        summary, patches = tokens[:, :1], tokens[:, 1:]
-        if self.layout is not None:
-            summary = summary + self.layout(patches.flatten(1))[:, None]
-        if self.pooled is not None:
-            square = patches.transpose(1, 2).unflatten(2, (self.grid, self.grid))
-            patches = nn.functional.adaptive_avg_pool2d(square, self.pooled).flatten(2).transpose(1, 2)
-        kept = torch.cat((summary, patches), dim=1).unflatten(0, (a, f))
-        return kept + self.frame_position[:, :f]
 
 
 class TextEncoder(nn.Module):
@@ -168,7 +110,7 @@ class HCMRM(PreTrainedModel):
     def __init__(self, config: HCMRMConfig) -> None:
         super().__init__(config)
         size = config.hidden_size
-        self.visual_encoder = VisualEncoder(config)
+        self.visual_encoder = VISUAL_ENCODERS[config.backbone](config)
         self.text_encoder = TextEncoder(config)
         self.fusion_layers = text_layers(config, config.fusion_layers, cross=config.cross_attention)
         # The empty token: learnt, beside the frames, and alone where there are no frames.
@@ -208,13 +150,13 @@ class HCMRM(PreTrainedModel):
         if isinstance(module, (nn.LayerNorm, nn.BatchNorm2d)):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
-        if isinstance(module, VisualEncoder):
+        if isinstance(module, (VisualEncoder, EfficientNetEncoder)):
             for parameter in module.parameters(recurse=False):
                 nn.init.normal_(parameter, std=0.02)
 
     def train(self, mode: bool = True) -> HCMRM:
         """As of any module; frozen layers stay in evaluation mode, so that they always give the same."""
-        super().train(mode)  # type: ignore[no-untyped-call]
+        super().train(mode)
         for part in (self.prior, self.text_encoder):
             if part is not None and not any(p.requires_grad for p in part.layers.parameters()):
                 part.eval()

@@ -72,6 +72,8 @@ class HCMRMConfig(PretrainedConfig):
     Args:
         visual_size, visual_heads, visual_intermediate_size: width, heads and MLP width of the visual encoder;
             None: those of the text encoder.
+        backbone: the visual encoder, a name in `model.VISUAL_ENCODERS`. That of EfficientNet-Lite0 has fixed
+            widths; `visual_size` is 320 and `patch_size` 32.
         visual_norm_eps, text_norm_eps: epsilon of the layer norms; ALBEF's ViT has 1e-6, BERT 1e-12.
         token_types: rows of the token-type embedding: query and keywords, and again for tokens that both have
             (`match_markers`).
@@ -131,6 +133,7 @@ class HCMRMConfig(PretrainedConfig):
         visual_size: int | None = None,
         visual_heads: int | None = None,
         visual_intermediate_size: int | None = None,
+        backbone: str = "vit",
         visual_norm_eps: float = 1e-6,
         text_norm_eps: float = 1e-12,
         max_positions: int = 64,

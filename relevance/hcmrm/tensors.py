@@ -25,7 +25,7 @@ from relevance.hcmrm.model_config import HCMRMConfig
 Names = dict[str, tuple[str, ...]]
 """Name of a module here -> names of the modules whose tensors it is made of, stacked row-wise."""
 
-NOT_NEEDED = ("position_ids", "pooler.", "cls.", "head.", "classifier.")
+NOT_NEEDED = ("position_ids", "pooler.", "cls.", "head.", "classifier.", "_conv_head.", "_bn1.", "_fc.")
 """Parts of the sources that this model has no use for: pooling, and the heads of other tasks."""
 
 
@@ -179,7 +179,8 @@ class Filling:
             left = [
                 name
                 for name in source.tensors.keys() - self._used.get(id(source), set())
-                if not name.startswith(NOT_NEEDED) and not name.endswith("position_ids")
+                if not name.startswith(NOT_NEEDED)
+                and not name.endswith(("position_ids", "num_batches_tracked"))
             ]
             if left:
                 raise CheckpointError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from relevance.errors import CheckpointError
+from relevance.hcmrm.efficient_net import STAGES, STEM, STRIDE, WIDTH
 from relevance.hcmrm.tensors import Filling, Names, Weights, folder_weights, read_config
 
 _VIT_BLOCK: Names = {
@@ -52,6 +53,9 @@ def read_vision(path: Path | None, image_size: int | None) -> PublicVision:
     """
     if path is None:
         return PublicVision(NO_FRAMES, lambda new: None)
+    weights = [path] if path.is_file() else sorted(path.glob("*.pth"))
+    if len(weights) == 1 and not (path / "config.json").is_file():
+        return _efficient_net(Weights.read(weights[0]), image_size)
     config = read_config(path, "vit")
     vision = folder_weights(path).part("vit.", "")
     patches, positions = "embeddings.patch_embeddings.projection", "embeddings.position_embeddings"
@@ -76,6 +80,40 @@ def read_vision(path: Path | None, image_size: int | None) -> PublicVision:
         },
         put,
     )
+
+
+def _efficient_net(vision: Weights, image_size: int | None) -> PublicVision:
+    """EfficientNet-Lite0; pixels of 0..255 are shifted by 127 and divided by 128."""
+    vision.shape("_conv_stem.weight", STEM, 3, 3, 3)
+    n_blocks = vision.layers("_blocks")
+    statistics = ("weight", "bias", "running_mean", "running_var")
+    parts = {"depthwise": ("_depthwise_conv", "_bn1"), "project": ("_project_conv", "_bn2")}
+
+    def put(new: Filling) -> None:
+        to = "visual_encoder."
+        new.put_all(to, vision, "", {"stem": ("_conv_stem",)}, kinds=("weight",))
+        new.put_all(to, vision, "", {"stem_norm": ("_bn0",)}, kinds=statistics)
+        for i in range(n_blocks):
+            expanded = {"expand": ("_expand_conv", "_bn0")} if i else {}
+            for name, (convolution, norm) in (expanded | parts).items():
+                block, source = f"{to}blocks.{i}.", f"_blocks.{i}."
+                new.put_all(block, vision, source, {name: (convolution,)}, kinds=("weight",))
+                new.put_all(block, vision, source, {f"{name}_norm": (norm,)}, kinds=statistics)
+        new.check_all_used(vision)
+
+    sizes = {
+        "backbone": "efficientnet_lite0",
+        "visual_size": WIDTH,
+        "visual_heads": 1,
+        "visual_layers": 0,
+        "patch_size": STRIDE,
+        "image_size": image_size or 224,
+        "pixel_mean": (127 / 255,) * 3,
+        "pixel_deviation": (128 / 255,) * 3,
+    }
+    if n_blocks != sum(count for *_, count in STAGES):
+        raise CheckpointError(f"{vision.path}: has {n_blocks} blocks, EfficientNet-Lite0 has 16")
+    return PublicVision(sizes, put)
 
 
 def vit_sizes(

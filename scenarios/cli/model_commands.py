@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Modality = Literal["joint", "text", "frames"]
 Preset = Literal["tiny", "small", "picture", "base"]
 Loss = Literal["hierarchical", "bce", "flat", "ordinal", "ranknet"]
-Criterion = Literal["mean_auc", "auc", "ndcg_10"]
+Criterion = Literal["mean_auc", "auc", "ndcg_10", "auc_ndcg"]
 Split = Literal["validation", "test", "held_out"]
 # Typer takes no lists of Literal.
 Stage = StrEnum("Stage", ["words", "align", "finetune"])
@@ -75,6 +75,20 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="Start from the weights and vocabulary of a checkpoint."),
     ] = None,
+    from_bert: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Start text and fusion layers from a public BERT (transformers format)."
+        ),
+    ] = None,
+    from_vision: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="With --from-bert: see frames by a public ViT, or EfficientNet-Lite0. "
+            "Without it the model reads texts alone.",
+        ),
+    ] = None,
     stages: Annotated[
         list[Stage] | None,
         typer.Option("--stage", help="Run this stage alone. May be repeated; all by default."),
@@ -111,7 +125,13 @@ def train(
             export_corpus(export, drawn, cache, progress)
         typer.echo(f"Corpus: {export}/")
         return
-    settings = read_settings(context.params, overrides or ())  # imports torch, so it comes before the folder
+    # A training from public weights has other defaults than the options.
+    options = {
+        name: value
+        for name, value in context.params.items()
+        if from_bert is None or getattr(context.get_parameter_source(name), "name", "") != "DEFAULT"
+    }
+    settings = read_settings(options, overrides or ())  # imports torch, so it comes before the folder
     check_writable(out)
     try:
         with ProgressBars() as progress:
@@ -131,6 +151,8 @@ def train(
                 device=device,
                 threads=threads,
                 settings=settings,
+                bert=from_bert,
+                vision=from_vision,
                 progress=report,
             )
     except KeyboardInterrupt:

@@ -24,6 +24,7 @@ from simulator.arrays import FloatArray, IntArray
 if TYPE_CHECKING:
     from relevance.hcmrm import Checkpoint
     from relevance.hcmrm.training.train import TrainProgress
+    from relevance.hcmrm.training.train_config import TrainConfig
 
 MODALITIES: Mapping[str, dict[str, bool]] = {
     "joint": {},
@@ -42,6 +43,8 @@ def train_model(
     device: str = "cpu",
     threads: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    bert: Path | None = None,
+    vision: Path | None = None,
     progress: Callable[[TrainProgress], None] | None = None,
 ) -> Checkpoint:
     """Train HCMRM into the checkpoint `out`; a training that was stopped there continues.
@@ -52,22 +55,34 @@ def train_model(
         threads: processor threads; None leaves it to torch.
         settings: differences from the default `TrainConfig`, such as `finetune_steps`; `model` holds those
             from the preset's sizes.
+        bert: a public BERT to start from, a folder; the settings are then differences from
+            `train_config.PUBLIC`. `vision`: a public visual model beside it; without one, the model reads
+            texts alone (see `weights.start_from_public`).
 
     Raises:
-        UserError: `out` cannot be written, holds a training with other settings, or another command is
-            training in it.
+        UserError: `vision` is given without `bert`, or `bert` with a checkpoint to start from; `out` cannot
+            be written, holds a training with other settings, or another command is training in it.
     """
     from relevance.hcmrm.device import use_device
     from relevance.hcmrm.model_config import PRESETS
     from relevance.hcmrm.training.train import train
-    from relevance.hcmrm.training.train_config import TrainConfig
+    from relevance.hcmrm.training.train_config import PUBLIC, TrainConfig
+    from scenarios.models.weights import start_from_public
 
     use_device(device, threads)
     given = dict(settings or {})
+    usual: dict[str, Any] = {}
+    if bert is not None:
+        if given.get("init"):
+            raise UserError("a training starts from one of them", field="--init and --from-bert")
+        usual, modality = dict(PUBLIC), modality if vision else "text"
+        given["init"] = str(start_from_public(data, out, bert, vision))
+    elif vision is not None:
+        raise UserError("needs a BERT beside it", field="--from-vision", remedy="add --from-bert FOLDER")
     # A checkpoint to start from has sizes of its own.
     sizes = {} if given.get("init") else PRESETS[preset]
-    fitted = _fitted(data, modality, sizes, given.pop("model", {}))
-    config = replace(TrainConfig(), **{**fitted, **given})
+    fitted = _fitted(data, modality, sizes, given.pop("model", {}), replace(TrainConfig(), **usual))
+    config = replace(TrainConfig(), **{**usual, **fitted, **given})
     if data.corpus.frames.shape[1] == 0:
         # The trainer draws frames, which a text-only model never reads; these take no memory.
         black = np.broadcast_to(np.uint8(0), (data.corpus.n_ads, 1, 16, 16, 3))
@@ -77,18 +92,22 @@ def train_model(
 
 
 def _fitted(
-    data: LabelledCorpus, modality: str, preset: Mapping[str, Any], changes: Mapping[str, Any]
+    data: LabelledCorpus,
+    modality: str,
+    preset: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    usual: TrainConfig,
 ) -> dict[str, Any]:
     """Settings that depend on the corpus: the shape of its frames, and no more ads a step than it has.
 
     Args:
         changes: sizes that are set over the preset's.
+        usual: the settings where nothing is fitted.
 
     Raises:
         UserError: the model cannot look at such frames.
     """
     from relevance.hcmrm.model_config import HCMRMConfig
-    from relevance.hcmrm.training.train_config import TrainConfig
 
     # The vocabulary is the corpus's.
     sizes = {name: value for name, value in preset.items() if name != "vocab_size"}
@@ -109,7 +128,7 @@ def _fitted(
             raise UserError(f"model.n_frames {changes['n_frames']}: the corpus has {n_frames} frames an ad")
     model |= changes
     n_ads = max(1, np.unique(data.labels.of("train").ad).size)
-    few = {name: n_ads for name in ("align_batch", "ads_per_step") if n_ads < getattr(TrainConfig(), name)}
+    few = {name: n_ads for name in ("align_batch", "ads_per_step") if n_ads < getattr(usual, name)}
     return {"model": model, **few}
 
 

@@ -1,11 +1,16 @@
-"""Checkpoint folders from public weights. The function imports torch when it is called."""
+"""Checkpoint folders from public weights. The functions import torch when they are called."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from relevance.corpus import LabelledCorpus
 from scenarios.errors import UserError
 from scenarios.storage.whole import check_free, whole_folder
+
+START = "start"
+"""Folder within a training's, of the checkpoint that it started from."""
 
 
 def import_weights(
@@ -36,9 +41,7 @@ def import_weights(
         CheckpointError: the weights cannot be read or do not fit.
     """
     if (albef is None) == (bert is None) or (albef and vision):
-        raise UserError(
-            "give either --albef FILE, or --bert FOLDER, with --vision PATH if it is to see frames"
-        )
+        raise UserError("give --albef FILE; or --bert FOLDER, with --vision PATH if it is to see frames")
     if albef and heads is None:
         raise UserError("--heads: give the number of attention heads (12 for ALBEF as published)")
     check_free(out)
@@ -55,9 +58,39 @@ def import_weights(
             tokenizer = beside
     elif bert:
         model = import_bert(bert, vision, text_layers=text_layers, image_size=image_size, n_frames=n_frames)
-        source = {"bert": str(bert), **({"vision": str(vision)} if vision else {})}
+        source = _sources(bert, vision)
         tokenizer = tokenizer or bert
     words = None if tokenizer is None else read_tokenizer(tokenizer)
     with whole_folder(out) as part:
         write_imported(model, words, source, part)
     return words is not None
+
+
+def start_from_public(data: LabelledCorpus, out: Path, bert: Path, vision: Path | None) -> Path:
+    """The checkpoint of public weights that a training in `out` starts from, made if it is not there yet.
+
+    With a visual model it reads as many frames of that size as the corpus has.
+
+    Raises:
+        UserError: `vision` is given, and the corpus has no frames; or the folder has a start from other
+            weights, or cannot be written.
+        CheckpointError: the weights cannot be read or do not fit.
+    """
+    n_frames, edge = data.corpus.frames.shape[1:3]
+    if vision is not None and n_frames == 0:
+        raise UserError("the corpus has no frames", field="--from-vision", remedy="leave it out")
+    folder = out / START
+    if not folder.exists():
+        seen = {} if vision is None else {"image_size": edge, "n_frames": n_frames}
+        import_weights(folder, bert=bert, vision=vision, **seen)
+    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    if record["imported"] != _sources(bert, vision):
+        raise UserError(
+            "is of other public weights", file=folder, remedy="remove the folder, or choose another --out"
+        )
+    return folder
+
+
+def _sources(bert: Path, vision: Path | None) -> dict[str, str]:
+    """What a record says of the weights that were imported."""
+    return {"bert": str(bert), **({"vision": str(vision)} if vision else {})}

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ from scenarios.corpora.pair_scores import score_pairs_table
 from scenarios.errors import UserError
 from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT
 from tests.relevance.test_importing import ALBEF
+from tests.relevance.test_public_weights import write_bert, write_efficient_net
 from tests.relevance.tiny import tiny_corpus
 from tests.scenarios.test_cli import REPOSITORY
 
@@ -217,7 +219,8 @@ def test_import_weights(relbid, tmp_path):
     for wrong, message in (
         (("--albef", ALBEF, "--heads", 4), "a: is there already"),
         (("--albef", ALBEF), "--heads: give the number of attention heads"),
-        (("--vit", "x"), "give either --albef FILE, or both --vit FOLDER and --bert FOLDER"),
+        (("--vision", "x"), "give --albef FILE; or --bert FOLDER, with --vision PATH"),
+        ((*options, "--vision", "x"), "give --albef FILE; or --bert FOLDER, with --vision PATH"),
     ):
         assert message in refused(relbid("import-weights", *wrong, "--out", "a"))
     words = [*("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "mug"), *(f"word{i}" for i in range(113))]
@@ -234,6 +237,44 @@ def test_import_weights(relbid, tmp_path):
     scores = pl.read_parquet(tmp_path / "scores.parquet")
     assert scores["score"].is_between(0, 1).all()
     assert scores["score"].n_unique() == 2
+
+
+def test_a_training_starts_from_public_weights(relbid, tmp_path):
+    write_bert(tmp_path / "bert")
+    write_efficient_net(tmp_path / "net.pth")
+    data = tiny_corpus()
+    data.save(tmp_path / "corpus")
+    start = ("train", "--corpus", "corpus", "--from-bert", "bert")
+    few = ("--align-steps", 1, "--steps", 2, "--set", "align_batch=6", "--set", "pqvm_common=0.9")
+    done = (0, "Checkpoint: text/\n")
+    assert relbid(*start, *few, "--out", "text")[:2] == done
+    training = json.loads((tmp_path / "text" / "training.json").read_text())
+    assert training["frozen"] == ["text_encoder"]
+    assert training["pqvm_weight"] == 1.0
+    assert training["finetune_steps"] == 2
+    assert relbid(*start, *few, "--out", "text")[:2] == done  # nothing is left to do
+    # With frames: three of 64 pixels, as the corpus has.
+    frames = np.zeros((data.corpus.n_ads, 3, 64, 64, 3), dtype=np.uint8)
+    frames[:, :, 10:30, 10:30] = 200
+    seen = replace(data, corpus=replace(data.corpus, frames=frames))
+    seen.save(tmp_path / "seen")
+    line = ("train", "--corpus", "seen", "--from-bert", "bert", "--from-vision", "net.pth", *few)
+    assert relbid(*line, "--out", "both")[0] == 0
+    config = json.loads((tmp_path / "both" / "config.json").read_text())
+    assert (config["backbone"], config["image_size"], config["n_frames"]) == ("efficientnet_lite0", 64, 3)
+    (tmp_path / "pairs.csv").write_text("query_id,ad_id\n3,5\n0,1\n")
+    assert relbid("score", "seen", "pairs.csv", "--checkpoint", "both")[0] == 0
+    # What cannot be meant.
+    message = refused(relbid(*line, "--out", "text"))
+    assert "text/start: is of other public weights; remove the folder" in message
+    alone = refused(relbid("train", "--corpus", "seen", "--from-vision", "x"))
+    assert alone == "--from-vision: needs a BERT beside it; add --from-bert FOLDER"
+    both = refused(relbid(*start, "--init", "text", "--out", "new"))
+    assert "--init and --from-bert: a training starts from one of them" in both
+    none = np.zeros((data.corpus.n_ads, 0, 48, 48, 3), dtype=np.uint8)
+    replace(data, corpus=replace(data.corpus, frames=none)).save(tmp_path / "none")
+    line = ("train", "--corpus", "none", "--from-bert", "bert", "--from-vision", "net.pth")
+    assert "--from-vision: the corpus has no frames" in refused(relbid(*line, "--out", "new"))
 
 
 def test_what_does_not_fit_is_refused(relbid, folder, tmp_path):

@@ -401,5 +401,5 @@ def _filler(keywords: IntArray, vocab_size: int) -> BoolArray:
     different = np.unique(owner * vocab_size + keywords)
     count = np.bincount(different % vocab_size, minlength=vocab_size)
     # As the mean of ones and zeros in float32 has it.
-    filler: BoolArray = np.float32(count) / np.float32(len(keywords)) > np.float32(FILLER)
+    filler: BoolArray = count.astype(np.float32) / np.float32(len(keywords)) > np.float32(FILLER)
     return filler
