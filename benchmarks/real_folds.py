@@ -3,7 +3,7 @@
     python -m benchmarks.real_folds --corpus FOLDER --bert FOLDER --out results/real-folds
 
 FOLDER of --corpus: a corpus folder (`relbid corpus import`), whose ads are read as their titles. FOLDER of
---bert: a sentence encoder, such as MiniLM-L6. docs/real-data.md has the design.
+--bert: a sentence encoder, or `minilm`. docs/real-data.md has the design.
 
 Every cell (a pre-training, or a fine-tuning of one arm on one fold with one seed) is stored when it is done;
 the same command continues with the next one, and `--report` prints the tables of the cells that are there.
@@ -36,6 +36,7 @@ from relevance.hcmrm.training.train_config import PUBLIC, TrainConfig
 from relevance.hcmrm.vocabulary import read_tokenizer
 from relevance.lexical import Bm25Scorer
 from relevance.metrics import Interval, auc_by_weight, difference_interval, ndcg_by_query
+from relevance.pretrained import PACKAGED, packaged_folder
 from scenarios.storage.whole import write_whole_file
 
 FOLDS = 5
@@ -306,13 +307,15 @@ def main() -> None:
     """Run the study, or print what is there of it."""
     parser = argparse.ArgumentParser(prog="benchmarks.real_folds", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--bert", type=Path, required=True, help="a sentence encoder's folder")
+    parser.add_argument("--bert", type=Path, required=True, help="a sentence encoder's folder, or minilm")
     parser.add_argument("--out", type=Path, default=Path("results/real-folds"))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--report", action="store_true", help="print the tables of what is there")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    study = Study(read_corpus(arguments.corpus), arguments.bert, arguments.out, {})
+    name = str(arguments.bert)
+    bert = packaged_folder(name) if name in PACKAGED else arguments.bert
+    study = Study(read_corpus(arguments.corpus), bert, arguments.out, {})
     if not arguments.report:
         study.run(arguments.seeds, lambda line: print(f"{time.strftime('%H:%M:%S')} {line}", flush=True))
     text = report(study, arguments.seeds)

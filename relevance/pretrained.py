@@ -94,7 +94,7 @@ def model_folder(name: str) -> Path:
     """
     require("sentence_transformers", extra="pretrained", needed_by=f"the scorer {name}")
     if name in PACKAGED:
-        return _packaged_folder(name, PACKAGED[name])
+        return packaged_folder(name)
     _, place = pretrained_of(name) or ("", name)
     folder = Path(place).expanduser()
     if folder.is_dir():
@@ -104,7 +104,14 @@ def model_folder(name: str) -> Path:
     return _hub_folder(place)
 
 
-def _packaged_folder(name: str, pinned: Packaged) -> Path:
+def packaged_folder(name: str) -> Path:
+    """The folder of a model in PACKAGED.
+
+    Raises:
+        CheckpointError: the package has another version or other weights than the pinned ones.
+        MissingExtraError: it is not installed.
+    """
+    pinned = PACKAGED[name]
     try:
         found = distribution(pinned.package)
     except PackageNotFoundError:

@@ -78,7 +78,8 @@ def train(
     from_bert: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Start text and fusion layers from a public BERT (transformers format)."
+            metavar="FOLDER",
+            help="Start text and fusion layers from a BERT (transformers), or minilm.",
         ),
     ] = None,
     from_vision: Annotated[

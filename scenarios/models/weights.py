@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from relevance.corpus import LabelledCorpus
+from relevance.pretrained import PACKAGED, packaged_folder
 from scenarios.errors import UserError
 from scenarios.storage.whole import check_free, whole_folder
 
@@ -29,6 +30,7 @@ def import_weights(
     """Import an ALBEF checkpoint, or a BERT and perhaps a visual model, into the new folder `out`.
 
     Args:
+        bert: a folder, or a name in `relevance.pretrained.PACKAGED`.
         vision: a ViT's folder, or EfficientNet-Lite0's weights; None beside a BERT: a model of texts alone.
         tokenizer: folder of the BERT whose vocabulary ALBEF used; None: the files beside `albef`, if any.
         heads, visual_heads: numbers of ALBEF's attention heads, which are not in the shapes.
@@ -57,8 +59,9 @@ def import_weights(
         if tokenizer is None and ((beside / "tokenizer.json").is_file() or (beside / "vocab.txt").is_file()):
             tokenizer = beside
     elif bert:
-        model = import_bert(bert, vision, text_layers=text_layers, image_size=image_size, n_frames=n_frames)
         source = _sources(bert, vision)
+        bert = packaged_folder(str(bert)) if str(bert) in PACKAGED else bert
+        model = import_bert(bert, vision, text_layers=text_layers, image_size=image_size, n_frames=n_frames)
         tokenizer = tokenizer or bert
     words = None if tokenizer is None else read_tokenizer(tokenizer)
     with whole_folder(out) as part:
