@@ -19,10 +19,10 @@ class FrameEncoder(nn.Module):
     """
 
     frame_position: nn.Parameter
-    layout: nn.Module | None = None
 
     def __init__(self, config: HCMRMConfig) -> None:
         super().__init__()
+        self.layout: nn.Module | None = None
         self.mean, self.deviation = config.pixel_mean, config.pixel_deviation
         self.grid = config.image_size // config.patch_size
         self.pooled = None if config.frame_tokens is None else int(config.frame_tokens**0.5)
