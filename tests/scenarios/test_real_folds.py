@@ -122,4 +122,7 @@ def test_a_study_continues_with_the_cell_it_was_stopped_at(data, tmp_path):
         assert np.array_equal(whole, halves)
         assert not np.isnan(whole).any()
     table = report(study("whole"), [0, 1])
-    assert all(f"| {name} |" in table for name in (*ARMS, "zero-shot cosine", "BM25"))
+    assert all(
+        f"| {name} |" in table
+        for name in (*ARMS, "zero-shot cosine", "zero-shot cosine, whole texts", "BM25")
+    )
