@@ -2,8 +2,8 @@
 
     python -m benchmarks.real_folds --corpus FOLDER --bert FOLDER --out results/real-folds
 
-FOLDER of --corpus: a corpus folder (`relbid corpus import`). FOLDER of --bert: a sentence encoder, or `minilm`.
-docs/real-data.md has the design.
+FOLDER of --corpus: a corpus folder (`relbid corpus import`). FOLDER of --bert: a sentence encoder, or
+`minilm`. docs/real-data.md has the design.
 
 Every cell (a pre-training, or a fine-tuning of one arm on one fold with one seed) is stored when it is done;
 the same command continues with the next one, and `--report` prints the tables of the cells that are there.
