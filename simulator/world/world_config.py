@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from relevance.errors import UserError, quoted
+
 MarketSplit = Literal["train", "validation", "test"]
 """Splits with queries, each of which a market can be made of."""
 Split = MarketSplit | Literal["unlabelled"]
@@ -123,3 +125,13 @@ class WorldConfig:
             "test": self.test_advertisers,
             "unlabelled": self.unlabelled_advertisers,
         }[split]
+
+
+def font_error(font: str, error: OSError) -> UserError:
+    """What to say where the font for on-screen text cannot be read."""
+    return UserError(
+        f"the font for on-screen text cannot be read ({error.strerror or error})",
+        field="world.ocr_font",
+        value=quoted(font),
+        remedy="give a font file, such as Noto Sans CJK of Debian's fonts-noto-cjk, or leave it out",
+    )

@@ -16,6 +16,7 @@ from relevance.lexical import Bm25Scorer
 from relevance.words import words_of
 from scenarios import load_scenario, run_scenario
 from scenarios.errors import ScenarioError
+from scenarios.storage.cache import cached_world
 from simulator.market import retrieve_candidates
 from simulator.world import WorldConfig, build_world, graded_pairs, labelled_corpus, load_catalog
 from simulator.world.intents import read_intent
@@ -141,6 +142,8 @@ def test_what_cannot_be_drawn_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     config = replace(SMALL, ocr_font=str(tmp_path / "none.ttf"))
     with pytest.raises(UserError, match=r"world\.ocr_font: the font for on-screen text cannot be read"):
         build_world(config, "test")
+    with pytest.raises(UserError, match=r"world\.ocr_font: the font for on-screen text cannot be read"):
+        cached_world(config, "test", tmp_path)
     file = tmp_path / "small.yaml"
     file.write_text(SCENARIO.replace("catalog: openmoji, ", ""))
     with pytest.raises(
