@@ -94,8 +94,10 @@ def test_a_stopped_training_says_how_to_go_on(trained):
     ]
     environment = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=trained, env=environment, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not (trained / "stopped").is_dir():
-        time.sleep(0.1)
+    seen = 0  # twice: the folder is also there for a moment, when it is tried whether it can be written
+    while process.poll() is None and seen < 2:
+        time.sleep(0.2)
+        seen = seen + 1 if (trained / "stopped").is_dir() else 0
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 130
