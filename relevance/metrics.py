@@ -120,7 +120,8 @@ def auc_between(query: IntArray, grade: IntArray, score: FloatArray, upper: int,
 
 def spearman(grade: IntArray, score: FloatArray) -> float:
     """Spearman's rank correlation, ties at their mean rank."""
-    return float(np.corrcoef(rankdata(grade), rankdata(score))[0, 1])
+    with np.errstate(invalid="ignore", divide="ignore"):  # NaN where all ranks are equal
+        return float(np.corrcoef(rankdata(grade), rankdata(score))[0, 1])
 
 
 def ndcg_by_query(
