@@ -6,10 +6,11 @@ import functools
 import logging
 import re
 import string
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-from relevance.extras import require
+from relevance.extras import MissingExtraError, require
 
 _SCRIPTS = "\\u3040-\\u30ff\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff"
 """Kana and Han characters."""
@@ -22,15 +23,14 @@ _MOST_KEPT = 2**17
 def words_of(text: str) -> list[str]:
     """Words between spaces, and the words of Chinese and Japanese as jieba's dictionary finds them.
 
-    Retrieval, BM25 and the world's queries take these. Text in other scripts needs no jieba.
-
-    Raises:
-        MissingExtraError: the text holds Chinese or Japanese, and jieba is not installed.
+    Retrieval, BM25 and the world's queries take these. Where jieba is not installed, Chinese and Japanese
+    are read in pairs of characters: a corpus of another language may hold a Chinese title or two. A Chinese
+    world asks for jieba beforehand.
     """
     parts = text.split()
     if text.isascii():
         return parts
-    return [word for part in parts for word in (_cut(part) if _NO_SPACES.search(part) else (part,))]
+    return [word for part in parts for word in (_found(part) if _NO_SPACES.search(part) else (part,))]
 
 
 def split_words(text: str) -> list[str]:
@@ -49,8 +49,12 @@ def split_characters(text: str) -> list[str]:
 
     Pairs need no dictionary, and most Chinese words have two characters.
     """
+    return _pairs(text.lower())
+
+
+def _pairs(text: str) -> list[str]:
     units: list[str] = []
-    for run in _RUNS.findall(text.lower()):
+    for run in _RUNS.findall(text):
         pairs = len(run) > 1 and _NO_SPACES.match(run)
         units += [run[i : i + 2] for i in range(len(run) - 1)] if pairs else [run]
     return units
@@ -72,6 +76,13 @@ def dictionary_version() -> str:
         return version("jieba")
     except PackageNotFoundError:
         return ""
+
+
+def _found(part: str) -> Sequence[str]:
+    try:
+        return _cut(part)
+    except MissingExtraError:
+        return _pairs(part)
 
 
 @functools.lru_cache(maxsize=_MOST_KEPT)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from relevance import words
 from relevance.errors import CheckpointError
 from relevance.extras import MissingExtraError
 from relevance.keywords import extractor_from, fit_extractor, split_characters, split_jieba
@@ -36,6 +37,13 @@ def test_jieba_finds_words() -> None:
     assert split_jieba("户外帐篷 Sale") == ["户外", "帐篷", "sale"]
     extract = dataclasses.replace(fit_extractor("jieba", ADS), n_words=2)
     assert extract("户外帐篷限时特价") == ("户外", "帐篷")
+
+
+def test_without_jieba_a_chinese_title_among_others_is_read_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jieba", None)
+    words._cut.cache_clear()
+    assert words.words_of("HP 高效能系列 硬碟 40GB") == ["HP", "高效", "效能", "能系", "系列", "硬碟", "40GB"]
+    assert words.words_of("caf\u00e9 HP硬碟") == ["caf\u00e9", "HP", "硬碟"]
 
 
 def test_without_jieba_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
