@@ -65,8 +65,6 @@ def agreement(
         def resampled(weight: FloatArray) -> float:
             return statistic(confusion(first, second, weight))
 
-        if np.unique(query).size < 2:  # with one query there is nothing to resample
-            return Interval(statistic(confusion(first, second)), float("nan"), float("nan"))
         return difference_interval(query, resampled, rng=rng, n_resamples=n_resamples)
 
     def equal(confused: FloatArray) -> float:

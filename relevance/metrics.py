@@ -200,12 +200,17 @@ def difference_interval(
 ) -> Interval:
     """Percentile bootstrap of a statistic over queries (paired, since every scorer sees the same resample).
 
+    The bounds are NaN for fewer than two queries: there is nothing to draw from.
+
     Args:
         query: [P], the query of each pair.
         statistic: a function of weights [P] (how often each pair's query was drawn), such as the
             difference of two AUCs.
     """
     unique, of_pair = np.unique(query, return_inverse=True)
+    value = statistic(np.ones(len(query))) if len(query) else float("nan")
+    if len(unique) < 2:
+        return Interval(value, float("nan"), float("nan"))
 
     def resampled(drawn: IntArray) -> float:
         return statistic(np.bincount(drawn, minlength=len(unique))[of_pair].astype(np.float64))
@@ -220,4 +225,4 @@ def difference_interval(
         rng=rng,
     )
     interval = result.confidence_interval
-    return Interval(statistic(np.ones(len(query))), float(interval.low), float(interval.high))
+    return Interval(value, float(interval.low), float(interval.high))

@@ -11,7 +11,7 @@ import numpy as np
 from relevance.corpus import Corpus
 from relevance.words import words_of
 from scenarios.config.scenario import Scenario
-from scenarios.markets.kind import CalibrationPairs, Found, MarketSource, Progress, stage_of
+from scenarios.markets.kind import CalibrationPairs, Found, MarketSource, Progress, drawn_by, stage_of
 from scenarios.storage import cache as disk
 from simulator import retrieval
 from simulator.arrays import FloatArray, GradeArray, IntArray
@@ -82,19 +82,9 @@ class EmbeddedWorld(MarketSource):
             self.world,
             candidate,
             relevance,
-            seed=scenario.seed,
-            rule=rule,
-            traffic=scenario.traffic,
-            auction=scenario.auction,
-            users_model=scenario.users,
-            bidder_model=scenario.bidders,
-            ctr_model=scenario.pctr,
-            serving=scenario.serving,
             reach=scenario.retrieval.reach,
+            **drawn_by(scenario, rule),
         )
-
-    def n_queries(self, scenario: Scenario) -> int:
-        return scenario.traffic.n_queries * scenario.traffic.days
 
     def find(self, text: str, scenario: Scenario) -> Found:
         index, k = keyword_index(self.world, scenario.retrieval.reach, [text]), scenario.retrieval.candidates

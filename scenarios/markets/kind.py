@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from simulator.arrays import FloatArray, GradeArray, IntArray
 
@@ -158,9 +158,9 @@ class MarketSource(ABC):
             candidate: the candidates of all queries; K where they are found batch by batch.
         """
 
-    @abstractmethod
     def n_queries(self, scenario: Scenario) -> int:
         """How many queries come, over all days."""
+        return scenario.traffic.n_queries * scenario.traffic.days
 
     def find(self, text: str, scenario: Scenario) -> Found:
         """The ads that can meet a query of any text; asked of markets that have texts."""
@@ -185,3 +185,17 @@ class MarketSource(ABC):
     def without_frames(self) -> Self:
         """The same market without key frames."""
         return self
+
+
+def drawn_by(scenario: Scenario, rule: FusionRule) -> dict[str, Any]:
+    """A scenario's blocks and the rule as arguments of `simulator.market.draw_market`."""
+    return {
+        "seed": scenario.seed,
+        "rule": rule,
+        "traffic": scenario.traffic,
+        "auction": scenario.auction,
+        "users_model": scenario.users,
+        "bidder_model": scenario.bidders,
+        "ctr_model": scenario.pctr,
+        "serving": scenario.serving,
+    }

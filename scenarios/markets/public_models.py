@@ -94,7 +94,7 @@ class PublicModel:
 
     def table(self, query: IntArray, ad: IntArray, key: IntArray, progress: Progress | None) -> ScoreTable:
         """Calibrated scores of pairs I[P], which `key` tells from other pairs; errors as of `scorer`."""
-        calibration = self._calibration()
+        calibration = self._calibration(progress)
         score = self._scores(self._prepared.corpus, query, ad, key, progress)
         return ScoreTable.build(query, ad, calibration(query, score))
 
@@ -103,7 +103,7 @@ class PublicModel:
         path = self._path(self._prepared.corpus, key)
         return path is not None and disk.read_scores(path) is not None
 
-    def _calibration(self) -> FoldedCalibration:
+    def _calibration(self, progress: Progress | None = None) -> FoldedCalibration:
         prepared = self._prepared
         # A bi-encoder has to be read to know whether it takes pictures; without pictures it does not matter.
         frames = bool(prepared.corpus.frames.shape[1]) and self._plain.reads_frames
@@ -122,7 +122,7 @@ class PublicModel:
         if most is not None:
             labels = labels.take(np.sort(np.random.default_rng(_LABELS_KEY).permutation(len(labels))[:most]))
         key = np.stack((labels.query, labels.ad))
-        score = self._scores(pairs.corpus, labels.query, labels.ad, key, None)
+        score = self._scores(pairs.corpus, labels.query, labels.ad, key, progress)
         positive = labels.grade >= 2
         if pairs.own:
             return fit_by_folds(labels.query, score, positive, pairs.corpus.n_queries, name=self._name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -107,7 +107,7 @@ def evaluate_scorers(
         rows.append(
             ScorerRow(
                 scorer,
-                _interval(query, partial(_mean, ndcg), rng, n_resamples),
+                difference_interval(query, partial(_mean, ndcg), rng=rng, n_resamples=n_resamples),
                 _auc(labels.query, labels.grade >= POSITIVE, score, rng, n_resamples),
             )
         )
@@ -157,18 +157,8 @@ def _by_pair(raters: Raters, labels: Labels, n_ads: int) -> tuple[IntArray, IntA
 def _auc(
     query: IntArray, positive: BoolArray, score: FloatArray, rng: np.random.Generator, n_resamples: int
 ) -> Interval:
-    return _interval(query, auc_by_weight(positive, score), rng, n_resamples)
+    return difference_interval(query, auc_by_weight(positive, score), rng=rng, n_resamples=n_resamples)
 
 
 def _mean(values: FloatArray, weight: FloatArray) -> float:
     return float((values * weight).sum() / weight.sum()) if weight.sum() else float("nan")
-
-
-def _interval(
-    query: IntArray, statistic: Callable[[FloatArray], float], rng: np.random.Generator, n_resamples: int
-) -> Interval:
-    """With one query there is nothing to resample."""
-    if np.unique(query).size < 2:
-        value = statistic(np.ones(query.size)) if query.size else float("nan")
-        return Interval(value, float("nan"), float("nan"))
-    return difference_interval(query, statistic, rng=rng, n_resamples=n_resamples)

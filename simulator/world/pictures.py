@@ -102,12 +102,9 @@ class _Drawing(NamedTuple):
 
 @functools.cache
 def _large_picture(code_point: str) -> _Drawing:
-    image, character = (
-        Image.new("RGBA", (2 * _DRAWING_SIZE, 2 * _DRAWING_SIZE), (0, 0, 0, 0)),
-        chr(int(code_point, 16)),
-    )
+    image = Image.new("RGBA", (2 * _DRAWING_SIZE, 2 * _DRAWING_SIZE), (0, 0, 0, 0))
     corner, font = (_DRAWING_SIZE // 2, _DRAWING_SIZE // 2), _font("openmoji", _DRAWING_SIZE)
-    ImageDraw.Draw(image).text(corner, character, font=font, embedded_color=True)
+    ImageDraw.Draw(image).text(corner, chr(int(code_point, 16)), font=font, embedded_color=True)
     image = image.crop(image.getbbox())
     counted = image.getcolors(image.width * image.height) or []
     opaque = ((times, rgba[:3]) for times, rgba in counted if isinstance(rgba, tuple) and rgba[3] == 255)

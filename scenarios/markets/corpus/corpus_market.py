@@ -20,7 +20,7 @@ from scenarios.errors import ScenarioError
 from scenarios.markets.corpus.graded import GradedPairs
 from scenarios.markets.corpus.offers import OFFERS, RATERS, TRAFFIC, Offers, read_grades
 from scenarios.markets.corpus.owners import Owners, owners, popularity
-from scenarios.markets.kind import CalibrationPairs, Found, MarketSource, Progress
+from scenarios.markets.kind import CalibrationPairs, Found, MarketSource, Progress, drawn_by
 from simulator.arrays import FloatArray, GradeArray, IntArray
 from simulator.fusion import FusionRule
 from simulator.log import Impressions
@@ -135,22 +135,7 @@ class CorpusOfOnesOwn(MarketSource):
             found = Retrieval(every.of, every.ad.shape[1])
         else:
             found = candidate
-        return draw_market(
-            self._supply(),
-            found,
-            relevance,
-            seed=scenario.seed,
-            rule=rule,
-            traffic=scenario.traffic,
-            auction=scenario.auction,
-            users_model=scenario.users,
-            bidder_model=scenario.bidders,
-            ctr_model=scenario.pctr,
-            serving=scenario.serving,
-        )
-
-    def n_queries(self, scenario: Scenario) -> int:
-        return scenario.traffic.n_queries * scenario.traffic.days
+        return draw_market(self._supply(), found, relevance, **drawn_by(scenario, rule))
 
     def find(self, text: str, scenario: Scenario) -> Found:
         """The ads with a grade for a query of the corpus; of any other text, the best ads by BM25."""
@@ -198,7 +183,7 @@ class CorpusOfOnesOwn(MarketSource):
             met = self.price[np.unique(self.pairs.ad)]
             middle = float(np.median(met[met > 0])) if (met > 0).any() else 1.0
             known = self.price > 0  # False for NaN
-            factor = np.where(known, np.where(known, self.price / middle, 1.0) ** self._exponent, 1.0)
+            factor = np.where(known, self.price / middle, 1.0) ** self.settings.price_exponent
         return Supply(
             grade=partial(_shown_grade, self.pairs),
             query_popularity=self.popularity,
@@ -208,10 +193,6 @@ class CorpusOfOnesOwn(MarketSource):
             bid=self.bid,
             judged=self.pairs.judged,
         )
-
-    @property
-    def _exponent(self) -> float:
-        return self.settings.price_exponent
 
     def _nearest(self, text: str, k: int) -> IntArray:
         """The best `k` ads I[n] of a text by BM25 that share a word with it, one of each advertiser."""
