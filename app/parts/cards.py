@@ -34,6 +34,8 @@ def auction_cards(
     exponents: Exponents,
     payment: str = "click",
     markers: Markers | None = None,
+    *,
+    of_corpus: bool = False,
 ) -> str:
     """Cards of the shown ads, one below the other.
 
@@ -43,21 +45,24 @@ def auction_cards(
         exponents: of bid, pCTR and relevance in the fused score.
         payment: what is paid for, "click" or "impression".
         markers: of each row's ad, where the model has them.
+        of_corpus: the ads are a corpus's: their texts may be any, nobody bids on keywords, and grades mean
+            what its graders took them to mean.
     """
     drawn = "".join(
-        _card(row, frames[row["ad"]], exponents, payment, (markers or {}).get(row["ad"], ())) for row in rows
+        _card(row, frames[row["ad"]], exponents, payment, (markers or {}).get(row["ad"], ()), of_corpus)
+        for row in rows
     )
     return f'<div class="rb-cards">{drawn}</div>'
 
 
-def rest_table(rows: Sequence[Row], frames: Mapping[int, Frames]) -> str:
-    """The ads that are not shown, one line each."""
+def rest_table(rows: Sequence[Row], frames: Mapping[int, Frames], *, of_corpus: bool = False) -> str:
+    """The ads that are not shown, one line each; see `auction_cards`."""
     body = "".join(
         f"<tr><td>{pictures(frames[row['ad']], row['ad'])}</td>"
         f"<td><b>{escape(row['title'])}</b><br>"
-        f"<span class='rb-soft'>{escape(_why(row))} {escape(_brought(row))}</span>"
+        f"<span class='rb-soft'>{escape(_why(row))} {'' if of_corpus else escape(_brought(row))}</span>"
         f"<span class='rb-narrow rb-soft'>{_narrow(row)}</span></td>"
-        f"<td>{grade_chip(row['grade'])}</td>"
+        f"<td>{grade_chip(row['grade'], explained=not of_corpus)}</td>"
         f"<td class='rb-n'>{row['bid']:.2f}</td><td class='rb-n'>{row['pctr']:.2%}</td>"
         f"<td class='rb-n'>{row['relevance']:.2f}</td>"
         f"<td class='rb-n'>{_score(row['score'])}</td></tr>"
@@ -88,7 +93,12 @@ def png(frame: Frames) -> str:
 
 
 def _card(
-    row: Row, frames: Frames, exponents: Exponents, per: str, markers: Sequence[tuple[str, float]]
+    row: Row,
+    frames: Frames,
+    exponents: Exponents,
+    per: str,
+    markers: Sequence[tuple[str, float]],
+    of_corpus: bool,
 ) -> str:
     price = f"{row['price']:.4f}" if per == "impression" else f"{row['price']:.2f}"
     keywords = (
@@ -101,10 +111,10 @@ def _card(
     )
     clicked = "" if row["p_click"] is None else t("cards.clicked", share=row["p_click"])
     texts = [
-        (t("cards.ocr"), escape(row["ocr"])),
-        (t("cards.asr"), escape(row["asr"])),
+        (t("cards.second_text" if of_corpus else "cards.ocr"), escape(row["ocr"])),
+        (t("cards.third_text" if of_corpus else "cards.asr"), escape(row["asr"])),
         (t("cards.keywords"), keywords),
-        (t("cards.bid_keyword"), escape(_matched(row))),
+        (t("cards.bid_keyword"), "" if of_corpus else escape(_matched(row))),
         (t("cards.markers"), said),
     ]
     details = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in texts if text)
@@ -115,12 +125,13 @@ def _card(
         (t("cards.score"), _score(row["score"])),
     ]
     sums = "".join(f"<div><span>{name}</span><b>{text}</b></div>" for name, text in numbers)
+    meaning = "" if of_corpus else escape(_definition(row["grade"]))
     return f"""<article class="rb-card">
 <header><span class="rb-slot">{t("cards.slot", slot=row["slot"])}</span><h4>{escape(row["title"])}</h4>
 <span class="rb-price">{t("cards.pays", price=price, per=t(f"payments.{per}"))}</span></header>
 <div class="rb-body">
 <div class="rb-left">{pictures(frames, row["ad"])}
-<p class="rb-grade">{grade_chip(row["grade"])} {escape(_definition(row["grade"]))}</p></div>
+<p class="rb-grade">{grade_chip(row["grade"], explained=not of_corpus)} {meaning}</p></div>
 <dl class="rb-texts">{details}</dl>
 <div class="rb-numbers">{sums}{probabilities(row)}</div>
 </div>
@@ -145,13 +156,11 @@ def pictures(frames: Frames, ad: int) -> str:
     return f'<div class="rb-frames">{pictures}</div>'
 
 
-def grade_chip(grade: int | None) -> str:
-    """A true grade in its colour, with its definition on hovering; None: it is not known."""
+def grade_chip(grade: int | None, *, explained: bool = True) -> str:
+    """A true grade in its colour; None: it is not known. With `explained`, its definition on hovering."""
     name, (colour, on_colour) = numbered_grade(grade), grade_colours(grade)
-    return (
-        f'<span class="rb-chip" style="background:{colour};color:{on_colour}"'
-        f' title="{name}: {escape(_definition(grade))}">{name}</span>'
-    )
+    told = f' title="{name}: {escape(_definition(grade))}"' if explained else ""
+    return f'<span class="rb-chip" style="background:{colour};color:{on_colour}"{told}>{name}</span>'
 
 
 def _definition(grade: int | None) -> str:

@@ -81,20 +81,22 @@ def _one(opened: Opened, setting: Setting, page: AskedPage) -> None:
     shown = auction.filter(pl.col("slot").is_not_null())
     rest = auction.filter(pl.col("slot").is_null())
     st.markdown(f"#### {_summary(auction, in_words(setting), payment)}")
-    frames = _frames(opened, auction)
+    frames, of_corpus = _frames(opened, auction), opened.scenario.market.kind == "corpus"
     if len(shown):
         exponents = (*offer_exponents(opened.scenario), _exponent(setting))
-        st.html(cards.auction_cards(shown.rows(named=True), frames, exponents, payment, _markers(page)))
+        rows, markers = shown.rows(named=True), _markers(page)
+        st.html(cards.auction_cards(rows, frames, exponents, payment, markers, of_corpus=of_corpus))
         picture_credit(opened.scenario)
     else:
         st.info(t("inspector.nobody_shown"))
     _ranking(opened, setting, auction, "ranking")
     st.caption(t("inspector.caption"))
-    with st.expander(t("inspector.grades")):
-        st.html(cards.grade_legend())
+    if not of_corpus:
+        with st.expander(t("inspector.grades")):
+            st.html(cards.grade_legend())
     if len(rest):
         st.subheader(t("inspector.not_shown", n=len(rest)))
-        st.html(cards.rest_table(rest.rows(named=True), frames))
+        st.html(cards.rest_table(rest.rows(named=True), frames, of_corpus=of_corpus))
 
 
 def _markers(page: AskedPage) -> dict[int, list[tuple[str, float]]]:

@@ -142,8 +142,9 @@ def _metrics(
     ]
     if said:
         st.markdown(f"#### {t('lab.summary', said=t('words.semicolon').join(said))}")
+    basis = "lab.basis_corpus" if opened.scenario.market.kind == "corpus" else "lab.basis"
     st.caption(
-        t("lab.basis", pairs=len(labels), queries=len(set(labels.query.tolist())),
+        t(basis, pairs=len(labels), queries=len(set(labels.query.tolist())),
           ads=len(set(labels.ad.tolist())), positive=float((labels.grade >= 2).mean()),
           split=opened.scenario.split)
     )  # fmt: skip

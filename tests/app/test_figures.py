@@ -370,6 +370,18 @@ def test_cards_escape_every_text() -> None:
         assert "score 0.07 is below the last slot&#x27;s 0.08; it bids 1.25 and would need 1.50." in html
 
 
+def test_cards_of_a_corpus_name_its_texts_and_no_keyword() -> None:
+    row = {**ROW, "asr": "a long description"}
+    html = cards.auction_cards([row], {7: FRAMES}, (1.0, 1.0, 1.0), of_corpus=True)
+    assert "Second text" in html
+    assert "Third text" in html
+    rest = cards.rest_table([ROW], {7: FRAMES}, of_corpus=True)
+    for name in ("OCR", "ASR", "Bid keyword", "phrase match", t(f"grades.meaning_{ROW['grade']}")):
+        assert name not in html
+        assert name not in rest
+    assert t(f"grades.meaning_{ROW['grade']}") in cards.rest_table([ROW], {7: FRAMES})
+
+
 def test_cards_say_what_frames_say_and_what_is_not_known() -> None:
     unknown = {**ROW, "grade": None, "p_click": None}
     html = cards.auction_cards(
