@@ -66,8 +66,8 @@ def page(opened: Opened) -> None:
     )
     if "judged_share" in metrics:
         share = metrics["judged_share"]
-        said = t("market.all_judged") if share == 1.0 else t("market.judged", share=share)
-        st.caption(f"{said} {t('market.modelled')}")
+        by_judge = [] if share == 1.0 else [t("market.by_judge")]
+        st.caption(" ".join((t("market.judged", share=share), *by_judge, t("market.modelled"))))
     _cards(metrics, instant=scenario.serving.instant)
     over_time, prices = day.over_time(simulation), day.prices(simulation)
     with st.container(key="figures"):
