@@ -56,18 +56,19 @@ PRETRAININGS: Mapping[str, dict[str, Any]] = {
 
 
 class Arm(NamedTuple):
-    """One way of training: its pre-training on the catalogue, if any, and whether the cosine is an input."""
+    """One way of training: its pre-training on the catalogue, if any, and differences from the settings."""
 
     pretraining: str | None
-    cosine: bool
+    settings: Mapping[str, Any] = {}
 
 
 ARMS: Mapping[str, Arm] = {
-    "HCMRM (mlm+pqvm, cosine)": Arm("mlm+pqvm", True),
-    "mlm, cosine": Arm("mlm", True),
-    "labels alone, cosine": Arm(None, True),
-    "mlm+pqvm, no cosine": Arm("mlm+pqvm", False),
+    "HCMRM (mlm+pqvm)": Arm("mlm+pqvm"),
+    "mlm": Arm("mlm"),
+    "labels alone": Arm(None),
+    "prior alone": Arm(None, {"finetune_steps": 0}),
 }
+"""The prior alone weighs what the sentence encoder says of a pair and trains no layer."""
 
 
 def read_corpus(folder: Path) -> LabelledCorpus:
@@ -143,9 +144,6 @@ class Study:
     def run(self, seeds: Sequence[int], log: Callable[[str], None]) -> None:
         """Compute the cells that are missing."""
         cells = [(seed, fold, name) for seed in seeds for name in ARMS for fold in range(FOLDS)]
-        cells.sort(
-            key=lambda cell: ARMS[cell[2]].cosine, reverse=True
-        )  # the comparison without it comes last
         missing = [cell for cell in cells if not self.scores_file(*cell).is_file()]
         start = self.start_folder()
         for number, (seed, fold, name) in enumerate(missing):
@@ -183,8 +181,7 @@ class Study:
         arm = ARMS[name]
         init = start if arm.pretraining is None else self.pretrained(arm.pretraining, seed, start)
         data = replace(self.graded, labels=splits_of_fold(self.graded, self.fold, fold, seed))
-        model = self.config.model | ({} if arm.cosine else {"prior_layers": 0})
-        config = replace(self.config, init=str(init), seed=seed, stages=("finetune",), model=model)
+        config = replace(self.config, init=str(init), seed=seed, stages=("finetune",), **arm.settings)
         folder = self.out / "now"
         shutil.rmtree(folder, ignore_errors=True)
         before = time.process_time()

@@ -37,7 +37,7 @@ class Known(NamedTuple):
     words: Tensor | None = None  # [A, W] `HCMRM.words_of_frames` of the ads of the batch
     meaning: Tensor | None = None  # [W, v] `HCMRM.meaning`
     encoded: Tensor | None = None  # [P, N, d] what the text encoder gives
-    cosine: Tensor | None = None  # [P] `Prior.cosine`
+    numbers: Tensor | None = None  # [P, 4] `Prior.read`
 
 
 VISUAL_ENCODERS = {"vit": VisualEncoder, "efficientnet_lite0": EfficientNetEncoder}
@@ -286,10 +286,10 @@ class HCMRM(PreTrainedModel):
         logits = nn.functional.linear(read, head.weight.float(), head.bias.float()).float()
         if self.prior is None:
             return logits
-        cosine = known.cosine if known else None
-        if cosine is None:
-            cosine = self.prior.cosine(self.text_encoder, text)
-        return logits + self.prior(cosine)
+        numbers = known.numbers if known else None
+        if numbers is None:
+            numbers = self.prior.read(self.text_encoder, text)
+        return logits + self.prior(numbers)
 
     def pair(
         self,

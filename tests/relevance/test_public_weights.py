@@ -20,7 +20,9 @@ from relevance.errors import CheckpointError
 from relevance.hcmrm import Checkpoint, HcmrmScorer
 from relevance.hcmrm.efficient_net import STAGES, STEM, SameConv
 from relevance.hcmrm.importing import import_bert, write_imported
+from relevance.hcmrm.text_batch import TextBatch
 from relevance.hcmrm.training.frozen_pairs import FrozenPairs, score_frozen
+from relevance.hcmrm.training.losses import GRADE_HEADS
 from relevance.hcmrm.training.train import TrainProgress, train
 from relevance.hcmrm.training.train_config import CRITERIA, PUBLIC, TrainConfig, TrainError
 from relevance.hcmrm.vocabulary import read_tokenizer
@@ -136,11 +138,62 @@ def test_the_start_ranks_by_the_cosine_of_the_sentence_encoder(
         asked = torch.stack([embedding(texts.corpus.query_text[one]) for one in query])
         offered = torch.stack([embedding(texts.corpus.ad_text(one)) for one in ad])
         cosine = torch.cosine_similarity(asked, offered).numpy()
-        ours = scorer.model.prior.cosine(scorer.model.text_encoder, scorer.text(query, ad)).numpy()
-    assert ours == pytest.approx(cosine, abs=1e-5)
+        ours = scorer.model.prior.read(scorer.model.text_encoder, scorer.text(query, ad)).numpy()
+    assert ours[:, 0] == pytest.approx(cosine, abs=1e-5)
     assert list(np.argsort(score)) == list(np.argsort(cosine))
     # The same to the last bit, whatever the batch.
     assert [scorer.score(query[i : i + 1], ad[i : i + 1])[0] for i in range(6)] == score.tolist()
+
+
+def test_late_interaction(bert: Path, start: Path, texts: LabelledCorpus) -> None:
+    """Each query token against every token of the ad, by the lower layers of the BERT alone."""
+    theirs, tokenizer = BertModel.from_pretrained(bert).eval(), read_tokenizer(bert)
+
+    def tokens(text: str) -> torch.Tensor:
+        ids = torch.tensor([[2, *tokenizer.encode(text, add_special_tokens=False).ids, 3]])
+        states = theirs(ids, output_hidden_states=True).hidden_states
+        return torch.nn.functional.normalize(states[scorer.model.config.text_layers][0, 1:-1], dim=-1)
+
+    scorer = HcmrmScorer.load(texts.corpus, start)
+    query, ad = np.array([0, 1, 4, 7, 9, 11]), np.array([0, 1, 2, 0, 5, 1])
+    with torch.inference_mode():
+        ours = scorer.model.prior.read(scorer.model.text_encoder, scorer.text(query, ad)).numpy()
+        for row, (q, a) in enumerate(zip(query, ad, strict=True)):
+            asked, offered = tokens(texts.corpus.query_text[q]), tokens(texts.corpus.ad_text(a))
+            nearest = (asked @ offered.T).amax(dim=1)
+            expected = torch.stack((nearest.mean(), nearest.min(), nearest[-1])).numpy()
+            assert ours[row, 1:] == pytest.approx(expected, abs=1e-5)
+    # A query or an ad without a token is like nothing.
+    ids, kind = torch.tensor([[2, 5, 3, 3], [2, 3, 6, 3]]), torch.tensor([[0, 0, 0, 1], [0, 0, 1, 1]])
+    with torch.inference_mode():
+        empty = scorer.model.prior.read(scorer.model.text_encoder, TextBatch(ids, torch.ones_like(ids), kind))
+    assert not empty[:, 1:].any()
+
+
+def test_the_prior_is_fitted_as_a_regression(start: Path) -> None:
+    """The minimum is found: no weights have less loss and shrinkage. Noise gets next to no weight."""
+    prior = Checkpoint.load(start).model.prior
+    rng = np.random.default_rng(5)
+    numbers = rng.normal([0.3, 0.6, 0.4, 0.5], [0.2, 0.1, 0.2, 0.3], (400, 4))
+    grade = torch.tensor(3 * (rng.random(400) < 1 / (1 + np.exp(-12 * (numbers[:, 1] - 0.6)))))
+    given = torch.tensor(numbers, dtype=torch.float32)
+    head = GRADE_HEADS["hierarchical"]
+    prior.fit(given, lambda logits: head.loss(logits, grade))
+
+    def penalised(weight: torch.Tensor, bias: torch.Tensor) -> float:
+        shrunk = (weight * given.std(dim=0)).square().sum() / (2 * len(given))
+        return float(head.loss(given @ weight.T + bias, grade) + shrunk)
+
+    weight, bias = prior.head.weight.detach(), prior.head.bias.detach()
+    least = penalised(weight, bias)
+    for row, column in np.ndindex(*weight.shape):
+        for step in (-0.3, 0.3):
+            other = weight.clone()
+            other[row, column] += step
+            assert penalised(other, bias) > least
+    standard = weight[0] * given.std(dim=0)
+    assert standard[1] > 1.0
+    assert standard[[0, 2, 3]].abs().max() < 0.3
 
 
 def test_a_plain_bert_has_no_such_cosine(tmp_path: Path) -> None:
@@ -169,8 +222,6 @@ def test_frames_change_nothing_before_a_training(bert: Path, tmp_path: Path) -> 
 
 
 def model_text(ids: torch.Tensor):  # type: ignore[no-untyped-def]
-    from relevance.hcmrm.model import TextBatch
-
     kind = torch.zeros_like(ids)
     kind[:, 3:] = 1
     return TextBatch(ids, (ids != 0).long(), kind)
@@ -282,8 +333,9 @@ def test_early_stopping(
     trained, validated = _trained(texts, tmp_path, config)
     assert validated == steps
     assert trained.training["chosen_step"] == chosen
-    head = Checkpoint.load(start).model.prior.head.weight
-    assert torch.equal(trained.model.prior.head.weight, head) == (chosen == 0)
+    # Until the first step the grade head is zero, and the prior ranks alone.
+    assert trained.model.grade_head.weight.any() == (chosen > 0)
+    assert trained.model.prior.head.weight[0].all()
     # The same command again neither trains nor changes anything.
     again, validated = _trained(texts, tmp_path, config)
     assert not validated

@@ -16,7 +16,7 @@ AT_ONCE = 64
 
 
 class FrozenPairs:
-    """Keeps the text encoder's output and the prior's cosine of pairs, on the processor.
+    """Keeps the text encoder's output and the prior's numbers of pairs, on the processor.
 
     It belongs to one corpus, one text encoder and one prior; all models that have these may share it. A pair
     of 24 tokens of a BERT of width 384 takes 37 KB.
@@ -26,7 +26,7 @@ class FrozenPairs:
         """Nothing is kept yet; `tables` are the texts of the corpus."""
         self._tables = tables
         self._encoded: dict[tuple[int, int], Tensor] = {}
-        self._cosine: dict[tuple[int, int], float] = {}
+        self._numbers: dict[tuple[int, int], Tensor] = {}
 
     def of(self, model: HCMRM, query: IntArray, ad: IntArray) -> tuple[TextBatch, Known]:
         """The texts of P pairs, and what is known of them, on the processor.
@@ -35,7 +35,7 @@ class FrozenPairs:
             model: in evaluation mode or with a frozen text encoder; it reads the pairs that are new.
         """
         pairs = list(zip(query.tolist(), ad.tolist(), strict=True))
-        held = self._encoded if model.prior is None else self._cosine
+        held = self._encoded if model.prior is None else self._numbers
         new = [i for i, pair in enumerate(pairs) if pair not in held]
         new.sort(key=lambda i: int(np.count_nonzero(self._tables.keywords[ad[i]])))  # little padding
         for start in range(0, len(new), AT_ONCE):
@@ -46,8 +46,8 @@ class FrozenPairs:
         for row, pair in enumerate(pairs):
             kept = self._encoded[pair]
             encoded[row, : len(kept)] = kept
-        cosine = None if model.prior is None else torch.tensor([self._cosine[pair] for pair in pairs])
-        return text, Known(encoded=encoded, cosine=cosine)
+        numbers = None if model.prior is None else torch.stack([self._numbers[pair] for pair in pairs])
+        return text, Known(encoded=encoded, numbers=numbers)
 
     @torch.no_grad()
     def _read(self, model: HCMRM, query: IntArray, ad: IntArray) -> None:
@@ -59,8 +59,8 @@ class FrozenPairs:
         for pair, row, length in zip(pairs, encoded, text.mask.sum(dim=1).tolist(), strict=True):
             self._encoded[pair] = row[:length].clone()
         if model.prior is not None:
-            cosine = model.prior.cosine(model.text_encoder, on_device).tolist()
-            self._cosine.update(zip(pairs, cosine, strict=True))
+            numbers = model.prior.read(model.text_encoder, on_device).cpu()
+            self._numbers.update(zip(pairs, numbers, strict=True))
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ from relevance.hcmrm.checkpoint import Checkpoint
 from relevance.hcmrm.model import HCMRM, Known, TextBatch
 from relevance.hcmrm.model_config import SIZES, HCMRMConfig
 from relevance.hcmrm.scorer import HcmrmScorer
-from relevance.hcmrm.training.frozen_pairs import FrozenPairs, score_frozen
+from relevance.hcmrm.training.frozen_pairs import AT_ONCE, FrozenPairs, score_frozen
 from relevance.hcmrm.training.losses import clamp_temperature, shuffled_loss
 from relevance.hcmrm.training.pretraining import Pretraining, TrainingTexts, autocast
 from relevance.hcmrm.training.ranks import Ranks
@@ -116,6 +116,8 @@ class Trainer:
                 continue  # done before the stop, or not asked for
             if self.stage != stage:
                 self.stage, self.step = stage, 0
+                if stage == FINETUNE:
+                    self._fit_prior()
                 self.optimizer = self._optimizer(rate)
                 if stage == FINETUNE and c.patience:
                     yield stage, 0, steps, 0.0
@@ -169,6 +171,25 @@ class Trainer:
         self.pretraining.load_state(state["pretraining"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average = state["average"]
+
+    def _fit_prior(self) -> None:
+        """Weigh the prior's numbers by some of the labels, while nothing else of the model ranks yet."""
+        prior = self.model.prior
+        if prior is None or self.model.grade_head.weight.any():
+            return
+        self.model.eval()  # until the next step
+        labels = self.groups.labels
+        rng = np.random.default_rng((self.config.seed, FITTED))
+        chosen = np.sort(rng.permutation(len(labels))[:FITTED])
+        kept, read = self.kept or FrozenPairs(self.texts.tables), []
+        for start in range(0, len(chosen), AT_ONCE):
+            rows = chosen[start : start + AT_ONCE]
+            read.append(kept.of(self.model, labels.query[rows], labels.ad[rows])[1].numbers)
+        numbers = self._place(torch.cat([part for part in read if part is not None]))
+        grade = self._place(labels.grade[chosen])
+        prior.fit(numbers, lambda logits: self.model.grades.loss(logits, grade))
+        for name, parameter in prior.head.named_parameters():
+            self.average[f"prior.head.{name}"].copy_(parameter.detach())
 
     def _word_loss(self, rng: np.random.Generator) -> Tensor:
         labels = self.groups.labels
@@ -302,6 +323,10 @@ def _new_model(sizes: Mapping[str, Any], **heads: Any) -> HCMRM:
     return model
 
 
+FITTED = 4000
+"""The most labelled pairs that decide how the prior's numbers are weighed at the start."""
+
+
 def _reads_once(sizes: HCMRMConfig, config: TrainConfig) -> bool:
     """Whether the text encoder gives the same for a pair in every step of the fine-tuning."""
     changing = config.keyword_dropout or config.word_dropout or sizes.frame_markers or sizes.word_markers
@@ -355,6 +380,9 @@ def _start_from(model: HCMRM, start: HCMRM, folder: str) -> None:
         )
     kind = ("grade_head", "grade_tree", "fusion")
     alike = all(getattr(model.config, name) == getattr(start.config, name) for name in kind)
+    if model.prior is not None and not alike:
+        nn.init.zeros_(model.grade_head.weight)  # the prior ranks alone until the training
+        nn.init.zeros_(model.grade_head.bias)
     own, given = model.state_dict(), start.state_dict()
     for name in sorted(own.keys() | given.keys()):
         there, here = (tuple(x[name].shape) if name in x else "missing" for x in (given, own))
