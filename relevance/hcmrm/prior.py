@@ -84,10 +84,10 @@ class Prior(nn.Module):
             solver.zero_grad()
             shrunk = SHRINKAGE / (2 * len(given)) * weight.square().sum()
             value = loss(nn.functional.linear(given, weight, bias)) + shrunk
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             return value
 
-        solver.step(penalised)  # type: ignore[no-untyped-call]
+        solver.step(penalised)
         with torch.no_grad():
             self.head.weight.copy_(weight / scale)
             self.head.bias.copy_(bias - (weight / scale) @ mean)

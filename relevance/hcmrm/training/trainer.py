@@ -177,7 +177,7 @@ class Trainer:
         prior = self.model.prior
         if prior is None or self.model.grade_head.weight.any():
             return
-        self.model.eval()  # until the next step
+        self.model.train(False)  # until the next step
         labels = self.groups.labels
         rng = np.random.default_rng((self.config.seed, FITTED))
         chosen = np.sort(rng.permutation(len(labels))[:FITTED])
