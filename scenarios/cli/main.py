@@ -19,6 +19,7 @@ from scenarios.cli import (
     replay_commands as replay,
     run_commands as runs,
     sweep_commands as sweeps,
+    why_commands as differences,
 )
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app = typer.Typer(
 # In the order in which `relbid --help` shows them.
 app.command("run")(runs.run)
 app.command("experiment")(experiments.experiment)
+app.command("why")(differences.why)
 app.command("sweep")(sweeps.sweep)
 app.command("report")(sweeps.report)
 app.command("prepare")(runs.prepare)

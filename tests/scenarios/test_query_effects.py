@@ -8,8 +8,8 @@ import pytest
 from scenarios import load_scenario, prepare, relevance_of
 from scenarios.markets.simulation import market_of
 from scenarios.studies.designs import full, query_split
-from scenarios.studies.experiments.query_effects import QueryEffects, query_parts
-from simulator.measures.query_totals import COLUMNS, RATIOS, ratios
+from scenarios.studies.experiments.query_effects import QueryEffects
+from simulator.measures.query_totals import COLUMNS, RATIOS, difference_parts, ratios
 from simulator.users import UserModel
 
 SCENARIO = """\
@@ -53,11 +53,11 @@ def test_the_arms_of_a_split_number_their_queries_alike(prepared):
 
 def test_parts_sum_to_the_difference_and_a_query_like_the_rest_has_none(prepared):
     a, b = (full(market(prepared, scorer)).queries().table(3000) for scorer in ("none", "oracle"))
-    parts = query_parts(a, b, METRICS)
+    parts = difference_parts(a, b, METRICS)
     assert parts.sum(axis=0) == pytest.approx(ratios(b.sum(axis=0), METRICS) - ratios(a.sum(axis=0), METRICS))
     a = np.array([[10.0, 10, 5, 1, 0, 0, 0, 1, 1], [10.0, 10, 5, 1, 0, 0, 0, 1, 1]])
     b = np.array([[10.0, 10, 5, 1, 0, 0, 0, 1, 1], [10.0, 30, 0, 1, 0, 0, 0, 1, 1]])
-    by_query = query_parts(a, b, ("irrelevant_share",))[:, 0]
+    by_query = difference_parts(a, b, ("irrelevant_share",))[:, 0]
     assert by_query.sum() == pytest.approx(5 / 40 - 10 / 20)
     assert abs(by_query[1]) > 4 * abs(by_query[0])
 

@@ -8,9 +8,7 @@ All days (and trainings) of a world are added up by query, and a metric is a rat
   "Estimating uncertainty for massive data streams"). The `ALONE` largest queries are drawn one by one, the
   others in random groups (Wolter 2007, "Introduction to Variance Estimation", chapter 2). Budgets are not
   spent anew: what a query brought stays as it was.
-- A query's part of a difference of ratios P/W is (p_B - m w_B) / W_B - (p_A - m w_A) / W_A with
-  m = (P_B/W_B + P_A/W_A) / 2. The parts sum to the difference. A query that an arm merely shows more often
-  counts by how far its own ratio is from m (Kitagawa 1955, "Components of a difference between two rates").
+- A query's part of a difference: see `query_totals.difference_parts`.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from simulator.arrays import FloatArray
-from simulator.measures.query_totals import COLUMNS, RATIOS, parts_of, ratios, wholes_of
+from simulator.measures.query_totals import COLUMNS, RATIOS, difference_parts, ratios
 
 RESAMPLES = 1000
 ALONE, GROUPS = 2000, 1000
@@ -145,17 +143,6 @@ def _bounds(resampled: FloatArray, confidence: float) -> FloatArray:
     return np.asarray(np.quantile(finite, [0.5 - confidence / 2, 0.5 + confidence / 2]))
 
 
-def query_parts(baseline: FloatArray, arm: FloatArray, metrics: tuple[str, ...]) -> FloatArray:
-    """The part F[U, M] of each query in the difference of metrics, from totals F[U, 9] of two arms."""
-    middle = (ratios(baseline.sum(axis=0), metrics) + ratios(arm.sum(axis=0), metrics)) / 2
-    parts = [
-        (parts_of(table, metrics) - middle * wholes_of(table, metrics))
-        / wholes_of(table.sum(axis=0), metrics)
-        for table in (baseline, arm)
-    ]
-    return np.asarray(parts[1] - parts[0])
-
-
 def _clusters(totals: FloatArray, rng: np.random.Generator) -> FloatArray:
     """The rows F[U, C] of the largest queries, then the sums of random groups of the others."""
     size = np.abs(totals)
@@ -170,7 +157,7 @@ def _largest(
     baseline: FloatArray, arm: FloatArray, metrics: tuple[str, ...], texts: Sequence[str]
 ) -> list[list[tuple[float, str]]]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        parts = np.nan_to_num(query_parts(baseline, arm, metrics))
+        parts = np.nan_to_num(difference_parts(baseline, arm, metrics))
     order = np.argsort(-np.abs(parts), axis=0, kind="stable")[:TOP]
     return [
         [(float(parts[row, place]), texts[row]) for row in order[:, place]] for place in range(len(metrics))
