@@ -23,6 +23,7 @@ from scenarios import (
     Labels,
     OfflineScores,
     PairSet,
+    PairTotals,
     Prepared,
     Progress,
     Relevance,
@@ -45,6 +46,7 @@ from scenarios import (
     scenario_key,
     scores_kept,
     simulate,
+    totals_of,
 )
 
 LIVE_QUERIES = 100_000
@@ -165,18 +167,33 @@ def has_other_days(market: Prepared) -> bool:
 
 def on_other_day(market: Prepared, setting: Setting | None, number: int) -> dict[str, float]:
     """As `metrics`, on the day of another seed, 1, 2, ... after the scenario's own."""
-    seed = market.scenario.seed + number
-    return _simulated(market, setting, live_queries(market, DAY_QUERIES), seed=seed)
+    return _on_day(market, setting, number)[0]
 
 
-def _simulated(
-    market: Prepared, setting: Setting | None, n_queries: int | None, **further: object
-) -> dict[str, float]:
-    scorer = BASELINE if setting is None else setting.scorer
-    settings = further if setting is None else {**market_settings(setting, market.scenario), **further}
-    relevance(market, scorer)  # waits for it here: nothing can be drawn inside what is cached
+def who_brought_what(market: Prepared, setting: Setting | None) -> list[PairTotals]:
+    """What queries and ads brought, on the days of `on_other_day`; without those, on the scenario's own."""
+    numbers = range(1, DAYS + 1) if has_other_days(market) else (0,)
+    return [_on_day(market, setting, number)[1] for number in numbers]
+
+
+def _on_day(market: Prepared, setting: Setting | None, number: int) -> tuple[dict[str, float], PairTotals]:
+    n_queries = live_queries(market, DAY_QUERIES if number else LIVE_QUERIES)
+    scorer, settings = _asked(market, setting)
+    with st.spinner(t("spinner.day")):
+        return _day(market, scorer, {**settings, "seed": market.scenario.seed + number}, n_queries)
+
+
+def _simulated(market: Prepared, setting: Setting | None, n_queries: int | None) -> dict[str, float]:
+    scorer, settings = _asked(market, setting)
     with st.spinner(t("spinner.day")):
         return _metrics(market, scorer, settings, n_queries)
+
+
+def _asked(market: Prepared, setting: Setting | None) -> tuple[str, dict[str, object]]:
+    """The scorer and the fields of a setting. It waits for the scorer: nothing is drawn in what is cached."""
+    scorer = BASELINE if setting is None else setting.scorer
+    relevance(market, scorer)
+    return scorer, {} if setting is None else market_settings(setting, market.scenario)
 
 
 def rule_metrics(market: Prepared, scorer: str, fusion: dict[str, object]) -> dict[str, float]:
@@ -303,6 +320,15 @@ def _metrics(
     market: Prepared, scorer: str, settings: dict[str, object], n_queries: int | None
 ) -> dict[str, float]:
     return simulate(market, _had(market, scorer), settings, n_queries=n_queries).metrics
+
+
+@st.cache_resource(show_spinner=False, max_entries=48, hash_funcs=KEYS)
+def _day(
+    market: Prepared, scorer: str, settings: dict[str, object], n_queries: int | None
+) -> tuple[dict[str, float], PairTotals]:
+    """A day's metrics, and what queries and ads brought: a few MB."""
+    run = simulate(market, _had(market, scorer), settings, n_queries=n_queries)
+    return run.metrics, totals_of(run)
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)

@@ -105,6 +105,16 @@ from .storage.command_progress import (
 from .storage.whole import (
     write_whole_file as write_whole_file,
 )
+from .studies.difference import (
+    DIVIDED as DIVIDED,
+    GROUPINGS as GROUPINGS,
+    Division as Division,
+    PairTotals as PairTotals,
+    division_rows as division_rows,
+    narrowed as narrowed,
+    responsible_for as responsible_for,
+    totals_of as totals_of,
+)
 from .studies.experiments.experiment import (
     load_experiment as load_experiment,
 )

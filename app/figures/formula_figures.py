@@ -12,7 +12,7 @@ from app.figures.trade_off_figures import money_against_share, point_hover
 from app.language import t
 from app.wording import Metrics, hover, rule_name
 from scenarios.reporting.figures import add_star
-from scenarios.reporting.theme import BLUE, GREY, lay_out
+from scenarios.reporting.theme import GREY, LINE_COLOURS, lay_out
 
 HIGHEST_BID = 8.0
 
@@ -28,11 +28,11 @@ def iso_scores(table: pl.DataFrame, pctr: float) -> go.Figure:
             y=inside["bid"],
             mode="lines",
             name=name,
-            line={"color": BLUE, "width": 2},
+            line={"color": LINE_COLOURS[0], "width": 2},
             showlegend=False,
             hovertemplate=hover("formula.line_hover", line=name, relevance="%{x:.2f}", bid="%{y:.2f}"),
         )
-        font = {"color": BLUE, "size": 12}
+        font = {"color": LINE_COLOURS[0], "size": 12}
         figure.add_annotation(x=1.01, y=line, xanchor="left", text=f"{line:g}", showarrow=False, font=font)
     lay_out(figure, t("formula.lines_title", rate=pctr), height=420)
     figure.update_xaxes(title=t("formula.lines_x"), range=[0, 1.07], zeroline=False)

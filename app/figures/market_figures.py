@@ -11,8 +11,8 @@ import polars as pl
 from app.language import t
 from app.wording import group_name, hover
 from scenarios.reporting.theme import (
-    BLUE,
     GREY,
+    LINE_COLOURS,
     VERMILLION,
     dotted,
     lay_out,
@@ -25,7 +25,9 @@ from scenarios.reporting.theme import (
 def traffic(table: pl.DataFrame, unit: str) -> go.Figure:
     """Queries per hour over the run."""
     shown = hover("market.traffic_hover", unit=t(f"market.{unit}"), time="%{x:.2f}", queries="%{y:,.0f}")
-    bars = go.Bar(x=table["time"], y=table["queries_per_hour"], marker_color=BLUE, hovertemplate=shown)
+    bars = go.Bar(
+        x=table["time"], y=table["queries_per_hour"], marker_color=LINE_COLOURS[0], hovertemplate=shown
+    )
     figure = go.Figure(bars)
     _over_time(figure, table, unit, "traffic", rangemode="tozero")
     figure.update_layout(showlegend=False, bargap=0.08)

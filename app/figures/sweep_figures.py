@@ -16,9 +16,9 @@ from app.wording import hover, metric_name, scorer_name
 from scenarios import Sensitivity, SweepResult, is_share
 from scenarios.reporting import figures as drawing
 from scenarios.reporting.sweep_tables import fields_of
-from scenarios.reporting.theme import BLUE, GREY, ORANGE, lay_out, series_style
+from scenarios.reporting.theme import BROWN, GREY, LAVENDER, lay_out, series_style
 
-SCALE = [[0.0, BLUE], [0.5, "#9A9A9A"], [1.0, ORANGE]]
+SCALE = [[0.0, LAVENDER], [0.5, "#9A9A9A"], [1.0, BROWN]]
 """Reads on white and on black, and alike with and without colour vision deficiency."""
 
 MOST_TICKS = 12

@@ -11,7 +11,7 @@ from app import session, wording
 from app.export import scenario_text
 from app.figures import trade_off_figures as figures
 from app.language import t
-from app.parts import sidebar, uplift
+from app.parts import sidebar, uplift, why
 from app.parts.download import chart_with_data, download
 from app.session import Opened
 from app.setting import EXPONENT_FIELDS, chosen_scenario, in_words, setting_at, stored_scenario
@@ -46,6 +46,7 @@ def page(opened: Opened) -> None:
     _cards(chosen, baseline)
     st.caption(_basis(opened, whole=whole))
     further_days = st.container()
+    why.draw(opened, None, setting)
     _chart(opened, figures.ChosenPoint(t("trade_off.chosen", name=name), chosen))
     _stored_point(opened)
     _downloads(opened, chosen, whole=whole)

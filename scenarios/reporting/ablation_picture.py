@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from scenarios.reporting.figures import name_lines
-from scenarios.reporting.theme import BLUE, GREY
+from scenarios.reporting.theme import GREY, LINE_COLOURS
 from scenarios.studies.ablations.ablation import Ablation, Row
 from scenarios.studies.ablations.effects import (
     MARKET,
@@ -54,7 +54,7 @@ def picture(ablation: Ablation, found: Found) -> go.Figure:
             if row is not None and (effect := effect_of(ablation, row, column, found))
         }
         scale = 100 if column.unit == "percent" else 1
-        for seen, colour, symbol in ((True, BLUE, "circle"), (False, GREY, "circle-open")):
+        for seen, colour, symbol in ((True, LINE_COLOURS[0], "circle"), (False, GREY, "circle-open")):
             own = {place: effect for place, effect in effects.items() if effect.seen == seen}
             figure.add_scatter(
                 x=[scale * effect.mean for effect in own.values()],

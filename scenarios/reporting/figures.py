@@ -15,9 +15,9 @@ import polars as pl
 
 from relevance.extras import require
 from scenarios.reporting.theme import (
-    BLUE,
     CHOSEN,
     GREY,
+    LINE_COLOURS,
     SYMBOLS,
     Style,
     dotted,
@@ -72,7 +72,7 @@ def sweep_front(
     groups = points["scorer"].unique(maintain_order=True) if "scorer" in result.sweep.fields else [None]
     for group in groups:
         own = points if group is None else points.filter(pl.col("scorer") == group)
-        style = Style(BLUE, SYMBOLS[0]) if group is None else scorer_style(group)
+        style = Style(LINE_COLOURS[0], SYMBOLS[0]) if group is None else scorer_style(group)
         add_points(figure, result, own, texts.points if group is None else texts.scorer(group), style, texts)
     if opened is not None and len(star := points.filter(pl.col("point") == opened)):
         add_star(figure, scaled(star, harm), scaled(star, gain), texts.opened, hoverinfo="skip")

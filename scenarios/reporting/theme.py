@@ -1,23 +1,37 @@
 """How figures look, in the dashboard and in reports: safe for colour-blind eyes, on light and dark pages.
 
-The colours are those of Okabe and Ito (2008), "Color Universal Design". Colour is never the only sign: a
-scorer has its own marker, a grade its number, a line its dash.
+A colour has one meaning, on all pages and in all reports:
+
+    blue, light blue      better; ads that users asked for (grades 3 and 2)
+    vermillion, orange    worse; ads that users did not ask for (grades 0 and 1), and limits that were hit
+    pink                  what the reader has chosen: ranking B, the best point of a search
+    grey                  what it is held against: ranking A, no relevance, limits and diagonals
+    the others            tell scorers and other series apart, and say nothing else
+
+Colour is never the only sign: a scorer has its own marker, a grade its number, a line its dash, a difference
+its sign. Sources: Okabe and Ito 2008, "Color Universal Design", for the first four; for the series Brewer's
+"Dark2" and Tol 2021, "Colour schemes".
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-ORANGE, SKY_BLUE, GREEN = "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+BLUE, SKY_BLUE, VERMILLION, ORANGE = "#0072B2", "#56B4E9", "#D55E00", "#E69F00"
+PINK = "#CC79A7"
 GREY = "#808080"
 """Reads on white and on black."""
+GREEN, BROWN, LAVENDER, TEAL = "#1B9E77", "#A6761D", "#7570B3", "#44AA99"
 
-CHOSEN = VERMILLION
-"""The point that the reader has chosen."""
+BETTER, WORSE = BLUE, VERMILLION
+"""Differences."""
+CHOSEN = PINK
+"""Ranking B, or the point that the reader has chosen."""
+REFERENCE = GREY
+"""Ranking A, and whatever else something is held against."""
 
-LINE_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY_BLUE, VERMILLION)
-DASHES = ("solid", "dash", "dot", "dashdot")
+LINE_COLOURS = (GREEN, BROWN, LAVENDER, TEAL)
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross", "pentagon")
 
 GRADE_COLOURS = (VERMILLION, ORANGE, SKY_BLUE, BLUE)
@@ -48,16 +62,16 @@ class Style(NamedTuple):
 
 _SCORERS = {
     "none": Style(GREY, "diamond"),
-    "bm25": Style(ORANGE, "square"),
-    "hcmrm": Style(BLUE, "circle"),
-    "shipped": Style(BLUE, "circle"),
-    "oracle": Style(GREEN, "triangle-up"),
+    "bm25": Style(BROWN, "square"),
+    "hcmrm": Style(GREEN, "circle"),
+    "shipped": Style(GREEN, "circle"),
+    "oracle": Style(LAVENDER, "triangle-up"),
 }
 
 
 def scorer_style(scorer: str) -> Style:
     """The style of a scorer; all plug-ins ("module:attr") share one."""
-    return _SCORERS.get(scorer) or Style(PURPLE, "pentagon")
+    return _SCORERS.get(scorer) or Style(TEAL, "pentagon")
 
 
 def series_style(number: int) -> Style:
