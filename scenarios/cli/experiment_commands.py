@@ -35,43 +35,55 @@ def experiment(
     progress_file: options.ProgressPath = None,
 ) -> None:
     """Compare arms over worlds and days, with intervals. Stopped or killed, the same command continues it."""
-    from scenarios.reporting.experiment_tables import confirmed_tables, experiment_tables
+    from scenarios.errors import ScenarioError
+    from scenarios.reporting.experiment_tables import confirmed_tables, experiment_tables, matched_table
     from scenarios.reporting.terminal import ProgressBars, print_tables
     from scenarios.reporting.words import estimate_text
     from scenarios.storage.machine import cores
     from scenarios.storage.whole import check_writable
-    from scenarios.studies.experiments.experiment import load_experiment
+    from scenarios.studies.experiments.experiment import Plan, load_experiment
     from scenarios.studies.experiments.experiment_run import (
+        ExperimentResult,
         check_experiment,
         estimate_experiment,
         run_experiment,
         write_experiment,
     )
+    from scenarios.studies.experiments.matched import matched_plans, run_matched
+
+    def run(one: Plan) -> ExperimentResult:
+        return run_experiment(
+            one,
+            cache=out,
+            workers=at_once,
+            engine=engine,
+            retry_failed=retry_failed,
+            progress=progress,
+            report=options.shown_by(progress),
+        )
 
     with options.stoppable("replicate"), ProgressBars(progress_file) as progress:
         plan = load_experiment(file, overrides or (), seeds=seeds, worlds=worlds)
+        matched = plan.experiment.matched is not None
+        if matched and confirm is not None:
+            raise ScenarioError("goes with fixed arms; 'matched' chooses them", file=file, field="--confirm")
         plans = [plan] if confirm is None else [plan, plan.elsewhere(confirm)]
         check_experiment(plan, file)
         check_writable(out)
         at_once = workers or cores()
         if dry_run:
-            asked = estimate_experiment(plan, out, progress=progress)
-            typer.echo(estimate_text(asked, at_once, "market"))
+            parts = matched_plans(plan) if matched else [plan]
+            for part in parts:
+                asked = estimate_experiment(part, out, progress=progress)
+                label = f"{part.experiment.name}: " if matched else ""
+                typer.echo(label + estimate_text(asked, at_once, "market"))
             return
-        results, folders = [], []
-        for one in plans:
-            result = run_experiment(
-                one,
-                cache=out,
-                workers=at_once,
-                engine=engine,
-                retry_failed=retry_failed,
-                progress=progress,
-                report=options.shown_by(progress),
-            )
-            results.append(result)
-            folders.append(write_experiment(out, result))
-            progress.made(folders[0])
+        found = run_matched(plan, run) if matched else None
+        results = list(found.results.values()) if found else [run(one) for one in plans]
+        folders = [write_experiment(out, result) for result in results]
+        progress.made(folders[0])
+    if found:
+        print_tables([matched_table(found)])
     for result, folder in zip(results, folders, strict=True):
         print_tables(experiment_tables(result))
         if not result.reached:

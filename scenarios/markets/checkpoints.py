@@ -22,19 +22,18 @@ SHIPPED_CHECKPOINT = Path(str(relevance.__file__)).parent / "hcmrm" / "checkpoin
 SHIPPED = "shipped"
 """The package's checkpoint in scenario files."""
 RECIPES: Mapping[str, str] = {
-    "graded": "--choose-by ndcg_10",
     "pqvm": "--choose-by ndcg_10 --pqvm-weight 1",
-    "bce": "--choose-by ndcg_10 --loss bce",
     "no-markers": (
         "--choose-by ndcg_10 --pqvm-weight 1 --set model.frame_markers=false --set model.word_markers=false"
     ),
 }
 """Name of a folder -> options of `relbid train` that make the checkpoint of this name in shipped experiments.
 
-They have equal steps, data and seed: `graded` is trained on graded labels, `pqvm` on the same after
-pre-training with pseudo-queries, `no-markers` likewise without soft markers, and `bce`, the previous kind of
-model, on binary labels.
+They have equal steps, data and seed: `pqvm` is trained with pseudo-queries, `no-markers` likewise without
+soft markers.
 """
+EVIDENCE = "evidence"
+"""Name of the folder of the checkpoints that the ablation of this name keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +161,8 @@ def check_checkpoint(scenario: Scenario) -> None:
 
 def command_for(folder: Path) -> str:
     """The command that makes the checkpoint of a folder."""
+    if folder.parent.name == EVIDENCE:
+        return f"relbid ablate scenarios/ablations/{EVIDENCE}.yaml"
     recipe = RECIPES.get(folder.name)
     return f"relbid train --threads 1 {recipe} --out {folder}" if recipe else f"relbid train --out {folder}"
 

@@ -20,14 +20,16 @@ from scenarios.reporting.terminal import (
 from scenarios.reporting.words import cell, number, percent, scorer_name
 from scenarios.studies.experiments import statistics
 from scenarios.studies.experiments.experiment_run import ExperimentResult
+from scenarios.studies.experiments.matched import IRRELEVANT, REVENUE, RULES, MatchedResult
 from scenarios.studies.experiments.query_effects import LARGE_SHARE
 from scenarios.studies.experiments.summary import PREDICTED
+from scenarios.studies.study_file import listed_seeds
 from simulator.measures.market_metrics import is_share
 
 _NOTE = """\
 revenue, surplus, utility and welfare in currency per 1000 queries; [ ]: {level} intervals of the change,
-over {units} and over queries (if others had come);
-detectable: least true change found with probability 0.8"""
+over {units} and over queries (if others had come)"""
+_DAYS_NOTE = ";\ndetectable: least true change found with probability 0.8"
 _WORLDS_NOTE = (
     "\na new one: where the change in one more {unit} lies"
     "\nworlds: share of worlds in the variance of one day's difference; the rest is days and trainings"
@@ -44,6 +46,7 @@ one run: how much a single replicate's estimate varies (standard deviation)"""
 _NAMES = {
     "revenue_rpm": "revenue",
     "irrelevant_share": "irrelevant ads",
+    "negative_share": "grades 0 and 1",
     "irrelevant_share_weighted": "irrelevant by pos.",
     "ctr": "CTR",
     "mean_price": "price per click",
@@ -69,6 +72,8 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
     if several:
         unit = "world and training" if result.plan.n_trainings > 1 else "world"
         note += _WORLDS_NOTE.format(unit=unit)
+    else:
+        note += _DAYS_NOTE
     if "judged_share" in result.replicates.columns:
         judged = result.replicates.group_by("arm", maintain_order=True).agg(pl.col("judged_share").mean())
         shares = ", ".join(f"{arm} {cell(share, percent)}" for arm, share in judged.iter_rows())
@@ -79,8 +84,8 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
             f"{_TITLES[str(design)]}"
         )
         arms = [experiment.baseline, str(arm)]
-        headings = ["metric", *arms, "diff.", "change", level, f"{level} (queries)", "detectable"]
-        headings += [f"{100 * PREDICTED:g}% (a new one)", "worlds"] if several else []
+        further = [f"{100 * PREDICTED:g}% (a new one)", "worlds"] if several else ["detectable"]
+        headings = ["metric", *arms, "change", level, f"{level} (queries)", *further]
         cells = [_summary_row(row, several) for row in rows.iter_rows(named=True)]
         sections.append(section(title, headings, cells, note))
         sections += query_tables(result, str(design), [str(arm)])
@@ -96,6 +101,34 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
         )
         sections.append(section(title, headings, map(_interference_row, by_metric), _INTERFERENCE_NOTE))
     return sections
+
+
+def matched_table(found: MatchedResult) -> Section:
+    """The setting that each rule chose for each arm, with revenue and irrelevant ads along the grid."""
+    experiment = found.plan.experiment
+    matched = experiment.matched
+    assert matched is not None
+    rows = []
+    for arm in found.plan.arms:
+        curve = found.curves.filter(pl.col("arm") == arm)
+        along = "\n".join(
+            f"{value:g}: {number(revenue)}, {percent(share)}"
+            for value, revenue, share in curve.select("value", REVENUE, IRRELEVANT).iter_rows()
+        )
+        chosen = [found.chosen[rule][arm] for rule in RULES]
+        rows.append(
+            (arm, *(f"{one.value:.3f}" + ("" if one.reached else " (not reached)") for one in chosen), along)
+        )
+    worlds = ", ".join(map(str, listed_seeds(matched.worlds)))
+    title = f"{experiment.name}: {matched.field} of each arm, chosen in worlds {worlds}"
+    headings = ["arm", *(rule.replace("_", "\n") for rule in RULES), "setting: revenue, irrelevant ads"]
+    note = (
+        f"equal revenue: {100 * matched.revenue_cost:g}% less than at {matched.grid[0]:g}; "
+        f"equal irrelevance: as many irrelevant ads as {experiment.baseline} then has; "
+        f"equal setting: {experiment.baseline}'s\n"
+        "revenue per 1000 queries; means over worlds, trainings and days; straight lines between the settings"
+    )
+    return section(title, headings, rows, note)
 
 
 def size_text(result: ExperimentResult) -> str:
@@ -283,14 +316,13 @@ def _summary_row(row: Mapping[str, Any], several: bool) -> tuple[str, ...]:
         metric_words(row["metric"]),
         _plain(row["baseline_mean"], share),
         _plain(row["arm_mean"], share),
-        _signed(row["difference_value"], share),
         _signed(row["change_value"], True),
         _span(row["change_t_low"], row["change_t_high"]),
         _span(row["queries_change_low"], row["queries_change_high"]),
-        _plain(row["change_detectable"], True),
     )
-    predicted = _span(row["predicted_low"], row["predicted_high"])
-    return (*cells, predicted, _whole(row["share_world"])) if several else cells
+    if not several:
+        return (*cells, _plain(row["change_detectable"], True))
+    return (*cells, _span(row["predicted_low"], row["predicted_high"]), _whole(row["share_world"]))
 
 
 def _interference_row(row: Mapping[str, Any]) -> tuple[str, ...]:

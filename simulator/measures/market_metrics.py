@@ -206,6 +206,8 @@ RUN_METRICS: Mapping[str, Metric] = _by_name(
               lambda f: (1000.0 * f.revenue, f.n_queries), "money"),
     _quotient("irrelevant_share", False, "shown ads of true grade 0 / impressions",
               lambda f: (int(f.shown[0]), f.n_shown), needs_grades=True),
+    _quotient("negative_share", False, "shown ads of true grade 0 or 1 / impressions",
+              lambda f: (int(f.shown[:2].sum()), f.n_shown), needs_grades=True),
     _quotient("irrelevant_share_weighted", False,
               "the same share of the ads that are looked at: each ad weighs its slot's examination "
               "probability; where looking depends on the ads above (cascade, dbn), the ads that were "

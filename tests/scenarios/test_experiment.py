@@ -16,6 +16,7 @@ from scenarios.markets.checkpoints import RECIPES, check_checkpoint, checkpoint_
 from scenarios.markets.simulation import market_of, thin
 from scenarios.storage import cache as disk
 from scenarios.studies import replicates as module
+from scenarios.studies.ablations.ablation import load_ablation
 from scenarios.studies.designs import arm_of_arrival, budget_split, full, query_split
 from scenarios.studies.experiments.experiment import DAYS_OF_A_WORLD, load_experiment
 from scenarios.studies.experiments.experiment_run import experiment_folder, run_experiment, write_experiment
@@ -443,18 +444,26 @@ def test_heads_of_experiments_have_the_commands_that_make_their_checkpoints(name
     head = re.sub(r"\\\n#\s+", "", path.read_text())
     for scenario in load_experiment(path).arms.values():
         folder = checkpoint_folder(scenario)
-        assert folder.name in RECIPES
-        assert f"#   {command_for(folder)}\n" in head
+        assert folder.name in RECIPES or folder.parent.name == "evidence"
+        assert command_for(folder) in head
         with pytest.raises(CheckpointError, match=r"hcmrm.checkpoint 'models/") as caught:
             check_checkpoint(scenario)
         assert command_for(folder) in str(caught.value)
 
 
 def test_nothing_but_the_model_differs_in_the_headline():
-    arms = load_experiment(REPOSITORY / "scenarios" / "experiments" / "headline.yaml").arms
-    a, b = (arms[name].model_dump() for name in "AB")
-    assert a.pop("hcmrm") != b.pop("hcmrm")
-    assert a == b
+    plan = load_experiment(REPOSITORY / "scenarios" / "experiments" / "headline.yaml")
+    arms = [scenario.model_dump() for scenario in plan.arms.values()]
+    models = [arm["hcmrm"].pop("checkpoint") for arm in arms]
+    assert len(set(models)) == len(arms)
+    assert all(arm == arms[0] for arm in arms)
+    # They are those that the trainings keep, all of them.
+    trainings = load_ablation(REPOSITORY / "scenarios" / "ablations" / "evidence.yaml")
+    kept = {f"{trainings.file.keep}/{row.checkpoint}-{seed}" for row in trainings.rows for seed in row.seeds}
+    assert {name for names in plan.trainings.values() for name in names} == kept
+    # None of the worlds was trained on.
+    matched = plan.experiment.matched
+    assert not {*plan.worlds, *matched.worlds} & {*trainings.train_worlds}
 
 
 MESSAGES = {

@@ -83,6 +83,7 @@ KNOWN = {
     "revenue": 3 + 2 + 0.7,
     "revenue_rpm": 5.7 / 4 * 1000,
     "irrelevant_share": 2 / 5,
+    "negative_share": 3 / 5,
     "irrelevant_share_weighted": (1 + 0.5) / (1 + 0.5 + 1 + 1 + 0.5),
     "ctr": 3 / 5,
     "fill": 5 / 8,

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field as defaults, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from scenarios.config.load import FileKind, Source, read_file
 from scenarios.config.scenario import Scenario, Settings
@@ -89,6 +90,28 @@ class Until(Settings):
     """Never more than these; the interval is then wider than wanted, and says so."""
 
 
+class Matched(Settings):
+    """Arms at equal revenue and at equal irrelevance, by one setting of each; see `matched`."""
+
+    field: str = "fusion.relevance"
+    """The setting, such as the exponent of relevance or a threshold."""
+    grid: Annotated[tuple[Annotated[float, Field(ge=0, le=100)], ...], Field(min_length=2, max_length=50)]
+    """Its values, rising; the first is where the setting has no effect."""
+    worlds: Seeds
+    """Worlds where it is chosen; the experiment must not use them."""
+    seeds: SeveralSeeds = 2
+    """Days of each of these."""
+    revenue_cost: Annotated[float, Field(gt=0, lt=1)] = 0.03
+    """Share of the revenue at the start of the grid that every arm gives up at equal revenue."""
+
+    @field_validator("grid")
+    @classmethod
+    def _rises(cls, grid: tuple[float, ...]) -> tuple[float, ...]:
+        if list(grid) != sorted(set(grid)):
+            raise PydanticCustomError("grid", "its values must rise")
+        return grid
+
+
 class Experiment(StudyFile):
     """Arms to compare on one scenario."""
 
@@ -110,6 +133,8 @@ class Experiment(StudyFile):
     """One or several; beside another one, `common` is run too, as the truth."""
     metrics: Annotated[tuple[str, ...], Field(min_length=1)] = METRICS
     until: Until | None = None
+    matched: Matched | None = None
+    """Not the arms as they stand, but each at a setting that makes them equal in revenue or irrelevance."""
     confidence: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
 
     @property
@@ -130,6 +155,8 @@ class Experiment(StudyFile):
         trained = any(TRAININGS in fields for fields in self.arms.values())
         if self.until is not None and (self.worlds is not None or trained):
             raise out_of_range("until", "adds days, which do not tell one world or training from another")
+        if self.matched is not None:
+            self._check_matched(self.matched)
         most = None if self.until is None else self.until.max_seeds
         if not isinstance(self.seeds, int):
             if most is not None:
@@ -140,6 +167,19 @@ class Experiment(StudyFile):
         elif most is not None and most < self.seeds:
             raise out_of_range("until", f"max_seeds {most} are fewer than the {self.seeds} of the pilot")
         return self
+
+    def _check_matched(self, matched: Matched) -> None:
+        if self.until is not None or set(self.designs) != {"common"}:
+            raise out_of_range("matched", "needs the design common, without 'until'")
+        if self.worlds is None:
+            raise out_of_range("matched", "chooses settings in other worlds; say which 'worlds' to test in")
+        both = {*listed_seeds(self.worlds, self.first_world)} & {*listed_seeds(matched.worlds)}
+        if both:
+            reason = f"world {min(both)} is one of those that the settings are tested in; take others"
+            raise out_of_range("matched", reason)
+        for arm, fields in self.arms.items():
+            if matched.field in flat(fields):
+                raise out_of_range("arms", f"arm {arm} sets {matched.field}, which 'matched' chooses")
 
 
 EXPERIMENT: FileKind[Experiment] = FileKind(
@@ -253,6 +293,12 @@ def load_experiment(
                 f"{source.at('arms', name, TRAININGS)}: only hcmrm is trained; "
                 f"the scorer of this arm is {quoted(arms[name].scorer)}"
             )
+    if experiment.matched is not None:
+        for arm in arms.values():
+            for value in experiment.matched.grid:
+                set_over(
+                    arm, {experiment.matched.field: ((experiment.matched.field,), value)}, source, "matched"
+                )
     return Plan(experiment, scenario, arms, trainings)
 
 
