@@ -39,8 +39,8 @@ def rows(of: Division) -> list[dict[str, object]]:
 def test_the_sentence_says_difference_interval_and_how_much_the_first_make() -> None:
     clear = division([0.5, 0.25, 0.2, 0.05], -0.05, -0.03)
     assert why.in_a_sentence(clear, rows(clear)[:3]) == (
-        "Irrelevant share: 10.00% under A, 6.00% under B, -4.000 points [-5.00, -3.00]. The 3 queries that move "
-        "it most make together 95% of it. The other makes 5%."
+        "Irrelevant share: 10.00% under A, 6.00% under B, -4.000 points [-5.00, -3.00]. "
+        "The 3 queries that move it most make together 95% of it. The other makes 5%."
     )
     assert clear.warns
     unclear = division([0.5, 0.5], -0.05, 0.01)
@@ -71,5 +71,6 @@ def test_the_page_divides_the_difference_of_its_setting(dashboard: AppTest) -> N
     assert not at.exception
     drawn = chart(at, "Revenue per 1,000 queries: parts of the difference, B minus A")
     assert drawn["data"]
-    table = next(one.value for one in at.dataframe if "Queries" in one.value.columns or "A" in one.value.columns)
+    tables = (one.value for one in at.dataframe)
+    table = next(one for one in tables if {"Queries", "A"} & {*one.columns})
     assert len(table) == 10
