@@ -67,14 +67,8 @@ def begin() -> None:
 
 
 def switch() -> None:
-    """The switch in the sidebar; the address follows it, so that it can be passed on."""
-    st.sidebar.radio(
-        "Language · 语言", list(LANGUAGES), format_func=LANGUAGES.__getitem__, key=KEY, horizontal=True
-    )
-    if current() != DEFAULT:
-        st.query_params[ADDRESS] = current()
-    elif ADDRESS in st.query_params:
-        del st.query_params[ADDRESS]
+    """The switch; `app.address` keeps it in the address."""
+    st.radio("Language · 语言", list(LANGUAGES), format_func=LANGUAGES.__getitem__, key=KEY, horizontal=True)
 
 
 @st.cache_resource(show_spinner=False)

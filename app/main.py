@@ -1,19 +1,23 @@
-"""The dashboard's entry: opens a stored result, draws the shared sidebar, and runs one of the pages.
+"""The dashboard's entry: opens a stored result, draws the bar of formulas, and runs one of the pages.
 
 Started by `relbid app`, or `streamlit run app/main.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from app import language, session
+from app import address, language, session
 from app.language import t
-from app.parts import sidebar, welcome
+from app.opening import opening_setting
+from app.parts import formula_bar, welcome
+from app.setting import without_relevance
 from app.views import (
     experiments_page,
     formula_page,
@@ -27,7 +31,8 @@ from scenarios import list_experiments, list_results, list_sweeps
 
 HERE = Path(__file__).parent
 
-# The pages, and their icons. Each has KEYS, of the widgets whose values outlive a change of the page.
+# The pages, and their icons. Each has KEYS, of the widgets whose values outlive a change of the page, and may
+# have ADDRESS: parameters of its address, each with the key of the widget whose value it is and its reader.
 PAGES = {
     trade_off_page: "show_chart",
     inspector_page: "search",
@@ -38,11 +43,8 @@ PAGES = {
     sweeps_page: "grid_on",
 }
 
-# Pages that need no result, and have their own choice.
+# Pages that need no result.
 WITHOUT_RESULT = (experiments_page, sweeps_page)
-
-# Pages that do not follow the sidebar's sliders.
-OF_THEIR_OWN = (relevance_lab_page, market_page, formula_page)
 
 
 def main() -> None:
@@ -56,32 +58,74 @@ def main() -> None:
     folders = list_results(root)
     anything = bool(folders or list_experiments(root) or list_sweeps(root))
     page = st.navigation(list(pages.values()), position="top" if anything else "hidden")
-    if anything and page in [pages[view] for view in WITHOUT_RESULT]:
-        _keep_widgets()
-        language.switch()
-        page.run()
-        return
+    _keep_widgets()
+    view = next(view for view, drawn in pages.items() if drawn == page)
     if not folders:
-        language.switch()
-        welcome.page()
+        _alone(page.run if anything and view in WITHOUT_RESULT else welcome.page)
         return
     for notice in welcome.notices(root):
         st.warning(notice)
-    _keep_widgets()
-    folder = sidebar.choose_result(folders)
-    sliders = st.sidebar.container()
-    language.switch()
+    folder = formula_bar.choose_result(folders)
     try:
         result = session.result(folder)
+        starts = without_relevance(result.scenario), opening_setting(result)
+    except (ValueError, OSError) as error:
+        _alone(partial(_cannot_open, error), folders)
+        return
+    _open_widgets(view)
+    formula_bar.begin(folder, result.scenario, starts)
+    formula_bar.draw(result.scenario, folders, starts)
+    a, b = formula_bar.settings(result.scenario, starts)
+
+    def write_address() -> None:
+        own = {
+            name: address.written(st.session_state.get(key)) for name, (key, _) in _addressed(view).items()
+        }
+        named = {address.RESULT: address.result_name(folder, folders)}
+        address.write({**formula_bar.parameters(a, b, starts), **own, **named})
+
+    write_address()
+    if view in WITHOUT_RESULT:
+        page.run()
+        return
+    try:
         prepared = session.prepared(result.scenario)
     except (ValueError, OSError) as error:
-        st.error(f"{t('main.cannot_open')}\n\n{error}")
-        st.write(t("main.open_remedy"))
+        _cannot_open(error)
         return
-    ranks = page not in [pages[view] for view in OF_THEIR_OWN]
-    setting = sidebar.choose_setting(result.scenario, sliders, draw=ranks)
-    session.open_for_pages(session.Opened(result, prepared, setting))
+    session.open_for_pages(session.Opened(result, prepared, a, b))
     page.run()
+    write_address()  # the page may have opened another query
+
+
+def _alone(draw: Callable[[], None], folders: Sequence[Path] = ()) -> None:
+    """A page without formulas."""
+    with st.container(key="bar-alone", horizontal=True, horizontal_alignment="right"):
+        formula_bar.view(folders)
+    address.write({})
+    draw()
+
+
+def _cannot_open(error: Exception) -> None:
+    st.error(f"{t('main.cannot_open')}\n\n{error}")
+    st.write(t("main.open_remedy"))
+
+
+def _addressed(view: ModuleType) -> address.Parameters:
+    """Parameters of the address that a page has of its own."""
+    found: address.Parameters = getattr(view, "ADDRESS", {})
+    return found
+
+
+def _open_widgets(view: ModuleType) -> None:
+    """Open what the address names of the page."""
+    if address.followed():
+        for name, (key, read) in _addressed(view).items():
+            if text := st.query_params.get(name, ""):
+                try:
+                    st.session_state[key] = read(text)
+                except ValueError:
+                    formula_bar.say_ignored(name)
 
 
 def _page(view: ModuleType, icon: str) -> StreamlitPage:
@@ -94,7 +138,7 @@ def _page(view: ModuleType, icon: str) -> StreamlitPage:
 
 def _keep_widgets() -> None:
     """Keep the values of the widgets of all pages: Streamlit forgets a widget that is not drawn."""
-    for key in (language.KEY, sidebar.RESULT, *sidebar.KEYS, *(key for view in PAGES for key in view.KEYS)):
+    for key in (language.KEY, *formula_bar.KEYS, *(key for view in PAGES for key in view.KEYS)):
         if key in st.session_state:
             st.session_state[key] = st.session_state[key]
 

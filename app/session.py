@@ -5,18 +5,20 @@ Everything that takes time is kept by Streamlit's caches, shared by all who look
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import psutil
 import streamlit as st
 
+from app.background import Worker
 from app.files import results_root as results_root
 from app.language import t
 from app.parts import waiting
-from app.setting import Setting, market_settings
+from app.setting import BASELINE as BASELINE, Setting, market_settings
 from relevance.pretrained import pretrained_of
 from scenarios import (
     Asker,
@@ -52,13 +54,11 @@ from scenarios import (
 LIVE_QUERIES = 100_000
 """A slider simulates at most this many of the day's queries, so that it answers within about a second."""
 
-DAYS, DAY_QUERIES = 6, 12_500
-"""The interval of an uplift is over so many further days, each of at most so many queries."""
+TOTALS_KEPT = 48
+"""Of so many days what queries and ads brought is kept: of four settings and more."""
 
-RULE_QUERIES = 25_000
-"""The same where a page simulates many rules at once."""
-
-BASELINE = "none"
+Day = tuple[Setting, int | None, int]
+"""What is simulated: a setting, on so many queries (None: all), on day 0, 1, 2, ... of a market."""
 
 KEYS: dict[str | type, Callable[[Any], Any]] = {
     Scenario: scenario_key,
@@ -71,11 +71,12 @@ Stored = TypeVar("Stored")
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A stored result with its market, and the setting of the sidebar."""
+    """A stored result with its market, and the two settings of the bar: A is today's, B is mine."""
 
     result: StoredResult
     prepared: Prepared
-    setting: Setting
+    a: Setting
+    b: Setting
 
     @property
     def scenario(self) -> Scenario:
@@ -151,57 +152,86 @@ def asker(market: Prepared, scorer: str) -> Asker:
         return _asker(market, scorer)
 
 
-def metrics(market: Prepared, setting: Setting | None, *, whole: bool = False) -> dict[str, float]:
-    """Metrics of a setting, or of the scenario without relevance (None), on the same random draws.
+def metrics(market: Prepared, setting: Setting, *, whole: bool = False, day: int = 0) -> dict[str, float]:
+    """Metrics of a setting on a day: 0 is the scenario's own, 1, 2, ... those of the seeds after it.
+
+    All settings meet the same queries and the same random draws on each day.
 
     Args:
         whole: on all queries, however many there are; without, a preview on `live_queries` of them.
+
+    Raises:
+        ValueError: the scorer cannot be had; the message says why and what to do.
     """
-    return _simulated(market, setting, None if whole else live_queries(market))
+    key = setting, None if whole else live_queries(market), day
+    known = _known_metrics(scenario_key(market.scenario))
+    if key not in known:
+        _simulate_day(market, key)
+    return known[key]
 
 
-def has_other_days(market: Prepared) -> bool:
-    """Whether `on_other_day` can be had while a reader waits: not of a table, nor where servers queue."""
-    return market.source.has_other_days and market.scenario.serving.instant
+def who_brought_what(market: Prepared, setting: Setting) -> list[PairTotals]:
+    """What queries and ads brought on each of the days of `metrics`."""
+    totals = _known_totals(scenario_key(market.scenario))
+    sample = live_queries(market)
+    found = []
+    for day in range(n_days(market)):
+        key = setting, sample, day
+        if key not in totals:
+            _simulate_day(market, key)
+        found.append(totals[key])
+    return found
 
 
-def on_other_day(market: Prepared, setting: Setting | None, number: int) -> dict[str, float]:
-    """As `metrics`, on the day of another seed, 1, 2, ... after the scenario's own."""
-    return _on_day(market, setting, number)[0]
+def simulate_later(market: Prepared, wanted: Sequence[tuple[Setting, int]], *, whole: bool) -> None:
+    """Simulate settings on days beside the page, in the place of what was wanted before; see `is_known`."""
+    known = _known_metrics(scenario_key(market.scenario))
+    sample = None if whole else live_queries(market)
+    scored = {scorer: relevance(market, scorer) for scorer in {setting.scorer for setting, _ in wanted}}
+
+    def task(setting: Setting, day: int) -> None:
+        if (key := (setting, sample, day)) not in known:
+            known[key] = _run(market, scored[setting.scorer], *key).metrics
+
+    worker().want([partial(task, setting, day) for setting, day in wanted])
 
 
-def who_brought_what(market: Prepared, setting: Setting | None) -> list[PairTotals]:
-    """What queries and ads brought, on the days of `on_other_day`; without those, on the scenario's own."""
-    numbers = range(1, DAYS + 1) if has_other_days(market) else (0,)
-    return [_on_day(market, setting, number)[1] for number in numbers]
+def _simulate_day(market: Prepared, key: Day) -> None:
+    """Simulate a day, and keep its metrics and, of the newest days, what queries and ads brought."""
+    scored = relevance(market, key[0].scorer)
+    with worker().resting():
+        run = _run(market, scored, *key)
+    known = scenario_key(market.scenario)
+    totals = _known_totals(known)
+    while len(totals) >= TOTALS_KEPT:
+        del totals[next(iter(totals))]
+    totals[key] = totals_of(run)
+    _known_metrics(known)[key] = run.metrics
 
 
-def _on_day(market: Prepared, setting: Setting | None, number: int) -> tuple[dict[str, float], PairTotals]:
-    n_queries = live_queries(market, DAY_QUERIES if number else LIVE_QUERIES)
-    scorer, settings = _asked(market, setting)
-    with st.spinner(t("spinner.day")):
-        return _day(market, scorer, {**settings, "seed": market.scenario.seed + number}, n_queries)
+def _run(
+    market: Prepared, scored: Relevance, setting: Setting, n_queries: int | None, day: int
+) -> Simulation:
+    settings = {**market_settings(setting), "seed": market.scenario.seed + day}
+    return simulate(market, scored, settings, n_queries=n_queries)
 
 
-def _simulated(market: Prepared, setting: Setting | None, n_queries: int | None) -> dict[str, float]:
-    scorer, settings = _asked(market, setting)
-    with st.spinner(t("spinner.day")):
-        return _metrics(market, scorer, settings, n_queries)
+@st.cache_resource(show_spinner=False)
+def worker() -> Worker:
+    """What simulates beside the pages."""
+    return Worker()
 
 
-def _asked(market: Prepared, setting: Setting | None) -> tuple[str, dict[str, object]]:
-    """The scorer and the fields of a setting. It waits for the scorer: nothing is drawn in what is cached."""
-    scorer = BASELINE if setting is None else setting.scorer
-    relevance(market, scorer)
-    return scorer, {} if setting is None else market_settings(setting, market.scenario)
+def is_known(market: Prepared, setting: Setting, *, whole: bool, day: int) -> bool:
+    """Whether `metrics` need not simulate."""
+    key = setting, None if whole else live_queries(market), day
+    return key in _known_metrics(scenario_key(market.scenario))
 
 
-def rule_metrics(market: Prepared, scorer: str, fusion: dict[str, object]) -> dict[str, float]:
-    """Metrics with another block `fusion`, on a small sample, as a page simulates many rules at once."""
-    relevance(market, scorer)
-    with st.spinner(t("spinner.rules")):
-        settings: dict[str, object] = {"sweep": None, "fusion": fusion}
-        return _metrics(market, scorer, settings, live_queries(market, RULE_QUERIES))
+def n_days(market: Prepared) -> int:
+    """Over how many days settings are compared: 1 of a table, or where servers queue."""
+    several = market.source.has_other_days and market.scenario.serving.instant
+    return market.scenario.days_compared if several else 1
 
 
 Sample = tuple[PairSet, int | None]
@@ -315,20 +345,16 @@ def _had(market: Prepared, scorer: str) -> Relevance:
     return _relevance(market, scorer, str(results_root()))
 
 
-@st.cache_data(show_spinner=False, max_entries=2048, hash_funcs=KEYS)
-def _metrics(
-    market: Prepared, scorer: str, settings: dict[str, object], n_queries: int | None
-) -> dict[str, float]:
-    return simulate(market, _had(market, scorer), settings, n_queries=n_queries).metrics
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _known_metrics(key: str) -> dict[Day, dict[str, float]]:
+    """What has been simulated on a scenario's market, filled by `metrics`."""
+    return {}
 
 
-@st.cache_resource(show_spinner=False, max_entries=48, hash_funcs=KEYS)
-def _day(
-    market: Prepared, scorer: str, settings: dict[str, object], n_queries: int | None
-) -> tuple[dict[str, float], PairTotals]:
-    """A day's metrics, and what queries and ads brought: a few MB."""
-    run = simulate(market, _had(market, scorer), settings, n_queries=n_queries)
-    return run.metrics, totals_of(run)
+@st.cache_resource(show_spinner=False, max_entries=2)
+def _known_totals(key: str) -> dict[Day, PairTotals]:
+    """What queries and ads brought, a few MB a day, filled by `metrics` and `who_brought_what`."""
+    return {}
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)

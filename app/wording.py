@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from app.language import DEFAULT, catalogue, t
-from scenarios import METRICS, Fault, FormulaError
+from scenarios import METRICS, Comparison, Fault, FormulaError, compare
 from scenarios.reporting import words
 
 Metrics = Mapping[str, float]
@@ -108,43 +110,114 @@ def per_thousand(metrics: Metrics, name: str) -> float:
     return 1000.0 * metrics[name] / queries if queries else math.nan
 
 
+KEY_METRICS = {
+    "revenue_rpm": ("metrics.revenue_rpm", "figures.revenue_help"),
+    "irrelevant_share": ("metrics.irrelevant_share", "figures.irrelevant_help"),
+    "ctr": ("metrics.ctr", "figures.ctr_help"),
+    "mean_price": ("figures.mean_price", "figures.mean_price_help"),
+    "advertiser_surplus": ("metrics.advertiser_surplus_rpm", "figures.surplus_help"),
+    "user_utility": ("metrics.user_utility_rpm", "figures.utility_help"),
+}
+"""Metrics of the cards: their names and what is said of them."""
+
+
 def key_figures(chosen: Metrics, baseline: Metrics) -> list[KeyFigure]:
     """The cards of a point against the baseline without relevance."""
-    texts = {
-        "revenue_rpm": ("metrics.revenue_rpm", "figures.revenue_help"),
-        "irrelevant_share": ("metrics.irrelevant_share", "figures.irrelevant_help"),
-        "ctr": ("metrics.ctr", "figures.ctr_help"),
-        "mean_price": ("figures.mean_price", "figures.mean_price_help"),
-        "advertiser_surplus": ("metrics.advertiser_surplus_rpm", "figures.surplus_help"),
-        "user_utility": ("metrics.user_utility_rpm", "figures.utility_help"),
-    }
     cards = []
-    for name, (label, text) in texts.items():
+    for name, (label, text) in KEY_METRICS.items():
         metric = METRICS[name]
         now, was = (per_thousand(m, name) if metric.total else m[name] for m in (chosen, baseline))
         cards.append(_key_figure(t(label), now, was, metric.unit, metric.more_is_better, t(text)))
     return cards
 
 
-def answer(chosen: Metrics, baseline: Metrics, name: str) -> str:
-    """What the chosen ranking costs and earns, in one sentence."""
+def figures_over_days(a: Sequence[Metrics], b: Sequence[Metrics]) -> list[KeyFigure]:
+    """The cards of B over days, with the mean difference from A and its interval.
+
+    A difference is called better or worse only where its interval leaves out zero.
+    """
+    if len(b) == 1:
+        return key_figures(b[0], a[0])
+    cards = []
+    for name, (label, text) in KEY_METRICS.items():
+        metric = METRICS[name]
+        was, now = (
+            np.array([per_thousand(day, name) if metric.total else day[name] for day in days])
+            for days in (a, b)
+        )
+        share, found = metric.unit == "share", compare(was, now)
+        one = found.difference if share else found.change
+        mean = float(np.mean(now))
+        if not math.isfinite(mean):
+            cards.append(KeyFigure(t(label), MISSING, None, None, t(text)))
+            continue
+        value = f"{mean:.2%}" if share else f"{mean:,.2f}"
+        difference = None
+        if math.isfinite(one.value):
+            key = "figures.points_over_days" if share else "figures.change_over_days"
+            ends = {"change": 100 * one.value, "low": 100 * one.t_low, "high": 100 * one.t_high}
+            difference = t("figures.no_change") if not np.any(now - was) else t(key, **ends)
+        sure = one.t_low * one.t_high > 0
+        better = (
+            (one.value > 0) == metric.more_is_better if sure and metric.more_is_better is not None else None
+        )
+        cards.append(KeyFigure(t(label), value, difference, better, t(text)))
+    return cards
+
+
+def answer(chosen: Metrics, baseline: Metrics) -> str:
+    """What B costs and earns against A on one day, in one sentence."""
     revenue = relative_change(chosen["revenue_rpm"], baseline["revenue_rpm"])
     was, now = baseline["irrelevant_share"], chosen["irrelevant_share"]
     known = math.isfinite(now)
     if not math.isfinite(revenue) or known != math.isfinite(was):
         shown = known or chosen["revenue_rpm"] > 0
-        return t("answer.nothing_before" if shown else "answer.nothing", name=name)
-    if abs(revenue) < 0.0005:
-        money = t("answer.revenue_same")
-    else:
-        money = t("answer.revenue_rises" if revenue > 0 else "answer.revenue_falls", change=abs(revenue))
+        return t("answer.nothing_before" if shown else "answer.nothing")
+    money = _money(revenue, f"{abs(revenue):.1%}", sure=abs(revenue) >= 0.0005)
     if not known:
-        return t("answer.unknown", name=name, money=money)
-    if f"{was:.1%}" == f"{now:.1%}":
-        ads = t("answer.share_same", now=now)
-    else:
-        ads = t("answer.share_falls" if now < was else "answer.share_rises", was=was, now=now)
-    return t("answer.both", name=name, money=money, ads=ads)
+        return t("answer.unknown", money=money)
+    return t("answer.both", now=f"{now:.1%}", was=f"{was:.1%}", money=money)
+
+
+def answer_over_days(revenue: Comparison, was: float, now: tuple[float, float, float]) -> str:
+    """What B costs and earns against A over days, in one sentence with intervals.
+
+    Args:
+        was: A's mean share of irrelevant ads.
+        now: B's, with the bounds of its interval.
+    """
+    change = revenue.change
+    if not math.isfinite(change.value) or math.isfinite(was) != math.isfinite(now[0]):
+        return t("answer.nothing_before" if math.isfinite(now[0]) else "answer.nothing")
+    money = money_over_days(revenue)
+    if not math.isfinite(was):
+        return t("answer.unknown", money=money)
+    low, high = max(now[1], 0.0), min(now[2], 1.0)
+    return t(
+        "answer.both", now=f"{now[0]:.1%} [{100 * low:.1f}, {100 * high:.1f}]", was=f"{was:.1%}", money=money
+    )
+
+
+def money_over_days(revenue: Comparison) -> str:
+    """`for 3.9% [3.4, 4.5] of revenue`."""
+    change = revenue.change
+    ends = sorted(abs(100 * end) for end in (change.t_low, change.t_high))
+    sure = math.isfinite(change.t_low) and change.t_low * change.t_high > 0
+    if sure:
+        return _money(change.value, f"{abs(change.value):.1%} [{ends[0]:.1f}, {ends[1]:.1f}]", sure=True)
+    bounds = (f"{100 * end:+.1f}" if math.isfinite(end) else MISSING for end in (change.t_low, change.t_high))
+    return _money(change.value, f"{change.value:+.1%} [{', '.join(bounds)}]", sure=False)
+
+
+def point_over_days(revenue: Comparison, share: float) -> str:
+    """`costs 0.3% [0.1, 0.5] of revenue and gets to 1.6%`."""
+    return t("answer.point", money=money_over_days(revenue), share=share)
+
+
+def _money(change: float, amount: str, *, sure: bool) -> str:
+    if not sure:
+        return t("answer.revenue_same", amount=amount)
+    return t("answer.revenue_rises" if change > 0 else "answer.revenue_falls", amount=amount)
 
 
 def relative_change(value: float, before: float) -> float:

@@ -3,6 +3,10 @@
 This is the public surface, listed once: `__init__.py` imports each name from its home on first use.
 """
 
+from .config.fusion_text import (
+    fusion_block as fusion_block,
+    fusion_text as fusion_text,
+)
 from .config.load import (
     dump_scenario as dump_scenario,
     override as override,
@@ -72,6 +76,7 @@ from .runs.formula_verdict import (
     Verdict as Verdict,
     iso_scores as iso_scores,
     judge_formula as judge_formula,
+    judge_rule as judge_rule,
 )
 from .runs.inspection import (
     GRADE_DEFINITIONS as GRADE_DEFINITIONS,
@@ -126,6 +131,7 @@ from .studies.experiments.experiment_run import (
 from .studies.experiments.statistics import (
     Comparison as Comparison,
     compare as compare,
+    t_interval as t_interval,
 )
 from .studies.experiments.stored import (
     StoredExperiment as StoredExperiment,

@@ -10,13 +10,24 @@ import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 
+from app.days import Days
 from app.language import t
+from app.setting import BASELINE, Setting
 from app.wording import Metrics, grade_name, hover, per_thousand, scorer_name
+from scenarios import Comparison, compare, t_interval
 from scenarios.reporting.figures import add_stairs, add_star, clickable
-from scenarios.reporting.theme import CHOSEN, GRADE_COLOURS, GREY, ON_GRADE, lay_out, marker, scorer_style
-
-BASELINE = "none"
-"""The scorer without relevance, against which everything is compared."""
+from scenarios.reporting.theme import (
+    BETTER,
+    CHOSEN,
+    GRADE_COLOURS,
+    GREY,
+    WORSE,
+    Style,
+    dotted,
+    lay_out,
+    marker,
+    scorer_style,
+)
 
 NO_FIELD = ""
 """In the ids of points of a result that swept nothing."""
@@ -93,81 +104,262 @@ def parse_point_id(text: str) -> tuple[str, str, float]:
     return scorer, field, float(value)
 
 
-def changes_by_side(chosen: Metrics, baseline: Metrics) -> dict[str, float]:
-    """Change against the baseline for the platform, the advertisers and the users, per 1,000 queries."""
+def changes_by_side(a: Days, b: Days) -> pl.DataFrame:
+    """B's change against A for each side of the market, per 1,000 queries: side, change, low and high.
+
+    Large advertisers are the top tenth by budget, small ones the lower half. The interval is that of the mean
+    over the days; of one day there is none.
+    """
     sides = {
-        t("trade_off.gains_platform"): "revenue",
-        t("trade_off.gains_advertisers"): "advertiser_surplus",
-        t("trade_off.gains_users"): "user_utility",
-        t("trade_off.gains_all"): "welfare",
+        "platform": "revenue",
+        "large": "large_surplus",
+        "small": "small_surplus",
+        "advertisers": "advertiser_surplus",
+        "users": "user_utility",
+        "all": "welfare",
     }
-    return {side: per_thousand(chosen, name) - per_thousand(baseline, name) for side, name in sides.items()}
+    rows = []
+    for side, name in sides.items():
+        was, now = (np.array([_side(day, name) for day in days.of]) for days in (a, b))
+        found = compare(was, now).difference
+        value = float(np.mean(now - was))
+        if math.isfinite(value):
+            rows.append((t(f"trade_off.gains_{side}"), value, found.t_low, found.t_high))
+    return pl.DataFrame(rows, schema=["side", "change", "low", "high"], orient="row")
 
 
-def who_gains(chosen: Metrics, baseline: Metrics) -> go.Figure:
-    """`changes_by_side` as bars."""
-    sides = changes_by_side(chosen, baseline)
-    change = list(sides.values())
+def _side(day: Metrics, name: str) -> float:
+    group = name.partition("_")[0]
+    if group in ("large", "small"):
+        spent = day.get(f"{group}_spend_share", math.nan) * per_thousand(day, "revenue")
+        return spent * (day.get(f"{group}_return", math.nan) - 1.0)
+    return per_thousand(day, name)
+
+
+def who_gains(changes: pl.DataFrame) -> go.Figure:
+    """`changes_by_side` as bars with their intervals: blue gains, orange loses, the last is all together."""
+    change = changes["change"].to_list()
+    colours = [BETTER if x >= 0 else WORSE for x in change]
+    if colours:
+        colours[-1] = GREY
+    up = [
+        0.0 if not math.isfinite(high) else high - x for x, high in zip(change, changes["high"], strict=True)
+    ]
+    down = [0.0 if not math.isfinite(low) else x - low for x, low in zip(change, changes["low"], strict=True)]
     figure = go.Figure(
         go.Bar(
             x=change,
-            y=list(sides),
+            y=changes["side"].to_list(),
             orientation="h",
-            # The last is all together.
-            marker_color=[*(CHOSEN if x < 0 else GRADE_COLOURS[3] for x in change[:-1]), GREY],
-            text=[f"{x:+,.1f}".replace("-", "−") if math.isfinite(x) else "" for x in change],
-            textposition="outside",
-            cliponaxis=False,
+            marker_color=colours,
+            error_x={"type": "data", "array": up, "arrayminus": down, "color": GREY, "thickness": 1.5},
             hovertemplate="%{y}: %{x:+,.2f}<extra></extra>",
         )
     )  # fmt: skip
-    reach = max((abs(x) for x in change if math.isfinite(x)), default=0.0) or 1.0
-    lowest, highest = min(0.0, *change), max(0.0, *change)
-    lay_out(figure, t("trade_off.gains_title"), height=330, showlegend=False)
+    for row in changes.iter_rows(named=True):
+        ends = [end for end in (row["low"], row["high"], row["change"], 0.0) if math.isfinite(end)]
+        figure.add_annotation(
+            x=max(ends),
+            y=row["side"],
+            text=f"{row['change']:+,.1f}".replace("-", "\u2212"),
+            showarrow=False,
+            xanchor="left",
+            xshift=6,
+        )
+    every = [end for name in ("change", "low", "high") for end in changes[name] if math.isfinite(end)]
+    lowest, highest = min([0.0, *every]), max([0.0, *every])
+    reach = (highest - lowest) or 1.0
+    lay_out(figure, t("trade_off.gains_title"), height=340, showlegend=False)
     figure.update_xaxes(
         title=t("trade_off.gains_x"),
         zeroline=True,
         zerolinecolor=GREY,
-        range=[lowest - (0.22 * reach if lowest < 0 else 0.02 * reach), highest + 0.22 * reach],
+        range=[lowest - 0.04 * reach, highest + 0.2 * reach],
         nticks=6,
     )
     figure.update_yaxes(autorange="reversed", automargin=True)
     return figure
 
 
-def grade_mix(rows: Mapping[str, Metrics]) -> go.Figure:
-    """True grades of the shown ads as stacked bars, one bar per named point."""
+def grade_table(rows: Mapping[str, Days]) -> pl.DataFrame:
+    """Mean shares of the shown ads by true grade, one row per ranking and grade."""
+    return pl.DataFrame(
+        [
+            {"ranked_by": name, "grade": grade, "share": days.mean(f"grade_{grade}_share")}
+            for name, days in rows.items()
+            for grade in range(len(GRADE_COLOURS))
+        ]
+    )
+
+
+LEAST_SHARE = 1e-4
+"""Shares below this are drawn at it, with an arrow: zero has no place on a logarithmic axis."""
+
+
+def grades_seen(rows: Mapping[str, Days]) -> go.Figure:
+    """Shares of true grades on a logarithmic scale, on which a slice of 0.3% can be read as well as half.
+
+    A's are hollow, B's filled, of the grade's colour, with a line from one to the other.
+    """
     figure = go.Figure()
-    for grade, colour in enumerate(GRADE_COLOURS):
-        name = grade_name(grade)
-        share = [100 * metrics[f"grade_{grade}_share"] for metrics in rows.values()]
-        figure.add_bar(
-            x=share,
-            y=list(rows),
-            orientation="h",
-            name=f"{grade} {name}",
-            marker_color=colour,
-            text=[f"{x:.0f}%" if math.isfinite(x) and x >= 4 else "" for x in share],
-            textposition="inside",
-            insidetextanchor="middle",
-            textangle=0,
-            textfont_color=ON_GRADE[grade],
-            hovertemplate=hover("trade_off.mix_hover", row="%{y}", share="%{x:.2f}", grade=grade, name=name),
+    grades = list(range(len(GRADE_COLOURS)))
+    names = [f"{grade} {grade_name(grade)}" for grade in grades]
+    values = [[days.mean(f"grade_{grade}_share") for grade in grades] for days in rows.values()]
+    drawn = [[100 * max(x, LEAST_SHARE) if math.isfinite(x) else math.nan for x in row] for row in values]
+    for grade in grades:
+        figure.add_scatter(
+            x=[row[grade] for row in drawn],
+            y=[names[grade]] * len(drawn),
+            mode="lines",
+            line={"color": GREY, "width": 2},
+            showlegend=False,
+            hoverinfo="skip",
         )
-    lay_out(
-        figure,
-        t("trade_off.mix_title"),
-        height=330,
-        legend_y=-0.38,
-        legend={"traceorder": "normal"},
-        barmode="stack",
-        uniformtext={"minsize": 11, "mode": "hide"},
-    )
+    for number, (name, row) in enumerate(zip(rows, drawn, strict=True)):
+        filled = number == len(rows) - 1
+        figure.add_scatter(
+            x=row,
+            y=names,
+            mode="markers+text",
+            name=name,
+            marker={
+                "size": 14,
+                "symbol": "circle" if filled else "circle-open",
+                "color": list(GRADE_COLOURS) if filled else GREY,
+                "line": {"width": 2, "color": list(GRADE_COLOURS)},
+            },
+            text=[f"{x:.2%}" if x < 0.1 else f"{x:.0%}" if math.isfinite(x) else "" for x in values[number]],
+            textposition="bottom center" if filled else "top center",
+            cliponaxis=False,
+            hovertemplate=hover("trade_off.mix_hover", row=name, share="%{x:.2f}", grade="%{y}"),
+        )
+    lay_out(figure, t("trade_off.mix_title"), height=340, legend_y=-0.28)
     figure.update_xaxes(
-        title=t("trade_off.mix_x"), range=[0, 101], tickvals=[0, 25, 50, 75, 100], ticksuffix="%"
+        title=t("trade_off.mix_x"),
+        type="log",
+        range=[-2.2, 2.15],
+        tickvals=[0.01, 0.1, 1, 10, 100],
+        ticksuffix="%",
     )
-    figure.update_yaxes(autorange="reversed", automargin=True)
+    figure.update_yaxes(autorange="reversed", automargin=True, range=[3.6, -0.6])
     return figure
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """A formula over days, against A on the same days."""
+
+    name: str
+    days: Days
+    a: Days
+    setting: Setting
+
+    @property
+    def change(self) -> Comparison:
+        """Of revenue."""
+        return compare(self.a.values(REVENUE), self.days.values(REVENUE))
+
+    @property
+    def row(self) -> dict[str, float]:
+        """What `app.opening.cheapest` chooses by."""
+        return {SHARE: self.days.mean(SHARE), REVENUE: self.days.mean(REVENUE)}
+
+
+def curve(
+    points: Sequence[CurvePoint],
+    mine: CurvePoint,
+    today: str,
+    marked: CurvePoint | None = None,
+    bound: float = math.nan,
+) -> go.Figure:
+    """Change of revenue against irrelevant ads, means over days with 95% intervals, A at no change.
+
+    Args:
+        points: formulas of rising exponents; a line joins them. Each carries its formula as customdata.
+        mine: B, drawn as a star.
+        today: what A is called.
+        marked: the cheapest under the bound, which has a ring.
+        bound: a share, drawn as a dotted line.
+    """
+    figure = go.Figure()
+    if math.isfinite(bound):
+        figure.add_vrect(x0=0, x1=100 * bound, fillcolor=GREY, opacity=0.1, line_width=0, layer="below")
+        figure.add_vline(x=100 * bound, line=dotted())
+    figure.add_hline(y=0, line=dotted())
+    if points:
+        _add_means(figure, points, t("trade_off.curve_line", scorer=scorer_name(points[0].setting.scorer)))
+    share = mine.a.mean(SHARE)
+    figure.add_scatter(
+        x=[100 * share],
+        y=[0.0],
+        mode="markers",
+        name=t("trade_off.curve_today", name=today),
+        marker=marker(scorer_style(BASELINE), 13),
+        hovertemplate=f"%{{x:.2f}}%<extra>{today}</extra>",
+    )
+    if marked is not None:
+        figure.add_scatter(
+            x=[100 * marked.days.mean(SHARE)],
+            y=[100 * marked.change.change.value],
+            mode="markers",
+            name=t("trade_off.curve_marked"),
+            marker={"size": 22, "symbol": "circle-open", "color": CHOSEN, "line": {"width": 2.5}},
+            hoverinfo="skip",
+        )
+    _add_means(figure, [mine], t("trade_off.your_setting"), star=True)
+    lay_out(figure, t("trade_off.curve_title", n=len(mine.days.of)), height=430, legend_y=-0.2)
+    figure.update_xaxes(title=t("trade_off.figure_x"), ticksuffix="%", zeroline=False)
+    figure.update_yaxes(title=t("trade_off.curve_y"), ticksuffix="%", zeroline=False)
+    shares = [100 * point.days.mean(SHARE) for point in (*points, mine)] + [100 * share]
+    known = [one for one in shares if math.isfinite(one)]
+    if known:
+        least = min([*known, *([100 * bound] if math.isfinite(bound) else [])])
+        room = 0.12 * ((max(known) - least) or 1.0)
+        figure.update_xaxes(range=[max(least - room, -0.15), max(known) + room])
+    return clickable(figure)
+
+
+def _add_means(figure: go.Figure, points: Sequence[CurvePoint], name: str, *, star: bool = False) -> None:
+    style = Style(CHOSEN, "star") if star else scorer_style(points[0].setting.scorer)
+    changes = [point.change.change for point in points]
+    means = [t_interval(point.days.values(SHARE)) for point in points]
+    ids = [[point.setting.formula] for point in points]
+
+    def error(ends: Sequence[tuple[float, float, float]]) -> dict[str, object]:
+        up = [100 * (high - value) if math.isfinite(high) else 0.0 for value, _, high in ends]
+        down = [100 * (value - low) if math.isfinite(low) else 0.0 for value, low, _ in ends]
+        colour = style.colour
+        return {
+            "type": "data",
+            "array": up,
+            "arrayminus": down,
+            "thickness": 1.2,
+            "width": 3,
+            "color": colour,
+        }
+
+    figure.add_scatter(
+        x=[100 * mean for mean, _, _ in means],
+        y=[100 * change.value for change in changes],
+        error_x=error(means),
+        error_y=error([(change.value, change.t_low, change.t_high) for change in changes]),
+        mode="markers" if star else "lines+markers+text",
+        name=name,
+        line={"color": style.colour, "width": 2},
+        marker=marker(style, 19, 1.5) if star else marker(style),
+        text=[f" {point.setting.exponents[2]:g}" if point.setting.exponents else "" for point in points],
+        textposition="top right",
+        customdata=ids,
+        hovertemplate=[
+            hover(
+                "trade_off.curve_hover",
+                f"<b>{point.name}</b><br>",
+                change=f"{change.value:+.1%} [{change.t_low:+.1%}, {change.t_high:+.1%}]",
+                share=f"{mean:.2%} [{low:.2%}, {high:.2%}]",
+            )
+            for point, change, (mean, low, high) in zip(points, changes, means, strict=True)
+        ],
+    )
 
 
 def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[str]) -> None:

@@ -13,9 +13,9 @@ from app import session
 from app.figures import why_figures as figures
 from app.language import names, t
 from app.parts.download import download
-from app.session import DAY_QUERIES, Opened
+from app.session import Opened
 from app.setting import Setting
-from app.wording import metric_name
+from app.wording import Metrics, metric_name
 from scenarios import (
     DIVIDED,
     GROUPINGS,
@@ -39,14 +39,14 @@ _OPENED = "why-opened"
 
 
 @st.fragment
-def draw(opened: Opened, a: Setting | None, b: Setting) -> None:
-    """The ten groups that explain most of the difference, as a picture and a table; each opens its auction.
+def draw(opened: Opened) -> None:
+    """The ten groups that explain most of B's difference from A, as a picture and a table.
 
-    Args:
-        a: what B is held against; None: ranking without relevance.
+    Each opens its auction.
     """
+    a, b = opened.a, opened.b
     st.subheader(t("responsible.title"))
-    metrics = [name for name in DIVIDED if _known(opened.prepared, name)]
+    metrics = [name for name in DIVIDED if _known(session.metrics(opened.prepared, b), name)]
     for key, options in ((METRIC, metrics), (BY, GROUPINGS)):
         if st.session_state.get(key) not in options:
             st.session_state[key] = options[0]
@@ -194,9 +194,7 @@ def _open(
 
 def _basis(opened: Opened, division: Division) -> str:
     total = session.total_queries(opened.prepared)
-    sample = session.live_queries(
-        opened.prepared, DAY_QUERIES if division.n_days > 1 else session.LIVE_QUERIES
-    )
+    sample = session.live_queries(opened.prepared)
     text = t("responsible.basis", n=division.n_days, queries=total if sample is None else sample)
     return f"{text} {t('responsible.click' if division.grouping == 'query' else 'responsible.click_other')}"
 
@@ -207,16 +205,15 @@ def _name(by: str, name: str) -> str:
     return t("responsible.advertiser", name=name) if by == "advertiser" else name
 
 
-def _known(market: Prepared, metric: str) -> bool:
+def _known(known: Metrics, metric: str) -> bool:
     """Whether a market can say a metric: without grades there is none of irrelevant ads, nor of users."""
-    known = session.metrics(market, None)
     return math.isfinite(known.get(metric.removesuffix("_rpm"), math.nan))
 
 
 @st.cache_resource(show_spinner=False, max_entries=64, hash_funcs=session.KEYS)
 def _division(
     market: Prepared,
-    a: Setting | None,
+    a: Setting,
     b: Setting,
     metric: str,
     by: str,

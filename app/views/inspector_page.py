@@ -10,20 +10,20 @@ import numpy as np
 import polars as pl
 import streamlit as st
 
-from app import session
+from app import address, session
 from app.figures import auction_figures as figures
 from app.language import names, t
 from app.parts import cards, comparison
 from app.parts.credit import picture_credit
 from app.parts.download import chart_with_data
-from app.parts.sidebar import scorers
 from app.session import Opened
-from app.setting import Setting, in_words, market_settings, offer_exponents
+from app.setting import Setting, in_words, market_settings, scorers
 from app.wording import grade_name, scorer_name
 from scenarios import AskedPage, inspect_event, known_page
 from scenarios.reporting.theme import GRADE_COLOURS
 
 KEYS = ("query", "second", "event")
+ADDRESS = {"query": ("query", address.number_or_text), "event": ("event", address.count)}
 MOST_LISTED = 500
 """Queries to choose from; any other may be typed."""
 QUERY, SECOND, EVENT = KEYS
@@ -38,7 +38,7 @@ def page(opened: Opened) -> None:
         _events(opened)
         return
     query, second = _choose(opened)
-    first = opened.setting
+    first = opened.b
     auctions = []
     for setting in (first, replace(first, scorer=second)) if second else (first,):
         try:
@@ -59,7 +59,7 @@ def page(opened: Opened) -> None:
 
 def _auction(opened: Opened, setting: Setting, query: int | str) -> AskedPage:
     """The auction of a query of the world, by its number, or of any text."""
-    settings = market_settings(setting, opened.scenario)
+    settings = market_settings(setting)
     if isinstance(query, str):
         return session.asker(opened.prepared, setting.scorer).ask(query, settings)
     relevance = session.relevance(opened.prepared, setting.scorer)
@@ -83,7 +83,7 @@ def _one(opened: Opened, setting: Setting, page: AskedPage) -> None:
     st.markdown(f"#### {_summary(auction, in_words(setting), payment)}")
     frames, of_corpus = _frames(opened, auction), opened.scenario.market.kind == "corpus"
     if len(shown):
-        exponents = (*offer_exponents(opened.scenario), _exponent(setting))
+        exponents = _exponents(setting)
         rows, markers = shown.rows(named=True), _markers(page)
         st.html(cards.auction_cards(rows, frames, exponents, payment, markers, of_corpus=of_corpus))
         picture_credit(opened.scenario)
@@ -144,10 +144,10 @@ def _two(opened: Opened, *pages: tuple[Setting, AskedPage]) -> None:
 
 
 def _ranking(opened: Opened, setting: Setting, auction: pl.DataFrame, key: str) -> None:
-    bid, pctr = offer_exponents(opened.scenario)
+    bid, pctr, relevance = _exponents(setting)
     drawn = figures.ranking(
         auction,
-        exponent=_exponent(setting),
+        exponent=relevance,
         threshold=setting.threshold,
         bid_exponent=bid,
         pctr_exponent=pctr,
@@ -155,8 +155,8 @@ def _ranking(opened: Opened, setting: Setting, auction: pl.DataFrame, key: str) 
     st.plotly_chart(drawn, config={"displayModeBar": False}, key=key)
 
 
-def _exponent(setting: Setting) -> float:
-    return 0.0 if setting.scorer == session.BASELINE else setting.exponent
+def _exponents(setting: Setting) -> tuple[float, float, float]:
+    return setting.exponents or (1.0, 1.0, 0.0)
 
 
 def _frames(opened: Opened, auction: pl.DataFrame) -> dict[int, cards.Frames]:
@@ -168,6 +168,7 @@ def _events(opened: Opened) -> None:
     prepared = opened.prepared
     st.info(t("inspector.table"))
     n_events = session.total_queries(prepared)
+    st.session_state[EVENT] = min(st.session_state.get(EVENT, 1), n_events)
     event = int(st.number_input(t("inspector.event", n=n_events), 1, n_events, 1, key=EVENT)) - 1
     try:
         auction = inspect_event(prepared, session.own_simulation(prepared), event)
@@ -208,7 +209,7 @@ def _choose(opened: Opened) -> tuple[int | str, str | None]:
     elif not (isinstance(asked, str) and asked):
         st.session_state[QUERY] = order[0]
     called = {q: t("inspector.of_traffic", query=texts[q], share=popularity[q]) for q in order}
-    others = [name for name in scorers(opened.scenario) if name != opened.setting.scorer]
+    others = [name for name in scorers(opened.scenario) if name != opened.b.scorer]
     if st.session_state.get(SECOND) not in others:
         st.session_state[SECOND] = NOBODY
     with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -1,25 +1,46 @@
-"""Page 1, trade-off: what relevance costs and earns, over the stored sweep and at the sliders' setting."""
+"""Page 1, trade-off: what my formula costs and earns against today's, over several days."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
 import streamlit as st
 
-from app import session, wording
-from app.export import scenario_text
+from app import address, session, wording
+from app.days import Days, held, mean_of, over_days
+from app.export import measured, scenario_text
 from app.figures import trade_off_figures as figures
 from app.language import t
-from app.parts import sidebar, uplift, why
+from app.opening import SHARE, cheapest, stored_bound
+from app.parts import formula_bar, uplift, why
 from app.parts.download import chart_with_data, download
 from app.session import Opened
-from app.setting import EXPONENT_FIELDS, chosen_scenario, in_words, setting_at, stored_scenario
+from app.setting import (
+    BASELINE,
+    EXPONENT_FIELDS,
+    Setting,
+    chosen_scenario,
+    in_words,
+    product,
+    setting_at,
+    stored_scenario,
+)
 from app.wording import scorer_name
 from scenarios.reporting.theme import QUIET
 
-CHART, WHOLE, POINT = "trade-off", "whole", "opened-point"
-KEYS = (WHOLE,)
+CHART, CURVE, WHOLE, POINT, BOUND = "trade-off", "curve", "whole", "opened-point", "bound"
+KEYS = (WHOLE, BOUND, *why.KEYS)
+ADDRESS = {"whole": (WHOLE, address.switch), "bound": (BOUND, address.percent)}
+
+EXPONENTS = (0.25, 0.5, 1.0, 2.0)
+"""Those of the curve where the stored result swept no exponent."""
+
+POLL_S = 1.5
+"""The curve is drawn again after so long while it is simulated."""
+
 BETTER: Final = "blue"
 WORSE: Final = "orange"
 """Streamlit's names of the colours of differences; many eyes cannot tell green from red."""
@@ -30,42 +51,55 @@ HEAD = ("revenue_rpm", "irrelevant_share")
 
 def page(opened: Opened) -> None:
     """Draw the page."""
-    setting, stored = opened.setting, opened.result
-    name = in_words(setting)
     st.title(t("trade_off.title"))
     whole = _whole(opened)
-    baseline = session.metrics(opened.prepared, None, whole=whole)
+    headline, notice = st.empty(), st.container()
+    with st.container(key="first-screen"):
+        curve, side = st.container(), st.container()
+    with side:
+        bound = _bound(opened)
+        cards = st.empty()
+        _basis(opened, whole=whole)
+    below = st.container()
+
+    def after_day(found: list[Days]) -> None:
+        with headline.container():
+            st.markdown(f"#### {_answer(*found, days=session.n_days(opened.prepared))}")
+        with cards.container():
+            _cards(*found)
+
     try:
-        chosen = session.metrics(opened.prepared, setting, whole=whole)
+        a, b = over_days(opened.prepared, (opened.a, opened.b), whole=whole, after_day=after_day)
     except ValueError as error:
-        st.error(f"{t('scorers.cannot_simulate', scorer=scorer_name(setting.scorer))}\n\n{error}")
-        st.write(t("trade_off.points_below"))
-        _chart(opened, None)
+        with notice:
+            names = " / ".join(scorer_name(one.scorer) for one in (opened.a, opened.b))
+            st.error(f"{t('scorers.cannot_simulate', scorer=names)}\n\n{error}")
+            st.write(t("trade_off.points_below"))
+        _stored_chart(opened, None)
         return
-    st.markdown(f"#### {wording.answer(chosen, baseline, name)}")
-    _cards(chosen, baseline)
-    st.caption(_basis(opened, whole=whole))
-    further_days = st.container()
-    why.draw(opened, None, setting)
-    _chart(opened, figures.ChosenPoint(t("trade_off.chosen", name=name), chosen))
-    _stored_point(opened)
-    _downloads(opened, chosen, whole=whole)
+    with below:
+        _below(opened, a, b, whole=whole)
+    with curve:
+        _curve(opened, a, b, bound, whole=whole)
+
+
+def _below(opened: Opened, a: Days, b: Days, *, whole: bool) -> None:
+    """What is below the first screen."""
     with st.container(key="figures"):
-        sides = figures.changes_by_side(chosen, baseline)
-        table = pl.DataFrame({"side": list(sides), "change_per_1000_queries": list(sides.values())})
-        chart_with_data(figures.who_gains(chosen, baseline), table, "who-gains")
-        both = {t("trade_off.mix_baseline"): baseline, t("trade_off.mix_chosen"): chosen}
-        mix = [
-            {"ranked_by": ranking, **{key: row[key] for key in row if key.startswith("grade_")}}
-            for ranking, row in both.items()
-        ]
-        chart_with_data(figures.grade_mix(both), pl.DataFrame(mix), "true-grades")
-    if len(stored.points):
-        with st.expander(t("trade_off.table")):
-            st.dataframe(_table(stored.points), hide_index=True)
-    if setting.scorer != session.BASELINE:
-        with further_days:  # last, for it takes longer than all before
-            uplift.draw(opened)
+        changes = figures.changes_by_side(a, b)
+        chart_with_data(figures.who_gains(changes), changes, "who-gains")
+        both = {t("trade_off.mix_today"): a, t("trade_off.mix_mine"): b}
+        chart_with_data(figures.grades_seen(both), figures.grade_table(both), "true-grades")
+    if opened.a != opened.b:
+        why.draw(opened)
+    with st.container(horizontal=True):
+        _exports(opened, a, b, whole=whole)
+        uplift.offer(opened)
+    with st.expander(t("trade_off.stored"), icon=":material/inventory_2:"):
+        _stored_chart(opened, figures.ChosenPoint(in_words(opened.b), b.of[0]))
+        if len(opened.result.points):
+            st.dataframe(_table(opened.result.points), hide_index=True)
+    st.caption(t("trade_off.simulated_market"))
 
 
 def _whole(opened: Opened) -> bool:
@@ -79,28 +113,129 @@ def _whole(opened: Opened) -> bool:
     )
 
 
-def _cards(chosen: wording.Metrics, baseline: wording.Metrics) -> None:
-    with st.container(key="cards"):
-        for figure in wording.key_figures(chosen, baseline):
+def _bound(opened: Opened) -> float:
+    """The bound on irrelevant ads, a share; NaN where no share is known."""
+    proposed = stored_bound(opened.result)
+    if not math.isfinite(proposed):
+        return math.nan
+    st.session_state.setdefault(BOUND, round(100 * proposed, 1))
+    typed = st.number_input(
+        t("trade_off.bound"), 0.0, 100.0, step=0.1, format="%.1f", key=BOUND, help=t("trade_off.bound_help")
+    )
+    return float(typed) / 100
+
+
+def _answer(a: Days, b: Days, *, days: int) -> str:
+    """What B costs and earns against A, in one sentence with its intervals."""
+    if len(b.of) == 1:
+        said = wording.answer(b.of[0], a.of[0])
+        return said if days == 1 else t("trade_off.first_day", said=said, days=days)
+    return wording.answer_over_days(held(a, b, "revenue_rpm"), a.mean(SHARE), mean_of(b, SHARE))
+
+
+def _cards(a: Days, b: Days) -> None:
+    with st.container(key=f"small-cards-days-{len(b.of)}"):
+        for figure in wording.figures_over_days(a.of, b.of):
             st.metric(
                 figure.label,
                 figure.value,
                 figure.difference,
                 delta_color="off" if figure.better is None else BETTER if figure.better else WORSE,
-                delta_arrow="off" if figure.difference == t("figures.no_change") else "auto",
+                delta_arrow="off" if figure.better is None else "auto",
                 help=figure.help,
-                border=True,
             )
 
 
-def _basis(opened: Opened, *, whole: bool) -> str:
-    sample = None if whole else session.live_queries(opened.prepared)
-    queries = wording.sample(session.total_queries(opened.prepared), sample)
-    basis = t("trade_off.simulated" if whole else "trade_off.preview", queries=queries)
-    return t("trade_off.basis", basis=basis, reserve=opened.scenario.auction.reserve)
+def _basis(opened: Opened, *, whole: bool) -> None:
+    days = session.n_days(opened.prepared)
+    of = uplift.day_in_words(opened, whole=whole)
+    if whole:
+        st.caption(t("trade_off.basis", n=days, day=of))
+    else:
+        st.caption(t("trade_off.preview", days=days, day=of))
 
 
-def _chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:
+def _exponents_of(opened: Opened) -> list[float]:
+    swept = opened.scenario.sweep
+    return sorted(swept.values if swept is not None and swept.field in EXPONENT_FIELDS else EXPONENTS)
+
+
+def candidates(opened: Opened) -> list[Setting]:
+    """The formulas of the curve: powers of relevance by B's scorer, at B's reserve and without a gate."""
+    scorer = opened.scenario.scorer if opened.b.scorer == BASELINE else opened.b.scorer
+    if scorer == BASELINE:
+        return []
+    bid, pctr, _ = opened.b.exponents or (1.0, 1.0, 0.0)
+    plain = replace(opened.b, scorer=scorer, threshold=0.0)
+    return [replace(plain, formula=product(x, bid, pctr)) for x in _exponents_of(opened) if x > 0]
+
+
+def _curve(opened: Opened, a: Days, b: Days, bound: float, *, whole: bool) -> None:
+    """The trade-off over the days; it is simulated beside the page, which answers meanwhile."""
+    market, wanted = opened.prepared, candidates(opened)
+    days = range(session.n_days(market))
+
+    def missing() -> list[tuple[Setting, int]]:
+        pairs = ((setting, day) for setting in wanted for day in days)
+        return [pair for pair in pairs if not session.is_known(market, pair[0], whole=whole, day=pair[1])]
+
+    at_first = missing()
+    session.simulate_later(market, at_first, whole=whole)
+
+    def draw() -> None:
+        left = missing()
+        if at_first and not left:
+            st.rerun()
+        unfinished = {setting for setting, _ in left}
+        found = [
+            figures.CurvePoint(setting.formula, point, a, setting)
+            for setting in wanted
+            if setting not in unfinished
+            for point in over_days(market, (setting,), whole=whole)
+        ]
+        _draw_curve(opened, found, figures.CurvePoint(in_words(opened.b), b, a, opened.b), bound)
+        if left:
+            n = len(wanted) * len(days)
+            st.progress(1 - len(left) / n, t("trade_off.curve_running", done=n - len(left), total=n))
+
+    st.fragment(draw, run_every=POLL_S if at_first else None)()
+
+
+def _draw_curve(
+    opened: Opened, found: list[figures.CurvePoint], mine: figures.CurvePoint, bound: float
+) -> None:
+    best = cheapest([point.row for point in found], bound)
+    marked = next((point for point in found if best is not None and point.row == best), None)
+    drawn = figures.curve(found, mine, in_words(opened.a), marked, bound)
+    st.plotly_chart(drawn, key=CURVE, on_select=_take_clicked, selection_mode="points", config=QUIET)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if marked is None:
+            st.caption(t("trade_off.none_under") if found and math.isfinite(bound) else "")
+        elif marked.setting == opened.b:
+            st.caption(t("trade_off.is_cheapest", bound=bound))
+        else:
+            said = wording.point_over_days(marked.change, marked.days.mean(SHARE))
+            st.markdown(t("trade_off.cheaper", formula=marked.setting.formula, said=said, bound=bound))
+            st.button(
+                t("trade_off.take", formula=marked.setting.formula.replace("*", "\\*")),
+                key="take",
+                type="primary",
+                on_click=formula_bar.write,
+                args=(marked.setting,),
+            )
+
+
+def _take_clicked() -> None:
+    """Take the clicked formula of the curve."""
+    clicked = figures.selected_id(st.session_state.get(CURVE))
+    opened = session.current()
+    found = next((one for one in candidates(opened) if one.formula == clicked), None)
+    if found is not None:
+        formula_bar.write(found)
+
+
+def _stored_chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:
+    """The stored points of the scenario's own day, by all scorers."""
     points = opened.result.points
     if not len(points):
         st.info(t("trade_off.no_points"))
@@ -114,24 +249,25 @@ def _chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:
     meaning = t("trade_off.exponent") if field in EXPONENT_FIELDS else field
     numbers = t("trade_off.numbers", meaning=meaning) if field else ""
     st.caption(numbers + t("trade_off.click"))
+    _stored_point(opened)
 
 
 def choose_clicked() -> None:
-    """Open the clicked point: at the sliders or, where they cannot reach it, as it is stored."""
+    """Open the clicked point: as my formula or, where no formula is it, as it is stored."""
     clicked = figures.selected_id(st.session_state.get(CHART))
     if clicked is None:
         return
     opened = session.current()
-    setting = setting_at(opened.setting, opened.scenario, *figures.parse_point_id(clicked))
+    setting = setting_at(opened.scenario, *figures.parse_point_id(clicked))
     if setting is None:
         st.session_state[POINT] = (opened.result.folder.name, clicked)
     else:
         st.session_state.pop(POINT, None)
-        sidebar.write(setting)
+        formula_bar.write(setting)
 
 
 def _stored_point(opened: Opened) -> None:
-    """A clicked point that the sliders cannot reach: its stored figures, and its exact scenario."""
+    """A clicked point that no formula reaches: its stored figures, and its exact scenario."""
     folder, clicked = st.session_state.get(POINT, ("", ""))
     if folder != opened.result.folder.name:
         return
@@ -149,7 +285,8 @@ def _stored_point(opened: Opened) -> None:
         st.caption(t("trade_off.stored_point_caption"))
         row = rows.row(0, named=True)
         _cards_of(row, baseline.row(0, named=True) if len(baseline) else row)
-        text = scenario_text(stored_scenario(opened.scenario, scorer, field, value), row, HEAD)
+        scenario = stored_scenario(opened.scenario, scorer, field, value)
+        text = scenario_text(scenario, row, HEAD)
         file = f"{opened.scenario.name}-{scorer.rpartition(':')[2]}-{value:g}.yaml"
         download(t("download.point"), text, file, help=t("download.point_help"))
 
@@ -160,15 +297,19 @@ def _cards_of(row: wording.Metrics, baseline: wording.Metrics) -> None:
             st.metric(figure.label, figure.value, figure.difference, delta_color="off", help=figure.help)
 
 
-def _downloads(opened: Opened, chosen: wording.Metrics, *, whole: bool) -> None:
-    setting, stored = opened.setting, opened.result
-    row = {"kind": "chosen", "scorer": setting.scorer, "field": "fusion.relevance", "value": setting.exponent}
-    table = pl.concat([stored.points, pl.DataFrame([{**row, **chosen}])], how="diagonal_relaxed")
-    with st.container(horizontal=True):
-        download(t("download.chart"), table.write_csv(), "trade-off.csv")
-        text = scenario_text(chosen_scenario(setting, opened.scenario), chosen, HEAD)
-        about = t("download.scenario_exact" if whole else "download.scenario_preview")
-        download(t("download.scenario"), text, "scenario.yaml", disabled=not whole, help=about)
+def _exports(opened: Opened, a: Days, b: Days, *, whole: bool) -> None:
+    """The days behind the figures as a table, and my formula as a scenario that gives them."""
+    rows = [
+        {"formula": setting.formula, "scorer": setting.scorer, "threshold": setting.threshold,
+         "reserve": setting.reserve, "seed": opened.scenario.seed + day, **metrics}
+        for setting, found in ((opened.a, a), (opened.b, b))
+        for day, metrics in enumerate(found.of)
+    ]  # fmt: skip
+    download(t("download.chart"), pl.DataFrame(rows).write_csv(), "trade-off.csv")
+    scenario = chosen_scenario(opened.b, opened.scenario)
+    text = scenario_text(scenario, b.of[0], HEAD, measured(opened, a, b, HEAD))
+    about = t("download.scenario_exact" if whole else "download.scenario_preview")
+    download(t("download.scenario"), text, "scenario.yaml", disabled=not whole, help=about)
 
 
 def _table(points: pl.DataFrame) -> pl.DataFrame:

@@ -83,9 +83,14 @@ class CustomRule(Settings):
 
 
 def _derived() -> dict[str, type[RuleSettings]]:
-    """The block of each rule. The rule product is the default, and the one within others."""
+    """The block of each rule. The rule product is the default, and the one within others by default.
+
+    A gate takes any rule that has none within itself; what soft gates and tiers make of scores below 0 is not
+    defined, so product alone stands within those.
+    """
     found: dict[str, type[RuleSettings]] = {}
-    for name, rule in fusion.RULES.items():
+    hold_others = {name for name, rule in fusion.RULES.items() if "within" in rule.__dataclass_fields__}
+    for name, rule in sorted(fusion.RULES.items(), key=lambda item: item[0] in hold_others):
         hints = get_type_hints(rule, include_extras=True)
         fields: dict[str, Any] = {"rule": (Literal[name], "product" if name == "product" else ...)}
         for field in dataclasses.fields(rule):
@@ -93,6 +98,11 @@ def _derived() -> dict[str, type[RuleSettings]]:
             if hint is fusion.FusionRule:
                 within: Any = field.default_factory
                 hint, default = found["product"], found["product"](rule="product", **asdict(within()))
+                if name == "gate":
+                    hint = Annotated[
+                        Union[tuple(found[one] for one in fusion.RULES if one in found)],  # noqa: UP007
+                        Field(discriminator="rule"),
+                    ]
             if field.init:
                 texts = [text for text in getattr(hint, "__metadata__", ()) if isinstance(text, str)]
                 fields[field.name] = (hint, Field(default, description=" ".join(texts) or None))
@@ -100,7 +110,7 @@ def _derived() -> dict[str, type[RuleSettings]]:
         found[name] = create_model(
             f"{rule.__name__}Rule", __base__=RuleSettings, __doc__=about, __module__=__name__, **fields
         )
-    return found
+    return {name: found[name] for name in fusion.RULES}
 
 
 RULE_SETTINGS: Mapping[str, type[RuleSettings]] = _derived()

@@ -159,6 +159,8 @@ def _validate(
         _read_profile(data, Source(source, lines))
     if isinstance(fusion := data.get("fusion"), dict):
         fusion.setdefault(DISCRIMINATOR, DEFAULT_RULE)
+        if isinstance(within := fusion.get("within"), dict):
+            within.setdefault(DISCRIMINATOR, DEFAULT_RULE)
     try:
         # By way of JSON, whose strict reading takes lists for tuples but no text for numbers.
         market = data.get("market")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from simulator.fusion import RULES, Formula, FormulaError as FormulaError, check_rule
+from simulator.fusion import RULES, Formula, FormulaError as FormulaError, FusionRule, check_rule
 from simulator.rules.rule_check import Fault as Fault, RuleTraits, rule_traits
 
 SHIPPED_RULES: Mapping[str, Mapping[str, object]] = {
@@ -20,9 +20,9 @@ SHIPPED_RULES: Mapping[str, Mapping[str, object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A formula, what makes it unfit for auctions (in words), and its traits where nothing does."""
+    """A rule, what makes it unfit for auctions (in words), and its traits where nothing does."""
 
-    rule: Formula
+    rule: FusionRule
     faults: tuple[Fault, ...]
     traits: RuleTraits | None
 
@@ -33,12 +33,16 @@ def judge_formula(expression: str) -> Verdict:
     Raises:
         FormulaError: it cannot be read; the error says at which character.
     """
-    rule = Formula(expression)
+    return judge_rule(Formula(expression))
+
+
+def judge_rule(rule: FusionRule) -> Verdict:
+    """Try a rule, see `simulator.fusion.check_rule`."""
     faults = tuple(check_rule(rule))
     return Verdict(rule, faults, None if faults else rule_traits(rule))
 
 
-def iso_scores(rule: Formula, pctr: float, bids: tuple[float, ...]) -> pl.DataFrame:
+def iso_scores(rule: FusionRule, pctr: float, bids: tuple[float, ...]) -> pl.DataFrame:
     """Lines of equal score at one click rate: what a less relevant ad must bid to reach the same score.
 
     Args:

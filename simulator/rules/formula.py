@@ -6,13 +6,15 @@
     power   = atom [("^" | "**") signed]
     atom    = number | "b" | "q" | "r" | "(" sum ")" | function "(" sum {"," sum} ")"
 
-with the functions min, max (two arguments or more), exp, log and sqrt (one). Nothing of a text is ever run as
-code: it is read into a tree, which is evaluated on arrays.
+with the functions min, max (two arguments or more), exp, log and sqrt (one). Names may be written in capital
+letters and in full (NAMES), signs as in a textbook or full-width as Chinese keyboards type them (SIGNS).
+Nothing of a text is ever run as code: it is read into a tree, which is evaluated on arrays.
 """
 
 import math
 import operator
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -31,6 +33,13 @@ STEPS = 50
 """Halvings of log(MOST_BID / LEAST_BID), after which less than 4e-14 of the bid is left open."""
 
 VARIABLES = ("b", "q", "r")
+NAMES: Mapping[str, str] = {
+    **{name: name for name in VARIABLES},
+    "bid": "b", "pctr": "q", "ctr": "q", "rel": "r", "relevance": "r",
+}  # fmt: skip
+"""The variables by every name that is understood, in small letters."""
+SIGNS = str.maketrans("\u00d7\u00b7\u22c5\u2219\u2217\u2715\u00f7\u2212\u2013\u02c6\u3001", "******/--^,")
+"""Signs that are written for those of the grammar: times, dots, a division sign, minus, a caret, a comma."""
 OPERATORS: Mapping[str, Callable[..., Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "^": operator.pow,
     "negative": operator.neg,
@@ -166,6 +175,21 @@ def parse(expression: str) -> Node:
     return tree
 
 
+def plain_signs(expression: str) -> str:
+    """The expression with the signs of the grammar, character for character, so that positions stay."""
+    translated = expression.translate(SIGNS)
+    narrow = (unicodedata.normalize("NFKC", character) for character in translated)
+    return "".join(
+        plain if len(plain) == 1 and plain.isascii() and _wide(character) else character
+        for character, plain in zip(translated, narrow, strict=True)
+    )
+
+
+def _wide(character: str) -> bool:
+    """Whether it is a full-width form; a superscript 2, say, must not become the 2 that it resembles."""
+    return "\uff01" <= character <= "\uff5e" or character == "\u3000"
+
+
 _TOKEN = re.compile(r"\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|[A-Za-z_]\w*|\*\*|.|$)", re.S)
 
 
@@ -174,10 +198,11 @@ class _Reader:
 
     def __init__(self, expression: str) -> None:
         self.expression, self.start, self.end, self.text = expression, 0, 0, ""
+        self.plain = plain_signs(expression)
         self.advance()
 
     def advance(self) -> None:
-        found = _TOKEN.match(self.expression, self.end)
+        found = _TOKEN.match(self.plain, self.end)
         assert found is not None  # the pattern takes anything
         self.start, self.end, self.text = found.start(1), found.end(), found[1]
 
@@ -234,11 +259,11 @@ class _Reader:
             if not math.isfinite(float(text)):
                 raise self.error("too_large", start)
             return Node("number", float(text))
-        if text in VARIABLES:
+        if variable := NAMES.get(text.lower()):
             self.advance()
-            return Node(text)
-        if text in FUNCTIONS:
-            return self._call(text, start, depth)
+            return Node(variable)
+        if text.lower() in FUNCTIONS:
+            return self._call(text.lower(), start, depth)
         if re.match(r"[A-Za-z_]", text):
             raise self.error("unknown_name", start, name=text, functions=", ".join(FUNCTIONS))
         raise self.other_than("no_value")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,40 +72,50 @@ def test_the_inspector_opens_by_its_own_address(page: Page, address: str) -> Non
     assert page.get_by_role("heading", name="One auction, from query to price").is_visible()
 
 
+def type_formula(page: Page, formula: str) -> None:
+    box = page.get_by_role("textbox", name="Mine (B)")
+    box.fill(formula)
+    box.press("Enter")
+    server.wait_until_drawn(page)
+
+
 def test_a_slider_simulates_anew(page: Page, address: str) -> None:
     open_page(page, address)
     assert page.get_by_role("heading", name="What does relevance cost").is_visible()
     assert page.get_by_text("Deploy").count() == 0
     before = revenue(page)
+    page.get_by_role("button", name="Adjust").click()
     slider = page.get_by_role("slider", name="Relevance exponent")
     slider.focus()
     slider.press("End")
-    page.get_by_text("at exponent 4,").wait_for()
     server.wait_until_drawn(page)
+    assert page.get_by_role("textbox", name="Mine (B)").input_value() == "b*q*r^4"
     assert revenue(page) != before
 
 
 def test_a_click_on_a_point_chooses_it(page: Page, address: str) -> None:
     open_page(page, address)
+    type_formula(page, "b*q*r^3")
+    page.get_by_text("Simulating the curve").wait_for(state="hidden")
+    server.wait_until_drawn(page)
     line = page.locator(".scatterlayer .trace").filter(has=page.locator(".point")).filter(has_text="0.5")
     line.first.locator(".point").last.click(force=True)
-    page.get_by_text("at exponent 2,").wait_for()
+    page.wait_for_url(re.compile(r"b=b%2Aq%2Ar%5E2"))
     server.wait_until_drawn(page)
-    slider = page.get_by_role("slider", name="Relevance exponent")
-    assert float(slider.input_value()) == 2.0
+    assert page.get_by_role("textbox", name="Mine (B)").input_value() == "b*q*r^2"
 
 
 def test_downloads_are_the_charts_points_and_a_scenario_that_loads(
     page: Page, address: str, tmp_path: Path
 ) -> None:
     open_page(page, address)
-    choose(page, "Relevance scorer", "BM25")
+    choose(page, "Relevance r by", "BM25")
     for label, name in (("Chart data", "points.csv"), ("This setting as a scenario", "chosen.yaml")):
         with page.expect_download() as download:
             page.get_by_role("button", name=label).click()
         download.value.save_as(tmp_path / name)
-    points = pl.read_csv(tmp_path / "points.csv")
-    assert points["kind"].value_counts().sort("kind").rows() == [("chosen", 1), ("compare", 3), ("sweep", 6)]
+    days = pl.read_csv(tmp_path / "points.csv")
+    assert days["scorer"].value_counts().sort("scorer").rows() == [("bm25", 5), ("none", 5)]
     assert load_scenario(tmp_path / "chosen.yaml").scorer == "bm25"
 
 
@@ -119,7 +130,7 @@ def test_the_inspector_shows_frames_and_ranks_anew(page: Page, address: str) -> 
     assert frames.first.evaluate("picture => picture.naturalWidth") == 24
     assert page.locator("article").first.get_by_text("per click").is_visible()
     before = page.locator("article").all_inner_texts()
-    choose(page, "Relevance scorer", "BM25")
+    choose(page, "Relevance r by", "BM25")
     page.get_by_text("Ranked by BM25").wait_for()
     assert page.locator("article").all_inner_texts() != before
 
@@ -169,20 +180,18 @@ def test_the_market_page_draws_the_day_and_gives_its_data(page: Page, address: s
 
 def test_a_formula_is_written_tried_and_taken_away(page: Page, address: str, tmp_path: Path) -> None:
     open_page(page, f"{address}/formula")
-    box = page.get_by_role("textbox", name="Score of an ad")
-    box.fill("b * q * rel")
-    box.press("Enter")
+    type_formula(page, "b * q * z")
     page.get_by_text("Character 9: unknown name").wait_for()
-    box.fill("b * q * r^2")
-    box.press("Enter")
+    type_formula(page, "b * q + 0.1 * relevance")
     page.get_by_text("Fit for auctions").wait_for()
     server.wait_until_drawn(page)
     assert page.locator(".js-plotly-plot").count() == 2
+    page.get_by_role("link", name="Trade-off").click()
     with page.expect_download() as download:
-        page.get_by_role("button", name="This formula as a scenario").click()
+        page.get_by_role("button", name="This setting as a scenario").click()
     download.value.save_as(tmp_path / "formula.yaml")
     chosen = load_scenario(tmp_path / "formula.yaml")
-    assert chosen.fusion.model_dump() == {"rule": "formula", "expression": "b * q * r^2"}
+    assert chosen.fusion.model_dump() == {"rule": "formula", "expression": "b * q + 0.1 * relevance"}
 
 
 def test_an_experiment_is_looked_at_and_its_replicates_taken_away(
@@ -237,7 +246,7 @@ def test_the_lab_draws_and_shows_the_worst_errors_with_their_pictures(
 
 def test_the_language_is_switched_and_nothing_else_changes(page: Page, address: str) -> None:
     open_page(page, address)
-    choose(page, "Relevance scorer", "BM25")
+    choose(page, "Relevance r by", "BM25")
     before = revenue(page)
     page.get_by_text("中文", exact=True).click()
     page.get_by_role("heading", name="相关性的代价与收益").wait_for()

@@ -14,28 +14,34 @@ import pytest
 from PIL import Image
 
 from app import wording
+from app.days import Days
 from app.figures import auction_figures, formula_figures, trade_off_figures
 from app.language import t
+from app.opening import bound_of
 from app.parts import cards
 from app.setting import (
     Setting,
     chosen_scenario,
+    fault_of,
     in_words,
     market_settings,
+    normal,
     scenario_setting,
     setting_at,
+    without_relevance,
 )
 from scenarios import (
     GRADE_DEFINITIONS,
     SCORERS,
     Scenario,
+    compare,
     dump_scenario,
     iso_scores,
     judge_formula,
     load_scenario,
     override,
 )
-from scenarios.reporting.theme import GRADE_COLOURS, ON_GRADE, scorer_style
+from scenarios.reporting.theme import BETTER, GRADE_COLOURS, GREY, ON_GRADE, WORSE, scorer_style
 
 FIELD = "fusion.relevance"
 
@@ -154,16 +160,67 @@ def test_selected_id_is_none_for_what_is_no_stored_point(event: object) -> None:
     assert trade_off_figures.selected_id(event) is None
 
 
-def test_who_gains_shows_changes_per_thousand_queries() -> None:
-    bars = trade_off_figures.who_gains(metrics(90.0), metrics(100.0, advertiser_surplus=280.0)).data[0]
-    assert list(bars.x) == pytest.approx([-10.0, 10.0, 0.0, -10.0])
-    assert bars.text[0] == "−10.0"
+def days(*of: dict[str, float]) -> Days:
+    return Days(of)
 
 
-def test_grade_mix_stacks_to_all_shown_ads() -> None:
-    figure = trade_off_figures.grade_mix({"a": metrics(), "b": metrics(irrelevant=0.3)})
-    assert [bar.name for bar in figure.data] == ["0 irrelevant", "1 weak", "2 relevant", "3 strong"]
-    assert np.sum([bar.x for bar in figure.data], axis=0) == pytest.approx([100.0, 100.0])
+def test_who_gains_shows_changes_per_thousand_queries_with_their_intervals() -> None:
+    a, b = days(metrics(100.0, advertiser_surplus=280.0)), days(metrics(90.0))
+    changes = trade_off_figures.changes_by_side(a, b)
+    assert changes["side"].to_list() == [
+        "Platform: revenue", "All advertisers: surplus", "Users: utility", "All together: welfare",
+    ]  # fmt: skip
+    assert changes["change"].to_list() == pytest.approx([-10.0, 10.0, 0.0, -10.0])
+    figure = trade_off_figures.who_gains(changes)
+    assert list(figure.data[0].marker.color) == [WORSE, BETTER, BETTER, GREY]
+    assert figure.layout.annotations[0].text == "−10.0"
+    several = trade_off_figures.changes_by_side(
+        days(metrics(), metrics(90.0)), days(metrics(98.0), metrics(87.0))
+    )
+    value, low, high = several.row(0)[1:]
+    assert value == pytest.approx(-2.5)
+    assert (low, high) == pytest.approx((-2.5 - 12.7062 * 0.5, -2.5 + 12.7062 * 0.5), abs=1e-3)
+
+
+def test_surplus_of_small_and_large_advertisers_is_what_clicks_are_worth_beyond_their_spend() -> None:
+    own = {"small_spend_share": 0.2, "small_return": 1.5, "large_spend_share": 0.5, "large_return": 0.9}
+    changes = trade_off_figures.changes_by_side(days(metrics(0.0, **own)), days(metrics(100.0, **own)))
+    by_side = dict(zip(changes["side"], changes["change"], strict=True))
+    assert by_side["Small advertisers: surplus"] == pytest.approx(10.0)
+    assert by_side["Large advertisers: surplus"] == pytest.approx(-5.0)
+
+
+def test_grades_are_seen_on_a_scale_on_which_a_small_slice_is_told_from_none() -> None:
+    both = {
+        "A": days(metrics(irrelevant=0.3)),
+        "B": days(metrics(irrelevant=0.003), metrics(irrelevant=0.005)),
+    }
+    figure = trade_off_figures.grades_seen(both)
+    mine = trace(figure, "B")
+    assert mine.x[0] == pytest.approx(0.4)
+    assert mine.text[0] == "0.40%"
+    assert figure.layout.xaxis.type == "log"
+    table = trade_off_figures.grade_table(both)
+    assert table.filter(ranked_by="A", grade=0)["share"].item() == pytest.approx(0.3)
+    none = trade_off_figures.grades_seen({"A": days(metrics(irrelevant=0.0))})
+    assert min(trace(none, "A").x) > 0
+
+
+def test_the_curve_has_means_with_intervals_against_a_and_marks_the_cheapest() -> None:
+    a = days(metrics(100.0, 0.10), metrics(80.0, 0.12))
+    own = Setting("bm25", "b*q*r^0.5", 0.0, 0.05)
+    half = trade_off_figures.CurvePoint("half", days(metrics(99.0, 0.05), metrics(78.0, 0.06)), a, own)
+    mine = trade_off_figures.CurvePoint("mine", days(metrics(90.0, 0.01), metrics(71.0, 0.02)), a, own)
+    figure = trade_off_figures.curve([half], mine, "no relevance", half, 0.06)
+    line = trace(figure, "b*q*r^x by BM25; numbers are x")
+    assert (line.x[0], line.y[0]) == pytest.approx((5.5, 100 * (177 / 180 - 1)))
+    assert line.error_x.array[0] == pytest.approx(12.7062 * 0.5, abs=1e-3)
+    assert trade_off_figures.selected_id({"selection": {"points": [{"customdata": line.customdata[0]}]}}) == (
+        own.formula
+    )
+    ring = trace(figure, "the cheapest under the bound")
+    assert list(ring.x) == list(line.x)
+    assert figure.layout.shapes[0].x1 == pytest.approx(6.0)
 
 
 def auction(**columns: list[object]) -> pl.DataFrame:
@@ -204,8 +261,7 @@ def test_ranking_without_shown_ads_has_no_curve() -> None:
 def test_every_figure_has_a_title_and_titled_axes_with_units() -> None:
     drawn = [
         trade_off_figures.trade_off(POINTS),
-        trade_off_figures.who_gains(metrics(), metrics()),
-        trade_off_figures.grade_mix({"a": metrics()}),
+        trade_off_figures.who_gains(trade_off_figures.changes_by_side(days(metrics()), days(metrics()))),
         auction_figures.ranking(auction(), exponent=1.0),
     ]
     for figure in drawn:
@@ -248,22 +304,45 @@ def test_a_formula_is_a_star_among_the_rules() -> None:
 # Wording
 
 
-def test_answer_says_what_changes() -> None:
-    assert wording.answer(metrics(95.0, 0.02), metrics(100.0, 0.1), "HCMRM") == (
-        "With HCMRM, revenue falls by 5.0% and the share of irrelevant ads falls from 10.0% to 2.0%."
+def test_answer_says_what_changes_on_one_day() -> None:
+    assert wording.answer(metrics(95.0, 0.02), metrics(100.0, 0.1)) == (
+        "About 2.0% irrelevant ads instead of 10.0%, for 5.0% of revenue."
     )
-    assert wording.answer(metrics(), metrics(), "X") == (
-        "With X, revenue stays as it is and the share of irrelevant ads stays at 10.0%."
+    assert wording.answer(metrics(), metrics()) == (
+        "About 10.0% irrelevant ads instead of 10.0%, at about the same revenue (0.0%)."
     )
-    nothing = wording.answer(metrics(0.0, math.nan), metrics(), "X")
-    assert nothing == "With X, no ad is shown, so there is nothing to compare."
-    before = wording.answer(metrics(), metrics(0.0, math.nan), "X")
-    assert before == "Without relevance, no ad earns anything, so there is nothing to compare X with."
-    ungraded = metrics(irrelevant=math.nan)
-    assert wording.answer(metrics(95.0, math.nan), ungraded, "X") == (
-        "With X, revenue falls by 5.0%; how many ads are irrelevant is not known, for there are no true "
-        "grades."
+    assert wording.answer(metrics(0.0, math.nan), metrics()) == (
+        "B shows no ad, so there is nothing to compare."
     )
+    assert wording.answer(metrics(), metrics(0.0, math.nan)) == (
+        "A earns nothing, so there is nothing to compare B with."
+    )
+    assert wording.answer(metrics(95.0, math.nan), metrics(irrelevant=math.nan)) == (
+        "How many ads are irrelevant is not known, for there are no true grades; for 5.0% of revenue."
+    )
+
+
+def test_answer_over_days_has_intervals_and_claims_no_change_that_is_none() -> None:
+    falls = compare(np.array([100.0, 80.0, 90.0]), np.array([96.0, 77.0, 86.0]))
+    said = wording.answer_over_days(falls, 0.059, (0.013, 0.012, 0.015))
+    assert said.startswith("About 1.3% [1.2, 1.5] irrelevant ads instead of 5.9%, for 4.1% [")
+    unclear = compare(np.array([100.0, 80.0, 90.0]), np.array([96.0, 84.0, 90.0]))
+    said = wording.answer_over_days(unclear, 0.059, (0.013, -0.001, 0.015))
+    assert "[0.0, 1.5]" in said
+    assert "at about the same revenue (+0.0% [-" in said
+    nothing = compare(np.full(3, math.nan), np.full(3, math.nan))
+    assert "nothing to compare" in wording.answer_over_days(nothing, math.nan, (math.nan,) * 3)
+
+
+def test_figures_over_days_call_better_only_what_is_told_from_chance() -> None:
+    a = [metrics(100.0, 0.1), metrics(90.0, 0.11), metrics(95.0, 0.1)]
+    b = [metrics(97.0, 0.05), metrics(88.0, 0.06), metrics(97.0, 0.05)]
+    cards_ = {one.label: one for one in wording.figures_over_days(a, b)}
+    assert cards_["Irrelevant share"].value == "5.33%"
+    assert cards_["Irrelevant share"].better is True
+    assert cards_["Revenue per 1,000 queries"].better is None
+    assert cards_["Click-through rate"].difference == "no change"
+    assert wording.figures_over_days(a[:1], b[:1]) == wording.key_figures(b[0], a[0])
 
 
 def test_key_figures_know_what_is_better() -> None:
@@ -282,52 +361,67 @@ def test_key_figures_know_what_is_better() -> None:
 
 def test_a_setting_without_a_threshold_is_a_product_and_with_one_a_gate(tiny_scenario: Scenario) -> None:
     own = scenario_setting(tiny_scenario)
-    assert own == Setting("oracle", 1.0, 0.0, tiny_scenario.auction.reserve)
-    product = override(tiny_scenario, market_settings(replace(own, exponent=2.0), tiny_scenario))
+    assert own == Setting("oracle", "b*q*r", 0.0, tiny_scenario.auction.reserve)
+    product = override(tiny_scenario, market_settings(replace(own, formula="b*q*r^2")))
     assert (product.fusion.rule, product.fusion.relevance) == ("product", 2.0)
-    gate = override(tiny_scenario, market_settings(replace(own, threshold=0.4), tiny_scenario))
+    gate = override(tiny_scenario, market_settings(replace(own, threshold=0.4)))
     assert (gate.fusion.rule, gate.fusion.threshold, gate.fusion.within.relevance) == ("gate", 0.4, 1.0)
+    free = override(tiny_scenario, market_settings(replace(own, threshold=0.4, formula="b*q + r")))
+    assert free.fusion.within.expression == "b*q + r"
 
 
-@pytest.mark.parametrize("rule", ["product", "gate", "linear", "tiers"])
-@pytest.mark.parametrize("threshold", [0.0, 0.4])
+@pytest.mark.parametrize("rule", ["product", "gate", "linear", "tiers", "exponential", "learnt"])
 def test_a_chosen_scenario_is_one_that_relbid_run_reads(
-    tiny_scenario: Scenario, rule: str, threshold: float, tmp_path_factory: pytest.TempPathFactory
+    tiny_scenario: Scenario, rule: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     scenario = override(tiny_scenario, {"sweep": None, "fusion.rule": rule})
-    scenario = override(scenario, {"sweep": {"field": "auction.reserve", "values": [0.1]}})
-    own = replace(scenario_setting(scenario), scorer="bm25", threshold=threshold)
+    own = replace(scenario_setting(scenario), scorer="bm25")
+    assert fault_of(own, scenario) is None
     chosen = chosen_scenario(own, scenario)
     assert chosen.scorer == "bm25"
-    assert chosen.sweep == scenario.sweep
+    assert chosen.fusion == scenario.fusion
+    assert chosen.compare == ("none", "bm25")
     path = tmp_path_factory.mktemp("chosen") / "scenario.yaml"
     path.write_text(dump_scenario(chosen))
     assert load_scenario(path) == chosen
 
 
-def test_a_chosen_scenario_sweeps_the_exponent_of_the_rule_that_it_has(tiny_scenario: Scenario) -> None:
-    own = scenario_setting(tiny_scenario)
-    for threshold, field in ((0.0, FIELD), (0.4, "fusion.within.relevance")):
-        chosen = chosen_scenario(replace(own, threshold=threshold), tiny_scenario)
-        assert chosen.sweep is not None
-        assert chosen.sweep.field == field
-
-
 def test_the_setting_at_a_stored_point(tiny_scenario: Scenario) -> None:
     own = scenario_setting(tiny_scenario)
-    moved = replace(own, threshold=0.7, reserve=1.0)
-    assert setting_at(moved, tiny_scenario, "bm25", FIELD, 2.0) == replace(own, scorer="bm25", exponent=2.0)
-    assert setting_at(moved, tiny_scenario, "none", FIELD, 1.0) == replace(own, scorer="none")
-    assert setting_at(own, tiny_scenario, "bm25", "auction.reserve", 0.3) == replace(
-        own, scorer="bm25", reserve=0.3
-    )
-    assert setting_at(own, tiny_scenario, "bm25", "users.appeal_sigma", 0.3) is None
+    two = replace(own, scorer="bm25", formula="b*q*r^2")
+    assert setting_at(tiny_scenario, "bm25", FIELD, 2.0) == two
+    assert setting_at(tiny_scenario, "none", FIELD, 1.0) == replace(own, scorer="none")
+    reserve = replace(own, scorer="bm25", reserve=0.3)
+    assert setting_at(tiny_scenario, "bm25", "auction.reserve", 0.3) == reserve
+    assert setting_at(tiny_scenario, "bm25", "users.appeal_sigma", 0.3) is None
+
+
+def test_what_a_result_compares_with_is_bid_times_pctr(tiny_scenario: Scenario) -> None:
+    squashed = override(tiny_scenario, {"sweep": None, "fusion.pctr": 0.5})
+    assert without_relevance(squashed) == Setting("none", "b*q^0.5", 0.0, tiny_scenario.auction.reserve)
+    gated = override(tiny_scenario, {"sweep": None, "fusion": {"rule": "gate", "threshold": 0.4}})
+    assert without_relevance(gated).formula == "b*q"
+    assert without_relevance(gated).threshold == 0.0
+
+
+def test_a_gate_that_is_typed_is_the_threshold() -> None:
+    typed = Setting("bm25", "gate(threshold=0.4, within=b*q*r^0.5)", 0.0, 0.1)
+    assert normal(typed) == Setting("bm25", "b*q*r^0.5", 0.4, 0.1)
 
 
 def test_settings_in_words() -> None:
-    assert in_words(Setting("none", 2.0, 0.5, 0.1)) == "no relevance"
-    assert in_words(Setting("bm25", 1.5, 0.0, 0.1)) == "BM25 at exponent 1.5"
-    assert "relevance of at least 0.4" in in_words(Setting("bm25", 1.5, 0.4, 0.1))
+    assert in_words(Setting("none", "b*q", 0.0, 0.1)) == "no relevance"
+    assert in_words(Setting("bm25", "b*q*r^1.5", 0.0, 0.1)) == "BM25 at exponent 1.5"
+    assert "relevance of at least 0.4" in in_words(Setting("bm25", "b*q*r^1.5", 0.4, 0.1))
+    assert in_words(Setting("bm25", "b*q/r", 0.0, 0.1)) == "b*q/r (BM25)"
+
+
+def test_the_bound_leaves_a_quarter_of_what_the_best_point_avoids() -> None:
+    assert bound_of(0.12, [0.02, 0.04, math.nan]) == pytest.approx(0.045)
+    assert bound_of(0.1201, [0.02]) == pytest.approx(0.046)  # in steps of 0.1%
+    assert bound_of(0.02, [0.05]) == pytest.approx(0.02)
+    assert math.isnan(bound_of(math.nan, [0.02]))
+    assert math.isnan(bound_of(0.1, []))
 
 
 # Cards

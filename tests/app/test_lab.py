@@ -119,7 +119,6 @@ def test_the_lab_measures_the_chosen_scorers(lab: AppTest, tiny_scenario: Scenar
         "perfectly calibrated"
     }
     assert chart(lab, "Scores by true grade")["data"]
-    assert not lab.slider  # of the sidebar: nothing here follows them
 
 
 def test_worst_errors_are_shown_with_their_pictures(lab: AppTest, tiny_scenario: Scenario) -> None:

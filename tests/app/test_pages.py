@@ -8,12 +8,14 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import jobs
 from app.language import catalogue
 from app.parts import welcome
+from app.parts.formula_bar import KEYS
 from scenarios import (
     SHIPPED_RULES,
     Scenario,
@@ -23,6 +25,7 @@ from scenarios import (
     list_results,
     override,
     prepare,
+    read_result,
     relevance_of,
     run_scenario,
     simulate,
@@ -64,46 +67,101 @@ def html(at: AppTest) -> str:
     return "".join(found.proto.body for found in at.get("html"))
 
 
-def test_trade_off_shows_the_scenarios_own_run(dashboard: AppTest, results: Path) -> None:
-    at = dashboard.run()
+def own_setting(at: AppTest, label: str = "The scenario's own") -> AppTest:
+    """My formula becomes the scenario's own."""
+    next(button for button in at.button if button.label == label).click()
+    return at.run()
+
+
+def mean_of(results: Path, scenario: Scenario, fields: dict[str, object], scorer: str) -> dict[str, float]:
+    """Metrics of a scenario's days, as `relbid run` compares them."""
+    prepared = prepare(scenario, cache=results)
+    scores = relevance_of(prepared, scorer, cache=results)
+    days = [
+        simulate(prepared, scores, {"sweep": None, **fields, "seed": scenario.seed + day}).metrics
+        for day in range(scenario.days_compared)
+    ]
+    return {name: float(np.mean([day[name] for day in days])) for name in days[0]}
+
+
+def test_trade_off_shows_the_means_of_the_scenarios_days(
+    dashboard: AppTest, tiny_scenario: Scenario, results: Path
+) -> None:
+    at = own_setting(dashboard.run())
     assert not at.exception
     assert at.title[0].value == "What does relevance cost, and what does it earn?"
-    stored = json.loads((list_results(results)[0] / "metrics.json").read_text())
-    assert cards(at)["Revenue per 1,000 queries"] == f"{stored['revenue_rpm']:,.2f}"
-    assert cards(at)["Irrelevant share"] == f"{stored['irrelevant_share']:.2%}"
-    figure = chart(at, "Revenue against irrelevant ads")
-    assert {trace["name"] for trace in figure["data"]} >= {"BM25", "oracle", "no relevance", "your setting"}
+    expected = mean_of(results, tiny_scenario, {}, "oracle")
+    assert cards(at)["Revenue per 1,000 queries"] == f"{expected['revenue_rpm']:,.2f}"
+    assert cards(at)["Irrelevant share"] == f"{expected['irrelevant_share']:.2%}"
+    stored = chart(at, "Revenue against irrelevant ads, one line per relevance scorer")
+    assert {trace["name"] for trace in stored["data"]} >= {"BM25", "oracle", "no relevance", "your setting"}
 
 
-def test_sliders_simulate_at_once(dashboard: AppTest, tiny_scenario: Scenario, results: Path) -> None:
+def test_it_opens_at_the_stored_point_with_the_most_revenue_under_the_bound(
+    dashboard: AppTest, results: Path
+) -> None:
+    at = dashboard.run()
+    points = read_result(list_results(results)[0]).points.filter(pl.col("field") == "fusion.relevance")
+    baseline = points.filter(pl.col("scorer") == "none")["irrelevant_share"][0]
+    swept = points.filter((pl.col("kind") == "sweep") & (pl.col("scorer") == "oracle"))
+    bound = at.number_input(key="bound").value
+    least = swept["irrelevant_share"].min()
+    assert bound / 100 == pytest.approx(baseline - 0.75 * (baseline - least), abs=0.001)
+    under = swept.filter(pl.col("irrelevant_share") <= bound / 100).sort("revenue_rpm")
+    exponent = under["value"][-1]
+    assert at.text_input(key="formula").value == ("b*q*r" if exponent == 1 else f"b*q*r^{exponent:g}")
+
+
+def test_the_bar_simulates_at_once(dashboard: AppTest, tiny_scenario: Scenario, results: Path) -> None:
     at = dashboard.run()
     at.selectbox(key="scorer").set_value("bm25")
     at.slider(key="exponent").set_value(2.0)
     at.slider(key="threshold").set_value(0.3)
     at.slider(key="reserve").set_value(0.2).run()
     assert not at.exception
-    prepared = prepare(tiny_scenario, cache=results)
-    expected = simulate(
-        prepared,
-        relevance_of(prepared, "bm25", cache=results),
-        {
-            "sweep": None,
-            "fusion.rule": "gate",
-            "fusion.threshold": 0.3,
-            "fusion.within.relevance": 2.0,
-            "auction.reserve": 0.2,
-        },
-    ).metrics
+    assert at.text_input(key="formula").value == "b*q*r^2"
+    fields: dict[str, object] = {
+        "fusion.rule": "gate",
+        "fusion.threshold": 0.3,
+        "fusion.within.relevance": 2.0,
+        "auction.reserve": 0.2,
+    }
+    expected = mean_of(results, tiny_scenario, fields, "bm25")
     assert cards(at)["Revenue per 1,000 queries"] == f"{expected['revenue_rpm']:,.2f}"
     assert cards(at)["Irrelevant share"] == f"{expected['irrelevant_share']:.2%}"
 
 
+def test_a_typed_formula_moves_the_sliders_and_a_free_one_is_simulated(
+    dashboard: AppTest, tiny_scenario: Scenario, results: Path
+) -> None:
+    at = dashboard.run()
+    at.text_input(key="formula").set_value("Bid × pCTR · r＾0.3").run()
+    assert not at.exception
+    assert at.text_input(key="formula").value == "b*q*r^0.3"
+    assert at.slider(key="exponent").value == 0.3
+    at.text_input(key="formula").set_value("b*q + 0.1*r").run()
+    assert at.slider(key="exponent").disabled
+    free: dict[str, object] = {"fusion": {"rule": "formula", "expression": "b*q + 0.1*r"}}
+    expected = mean_of(results, tiny_scenario, free, "oracle")
+    assert cards(at)["Revenue per 1,000 queries"] == f"{expected['revenue_rpm']:,.2f}"
+
+
 def test_no_relevance_is_the_baseline_itself(dashboard: AppTest) -> None:
     at = dashboard.run()
-    at.selectbox(key="scorer").set_value("none").run()
+    next(button for button in at.button if button.label == "Copy A to B").click().run()
     assert not at.exception
+    assert at.selectbox(key="scorer").value == "none"
     assert all(metric.delta == "no change" for metric in at.metric)
     assert at.slider(key="exponent").disabled
+
+
+def test_a_and_b_are_swapped(dashboard: AppTest) -> None:
+    at = own_setting(dashboard.run())
+    before = at.session_state["opened"]
+    at.button(key="swap").click().run()
+    after = at.session_state["opened"]
+    assert (after.a, after.b) == (before.b, before.a)
+    assert at.text_input(key="a_formula").value == "b*q*r"
 
 
 def test_a_clicked_point_moves_the_sliders(dashboard: AppTest) -> None:
@@ -116,7 +174,7 @@ def test_a_clicked_point_moves_the_sliders(dashboard: AppTest) -> None:
         trade_off.choose_clicked()
 
     script = AppTest.from_function(click, default_timeout=PATIENCE_S)
-    for key in ("opened", "scorer", "exponent", "threshold", "reserve"):
+    for key in ("opened", *KEYS):
         script.session_state[key] = at.session_state[key]
     script.session_state["trade-off"] = {
         "selection": {"points": [{"customdata": {"0": "bm25|fusion.relevance|2.0"}}]}
@@ -124,23 +182,23 @@ def test_a_clicked_point_moves_the_sliders(dashboard: AppTest) -> None:
     script.run()
     assert not script.exception
     assert script.session_state["scorer"] == "bm25"
+    assert script.session_state["formula"] == "b*q*r^2"
     assert script.session_state["exponent"] == 2.0
     assert script.session_state["threshold"] == 0.0
 
 
 def test_back_to_the_scenarios_setting(dashboard: AppTest) -> None:
-    at = dashboard.run()
+    at = own_setting(dashboard.run())
     before = cards(at)
     at.slider(key="exponent").set_value(2.0).run()
     assert cards(at) != before
-    next(button for button in at.button if button.label == "Back to the scenario's setting").click().run()
-    assert cards(at) == before
+    assert cards(own_setting(at)) == before
 
 
 def test_inspector_shows_the_most_popular_query(
     dashboard: AppTest, tiny_scenario: Scenario, results: Path
 ) -> None:
-    at = dashboard.run()
+    at = own_setting(dashboard.run())
     at.switch_page("views/inspector_page.py").run()
     assert not at.exception
     prepared = prepare(tiny_scenario, cache=results)
@@ -196,7 +254,7 @@ def asked(results: Path, text: str, **choices: str) -> AppTest:
 
 
 def test_inspector_answers_any_text(dashboard: AppTest, tiny_scenario: Scenario, results: Path) -> None:
-    at = asked(results, "navy  sofaa")
+    at = asked(results, "navy  sofaa", formula="b*q*r")
     page = ask(prepare(tiny_scenario, cache=results), "navy sofaa", "oracle")
     assert not page.known
     shown = page.ads.drop_nulls("slot")
@@ -267,45 +325,102 @@ def test_market_shows_the_scenarios_own_run(dashboard: AppTest, results: Path) -
     assert {trace["name"] for trace in chart(at, "How the budgets are spent")["data"]} == {
         "even spending", "paces its bids", "does not pace",
     }  # fmt: skip
-    assert not at.slider  # nothing here follows them, and yet they stay where they were
     at.switch_page("views/trade_off_page.py").run()
     assert at.slider(key="exponent").value == 2.0
 
 
-def test_a_formula_has_a_verdict_lines_and_a_point(
+def test_a_formula_has_two_verdicts_lines_and_a_point(
     dashboard: AppTest, tiny_scenario: Scenario, results: Path
 ) -> None:
     at = dashboard.run()
+    at.text_input(key="formula").set_value("b * q * r^2").run()
     at.switch_page("views/formula_page.py").run()
-    at.text_input(key="expression").set_value("b * q * r^2").run()
     assert not at.exception
     assert "Fit for auctions" in at.success[0].value
+    assert "irrelevant ads instead of" in [*at.success, *at.warning, *at.error][-1].value
     assert len(chart(at, "Ads on one line score alike")["data"]) == 4
     built_in, star = chart(at, "What the formula earns")["data"]
     assert set(built_in["text"]) == set(SHIPPED_RULES)
     prepared = prepare(tiny_scenario, cache=results)
     product = {"sweep": None, "fusion": {"rule": "product", "relevance": 2.0}}
     expected = simulate(prepared, relevance_of(prepared, "oracle", cache=results), product).metrics
-    assert star["y"] == pytest.approx([expected["revenue_rpm"]], rel=1e-4)
-    at.selectbox(key="formula-scorer").set_value("bm25").run()
+    assert star["y"] == pytest.approx([expected["revenue_rpm"]])
+
+
+def test_a_formula_that_harms_the_market_looks_it(dashboard: AppTest) -> None:
+    at = dashboard.run()
+    at.text_input(key="formula").set_value("b*q/max(r,0.01)").run()
+    at.switch_page("views/formula_page.py").run()
     assert not at.exception
-    assert chart(at, "What the formula earns")["data"][1]["y"] != star["y"]
+    assert "Fit for auctions" in at.success[0].value
+    assert "Harmful in this market" in at.error[0].value
 
 
 @pytest.mark.parametrize(
     ("expression", "words"),
     [
-        ("b * q * rel", "Character 9: unknown name 'rel'"),
+        ("b * q * z", "Character 9: unknown name 'z'"),
         ("", "Character 1: expected a number"),
         ("min(b, 5) * q", "the score does not rise strictly in the bid"),
+        ("linear(cost=-1)", "must be at least 0"),
+        ("tiers(nonsense)", "needs settings such as name=value"),
+        ("custom(object=os:getcwd)", "a rule of your own stands in a scenario's file only"),
     ],
 )
 def test_a_formula_that_is_none_is_explained(dashboard: AppTest, expression: str, words: str) -> None:
     at = dashboard.run()
-    at.switch_page("views/formula_page.py").run()
-    at.text_input(key="expression").set_value(expression).run()
+    before = at.session_state["opened"].b
+    at.text_input(key="formula").set_value(expression).run()
     assert not at.exception
     assert words in at.error[0].value
+    assert at.session_state["opened"].b == before
+
+
+def test_the_address_holds_both_formulas(dashboard: AppTest) -> None:
+    at = dashboard.run()
+    assert at.query_params["b"].startswith("b*q")
+    at.text_input(key="formula").set_value("b*q*r^0.3")
+    at.selectbox(key="scorer").set_value("bm25")
+    at.slider(key="threshold").set_value(0.2)
+    at.text_input(key="a_formula").set_value("b").run()
+    assert {name: at.query_params[name] for name in ("b", "scorer", "gate", "a")} == {
+        "b": "b*q*r^0.3", "scorer": "bm25", "gate": "0.2", "a": "b",
+    }  # fmt: skip
+    again = AppTest.from_file(MAIN, default_timeout=PATIENCE_S)
+    for name in at.query_params:
+        again.query_params[name] = at.query_params[name]
+    again.run()
+    assert not again.exception
+    assert not again.info
+    opened, same = at.session_state["opened"], again.session_state["opened"]
+    assert (same.a, same.b) == (opened.a, opened.b)
+    assert cards(again) == cards(at)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        {"b": "b*(q"},
+        {"b": "custom(object=os:getcwd)"},
+        {"scorer": "nobody", "a_scorer": "os:system"},
+        {"gate": "7", "reserve": "-1", "a_gate": "nan"},
+        {"bound": "many", "whole": "perhaps"},
+        {"b": "b" * 5000},
+    ],
+)
+def test_what_an_address_cannot_say_is_left_out_with_a_word(
+    dashboard: AppTest, address: dict[str, str]
+) -> None:
+    for name, value in address.items():
+        dashboard.query_params[name] = value
+    at = dashboard.run()
+    assert not at.exception
+    text, _, names = at.info[0].value.rstrip(".").partition(": ")
+    assert text == "Left out of the address, as it cannot be used here"
+    assert set(names.split(", ")) == set(address)
+    assert AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run().session_state["opened"].b == (
+        at.session_state["opened"].b
+    )
 
 
 def test_a_scorer_that_cannot_be_had_is_explained_and_the_rest_still_works(

@@ -20,7 +20,7 @@ def test_a_formula_in_a_scenario_is_the_rule_that_it_spells(tiny_text, tmp_path)
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("b * q * rel", "character 9: unknown name 'rel'"),
+        ("b * q * rele", "character 9: unknown name 'rele'"),
         ("min(b, 5) * q", "the score does not rise strictly in the bid"),
     ],
 )

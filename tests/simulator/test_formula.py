@@ -39,7 +39,7 @@ def test_an_expression_means_what_it_means_in_algebra(expression: str, expected:
     ("expression", "position", "reason"),
     [
         ("", 1, "expected a number, b, q, r, a function or (, but the expression ends"),
-        ("b * q * rel", 9, "unknown name 'rel'; there are b, q, r"),
+        ("b * q * rele", 9, "unknown name 'rele'; there are b, q, r"),
         ("b *", 4, "the expression ends"),
         ("b q", 3, "expected an operator or the end, got 'q'"),
         ("(b * q", 7, "expected ), but the expression ends"),

@@ -1,0 +1,72 @@
+"""Settings over several days of a market, each day with the same queries and random draws for all of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app import session
+from app.setting import Setting
+from app.wording import Metrics
+from scenarios import Comparison, Prepared, compare, t_interval
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """Metrics of a setting on days 0, 1, 2, ... of a market, as many as are there."""
+
+    of: tuple[Metrics, ...]
+
+    def mean(self, metric: str) -> float:
+        return float(np.mean(self.values(metric))) if self.of else math.nan
+
+    def values(self, metric: str) -> NDArray[np.float64]:
+        return np.array([per_query(day, metric) for day in self.of])
+
+
+def per_query(day: Metrics, metric: str) -> float:
+    """A day's metric; `..._rpm` of a total that is no metric itself is taken per 1,000 queries."""
+    if metric in day:
+        return day[metric]
+    return 1000.0 * day[metric.removesuffix("_rpm")] / day["queries"] if day["queries"] else math.nan
+
+
+def over_days(
+    market: Prepared,
+    settings: Sequence[Setting],
+    *,
+    whole: bool,
+    after_day: Callable[[list[Days]], None] | None = None,
+    until: float = math.inf,
+) -> list[Days]:
+    """Metrics of several settings, one day after the other, so that all of them have the same days.
+
+    Args:
+        after_day: called after each day with what there is.
+        until: a time as of `time.monotonic`, after which no further day is begun.
+    """
+    found: list[list[Metrics]] = [[] for _ in settings]
+    for day in range(session.n_days(market)):
+        if day and time.monotonic() > until:
+            break
+        of_day = [session.metrics(market, setting, whole=whole, day=day) for setting in settings]
+        for own, metrics in zip(found, of_day, strict=True):
+            own.append(metrics)
+        if after_day is not None:
+            after_day([Days(tuple(own)) for own in found])
+    return [Days(tuple(own)) for own in found]
+
+
+def held(a: Days, b: Days, metric: str) -> Comparison:
+    """B against A in a metric, day by day."""
+    return compare(a.values(metric), b.values(metric))
+
+
+def mean_of(days: Days, metric: str) -> tuple[float, float, float]:
+    """Mean over the days, and the bounds of its 95% interval."""
+    return t_interval(days.values(metric))

@@ -1,0 +1,51 @@
+"""Notes that a reader keeps beside results, in one file of the results folder: `.notes.json`.
+
+Not in the results' own folders, which a new run of a scenario replaces.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from scenarios import write_whole_file
+
+FILE = ".notes.json"
+LONGEST = 200
+
+
+def read(root: Path) -> Mapping[str, str]:
+    """Notes by the names of the results' folders; a damaged file holds none."""
+    try:
+        found = json.loads((root / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(name): str(note) for name, note in found.items()} if isinstance(found, dict) else {}
+
+
+def write(root: Path, folder: str, note: str) -> None:
+    """Keep a note; an empty one is removed.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    notes = {**read(root), folder: " ".join(note.split())[:LONGEST]}
+    kept = {name: text for name, text in notes.items() if text}
+    write_whole_file(root / FILE, json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
+
+
+def titles(root: Path, folders: Sequence[Path]) -> dict[str, str]:
+    """What each result is called, by its folder's name: the scenario's name, and its note or its time."""
+    notes = read(root)
+    return {folder.name: _title(folder, notes.get(folder.name, "")) for folder in folders}
+
+
+def _title(folder: Path, note: str) -> str:
+    name = folder.name.rpartition("-")[0] or folder.name
+    try:
+        written = time.localtime((folder / "points.parquet").stat().st_mtime)
+    except OSError:
+        return name
+    return f"{name}: {note}" if note else f"{name}, {time.strftime('%Y-%m-%d %H:%M', written)}"
