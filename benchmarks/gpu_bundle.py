@@ -4,7 +4,8 @@
 
 That machine has torch, transformers, numpy, scipy, scikit-learn, Pillow, and pytest with hypothesis. The
 folder holds the small packages that it may lack, unpacked (`site`), the default scenario's market with the
-texts and frames of its ads, and some of the graded corpus to train on.
+texts and frames of its ads, some of the graded corpus to train on, and which trainings of
+`scenarios/ablations/evidence.yaml` have no checkpoint in `models/evidence` yet.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu_scorer import commit
+from benchmarks.gpu_trainings import TRAININGS, missing_trainings
 
-WHEELS = ("annotated-types", "array-api-compat", "lazy-loader", "rapidfuzz", "simpy")
+WHEELS = ("annotated-types", "array-api-compat", "fontawesomefree", "lazy-loader", "rapidfuzz", "simpy")
 PLATFORMS = (
     "manylinux_2_28_x86_64",
     "manylinux_2_27_x86_64",
     "manylinux_2_17_x86_64",
     "manylinux2014_x86_64",
 )
+EVIDENCE = Path("scenarios/ablations/evidence.yaml")
 TRAINING_ADS = 6000
 """Ads of the graded corpus that travel: those of the first queries, and unlabelled ones."""
 
@@ -107,6 +110,7 @@ def main() -> None:
     (out / "commit").write_text(commit() or "", encoding="utf-8")
     if arguments.training_ads:
         write(out / "training.xz", training(arguments.training_ads))
+    write(out / TRAININGS, missing_trainings(EVIDENCE, Path("models") / EVIDENCE.stem))
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out}: {size / 2**20:.1f} MiB")
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -296,6 +297,18 @@ def test_models_are_trained_in_other_worlds_and_kept(file, monkeypatch):
     assert run_ablation(few, out, workers=1) == 0
     assert weights.read_bytes() == before
     assert Path("models/hierarchical-1/model.safetensors").stat().st_mtime_ns == whole
+
+    # One that was made elsewhere is measured and not trained; one of another training is.
+    for cell in (out / "ablations" / "tiny").glob("*.json"):
+        if cell.name != "progress.json":
+            cell.unlink()
+    shutil.rmtree(out / ".cache" / "ablations")
+    record = Path("models/bce-1/training.json")
+    record.write_text(record.read_text().replace('"rate": ', '"rate": 1'))
+    assert run_ablation(few, out, workers=1) == 0
+    assert Path("models/hierarchical-1/model.safetensors").stat().st_mtime_ns == whole
+    assert weights.read_bytes() == before
+    found = read_cell(task_of(few, out, "BCE").out)
 
     # What is measured is the kept checkpoint, in the scenario's world, which it never saw.
     scenario = ablation.scenario

@@ -1,6 +1,7 @@
 """`make gpu` in small, on a processor: its code runs, and what is finished stays."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,12 @@ pytest.importorskip("torch")
 
 from benchmarks.gpu import STEPS
 from benchmarks.gpu_bundle import market, write
+from benchmarks.gpu_trainings import TRAININGS, missing_trainings, train_missing
+from scenarios.studies.ablations.ablation import load_ablation
+from scenarios.studies.ablations.ablation_run import cell_tasks, share
+from scenarios.studies.ablations.ablation_worker import is_trained
 from tests.relevance.tiny import tiny_corpus
+from tests.scenarios.test_ablations import TINY
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -63,3 +69,27 @@ def test_a_step_that_fails_leaves_the_others(bundle, tmp_path):
     said = (tmp_path / "out" / "gpu.md").read_text(encoding="utf-8")
     assert "Step ranks failed: FileNotFoundError" in said
     assert "Training of preset small" in said
+
+
+def test_missing_trainings_are_made_and_the_ablation_takes_them(tmp_path, monkeypatch):
+    """What `make gpu` does last, on a processor: no cell is trained again by `relbid ablate`."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "tiny.yaml"
+    more = "seeds: 2\nworlds: [11]\nfold: null\nsplits: [test]\nkeep: models"
+    file.write_text(TINY.replace("seeds: 2", more, 1))
+    worlds, missing = missing_trainings(file, tmp_path / "models")
+    shared = next(one.pretraining for one in missing if one.checkpoint == "bce-1")
+    few = [one for one in missing if one.pretraining == shared][:2]
+    names = [one.checkpoint for one in few]
+    (tmp_path / "bundle").mkdir()
+    write(tmp_path / "bundle" / TRAININGS, (worlds, few))
+    made = train_missing(tmp_path / "bundle", tmp_path / "made", "cpu", 1, 600.0)
+    assert made == names
+    for name in made:
+        shutil.copytree(tmp_path / "made" / name, tmp_path / "models" / name)
+    left = [one for one in missing if one not in few]
+    assert missing_trainings(file, tmp_path / "models")[1] == left
+    ablation = load_ablation(file)
+    tasks = cell_tasks(ablation, share(ablation, tmp_path / "results"))
+    trained = [task.data.kept.name for task in tasks if is_trained(task.data)]
+    assert sorted(trained) == sorted(names)

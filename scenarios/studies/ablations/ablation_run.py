@@ -15,7 +15,12 @@ from scenarios.markets.simulation import prepare
 from scenarios.models.labelled import corpus_folder, training_corpus
 from scenarios.storage.cache import FOLDER
 from scenarios.studies.ablations.ablation import Ablation
-from scenarios.studies.ablations.ablation_worker import AblationWorker, SharedByCells, Training
+from scenarios.studies.ablations.ablation_worker import (
+    AblationWorker,
+    SharedByCells,
+    Training,
+    is_trained,
+)
 from scenarios.studies.ablations.cells import (
     Cell,
     Measured,
@@ -92,7 +97,8 @@ class AblationPlan(StudyPlan[Kept]):
             missing = [task for task in cells if self.worker.read(task) is None]
             if not missing:
                 continue
-            weights = {task.data.weights: pretraining(task) for task in missing if task.data.weights}
+            to_train = [task for task in missing if task.data.weights and not is_trained(task.data)]
+            weights = {task.data.weights: pretraining(task) for task in to_train}
             study.stage(f"pre-trainings of seed {seed}", len(weights))
             yield study.missing(weights.values())
             study.stage(f"cells of seed {seed}", len(cells))

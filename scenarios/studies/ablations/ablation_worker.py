@@ -8,10 +8,11 @@ of one thread each do more than one of two.
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -146,28 +147,58 @@ def finetune(cell: Cell, data: LabelledCorpus, weights: Path | None) -> tuple[Tr
     return trainer, seconds
 
 
-def measured(training: Training, loaded: _Loaded) -> Measured:
-    """Train and measure a cell; its pre-trained weights are made first where they are missing or unfit."""
-    from relevance.hcmrm import HcmrmScorer
+def is_trained(training: Training) -> bool:
+    """Whether the kept checkpoint of a cell is of this very training, wherever it was made, as on a GPU."""
+    if training.kept is None or not (training.kept / "model.safetensors").exists():
+        return False
+    try:
+        record = json.loads((training.kept / "training.json").read_text(encoding="utf-8"))
+        source = json.loads((training.shared.corpus / "source.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    wanted = asdict(train_config(training.cell.settings, training.cell.seed)) | {"corpora": [source]}
+    same: dict[str, Any] = json.loads(json.dumps(wanted))
+    del same["bf16"]  # in a record: whether the device had it
+    return isinstance(record, dict) and all(record.get(name) == value for name, value in same.items())
+
+
+def trained(training: Training, data: LabelledCorpus) -> tuple[Checkpoint, float, float]:
+    """A cell's checkpoint; pre-trained weights are made first where they are missing or unfit.
+
+    Returns:
+        The checkpoint, and the seconds of its pre-training and its fine-tuning.
+    """
     from relevance.hcmrm.training.train import training_record
 
-    cell, data, test = training.cell, loaded.data, loaded.test
-    began = time.process_time()
+    cell, began = training.cell, time.process_time()
     try:
-        trainer, pretraining_s = finetune(cell, data, training.weights)
+        trainer, before = finetune(cell, data, training.weights)
     except CheckpointError:
         assert training.weights is not None
         pretrain(cell, data, training.weights)
         began = time.process_time()
-        trainer, pretraining_s = finetune(cell, data, training.weights)
-    trained = time.process_time()
-    seconds = pretraining_s + trained - began
+        trainer, before = finetune(cell, data, training.weights)
+    took = time.process_time() - began
     config = train_config(cell.settings, cell.seed)
-    model = trainer.checkpoint(training_record(config, data, "cpu", trainer.step, seconds, []))
+    model = trainer.checkpoint(training_record(config, data, "cpu", trainer.step, before + took, []))
     if training.kept is not None:
         with writing(training.kept):
             model.save(training.kept)
-    scorer = HcmrmScorer(model, test.corpus, tables=trainer.texts.tables if test is data else None)
+    return model, before, took
+
+
+def measured(training: Training, loaded: _Loaded) -> Measured:
+    """Measure a cell, whose checkpoint is trained unless it is there already."""
+    from relevance.hcmrm import Checkpoint, HcmrmScorer
+
+    cell, data, test = training.cell, loaded.data, loaded.test
+    if training.kept is not None and is_trained(training):
+        model = Checkpoint.load(training.kept)
+        pretraining_s, finetuning_s = 0.0, float(model.training["seconds"])
+    else:
+        model, pretraining_s, finetuning_s = trained(training, data)
+    began = time.process_time()
+    scorer = HcmrmScorer(model, test.corpus)
     metrics = {}
     for split in cell.splits:
         labels = test.labels.of(split)
@@ -177,8 +208,8 @@ def measured(training: Training, loaded: _Loaded) -> Measured:
     market = market_of(model, cell.seed, loaded.prepared)
     cost = {
         "pretraining_s": pretraining_s,
-        "finetuning_s": trained - began,
-        "testing_s": tested - trained,
+        "finetuning_s": finetuning_s,
+        "testing_s": tested - began,
         "market_s": time.process_time() - tested,
     }
     return Measured(
