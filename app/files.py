@@ -47,14 +47,29 @@ def offered(kind: tuple[str, str], here: Path | None = None) -> dict[str, Path]:
 
 
 def about(path: Path) -> str:
-    """The comment at the head of a file, as one paragraph."""
-    lines = []
+    """The comment at the head of a file, as Markdown: its lines, and what it indents as code."""
+    lines: list[str] = []
     with contextlib.suppress(OSError, ValueError):
         for line in path.read_text(encoding="utf-8").splitlines():
             if not line.startswith("#"):
                 break
-            lines.append(line.lstrip("#").strip())
-    return " ".join(lines)
+            text = line.lstrip("#").removeprefix(" ").rstrip()
+            code, before = text.startswith("  "), lines[-1].startswith("    ") if lines else False
+            if code:
+                lines += [*([""] if lines and not before else []), f"    {text.strip()}"]
+            elif lines and text and not before:
+                lines[-1] += f" {text}"
+            else:
+                lines += [*([""] if before else []), text]
+    return "\n".join(lines)
+
+
+def about_key(path: Path) -> str | None:
+    """The key of the text on a file that comes with relbid, as in `about.sweeps_search`; None for another."""
+    shipped = DEFAULT_SCENARIO.parent.resolve()
+    if path.resolve().parent.parent != shipped:
+        return None
+    return f"about.{path.parent.name}_{path.stem.replace('-', '_')}"
 
 
 def _yaml_files(here: Path) -> Iterator[Path]:

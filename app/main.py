@@ -21,6 +21,7 @@ from app.setting import without_relevance
 from app.views import (
     experiments_page,
     formula_page,
+    health_page,
     inspector_page,
     market_page,
     relevance_lab_page,
@@ -38,6 +39,7 @@ PAGES = {
     inspector_page: "search",
     relevance_lab_page: "biotech",
     market_page: "storefront",
+    health_page: "health_and_safety",
     formula_page: "function",
     experiments_page: "science",
     sweeps_page: "grid_on",

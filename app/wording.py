@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from app.files import about, about_key
 from app.language import DEFAULT, catalogue, t
 from scenarios import METRICS, Comparison, Fault, FormulaError, compare
 from scenarios.reporting import words
@@ -52,6 +54,12 @@ def numbered_grade(grade: int | None) -> str:
 def rule_name(rule: str) -> str:
     """A fusion rule's name."""
     return _known("rules", rule.replace(" ", "_"), rule.replace("_", " "))
+
+
+def about_file(path: Path) -> str:
+    """What a file of a study is about: of one that comes with relbid in the reader's language."""
+    key = about_key(path) or ""
+    return t(key) if key in catalogue(DEFAULT) else about(path)
 
 
 def method_name(method: str) -> str:

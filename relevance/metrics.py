@@ -43,7 +43,9 @@ class Reliability:
     """P(positive) as predicted, in B bins of equal width, against the share of positives.
 
     Bins without a pair are left out. `low` and `high` [B] are a bin's edges, `predicted` [B] its mean
-    prediction, `observed` [B] its share of positives, `count` [B] its pairs.
+    prediction, `observed` [B] its share of positives, `count` [B] its pairs. `worth` [B] is how many
+    independent pairs would tell as much, where the pairs of a query resemble one another; None: all are
+    independent.
     """
 
     low: FloatArray
@@ -51,6 +53,17 @@ class Reliability:
     predicted: FloatArray
     observed: FloatArray
     count: IntArray
+    worth: FloatArray | None = None
+
+    def intervals(self, z: float = 1.96) -> tuple[FloatArray, FloatArray]:
+        """Bounds F[B] and F[B] of each bin's share of positives: Wilson's of `worth` pairs.
+
+        Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+        """
+        n, p = (self.count if self.worth is None else self.worth), self.observed
+        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+        return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
 
     @property
     def expected_error(self) -> float:
@@ -162,10 +175,15 @@ def pnr(query: IntArray, grade: IntArray, score: FloatArray) -> float:
     return concordant / discordant if discordant else float("inf")
 
 
-def reliability(positive: BoolArray, probability: FloatArray, n_bins: int = 10) -> Reliability:
+def reliability(
+    positive: BoolArray, probability: FloatArray, n_bins: int = 10, query: IntArray | None = None
+) -> Reliability:
     """The reliability diagram of P predictions; each argument is [P], probabilities in [0, 1].
 
     A probability of 1 belongs to the last bin.
+
+    Args:
+        query: of each pair, whose pairs may resemble one another; None: all are independent.
     """
     of_pair = np.minimum((probability * n_bins).astype(np.int64), n_bins - 1)
     bins, of_pair, count = np.unique(of_pair, return_inverse=True, return_counts=True)
@@ -175,7 +193,25 @@ def reliability(positive: BoolArray, probability: FloatArray, n_bins: int = 10) 
         predicted=np.bincount(of_pair, weights=probability) / count,
         observed=np.bincount(of_pair, weights=positive.astype(np.float64)) / count,
         count=count,
+        worth=None if query is None else _worth(positive, of_pair, query, count),
     )
+
+
+def _worth(positive: BoolArray, of_pair: IntArray, query: IntArray, count: IntArray) -> FloatArray:
+    """How many independent pairs tell as much of each of B bins, F[B], as its pairs do: one to all of them.
+
+    The variance of a share of positives over queries is that of a ratio of sums (Cochran 1977, "Sampling
+    techniques", chapter 6). Where all or none are positive it says nothing, and the queries count.
+    """
+    code, place = np.unique(of_pair * (query.max(initial=0) + 1) + query, return_inverse=True)
+    of_cluster = code // (query.max(initial=0) + 1)
+    share = np.bincount(of_pair, weights=positive.astype(np.float64)) / count
+    residual = np.bincount(place, weights=positive - share[of_pair])
+    queries = np.bincount(of_cluster)
+    variance = np.bincount(of_cluster, weights=residual**2) / count**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        worth = np.where(variance > 0, share * (1 - share) / variance, queries)
+    return np.asarray(np.clip(worth, 1.0, count))
 
 
 def branch_gap(grade: IntArray, score: FloatArray, tail: float = 0.1) -> float:

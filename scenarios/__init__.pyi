@@ -73,6 +73,7 @@ from .runs.formula_verdict import (
     SHIPPED_RULES as SHIPPED_RULES,
     Fault as Fault,
     FormulaError as FormulaError,
+    RuleTraits as RuleTraits,
     Verdict as Verdict,
     iso_scores as iso_scores,
     judge_formula as judge_formula,
@@ -132,6 +133,7 @@ from .studies.experiments.statistics import (
     Comparison as Comparison,
     compare as compare,
     t_interval as t_interval,
+    t_quantile as t_quantile,
 )
 from .studies.experiments.stored import (
     StoredExperiment as StoredExperiment,
@@ -146,6 +148,7 @@ from .studies.study import (
 )
 from .studies.sweeps.analysis import (
     Sensitivity as Sensitivity,
+    behind as behind,
     best_points as best_points,
     front as front,
     point_scenario as point_scenario,

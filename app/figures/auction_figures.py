@@ -1,4 +1,4 @@
-"""Figures of one query's ranking, under one scorer and under two."""
+"""Figures of one query's ranking, and of two rankings of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scenarios.reporting.theme import GRADE_COLOURS, GREY, OUTLINE, dotted, grad
 FloatArray = NDArray[np.float64]
 
 DEEPEST = 10
-"""Ranks that are drawn, at least; further ones only of ads that either scorer shows."""
+"""Ranks that are drawn, at least; further ones only of ads that either ranking shows."""
 
 LONGEST = 17
 """Characters of a title beside the figure."""
@@ -25,7 +25,7 @@ LONGEST = 17
 def ranking(
     auction: pl.DataFrame,
     *,
-    exponent: float,
+    exponent: float | None,
     threshold: float = 0.0,
     bid_exponent: float = 1.0,
     pctr_exponent: float = 1.0,
@@ -37,13 +37,14 @@ def ranking(
 
     Args:
         auction: as of `scenarios.inspect_query`.
+        exponent: of relevance; None: the score is no product of powers, so there is no such curve.
         threshold: ads of less relevance are not admitted; 0 admits all.
     """
     offer = auction["bid"].to_numpy() ** bid_exponent * auction["pctr"].to_numpy() ** pctr_exponent
     table = auction.with_columns(pl.Series("offer", 1000.0 * offer))
     shown = table.filter(pl.col("slot").is_not_null())
     figure = go.Figure()
-    if len(shown):
+    if len(shown) and exponent is not None:
         _add_border(figure, table, shown, exponent, threshold)
     unknown = [None] if table["grade"].null_count() else []
     for grade in unknown or range(len(GRADE_COLOURS)):
@@ -103,11 +104,11 @@ def ranking(
 
 
 def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
-    """The ranks of the same candidates under two scorers, one line an ad; numbers are slots.
+    """The ranks of the same candidates under A and B, one line an ad; numbers are slots.
 
     Args:
         both: as of `app.parts.comparison.compare`.
-        names: of the two scorers, for the reader.
+        names: of the two rankings, for the reader.
     """
     figure = go.Figure()
     shown = pl.col("slot_1").is_not_null() | pl.col("slot_2").is_not_null()

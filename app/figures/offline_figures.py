@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import plotly.graph_objects as go
@@ -17,29 +18,66 @@ LARGEST, SMALLEST = 22.0, 6.0
 
 
 def reliability(table: pl.DataFrame) -> go.Figure:
-    """Share of positive pairs against the prediction, one line per scorer; a marker's area is its pairs."""
+    """Share of positive pairs against the prediction, one line per scorer; below, the pairs of each bin.
+
+    A marker's area is its pairs, its whisker the 95% interval.
+    """
     figure = go.Figure()
     name = t("lab.calibrated")
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name=name, hoverinfo="skip", line=dotted())
     most = int(table["count"].max() or 1)  # type: ignore[arg-type]
-    for (scorer,), rows in table.group_by("scorer", maintain_order=True):
-        style = scorer_style(str(scorer))
-        name = scorer_name(str(scorer))
+    scorers = table["scorer"].unique(maintain_order=True).to_list()
+    for number, scorer in enumerate(scorers):
+        rows, style, name = table.filter(scorer=scorer), scorer_style(scorer), scorer_name(scorer)
+        ece = rows["expected_error"][0]
         figure.add_scatter(
             x=rows["predicted"],
             y=rows["observed"],
             mode="lines+markers",
-            name=t("lab.with_ece", scorer=name, ece=rows["expected_error"][0]),
+            name=t("lab.with_ece" if math.isfinite(ece) else "lab.score", scorer=name, ece=ece),
+            legendgroup=scorer,
             line={"color": style.colour, "width": 2},
             marker=marker(style, [max(SMALLEST, LARGEST * (count / most) ** 0.5) for count in rows["count"]]),
-            customdata=[f"{count:,}" for count in rows["count"]],
-            hovertemplate=f"<b>{name}</b><br>"
-            + t("lab.reliability_hover", said="%{x:.3f}", was="%{y:.3f}", pairs="%{customdata}")
-            + "<extra></extra>",
+            error_y={
+                "array": rows["at_most"] - rows["observed"],
+                "arrayminus": rows["observed"] - rows["at_least"],
+                "color": style.colour,
+                "thickness": 1.5,
+                "width": 3,
+            },
+            customdata=[
+                [f"{row['count']:,}", f"{row['at_least']:.3f}", f"{row['at_most']:.3f}"]
+                for row in rows.iter_rows(named=True)
+            ],
+            hovertemplate=hover(
+                "lab.reliability_hover",
+                f"<b>{name}</b><br>",
+                said="%{x:.3f}",
+                was="%{y:.3f}",
+                low="%{customdata[1]}",
+                high="%{customdata[2]}",
+                pairs="%{customdata[0]}",
+            ),
         )
-    lay_out(figure, t("lab.reliability_title"), height=460, legend_y=-0.2)
-    figure.update_xaxes(title=t("lab.reliability_x"), range=[-0.03, 1.03], zeroline=False)
+        width = 0.08 / len(scorers)
+        figure.add_bar(
+            x=(rows["low"] + rows["high"]) / 2 + width * (number - (len(scorers) - 1) / 2),
+            y=rows["count"],
+            width=width,
+            yaxis="y2",
+            legendgroup=scorer,
+            showlegend=False,
+            marker_color=style.colour,
+            hovertemplate=hover("lab.counts_hover", f"<b>{name}</b><br>", pairs="%{y:,}"),
+        )
+    lay_out(figure, t("lab.reliability_title"), height=560, legend_y=-0.16)
+    figure.update_xaxes(title=t("lab.reliability_x"), range=[-0.03, 1.03], zeroline=False, anchor="y2")
     figure.update_yaxes(title=t("lab.reliability_y"), range=[-0.04, 1.06], zeroline=False)
+    figure.update_layout(
+        yaxis={"domain": [0.26, 1.0]},
+        yaxis2={"domain": [0.0, 0.18], "title": t("lab.counts_y"), "type": "log", "dtick": 1},
+        barmode="overlay",
+    )
     return figure
 
 

@@ -31,7 +31,7 @@ Markers = Mapping[int, Sequence[tuple[str, float]]]
 def auction_cards(
     rows: Sequence[Row],
     frames: Mapping[int, Frames],
-    exponents: Exponents,
+    exponents: Exponents | None,
     payment: str = "click",
     markers: Markers | None = None,
     *,
@@ -42,7 +42,7 @@ def auction_cards(
     Args:
         rows: in order of slot.
         frames: of each row's ad.
-        exponents: of bid, pCTR and relevance in the fused score.
+        exponents: of bid, pCTR and relevance in the fused score; None: it is no product of their powers.
         payment: what is paid for, "click" or "impression".
         markers: of each row's ad, where the model has them.
         of_corpus: the ads are a corpus's: their texts may be any, nobody bids on keywords, and grades mean
@@ -59,7 +59,7 @@ def rest_table(rows: Sequence[Row], frames: Mapping[int, Frames], *, of_corpus: 
     """The ads that are not shown, one line each; see `auction_cards`."""
     body = "".join(
         f"<tr><td>{pictures(frames[row['ad']], row['ad'])}</td>"
-        f"<td><b>{escape(row['title'])}</b><br>"
+        f"<td><b>{escape(row['title'])}</b> {ad_number(row['ad'])}<br>"
         f"<span class='rb-soft'>{escape(_why(row))} {'' if of_corpus else escape(_brought(row))}</span>"
         f"<span class='rb-narrow rb-soft'>{_narrow(row)}</span></td>"
         f"<td>{grade_chip(row['grade'], explained=not of_corpus)}</td>"
@@ -95,7 +95,7 @@ def png(frame: Frames) -> str:
 def _card(
     row: Row,
     frames: Frames,
-    exponents: Exponents,
+    exponents: Exponents | None,
     per: str,
     markers: Sequence[tuple[str, float]],
     of_corpus: bool,
@@ -118,16 +118,22 @@ def _card(
         (t("cards.markers"), said),
     ]
     details = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in texts if text)
-    numbers = [
-        _factor(t("cards.bid"), f"{row['bid']:.2f}", exponents[0]),
-        _factor(t("cards.pctr"), f"{row['pctr']:.2%}", exponents[1]),
-        _factor(t("cards.relevance"), f"{row['relevance']:.2f}", exponents[2]),
-        (t("cards.score"), _score(row["score"])),
-    ]
+    values = f"{row['bid']:.2f}", f"{row['pctr']:.2%}", f"{row['relevance']:.2f}"
+    if exponents is None:
+        heads = ("cards.head_bid", "inspector.column_pctr", "cards.head_relevance")
+        numbers = [(t(head), value) for head, value in zip(heads, values, strict=True)]
+    else:
+        heads = ("cards.bid", "cards.pctr", "cards.relevance")
+        numbers = [
+            _factor(t(head), value, power)
+            for head, value, power in zip(heads, values, exponents, strict=True)
+        ]
+    numbers.append((t("cards.score"), _score(row["score"])))
     sums = "".join(f"<div><span>{name}</span><b>{text}</b></div>" for name, text in numbers)
     meaning = "" if of_corpus else escape(_definition(row["grade"]))
     return f"""<article class="rb-card">
-<header><span class="rb-slot">{t("cards.slot", slot=row["slot"])}</span><h4>{escape(row["title"])}</h4>
+<header><span class="rb-slot">{t("cards.slot", slot=row["slot"])}</span>
+<h4>{escape(row["title"])} {ad_number(row["ad"])}</h4>
 <span class="rb-price">{t("cards.pays", price=price, per=t(f"payments.{per}"))}</span></header>
 <div class="rb-body">
 <div class="rb-left">{pictures(frames, row["ad"])}
@@ -154,6 +160,11 @@ def pictures(frames: Frames, ad: int) -> str:
         for number, frame in enumerate(frames, start=1)
     )
     return f'<div class="rb-frames">{pictures}</div>'
+
+
+def ad_number(ad: int) -> str:
+    """The number by which reasons name an ad."""
+    return f'<span class="rb-soft">{t("cards.ad", ad=ad)}</span>'
 
 
 def grade_chip(grade: int | None, *, explained: bool = True) -> str:

@@ -1,4 +1,4 @@
-"""Two scorers on one query: the same candidates ranked twice. Pure; every text in HTML is escaped."""
+"""Two rankings of one query: the same candidates under A and B. Pure; every text in HTML is escaped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from app.language import t
-from app.parts.cards import Frames, grade_chip, pictures
+from app.parts.cards import Frames, ad_number, grade_chip, pictures
 from app.wording import why
 
 Row = Mapping[str, Any]
@@ -48,22 +48,28 @@ def revenue(auction: pl.DataFrame, payment: str) -> float:
 
 
 def side_by_side(
-    rows: Sequence[Row], frames: Mapping[int, Frames], names: tuple[str, str], payment: str = "click"
+    rows: Sequence[Row],
+    frames: Mapping[int, Frames],
+    names: tuple[str, str],
+    payment: str = "click",
+    used: tuple[bool, bool] = (True, True),
 ) -> str:
     """A table with both rankings beside each other: slots, prices, reasons, and who moves.
 
     Args:
         rows: of `compare`.
         frames: of each row's ad.
-        names: of the two scorers, for the reader.
+        names: of the two rankings, for the reader.
         payment: what is paid for, "click" or "impression".
+        used: whether each ranking looks at relevance.
     """
     body = "".join(
         f"<tr><td><div class='rb-ad'>{pictures(frames[row['ad']], row['ad'])}"
-        f"<span><b>{escape(row['title'])}</b><br>{grade_chip(row['grade'])}</span></div></td>"
-        f"<td data-of='{escape(names[0])}'>{_place(row, 1, payment)}</td>"
+        f"<span><b>{escape(row['title'])}</b> {ad_number(row['ad'])}<br>"
+        f"{grade_chip(row['grade'])}</span></div></td>"
+        f"<td data-of='{escape(names[0])}'>{_place(row, 1, payment, used[0])}</td>"
         f"<td class='rb-move'>{_move(row)}</td>"
-        f"<td data-of='{escape(names[1])}'>{_place(row, 2, payment)}</td></tr>"
+        f"<td data-of='{escape(names[1])}'>{_place(row, 2, payment, used[1])}</td></tr>"
         for row in rows
     )
     change = escape(t("compare.change", first=names[0], second=names[1]))
@@ -74,7 +80,7 @@ def side_by_side(
     )
 
 
-def _place(row: Row, side: int, payment: str) -> str:
+def _place(row: Row, side: int, payment: str, used: bool) -> str:
     slot, price, relevance = (row[f"{name}_{side}"] for name in ("slot", "price", "relevance"))
     reason = escape(why(row[f"reason_{side}"], row[f"facts_{side}"]))
     if slot is None:
@@ -84,7 +90,7 @@ def _place(row: Row, side: int, payment: str) -> str:
         paid = f"{price:.4f}" if payment == "impression" else f"{price:.2f}"
         pays = t("compare.pays", price=paid, per=t(f"payments.{payment}"))
         head = f"<span class='rb-slot'>{t('compare.slot', slot=slot)}</span> <b>{pays}</b>"
-    soft = t("compare.relevance", relevance=relevance)
+    soft = t("compare.relevance", relevance=relevance) if used else t("compare.no_relevance")
     return f"{head}<br><span class='rb-soft'>{soft}. {reason}</span>"
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -30,14 +31,25 @@ def metrics_table(evaluations: Sequence[ScorerEvaluation], gaps: Mapping[str, fl
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(leads, pl.Float64))
 
 
-def reliability_table(curves: Mapping[str, Reliability]) -> pl.DataFrame:
-    """One row per scorer and bin: low, high, predicted, observed, count, and the scorer's expected error."""
+def reliability_table(
+    curves: Mapping[str, Reliability], scores: Collection[str] = frozenset()
+) -> pl.DataFrame:
+    """One row per scorer and bin.
+
+    Args:
+        scores: names of scorers that give scores and no probabilities; they have no expected error.
+
+    Returns:
+        scorer, low, high, predicted, observed, at_least and at_most (the 95% interval of observed), count,
+        and expected_error, the scorer's.
+    """
     parts = [
         pl.DataFrame(
             {
                 "scorer": [scorer] * len(curve.count),
                 **{name: getattr(curve, name) for name in ("low", "high", "predicted", "observed", "count")},
-                "expected_error": [curve.expected_error] * len(curve.count),
+                **dict(zip(("at_least", "at_most"), curve.intervals(), strict=True)),
+                "expected_error": [math.nan if scorer in scores else curve.expected_error] * len(curve.count),
             }
         )
         for scorer, curve in curves.items()

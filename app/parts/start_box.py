@@ -10,6 +10,7 @@ import streamlit as st
 from app import files
 from app.language import names, t
 from app.parts.job_panel import show_fault
+from app.wording import about_file
 
 
 def choose_file(kind: tuple[str, str], label: str, key: str) -> Path:
@@ -23,8 +24,7 @@ def choose_file(kind: tuple[str, str], label: str, key: str) -> Path:
         help=t("start.file_help"),
     )
     file = offered[str(name)]
-    if text := files.about(file):
-        st.markdown(text)
+    st.markdown(about_file(file))
     return file
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from app.language import t
 from app.wording import MISSING, duration, metric_name, rule_name, scorer_name
-from scenarios import METRICS, SCORERS, Status, SweepResult, is_share
+from scenarios import METRICS, SCORERS, Status, SweepResult, behind, is_share, t_quantile
 from scenarios.reporting.sweep_tables import fields_of
 
 FURTHER = ("advertiser_surplus_rpm", "user_utility_rpm", "ctr", "mean_price")
@@ -92,7 +92,11 @@ def all_metrics(result: SweepResult) -> list[str]:
 
 
 def points_table(result: SweepResult, points: pl.DataFrame) -> pl.DataFrame:
-    """Points as a reader sees them: fields, objectives with their standard errors, and further metrics."""
+    """Points as a reader sees them, the best first: fields, objectives, how far behind it, further metrics.
+
+    What is behind the best is the mean of differences on the same days, with its standard error; ≈ marks one
+    that Student's 95% interval does not tell from zero.
+    """
     columns: list[pl.Expr | pl.Series] = [pl.col("point").alias(t("sweeps.column_point"))]
     columns += [
         # Not by Polars' threads, which know of no reader and so of no language.
@@ -103,14 +107,29 @@ def points_table(result: SweepResult, points: pl.DataFrame) -> pl.DataFrame:
     ]
     for metric in result.sweep.file.directions:
         columns.append(_shown(metric))
-        if points[f"{metric}_se"].is_not_null().any():
-            scale = 100.0 if is_share(metric) else 1.0
-            columns.append((scale * pl.col(f"{metric}_se")).round(2).alias(f"± {metric_name(metric)}"))
+        if len(points) > 1 and points["seeds"].max() > 1:  # type: ignore[operator]
+            columns.append(_behind(result, points, metric))
     columns += [_shown(metric) for metric in further_of(result)]
     columns.append(pl.col("pareto").alias(t("sweeps.column_front")))
     if not points["feasible"].all():
         columns.append(pl.col("feasible").alias(t("sweeps.column_feasible")))
     return points.select(columns)
+
+
+def _behind(result: SweepResult, points: pl.DataFrame, metric: str) -> pl.Series:
+    first = points["point"][0]
+    found = {row["point"]: row for row in behind(result, first, metric).iter_rows(named=True)}
+    scale = 100.0 if is_share(metric) else 1.0
+    texts = []
+    for point in points["point"]:
+        row = found.get(point)
+        if point == first or row is None or row["se"] is None:
+            texts.append("")
+            continue
+        difference, half = row["difference"], t_quantile(0.95, row["days"]) * row["se"]
+        unclear = " ≈" if abs(difference) <= half else ""
+        texts.append(f"{scale * difference:+.2f} ± {scale * row['se']:.2f}{unclear}")
+    return pl.Series(t("sweeps.behind", metric=metric_name(metric).lower()), texts, dtype=pl.String)
 
 
 def _shown(metric: str) -> pl.Expr:

@@ -8,14 +8,14 @@ import polars as pl
 import streamlit as st
 
 from app import session, wording
-from app.days import Days, held, mean_of, over_days
+from app.days import over_days
 from app.figures import formula_figures as figures
 from app.language import t
-from app.opening import SHARE
+from app.parts import verdicts
 from app.parts.download import chart_with_data
 from app.session import Opened
 from app.setting import Setting, fault_of, in_words, market_settings
-from scenarios import SHIPPED_RULES, Verdict, fusion_text, iso_scores, judge_rule, override
+from scenarios import SHIPPED_RULES, fusion_text, iso_scores, judge_rule, override
 
 KEYS = ("rate",)
 (RATE,) = KEYS
@@ -30,9 +30,7 @@ def page(opened: Opened) -> None:
     gated = t("formula.gate", formula=formula, threshold=b.threshold) if b.threshold > 0 else formula
     st.markdown(f"#### {t('formula.score', formula=gated)}")
     verdict = judge_rule(override(opened.scenario, market_settings(b)).fusion.build())
-    with st.container(key="figures-lamps"):
-        _auctions(verdict)
-        market = st.container()
+    lamps = st.container()
     with st.container(key="figures"):
         with st.container():
             st.session_state.setdefault(RATE, 5.0)
@@ -43,38 +41,16 @@ def page(opened: Opened) -> None:
     st.caption(t("formula.caption"))
     try:
         a_days, b_days = over_days(opened.prepared, (opened.a, b), whole=False)
-        with market:
-            _market(opened, a_days, b_days)
-        with rules:
-            _among_rules(opened)
     except ValueError as error:
-        market.error(str(error))
-
-
-def _auctions(verdict: Verdict) -> None:
-    """Whether auctions can rank by it."""
-    with st.container():
-        if verdict.traits is None:
-            faults = t("words.semicolon").join(map(wording.fault, verdict.faults))
-            st.error(f"**{t('formula.auctions_not')}**\n\n{faults}. {t('formula.faults_remedy')}")
-            return
-        twice = t("formula.homogeneous" if verdict.traits.homogeneous else "formula.has_scale")
-        affine = t("formula.affine" if verdict.traits.affine else "formula.not_affine")
-        st.success(f"**{t('formula.auctions')}**\n\n{t('formula.fit', twice=twice, affine=affine)}")
-
-
-def _market(opened: Opened, a: Days, b: Days) -> None:
-    """Whether the market is better off than under A: in revenue and in irrelevant ads, over the days."""
-    revenue, share = held(a, b, "revenue_rpm").change, held(a, b, SHARE).difference
-    worse = (revenue.t_high < 0) + (share.t_low > 0)
-    better = (revenue.t_low > 0) + (share.t_high < 0)
-    said = wording.answer_over_days(held(a, b, "revenue_rpm"), a.mean(SHARE), mean_of(b, SHARE))
-    if len(b.of) == 1:
-        said = wording.answer(b.of[0], a.of[0])
-    kind = "harmful" if worse and not better else "good" if better and not worse else "open"
-    show = {"harmful": st.error, "good": st.success, "open": st.warning}[kind]
-    text = t("formula.market_says", said=said)
-    show(f"**{t(f'formula.market_{kind}')}**\n\n{text} (A: {in_words(opened.a)})")
+        with lamps:
+            verdicts.draw(verdict)
+            st.error(str(error))
+        return
+    with lamps:
+        verdicts.draw(verdict, a_days.of, b_days.of)
+        st.caption(t("verdicts.against", n=len(b_days.of), a=in_words(opened.a)))
+    with rules:
+        _among_rules(opened)
 
 
 def _among_rules(opened: Opened) -> None:

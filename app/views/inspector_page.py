@@ -1,9 +1,9 @@
-"""Page 2, auction inspector: one query's auction in full, and why each ad is where it is."""
+"""Page 2, auction inspector: one query's auction under A and B, and why each ad is where it is."""
 
 from __future__ import annotations
 
+import math
 import random
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,19 +16,20 @@ from app.language import names, t
 from app.parts import cards, comparison
 from app.parts.credit import picture_credit
 from app.parts.download import chart_with_data
+from app.parts.why import EVENT, QUERY
 from app.session import Opened
-from app.setting import Setting, in_words, market_settings, scorers
+from app.setting import Setting, in_words, market_settings
 from app.wording import grade_name, scorer_name
 from scenarios import AskedPage, inspect_event, known_page
 from scenarios.reporting.theme import GRADE_COLOURS
 
-KEYS = ("query", "second", "event")
+SIDES = "sides"
+KEYS = (QUERY, SIDES, EVENT)
 ADDRESS = {"query": ("query", address.number_or_text), "event": ("event", address.count)}
+BOTH, ONLY_B, ONLY_A = "both", "b", "a"
+"""What is shown: both rankings side by side, or one of them in full."""
 MOST_LISTED = 500
 """Queries to choose from; any other may be typed."""
-QUERY, SECOND, EVENT = KEYS
-NOBODY = ""
-"""No second scorer."""
 
 
 def page(opened: Opened) -> None:
@@ -37,24 +38,38 @@ def page(opened: Opened) -> None:
     if not opened.prepared.source.has_texts:
         _events(opened)
         return
-    query, second = _choose(opened)
-    first = opened.b
+    query = _choose(opened)
+    sides = {"a": opened.a, "b": opened.b}
+    wanted = ("b",) if opened.a == opened.b else ("a", "b")
+    if opened.a != opened.b and (only := _ask_sides()) != BOTH:
+        wanted = (only,)
     auctions = []
-    for setting in (first, replace(first, scorer=second)) if second else (first,):
+    for side in wanted:
         try:
-            auctions.append((setting, _auction(opened, setting, query)))
+            auctions.append((sides[side], _auction(opened, sides[side], query)))
         except ValueError as error:
-            st.error(f"{t('scorers.cannot_rank', scorer=scorer_name(setting.scorer))}\n\n{error}")
-            st.write(t("inspector.other_scorer" if setting is first else "inspector.other_second"))
+            st.error(f"{t('scorers.cannot_rank', scorer=scorer_name(sides[side].scorer))}\n\n{error}")
+            st.write(t("inspector.other_scorer"))
             return
     _reading(auctions[0][1])
     if not len(auctions[0][1].ads):
         st.info(t("inspector.nobody_bids"))
         return
-    if second:
+    if len(auctions) == 2:
         _two(opened, *auctions)
     else:
         _one(opened, *auctions[0])
+
+
+def _ask_sides() -> str:
+    options = (BOTH, ONLY_B, ONLY_A)
+    if st.session_state.get(SIDES) not in options:
+        st.session_state[SIDES] = BOTH
+    named = names(options, lambda one: t(f"inspector.sides_{one}"))
+    st.segmented_control(
+        t("inspector.sides"), options, format_func=named, key=SIDES, label_visibility="collapsed"
+    )
+    return str(st.session_state[SIDES] or BOTH)
 
 
 def _auction(opened: Opened, setting: Setting, query: int | str) -> AskedPage:
@@ -83,9 +98,8 @@ def _one(opened: Opened, setting: Setting, page: AskedPage) -> None:
     st.markdown(f"#### {_summary(auction, in_words(setting), payment)}")
     frames, of_corpus = _frames(opened, auction), opened.scenario.market.kind == "corpus"
     if len(shown):
-        exponents = _exponents(setting)
         rows, markers = shown.rows(named=True), _markers(page)
-        st.html(cards.auction_cards(rows, frames, exponents, payment, markers, of_corpus=of_corpus))
+        st.html(cards.auction_cards(rows, frames, setting.exponents, payment, markers, of_corpus=of_corpus))
         picture_credit(opened.scenario)
     else:
         st.info(t("inspector.nobody_shown"))
@@ -108,13 +122,10 @@ def _markers(page: AskedPage) -> dict[int, list[tuple[str, float]]]:
 
 
 def _two(opened: Opened, *pages: tuple[Setting, AskedPage]) -> None:
-    """The auctions of two scorers on the same candidates, side by side."""
+    """The auctions of the same candidates under A and B, side by side."""
     payment = opened.scenario.auction.payment
     first, second = ((setting, page.ads) for setting, page in pages)
-    names = scorer_name(first[0].scorer), scorer_name(second[0].scorer)
-    with st.container(key="figures-summaries"):
-        for setting, auction in (first, second):
-            st.markdown(f"#### {_summary(auction, in_words(setting), payment)}")
+    names = "A", "B"
     both = comparison.compare(first[1], second[1])
     seen = pl.col("slot_1").is_not_null() | pl.col("slot_2").is_not_null()
     shown, rest = both.filter(seen), both.filter(~seen)
@@ -122,12 +133,17 @@ def _two(opened: Opened, *pages: tuple[Setting, AskedPage]) -> None:
         st.info(f"{t('compare.none')} {t('inspector.nobody_shown')}")
         return
     moved = comparison.moves(shown)
-    st.write(
+    said = (
         t("compare.differ", moved=moved, shown=len(shown)) if moved else t("compare.same_slots", n=len(shown))
     )
+    st.markdown(f"#### {said} {_money(first[1], second[1], payment)}")
+    with st.container(key="figures-summaries"):
+        for name, (setting, auction) in zip(names, (first, second), strict=True):
+            st.markdown(f"**{name}.** {_summary(auction, in_words(setting), payment)}")
     frames = _frames(opened, both)
+    used = (_uses_relevance(first[0]), _uses_relevance(second[0]))
     st.subheader(t("compare.both", first=names[0]))
-    st.html(comparison.side_by_side(shown.rows(named=True), frames, names, payment))
+    st.html(comparison.side_by_side(shown.rows(named=True), frames, names, payment, used))
     picture_credit(opened.scenario)
     chart_with_data(figures.slots(both, names), both.drop("facts_1", "facts_2"), "comparison")
     with st.container(key="figures"):
@@ -140,11 +156,24 @@ def _two(opened: Opened, *pages: tuple[Setting, AskedPage]) -> None:
         st.html(cards.grade_legend())
     if len(rest):
         with st.expander(t("compare.others")):
-            st.html(comparison.side_by_side(rest.rows(named=True), frames, names, payment))
+            st.html(comparison.side_by_side(rest.rows(named=True), frames, names, payment, used))
+
+
+def _money(first: pl.DataFrame, second: pl.DataFrame, payment: str) -> str:
+    """How the expected revenue of this query changes; nothing where click rates are not known."""
+    was, now = (comparison.revenue(auction, payment) for auction in (first, second))
+    if not (math.isfinite(was) and math.isfinite(now)):
+        return ""
+    return t("compare.money", was=was, now=now, change=now - was)
+
+
+def _uses_relevance(setting: Setting) -> bool:
+    """Whether the ranking looks at relevance at all: without a scorer every ad has 1, which says nothing."""
+    return setting.scorer != session.BASELINE
 
 
 def _ranking(opened: Opened, setting: Setting, auction: pl.DataFrame, key: str) -> None:
-    bid, pctr, relevance = _exponents(setting)
+    bid, pctr, relevance = setting.exponents or (1.0, 1.0, None)
     drawn = figures.ranking(
         auction,
         exponent=relevance,
@@ -153,10 +182,6 @@ def _ranking(opened: Opened, setting: Setting, auction: pl.DataFrame, key: str) 
         pctr_exponent=pctr,
     )
     st.plotly_chart(drawn, config={"displayModeBar": False}, key=key)
-
-
-def _exponents(setting: Setting) -> tuple[float, float, float]:
-    return setting.exponents or (1.0, 1.0, 0.0)
 
 
 def _frames(opened: Opened, auction: pl.DataFrame) -> dict[int, cards.Frames]:
@@ -197,8 +222,8 @@ def _columns() -> dict[str, Any]:
     }
 
 
-def _choose(opened: Opened) -> tuple[int | str, str | None]:
-    """The query, by its number or as a text that the world does not have, and the second scorer if any."""
+def _choose(opened: Opened) -> int | str:
+    """The query, by its number or as a text that the world does not have."""
     popularity, texts = opened.prepared.popularity, opened.prepared.corpus.query_text
     has_ads = (opened.prepared.candidate >= 0).any(axis=1)
     commonest = np.argsort(np.where(has_ads, -popularity, 0.0), kind="stable")
@@ -209,9 +234,6 @@ def _choose(opened: Opened) -> tuple[int | str, str | None]:
     elif not (isinstance(asked, str) and asked):
         st.session_state[QUERY] = order[0]
     called = {q: t("inspector.of_traffic", query=texts[q], share=popularity[q]) for q in order}
-    others = [name for name in scorers(opened.scenario) if name != opened.b.scorer]
-    if st.session_state.get(SECOND) not in others:
-        st.session_state[SECOND] = NOBODY
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = st.selectbox(
             t("inspector.query"),
@@ -223,19 +245,8 @@ def _choose(opened: Opened) -> tuple[int | str, str | None]:
         st.button(
             t("inspector.random"), icon=":material/shuffle:", on_click=_random_query, args=(len(texts),)
         )
-        second = st.selectbox(
-            t("inspector.second"),
-            [NOBODY, *others],
-            format_func=names(
-                [NOBODY, *others],
-                lambda name: scorer_name(name) if name else t("inspector.nobody_else"),
-            ),
-            key=SECOND,
-            help=t("inspector.second_help"),
-            width=240,
-        )
     number = {text: q for q, text in enumerate(texts)}
-    return number.get(query, query) if isinstance(query, str) else int(query), str(second) or None
+    return number.get(query, query) if isinstance(query, str) else int(query)
 
 
 def _random_query(n_queries: int) -> None:

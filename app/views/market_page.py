@@ -10,6 +10,7 @@ import streamlit as st
 from app import day, session
 from app.figures import market_figures as figures
 from app.language import t
+from app.parts import serving
 from app.parts.download import chart_with_data
 from app.session import Opened
 from app.wording import MISSING, metric_name, rule_name, scorer_name
@@ -85,6 +86,8 @@ def page(opened: Opened) -> None:
         chart_with_data(figures.prices(prices, unit, per), prices, "prices")
         earned = over_time.select("time", "revenue_rpm")
         chart_with_data(figures.revenue(over_time, unit), earned, "revenue")
+    if not scenario.serving.instant:
+        serving.draw(opened, simulation)
     if not len(owners):
         st.info(t("market.no_budgets"))
     st.markdown(f"#### {t('market.matches_title')}")

@@ -22,6 +22,7 @@ from scenarios import (
     PAIR_SETS,
     Labels,
     OfflineScores,
+    PairSet,
     Progress,
     gap_of,
     offline_doubts,
@@ -35,6 +36,9 @@ PAIRS, QUERIES, SCORERS, ERRORS, KIND = KEYS
 
 SAMPLES = (50, 150, 300, 600, 0)
 """Queries to choose from; 0 is all of them."""
+
+USUAL_PAIRS: PairSet = "meeting"
+"""Those on which a ranking is decided; the others have equally many of each grade, which flatters."""
 
 KINDS: tuple[Literal["over", "under"], ...] = ("over", "under")
 SHOWN_ERRORS = 12
@@ -63,7 +67,9 @@ def page(opened: Opened) -> None:
     _metrics(opened, labels, sample, scores)
     curves = {name: reliability_of(labels, found) for name, found in scores.items()}
     gaps = {name: gap_of(labels, found) for name, found in scores.items()}
-    reliability, quantiles = offline.reliability_table(curves), offline.score_quantiles(labels, scores)
+    no_probabilities = {name for name, found in scores.items() if found.grade_probabilities is None}
+    reliability = offline.reliability_table(curves, no_probabilities)
+    quantiles = offline.score_quantiles(labels, scores)
     with st.container(key="figures"):
         chart_with_data(figures.reliability(reliability), reliability, "reliability")
         chart_with_data(figures.score_distributions(quantiles, gaps), quantiles, "scores-by-grade")
@@ -73,7 +79,7 @@ def page(opened: Opened) -> None:
 
 def _ask(opened: Opened) -> tuple[Sample, list[str]]:
     known = offline_scorers(opened.scenario)
-    st.session_state.setdefault(PAIRS, PAIR_SETS[0])
+    st.session_state.setdefault(PAIRS, USUAL_PAIRS)
     st.session_state.setdefault(QUERIES, SAMPLES[1])
     kept = [name for name in st.session_state.get(SCORERS, ()) if name in known]
     st.session_state[SCORERS] = kept or [known[0], "bm25", "oracle"]

@@ -59,6 +59,8 @@ def _folders() -> dict[str, Path]:
     stored = {folder.name: folder for folder in list_sweeps(root)}
     begun = [job for job in jobs.all_jobs(root) if job.kind == "sweep"]
     begun = [job for job in begun if job.subject not in stored and Path(job.subject).name == job.subject]
+    # One that has got a folder and has none now was deleted by hand.
+    begun = [job for job in begun if jobs.outcome(job).state not in ("done", "stopped")]
     return {job.subject: root / "sweeps" / job.subject for job in begun} | stored
 
 

@@ -189,7 +189,7 @@ def evaluate_offline(
 
 def reliability_of(labels: Labels, scores: OfflineScores, n_bins: int = 10) -> Reliability:
     """The scorer's P(positive), or else its score, against the share of positive pairs."""
-    return reliability(labels.grade >= 2, scores.positive, n_bins)
+    return reliability(labels.grade >= 2, scores.positive, n_bins, labels.query)
 
 
 def gap_of(labels: Labels, scores: OfflineScores, tail: float = 0.1) -> float:

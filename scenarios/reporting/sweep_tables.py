@@ -50,7 +50,8 @@ def sweep_tables(result: SweepResult) -> list[Section]:
             f"{sweep.name}: Pareto front of {count}",
             ["point", *fields, *(column for name in names for column in (name, "+-"))],
             [row_of(result, row) for row in points.head(MOST_ROWS).iter_rows(named=True)],
-            f"_rpm: per 1000 queries; irrel.: share of shown ads of grade 0; +-: standard error{more}",
+            "_rpm: per 1000 queries; irrel.: share of shown ads of grade 0; +-: standard error over days,\n"
+            f"which are the same for all points: of a difference between two it is smaller{more}",
             left=1 + len(fields),
         ),
         section(

@@ -37,13 +37,18 @@ SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross", "pentagon")
 GRADE_COLOURS = (VERMILLION, ORANGE, SKY_BLUE, BLUE)
 """Of grades 0..3: warm for what users did not ask for, cool for what they did."""
 
-ON_GRADE = ("#FFFFFF", "#111111", "#111111", "#FFFFFF")
-"""Text on the colours of grades 0..3."""
+ON_GRADE = ("#111111", "#111111", "#111111", "#FFFFFF")
+"""Text on the colours of grades 0..3: a contrast of 4.5 at least."""
 
 
 def grade_colours(grade: int | None) -> tuple[str, str]:
     """The colour of a true grade, and of text on it; grey for one that is not known."""
-    return (GREY, ON_GRADE[3]) if grade is None else (GRADE_COLOURS[grade], ON_GRADE[grade])
+    return (GREY, ON_GRADE[0]) if grade is None else (GRADE_COLOURS[grade], ON_GRADE[grade])
+
+
+def on(colour: str) -> str:
+    """The text colour that reads on a colour."""
+    return "#FFFFFF" if colour in (BLUE, LAVENDER) else "#111111"
 
 
 OUTLINE = "rgba(255,255,255,0.9)"

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from simulator.fusion import RULES, Formula, FormulaError as FormulaError, FusionRule, check_rule
-from simulator.rules.rule_check import Fault as Fault, RuleTraits, rule_traits
+from simulator.rules.rule_check import Fault as Fault, RuleTraits as RuleTraits, rule_traits
 
 SHIPPED_RULES: Mapping[str, Mapping[str, object]] = {
     "ignores relevance": {"rule": "product", "relevance": 0.0},

@@ -19,6 +19,7 @@ PAGES = {
     "inspector": "inspector",
     "relevance-lab": "relevance_lab",
     "market": "market",
+    "health": "health",
     "formula": "formula",
     "experiments": "experiments",
     "sweeps": "sweeps",

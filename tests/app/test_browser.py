@@ -167,7 +167,7 @@ def test_any_text_can_be_asked(page: Page, address: str) -> None:
 def test_the_market_page_draws_the_day_and_gives_its_data(page: Page, address: str, tmp_path: Path) -> None:
     open_page(page, address)
     page.get_by_role("link", name="Market").click()
-    page.get_by_role("heading", name="What happens over the day?").wait_for()
+    page.get_by_role("heading", name="What happens in the market?").wait_for()
     server.wait_until_drawn(page)
     assert page.locator(".js-plotly-plot").count() == 6
     with page.expect_download() as download:

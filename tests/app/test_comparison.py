@@ -1,4 +1,4 @@
-"""Two scorers on one query: the joined table, its HTML, its figure, and the page."""
+"""Two rankings of one query: the joined table, its HTML, its figure, and the page."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.figures import auction_figures as figures
 from app.parts import comparison
+from app.setting import market_settings
 from scenarios import (
     Scenario,
     inspect_query,
@@ -20,7 +21,7 @@ from scenarios import (
     run_scenario,
     write_result,
 )
-from tests.app.test_pages import MAIN, PATIENCE_S, chart, dashboard as dashboard, html
+from tests.app.test_pages import MAIN, PATIENCE_S, chart, dashboard as dashboard, html, own_setting
 
 FACTS = {
     "score": 0.07,
@@ -98,31 +99,45 @@ def test_a_line_for_each_ad_and_its_slots_as_numbers() -> None:
     assert sum(trace.showlegend for trace in drawn.data) == 1  # one grade
 
 
-def test_the_inspector_compares_two_scorers(
+def test_the_inspector_shows_a_and_b_side_by_side(
     dashboard: AppTest, tiny_scenario: Scenario, results: Path
 ) -> None:
-    at = dashboard.run()
+    at = own_setting(dashboard.run())
     at.switch_page("views/inspector_page.py").run()
-    assert at.selectbox(key="second").value == ""
-    assert "rb-table rb-compare" not in html(at)
-    at.selectbox(key="second").set_value("bm25").run()
     assert not at.exception
-    prepared = prepare(tiny_scenario, cache=results)
+    prepared, opened = prepare(tiny_scenario, cache=results), at.session_state["opened"]
     query = at.selectbox(key="query").value
     page = html(at)
     assert "rb-table rb-compare" in page
-    for scorer in ("oracle", "bm25"):
-        found = inspect_query(prepared, relevance_of(prepared, scorer, cache=results), query)
+    assert (opened.a.scorer, opened.b.scorer) == ("none", "oracle")
+    revenues = []
+    for setting in (opened.a, opened.b):
+        relevance = relevance_of(prepared, setting.scorer, cache=results)
+        found = inspect_query(prepared, relevance, query, market_settings(setting))
+        revenues.append(comparison.revenue(found, "click"))
         for row in found.drop_nulls("slot").iter_rows(named=True):
             assert f"pays {row['price']:.2f} per click" in page
             assert row["why"].partition(". ")[2].partition(" (")[0] in page
-    assert chart(at, "The same candidates under two scorers")["data"]
-    assert [m.value.partition(" at ")[0] for m in at.markdown if m.value.startswith("####")] == [
-        "#### Ranked by oracle", "#### Ranked by BM25",
-    ]  # fmt: skip
+            assert f"ad {row['ad']}</span>" in page, "reasons name rivals by these numbers"
+    assert "relevance is not used" in page, "A has no relevance to speak of"
+    assert chart(at, "The same candidates under A and B")["data"]
+    was, now = revenues
+    assert any(f"{was:,.0f} → {now:,.0f}" in text.value for text in at.markdown)
+    at.session_state["sides"] = "a"
+    at.run()
+    assert "rb-table rb-compare" not in html(at)
+    assert "<article" in html(at)
 
 
-def test_a_second_scorer_that_cannot_be_had_is_explained(
+def test_where_a_is_b_there_is_one_ranking(dashboard: AppTest) -> None:
+    at = dashboard.run()
+    next(button for button in at.button if button.label == "Copy A to B").click().run()
+    at.switch_page("views/inspector_page.py").run()
+    assert not at.exception
+    assert "rb-table rb-compare" not in html(at)
+
+
+def test_a_scorer_that_cannot_be_had_is_explained(
     tiny_scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = run_scenario(tiny_scenario, cache=tmp_path)
@@ -131,18 +146,8 @@ def test_a_second_scorer_that_cannot_be_had_is_explained(
     monkeypatch.setenv("RELBID_RESULTS", str(tmp_path))
     at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
     at.switch_page("views/inspector_page.py").run()
-    at.selectbox(key="second").set_value("hcmrm").run()
+    at.selectbox(key="scorer").set_value("hcmrm").run()
     assert not at.exception
     assert "HCMRM cannot rank." in at.error[0].value
     assert "no-checkpoint" in at.error[0].value
-    assert "Compare with another scorer, or with nobody." in [text.value for text in at.markdown]
-
-
-def test_the_second_scorer_is_another_one_than_the_first(dashboard: AppTest) -> None:
-    at = dashboard.run()
-    at.switch_page("views/inspector_page.py").run()
-    assert "oracle" not in at.selectbox(key="second").options
-    at.selectbox(key="second").set_value("bm25").run()
-    at.selectbox(key="scorer").set_value("bm25").run()
-    assert not at.exception
-    assert at.selectbox(key="second").value == ""
+    assert "Choose another relevance scorer above." in [text.value for text in at.markdown]

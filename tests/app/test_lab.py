@@ -74,11 +74,15 @@ def test_the_reliability_diagram_draws_bins_as_large_as_their_pairs() -> None:
         count=np.array([400, 100]),
     )
     drawn = figures.reliability(offline.reliability_table({"bm25": curve}))
-    diagonal, line = drawn.data
+    diagonal, line, counts = drawn.data
     assert list(diagonal.x) == list(diagonal.y) == [0, 1]
     assert line.name == "BM25: ECE 0.050"
     assert list(line.x) == [0.05, 0.95]
     assert list(line.y) == [0.1, 0.9]
+    # Wilson's interval of 40 in 400 is [0.074, 0.133].
+    assert 0.1 - line.error_y.arrayminus[0] == pytest.approx(0.0743, abs=1e-4)
+    assert 0.1 + line.error_y.array[0] == pytest.approx(0.1334, abs=1e-4)
+    assert list(counts.y) == [400, 100]
     assert line.marker.size[0] == pytest.approx(2 * line.marker.size[1])
     assert drawn.layout.title.text
     assert "P(positive)" in drawn.layout.xaxis.title.text

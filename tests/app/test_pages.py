@@ -199,6 +199,7 @@ def test_inspector_shows_the_most_popular_query(
     dashboard: AppTest, tiny_scenario: Scenario, results: Path
 ) -> None:
     at = own_setting(dashboard.run())
+    at.session_state["sides"] = "b"
     at.switch_page("views/inspector_page.py").run()
     assert not at.exception
     prepared = prepare(tiny_scenario, cache=results)
@@ -226,6 +227,7 @@ def test_inspector_ranks_anew_when_a_slider_moves(dashboard: AppTest) -> None:
 
 def test_inspector_says_what_to_do_when_nothing_may_be_shown(dashboard: AppTest) -> None:
     at = dashboard.run()
+    at.session_state["sides"] = "b"
     at.switch_page("views/inspector_page.py").run()
     at.selectbox(key="scorer").set_value("bm25")  # no text is as like a query as itself
     at.slider(key="threshold").set_value(1.0).run()
@@ -254,7 +256,7 @@ def asked(results: Path, text: str, **choices: str) -> AppTest:
 
 
 def test_inspector_answers_any_text(dashboard: AppTest, tiny_scenario: Scenario, results: Path) -> None:
-    at = asked(results, "navy  sofaa", formula="b*q*r")
+    at = asked(results, "navy  sofaa", formula="b*q*r", sides="b")
     page = ask(prepare(tiny_scenario, cache=results), "navy sofaa", "oracle")
     assert not page.known
     shown = page.ads.drop_nulls("slot")

@@ -152,3 +152,16 @@ def test_the_auc_by_weight_is_that_of_repeated_pairs(rows: list[tuple[bool, floa
     positive, score, weight = (np.array(column) for column in zip(*rows, strict=True))
     repeated = auc(np.repeat(positive, weight), np.repeat(score, weight)) if weight.sum() else math.nan
     assert auc_by_weight(positive, score)(weight.astype(float)) == pytest.approx(repeated, nan_ok=True)
+
+
+def test_pairs_of_a_query_that_are_alike_are_worth_fewer() -> None:
+    positive = np.repeat([True, False, True, False], 25)
+    same, own = np.repeat(np.arange(4), 25), np.arange(100)
+    alike, apart = (reliability(positive, np.full(100, 0.5), 10, query) for query in (same, own))
+    assert alike.worth is not None
+    assert apart.worth is not None
+    assert alike.worth[0] == pytest.approx(4)  # each query is one answer
+    assert apart.worth[0] == pytest.approx(100)
+    assert np.diff(np.ravel(alike.intervals()))[0] > 3 * np.diff(np.ravel(apart.intervals()))[0]
+    never = reliability(np.zeros(50, dtype=bool), np.full(50, 0.05), 10, np.repeat(np.arange(5), 10))
+    assert never.intervals()[1][0] == pytest.approx(1.96**2 / (5 + 1.96**2))  # five queries without any

@@ -46,7 +46,7 @@ from scenarios.studies.replicates import (
 )
 from scenarios.studies.study import Task, read_status
 from scenarios.studies.sweeps import axes as sweep_axes
-from scenarios.studies.sweeps.analysis import best_points, rank_correlation, rank_ratio, sensitivity
+from scenarios.studies.sweeps.analysis import behind, best_points, rank_correlation, rank_ratio, sensitivity
 from scenarios.studies.sweeps.folder import field_values, sweep_folder
 from scenarios.studies.sweeps.sweep import dump_sweep, samples, simulations
 from scenarios.studies.sweeps.sweep_run import estimate
@@ -463,6 +463,19 @@ def test_best_points_keep_to_the_bound(ran):
     assert best["revenue_rpm"].is_sorted(descending=True)
     kept = result.points.filter(pl.col("irrelevant_share") <= bound)
     assert best["revenue_rpm"][0] == kept["revenue_rpm"].max()
+
+
+def test_points_are_held_against_the_best_day_by_day(ran):
+    result = read_sweep(ran[2])
+    best = best_points(result)["point"][0]
+    rows = {row["point"]: row for row in behind(result, best, "revenue_rpm").iter_rows(named=True)}
+    assert (rows[best]["difference"], rows[best]["se"]) == (0.0, 0.0)
+    days = result.replicates.sort("seed").group_by("point", maintain_order=True).agg("revenue_rpm")
+    by_point = dict(days.iter_rows())
+    other = next(point for point in rows if point != best)
+    paired = np.subtract(by_point[other], by_point[best])
+    assert rows[other]["difference"] == pytest.approx(paired.mean())
+    assert rows[other]["se"] == pytest.approx(paired.std(ddof=1) / len(paired) ** 0.5)
 
 
 def test_the_report_stands_alone_and_holds_exact_scenarios(ran, tmp_path):

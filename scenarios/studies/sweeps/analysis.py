@@ -91,3 +91,27 @@ def point_scenario(result: SweepResult, index: int, seed: int | None = None) -> 
     scenario = result.sweep.points[index].scenario
     name = f"{result.sweep.name[:56]}-{index}"
     return scenario.model_copy(update={"name": name, "seed": result.sweep.seeds[0] if seed is None else seed})
+
+
+def behind(result: SweepResult, reference: int, metric: str) -> pl.DataFrame:
+    """How far each point is from a reference point in a metric, day by day.
+
+    All points of a sweep have the same seeds, so the same queries and random draws: the error of a difference
+    is that of the paired differences, and often far smaller than the points' own.
+
+    Returns:
+        One row per point with a day of the reference's: point; difference, the mean over their common days of
+        the point minus the reference; se, its standard error (null for fewer than two days); days.
+    """
+    days = result.replicates.select("point", "seed", pl.col(metric).alias("value")).drop_nans("value")
+    own = days.filter(pl.col("point") == reference).select("seed", pl.col("value").alias("reference"))
+    paired = days.join(own, on="seed").with_columns(difference=pl.col("value") - pl.col("reference"))
+    return (
+        paired.group_by("point", maintain_order=True)
+        .agg(
+            pl.col("difference").mean(),
+            (pl.col("difference").std() / pl.len().sqrt()).alias("se"),
+            pl.len().alias("days"),
+        )
+        .sort("point")
+    )
