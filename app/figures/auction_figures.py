@@ -155,7 +155,7 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
     deepest = max(drawn["rank_1"].to_list() + drawn["rank_2"].to_list(), default=1)
     lay_out(figure, t("inspector.slots_title"), height=150 + 34 * deepest, legend_y=-0.02)
     figure.update_xaxes(
-        tickvals=[0, 1], ticktext=[f"<b>{name}</b>" for name in names], range=[-0.95, 1.95], side="top",
+        tickvals=[0, 1], ticktext=[f"<b>{name}</b>" for name in names], range=[-1.2, 2.2], side="top",
         showgrid=False, zeroline=False,
     )  # fmt: skip
     figure.update_yaxes(

@@ -26,7 +26,10 @@ def why(
     by: Annotated[
         Grouping | None, typer.Option(help="Among whom the difference is divided; all by default.")
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=1000, help="Days, from the scenario's own seed on.")] = 6,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="From the scenario's own seed on; its days_compared by default."),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, max=10_000, help="Rows of each table.")] = 10,
     out: Out = RESULTS,
     progress_file: ProgressPath = None,

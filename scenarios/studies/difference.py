@@ -45,8 +45,6 @@ DIVIDED = ("revenue_rpm", "irrelevant_share", "clicks_rpm", "user_utility_rpm", 
 """Metrics whose differences are divided."""
 GROUPINGS = ("query", "ad", "advertiser", "match")
 """Among whom; matches are `simulator.policies.match_types.GROUPS`."""
-DAYS = 6
-"""Days that `explain_scenarios` compares by default."""
 
 
 def totals_of(simulation: Simulation) -> PairTotals:
@@ -182,14 +180,15 @@ def explain_scenarios(
     before: Scenario,
     after: Scenario,
     *,
-    days: int = DAYS,
+    days: int | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[Prepared, list[PairTotals], list[PairTotals]]:
     """Simulate two scenarios of one market on the same days.
 
     Args:
-        days: the seeds from the scenario's own on; a market without other days has one.
+        days: the seeds from the scenario's own on, `days_compared` of them by default; a market without other
+            days has one.
         cache: the results folder, under which frames and scores are kept.
 
     Raises:
@@ -202,7 +201,7 @@ def explain_scenarios(
     relevances = [
         relevance_of(prepared, one.scorer, cache=cache, progress=progress) for one in (before, after)
     ]
-    n_days = days if prepared.source.has_other_days else 1
+    n_days = (days or before.days_compared) if prepared.source.has_other_days else 1
     found: tuple[list[PairTotals], list[PairTotals]] = ([], [])
     for day in range(n_days):
         for scenario, relevance, kept in zip((before, after), relevances, found, strict=True):

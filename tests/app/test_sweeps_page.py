@@ -14,7 +14,9 @@ from streamlit.testing.v1 import AppTest
 from app import export, files, jobs, language
 from app.figures import sweep_figures as figures
 from app.figures.sweep_figures import SCALE
+from app.language import catalogue
 from app.parts import sweep_tables
+from app.views import sweeps_page
 from scenarios import (
     Status,
     SweepResult,
@@ -339,6 +341,31 @@ def test_files_are_offered_from_the_package_and_the_project_alone(project: Path,
         "markers (shipped)",
         "searched (shipped)",
     }
+
+
+def test_what_a_file_indents_stays_in_lines(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("# One sentence\n# in two lines.\n#   A: this\n#   B: that\n# And more.\nschema: 1\n")
+    assert files.about(path) == "One sentence in two lines.\n\n    A: this\n    B: that\n\nAnd more."
+
+
+def test_shipped_files_are_described_in_both_languages() -> None:
+    for kind in (files.SWEEPS, files.EXPERIMENTS):
+        for name, path in files.offered(kind, Path("/nowhere")).items():
+            assert files.about_key(path) in catalogue("en"), name
+
+
+def test_a_sweep_whose_folder_was_deleted_is_not_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RELBID_RESULTS", str(tmp_path))
+    job = tmp_path / ".jobs" / "20260101-000000-aaaaaa"
+    job.mkdir(parents=True)
+    own = {"kind": "sweep", "subject": "gone-1", "command": ["relbid", "sweep", "x.yaml"], "pid": 2**22 + 1}
+    (job / "job.json").write_text(json.dumps({**own, "started": 0.0}))
+    (job / "progress.json").write_text(json.dumps({"state": "done", "stage": "", "started": 0.0}))
+    assert [one.subject for one in jobs.all_jobs(tmp_path)] == ["gone-1"]
+    assert sweeps_page._folders() == {}
 
 
 def test_without_a_sweep_the_page_says_how_to_start_one(
