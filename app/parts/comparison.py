@@ -53,6 +53,8 @@ def side_by_side(
     names: tuple[str, str],
     payment: str = "click",
     used: tuple[bool, bool] = (True, True),
+    *,
+    of_corpus: bool = False,
 ) -> str:
     """A table with both rankings beside each other: slots, prices, reasons, and who moves.
 
@@ -62,11 +64,12 @@ def side_by_side(
         names: of the two rankings, for the reader.
         payment: what is paid for, "click" or "impression".
         used: whether each ranking looks at relevance.
+        of_corpus: grades are not explained, see `cards.auction_cards`.
     """
     body = "".join(
         f"<tr><td><div class='rb-ad'>{pictures(frames[row['ad']], row['ad'])}"
         f"<span><b>{escape(row['title'])}</b> {ad_number(row['ad'])}<br>"
-        f"{grade_chip(row['grade'])}</span></div></td>"
+        f"{grade_chip(row['grade'], explained=not of_corpus)}</span></div></td>"
         f"<td data-of='{escape(names[0])}'>{_place(row, 1, payment, used[0])}</td>"
         f"<td class='rb-move'>{_move(row)}</td>"
         f"<td data-of='{escape(names[1])}'>{_place(row, 2, payment, used[1])}</td></tr>"

@@ -123,7 +123,7 @@ def _markers(page: AskedPage) -> dict[int, list[tuple[str, float]]]:
 
 def _two(opened: Opened, *pages: tuple[Setting, AskedPage]) -> None:
     """The auctions of the same candidates under A and B, side by side."""
-    payment = opened.scenario.auction.payment
+    payment, of_corpus = opened.scenario.auction.payment, opened.scenario.market.kind == "corpus"
     first, second = ((setting, page.ads) for setting, page in pages)
     names = "A", "B"
     both = comparison.compare(first[1], second[1])
@@ -143,7 +143,9 @@ def _two(opened: Opened, *pages: tuple[Setting, AskedPage]) -> None:
     frames = _frames(opened, both)
     used = (_uses_relevance(first[0]), _uses_relevance(second[0]))
     st.subheader(t("compare.both", first=names[0]))
-    st.html(comparison.side_by_side(shown.rows(named=True), frames, names, payment, used))
+    st.html(
+        comparison.side_by_side(shown.rows(named=True), frames, names, payment, used, of_corpus=of_corpus)
+    )
     picture_credit(opened.scenario)
     chart_with_data(figures.slots(both, names), both.drop("facts_1", "facts_2"), "comparison")
     with st.container(key="figures"):
@@ -152,11 +154,16 @@ def _two(opened: Opened, *pages: tuple[Setting, AskedPage]) -> None:
                 st.markdown(f"**{names[number]}**")
                 _ranking(opened, setting, auction, f"ranking-{number}")
     st.caption(t("inspector.caption"))
-    with st.expander(t("inspector.grades")):
-        st.html(cards.grade_legend())
+    if not of_corpus:
+        with st.expander(t("inspector.grades")):
+            st.html(cards.grade_legend())
     if len(rest):
         with st.expander(t("compare.others")):
-            st.html(comparison.side_by_side(rest.rows(named=True), frames, names, payment, used))
+            st.html(
+                comparison.side_by_side(
+                    rest.rows(named=True), frames, names, payment, used, of_corpus=of_corpus
+                )
+            )
 
 
 def _money(first: pl.DataFrame, second: pl.DataFrame, payment: str) -> str:

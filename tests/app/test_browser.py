@@ -124,6 +124,8 @@ def test_the_inspector_shows_frames_and_ranks_anew(page: Page, address: str) -> 
     page.get_by_role("link", name="Auction inspector").click()
     page.get_by_role("heading", name="One auction, from query to price").wait_for()
     server.wait_until_drawn(page)
+    page.get_by_role("button", name="B alone, in full").click()
+    server.wait_until_drawn(page)
     frames = page.locator("article img")
     assert frames.count() > 0
     assert frames.first.is_visible()
@@ -157,7 +159,7 @@ def test_any_text_can_be_asked(page: Page, address: str) -> None:
     page.get_by_text("Retrieval reads “sofaa” as “sofa”.").wait_for()
     server.wait_until_drawn(page)
     assert box.input_value() == "navy sofaa"
-    assert page.locator("article").count() > 0
+    assert page.locator(".rb-compare img").count() > 0
     page.get_by_role("button", name="Random query").click()
     page.get_by_text("Retrieval reads “sofaa”").wait_for(state="hidden")
     server.wait_until_drawn(page)
@@ -211,11 +213,10 @@ def test_an_experiment_is_looked_at_and_its_replicates_taken_away(
     ]
 
 
-def test_two_scorers_are_compared_on_the_same_query(page: Page, address: str) -> None:
-    open_page(page, f"{address}/inspector")
-    choose(page, "Compare with", "BM25")
-    page.get_by_text("The same candidates under two scorers").wait_for()
-    assert page.get_by_role("columnheader", name="BM25", exact=True).is_visible()
+def test_a_and_b_are_compared_on_the_same_query(page: Page, address: str) -> None:
+    open_page(page, f"{address}/inspector?scorer=bm25&b=b*q*r")
+    page.get_by_text("The same candidates under A and B").wait_for()
+    assert page.get_by_role("columnheader", name="B", exact=True).is_visible()
     assert page.locator(".rb-compare .rb-move").first.is_visible()
     assert page.locator(".rb-compare img").first.evaluate("picture => picture.naturalWidth") == 24
 

@@ -104,7 +104,7 @@ def test_from_the_first_page_to_the_same_figures_in_a_terminal(
     page.get_by_role("heading", name="One auction, from query to price").wait_for()
     page.get_by_text("Ranked by BM25 at exponent 0.5").wait_for()
     server.wait_until_drawn(page)
-    assert page.locator("article img").first.is_visible()
+    assert page.locator(".rb-compare img").first.is_visible()
     page.get_by_role("link", name="Trade-off").click()
     page.get_by_text("irrelevant ads instead of").first.wait_for()
     server.wait_until_drawn(page)

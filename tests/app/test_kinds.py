@@ -81,6 +81,7 @@ def test_an_ad_that_pays_for_being_shown_says_so(
     store: Callable[[Scenario], AppTest], tiny_scenario: Scenario
 ) -> None:
     at = store(override(tiny_scenario, {"sweep": None, "auction.payment": "impression"}))
+    at.session_state["sides"] = "b"
     at.switch_page("views/inspector_page.py").run()
     assert "</b> per impression" in html(at)
     assert "</b> per click" not in html(at)
