@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from typing import Any
 
@@ -168,9 +167,9 @@ def _two(opened: Opened, *pages: tuple[Setting, AskedPage]) -> None:
 
 def _money(first: pl.DataFrame, second: pl.DataFrame, payment: str) -> str:
     """How the expected revenue of this query changes; nothing where click rates are not known."""
-    was, now = (comparison.revenue(auction, payment) for auction in (first, second))
-    if not (math.isfinite(was) and math.isfinite(now)):
+    if any(auction.drop_nulls("slot")["p_click"].null_count() for auction in (first, second)):
         return ""
+    was, now = (comparison.revenue(auction, payment) for auction in (first, second))
     return t("compare.money", was=was, now=now, change=now - was)
 
 
