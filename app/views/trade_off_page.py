@@ -32,6 +32,7 @@ from app.wording import scorer_name
 from scenarios.reporting.theme import QUIET
 
 CHART, CURVE, WHOLE, POINT, BOUND = "trade-off", "curve", "whole", "opened-point", "bound"
+TAKEN = "taken"
 KEYS = (WHOLE, BOUND, *why.KEYS)
 ADDRESS = {"whole": (WHOLE, address.switch), "bound": (BOUND, address.percent)}
 
@@ -184,7 +185,7 @@ def _curve(opened: Opened, a: Days, b: Days, bound: float, *, whole: bool) -> No
 
     def draw() -> None:
         left = missing()
-        if at_first and not left:
+        if st.session_state.pop(TAKEN, False) or (at_first and not left):
             st.rerun()
         unfinished = {setting for setting, _ in left}
         found = [
@@ -220,7 +221,7 @@ def _draw_curve(
                 t("trade_off.take", formula=marked.setting.formula.replace("*", "\\*")),
                 key="take",
                 type="primary",
-                on_click=formula_bar.write,
+                on_click=_take,
                 args=(marked.setting,),
             )
 
@@ -231,7 +232,13 @@ def _take_clicked() -> None:
     opened = session.current()
     found = next((one for one in candidates(opened) if one.formula == clicked), None)
     if found is not None:
-        formula_bar.write(found)
+        _take(found)
+
+
+def _take(setting: Setting) -> None:
+    """Make a formula of the curve mine; the curve is a part of the page, so the page has to be drawn, too."""
+    formula_bar.write(setting)
+    st.session_state[TAKEN] = True
 
 
 def _stored_chart(opened: Opened, chosen: figures.ChosenPoint | None) -> None:
