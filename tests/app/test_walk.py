@@ -54,7 +54,9 @@ def test_from_a_formula_to_the_same_figures_in_a_terminal(screen: Page, address:
     bound = page.get_by_role("spinbutton", name="At most so many irrelevant ads")
     bound.fill("1.0")
     bound.press("Enter")
+    page.get_by_text("Under 1.0%").wait_for()
     page.get_by_text("Simulating the curve").wait_for(state="hidden")
+    server.wait_until_drawn(page)
     take = page.get_by_role("button", name="Take b*q*r")
     take.click()
     page.get_by_text("is the cheapest of the curve with at most 1.0%").wait_for()
@@ -91,7 +93,9 @@ def test_from_a_formula_to_the_same_figures_in_a_terminal(screen: Page, address:
     page.get_by_role("heading", name="One auction, from query to price").wait_for()
     server.wait_until_drawn(page)
     assert parse_qs(urlsplit(page.url).query)["query"][0].isdecimal()
-    page.go_back()
+    while "/inspector" in page.url:  # the page, and the query that it opened
+        page.go_back()
+        server.wait_until_drawn(page)
     page.get_by_role("heading", name="What does relevance cost").wait_for()
     server.wait_until_drawn(page)
     assert page.get_by_role("textbox", name="Mine (B)").input_value() == mine
