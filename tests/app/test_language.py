@@ -237,7 +237,7 @@ def test_a_reader_outside_of_a_session_reads_english() -> None:
 def test_every_page_draws_in_chinese(dashboard: AppTest) -> None:
     dashboard.query_params["lang"] = "zh"
     at = dashboard.run()
-    for page in ("trade_off", "inspector", "market", "formula"):
+    for page in ("trade_off", "inspector", "market", "health", "formula"):
         at.switch_page(f"views/{page}_page.py").run()
         assert not at.exception
         assert not at.error
