@@ -268,7 +268,16 @@ def test_the_language_is_switched_and_nothing_else_changes(page: Page, address: 
 @pytest.mark.parametrize("width", [1440, 800])
 def test_nothing_is_wider_than_the_page(page: Page, address: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
-    for path in ("", "/inspector", "/relevance_lab", "/market", "/health", "/formula", "/experiments", "/sweeps"):
+    for path in (
+        "",
+        "/inspector",
+        "/relevance_lab",
+        "/market",
+        "/health",
+        "/formula",
+        "/experiments",
+        "/sweeps",
+    ):
         open_page(page, address + path)
         overflow = page.get_by_test_id("stMain").evaluate("main => main.scrollWidth - main.clientWidth")
         assert overflow <= 0
