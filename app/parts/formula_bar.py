@@ -57,6 +57,8 @@ def begin(folder: Path, scenario: Scenario, starts: tuple[Setting, Setting]) -> 
     """
     opened = st.session_state.get(SHOWN_OF) == folder.name and "formula" in st.session_state
     if opened and not address.followed():
+        for name, start in zip("ab", starts, strict=True):
+            _fill(st.session_state.get(f"kept-{name}", start), name)
         return
     ignored = []
     for name, start in zip("ab", starts, strict=True):
@@ -136,6 +138,14 @@ def write(setting: Setting, name: str = "b") -> None:
         st.session_state[prefix + field] = getattr(setting, field)
     st.session_state[f"kept-{name}"] = setting
     if name == "b":
+        _move_powers(setting)
+
+
+def _fill(setting: Setting, name: str) -> None:
+    """Set the widgets that have no value: Streamlit forgets those of a run that was cut off before them."""
+    for field in FIELDS:
+        st.session_state.setdefault(address.prefix_of(name) + field, getattr(setting, field))
+    if name == "b" and not all(key in st.session_state for key in POWERS):
         _move_powers(setting)
 
 
