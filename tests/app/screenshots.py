@@ -51,7 +51,8 @@ def main() -> None:
             page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
             for name, path in wanted.items():
                 page.goto(f"{address}/{path}")
-                page.wait_for_selector(".js-plotly-plot .main-svg", timeout=120_000)
+                page.locator(".js-plotly-plot .main-svg:visible").first.wait_for(timeout=120_000)
+                page.get_by_text("Simulating the curve").wait_for(state="detached", timeout=600_000)
                 wait_until_drawn(page)
                 # Streamlit scrolls inside the page: a window as high as its content shows all of it.
                 height = page.evaluate(

@@ -124,7 +124,7 @@ def test_the_inspector_shows_frames_and_ranks_anew(page: Page, address: str) -> 
     page.get_by_role("link", name="Auction inspector").click()
     page.get_by_role("heading", name="One auction, from query to price").wait_for()
     server.wait_until_drawn(page)
-    page.get_by_role("button", name="B alone, in full").click()
+    page.get_by_role("radio", name="B alone, in full").click()
     server.wait_until_drawn(page)
     frames = page.locator("article img")
     assert frames.count() > 0
@@ -249,20 +249,25 @@ def test_the_language_is_switched_and_nothing_else_changes(page: Page, address: 
     open_page(page, address)
     choose(page, "Relevance r by", "BM25")
     before = revenue(page)
+    formula = page.get_by_role("textbox", name="Mine (B)").input_value()
+    page.locator(".st-key-bar").get_by_test_id("stPopoverButton").locator("visible=true").last.click()
     page.get_by_text("中文", exact=True).click()
     page.get_by_role("heading", name="相关性的代价与收益").wait_for()
     server.wait_until_drawn(page)
-    assert page.get_by_text("采用BM25").is_visible()
+    page.keyboard.press("Escape")
+    assert page.get_by_role("textbox").first.input_value() == formula
     card = page.get_by_test_id("stMetric").filter(has_text="千次查询收入")
     assert card.get_by_test_id("stMetricValue").inner_text() == before
-    assert page.url.endswith("?lang=zh")
-    page.get_by_role("link", name="市场").click()
-    page.get_by_role("heading", name="一天之内发生了什么？").wait_for()
+    view = page.url.partition("?")[2]
+    assert {"scorer=bm25", "lang=zh"} <= {*view.split("&")}
+    page.get_by_role("link", name="市场", exact=True).click()
+    page.get_by_role("heading", name="市场里发生了什么？").wait_for()
     server.wait_until_drawn(page)
     assert page.locator(".gtitle").first.text_content() == "查询流量"
-    assert page.url.endswith("/market?lang=zh")
+    assert "/market?" in page.url
+    assert {"scorer=bm25", "lang=zh"} <= {*page.url.partition("?")[2].split("&")}
     page.reload()
-    page.get_by_role("heading", name="一天之内发生了什么？").wait_for()
+    page.get_by_role("heading", name="市场里发生了什么？").wait_for()
 
 
 @pytest.mark.parametrize("width", [1440, 800])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import tomllib
 from pathlib import Path
@@ -338,8 +339,8 @@ def test_a_formula_has_two_verdicts_lines_and_a_point(
     at.text_input(key="formula").set_value("b * q * r^2").run()
     at.switch_page("views/formula_page.py").run()
     assert not at.exception
-    assert "Fit for auctions" in at.success[0].value
-    assert "irrelevant ads instead of" in [*at.success, *at.warning, *at.error][-1].value
+    assert "Fit for auctions" in html(at)
+    assert re.search(r"irrelevant share -[0-9.]+ points \[-[0-9.]+, -[0-9.]+\]", html(at))
     assert len(chart(at, "Ads on one line score alike")["data"]) == 4
     built_in, star = chart(at, "What the formula earns")["data"]
     assert set(built_in["text"]) == set(SHIPPED_RULES)
@@ -354,8 +355,8 @@ def test_a_formula_that_harms_the_market_looks_it(dashboard: AppTest) -> None:
     at.text_input(key="formula").set_value("b*q/max(r,0.01)").run()
     at.switch_page("views/formula_page.py").run()
     assert not at.exception
-    assert "Fit for auctions" in at.success[0].value
-    assert "Harmful in this market" in at.error[0].value
+    assert "Fit for auctions" in html(at)
+    assert "Harmful for the market" in html(at)
 
 
 @pytest.mark.parametrize(
@@ -442,7 +443,7 @@ def test_a_scorer_that_cannot_be_had_is_explained_and_the_rest_still_works(
     at.selectbox(key="scorer").set_value("bm25").run()
     assert not at.exception
     assert not at.error
-    assert "<article" in html(at)
+    assert "rb-compare" in html(at)
 
 
 def test_a_damaged_result_is_explained(
