@@ -54,6 +54,8 @@ def main() -> None:
                 page.locator(".js-plotly-plot .main-svg:visible").first.wait_for(timeout=120_000)
                 page.get_by_text("Simulating the curve").wait_for(state="detached", timeout=600_000)
                 wait_until_drawn(page)
+                if (name, view) == ("trade-off", "1440"):  # README shows it
+                    save(page.screenshot(), arguments.out / "first-screen.png")
                 # Streamlit scrolls inside the page: a window as high as its content shows all of it.
                 height = page.evaluate(
                     "document.querySelector('[data-testid=stMainBlockContainer]').getBoundingClientRect().height"
@@ -61,9 +63,6 @@ def main() -> None:
                 page.set_viewport_size({"width": width, "height": min(int(height) + 20, 4000)})
                 page.wait_for_timeout(800)
                 save(page.screenshot(), arguments.out / f"{name}-{view}.png")
-                if (name, view) == ("trade-off", "1440"):  # README shows it
-                    chart = page.get_by_test_id("stPlotlyChart").first
-                    save(chart.screenshot(), arguments.out / f"{name}-{view}-chart.png")
                 page.set_viewport_size({"width": width, "height": 900})
             page.close()
 
