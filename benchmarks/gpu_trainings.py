@@ -16,9 +16,7 @@ import multiprocessing
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,10 +24,9 @@ import numpy as np
 
 from benchmarks.gpu import read
 from relevance.corpus import LabelledCorpus
-from relevance.hcmrm.training.pretrained import save_weights, start_from_weights
-from relevance.hcmrm.training.train import training_record, used_labels
+from relevance.hcmrm.training.pretrained import finetune, pretrain
+from relevance.hcmrm.training.train import training_record
 from relevance.hcmrm.training.train_config import TrainConfig
-from relevance.hcmrm.training.trainer import Trainer
 from simulator.world import LabelledWorlds, labelled_corpus
 from simulator.world.labels import FramesOf, draw_frames
 
@@ -41,30 +38,22 @@ class MissingTraining(NamedTuple):
     """A training whose checkpoint is not there."""
 
     checkpoint: str
-    pretraining: str
-    """Equal for trainings that start from the same pre-trained weights."""
-    settings: dict[str, Any]
-    seed: int
-
-    @property
-    def config(self) -> TrainConfig:
-        return replace(TrainConfig(), **self.settings, seed=self.seed)
+    weights: str
+    """Names the pre-trained weights that it starts from."""
+    pretraining: TrainConfig
+    """Makes those weights: equal for all trainings that start from them."""
+    config: TrainConfig
 
 
 def missing_trainings(file: Path, models: Path) -> tuple[LabelledWorlds, list[MissingTraining]]:
     """What an ablation trains on, and those of its trainings of which `models` has no checkpoint."""
     from scenarios.studies.ablations.ablation import load_ablation
-    from scenarios.studies.ablations.cells import cells_of, settings_hash
+    from scenarios.studies.ablations.cells import cells_of, checkpoint_names
 
     ablation = load_ablation(file)
-    names = {settings_hash(row.settings): row.checkpoint for row in ablation.rows}
+    names = checkpoint_names(ablation)
     found = [
-        MissingTraining(
-            f"{names[settings_hash(cell.settings)]}-{cell.seed}",
-            cell.pretraining_key("corpus"),
-            dict(cell.settings),
-            cell.seed,
-        )
+        MissingTraining(names[cell.id], cell.pretraining_key("corpus"), cell.pretraining_config, cell.config)
         for cell in cells_of(ablation)
     ]
     worlds = LabelledWorlds(ablation.train_worlds, ablation.file.fold, ablation.scenario.world)
@@ -93,31 +82,27 @@ def train_group(
 
     torch.set_num_threads(1)
     data = LabelledCorpus.load(corpus)
-    pool, weights, done = data.labels.of("train"), out / f"{group[0].pretraining}.safetensors", []
-
-    def trainer(config: TrainConfig) -> Trainer:
-        return Trainer(data, pool, used_labels(pool, config), config, device)
-
-    began = time.time()
+    weights, done = out / f"{group[0].weights}.safetensors", []
     if not weights.is_file():
-        pretrained = trainer(replace(group[0].config, finetune_steps=0))
-        for _ in pretrained.steps():
-            pass
-        save_weights(pretrained, weights, time.time() - began)
+        pretrain(group[0].pretraining, data, weights, device)
     for one in group:
         if time.time() > ends:
             break
-        started, config = time.time(), one.config
-        tuned = trainer(replace(config, word_steps=0, align_steps=0))
-        before = start_from_weights(tuned, weights)
-        for _ in tuned.steps():
-            pass
-        seconds = before + time.time() - started
-        tuned.checkpoint(training_record(config, data, device, tuned.step, seconds, [])).save(
-            out / one.checkpoint
-        )
+        began = time.process_time()
+        tuned, before = finetune(one.config, data, weights, device)
+        seconds = before + time.process_time() - began
+        record = training_record(one.config, data, device, tuned.step, seconds, [])
+        tuned.checkpoint(record).save(out / one.checkpoint)
         done.append(one.checkpoint)
     return done
+
+
+def groups_of(missing: Sequence[MissingTraining]) -> list[list[MissingTraining]]:
+    """The trainings that share a pre-training, wherever they stand in the list."""
+    groups: dict[str, list[MissingTraining]] = {}
+    for one in missing:
+        groups.setdefault(one.weights, []).append(one)
+    return list(groups.values())
 
 
 def train_missing(bundle: Path, out: Path, device: str, processes: int, seconds: float) -> list[str]:
@@ -128,10 +113,9 @@ def train_missing(bundle: Path, out: Path, device: str, processes: int, seconds:
     corpus = out / "corpus"
     if not corpus.is_dir():
         draw(worlds, processes).save(corpus)
-    groups = [list(group) for _, group in groupby(missing, key=lambda one: (one.seed, one.pretraining))]
     work = partial(train_group, corpus=corpus, out=out, device=device, ends=ends)
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        return [name for found in pool.map(work, groups) for name in found]
+        return [name for found in pool.map(work, groups_of(missing)) for name in found]
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from scenarios.studies.ablations.ablation_run import (
     share,
     weights_path,
 )
-from scenarios.studies.ablations.ablation_worker import AblationWorker, Training, finetune, pretrain
+from scenarios.studies.ablations.ablation_worker import AblationWorker, Training
 from scenarios.studies.ablations.cells import (
     Cell,
     Measured,
@@ -252,14 +252,16 @@ def test_pretrained_weights_are_shared_and_used(file):
     assert [one.data.weights for one in tasks if not one.data.cell.pretrained] == [None, None]
 
     data = LabelledCorpus.load(shared.corpus)
-    pretrain(bce.cell, data, bce.weights)
     torch = pytest.importorskip("torch")
+    from relevance.hcmrm.training.pretrained import finetune, pretrain
+
+    pretrain(bce.cell.pretraining_config, data, bce.weights)
     from relevance.hcmrm.training.state_file import read_state
 
     state = read_state(bce.weights)["model"]
     for training in (hierarchical, bce):
         bare = replace(training.cell, settings={**training.cell.settings, "finetune_steps": 0})
-        trainer, seconds = finetune(bare, data, bce.weights)
+        trainer, seconds = finetune(bare.config, data, bce.weights)
         assert seconds > 0
         for name, value in trainer.checkpoint({}).model.state_dict().items():
             if not name.startswith("grade_head."):
@@ -268,7 +270,7 @@ def test_pretrained_weights_are_shared_and_used(file):
     # Weights that do not fit, damaged or of other code, are made again.
     bce.weights.write_bytes(b"no weights")
     with pytest.raises(CheckpointError, match="no weights for this model"):
-        finetune(bce.cell, data, bce.weights)
+        finetune(bce.cell.config, data, bce.weights)
     AblationWorker()(task)
     assert read_cell(task.out) is not None
     assert read_state(bce.weights)["model"].keys() == state.keys()

@@ -26,10 +26,10 @@ from scenarios.studies.ablations.cells import (
     Measured,
     cells_folder,
     cells_of,
+    checkpoint_names,
     digest_of_scenario,
     of_ablation,
     read_cells,
-    settings_hash,
 )
 from scenarios.studies.run_study import Study, StudyOptions, run_study
 from scenarios.studies.study import StudyPlan, Task, remove_parts
@@ -129,11 +129,11 @@ def share(ablation: Ablation, out: Path, progress: Progress | None = None) -> Sh
 def cell_tasks(ablation: Ablation, shared: SharedByCells) -> list[Task]:
     """A task for every cell."""
     folder, scenario = cells_folder(shared.out, ablation), digest_of_scenario(shared.scenario)
-    root, names = ablation.file.keep, {settings_hash(row.settings): row.checkpoint for row in ablation.rows}
+    root, names = ablation.file.keep, checkpoint_names(ablation)
     tasks = []
     for cell in cells_of(ablation):
         key = cell.key(scenario, shared.fingerprint)
-        kept = None if root is None else Path(root) / f"{names[settings_hash(cell.settings)]}-{cell.seed}"
+        kept = None if root is None else Path(root) / names[cell.id]
         training = Training(shared, cell, weights_path(cell, shared), kept)
         tasks.append(Task(key, folder / f"{key}.json", training))
     return tasks

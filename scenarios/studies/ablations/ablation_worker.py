@@ -11,13 +11,11 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from pydantic import JsonValue
 
 import relevance
 import simulator
@@ -28,7 +26,6 @@ from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.simulation import prepare, simulate
 from scenarios.storage.cache import code_hash
 from scenarios.storage.whole import writing
-from scenarios.studies.ablations.ablation import train_config
 from scenarios.studies.ablations.cells import Cell, Measured, digest_of_scenario, every_setting, read_cell
 from scenarios.studies.ablations.measures import Slices, measure
 from scenarios.studies.study import Task, Worker
@@ -36,7 +33,6 @@ from simulator.measures.market_metrics import with_rates
 
 if TYPE_CHECKING:
     from relevance.hcmrm import Checkpoint
-    from relevance.hcmrm.training.trainer import Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +90,11 @@ class AblationWorker(Worker["Measured | Path"]):
         loaded = self._loaded[1]
         if not training.weights_alone:
             return measured(training, loaded).to_json().encode()
+        from relevance.hcmrm.training.pretrained import pretrain
+
         with tempfile.TemporaryDirectory() as folder:
             weights = Path(folder) / task.out.name
-            pretrain(training.cell, loaded.data, weights)
+            pretrain(training.cell.pretraining_config, loaded.data, weights)
             return weights.read_bytes()
 
 
@@ -115,38 +113,6 @@ class _Loaded:
         return _Loaded(data, test, prepared, Slices.of(test, prepared.world))
 
 
-def pretrain(cell: Cell, data: LabelledCorpus, weights: Path) -> None:
-    """Run the stages before fine-tuning alone, and keep what they have learnt."""
-    from relevance.hcmrm.training.pretrained import save_weights
-
-    began = time.process_time()
-    trainer = _trainer({**cell.pretraining(), "finetune_steps": 0}, cell.seed, data)
-    for _ in trainer.steps():
-        pass
-    save_weights(trainer, weights, time.process_time() - began)
-
-
-def finetune(cell: Cell, data: LabelledCorpus, weights: Path | None) -> tuple[Trainer, float]:
-    """Train a cell on its labels, from its pre-trained weights where it has any.
-
-    Returns:
-        The finished training, and the seconds that the weights took.
-
-    Raises:
-        CheckpointError: the weights are missing or damaged, or of a model whose code has been changed.
-    """
-    from relevance.hcmrm.training.pretrained import start_from_weights
-
-    if weights is None:
-        trainer, seconds = _trainer(cell.settings, cell.seed, data), 0.0  # has no align stage, but the words'
-    else:
-        trainer = _trainer({**cell.settings, "word_steps": 0, "align_steps": 0}, cell.seed, data)
-        seconds = start_from_weights(trainer, weights)
-    for _ in trainer.steps():
-        pass
-    return trainer, seconds
-
-
 def is_trained(training: Training) -> bool:
     """Whether the kept checkpoint of a cell is of this very training, wherever it was made, as on a GPU."""
     if training.kept is None or not (training.kept / "model.safetensors").exists():
@@ -156,7 +122,7 @@ def is_trained(training: Training) -> bool:
         source = json.loads((training.shared.corpus / "source.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    wanted = asdict(train_config(training.cell.settings, training.cell.seed)) | {"corpora": [source]}
+    wanted = asdict(training.cell.config) | {"corpora": [source]}
     same: dict[str, Any] = json.loads(json.dumps(wanted))
     del same["bf16"]  # in a record: whether the device had it
     return isinstance(record, dict) and all(record.get(name) == value for name, value in same.items())
@@ -168,18 +134,18 @@ def trained(training: Training, data: LabelledCorpus) -> tuple[Checkpoint, float
     Returns:
         The checkpoint, and the seconds of its pre-training and its fine-tuning.
     """
+    from relevance.hcmrm.training.pretrained import finetune, pretrain
     from relevance.hcmrm.training.train import training_record
 
-    cell, began = training.cell, time.process_time()
+    config, began = training.cell.config, time.process_time()
     try:
-        trainer, before = finetune(cell, data, training.weights)
+        trainer, before = finetune(config, data, training.weights)
     except CheckpointError:
         assert training.weights is not None
-        pretrain(cell, data, training.weights)
+        pretrain(training.cell.pretraining_config, data, training.weights)
         began = time.process_time()
-        trainer, before = finetune(cell, data, training.weights)
+        trainer, before = finetune(config, data, training.weights)
     took = time.process_time() - began
-    config = train_config(cell.settings, cell.seed)
     model = trainer.checkpoint(training_record(config, data, "cpu", trainer.step, before + took, []))
     if training.kept is not None:
         with writing(training.kept):
@@ -235,12 +201,3 @@ def market_of(model: Checkpoint, seed: int, prepared: Prepared) -> dict[str, flo
     )
     scenario = prepared.scenario.model_copy(update={"seed": seed})
     return with_rates(simulate(replace(prepared, scenario=scenario), Relevance("hcmrm", score)).metrics)
-
-
-def _trainer(settings: Mapping[str, JsonValue], seed: int, data: LabelledCorpus) -> Trainer:
-    from relevance.hcmrm.training.train import used_labels
-    from relevance.hcmrm.training.trainer import Trainer
-
-    config: Any = train_config(settings, seed)
-    pool = data.labels.of("train")
-    return Trainer(data, pool, used_labels(pool, config), config, "cpu")

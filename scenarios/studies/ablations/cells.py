@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, JsonValue, TypeAdapter, ValidationError
 
@@ -23,6 +23,9 @@ from scenarios.errors import StoreError
 from scenarios.storage.cache import hash_of
 from scenarios.studies.ablations.ablation import Ablation, train_config
 from scenarios.studies.study import nullable
+
+if TYPE_CHECKING:
+    from relevance.hcmrm.training.train_config import TrainConfig
 
 FINETUNING_ONLY = frozenset(
     (
@@ -61,12 +64,22 @@ class Cell:
         return settings_hash(self.settings), self.seed
 
     @property
+    def config(self) -> TrainConfig:
+        """The whole training."""
+        return train_config(self.settings, self.seed)
+
+    @property
     def pretrained(self) -> bool:
-        return train_config(self.settings, self.seed).align_steps > 0
+        return self.config.align_steps > 0
 
     def pretraining(self) -> dict[str, JsonValue]:
         """The settings that decide its pre-training."""
         return {name: value for name, value in self.settings.items() if name not in FINETUNING_ONLY}
+
+    @property
+    def pretraining_config(self) -> TrainConfig:
+        """The training that makes those weights: equal for all cells that start from them."""
+        return train_config({**self.pretraining(), "finetune_steps": 0}, self.seed)
 
     def pretraining_key(self, corpus: str) -> str:
         """Names the file of the weights that it starts from."""
@@ -124,7 +137,7 @@ def every_setting(cell: Cell) -> dict[str, Any]:
     """Every setting of a cell's training and model with its value."""
     from relevance.hcmrm.model_config import SIZES, HCMRMConfig
 
-    config = asdict(train_config(cell.settings, cell.seed))
+    config = asdict(cell.config)
     sizes = HCMRMConfig(**config.pop("model"))
     model = {f"model.{name}": getattr(sizes, name) for name in sorted(SIZES) if name != "vocab_size"}
     whole: dict[str, Any] = json.loads(json.dumps({**config, **model}))
@@ -144,6 +157,15 @@ def cells_of(ablation: Ablation) -> list[Cell]:
         cells = (Cell(row.settings, seed, ablation.file.splits) for row in ablation.rows if seed in row.seeds)
         found |= {cell.id: cell for cell in cells if cell.id not in found}
     return list(found.values())
+
+
+def checkpoint_names(ablation: Ablation) -> dict[tuple[str, int], str]:
+    """The name of each cell's checkpoint, such as `bce-1`, by `Cell.id`."""
+    return {
+        (settings_hash(row.settings), seed): f"{row.checkpoint}-{seed}"
+        for row in ablation.rows
+        for seed in row.seeds
+    }
 
 
 def cells_folder(out: Path, ablation: Ablation) -> Path:
