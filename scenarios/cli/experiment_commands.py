@@ -46,13 +46,14 @@ def experiment(
         ExperimentResult,
         check_experiment,
         estimate_experiment,
+        experiment_folder,
         run_experiment,
         write_experiment,
     )
     from scenarios.studies.experiments.matched import matched_plans, run_matched
 
     def run(one: Plan) -> ExperimentResult:
-        return run_experiment(
+        result = run_experiment(
             one,
             cache=out,
             workers=at_once,
@@ -61,6 +62,8 @@ def experiment(
             progress=progress,
             report=options.shown_by(progress),
         )
+        write_experiment(out, result)  # at once, whatever becomes of the next one
+        return result
 
     with options.stoppable("replicate"), ProgressBars(progress_file) as progress:
         plan = load_experiment(file, overrides or (), seeds=seeds, worlds=worlds)
@@ -80,7 +83,7 @@ def experiment(
             return
         found = run_matched(plan, run) if matched else None
         results = list(found.results.values()) if found else [run(one) for one in plans]
-        folders = [write_experiment(out, result) for result in results]
+        folders = [experiment_folder(out, result.plan) for result in results]
         progress.made(folders[0])
     if found:
         print_tables([matched_table(found)])
