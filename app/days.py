@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app import session
 from app.setting import Setting
-from app.wording import Metrics
+from app.wording import Metrics, of_day
 from scenarios import Comparison, Prepared, compare, t_interval
 
 
@@ -26,14 +26,7 @@ class Days:
         return float(np.mean(self.values(metric))) if self.of else math.nan
 
     def values(self, metric: str) -> NDArray[np.float64]:
-        return np.array([per_query(day, metric) for day in self.of])
-
-
-def per_query(day: Metrics, metric: str) -> float:
-    """A day's metric; `..._rpm` of a total that is no metric itself is taken per 1,000 queries."""
-    if metric in day:
-        return day[metric]
-    return 1000.0 * day[metric.removesuffix("_rpm")] / day["queries"] if day["queries"] else math.nan
+        return np.array([of_day(day, metric) for day in self.of])
 
 
 def over_days(

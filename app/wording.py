@@ -11,7 +11,7 @@ import numpy as np
 
 from app.files import about, about_key
 from app.language import DEFAULT, catalogue, t
-from scenarios import METRICS, Comparison, Fault, FormulaError, compare
+from scenarios import METRICS, Comparison, Estimate, Fault, FormulaError, compare
 from scenarios.reporting import words
 
 Metrics = Mapping[str, float]
@@ -118,6 +118,23 @@ def per_thousand(metrics: Metrics, name: str) -> float:
     return 1000.0 * metrics[name] / queries if queries else math.nan
 
 
+def of_day(metrics: Metrics, name: str) -> float:
+    """A day's metric; `..._rpm` of a total that is no metric itself is taken per 1,000 queries."""
+    return metrics[name] if name in metrics else per_thousand(metrics, name.removesuffix("_rpm"))
+
+
+def is_clear(found: Estimate) -> bool:
+    """Whether the interval of a difference leaves out zero; a single day has none."""
+    return found.t_low > 0 or found.t_high < 0
+
+
+def is_better(found: Estimate, more_is_better: bool | None) -> bool | None:
+    """Whether a difference is for the better; None where it is not clear, or neither is better by itself."""
+    if more_is_better is None or not is_clear(found):
+        return None
+    return (found.value > 0) == more_is_better
+
+
 KEY_METRICS = {
     "revenue_rpm": ("metrics.revenue_rpm", "figures.revenue_help"),
     "irrelevant_share": ("metrics.irrelevant_share", "figures.irrelevant_help"),
@@ -165,10 +182,7 @@ def figures_over_days(a: Sequence[Metrics], b: Sequence[Metrics]) -> list[KeyFig
             key = "figures.points_over_days" if share else "figures.change_over_days"
             ends = {"change": 100 * one.value, "low": 100 * one.t_low, "high": 100 * one.t_high}
             difference = t("figures.no_change") if not np.any(now - was) else t(key, **ends)
-        sure = one.t_low * one.t_high > 0
-        better = (
-            (one.value > 0) == metric.more_is_better if sure and metric.more_is_better is not None else None
-        )
+        better = is_better(one, metric.more_is_better)
         cards.append(KeyFigure(t(label), value, difference, better, t(text)))
     return cards
 

@@ -131,6 +131,7 @@ from .studies.experiments.experiment_run import (
 )
 from .studies.experiments.statistics import (
     Comparison as Comparison,
+    Estimate as Estimate,
     compare as compare,
     t_interval as t_interval,
     t_quantile as t_quantile,

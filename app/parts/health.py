@@ -11,8 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from app.language import t
-from app.wording import MISSING, Metrics, metric_name
+from app.wording import MISSING, Metrics, is_better, is_clear, metric_name
 from scenarios import METRICS, Comparison, PairTotals, compare, is_share
+from simulator.measures.query_totals import COLUMNS
 
 SHARES = (
     "spend_top10_share",
@@ -48,10 +49,7 @@ class Held:
     @property
     def better(self) -> bool | None:
         """Whether B is clearly better; None where the days do not tell, or neither is better by itself."""
-        found, wanted = self.against.difference, wants_more(self.name)
-        if wanted is None or not math.isfinite(found.t_low) or found.t_low <= 0 <= found.t_high:
-            return None
-        return (found.value > 0) == wanted
+        return is_better(self.against.difference, wants_more(self.name))
 
 
 def wants_more(name: str) -> bool | None:
@@ -76,7 +74,7 @@ def held_figures(
     found = []
     for name in FIGURES:
         if name in ("queries_by_revenue", "ads_by_impressions"):
-            column, by = (4, "query") if name == "queries_by_revenue" else (1, "ad")
+            column, by = ("revenue", "query") if name == "queries_by_revenue" else ("shown", "ad")
             sides = [[_effective(day, by, column) for day in days] for days in (who_a, who_b)]
         else:
             sides = [[_of_metrics(name, day) for day in days] for days in (a, b)]
@@ -93,11 +91,11 @@ def _of_metrics(name: str, day: Metrics) -> float:
     return 1 / value if (value := day.get(hhi, math.nan)) else math.nan
 
 
-def _effective(day: PairTotals, by: str, column: int) -> float:
+def _effective(day: PairTotals, by: str, column: str) -> float:
     """1 / sum of squared shares of a column of totals, by query or ad."""
     shown = day.ad >= 0
     _, group = np.unique(getattr(day, by)[shown], return_inverse=True)
-    amount = np.bincount(group, day.totals[shown, column])
+    amount = np.bincount(group, day.totals[shown, COLUMNS.index(column)])
     return float(amount.sum() ** 2 / (amount**2).sum()) if amount.any() else math.nan
 
 
@@ -140,4 +138,4 @@ def _clear(one: Held) -> str:
     found = one.against.difference
     if not math.isfinite(found.t_low):
         return ""
-    return t("health.not_clear" if found.t_low <= 0 <= found.t_high else "health.clear")
+    return t("health.clear" if is_clear(found) else "health.not_clear")

@@ -49,13 +49,11 @@ def market_verdict(a: Sequence[Metrics], b: Sequence[Metrics]) -> MarketVerdict:
     better: dict[str, Comparison] = {}
     worse: dict[str, Comparison] = {}
     for name in JUDGED:
-        sides = [np.array([_value(day, name) for day in days]) for days in (a, b)]
-        against = compare(*sides)
-        found = against.difference
-        if not math.isfinite(found.t_low) or found.t_low <= 0 <= found.t_high:
-            continue
+        against = compare(*(np.array([wording.of_day(day, name) for day in days]) for days in (a, b)))
         wanted = METRICS[name.removesuffix("_rpm")] if name not in METRICS else METRICS[name]
-        (better if (found.value > 0) == wanted.more_is_better else worse)[name] = against
+        verdict = wording.is_better(against.difference, wanted.more_is_better)
+        if verdict is not None:
+            (better if verdict else worse)[name] = against
     return MarketVerdict(better, worse, len(a))
 
 
@@ -114,9 +112,3 @@ def _difference(name: str, found: Comparison) -> str:
     scale, unit = (100, "%" if relative else t("verdicts.points")) if relative or is_share(name) else (1, "")
     ends = f"[{scale * one.t_low:+,.1f}, {scale * one.t_high:+,.1f}]"
     return f"{metric_name(name).lower()} {scale * one.value:+,.1f}{unit} {ends}"
-
-
-def _value(day: Metrics, name: str) -> float:
-    if name in day:
-        return day[name]
-    return wording.per_thousand(day, name.removesuffix("_rpm"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +16,7 @@ from app.parts.download import chart_with_data
 from app.parts.health import NUMBERS, RETURNS, SHARES, Held
 from app.session import Opened
 from app.setting import in_words
-from app.wording import scorer_name
+from app.wording import is_clear, scorer_name
 
 KEYS = ()
 
@@ -56,7 +55,7 @@ def _summary(found: Sequence[Held]) -> str:
     clear = []
     for one in found:
         difference = one.against.difference
-        if math.isfinite(difference.t_low) and not difference.t_low <= 0 <= difference.t_high:
+        if is_clear(difference):
             clear.append((abs(difference.value) / max(difference.standard_error, 1e-12), one))
     if not clear:
         return t("health.nothing_clear")

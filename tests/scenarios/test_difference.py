@@ -21,15 +21,7 @@ from scenarios.studies.difference import (
 )
 from simulator.measures.market_metrics import with_rates
 from simulator.measures.query_totals import RATIOS
-
-SCENARIO = """\
-schema: 1
-name: small
-world: {test_advertisers: 36, ads_per_advertiser: 4, query_pool: 3000}
-traffic: {n_queries: 400}
-retrieval: {candidates: 12}
-scorer: oracle
-"""
+from tests.scenarios.test_query_effects import SCENARIO
 
 
 @pytest.fixture(scope="module")
