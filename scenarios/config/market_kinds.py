@@ -23,7 +23,7 @@ class TableMarket(Settings):
 
     kind: Literal["table"]
     auctions: Annotated[str, Field(min_length=1)]
-    """Parquet or JSON lines, one row for each query event and candidate (docs/replay.md)."""
+    """Parquet or JSON lines, one row for each query event and candidate (docs/how-to/log.md)."""
     advertisers: Annotated[str, Field(min_length=1)] | None = None
     """A table of their daily budgets; without it nobody has a limit."""
     digest: str | None = None

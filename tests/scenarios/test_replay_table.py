@@ -123,7 +123,7 @@ def test_the_json_schema_speaks_of_every_column():
         "maximum": 1.0,
     }
     json.dumps(schema)
-    page = (Path(__file__).parents[2] / "docs" / "replay.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "log.md").read_text()
     assert not [column.name for column in COLUMNS if f"| `{column.name}` |" not in page]
 
 

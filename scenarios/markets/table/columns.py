@@ -1,6 +1,6 @@
 """What a table of one's own auctions holds: one row per query event and candidate ad.
 
-The checks (`reading`), the JSON schema and docs/replay.md follow COLUMNS.
+The checks (`reading`), the JSON schema and docs/how-to/log.md follow COLUMNS.
 """
 
 from __future__ import annotations
