@@ -46,11 +46,17 @@ class MissingTraining(NamedTuple):
 
 
 def missing_trainings(file: Path, models: Path) -> tuple[LabelledWorlds, list[MissingTraining]]:
-    """What an ablation trains on, and those of its trainings of which `models` has no checkpoint."""
+    """What an ablation trains on, and those of its trainings of which `models` has no checkpoint.
+
+    Raises:
+        ValueError: its seeds leave out different folds, so that there is more than one corpus.
+    """
     from scenarios.studies.ablations.ablation import load_ablation
     from scenarios.studies.ablations.cells import cells_of, checkpoint_names
 
     ablation = load_ablation(file)
+    if ablation.file.fold == "seed":
+        raise ValueError(f"{file}: one corpus travels to a GPU, and every seed here has its own")
     names = checkpoint_names(ablation)
     found = [
         MissingTraining(names[cell.id], cell.pretraining_key("corpus"), cell.pretraining_config, cell.config)

@@ -66,3 +66,29 @@ def noisy_grades(grade: IntArray, share: float, rng: np.random.Generator) -> Int
         which = np.searchsorted(bounds / bounds[-1], uniform[rows], side="right")
         said[rows] = np.array([other for other, _ in others])[np.minimum(which, len(others) - 1)]
     return said
+
+
+def exchanged_grades(grade: IntArray, share: float, rng: np.random.Generator) -> IntArray:
+    """Grades of which a share is exchanged for the other one of its branch: 0 and 1, 2 and 3.
+
+    A label's branch, positive or negative, stays true: this noise is one that a binary loss does not see.
+    Exactly round(share x P) of the P grades are exchanged.
+
+    Args:
+        grade: [P], 0..3.
+        share: in [0, 1].
+    """
+    wrong = rng.permutation(len(grade)) < round(share * len(grade))
+    return np.where(wrong, grade ^ 1, grade)
+
+
+def thinned_middle(labels: Labels, share: float, rng: np.random.Generator) -> Labels:
+    """The labels with that share of those of grades 1 and 2, and all of grades 0 and 3.
+
+    Clear cases are labelled cheaply, in doubtful ones raters disagree and labels are thrown away.
+    """
+    rank = np.full(len(labels), -1.0)
+    for grade in (1, 2):
+        rows = np.flatnonzero(labels.grade == grade)
+        rank[rows] = (rng.permutation(len(rows)) + 0.5) / max(1, len(rows))
+    return labels.take(rank < share)

@@ -128,14 +128,20 @@ class LabelledCorpus:
     labels: Labels
     source: Mapping[str, Any] = field(default_factory=dict)
 
-    def pretraining_ads(self) -> IntArray:
+    def pretraining_ads(self, unlabelled: float = 1.0, rng: np.random.Generator | None = None) -> IntArray:
         """The ads that a training may read without their grades, sorted.
 
         These are the ads with a grade in the training split and the ads without any grade.
+
+        Args:
+            unlabelled: share of the ads without any grade; a smaller share is part of a larger one.
+            rng: draws which ones, where it is not all of them.
         """
-        kept_back = self.labels.ad[self.labels.split != SPLITS.index("train")]
         graded = np.unique(self.labels.of("train").ad)
-        return np.union1d(graded, np.setdiff1d(np.arange(self.corpus.n_ads), kept_back))
+        without = np.setdiff1d(np.arange(self.corpus.n_ads), self.labels.ad)
+        if rng is not None:
+            without = rng.permutation(without)[: round(unlabelled * without.size)]
+        return np.union1d(graded, without)
 
     def fingerprint(self) -> str:
         digest = hashlib.blake2b(self.corpus.fingerprint().encode(), digest_size=16)

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from relevance.annotation import CONFUSION, noisy_grades, whole_queries
+from relevance.annotation import (
+    CONFUSION,
+    exchanged_grades,
+    noisy_grades,
+    thinned_middle,
+    whole_queries,
+)
 from relevance.corpus import Labels
 
 GRADES = st.lists(st.integers(0, 3), min_size=2, max_size=60).filter(lambda values: len(set(values)) > 1)
@@ -72,6 +78,29 @@ def test_queries_stay_whole(queries: list[int], n_pairs: int, seed: int) -> None
     assert set(chosen) <= set(more.query.tolist())
 
 
+@given(GRADES, st.floats(0, 1), SEED)
+def test_noise_within_branches_is_invisible_to_a_binary_label(
+    grades: list[int], share: float, seed: int
+) -> None:
+    grade = np.array(grades)
+    said = exchanged_grades(grade, share, np.random.default_rng(seed))
+    assert ((said >= 2) == (grade >= 2)).all()
+    assert (said != grade).sum() == round(share * len(grade))
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.floats(0, 1), SEED)
+def test_of_middle_grades_a_share_is_left(grades: list[int], share: float, seed: int) -> None:
+    labels = dataclasses.replace(_labels([0] * len(grades)), grade=np.array(grades))
+    left = thinned_middle(labels, share, np.random.default_rng(seed))
+    for grade in range(4):
+        n = grades.count(grade)
+        expected = n if grade in (0, 3) else share * n
+        assert abs((left.grade == grade).sum() - expected) <= 0.5 + 1e-9
+    assert left.ad.tolist() == sorted(left.ad.tolist())
+    more = thinned_middle(labels, min(1.0, share + 0.1), np.random.default_rng(seed))
+    assert set(left.ad.tolist()) <= set(more.ad.tolist())
+
+
 def test_a_training_uses_the_labels_that_it_is_told_to() -> None:
     pytest.importorskip("torch")
     from relevance.hcmrm.training.train import used_labels
@@ -90,6 +119,8 @@ def test_a_training_uses_the_labels_that_it_is_told_to() -> None:
     true = dict(zip(zip(every.query, every.ad, strict=True), every.grade, strict=True))
     wrong = [true[q, a] != g for q, a, g in zip(used.query, used.ad, used.grade, strict=True)]
     assert sum(wrong) == 12
+    inside = used_labels(every, dataclasses.replace(TINY_TRAINING, branch_noise=0.5, middle_labels=0.25))
+    assert (inside.grade % 3 == 0).sum() > 2 * (inside.grade % 3 > 0).sum()
     other_seed = used_labels(every, dataclasses.replace(config, seed=1))
     assert other_seed.grade.tolist() != used.grade.tolist()
 
@@ -100,7 +131,7 @@ def test_a_training_uses_the_labels_that_it_is_told_to() -> None:
     stages = {stage for stage, *_ in trainer.steps()}
     assert stages == {"words", "align", "finetune"}
 
-    for setting, value in (("labels", -1), ("label_noise", 1.5)):
+    for setting, value in (("labels", -1), ("label_noise", 1.5), ("middle_labels", -0.5), ("unlabelled", 2)):
         with pytest.raises(TrainError, match=f"{setting} {value}: must be"):
             check_config(dataclasses.replace(TrainConfig(), **{setting: value}))
     alike = dataclasses.replace(every, grade=np.full_like(every.grade, 3))

@@ -26,7 +26,6 @@ from scenarios.studies.ablations.ablation_run import (
     AblationPlan,
     cell_tasks,
     run_ablation,
-    share,
     weights_path,
 )
 from scenarios.studies.ablations.ablation_worker import AblationWorker, Training
@@ -240,8 +239,8 @@ class Failing(AblationWorker):
 def test_pretrained_weights_are_shared_and_used(file):
     out = file.parent / "results"
     ablation = load_ablation(file)
-    shared = share(ablation, out)
-    tasks = [task for task in cell_tasks(ablation, shared) if task.data.cell.seed == 1]
+    tasks = [task for task in cell_tasks(ablation, out) if task.data.cell.seed == 1]
+    shared = tasks[0].data.shared
     by_arm = {row.arm: row.settings for row in ablation.rows}
     one_of = {json.dumps(task.data.cell.settings): task for task in tasks}
     task = one_of[json.dumps(by_arm["BCE"])]
@@ -327,11 +326,7 @@ def test_models_are_trained_in_other_worlds_and_kept(file, monkeypatch):
 
 def task_of(ablation, out, arm):
     [settings] = {json.dumps(row.settings) for row in ablation.rows if row.arm == arm}
-    [task] = [
-        task
-        for task in cell_tasks(ablation, share(ablation, out))
-        if json.dumps(task.data.cell.settings) == settings
-    ]
+    [task] = [task for task in cell_tasks(ablation, out) if json.dumps(task.data.cell.settings) == settings]
     return task
 
 
@@ -361,8 +356,31 @@ def test_calibration_error_by_hand():
     assert calibration_error(np.array([0.5, 0.5]), np.array([True, False]), bins=1) == 0.0
 
 
+def test_every_seed_may_leave_out_a_fold_of_its_own(file):
+    text = file.read_text().replace("fold: 0\n", "")
+    file.write_text(text.replace("schema: 1", "schema: 1\nfold: seed"))
+    ablation = load_ablation(file)
+    tasks = cell_tasks(ablation, file.parent / "results")
+    for seed in {task.data.cell.seed for task in tasks}:
+        shared = {task.data.shared for task in tasks if task.data.cell.seed == seed}
+        assert len(shared) == 1
+        data = LabelledCorpus.load(shared.pop().corpus)
+        assert data.source["fold"] == seed
+        assert len(data.labels.of("held_out"))
+    file.write_text(text.replace("schema: 1", "schema: 1\nfold: seed").replace("seeds: 2", "seeds: [9, 10]"))
+    with pytest.raises(ScenarioError, match="there are folds 0 to 9"):
+        load_ablation(file)
+
+
+def test_settings_of_labels_alone_leave_a_pre_training_as_it_is():
+    few = {"labels": 50, "label_noise": 0.1, "branch_noise": 0.1, "middle_labels": 0.5}
+    plain, with_words = {"align_steps": 3, "word_steps": 0}, {"align_steps": 3, "word_steps": 5}
+    assert Cell({**plain, **few}, 1, ("test",)).pretraining() == plain
+    assert Cell({**with_words, **few}, 1, ("test",)).pretraining() == {**with_words, **few}
+
+
 def test_slices_are_those_of_the_test_world(file):
-    shared = share(load_ablation(file), file.parent / "results")
+    shared = cell_tasks(load_ablation(file), file.parent / "results")[0].data.shared
     data = LabelledCorpus.load(shared.corpus)
     world = build_world(shared.scenario.world, "test")
     slices = Slices.of(data, world)
@@ -542,7 +560,7 @@ def test_the_built_in_ablation_is_valid():
 
 def test_every_arm_of_the_built_in_ablation_can_be_trained(file):
     built_in, tiny = load_ablation(Path("scenarios/ablations/hcmrm.yaml")), load_ablation(file)
-    shared = share(tiny, file.parent / "results")
+    shared = cell_tasks(tiny, file.parent / "results")[0].data.shared
     do, small = AblationWorker(), tiny.file.training
     for number, row in enumerate(row for row in built_in.rows if not row.at):
         few = {"align_steps": 0} if row.settings.get("align_steps") == 0 else {}

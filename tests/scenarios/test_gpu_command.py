@@ -14,7 +14,7 @@ from benchmarks.gpu import STEPS
 from benchmarks.gpu_bundle import market, write
 from benchmarks.gpu_trainings import TRAININGS, groups_of, missing_trainings, train_missing
 from scenarios.studies.ablations.ablation import load_ablation
-from scenarios.studies.ablations.ablation_run import cell_tasks, share
+from scenarios.studies.ablations.ablation_run import cell_tasks
 from scenarios.studies.ablations.ablation_worker import is_trained
 from tests.relevance.tiny import tiny_corpus
 from tests.scenarios.test_ablations import TINY
@@ -92,6 +92,6 @@ def test_missing_trainings_are_made_and_the_ablation_takes_them(tmp_path, monkey
     left = [one for one in missing if one not in few]
     assert missing_trainings(file, tmp_path / "models")[1] == left
     ablation = load_ablation(file)
-    tasks = cell_tasks(ablation, share(ablation, tmp_path / "results"))
+    tasks = cell_tasks(ablation, tmp_path / "results")
     trained = [task.data.kept.name for task in tasks if is_trained(task.data)]
     assert sorted(trained) == sorted(names)

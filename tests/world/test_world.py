@@ -205,6 +205,11 @@ def test_only_training_and_unlabelled_ads_are_there_for_pretraining() -> None:
     n_train, n_unlabelled = config.train_advertisers * 10, 18 * 10
     n_kept_back = np.unique(np.concatenate(list(of_split.values()))).size
     assert len(ads) == n_train + n_unlabelled == data.corpus.n_ads - n_kept_back
+    part = data.pretraining_ads(0.25, np.random.default_rng(1))
+    graded = np.unique(data.labels.of("train").ad)
+    assert np.isin(graded, part).all()
+    assert part.size == graded.size + round(0.25 * (ads.size - graded.size))
+    assert np.isin(part, data.pretraining_ads(0.5, np.random.default_rng(1))).all()
     # The texts of those without labels are the last ones.
     unlabelled = _world(config, "unlabelled").corpus
     assert data.corpus.ad_texts()[-n_unlabelled:] == unlabelled.ad_texts()

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from relevance.annotation import noisy_grades, whole_queries
+from relevance.annotation import exchanged_grades, noisy_grades, thinned_middle, whole_queries
 from relevance.corpus import LabelledCorpus, Labels
 from relevance.hcmrm.checkpoint import TRAINING, Checkpoint
 from relevance.hcmrm.device import has_bfloat16
@@ -201,7 +201,7 @@ def sources(config: TrainConfig, data: LabelledCorpus) -> list[dict[str, Any]]:
 
 
 def used_labels(labels: Labels, config: TrainConfig) -> Labels:
-    """The training labels that a training uses, with the wrong ones that `label_noise` asks for.
+    """The training labels that a training uses, some left out and some made wrong as it asks for.
 
     Raises:
         TrainError: labels cannot be made wrong, since they are all equal.
@@ -215,6 +215,11 @@ def used_labels(labels: Labels, config: TrainConfig) -> Labels:
         except ValueError as error:
             raise TrainError(f"label_noise {config.label_noise}: {error}") from error
         labels = replace(labels, grade=grade)
+    if config.branch_noise:
+        rng = np.random.default_rng((config.seed, 96))
+        labels = replace(labels, grade=exchanged_grades(labels.grade, config.branch_noise, rng))
+    if config.middle_labels < 1.0:
+        labels = thinned_middle(labels, config.middle_labels, np.random.default_rng((config.seed, 95)))
     return labels
 
 

@@ -39,6 +39,12 @@ CRITERIA: Mapping[str, Callable[[RelevanceMetrics], float]] = {
 AUXILIARIES = GRADES, BRANCHES = "grades", "branches"
 """Grades, or positive and negative alone. A training with the loss `bce` reads branches in any case."""
 
+SHARES = (
+    *("label_noise", "branch_noise", "middle_labels", "unlabelled"),
+    *("pqvm_common", "word_dropout", "rehearsal_hidden"),
+)
+"""Settings that lie in [0, 1]."""
+
 PARTS = ("text_encoder", "visual_encoder", "fusion_layers")
 """Parts of a model that can be frozen, by the names of its modules."""
 
@@ -63,6 +69,12 @@ class TrainConfig:
     training ads are still used where no label is needed."""
     label_noise: float = 0.0
     """Share of those labels that are made wrong (see `relevance.annotation`)."""
+    branch_noise: float = 0.0
+    """Share of those labels that get the other grade of their branch."""
+    middle_labels: float = 1.0
+    """Share of the labels of grades 1 and 2 to use; those of 0 and 3 are all used."""
+    unlabelled: float = 1.0
+    """Share of the ads without labels that pre-training reads; a smaller share is part of a larger one."""
 
     frozen: tuple[str, ...] = ()
     """Parts of the model that no stage changes, such as text_encoder."""
@@ -252,7 +264,7 @@ def check_config(config: TrainConfig) -> None:
         raise TrainError(f"frozen '{unknown[0]}': there is no such part; take some of {', '.join(PARTS)}")
     if config.patience < 0 or config.head_rate <= 0.0:
         raise TrainError("patience must be 0 or more, and head_rate more than 0")
-    for name in ("label_noise", "pqvm_common", "word_dropout", "rehearsal_hidden"):
+    for name in SHARES:
         if not 0.0 <= getattr(config, name) <= 1.0:
             raise TrainError(f"{name} {getattr(config, name)}: must be a share in [0, 1]")
     if config.word_dropout and shape.fusion == "two_tower":

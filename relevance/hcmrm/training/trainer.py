@@ -69,7 +69,7 @@ class Trainer:
         self.groups = PairsByAd(labels, branches=config.reads_branches)
         self.texts = TrainingTexts.build(
             data.corpus,
-            data.pretraining_ads(),
+            data.pretraining_ads(config.unlabelled, np.random.default_rng((config.seed, 94))),
             np.unique(pool.query),
             config.vocab_size,
             extractor=config.text,

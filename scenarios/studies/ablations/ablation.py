@@ -83,8 +83,9 @@ class AblationFile(StudyFile):
     worlds: Annotated[tuple[Annotated[int, Field(ge=0, le=10**6)], ...], Field(min_length=1)] | None = None
     """Seeds of the worlds that are trained on; by default the scenario's own, with other advertisers and
     queries. The models are tested in the scenario's."""
-    fold: Annotated[int, Field(ge=0, le=9)] | None = 0
-    """The fold of the catalogue that gets no labels: its products are the split `held_out`. null: none."""
+    fold: Annotated[int, Field(ge=0, le=9)] | Literal["seed"] | None = 0
+    """The fold of the catalogue that gets no labels: its products are the split `held_out`. null: none; seed:
+    another one for every seed, 1 for seed 1."""
     keep: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     """Folder that keeps the checkpoints, each as `ARM-SEED`; null keeps figures alone."""
     splits: Annotated[tuple[Split, ...], Field(min_length=1)] = ("test", "held_out")
@@ -95,6 +96,8 @@ class AblationFile(StudyFile):
     def _fits_together(self) -> Self:
         if self.fold is None and "held_out" in self.splits:
             raise out_of_range("splits", "'held_out' needs a fold that gets no labels; set fold: 0")
+        if self.fold == "seed" and max(listed_seeds(self.seeds)) > 9:
+            raise out_of_range("seeds", "a seed is a fold here, and there are folds 0 to 9")
         if self.worlds is not None and len(set(self.worlds)) < len(self.worlds):
             raise out_of_range("worlds", "names a world twice")
         return self
@@ -151,6 +154,10 @@ class Ablation:
     def train_worlds(self) -> tuple[int, ...]:
         """Seeds of the worlds that are trained on."""
         return self.file.worlds or (self.scenario.world.seed,)
+
+    def fold_of(self, seed: int) -> int | None:
+        """The fold that a seed's trainings have no labels of."""
+        return seed if self.file.fold == "seed" else self.file.fold
 
     def reference_of(self, row: Row) -> Row:
         arm = self.file.groups[row.group].reference

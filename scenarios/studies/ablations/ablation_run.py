@@ -91,7 +91,7 @@ class AblationPlan(StudyPlan[Kept]):
 
     def batches(self, study: Study[Kept]) -> Iterator[Sequence[Task]]:
         remove_parts(cells_folder(self._out, self._ablation))
-        tasks = cell_tasks(self._ablation, share(self._ablation, self._out, self._progress))
+        tasks = cell_tasks(self._ablation, self._out, self._progress)
         for seed in dict.fromkeys(task.data.cell.seed for task in tasks):
             cells = [task for task in tasks if task.data.cell.seed == seed]
             missing = [task for task in cells if self.worker.read(task) is None]
@@ -109,10 +109,26 @@ class AblationPlan(StudyPlan[Kept]):
         return {"seed": cell.seed, "settings": dict(cell.settings)}
 
 
-def share(ablation: Ablation, out: Path, progress: Progress | None = None) -> SharedByCells:
-    """Make what all cells share: the labelled corpora, and the key frames of the market's world."""
-    scenario, fold = ablation.scenario, ablation.file.fold
-    own = (scenario.world.seed,)
+def cell_tasks(ablation: Ablation, out: Path, progress: Progress | None = None) -> list[Task]:
+    """A task for every cell. What cells share is made first: corpora, and the market's key frames."""
+    folds = {seed: ablation.fold_of(seed) for seed in {cell.seed for cell in cells_of(ablation)}}
+    shared = {fold: _share(ablation, fold, out, progress) for fold in dict.fromkeys(folds.values())}
+    folder, scenario = cells_folder(out, ablation), digest_of_scenario(ablation.scenario)
+    root, names = ablation.file.keep, checkpoint_names(ablation)
+    tasks = []
+    for cell in cells_of(ablation):
+        own = shared[folds[cell.seed]]
+        key = cell.key(scenario, own.fingerprint)
+        kept = None if root is None else Path(root) / names[cell.id]
+        tasks.append(Task(key, folder / f"{key}.json", Training(own, cell, weights_path(cell, own), kept)))
+    return tasks
+
+
+def _share(
+    ablation: Ablation, fold: int | None, out: Path, progress: Progress | None = None
+) -> SharedByCells:
+    """What the cells that leave out this fold share."""
+    scenario, own = ablation.scenario, (ablation.scenario.world.seed,)
     if ablation.train_worlds == own:
         train = test = LabelledWorlds(own, fold, scenario.world, ALL_SPLITS)
     else:
@@ -124,19 +140,6 @@ def share(ablation: Ablation, out: Path, progress: Progress | None = None) -> Sh
     return SharedByCells(
         scenario, out, corpus_folder(out, train), corpus_folder(out, test), data.fingerprint()
     )
-
-
-def cell_tasks(ablation: Ablation, shared: SharedByCells) -> list[Task]:
-    """A task for every cell."""
-    folder, scenario = cells_folder(shared.out, ablation), digest_of_scenario(shared.scenario)
-    root, names = ablation.file.keep, checkpoint_names(ablation)
-    tasks = []
-    for cell in cells_of(ablation):
-        key = cell.key(scenario, shared.fingerprint)
-        kept = None if root is None else Path(root) / names[cell.id]
-        training = Training(shared, cell, weights_path(cell, shared), kept)
-        tasks.append(Task(key, folder / f"{key}.json", training))
-    return tasks
 
 
 def pretraining(task: Task) -> Task:

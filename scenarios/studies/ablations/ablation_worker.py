@@ -125,7 +125,12 @@ def is_trained(training: Training) -> bool:
     wanted = asdict(training.cell.config) | {"corpora": [source]}
     same: dict[str, Any] = json.loads(json.dumps(wanted))
     del same["bf16"]  # in a record: whether the device had it
-    return isinstance(record, dict) and all(record.get(name) == value for name, value in same.items())
+    # As `Measured.still_means`: a setting that has come since was off.
+    return (
+        isinstance(record, dict)
+        and "corpora" in record
+        and all(record.get(name, value) == value for name, value in same.items())
+    )
 
 
 def trained(training: Training, data: LabelledCorpus) -> tuple[Checkpoint, float, float]:

@@ -37,6 +37,9 @@ FINETUNING_ONLY = frozenset(
 )
 """Settings that the stages before fine-tuning do not look at; any other one is taken to change them."""
 
+OF_LABELS = frozenset(("labels", "label_noise", "branch_noise", "middle_labels"))
+"""Settings that the word stage looks at, and no other stage before fine-tuning."""
+
 Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 """In a file, what is not a number is null."""
 
@@ -74,7 +77,8 @@ class Cell:
 
     def pretraining(self) -> dict[str, JsonValue]:
         """The settings that decide its pre-training."""
-        return {name: value for name, value in self.settings.items() if name not in FINETUNING_ONLY}
+        skipped = FINETUNING_ONLY if self.config.word_steps else FINETUNING_ONLY | OF_LABELS
+        return {name: value for name, value in self.settings.items() if name not in skipped}
 
     @property
     def pretraining_config(self) -> TrainConfig:
