@@ -367,7 +367,9 @@ def test_every_seed_may_leave_out_a_fold_of_its_own(file):
         data = LabelledCorpus.load(shared.pop().corpus)
         assert data.source["fold"] == seed
         assert len(data.labels.of("held_out"))
-    file.write_text(text.replace("schema: 1", "schema: 1\nfold: seed").replace("seeds: 2", "seeds: [9, 10]"))
+    file.write_text(
+        text.replace("schema: 1", "schema: 1\nfold: seed").replace("seeds: 2", "seeds: [9, 10]", 1)
+    )
     with pytest.raises(ScenarioError, match="there are folds 0 to 9"):
         load_ablation(file)
 
