@@ -14,7 +14,9 @@ from simulator.arrays import BoolArray, FloatArray, IntArray, to_micros
 from simulator.policies import (
     BidPolicy,
     Bids,
+    DualPacing,
     Report,
+    Shading,
     State,
     check_policy,
     even_spend_gap,
@@ -22,6 +24,7 @@ from simulator.policies import (
 )
 from simulator.policies.churn import ChurnModel
 from simulator.policies.match_types import MatchBids
+from simulator.policies.seats import DEVIATING, SEATED, Seats
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class BidderModel:
     policies: tuple[PolicyShare, ...] = ()  # who bids how; none: shading, paced_share and pacing_* say it
     churn: ChurnModel = field(default_factory=ChurnModel)  # who joins and who leaves, over days
     match_bids: MatchBids = field(default_factory=MatchBids)  # by how retrieval found the ad
+    seats: Seats = field(default_factory=Seats)  # who follows another policy, to compare policies
 
     def __post_init__(self) -> None:
         for name in ("value_median", "shading", "budget_multiple", "pacing_tick_s"):
@@ -142,6 +146,28 @@ def followers(shares: Sequence[PolicyShare], u: FloatArray) -> tuple[Followers, 
         Followers(make_policy(one.policy, one.settings), np.flatnonzero(which == i))
         for i, one in enumerate(shares)
     )
+
+
+def said_as_policies(model: BidderModel, paced: BoolArray) -> tuple[Followers, ...]:
+    """The default bidders as policies: those who pace B[N], and those who bid the same all day."""
+    pacing = DualPacing(model.shading, model.pacing_step, model.pacing_floor)
+    shading = Shading(model.shading)
+    return Followers(pacing, np.flatnonzero(paced)), Followers(shading, np.flatnonzero(~paced))
+
+
+def without(groups: Iterable[Followers], some: IntArray) -> tuple[Followers, ...]:
+    """The groups without some of the advertisers I[m]."""
+    return tuple(Followers(policy, np.setdiff1d(who, some)) for policy, who in groups)
+
+
+def with_seats(seats: Seats, seat: IntArray, groups: Sequence[Followers]) -> tuple[Followers, ...]:
+    """The groups, and those who have a seat I[N], see `policies.seats.seat_of`."""
+    policy = make_policy(seats.policy, seats.settings)
+    deviates = (seat == DEVIATING) if seats.deviate else np.zeros(seat.size, dtype=np.bool_)
+    seated = [Followers(policy, np.flatnonzero((seat >= SEATED) & ~deviates))]
+    if seats.deviate:
+        seated.append(Followers(Shading(seats.deviate), np.flatnonzero(deviates)))
+    return *seated, *without(groups, np.flatnonzero(seat))
 
 
 def mean_value(value: FloatArray, advertiser: IntArray, n: int) -> FloatArray:

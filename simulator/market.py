@@ -24,6 +24,7 @@ from simulator.pairs import ComputedPairs, Known, PairDraws, Pairs, PairTables, 
 from simulator.pctr import CtrModel
 from simulator.policies import Bids, State, churn
 from simulator.policies.match_types import MatchCounts
+from simulator.policies.seats import seat_of
 from simulator.retrieval import RECALLS, Candidates, KeywordIndex
 from simulator.scoring import RelevanceSource
 from simulator.serving import ServingModel as ServingModel
@@ -167,6 +168,7 @@ class Market:
     days: int = 1  # each horizon_s long, with budgets renewed
     user: IntArray | None = None  # [Q] who asks; None: nobody is followed from day to day
     policies: tuple[Followers, ...] = ()  # who bids how; none: `paced` and `bidders` say it
+    seat: IntArray | None = None  # [N] who is compared with others, see policies.seats.seat_of
     arm: IntArray | None = None  # [Q] the rule, of (rule, *other_rules), that ranks an arrival; None: `rule`
     other_rules: tuple[FusionRule, ...] = ()
     # The click prediction, and the days before the measured ones
@@ -428,6 +430,13 @@ def draw_market(
     demand = bidders.demand(spends, n_advertisers, len(users_model.examination))
     budget = bidders.budgets(bidder_model, demand, random.normals(seed, "budget", 0, 1, n_advertisers)[0])
     which_policy = random.uniforms(seed, "paced", 0, 1, n_advertisers)[0]
+    paced = which_policy < bidder_model.paced_share
+    groups = bidders.followers(bidder_model.policies, which_policy) if bidder_model.policies else ()
+    seat: IntArray | None = None
+    if (seats := bidder_model.seats).policy:
+        seat = seat_of(seats, random.uniforms(seed, "seats", 0, 1, n_advertisers)[0])
+        groups = bidders.with_seats(seats, seat, groups or bidders.said_as_policies(bidder_model, paced))
+        budget = np.where(seat > 0, (seats.budget * budget).astype(np.int64), budget)
 
     come, warm_up = _traffic(supply, traffic, seed), None
     if traffic.warm_up_days:
@@ -442,7 +451,7 @@ def draw_market(
         advertiser=np.asarray(supply.advertiser, dtype=np.int64),
         value=value,
         budget_micros=budget,
-        paced=which_policy < bidder_model.paced_share,
+        paced=paced,
         arrival_s=come.arrival_s,
         query=come.query,
         horizon_s=traffic.horizon_s,
@@ -454,7 +463,8 @@ def draw_market(
         serving=serving or ServingModel(),
         days=traffic.days,
         user=come.user if traffic.sessions.population else None,
-        policies=bidders.followers(bidder_model.policies, which_policy) if bidder_model.policies else (),
+        policies=groups,
+        seat=seat,
         ctr=ctr_model or CtrModel(),
         ad_category=supply.ad_category,
         warm_up=warm_up,

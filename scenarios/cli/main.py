@@ -8,6 +8,7 @@ import typer
 
 from scenarios.cli import (
     ablation_commands as ablations,
+    arena_commands as arenas,
     ask_commands as asking,
     capacity_commands as serving,
     corpus_commands as corpora,
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("run")(runs.run)
 app.command("experiment")(experiments.experiment)
 app.command("why")(differences.why)
+app.command("arena")(arenas.arena)
 app.command("sweep")(sweeps.sweep)
 app.command("report")(sweeps.report)
 app.command("prepare")(runs.prepare)

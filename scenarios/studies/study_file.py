@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -126,7 +126,9 @@ def scenario_file(path: Path, name: str, source: Source, kind: str) -> Path:
     return file
 
 
-def check_metrics(metrics: Mapping[tuple[str | int, ...], str], source: Source) -> None:
+def check_metrics(
+    metrics: Mapping[tuple[str | int, ...], str], source: Source, known: Collection[str] = METRICS
+) -> None:
     """Refuse metrics that there are not.
 
     Args:
@@ -136,10 +138,9 @@ def check_metrics(metrics: Mapping[tuple[str | int, ...], str], source: Source) 
         ScenarioError: names the first one.
     """
     for path, metric in metrics.items():
-        if metric not in METRICS:
+        if metric not in known:
             raise ScenarioError(
-                f"unknown metric {quoted(metric)}{did_you_mean(metric, METRICS)} "
-                f"(there are {', '.join(METRICS)})"
+                f"unknown metric {quoted(metric)}{did_you_mean(metric, known)} (there are {', '.join(known)})"
             ).at(*source.at(*path))
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from relevance.extras import require
 
@@ -19,20 +18,14 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 from simulator import random
-from simulator.arrays import MICROS, FloatArray, IntArray
-from simulator.bidders import Followers, mean_value
+from simulator.arrays import MICROS, FloatArray
+from simulator.bidders import Followers, mean_value, said_as_policies, without
 from simulator.clock.engine import ticks, with_past
 from simulator.clock.run import Run
 from simulator.log import SimulationLog
 from simulator.market import Market
-from simulator.policies import Bids, DualPacing, Report, Shading
-
-Single = NDArray[np.float32]
-
-OWN = ("value", "budget", "remaining", "impressions", "clicks", "spent", "conversions", "conversion_value")
-"""What an agent is told of itself (see policies.Report), after the time; the slots' figures come last."""
-
-LOWEST, HIGHEST = -4.0, 2.0  # log multiplier
+from simulator.policies import Bids, Report
+from simulator.policies.agent import HIGHEST, LOWEST, OWN, Single, multiplier_of, observations
 
 
 class MarketEnv(ParallelEnv[str, Single, Single]):
@@ -87,7 +80,8 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
         self._episode += 1
         self.agents, self.log = self.possible_agents[:], None
         self._bids = _Outside(np.zeros(self._who.size))
-        groups = (Followers(self._bids, self._who), *_others(self.market, self._who))
+        others = self.market.policies or said_as_policies(self.market.bidders, self.market.paced)
+        groups = (Followers(self._bids, self._who), *without(others, self._who))
         self._run: _WatchedRun | None = None  # opened when the first bids are known
         past = self.market.past
         past = None if past is None else past._replace(bidding=None)  # that of other policies
@@ -101,8 +95,8 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
         dict[str, Single], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]
     ]:
         """Bid until the next tick."""
-        logs = np.array([float(np.asarray(actions[agent]).reshape(())) for agent in self.agents])
-        self._bids.multiplier = np.exp(np.clip(logs, LOWEST, HIGHEST))
+        said = [float(np.asarray(actions[agent]).reshape(())) for agent in self.agents]
+        self._bids.multiplier = multiplier_of(np.array(said))
         if self._run is None:
             self._run = _WatchedRun(self._run_market)
             self._pauses: Iterator[float] = ticks(self._run_market, self._run)
@@ -131,14 +125,8 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
         return brought - report.spent
 
     def _observations(self) -> dict[str, Single]:
-        report, horizon_s = self._look, self.market.horizon_s
-        own = np.stack([getattr(report, name)[self._who] for name in OWN], axis=1)
-        time = ((report.time_s - report.day * horizon_s) / horizon_s, report.ticks_left)
-        shared = np.concatenate([report.slot_price, report.slot_clicks])
-        return {
-            agent: np.concatenate([time, row, shared]).astype(np.float32)
-            for agent, row in zip(self.possible_agents, own, strict=True)
-        }
+        seen = observations(self._look.of(self._who), self.market.horizon_s)
+        return dict(zip(self.possible_agents, seen, strict=True))
 
 
 class _Outside:
@@ -191,16 +179,3 @@ def _before(market: Market, value: FloatArray) -> Report:
         slot_price=np.zeros(market.n_slots),
         slot_clicks=np.zeros(market.n_slots),
     )
-
-
-def _others(market: Market, outside: IntArray) -> tuple[Followers, ...]:
-    """The policies of all who are not outside agents."""
-    groups = market.policies
-    if not groups:  # the default bidders, said as policies
-        model = market.bidders
-        pacing = DualPacing(model.shading, model.pacing_step, model.pacing_floor)
-        groups = (
-            Followers(pacing, np.flatnonzero(market.paced)),
-            Followers(Shading(model.shading), np.flatnonzero(~market.paced)),
-        )
-    return tuple(Followers(policy, np.setdiff1d(who, outside)) for policy, who in groups)

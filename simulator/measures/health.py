@@ -22,6 +22,8 @@ class Advertisers:
     new: BoolArray  # [N] newcomers
     joined_s: FloatArray  # [N]
     first_click_s: FloatArray  # [N] infinite without a click
+    days: int
+    seat: IntArray | None = None  # [N] see policies.seats.seat_of; None: there are no seats
 
     @property
     def small(self) -> BoolArray:
@@ -61,6 +63,19 @@ def return_of(some: BoolArray, who: Advertisers) -> float:
     """What the clicks of some B[N] were worth, per unit of what they paid."""
     spent = int(who.spent[some].sum())
     return float(who.worth[some].sum()) / (spent / MICROS) if spent else nan
+
+
+def surplus_of(some: BoolArray, who: Advertisers) -> float:
+    """Worth of the clicks of some B[N] less what they paid, per unit of their budgets of all days."""
+    budget = who.days * int(who.budget[some].sum())
+    gained = float(who.worth[some].sum()) - int(who.spent[some].sum()) / MICROS
+    return gained / (budget / MICROS) if budget else nan
+
+
+def used_of(some: BoolArray, who: Advertisers) -> float:
+    """What some B[N] paid, per unit of their budgets of all days."""
+    budget = who.days * int(who.budget[some].sum())
+    return int(who.spent[some].sum()) / budget if budget else nan
 
 
 def loss_share(who: Advertisers) -> float:

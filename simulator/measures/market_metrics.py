@@ -15,6 +15,7 @@ from simulator.measures import health
 from simulator.measures.health import Advertisers
 from simulator.measures.prediction_quality import PredictionCounts
 from simulator.policies.match_types import GROUPS, N_GROUPS, group_of
+from simulator.policies.seats import DEVIATING, SEATED
 from simulator.serving import CACHED, FALLBACK, ServingModel
 from simulator.users import has_loyalty
 
@@ -314,6 +315,29 @@ JUDGED_METRICS: Mapping[str, Metric] = _by_name(
 )  # fmt: skip
 """What a run says besides where some grades may not be a person's (`Market.judged`)."""
 
+
+def _of_seats(
+    name: str, what: str, of: Callable[[BoolArray, Advertisers], float], least: int = SEATED
+) -> Metric:
+    """A figure of those who have a seat, or of those who can deviate."""
+
+    def figure(f: Facts) -> float:
+        assert f.advertisers.seat is not None
+        return of(f.advertisers.seat >= least, f.advertisers)
+
+    return Metric(name, "ratio", True, what, figure, needs_grades=of is not health.used_of)
+
+
+SEAT_METRICS: Mapping[str, Metric] = _by_name(
+    _of_seats("seat_surplus", "(worth of the clicks - spend) / budget, of advertisers with a seat "
+              "(bidders.seats); worth as in advertiser_surplus", health.surplus_of),
+    _of_seats("seat_return", "worth of the clicks / spend, of these", health.return_of),
+    _of_seats("seat_budget_used", "spend / budget, of these", health.used_of),
+    _of_seats("deviant_surplus", "seat_surplus of those of them who can deviate (bidders.seats.deviate)",
+              health.surplus_of, DEVIATING),
+)  # fmt: skip
+"""What a run says besides where policies are compared (`Market.seat`)."""
+
 TOTALS: tuple[str, ...] = tuple(metric.name for metric in RUN_METRICS.values() if metric.total)
 """Sums over a run; all but the first, the queries, are also given per thousand of these."""
 
@@ -342,7 +366,7 @@ def is_share(name: str) -> bool:
 def market_metrics(log: SimulationLog, market: Market) -> dict[str, float]:
     """The figures of one run by name; shares and means of nothing are NaN.
 
-    See RUN_METRICS, MEASURED_METRICS for a run with a measured clock, and JUDGED_METRICS.
+    See RUN_METRICS, MEASURED_METRICS for a run with a measured clock, JUDGED_METRICS and SEAT_METRICS.
     """
     totals = Totals(market)
     totals.add(log)
@@ -402,7 +426,8 @@ class Totals:
         facts = self.facts(log)
         measured = MEASURED_METRICS if facts.serving.clock == "measured" else {}
         judged = {} if self._market.judged is None else JUDGED_METRICS
-        every = (*RUN_METRICS.items(), *measured.items(), *judged.items())
+        seats = {} if self._market.seat is None else SEAT_METRICS
+        every = (*RUN_METRICS.items(), *measured.items(), *judged.items(), *seats.items())
         return {name: metric.of(facts) for name, metric in every}
 
     def facts(self, log: SimulationLog) -> Facts:
@@ -439,6 +464,8 @@ class Totals:
                 new=market.joins > 0,
                 joined_s=(market.joins * market.horizon_s).astype(np.float64),
                 first_click_s=self._first_click_s,
+                days=market.days,
+                seat=market.seat,
             ),
             n_expected=market.query.size if market.user is not None and has_loyalty(model) else 0,
             price_sum=self._price_sum,

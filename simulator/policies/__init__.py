@@ -6,6 +6,7 @@ as uniforms. Every array holds one number per advertiser, and none may depend on
 policy. `check_policy` tries all this on any policy, a user's own too.
 """
 
+from simulator.policies.agent import Agent
 from simulator.policies.balanced import Balanced, balanced_bid
 from simulator.policies.bandit import Bandit
 from simulator.policies.check import check_policy
@@ -18,6 +19,7 @@ from simulator.policies.targets import TargetCpa, TargetRoas
 __all__ = [
     "N_UNIFORMS",
     "POLICIES",
+    "Agent",
     "Balanced",
     "Bandit",
     "BidPolicy",

@@ -1,6 +1,6 @@
 """From a world to a market: what is drawn, and what it may depend on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from relevance.errors import ScorerError
-from simulator.bidders import BidderModel
+from simulator.bidders import BidderModel, said_as_policies
 from simulator.clock.engine import simulate
 from simulator.fusion import Linear
 from simulator.market import (
     AuctionModel,
+    Market,
     ServingModel,
     TrafficModel,
     build_market,
@@ -21,6 +22,8 @@ from simulator.market import (
     with_relevance,
 )
 from simulator.measures.market_metrics import market_metrics
+from simulator.policies import Shading, Truthful
+from simulator.policies.seats import DEVIATING, SEATED, Seats, seat_of
 from simulator.scoring import score_candidates
 from simulator.users import UserModel
 
@@ -172,3 +175,49 @@ def test_models_pass_through() -> None:
 def test_impossible_settings_are_refused(make: Any) -> None:
     with pytest.raises(ValueError, match=r"traffic|auction|serving"):
         make()
+
+
+def test_a_share_has_seats_and_half_of_them_can_deviate() -> None:
+    u = (np.arange(1000) + 0.5) / 1000
+    seat = seat_of(Seats("truthful", share=0.3), u)
+    assert np.bincount(seat).tolist() == [700, 150, 150]
+    assert (seat[u < 0.3] > 0).all()
+    assert not seat_of(Seats(), u).any()
+
+
+def test_seats_are_the_same_whatever_sits_on_them() -> None:
+    candidate = retrieve_candidates(world(), 8)
+    relevance = np.ones(candidate.ad.shape)
+
+    def market(**seats: Any) -> Market:
+        bidders = BidderModel(seats=Seats(share=0.7, budget=0.25, **seats))
+        return build_market(
+            world(), candidate, relevance, seed=1, bidder_model=bidders, traffic=TrafficModel(n_queries=50)
+        )
+
+    none, one, other = market(), market(policy="truthful"), market(policy="bandit", deviate=0.3)
+    assert none.seat is None
+    assert not none.policies
+    assert one.seat is not None
+    assert other.seat is not None
+    assert one.seat.tolist() == other.seat.tolist()
+    seated = one.seat > 0
+    assert seated.any()
+    assert one.budget_micros[~seated].tolist() == none.budget_micros[~seated].tolist()
+    assert one.budget_micros[seated].tolist() == (none.budget_micros[seated] // 4).tolist()
+    follows = {type(policy): who.tolist() for policy, who in one.policies}
+    assert follows[Truthful] == np.flatnonzero(seated).tolist()
+    assert sorted(i for who in follows.values() for i in who) == list(range(seated.size))
+    assert other.policies[0].advertisers.tolist() == np.flatnonzero(other.seat == SEATED).tolist()
+    assert other.policies[1] == (Shading(0.3), other.policies[1].advertisers)
+    assert other.policies[1].advertisers.tolist() == np.flatnonzero(other.seat == DEVIATING).tolist()
+
+
+def test_those_without_a_seat_bid_as_before() -> None:
+    """The default bidders said as policies are the default bidders."""
+    candidate = retrieve_candidates(world(), 8)
+    plain = build_market(
+        world(), candidate, np.ones(candidate.ad.shape), seed=1, traffic=TrafficModel(n_queries=500)
+    )
+    said = replace(plain, policies=said_as_policies(plain.bidders, plain.paced))
+    assert simulate(plain).spent_micros.tolist() == simulate(said).spent_micros.tolist()

@@ -218,6 +218,18 @@ def check_known_answers(module: ModuleType) -> None:
     check(module.market_metrics(PAGES, some), {"judged_share": same / 5})
     check(module.market_metrics(empty(PAGES), some), {"judged_share": nan})
     assert "judged_share" not in module.market_metrics(PAGES, MARKET)
+    # Ads 0 and 2 have a seat, ad 0 may deviate. Over two days of budgets 30, 10, 20; worth .8 and spend 3.7.
+    seats = replace(MARKET, seat=np.array([2, 0, 1]), days=2)
+    by_hand = {
+        "seat_surplus": (0.8 - 3.7) / (2 * 50),
+        "seat_return": 0.8 / 3.7,
+        "seat_budget_used": 3.7 / (2 * 50),
+        "deviant_surplus": (0.8 - 3.7) / (2 * 30),
+    }
+    check(module.market_metrics(PAGES, seats), by_hand)
+    nobody = dict.fromkeys(by_hand, nan)
+    check(module.market_metrics(PAGES, replace(seats, seat=np.zeros(3, dtype=np.int64))), nobody)
+    assert not nobody.keys() & module.market_metrics(PAGES, MARKET).keys()
     rates = {f"{name}_rpm": 250 * KNOWN[name] for name in TOTALS if name != "queries"}
     assert module.with_rates(KNOWN) == pytest.approx(rates | KNOWN, nan_ok=True)
     totals = module.Totals(MARKET)
@@ -241,7 +253,9 @@ def advertisers(module: ModuleType, **given: ArrayLike) -> health.Advertisers:
         "joined_s": [100.0, 100.0, 50.0, 200.0, *[0.0] * 8],
         "first_click_s": [130.0, np.inf, 60.0, np.inf, *[0.0] * 8],
     }
-    return module.Advertisers(**{name: np.asarray(value) for name, value in (of_each | given).items()})
+    days = given.pop("days", 1)
+    arrays = {name: np.asarray(value) for name, value in (of_each | given).items()}
+    return module.Advertisers(**arrays, days=days)
 
 
 def check_health(module: ModuleType) -> None:
@@ -265,6 +279,12 @@ def check_health(module: ModuleType) -> None:
     assert isnan(module.share_of(who.small, np.zeros(12, dtype=int)))
     assert module.return_of(who.small, who) == pytest.approx(4.5 / 4)
     assert isnan(module.return_of(nobody, who))
+    assert module.surplus_of(who.small, who) == pytest.approx((4.5 - 4) / (141 / 10**6))
+    assert module.used_of(who.small, who) == pytest.approx(4 * 10**6 / 141)
+    twice = advertisers(module, days=2)
+    assert module.used_of(who.small, twice) == pytest.approx(4 * 10**6 / 282)
+    assert isnan(module.surplus_of(nobody, who))
+    assert isnan(module.used_of(nobody, who))
     # Five paid; three of them got less than that, and one exactly as much.
     assert module.loss_share(who) == 3 / 5
     assert isnan(module.loss_share(advertisers(module, spent=np.zeros(12, dtype=int))))
@@ -373,7 +393,7 @@ def test_the_schema_names_what_is_computed_in_its_order() -> None:
     assert all(name == metric.name and metric.definition for name, metric in METRICS.items())
 
 
-KINDS = ("RUN_METRICS", "MEASURED_METRICS", "JUDGED_METRICS")
+KINDS = ("RUN_METRICS", "MEASURED_METRICS", "JUDGED_METRICS", "SEAT_METRICS")
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in getattr(schema, kind)])

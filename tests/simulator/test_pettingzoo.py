@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from simulator.arrays import MICROS
-from simulator.bidders import BidderModel
+from simulator.bidders import BidderModel, Followers, said_as_policies, without
 from simulator.clock.engine import simulate
 from simulator.market import Market, hand_market
+from simulator.policies import Agent, check_policy
+from simulator.policies.agent import Single
 from tests.simulator.markets import random_market
 
 pytest.importorskip("pettingzoo", reason="pip install 'relbid[rl]'")
@@ -144,3 +146,31 @@ def test_a_missing_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delitem(sys.modules, "simulator.clock.pettingzoo")
     with pytest.raises(ImportError, match=r"pettingzoo is not installed; pip install 'relbid\[rl\]'"):
         import simulator.clock.pettingzoo  # noqa: F401
+
+
+def test_an_agent_is_seated_with_what_it_saw_in_the_environment() -> None:
+    """A policy made of a function bids in a market as the function does as an agent of the environment."""
+
+    def act(seen: Single) -> Single:
+        return np.log(0.5 + 0.4 * seen[:, 0] + 0.1 * np.tanh(seen[:, 5])).astype(np.float32)
+
+    market = small_market(paced=np.zeros(23, dtype=bool))
+    env = MarketEnv(market, [4, 7])
+    seen, _ = env.reset(seed=market.seed)
+    first = True
+    while env.agents:
+        said = act(np.stack(list(seen.values())))
+        actions = {agent: np.log([0.8]) if first else said[i : i + 1] for i, agent in enumerate(env.agents)}
+        seen, *_ = env.step(actions)
+        first = False
+    others = without(said_as_policies(market.bidders, market.paced), np.array([4, 7]))
+    agent = Agent(act, first=0.8, day_s=market.horizon_s)
+    log = simulate(replace(market, policies=(Followers(agent, np.array([4, 7])), *others)))
+    assert env.log is not None
+    assert env.log.spent_micros.tolist() == log.spent_micros.tolist()
+    assert env.log.clicked.tolist() == log.clicked.tolist()
+    assert env.log.spent_micros[[4, 7]].all()
+
+
+def test_an_agent_keeps_to_the_rules_of_policies() -> None:
+    assert check_policy(Agent(lambda seen: -np.abs(seen[:, 1:2]) / 100)) == []

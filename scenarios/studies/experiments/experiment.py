@@ -40,7 +40,7 @@ from scenarios.studies.study_file import (
     scenario_of,
     set_over,
 )
-from simulator.measures.market_metrics import TOTALS
+from simulator.measures.market_metrics import METRICS as MARKET_METRICS, SEAT_METRICS, TOTALS
 
 Design = Literal["common", "independent", "query_split", "budget_split"]
 """common: each arm has the whole market, with the same random draws (common random numbers).
@@ -325,7 +325,7 @@ def check_compared(experiment: Experiment, source: Source) -> None:
     }
     if experiment.until is not None:
         named["until", "metric"] = experiment.until.metric
-    check_metrics(named, source)
+    check_metrics(named, source, [*MARKET_METRICS, *SEAT_METRICS])
     if any(design in SPLITS for design in experiment.designs):
         for path, metric in named.items():
             if metric in TOTALS:

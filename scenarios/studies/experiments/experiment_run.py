@@ -46,6 +46,7 @@ from scenarios.studies.replicates import (
 from scenarios.studies.run_study import Study, StudyOptions, run_study
 from scenarios.studies.study import StudyPlan, Task, nullable, read_status, remove_parts
 from simulator.arrays import FloatArray
+from simulator.measures.market_metrics import SEAT_METRICS
 from simulator.measures.query_totals import COLUMNS
 
 OTHER_DRAWS = 1_000_000_000_003
@@ -281,13 +282,17 @@ def check_experiment(plan: Plan, file: Path | None = None) -> None:
         ScenarioError: they cannot; it names the arm.
     """
     check_compared(plan.experiment, Source(plan.experiment.name, {}))
+    where = file or plan.experiment.name
+    of_seats = [metric for metric in plan.experiment.metrics if metric in SEAT_METRICS]
     for arm in plan.arms:
+        if of_seats and not plan.arms[arm].bidders.seats.policy:
+            reason = f"{of_seats[0]} needs advertisers with a seat; set bidders.seats.policy"
+            raise ScenarioError(reason, file=where, field=f"arms.{arm}")
         for training in range(plan.n_trainings):
             scenario = plan.scenario_of(arm, training=training)
             try:
                 check_scorers(scenario, [scenario.scorer])
             except UserError as error:
-                where = file or plan.experiment.name
                 raise ScenarioError(error, file=where, field=f"arms.{arm}") from error
 
 

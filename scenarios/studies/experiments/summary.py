@@ -36,7 +36,9 @@ def summarise(
     for design in experiment.designs:
         for arm in plan.others:
             for metric in experiment.metrics:
-                a, b = (_values(plan, replicates, design, one, metric) for one in (experiment.baseline, arm))
+                a, b = (
+                    values_of(plan, replicates, design, one, metric) for one in (experiment.baseline, arm)
+                )
                 stein = experiment.until is not None and experiment.until.metric == metric
                 found = statistics.compare(
                     a, b, confidence=experiment.confidence, pilot=pilot if stein else None
@@ -124,7 +126,7 @@ def interference(plan: Plan, replicates: pl.DataFrame) -> pl.DataFrame:
         for arm in plan.others:
             for metric in experiment.metrics:
                 of = {
-                    (name, one): _values(plan, replicates, name, one, metric)
+                    (name, one): values_of(plan, replicates, name, one, metric)
                     for name in (design, "common")
                     for one in (arm, experiment.baseline)
                 }
@@ -152,7 +154,7 @@ def interference(plan: Plan, replicates: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def _values(plan: Plan, replicates: pl.DataFrame, design: str, arm: str, metric: str) -> FloatArray:
+def values_of(plan: Plan, replicates: pl.DataFrame, design: str, arm: str, metric: str) -> FloatArray:
     """A metric F[W, T, D] by world, training and day, in the order of the replicates."""
     rows = replicates.filter((pl.col("design") == design) & (pl.col("arm") == arm))
     values = rows[metric].to_numpy().astype(np.float64)

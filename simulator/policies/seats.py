@@ -1,0 +1,43 @@
+"""Seats: advertisers who follow another policy than the market's, on another budget, to compare policies.
+
+The same advertisers are seated whatever the policy, so two policies meet the same values, ads and queries.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from simulator.arrays import FloatArray, IntArray
+from simulator.policies.registry import make_policy
+
+SEATED, DEVIATING = 1, 2
+"""What `seat_of` says of an advertiser who has a seat; 0: it has none."""
+CAN_DEVIATE = 0.5
+"""Share of the seats whose advertisers can deviate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """Who is seated, and what they do; by default nobody is."""
+
+    policy: str = ""  # a name in policies.POLICIES, or your own as "module:attr"; none: no seats
+    settings: dict[str, float] = field(default_factory=dict)
+    share: float = 0.1  # of the advertisers
+    budget: float = 0.05  # times the advertiser's own: so small that it has to be spent with care
+    deviate: float = 0.0  # half of the seats bid this times their value instead, all day; 0: none does
+
+    def __post_init__(self) -> None:
+        if not (0 < self.share <= 1 and self.budget > 0 and self.deviate >= 0):
+            raise ValueError("bidders.seats needs a share in (0, 1], a budget above 0 and deviate at least 0")
+        if self.policy:
+            make_policy(self.policy, self.settings)  # refused here, not in the middle of a run
+
+
+def seat_of(seats: Seats, u: FloatArray) -> IntArray:
+    """Who has a seat, I[N]: 0, SEATED or DEVIATING, from uniforms F[N], one per advertiser.
+
+    Who is DEVIATING is the same whether they deviate or not.
+    """
+    if not seats.policy:
+        return np.zeros(u.size, dtype=np.int64)
+    return np.where(u < CAN_DEVIATE * seats.share, DEVIATING, np.where(u < seats.share, SEATED, 0))
