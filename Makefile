@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 CONSTRAIN := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run app test quick check bench gpu gpu-trainings gpu-bundle fuzz audit format lock clean
+.PHONY: help run app test quick check docs dist bench gpu gpu-trainings gpu-bundle fuzz audit format lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -37,6 +37,15 @@ check: $(VENV)/.installed-dev ## Lint, formatting, types and the import chain
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-dev ## Build the site of the documentation into build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+dist: $(VENV)/.installed-dev ## Build wheel and sdist into dist, and check both
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist
 
 bench: $(VENV)/.installed-dev ## Measure what docs/speed.md says, targets beside the figures (about 3 minutes)
 	$(BIN)/python -m benchmarks.bench $(ARGS)
@@ -87,5 +96,5 @@ $(VENV)/.installed-app: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
-	$(INSTALL) '.[all,browser,dev]'
+	$(INSTALL) '.[all,browser,dev,docs,release]'
 	@touch $(VENV)/.installed $(VENV)/.installed-app $@

@@ -240,9 +240,9 @@ class Prediction:
         )
 
     def of_queries(self, number: IntArray) -> Self:
-        """The same, for a market whose query u is the query `number` I[U'][u] of this one, or a new one (-1).
+        """The same, for a market whose query u is the query number[u] of this one, or a new one (-1).
 
-        It is not learnt from there.
+        `number` is I[U']. It is not learnt from there.
         """
         new, old = number < 0, np.maximum(number, 0)
         features = replace(self.features, n_queries=number.size)

@@ -22,7 +22,7 @@ class TextBatch(NamedTuple):
 
 
 def split_pairs(text: TextBatch) -> tuple[TextBatch, TextBatch]:
-    """[CLS] query [SEP] keywords [SEP] as two texts, [CLS] query [SEP] and [CLS] [SEP] keywords [SEP].
+    """`[CLS] query [SEP] keywords [SEP]` as two texts, `[CLS] query [SEP]` and `[CLS] [SEP] keywords [SEP]`.
 
     Match markers are removed, since they say what the two have in common.
     """
