@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from relevance.arrays import BoolArray, FrameArray, IntArray
-from relevance.errors import CorpusError as CorpusError
+from relevance.errors import CorpusError as CorpusError, in_words
+from relevance.files import check_file, parsed_json, read_json, read_text, text_trouble
 
 SPLITS = ("train", "validation", "test", "held_out")
 """Names of the split codes 0..3 of labelled pairs; `held_out` is the test on products that
@@ -30,6 +32,9 @@ no training label names."""
 
 SOURCE = "source.json"
 N_GRADES = 4
+MOST_TEXT_BYTES = 4 * 2**30
+MOST_LABEL_BYTES = 16 * 2**30
+"""Of the texts, and of the labels when they are unpacked."""
 AGAIN = "export or import the corpus again"
 T = TypeVar("T")
 
@@ -181,10 +186,9 @@ class LabelledCorpus:
             CorpusError: a file is missing or does not fit the others.
         """
         for name in ("queries.jsonl", "ads.jsonl", "frames.npy", "labels.npz"):
-            if not (folder / name).is_file():
-                raise CorpusError(
-                    f"{folder / name}: not found; a corpus folder holds it (relbid train --export writes one)"
-                )
+            check_file(
+                folder / name, CorpusError, "a corpus folder holds it (relbid train --export writes one)"
+            )
         ads = _read_jsonl(folder / "ads.jsonl", ("title", "ocr", "asr"))
         queries = _read_jsonl(folder / "queries.jsonl", ("text",))
         frames = _unharmed(folder / "frames.npy", _read_frames)
@@ -205,13 +209,9 @@ class LabelledCorpus:
             else:
                 continue
             raise CorpusError(reason, file=folder / "labels.npz", remedy=AGAIN)
-        try:
-            source = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
-            return LabelledCorpus(corpus, labels, dict(source))
-        except FileNotFoundError:
-            return LabelledCorpus(corpus, labels)
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise CorpusError(f"unreadable ({error})", file=folder / SOURCE, remedy=AGAIN) from error
+        path = folder / SOURCE
+        source = read_json(path, dict, CorpusError, AGAIN) if path.exists() or path.is_symlink() else {}
+        return LabelledCorpus(corpus, labels, source)
 
 
 def _write_jsonl(path: Path, rows: Iterable[dict[str, str]]) -> None:
@@ -233,12 +233,20 @@ def _unharmed(path: Path, read: Callable[[Path], T]) -> T:
     try:
         return read(path)
     except Exception as error:
-        raise CorpusError(f"unreadable array file ({error})", file=path, remedy=AGAIN) from error
+        raise CorpusError(f"unreadable array file ({in_words(error)})", file=path, remedy=AGAIN) from error
 
 
 def _read_labels(path: Path) -> Labels:
+    with zipfile.ZipFile(path) as archive:
+        if (size := sum(part.file_size for part in archive.infolist())) > MOST_LABEL_BYTES:
+            raise ValueError(f"{size:,} bytes when unpacked, at most {MOST_LABEL_BYTES:,}")
+    columns = []
     with np.load(path, allow_pickle=False) as arrays:
-        return Labels(*(arrays[name].astype(np.int64) for name in ("query", "ad", "grade", "split")))
+        for name in ("query", "ad", "grade", "split"):
+            if not np.issubdtype(arrays[name].dtype, np.integer):
+                raise ValueError(f"'{name}' must be whole numbers")
+            columns.append(arrays[name].astype(np.int64))
+    return Labels(*columns)
 
 
 def _read_frames(path: Path) -> FrameArray:
@@ -246,23 +254,34 @@ def _read_frames(path: Path) -> FrameArray:
     try:
         frames: FrameArray = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            if version != (1, 0) or 0 not in np.lib.format.read_array_header_1_0(file)[0]:
+                raise
         frames = np.load(path, allow_pickle=False)
-        if frames.size:
-            raise
+    if frames.ndim == 5 and frames.size and not 1 <= min(frames.shape[2:4]) <= max(frames.shape[2:4]) <= 4096:
+        raise ValueError("frames must be from 1 to 4096 pixels wide and high")
     return frames
 
 
 def _read_jsonl(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
     """The columns of a file, and "id", which is empty if the first line has none."""
     table: dict[str, list[str]] = {name: [] for name in (*columns, "id")}
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    lines = read_text(path, CorpusError, AGAIN, MOST_TEXT_BYTES).split("\n")
+    for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
         try:
-            row: Any = json.loads(line)
+            row = parsed_json(line, dict)
             named = ("id",) if (table["id"] if number > 1 else "id" in row) else ()
             for name in (*columns, *named):
-                table[name].append(str(row[name]))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+                text = row[name]
+                if not isinstance(text, str):
+                    raise ValueError(f"'{name}' must be a text")
+                if trouble := text_trouble(text):
+                    raise ValueError(f"'{name}' {trouble}")
+                table[name].append(text)
+        except (ValueError, KeyError) as error:
             raise CorpusError(
-                f"needs an object with {', '.join(columns)} ({error})", file=path, line=number, remedy=AGAIN
-            ) from error
+                f"needs an object with {', '.join(columns)} ({in_words(error)})",
+                file=path, line=number, remedy=AGAIN,
+            ) from error  # fmt: skip
     return table

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Self
 
@@ -60,7 +61,7 @@ class UserError(ValueError):
         where = ", ".join(self._where())
         got = f", got {self.value}" if self.value else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
-        return f"{where}{': ' if where else ''}{self.reason}{got}{remedy}"
+        return f"{cut(where)}{': ' if where else ''}{cut(str(self.reason))}{cut(got)}{cut(remedy)}"
 
     def _where(self) -> Iterator[str]:
         if place := str(Place(self.file, self.line, self.field)):
@@ -101,6 +102,47 @@ class ScorerError(UserError):
     """
 
     done: NDArray[np.float64] | None = None
+
+
+LONGEST_WORD, LONGEST_PART = 160, 1200
+"""Characters of a message: of a word, and of one of its parts."""
+
+
+def cut(text: str) -> str:
+    """A part of a message, without the middle of a long word and without the end of a long text."""
+    text = re.sub(
+        rf"\S{{{LONGEST_WORD},}}", lambda found: f"{found[0][: LONGEST_WORD - 60]}...{found[0][-20:]}", text
+    )
+    return text if len(text) <= LONGEST_PART else f"{text[:LONGEST_PART]}..."
+
+
+def in_words(error: BaseException) -> str:
+    """Why a file or value could not be read, in one line, without what only Python's programmers know."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 (byte 0x{error.object[error.start]:02x}); save it with UTF-8 encoding"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON: {error.msg[:1].lower()}{error.msg[1:]} in line {error.lineno}, column {error.colno}"
+    if isinstance(error, KeyError) and error.args:
+        return f"{quoted(str(error.args[0]))} is missing"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, MemoryError):
+        return "asks for more memory than there is"
+    text = " ".join(str(error).split())
+    if not text or isinstance(error, TypeError | AttributeError | LookupError) or _PYTHONS.search(text):
+        return "holds values of another kind or shape than it should"
+    return cut(text)
+
+
+_PYTHONS = re.compile(
+    r"could not convert|invalid literal|integer string conversion|not supported between|\bdtype\b"
+    r"|has no attribute|\bobject\b|NoneType|__\w+__|unpack|argument|<class|codec|Errno|\b\w+Error\b|allow_pickle|numpy|buffer"
+)
+"""Texts of errors that speak of a program rather than of a file."""
 
 
 def quoted(text: str) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 
 from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
-from relevance.errors import PluginError, ScorerError
+from relevance.errors import PluginError, ScorerError, quoted
+from relevance.plug_in import Plugin, raised
 
 
 class RelevanceScorer(Protocol):
@@ -64,13 +65,13 @@ def score_pairs(
         ScorerError: it raised something, or returned a wrong length, NaN, or a value outside [0, 1]; names
             the scorer and the first offending pair, and holds the scores before that (`done`).
     """
-    score = np.full(len(query), np.nan)
+    score, plugin = np.full(len(query), np.nan), Plugin(f"scorer '{name}'")
     chunk = chunk or max(len(query), 1)
     for start in range(0, max(len(query), 1), chunk):
         rows = slice(start, min(start + chunk, len(query)))
-        found, fault = _try(scorer, query[rows], ad[rows])
+        found, fault = _try(scorer, query[rows], ad[rows], plugin)
         if fault is not None:
-            reason = _blame(scorer, query[rows], ad[rows], fault, corpus)
+            reason = _blame(scorer, query[rows], ad[rows], fault, corpus, plugin)
             error = ScorerError(reason, file=f"scorer '{name}'")
             error.done = score
             raise error from fault.cause
@@ -90,15 +91,21 @@ class _Fault(NamedTuple):
     cause: Exception | None = None
 
 
-def _try(scorer: RelevanceScorer, query: IntArray, ad: IntArray) -> tuple[FloatArray, _Fault | None]:
+def _try(
+    scorer: RelevanceScorer, query: IntArray, ad: IntArray, plugin: Plugin
+) -> tuple[FloatArray, _Fault | None]:
     """A scorer's answer, and what is wrong with it."""
     nothing = np.empty(0)
     try:
-        score = np.asarray(scorer.score(query, ad), dtype=np.float64)
+        with plugin:
+            answer = scorer.score(query, ad)
+            score = as_numbers(answer)
     except (ScorerError, MemoryError):  # the first says what is wrong; the second is no fault of the scorer
         raise
     except Exception as error:  # a stranger's code may raise anything
-        return nothing, _Fault(f"score() raised {type(error).__name__}: {error}", "mend it", cause=error)
+        return nothing, _Fault(f"score() raised {raised(error)}", "mend it", cause=error)
+    if score is None:
+        return nothing, _Fault(f"returned {kind_of_answer(answer)}", "it must return an array of numbers")
     if score.shape != query.shape:
         what = f"returned shape {score.shape} for {len(query)} pair{'s' * (len(query) != 1)}"
         return nothing, _Fault(what, "it must return one score a pair")
@@ -109,8 +116,30 @@ def _try(scorer: RelevanceScorer, query: IntArray, ad: IntArray) -> tuple[FloatA
     return score, None
 
 
+def as_numbers(answer: Any) -> FloatArray | None:
+    """A plug-in's answer as an array of numbers; None where it is none: complex ones, texts, masked ones."""
+    try:
+        array = np.asarray(answer)
+        hidden = isinstance(answer, np.ma.MaskedArray) and bool(np.ma.getmaskarray(answer).any())
+        return None if hidden or array.dtype.kind not in "fiub" else array.astype(np.float64)
+    except (TypeError, ValueError):  # lists of different lengths
+        return None
+
+
+def kind_of_answer(answer: Any) -> str:
+    """What a plug-in has returned that is no array of numbers, in words."""
+    if isinstance(answer, np.ndarray):
+        return f"an array of {answer.dtype}"
+    return "nothing" if answer is None else f"a {type(answer).__name__}"
+
+
 def _blame(
-    scorer: RelevanceScorer, query: IntArray, ad: IntArray, fault: _Fault, corpus: Corpus | None
+    scorer: RelevanceScorer,
+    query: IntArray,
+    ad: IntArray,
+    fault: _Fault,
+    corpus: Corpus | None,
+    plugin: Plugin,
 ) -> str:
     """A fault in words, with the first pair that causes it."""
     if fault.pair is not None:
@@ -119,11 +148,11 @@ def _blame(
         low, high = 0, len(query)  # the pairs before `high` fail, those before `low` do not
         while high - low > 1:
             middle = (low + high) // 2
-            if _try(scorer, query[low:middle], ad[low:middle])[1] is None:
+            if _try(scorer, query[low:middle], ad[low:middle], plugin)[1] is None:
                 low = middle
             else:
                 high = middle
-        alone = _try(scorer, query[low:high], ad[low:high])[1]
+        alone = _try(scorer, query[low:high], ad[low:high], plugin)[1]
         first, fault = (low, alone) if alone is not None and high > low else (None, fault)
     where = ""
     if first is not None:
@@ -136,7 +165,7 @@ def _blame(
 def _in_words(query: int, ad: int, corpus: Corpus | None) -> str:
     if corpus is None:
         return f"query {query} and ad {ad}"
-    return f"query '{corpus.query_text[query]}' ({query}) and ad '{corpus.ad_ids()[ad]}'"
+    return f"query {quoted(corpus.query_text[query])} ({query}) and ad {quoted(corpus.ad_ids()[ad])}"
 
 
 def check_scorer(
@@ -178,7 +207,7 @@ def check_scorer(
             problems.append("the score of a pair depends on which other pairs come with it")
         if differs(ask(slice(None))):
             problems.append("the same pairs score differently the second time")
-        if _try(scorer, query[:0], ad[:0])[1] is not None:
+        if _try(scorer, query[:0], ad[:0], Plugin("scorer"))[1] is not None:
             problems.append("no pairs must give no scores: an array of shape (0,)")
     except ScorerError as error:
         return [str(error.at())]
@@ -197,14 +226,35 @@ def load_object(name: str, kind: str) -> Any:
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
         raise PluginError(f"{kind} '{name}': write it as 'module:attr', like 'my_package.my_module:MyScorer'")
+    plugin = Plugin(f"{kind} '{name}'")
     try:
-        found: Any = importlib.import_module(module_name)
+        with plugin:
+            found: Any = importlib.import_module(module_name)
     except Exception as error:  # a stranger's module may raise anything while it is imported
         raise PluginError(
-            f"{kind} '{name}': cannot import module '{module_name}' ({type(error).__name__}: {error})"
+            f"{kind} '{name}': cannot import module '{module_name}' ({raised(error)})"
         ) from error
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise PluginError(f"{kind} '{name}': module '{module_name}' has no '{attribute}'")
-        found = getattr(found, part)
+        try:
+            with plugin:
+                found = getattr(found, part)
+        except AttributeError:
+            raise PluginError(f"{kind} '{name}': module '{module_name}' has no '{attribute}'") from None
+        except Exception as error:  # a module may compute its attributes
+            raise PluginError(f"{kind} '{name}': cannot be had ({raised(error)})") from error
     return found
+
+
+def made(factory: Callable[..., Any], plugin: Plugin, *arguments: Any, **settings: Any) -> Any:
+    """What a plug-in's class or function makes.
+
+    Raises:
+        PluginError: it raised something.
+    """
+    try:
+        with plugin:
+            return factory(*arguments, **settings)
+    except MemoryError:
+        raise
+    except Exception as error:  # a stranger's code may raise anything
+        raise PluginError(f"{plugin.name}: making it failed ({raised(error)})") from error

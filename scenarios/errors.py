@@ -10,7 +10,9 @@ from typing import Any, Self
 from relevance.errors import (
     Place as Place,
     UserError as UserError,
+    cut as cut,
     did_you_mean as did_you_mean,
+    in_words as in_words,
     quoted as quoted,
 )
 
@@ -49,7 +51,8 @@ class ScenarioError(UserError):
         self.setting, self.problems = setting, problems
 
     def __str__(self) -> str:
-        return "\n  ".join([super().__str__(), *map(str, self.problems)])
+        text = "\n  ".join([super().__str__(), *map(str, self.problems)])
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
     def _where(self) -> Iterator[str]:
         if self.setting is None:
@@ -57,7 +60,7 @@ class ScenarioError(UserError):
             return
         if self.file:
             yield self.file
-        yield str(self.setting)
+        yield cut(str(self.setting))
         if self.field and self.field != self.setting.field:
             yield self.field
 
@@ -74,9 +77,13 @@ class StoreError(UserError):
     """A result folder cannot be read or written."""
 
 
+LONGEST = 1800
+"""Characters of a message of several problems."""
+
+
 def shown(path: object) -> str:
     """A path in a message, on one line."""
-    return str(path) if str(path).isprintable() else json.dumps(str(path))
+    return cut(str(path) if str(path).isprintable() else json.dumps(str(path)))
 
 
 def shortened(text: str, most: int = 200) -> str:

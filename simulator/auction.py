@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from annotated_types import Ge, Le
 from array_api_compat import device, is_array_api_obj
 from numpy.typing import ArrayLike
 
+from relevance.ranges import Money, check_ranges
 from simulator.arrays import (
     MICROS,
     AnyArray,
@@ -183,19 +185,22 @@ def check_vcg(rule: object, click_weight: Sequence[float]) -> None:
         )
 
 
+Score: TypeAlias = Annotated[float, Ge(-1e6), Le(1e6)]
+"""A fused score; the logarithm of one may be negative."""
+
+
 @dataclass(frozen=True, slots=True)
 class AuctionModel:
     """Mechanism, payment and reserves."""
 
-    reserve: float = 0.05  # currency per click, in bid space
+    reserve: Money = 0.05  # currency per click, in bid space
     mechanism: str = "gsp"  # a name in MECHANISMS: gsp, vcg, first_price
     payment: Literal["click", "impression"] = "click"
-    score_reserve: float | None = None  # least fused score
-    category_score_reserve: tuple[float, ...] = ()  # least fused score by category of the query; () is none
+    score_reserve: Score | None = None  # least fused score
+    category_score_reserve: tuple[Score, ...] = ()  # least fused score by category of the query; () is none
 
     def __post_init__(self) -> None:
-        if self.reserve < 0:
-            raise ValueError(f"auction.reserve must not be negative, got {self.reserve}")
+        check_ranges(self, "auction")
         check_mechanism(self.mechanism)
         if self.payment not in ("click", "impression"):
             raise ValueError(f"auction.payment must be 'click' or 'impression', got {self.payment!r}")

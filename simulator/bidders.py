@@ -6,10 +6,12 @@ those of `simulator.policies`. A bidder sees its own figures and what a platform
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 
+from relevance.ranges import Share, Spread, check_ranges
 from simulator.arrays import BoolArray, FloatArray, IntArray, to_micros
 from simulator.policies import (
     BidPolicy,
@@ -32,12 +34,11 @@ class PolicyShare:
     """A share of the advertisers who follow a bid policy."""
 
     policy: str  # a name in policies.POLICIES, or your own as "module:attr"
-    share: float
-    settings: dict[str, float] = field(default_factory=dict)
+    share: Annotated[float, Gt(0), Le(1)]
+    settings: dict[str, Annotated[float, Ge(-1e9), Le(1e9)]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"the share of a policy must be above 0 and at most 1, got {self.share}")
+        check_ranges(self, "bidders.policies")
         policy = make_policy(self.policy, self.settings)  # refused here, not in the middle of a run
         if ":" in self.policy and (faults := check_policy(policy)):
             raise ValueError(f"bid policy {self.policy!r} cannot be used: {'; '.join(faults)}")
@@ -47,30 +48,27 @@ class PolicyShare:
 class BidderModel:
     """Values, bids and budgets of the advertisers; amounts in currency units."""
 
-    value_median: float = 1.0  # of a click
-    category_sigma: float = 0.5  # spread of log values between categories
-    value_sigma: float = 0.4  # spread of log values between the ads of a category
-    shading: float = 0.8  # bid / value; GSP is not truthful, and bidders know
-    budget_multiple: float = 3.0  # median budget over the spend that the traffic would let a bidder have
-    budget_sigma: float = 1.0  # spread of log budgets
-    paced_share: float = 0.5  # of the advertisers; the others bid the same all day
-    pacing_tick_s: float = 900.0
-    pacing_step: float = 0.1  # log rise of the multiplier in a tick without any spend
-    pacing_floor: float = 0.1  # least multiplier
+    value_median: Annotated[float, Gt(0), Le(1e4)] = 1.0  # of a click
+    category_sigma: Spread = 0.5  # spread of log values between categories
+    value_sigma: Spread = 0.4  # spread of log values between the ads of a category
+    shading: Annotated[float, Gt(0), Le(100)] = 0.8  # bid / value; GSP is not truthful, and bidders know
+    budget_multiple: Annotated[float, Gt(0), Le(1e6)] = (
+        3.0  # median budget over the spend that the traffic would let a bidder have
+    )
+    budget_sigma: Spread = 1.0  # spread of log budgets
+    paced_share: Share = 0.5  # of the advertisers; the others bid the same all day
+    pacing_tick_s: Annotated[float, Ge(0.1), Le(1e7)] = 900.0
+    pacing_step: Annotated[float, Ge(0), Le(10)] = (
+        0.1  # log rise of the multiplier in a tick without any spend
+    )
+    pacing_floor: Annotated[float, Gt(0), Le(1)] = 0.1  # least multiplier
     policies: tuple[PolicyShare, ...] = ()  # who bids how; none: shading, paced_share and pacing_* say it
     churn: ChurnModel = field(default_factory=ChurnModel)  # who joins and who leaves, over days
     match_bids: MatchBids = field(default_factory=MatchBids)  # by how retrieval found the ad
     seats: Seats = field(default_factory=Seats)  # who follows another policy, to compare policies
 
     def __post_init__(self) -> None:
-        for name in ("value_median", "shading", "budget_multiple", "pacing_tick_s"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"bidders.{name} must be positive, got {getattr(self, name)}")
-        for name in ("category_sigma", "value_sigma", "budget_sigma", "pacing_step"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"bidders.{name} must not be negative, got {getattr(self, name)}")
-        if not (0 <= self.paced_share <= 1 and 0 < self.pacing_floor <= 1):
-            raise ValueError("bidders.paced_share must be in [0, 1] and pacing_floor in (0, 1]")
+        check_ranges(self, "bidders")
         total = sum(one.share for one in self.policies)
         if self.policies and abs(total - 1.0) > 1e-9:
             raise ValueError(f"the shares of bidders.policies must sum to 1, they sum to {total:g}")

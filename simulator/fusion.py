@@ -139,7 +139,7 @@ class Linear:
     hidden cost would lower the total, so it is ineligible; its least price is the hidden cost.
     """
 
-    cost: Annotated[float, Ge(0), "Currency per click of a wholly irrelevant ad."] = 0.5
+    cost: Annotated[float, Ge(0), Le(1e6), "Currency per click of a wholly irrelevant ad."] = 0.5
 
     def __post_init__(self) -> None:
         if self.cost < 0:

@@ -8,11 +8,13 @@ of a sweep; `with_relevance` and `with_rule` make cheap variants that share all 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from numpy.typing import ArrayLike
 
+from relevance.ranges import check_ranges
 from simulator import arrivals, bidders, random, retrieval
 from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray, to_micros
 from simulator.auction import AuctionModel as AuctionModel
@@ -43,23 +45,20 @@ ONE_SLOT = UserModel(examination=(1.0,))
 class TrafficModel:
     """How many queries come in a day, when, and by whom."""
 
-    n_queries: int = 100_000  # in a day
+    n_queries: Annotated[int, Ge(1), Le(10**9)] = 100_000  # in a day
     fixed_count: bool = True  # exactly n_queries; otherwise a Poisson number with that mean
-    horizon_s: float = 86_400.0  # one day, for which the budgets are
-    shape: tuple[float, ...] = arrivals.DAY_SHAPE  # relative rate in equal parts of the horizon
-    days: int = 1
-    warm_up_days: int = 0  # simulated before these, and in no result; see Past
+    horizon_s: Annotated[float, Gt(0), Le(1e7)] = 86_400.0  # one day, for which the budgets are
+    shape: Annotated[tuple[Annotated[float, Ge(0), Le(1e6)], ...], MinLen(1), MaxLen(10_000)] = (
+        arrivals.DAY_SHAPE  # relative rate in equal parts of the horizon
+    )
+    days: Annotated[int, Ge(1), Le(100_000)] = 1
+    warm_up_days: Annotated[int, Ge(0), Le(100_000)] = 0  # simulated before these, and in no result; see Past
     sessions: SessionModel = field(default_factory=SessionModel)
 
     def __post_init__(self) -> None:
-        if self.n_queries < 1 or not self.horizon_s > 0:
-            raise ValueError(
-                f"traffic needs n_queries >= 1 and horizon_s > 0, got {self.n_queries}, {self.horizon_s}"
-            )
-        if self.days < 1:
-            raise ValueError(f"traffic.days must be at least 1, got {self.days}")
-        if self.warm_up_days < 0:
-            raise ValueError(f"traffic.warm_up_days must not be negative, got {self.warm_up_days}")
+        check_ranges(self, "traffic")
+        if not any(self.shape):
+            raise ValueError("traffic.shape must have a rate above 0, got zeros alone")
 
 
 class WarmUp(NamedTuple):

@@ -11,9 +11,12 @@ truth.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 
+from relevance.ranges import check_ranges
 from simulator.arrays import FloatArray, IntArray
 
 KINDS, FEEDBACKS = ("signal", "learnt"), ("own", "shared")
@@ -27,20 +30,19 @@ class CtrModel:
     # Of a learnt one
     feedback: str = "own"  # from which pages; shared: those of the warm-up, ranked without relevance
     relevance: bool = False  # whether the relevance that ranks a page is a feature
-    first_guess: float = 0.05  # P(click | examined) before any click
+    first_guess: Annotated[float, Gt(0), Lt(1)] = 0.05  # P(click | examined) before any click
     # Of a signal
-    signal: float = 0.5  # share of the pair's own log click rate that the platform sees
-    bias: float = 0.0  # on the log scale, the same for all
-    sigma: float = 0.3  # noise on the log scale, per pair
+    signal: Annotated[float, Ge(-10), Le(10)] = (
+        0.5  # share of the pair's own log click rate that the platform sees
+    )
+    bias: Annotated[float, Ge(-100), Le(100)] = 0.0  # on the log scale, the same for all
+    sigma: Annotated[float, Ge(0), Le(100)] = 0.3  # noise on the log scale, per pair
 
     def __post_init__(self) -> None:
         for name, known in (("kind", KINDS), ("feedback", FEEDBACKS)):
             if (given := getattr(self, name)) not in known:
                 raise ValueError(f"pctr.{name} must be one of {', '.join(known)}, got {given!r}")
-        if not 0 < self.first_guess < 1:
-            raise ValueError(f"pctr.first_guess must lie between 0 and 1, got {self.first_guess}")
-        if self.sigma < 0:
-            raise ValueError(f"pctr.sigma must not be negative, got {self.sigma}")
+        check_ranges(self, "pctr")
 
     @property
     def learnt(self) -> bool:

@@ -6,10 +6,12 @@ queries wait, which of them a cache answers, and which candidates a first stage 
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol, TypeAlias
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, MaxLen
 
+from relevance.ranges import Money, Seconds, Share, check_ranges
 from simulator.arrays import BoolArray, FloatArray, IntArray
 
 FULL, CACHED, FALLBACK, SKIPPED = 0, 1, 2, 3
@@ -18,41 +20,49 @@ FULL, CACHED, FALLBACK, SKIPPED = 0, 1, 2, 3
 SKIP = "skip"
 """The fallback that shows no ads."""
 
+Point: TypeAlias = tuple[Annotated[float, Gt(0), Le(1e9)], Annotated[float, Gt(0), Le(1e7)]]
+"""(pairs in a batch, seconds)."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServingModel:
     """A micro-batcher in front of servers. With all times 0, queries are answered on arrival."""
 
-    batch_size: int = 1024  # most queries in a micro-batch; at zero latency it changes speed only
-    window_s: float = 0.0  # longest that the first query of a batch waits for company
-    servers: int = 1
-    service_s: float = 0.0  # time that a server takes for a batch ...
-    service_per_query_s: float = 0.0  # ... plus this for each query in it ...
-    service_per_pair_s: float = 0.0  # ... plus this for each pair scored ...
-    profile: tuple[tuple[float, float], ...] = ()  # ... plus what was measured: (pairs in a batch, seconds)
-    speed: float = 1.0  # divides the whole of it: another machine
+    batch_size: Annotated[int, Ge(1), Le(10**6)] = (
+        1024  # most queries in a micro-batch; at zero latency it changes speed only
+    )
+    window_s: Seconds = 0.0  # longest that the first query of a batch waits for company
+    servers: Annotated[int, Ge(1), Le(10_000)] = 1
+    service_s: Seconds = 0.0  # time that a server takes for a batch ...
+    service_per_query_s: Seconds = 0.0  # ... plus this for each query in it ...
+    service_per_pair_s: Seconds = 0.0  # ... plus this for each pair scored ...
+    profile: Annotated[
+        tuple[Point, ...], MaxLen(1000)
+    ] = ()  # ... plus what was measured: (pairs in a batch, seconds)
+    speed: Annotated[float, Ge(1e-3), Le(1e6)] = 1.0  # divides the whole of it: another machine
     service_distribution: str = "constant"  # or "exponential", with that mean
-    timeout_s: float | None = None  # a query not answered this long after its arrival gets the fallback
+    timeout_s: Annotated[float, Gt(0), Le(1e7)] | None = (
+        None  # a query not answered this long after its arrival gets the fallback
+    )
     fallback: str = SKIP  # a cheap scorer that ranks then, or "skip": no ads are shown
-    cache_queries: int = 0  # queries whose scores are kept, the least recently used leaves first
-    cache_hit_rate: float = 0.0  # or this share of queries is taken to be in a cache
+    cache_queries: Annotated[int, Ge(0), Le(10**9)] = (
+        0  # queries whose scores are kept, the least recently used leaves first
+    )
+    cache_hit_rate: Share = 0.0  # or this share of queries is taken to be in a cache
     scoring: str = "table"  # all pairs are scored before the run; or "live": when their batch is ranked
     clock: str = "profile"  # the times above; or "measured": those that scoring and ranking the batch takes
-    latency_target_s: float | None = None  # for the metrics of a measured clock; None: the time-out
-    price_per_hour: float | None = None  # of a server, for those metrics; any currency
+    latency_target_s: Annotated[float, Gt(0), Le(1e7)] | None = (
+        None  # for the metrics of a measured clock; None: the time-out
+    )
+    price_per_hour: Money | None = None  # of a server, for those metrics; any currency
     first_stage: str = "none"  # a cheap scorer that ranks first ...
-    first_stage_keep: int = 0  # ... and keeps this many candidates for the scorer; 0: all, in one stage
+    first_stage_keep: Annotated[int, Ge(0), Le(1000)] = (
+        0  # ... and keeps this many candidates for the scorer; 0: all, in one stage
+    )
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.servers < 1:
-            raise ValueError(
-                f"serving needs batch_size >= 1 and servers >= 1, got {self.batch_size}, {self.servers}"
-            )
-        times = (self.window_s, self.service_s, self.service_per_query_s, self.service_per_pair_s)
-        if min(times) < 0:
-            raise ValueError("serving times must not be negative")
-        if not self.speed > 0:
-            raise ValueError(f"serving.speed must be positive, got {self.speed}")
+        check_ranges(self, "serving")
+        times = (self.service_s, self.service_per_query_s, self.service_per_pair_s)
         if self.service_distribution not in ("constant", "exponential"):
             raise ValueError(
                 "serving.service_distribution must be 'constant' or 'exponential', "
@@ -62,10 +72,6 @@ class ServingModel:
             raise ValueError(
                 f"serving.timeout_s must be longer than window_s, got {self.timeout_s} and {self.window_s}"
             )
-        if min(self.cache_queries, self.first_stage_keep) < 0 or not 0 <= self.cache_hit_rate <= 1:
-            raise ValueError(
-                "serving needs cache_queries >= 0, first_stage_keep >= 0 and cache_hit_rate in [0, 1]"
-            )
         if self.cache_queries and self.cache_hit_rate:
             raise ValueError("serving takes cache_queries or cache_hit_rate, not both; set one of them to 0")
         if self.scoring not in ("table", "live") or self.clock not in ("profile", "measured"):
@@ -74,18 +80,11 @@ class ServingModel:
                 f"got '{self.scoring}' and '{self.clock}'"
             )
         if self.clock == "measured" and (
-            self.scoring == "table"
-            or self.profile
-            or any(times[1:])
-            or self.service_distribution != "constant"
+            self.scoring == "table" or self.profile or any(times) or self.service_distribution != "constant"
         ):
             raise ValueError(
                 "serving.clock measured needs scoring live, and no service times, profile or distribution"
             )
-        if self.latency_target_s is not None and not self.latency_target_s > 0:
-            raise ValueError(f"serving.latency_target_s must be positive, got {self.latency_target_s}")
-        if self.price_per_hour is not None and self.price_per_hour < 0:
-            raise ValueError(f"serving.price_per_hour must not be negative, got {self.price_per_hour}")
         check_profile(self.profile)
 
     @property

@@ -8,10 +8,12 @@ With the default model every query is a session and a user of its own.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
+from annotated_types import Ge, Le
 
+from relevance.ranges import Exponent, Seconds, check_ranges
 from simulator.arrays import FloatArray, IntArray
 
 MAX_POPULATION = 10_000_000
@@ -21,21 +23,17 @@ MAX_POPULATION = 10_000_000
 class SessionModel:
     """How many queries a visit has, and who makes it."""
 
-    queries_per_session: float = 1.0  # mean of a geometric number; 1: each query is a session of its own
-    think_time_s: float = 40.0  # mean time between the queries of a session, exponential
-    population: int = 0  # users; 0: each session has a user of its own
-    activity_exponent: float = 0.6  # the n-th most active user searches 1 / n^exponent as often as the first
+    queries_per_session: Annotated[float, Ge(1), Le(1000)] = (
+        1.0  # mean of a geometric number; 1: each query is a session of its own
+    )
+    think_time_s: Seconds = 40.0  # mean time between the queries of a session, exponential
+    population: Annotated[int, Ge(0), Le(MAX_POPULATION)] = 0  # users; 0: each session has a user of its own
+    activity_exponent: Exponent = (
+        0.6  # the n-th most active user searches 1 / n^exponent as often as the first
+    )
 
     def __post_init__(self) -> None:
-        if not self.queries_per_session >= 1:
-            raise ValueError(
-                f"sessions.queries_per_session must be at least 1, got {self.queries_per_session}"
-            )
-        for name in ("think_time_s", "population", "activity_exponent"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"sessions.{name} must not be negative, got {getattr(self, name)}")
-        if self.population > MAX_POPULATION:
-            raise ValueError(f"sessions.population must be at most {MAX_POPULATION}, got {self.population}")
+        check_ranges(self, "sessions")
 
 
 class Visits(NamedTuple):

@@ -16,14 +16,19 @@ per impression. `expected_examination` gives the true weights.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
+from relevance.ranges import Seconds, Share, Spread, check_ranges
 from simulator.arrays import BoolArray, FloatArray, GradeArray
 
 CLICK_MODELS = ("position", "cascade", "dbn")
-PerGrade = tuple[float, float, float, float]
+PerGrade = tuple[Share, Share, Share, Share]
+"""A probability for each grade 0..3."""
+Amount: TypeAlias = Annotated[float, Ge(-1e6), Le(1e6)]
+Worth: TypeAlias = Annotated[float, Ge(0), Le(1e6)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,48 +36,46 @@ class UserModel:
     """How users behave and what ads are worth to them; tuples of four hold one number per grade 0..3."""
 
     attraction: PerGrade = (0.02, 0.04, 0.08, 0.12)  # mean P(click | examined)
-    appeal_sigma: float = 0.8  # spread of log appeal between ads of the same grade: pictures draw clicks, too
-    examination: tuple[float, ...] = (1.0, 0.7, 0.5, 0.35)  # P(examined) by slot; there are as many slots
-    value_of_seeing: PerGrade = (-0.02, -0.005, 0.005, 0.01)  # currency, if examined
-    worth_of_click: PerGrade = (0.1, 0.4, 1.0, 1.2)  # times the value per click
+    appeal_sigma: Spread = (
+        0.8  # spread of log appeal between ads of the same grade: pictures draw clicks, too
+    )
+    examination: Annotated[tuple[Share, ...], MinLen(1), MaxLen(100)] = (
+        1.0,
+        0.7,
+        0.5,
+        0.35,
+    )  # P(examined) by slot; there are as many slots
+    # Currency, if examined.
+    value_of_seeing: tuple[Amount, Amount, Amount, Amount] = (-0.02, -0.005, 0.005, 0.01)
+    worth_of_click: tuple[Worth, Worth, Worth, Worth] = (0.1, 0.4, 1.0, 1.2)  # times the value per click
     click_model: str = "position"  # a name in CLICK_MODELS
     satisfaction: PerGrade = (0.05, 0.2, 0.6, 0.8)  # P(satisfied | clicked)
-    perseverance: float = 0.9  # dbn: P(looks at the next slot | looked at this one, not satisfied)
-    conversion_rate: float = (
+    perseverance: Share = 0.9  # dbn: P(looks at the next slot | looked at this one, not satisfied)
+    conversion_rate: Worth = (
         0.0  # P(conversion | click) times worth_of_click; 0: conversions are not simulated
     )
-    conversion_delay_s: float = 3600.0  # mean time from click to conversion, exponential
-    value_of_satisfaction: float = 0.05  # currency: what a satisfied click adds to a day's satisfaction
-    return_rate: float = 1.0  # P(a user who would search on a day does) at a satisfaction of 0
-    return_elasticity: float = 0.0  # change of that probability per unit of satisfaction; 0: no loyalty
-    satisfaction_half_life_days: float = 7.0  # of the memory of a day's satisfaction
+    conversion_delay_s: Seconds = 3600.0  # mean time from click to conversion, exponential
+    value_of_satisfaction: Amount = 0.05  # currency: what a satisfied click adds to a day's satisfaction
+    return_rate: Share = 1.0  # P(a user who would search on a day does) at a satisfaction of 0
+    return_elasticity: Annotated[float, Ge(0), Le(1e6)] = (
+        0.0  # change of that probability per unit of satisfaction; 0: no loyalty
+    )
+    satisfaction_half_life_days: Annotated[float, Gt(0), Le(1e6)] = (
+        7.0  # of the memory of a day's satisfaction
+    )
 
     def __post_init__(self) -> None:
-        for name in ("attraction", "examination", "satisfaction"):
-            if not all(0.0 <= p <= 1.0 for p in getattr(self, name)):
-                raise ValueError(f"users.{name} must be probabilities in [0, 1], got {getattr(self, name)}")
-        for name in ("perseverance", "return_rate"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"users.{name} must be a probability in [0, 1], got {getattr(self, name)}")
-        if not self.examination:
-            raise ValueError("users.examination needs one probability per slot, got none")
+        check_ranges(self, "users")
         if self.click_model not in CLICK_MODELS:
             raise ValueError(
                 f"users.click_model must be one of {', '.join(CLICK_MODELS)}, got {self.click_model!r}"
             )
-        for name in ("appeal_sigma", "conversion_rate", "conversion_delay_s", "return_elasticity"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"users.{name} must not be negative, got {getattr(self, name)}")
         if self.conversion_rate > 0 and not all(
             0.0 <= self.conversion_rate * worth <= 1.0 for worth in self.worth_of_click
         ):
             raise ValueError(
                 "users.conversion_rate times each users.worth_of_click must be a probability in [0, 1], got "
                 f"{self.conversion_rate} times {self.worth_of_click}"
-            )
-        if not self.satisfaction_half_life_days > 0:
-            raise ValueError(
-                f"users.satisfaction_half_life_days must be positive, got {self.satisfaction_half_life_days}"
             )
 
 

@@ -20,10 +20,11 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from relevance.calibration import FITS, Calibration, calibration_from
-from relevance.errors import CheckpointError
+from relevance.errors import CheckpointError, UserError, in_words
 from relevance.extras import MissingExtraError
+from relevance.files import check_file, read_json, read_text
 from relevance.hcmrm.model import HCMRM
-from relevance.hcmrm.model_config import HCMRMConfig
+from relevance.hcmrm.model_config import HCMRMConfig, check_sizes
 from relevance.hcmrm.text import wrap_tokenizer
 from relevance.keywords import KeywordExtractor, extractor_from
 
@@ -34,6 +35,7 @@ CALIBRATION = "calibration.json"
 """Only checkpoints that were calibrated have it (`relbid calibrate`)."""
 SCHEMA = "1"
 """Version of this format. The header of the weights holds it, and a hash of the texts they belong to."""
+AGAIN = "train it again or restore it from git"
 SHIPPED = Path(__file__).parent / "checkpoint"
 """The checkpoint that comes with the package."""
 
@@ -85,10 +87,15 @@ class Checkpoint:
             CheckpointError: a file is missing, damaged or does not fit the others.
         """
         for name in (WEIGHTS, SIZES, TOKENIZER, KEYWORDS, TRAINING):
-            if not (folder / name).is_file():
-                raise CheckpointError(
-                    f"{folder / name}: not found; train a checkpoint with 'relbid train --out {folder}'"
-                )
+            remedy = f"train a checkpoint with 'relbid train --out {folder}'"
+            check_file(folder / name, CheckpointError, remedy)
+        sizes = read_json(folder / SIZES, dict, CheckpointError, AGAIN)
+        training = read_json(folder / TRAINING, dict, CheckpointError, AGAIN)
+        read_text(folder / TOKENIZER, CheckpointError, AGAIN)
+        try:
+            check_sizes(sizes)
+        except UserError as error:
+            raise CheckpointError(error, file=folder / SIZES, remedy=AGAIN) from error
         try:
             with safe_open(folder / WEIGHTS, "pt") as file:
                 header = file.metadata() or {}
@@ -98,16 +105,14 @@ class Checkpoint:
             weights = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
             model.load_state_dict(weights, strict=True)
             keywords = _read_keywords(folder / KEYWORDS)
-            training = json.loads((folder / TRAINING).read_text(encoding="utf-8"))
             tokenizer = wrap_tokenizer(_read_tokenizer(folder / TOKENIZER))
             calibration = _read_calibration(folder / CALIBRATION)
         except CheckpointError:
             raise
         except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, ArithmeticError,
-                AttributeError, OSError) as error:  # fmt: skip
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+                AttributeError, OSError, ImportError) as error:  # fmt: skip
             raise CheckpointError(
-                f"{folder}: damaged checkpoint ({reason}); train it again or restore it from git"
+                f"damaged checkpoint ({in_words(error)})", file=folder, remedy=AGAIN
             ) from error
         if len(tokenizer) != config.vocab_size:
             raise CheckpointError(
@@ -155,7 +160,7 @@ def _read_tokenizer(path: Path) -> Tokenizer:
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers library raises nothing more specific
-        raise ValueError(f"{path.name}: {error}") from error
+        raise CheckpointError(f"damaged tokenizer ({in_words(error)})", file=path, remedy=AGAIN) from error
 
 
 def _read_keywords(path: Path) -> KeywordExtractor:
@@ -165,18 +170,21 @@ def _read_keywords(path: Path) -> KeywordExtractor:
         CheckpointError: this version has no such extractor, or it needs a package that is not installed.
     """
     try:
-        extractor = extractor_from(json.loads(path.read_text(encoding="utf-8")))
-        extractor.words("")
+        extractor = extractor_from(read_json(path, dict, CheckpointError, AGAIN))
+        extractor("a word")
     except (CheckpointError, MissingExtraError) as error:
+        if error.file is not None:
+            raise
         raise CheckpointError(error, file=path) from error
     return extractor
 
 
 def _read_calibration(path: Path) -> dict[str, Calibration]:
-    if not path.is_file():
+    if not path.exists() and not path.is_symlink():
         return {}
+    again = "relbid calibrate makes it anew"
+    stored = read_json(path, dict, CheckpointError, again)
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
         return {name: calibration_from(name, stored[name]) for name in FITS if name in stored}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path.name}: {error}") from error
+        raise CheckpointError(f"is no calibration ({in_words(error)})", file=path, remedy=again) from error

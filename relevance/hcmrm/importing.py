@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from relevance.errors import CheckpointError
+from relevance.files import read_json
 from relevance.hcmrm.checkpoint import KEYWORDS, TRAINING, WEIGHTS
 from relevance.hcmrm.model import HCMRM
 from relevance.hcmrm.model_config import HCMRMConfig
@@ -269,9 +270,7 @@ def _is_sentence_encoder(folder: Path) -> bool:
         CheckpointError: it says so in a file that cannot be read.
     """
     path = folder / "1_Pooling" / "config.json"
-    if not path.is_file():
+    if not path.exists():
         return False
-    try:
-        return bool(json.loads(path.read_text(encoding="utf-8")).get("pooling_mode_mean_tokens"))
-    except (OSError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); download the folder again") from error
+    found = read_json(path, dict, CheckpointError, "download the folder again")
+    return bool(found.get("pooling_mode_mean_tokens"))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, get_type_hints
 
+from annotated_types import Ge, Gt, Le, Lt, MaxLen
+from pydantic import TypeAdapter, ValidationError
 from transformers import PretrainedConfig
+
+from relevance.errors import TrainError, cut
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"frame_markers": True, "word_markers": True},
@@ -60,6 +65,15 @@ six for fusion."""
 
 FUSIONS = ("early", "two_tower")
 """How query and ad meet."""
+
+Width: TypeAlias = Annotated[int, Ge(1), Le(16_384)]
+Wide: TypeAlias = Annotated[int, Ge(1), Le(65_536)]
+Heads: TypeAlias = Annotated[int, Ge(1), Le(256)]
+Layers: TypeAlias = Annotated[int, Ge(0), Le(200)]
+Epsilon: TypeAlias = Annotated[float, Gt(0), Le(1)]
+Pixel: TypeAlias = Annotated[float, Ge(-10), Le(10)]
+Deviation: TypeAlias = Annotated[float, Gt(0), Le(10)]
+Grade: TypeAlias = Annotated[int, Ge(0), Le(3)]
 
 
 class HCMRMConfig(PretrainedConfig):
@@ -123,45 +137,45 @@ class HCMRMConfig(PretrainedConfig):
 
     def __init__(
         self,
-        vocab_size: int = 2000,
-        hidden_size: int = 128,
-        num_heads: int = 4,
-        visual_layers: int = 2,
-        text_layers: int = 2,
-        fusion_layers: int = 2,
-        intermediate_size: int = 512,
-        visual_size: int | None = None,
-        visual_heads: int | None = None,
-        visual_intermediate_size: int | None = None,
+        vocab_size: Annotated[int, Ge(1), Le(10**6)] = 2000,
+        hidden_size: Width = 128,
+        num_heads: Heads = 4,
+        visual_layers: Layers = 2,
+        text_layers: Layers = 2,
+        fusion_layers: Layers = 2,
+        intermediate_size: Wide = 512,
+        visual_size: Width | None = None,
+        visual_heads: Heads | None = None,
+        visual_intermediate_size: Wide | None = None,
         backbone: str = "vit",
-        visual_norm_eps: float = 1e-6,
-        text_norm_eps: float = 1e-12,
-        max_positions: int = 64,
-        token_types: int = 4,
-        image_size: int = 48,
-        patch_size: int = 16,
-        n_frames: int = 3,
-        frame_tokens: int | None = 4,
-        conv_stem: tuple[int, ...] = (32, 64, 128, 128),
+        visual_norm_eps: Epsilon = 1e-6,
+        text_norm_eps: Epsilon = 1e-12,
+        max_positions: Annotated[int, Ge(1), Le(65_536)] = 64,
+        token_types: Annotated[int, Ge(1), Le(100)] = 4,
+        image_size: Annotated[int, Ge(1), Le(4096)] = 48,
+        patch_size: Annotated[int, Ge(1), Le(4096)] = 16,
+        n_frames: Annotated[int, Ge(0), Le(100)] = 3,
+        frame_tokens: Annotated[int, Ge(1), Le(65_536)] | None = 4,
+        conv_stem: Annotated[tuple[Width, ...], MaxLen(12)] = (32, 64, 128, 128),
         layout_token: bool = True,
         empty_token: bool = True,
-        pixel_mean: float | tuple[float, float, float] = 0.9,
-        pixel_deviation: float | tuple[float, float, float] = 0.25,
-        embed_dim: int = 64,
-        dropout: float = 0.0,
+        pixel_mean: Pixel | tuple[Pixel, Pixel, Pixel] = 0.9,
+        pixel_deviation: Deviation | tuple[Deviation, Deviation, Deviation] = 0.25,
+        embed_dim: Width = 64,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
         match_head: bool = False,
         match_markers: bool = True,
         frame_markers: bool = False,
         word_markers: bool = False,
         cross_attention: bool = True,
         cross_gate: bool = False,
-        prior_layers: int = 0,
+        prior_layers: Layers = 0,
         use_frames: bool = True,
         use_keywords: bool = True,
-        text_tokens: int = 32,
+        text_tokens: Annotated[int, Ge(1), Le(65_536)] = 32,
         fusion: str = "early",
         grade_head: str = "hierarchical",
-        grade_tree: Sequence[Sequence[int]] = ((0, 1), (2, 3)),
+        grade_tree: Annotated[Sequence[Sequence[Grade]], MaxLen(4)] = ((0, 1), (2, 3)),
         **kwargs: Any,
     ) -> None:
         sizes = {name: value for name, value in locals().items() if name in SIZES}
@@ -185,3 +199,29 @@ class HCMRMConfig(PretrainedConfig):
 
 SIZES = tuple(inspect.signature(HCMRMConfig.__init__).parameters)[1:-1]
 """Names of all sizes and switches: the arguments of HCMRMConfig."""
+
+
+@functools.cache
+def _readers() -> Mapping[str, TypeAdapter[Any]]:
+    hints = get_type_hints(HCMRMConfig.__init__, include_extras=True)
+    return {name: TypeAdapter(hints[name]) for name in SIZES}
+
+
+def check_sizes(sizes: Mapping[str, Any]) -> None:
+    """Refuse sizes of another kind, or outside the ranges that the arguments of HCMRMConfig declare.
+
+    Args:
+        sizes: some of the arguments; names that are none are not looked at.
+
+    Raises:
+        TrainError: names the size, what it must be, and its value.
+    """
+    for name, reader in _readers().items():
+        if name in sizes:
+            try:
+                reader.validate_python(sizes[name])
+            except ValidationError as error:
+                reason = error.errors()[-1]["msg"]
+                raise TrainError(
+                    f"{reason[:1].lower()}{reason[1:]}", field=f"model.{name}", value=cut(str(sizes[name]))
+                ) from None

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from relevance.errors import CheckpointError
+from relevance.errors import CheckpointError, cut, in_words
+from relevance.files import check_file, read_json
 from relevance.hcmrm.model import HCMRM
 from relevance.hcmrm.model_config import HCMRMConfig
 
@@ -45,17 +46,16 @@ class Weights:
         Raises:
             CheckpointError: it is missing, damaged, or holds other things than tensors.
         """
-        if not path.is_file():
-            raise CheckpointError(f"{path}: not found; give the file with the weights")
+        check_file(path, CheckpointError, "give the file with the weights")
         try:
             if path.suffix == ".safetensors":
                 content: Any = load_file(path)
             else:
                 content = torch.load(path, map_location="cpu", weights_only=True)
         except SafetensorError as error:
-            raise CheckpointError(f"{path}: damaged ({error}); download it again") from error
+            raise CheckpointError(f"{path}: damaged ({in_words(error)}); download it again") from error
         except Exception as error:  # a foreign file may fail in any way; none of them runs its code
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = cut(in_words(error).partition(".")[0])
             raise CheckpointError(
                 f"{path}: cannot be read as plain tensors ({reason}); save its state_dict as safetensors"
             ) from error
@@ -208,12 +208,7 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
         CheckpointError: it is missing, damaged, or of another kind.
     """
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: cannot be read ({error}); give a folder of save_pretrained"
-        ) from error
+    config = read_json(path, dict, CheckpointError, "give a folder of save_pretrained")
     wanted = {
         "model_type": kind,
         "hidden_act": "gelu",
@@ -222,10 +217,12 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
     }
     for field, value in wanted.items():
         if config.get(field, value) != value:
-            raise CheckpointError(f"{path}: '{field}' is {config[field]!r}; only {value!r} can be imported")
-    for field, kind_of in (("num_attention_heads", int), ("layer_norm_eps", float)):
-        if not isinstance(config.get(field), kind_of):
-            raise CheckpointError(f"{path}: lacks '{field}'; give a folder of save_pretrained")
+            shown = cut(json.dumps(config[field]))
+            raise CheckpointError(f"{path}: '{field}' is {shown}; only {json.dumps(value)} can be imported")
+    for field, kind_of, most in (("num_attention_heads", int, 1024), ("layer_norm_eps", float, 1.0)):
+        if not isinstance(config.get(field), kind_of) or not 0 < config[field] <= most:
+            wanted = f"needs '{field}', a number above 0 and at most {most}"
+            raise CheckpointError(wanted, file=path, remedy="give a folder of save_pretrained")
     found: dict[str, Any] = config
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from relevance.errors import CheckpointError
+from relevance.files import read_json
 from relevance.hcmrm.efficient_net import STAGES, STEM, STRIDE, WIDTH
 from relevance.hcmrm.tensors import Filling, Names, Weights, folder_weights, read_config
 
@@ -144,13 +144,14 @@ def _grid(vision: Weights, name: str, v: int) -> int:
 def _pixel_statistics(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation that normalise the ViT's pixels; without a file, ViT's own 0.5."""
     path = folder / "preprocessor_config.json"
-    if not path.is_file():
+    if not path.exists():
         return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    config = read_json(path, dict, CheckpointError, "download the folder again")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
         mean, deviation = (tuple(map(float, config[key])) for key in ("image_mean", "image_std"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise CheckpointError(f"{path}: needs three numbers each of image_mean and image_std") from error
-    if len(mean) != 3 or len(deviation) != 3 or min(deviation) <= 0:
+    finite = all(map(math.isfinite, (*mean, *deviation)))
+    if len(mean) != 3 or len(deviation) != 3 or not finite or min(deviation) <= 0:
         raise CheckpointError(f"{path}: needs three numbers each of image_mean and image_std")
     return mean, deviation

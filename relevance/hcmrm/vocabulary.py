@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from relevance.errors import CheckpointError
+from relevance.errors import CheckpointError, in_words
+from relevance.files import read_json, read_text
 from relevance.hcmrm.text import SPECIAL_TOKENS
 
 
@@ -17,18 +17,16 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     Raises:
         CheckpointError: neither is there, or it lacks BERT's special tokens.
     """
-    whole, words = folder / "tokenizer.json", folder / "vocab.txt"
+    path = next((folder / name for name in ("tokenizer.json", "vocab.txt") if (folder / name).exists()), None)
+    if path is None:
+        raise CheckpointError(f"{folder}: has neither tokenizer.json nor vocab.txt; give a BERT's folder")
+    text = read_text(path, CheckpointError, "download it again")
     try:
-        if whole.is_file():
-            path, tokenizer = whole, Tokenizer.from_file(str(whole))
-        elif words.is_file():
-            path, tokenizer = words, _tokenizer_of_words(folder)
-        else:
-            raise CheckpointError(f"{folder}: has neither tokenizer.json nor vocab.txt; give a BERT's folder")
+        tokenizer = Tokenizer.from_str(text) if path.suffix == ".json" else _tokenizer_of_words(folder, text)
     except CheckpointError:
         raise
     except Exception as error:  # the tokenizers library raises nothing more specific
-        raise CheckpointError(f"{path}: damaged tokenizer ({error}); download it again") from error
+        raise CheckpointError(f"{path}: damaged tokenizer ({in_words(error)}); download it again") from error
     missing = [token for token in SPECIAL_TOKENS if tokenizer.token_to_id(token) is None]
     if missing:
         raise CheckpointError(
@@ -41,13 +39,11 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def _tokenizer_of_words(folder: Path) -> Tokenizer:
+def _tokenizer_of_words(folder: Path, text: str) -> Tokenizer:
     """BERT's WordPiece from the lines of vocab.txt."""
-    words = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    lower = True
-    if (folder / "tokenizer_config.json").is_file():
-        text = (folder / "tokenizer_config.json").read_text(encoding="utf-8")
-        lower = bool(json.loads(text).get("do_lower_case", True))
+    words, lower, config = text.splitlines(), True, folder / "tokenizer_config.json"
+    if config.exists():
+        lower = bool(read_json(config, dict, CheckpointError, "download it again").get("do_lower_case", True))
     vocabulary = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower)

@@ -14,7 +14,10 @@ from scenarios.cli import options
 def capacity(
     file: options.ScenarioFile,
     latency_ms: Annotated[
-        float, typer.Option(min=0.001, metavar="MS", help="In how many milliseconds queries are answered ...")
+        float,
+        typer.Option(
+            min=0.001, max=1e9, metavar="MS", help="In how many milliseconds queries are answered ..."
+        ),
     ],
     percentile: Annotated[
         Literal["50", "95", "99"], typer.Option(help="... at least this per cent of them.")
@@ -28,12 +31,14 @@ def capacity(
     ] = None,
     price_per_hour: Annotated[
         list[float] | None,
-        typer.Option(min=0, metavar="PRICE", help="Of a server; one for all, or one for each profile."),
+        typer.Option(
+            min=0, max=1e6, metavar="PRICE", help="Of a server; one for all, or one for each profile."
+        ),
     ] = None,
     overrides: options.Overrides = None,
     scorer: options.Scorer = None,
-    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Days to simulate.")] = 5,
-    most: Annotated[int, typer.Option(min=1, metavar="N", help="Servers to try at most.")] = 256,
+    seeds: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="Days to simulate.")] = 5,
+    most: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="Servers to try at most.")] = 256,
     workers: options.Workers = None,
     engine: options.Engine = "local",
     out: options.Out = options.RESULTS,

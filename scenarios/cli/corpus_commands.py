@@ -21,8 +21,8 @@ def import_corpus(
         Literal["chorus", "esci", "wands", "own"] | None,
         typer.Option(help="Kind of the files; by default their names decide."),
     ] = None,
-    n_frames: Annotated[int, typer.Option("--frames", min=1, help="Key frames an ad.")] = 3,
-    size: Annotated[int, typer.Option(min=16, help="Pixels of a frame's edge.")] = 48,
+    n_frames: Annotated[int, typer.Option("--frames", min=1, max=100, help="Key frames an ad.")] = 3,
+    size: Annotated[int, typer.Option(min=16, max=4096, help="Pixels of a frame's edge.")] = 48,
     choice: Annotated[
         Literal["scenes", "evenly"],
         typer.Option("--key-frames", help="How a video's key frames are chosen."),
@@ -112,7 +112,9 @@ def score(
         Path | None, typer.Option(metavar="FOLDER", help="The shipped one by default.")
     ] = None,
     device: Device = "cpu",
-    chunk: Annotated[int, typer.Option(min=1, help="Pairs that are scored and kept at once.")] = 8192,
+    chunk: Annotated[
+        int, typer.Option(min=1, max=10**7, help="Pairs that are scored and kept at once.")
+    ] = 8192,
 ) -> None:
     """Score pairs of queries and ads. Stopped or killed, the same command continues where it was."""
     from scenarios.corpora.pair_scores import score_pairs_table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,11 +16,26 @@ from scenarios.cli.options import RESULTS, Out
 STREAMLITS_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
+MOST_PORT = 65_535
+
+
+def _check_port(arguments: Sequence[str]) -> None:
+    """Refuse a port that there is none of; Streamlit would begin and stop with a message of its own."""
+    for one, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = one.partition("=")
+        port = value if equals else following
+        if name == "--server.port" and not (
+            port.isascii() and port.isdigit() and 0 < int(port[:9]) <= MOST_PORT
+        ):
+            raise typer.BadParameter(f"--server.port {port or '(nothing)'}: must be from 1 to {MOST_PORT}")
+
+
 def dashboard(context: typer.Context, out: Out = RESULTS) -> None:
     """Open the dashboard in a browser. Further options go to Streamlit, e.g. --server.port=8600."""
     from relevance.extras import require
 
     require("streamlit", "plotly", extra="app", needed_by="the dashboard")
+    _check_port(context.args)
     package = find_spec("app")
     assert package is not None, "the four packages are installed together"
     assert package.submodule_search_locations is not None

@@ -18,11 +18,17 @@ def experiment(
             "--set", metavar="FIELD=VALUE", help="Set a field of the scenario in all arms. May be repeated."
         ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(metavar="N", help="Replace the number of days.")] = None,
-    worlds: Annotated[int | None, typer.Option(metavar="N", help="Replace the number of worlds.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=2, max=100_000, metavar="N", help="Replace the number of days.")
+    ] = None,
+    worlds: Annotated[
+        int | None, typer.Option(min=1, max=100_000, metavar="N", help="Replace the number of worlds.")
+    ] = None,
     confirm: Annotated[
         int | None,
         typer.Option(
+            min=0,
+            max=10**6,
             metavar="WORLD",
             help="Also run as many other worlds, from this seed on, and print both results side by side.",
         ),

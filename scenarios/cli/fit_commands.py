@@ -13,7 +13,10 @@ from scenarios.cli.options import RESULTS, Cache, Out, Overrides, ScenarioFile, 
 def tune(
     file: ScenarioFile,
     max_irrelevant: Annotated[
-        float, typer.Option(metavar="SHARE", help="Largest share of irrelevant ads among those shown.")
+        float,
+        typer.Option(
+            min=0, max=1, metavar="SHARE", help="Largest share of irrelevant ads among those shown."
+        ),
     ],
     overrides: Overrides = None,
     scorer: Scorer = None,
@@ -21,9 +24,15 @@ def tune(
         list[str] | None,
         typer.Option(metavar="BOUND", help="Another bound, such as 'small_spend_share >= 0.2'; repeatable."),
     ] = None,
-    evaluations: Annotated[int, typer.Option(metavar="N", help="Sets of weights to try.")] = 150,
-    markets: Annotated[int, typer.Option(metavar="N", help="Markets (seeds) to try each on.")] = 4,
-    queries: Annotated[int, typer.Option(metavar="N", help="Queries of each market.")] = 10_000,
+    evaluations: Annotated[
+        int, typer.Option(min=1, max=100_000, metavar="N", help="Sets of weights to try.")
+    ] = 150,
+    markets: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="Markets (seeds) to try each on.")
+    ] = 4,
+    queries: Annotated[
+        int, typer.Option(min=1, max=10**8, metavar="N", help="Queries of each market.")
+    ] = 10_000,
     out: Out = RESULTS,
 ) -> None:
     """Learn the weights of the fusion rule 'learnt'; print the scenario with them, for `relbid run`."""
@@ -69,7 +78,7 @@ def profile(
     write: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the profile goes (JSON).")],
     overrides: Overrides = None,
     scorer: Scorer = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Batches timed of each size.")] = 7,
+    repeats: Annotated[int, typer.Option(min=1, max=10_000, help="Batches timed of each size.")] = 7,
     cache: Cache = RESULTS,
 ) -> None:
     """Measure how long a scenario's scorer takes for a batch on this machine, for serving.profile."""

@@ -33,7 +33,10 @@ def judge(
         typer.Option(metavar="FILE", help="Further pairs: a table with query_id and ad_id."),
     ] = None,
     nearest: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Also judge so many ads of each query, the best by BM25.")
+        int,
+        typer.Option(
+            min=0, max=10_000, metavar="N", help="Also judge so many ads of each query, the best by BM25."
+        ),
     ] = 0,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the grades go (Parquet).")] = Path(
         "judged.parquet"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -86,17 +89,64 @@ def main() -> None:
     # A plug-in named module:attr is looked for where the user stands, as with `python -m`.
     sys.path.insert(0, "")
     try:
-        app()
-    except MemoryError as error:
-        print(f"relbid: not enough memory ({error}); take fewer queries, candidates or ads", file=sys.stderr)
-        sys.exit(2)
+        _check_place()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
     except Exception as error:
-        from scenarios.errors import UserError  # imports numpy
-
-        if not isinstance(error, UserError):  # a defect, which keeps its traceback
+        code, message = 2, _message(error)
+        if message is None:  # a defect, which keeps its traceback
             raise
-        print(f"relbid: {error}", file=sys.stderr)
-        sys.exit(2)
+        _say(message)
+    sys.exit(code)
+
+
+def _check_place() -> None:
+    try:
+        Path.cwd()
+    except OSError:
+        raise typer.BadParameter("the folder where you stand is not there any more; go to another") from None
+
+
+def _message(error: Exception) -> str | None:
+    """What the user is told; None: the error is a defect of the program."""
+    from scenarios.errors import UserError, cut, in_words  # imports numpy
+
+    if isinstance(error, UserError):
+        return f"relbid: {error}"
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        what = cut(str(error).partition("DefaultCPUAllocator: ")[2] or str(error))
+        return (
+            f"relbid: not enough memory ({what}); take fewer queries, candidates or ads, or a smaller model"
+        )
+    if hasattr(error, "format_message"):  # of the command line itself
+        return _usage(error, cut)
+    if isinstance(error, OSError):
+        place = error.filename if error.filename is not None else _unwritten_output()
+        return None if place is None else f"relbid: {cut(str(place))}: {in_words(error)}"
+    return None
+
+
+def _usage(error: Exception, cut: Callable[[str], str]) -> str:
+    context = getattr(error, "ctx", None)
+    usage = f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n" if context else ""
+    return f"{usage}Error: {cut(error.format_message())}"  # type: ignore[attr-defined]
+
+
+def _unwritten_output() -> str | None:
+    """`standard output` where that cannot be written, for instance since its disk is full."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "w") as nothing:  # what could not be written is not tried again at the end
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        return "standard output"
+    return None
+
+
+def _say(message: str) -> None:
+    """Print a message, whatever characters a user's texts have brought into it."""
+    coding = sys.stderr.encoding or "utf-8"
+    print(message.encode(coding, "backslashreplace").decode(coding), file=sys.stderr)
 
 
 if __name__ == "__main__":

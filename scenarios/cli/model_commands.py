@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from scenarios.cli.options import MODELS, RESULTS, Cache, Corpus, Device, WorldOf, Worlds
+from scenarios.cli.options import MODELS, MOST_SEED, RESULTS, Cache, Corpus, Device, WorldOf, Worlds
 
 if TYPE_CHECKING:
     from relevance.hcmrm.training.train import TrainProgress
@@ -41,23 +41,29 @@ def train(
     modality: Annotated[Modality, typer.Option(help="What the model may look at.")] = "joint",
     preset: Annotated[Preset, typer.Option(help="Sizes of the model.")] = "tiny",
     # From here on, a parameter that is named as a field of TrainConfig sets it.
-    word_steps: Annotated[int | None, typer.Option(min=0, help="Steps of the stage on words alone.")] = None,
+    word_steps: Annotated[
+        int | None, typer.Option(min=0, max=10**8, help="Steps of the stage on words alone.")
+    ] = None,
     align_steps: Annotated[
-        int | None, typer.Option(min=0, help="Steps of the stage that aligns frames with words.")
+        int | None, typer.Option(min=0, max=10**8, help="Steps of the stage that aligns frames with words.")
     ] = None,
     finetune_steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Steps of the stage on graded pairs.")
+        int | None, typer.Option("--steps", min=1, max=10**8, help="Steps of the stage on graded pairs.")
     ] = None,
     loss: Annotated[Loss, typer.Option(help="Loss of the stage on graded pairs.")] = "hierarchical",
     pqvm_weight: Annotated[
         float,
         typer.Option(
-            min=0.0, help="Weight of pseudo-query-video matching in the align stage; 0 leaves it out."
+            min=0.0,
+            max=1e4,
+            help="Weight of pseudo-query-video matching in the align stage; 0 leaves it out.",
         ),
     ] = 0.0,
     itm_weight: Annotated[
         float,
-        typer.Option(min=0.0, help="Weight of image-text matching with hard negatives in the align stage."),
+        typer.Option(
+            min=0.0, max=1e4, help="Weight of image-text matching with hard negatives in the align stage."
+        ),
     ] = 0.0,
     momentum: Annotated[
         float,
@@ -66,7 +72,7 @@ def train(
         ),
     ] = 0.0,
     queue: Annotated[
-        int, typer.Option(min=0, help="Embeddings of those encoders to keep as further negatives.")
+        int, typer.Option(min=0, max=10**7, help="Embeddings of those encoders to keep as further negatives.")
     ] = 0,
     choose_by: Annotated[
         Criterion, typer.Option(help="Keep the weights that are best in this on the validation split.")
@@ -102,9 +108,9 @@ def train(
             help="Set a field of TrainConfig, e.g. labels=5000. May be repeated.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED)] = 0,
     device: Device = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="Processor threads.")] = None,
     export: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Only write the corpus, to train on another machine."),
@@ -183,8 +189,8 @@ def evaluate(
 
     The split held_out is of the products that the checkpoint had no labels of (relbid train --fold).
     """
-    import json
-
+    from relevance.errors import CheckpointError
+    from relevance.files import read_json
     from scenarios.markets.checkpoints import SHIPPED, SHIPPED_CHECKPOINT
     from scenarios.models.labelled import load_test_corpus
     from scenarios.models.training import HEADINGS, evaluate_models, evaluation_row, model_card
@@ -213,7 +219,7 @@ def evaluate(
         for name, evaluations in results.items()
     )
     if card is not None:
-        training = json.loads((checkpoints["hcmrm"] / "training.json").read_text(encoding="utf-8"))
+        training = read_json(checkpoints["hcmrm"] / "training.json", dict, CheckpointError)
         command = ["relbid", *sys.argv[1:]]
         write_whole_file(card, model_card(data, training, results, command))
         typer.echo(f"Card: {card}")
@@ -268,18 +274,20 @@ def import_weights(
         ),
     ] = None,
     heads: Annotated[
-        int | None, typer.Option(min=1, help="ALBEF's attention heads, 12 as published.")
+        int | None, typer.Option(min=1, max=256, help="ALBEF's attention heads, 12 as published.")
     ] = None,
     visual_heads: Annotated[
-        int | None, typer.Option(min=1, help="Heads of ALBEF's visual encoder, if it has another number.")
+        int | None,
+        typer.Option(min=1, max=256, help="Heads of ALBEF's visual encoder, if it has another number."),
     ] = None,
     text_layers: Annotated[
-        int | None, typer.Option(min=0, help="BERT's layers that see no frames; half of them by default.")
+        int | None,
+        typer.Option(min=0, max=200, help="BERT's layers that see no frames; half of them by default."),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(min=1, help="Pixels of an edge, if another than the weights'.")
+        int | None, typer.Option(min=1, max=4096, help="Pixels of an edge, if another than the weights'.")
     ] = None,
-    n_frames: Annotated[int, typer.Option("--frames", min=1, help="Key frames an ad.")] = 3,
+    n_frames: Annotated[int, typer.Option("--frames", min=1, max=100, help="Key frames an ad.")] = 3,
 ) -> None:
     """Make a checkpoint of public weights, from an ALBEF, or from a BERT and perhaps a visual model."""
     from scenarios.models.weights import import_weights

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path("results")
 MODELS = Path("models")
+MOST_SEED = 2**63 - 1
 
 ScenarioFile = Annotated[Path, typer.Argument(metavar="FILE", help="Scenario file (YAML).")]
 Overrides = Annotated[
@@ -29,7 +30,7 @@ Overrides = Annotated[
         "--set", metavar="FIELD=VALUE", help="Set a field, e.g. fusion.relevance=2. May be repeated."
     ),
 ]
-Seed = Annotated[int | None, typer.Option(help="Replace the scenario's seed.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help="Replace the scenario's seed.")]
 Scorer = Annotated[
     str | None,
     typer.Option(
@@ -60,7 +61,8 @@ Cache = Annotated[Path, typer.Option(metavar="FOLDER", help="Where frames of the
 Device = Literal["cpu", "cuda"]
 """Where torch computes."""
 Workers = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Processes; as many as there are cores by default.")
+    int | None,
+    typer.Option(min=1, max=1024, metavar="N", help="Processes; as many as there are cores by default."),
 ]
 Engine = Annotated[
     Literal["local", "ray"],

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios.cli.options import RESULTS, Out
+from scenarios.cli.options import MOST_SEED, RESULTS, Out
 
 
 def replay(
@@ -35,20 +35,22 @@ def replay(
         typer.Option(metavar="P,...", help="How likely each slot is looked at; estimated from the log."),
     ] = None,
     reserve: Annotated[
-        float | None, typer.Option(min=0, help="Least bid, currency per click; 0, or the scenario's.")
+        float | None,
+        typer.Option(min=0, max=1e6, help="Least bid, currency per click; 0, or the scenario's."),
     ] = None,
     mechanism: Annotated[
         str | None, typer.Option(help="gsp, vcg or first_price; gsp, or the scenario's.")
     ] = None,
-    clip: Annotated[float, typer.Option(min=1, help="Largest weight of a logged click.")] = 10.0,
+    clip: Annotated[float, typer.Option(min=1, max=1e9, help="Largest weight of a logged click.")] = 10.0,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of the draws that break ties, and of the example; 1.")
+        int | None,
+        typer.Option(min=0, max=MOST_SEED, help="Seed of the draws that break ties, and of the example; 1."),
     ] = None,
     example: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Only write an example of such a table; of a scenario's corpus."),
     ] = None,
-    rows: Annotated[int, typer.Option(min=10, help="Rows of the example.")] = 1000,
+    rows: Annotated[int, typer.Option(min=10, max=10**8, help="Rows of the example.")] = 1000,
     schema: Annotated[bool, typer.Option(help="Only print the JSON schema of a row.")] = False,
     out: Out = RESULTS,
 ) -> None:

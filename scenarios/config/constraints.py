@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from scenarios.config.settings import Settings, wrong
 from scenarios.errors import ScenarioError, did_you_mean, quoted
 from simulator.measures.market_metrics import METRICS
 
+Bound = Annotated[float, Field(ge=-1e15, le=1e15)]
 _WRITTEN = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|≤|≥)\s*([^\s%]+?)\s*(%?)\s*")
 
 
@@ -62,8 +63,8 @@ class Constraint(Settings):
     """A swept field; points that break the bound are not simulated."""
     metric: str | None = None
     """Its mean over the seeds; points that break the bound are kept, and marked as not feasible."""
-    at_most: float | None = None
-    at_least: float | None = None
+    at_most: Bound | None = None
+    at_least: Bound | None = None
 
     @property
     def name(self) -> str:

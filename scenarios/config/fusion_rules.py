@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, Unio
 from pydantic import Field, create_model, model_validator
 
 from relevance.errors import PluginError
-from relevance.protocol import load_object
+from relevance.plug_in import Plugin
+from relevance.protocol import load_object, made
 from scenarios.config.settings import Settings, out_of_range
 from simulator import fusion
+from simulator.rules.own_rule import OwnRule
 
 
 class RuleSettings(Settings):
@@ -63,22 +65,18 @@ class CustomRule(Settings):
             PluginError: it cannot be had, or is not fit for an auction.
         """
         found: Any = load_object(self.object, "fusion rule")
+        plugin = Plugin(f"fusion rule '{self.object}'")
         if isinstance(found, type) or not isinstance(found, fusion.FusionRule):
             if not callable(found):
                 raise PluginError(
                     f"fusion rule '{self.object}': must be a rule, with score and bid_for_score, or make one"
                 )
-            try:
-                found = found(**self.settings)
-            except Exception as error:  # a stranger's code may raise anything
-                raise PluginError(
-                    f"fusion rule '{self.object}': making it failed ({type(error).__name__}: {error})"
-                ) from error
+            found = made(found, plugin, **self.settings)
         elif self.settings:
             raise PluginError(f"fusion rule '{self.object}': is made already and takes no settings")
-        if faults := fusion.check_rule(found):
+        rule = OwnRule(found, plugin) if isinstance(found, fusion.FusionRule) else found
+        if faults := fusion.check_rule(rule):
             raise PluginError(f"fusion rule '{self.object}': {'; '.join(faults)}")
-        rule: fusion.FusionRule = found
         return rule
 
 

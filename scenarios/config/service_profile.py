@@ -11,9 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from scenarios.config.settings import Settings
-from simulator.serving import check_profile
-
-Point = tuple[float, float]
+from simulator.serving import Point, check_profile
 
 
 def _usable(points: tuple[Point, ...]) -> tuple[Point, ...]:
@@ -29,10 +27,10 @@ class ProfileFile(Settings):
     scorer: str
     scenario: str
     """Name of the scenario whose queries and ads were scored."""
-    machine: dict[str, str]
+    machine: Annotated[dict[str, str], Field(max_length=100)]
     """Processor, device, threads and versions."""
-    repeats: int
-    points: Annotated[tuple[Point, ...], Field(min_length=2), AfterValidator(_usable)]
+    repeats: Annotated[int, Field(ge=1, le=10**6)]
+    points: Annotated[tuple[Point, ...], Field(min_length=2, max_length=1000), AfterValidator(_usable)]
     """(pairs in a batch, median seconds), the seconds never falling."""
     quartiles: tuple[Point, ...]
     """Lower and upper quartile of the seconds at each point."""

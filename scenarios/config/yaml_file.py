@@ -22,12 +22,15 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.resolver import implicit_resolvers
 
-from scenarios.errors import ScenarioError, did_you_mean
+from relevance.files import text_trouble as text_trouble
+from scenarios.errors import ScenarioError, did_you_mean, in_words
 
 MAX_BYTES = 1_000_000
 MAX_VALUES = 10_000
 MAX_DEPTH = 40
 """Bounds on a file; aliases that expand to more values are refused before they are expanded."""
+MOST_BITS = 1024
+"""Of a whole number; no number that a computer calculates with is larger."""
 
 KeyPath = tuple[str | int, ...]
 """Where a value is: keys of blocks and places in lists."""
@@ -206,7 +209,10 @@ class _Values:
         if trouble := text_trouble(text):
             raise _refused(trouble, path, line)
         try:
-            return text if node.tag in _TEXTS else self.construct(node)
+            value = text if node.tag in _TEXTS else self.construct(node)
+            if isinstance(value, int) and value.bit_length() > MOST_BITS:
+                raise ValueError
+            return value
         except (YAMLError, ValueError, LookupError):
             shown = text if len(text) <= 40 else text[:37] + "..."
             reason = f"cannot be read as {_KINDS[node.tag]}: {shown or 'nothing'}; quote it if it is a text"
@@ -239,12 +245,6 @@ def _refused(reason: str, path: KeyPath, line: int) -> ScenarioError:
     return ScenarioError(reason, line=line, field=dotted(path) or None)
 
 
-def text_trouble(text: str) -> str:
-    """What is wrong with the characters of a text; empty: nothing."""
-    bad = "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text)
-    return "holds a NUL or half a character; remove it" if bad else ""
-
-
 def _read(path: Path, kind: FileKind[Any]) -> str:
     try:
         about = path.stat()
@@ -260,8 +260,8 @@ def _read(path: Path, kind: FileKind[Any]) -> str:
         raise ScenarioError(f"{path}: no such file{near or f'; {kind.builtin}'}") from None
     except IsADirectoryError:
         raise ScenarioError(f"{path}: is a folder; name {kind.name} file in it") from None
-    except OSError as error:
-        raise ScenarioError(f"{path}: cannot be read ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"cannot be read ({in_words(error)})", file=path) from None
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -274,5 +274,5 @@ def _read(path: Path, kind: FileKind[Any]) -> str:
 def _siblings(path: Path) -> Iterator[Path]:
     try:
         yield from path.parent.glob("*.yaml")
-    except OSError:
+    except (OSError, ValueError):
         return

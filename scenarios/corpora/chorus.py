@@ -8,7 +8,6 @@ Read from a clone of the repository, or from tables prepared of it:
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,9 @@ import numpy as np
 import polars as pl
 
 from relevance.corpus import CorpusError
+from relevance.files import MOST_BYTES, check_file, parsed_json
 from scenarios.corpora.labelled import labelled, no_frames, raters_of
+from scenarios.errors import in_words
 from scenarios.markets.corpus.offers import GRADES, MOST_MONEY, MarketCorpus, Offers
 from scenarios.storage.tables import Table
 
@@ -108,19 +109,22 @@ def _archives(folder: Path) -> Table:
     rows: dict[str, dict[str, Any]] = {}
     for path in paths:
         try:
+            check_file(path, CorpusError)
             with zipfile.ZipFile(path) as archive:
                 for name in archive.namelist():
-                    found = json.loads(archive.read(name))
+                    if (size := archive.getinfo(name).file_size) > MOST_BYTES:
+                        raise ValueError(f"{name} has {size:,} bytes when unpacked, at most {MOST_BYTES:,}")
+                    found = parsed_json(archive.read(name).decode(), list)
                     for number, row in enumerate(found, start=1):
                         if not isinstance(row, dict) or "id" not in row:
                             raise CorpusError(
                                 f"product {number} of {name} is no object with an id", file=path
                             )
                         rows.setdefault(str(row["id"]), row)
-        except (zipfile.BadZipFile, OSError, ValueError, TypeError, RecursionError) as error:
-            if isinstance(error, CorpusError):
-                raise
-            raise CorpusError(f"is no archive of a JSON list ({error})", file=path) from error
+        except CorpusError:
+            raise
+        except Exception as error:  # a damaged archive raises errors of zip, of zlib, and of others
+            raise CorpusError(f"is no archive of a JSON list ({in_words(error)})", file=path) from error
     columns = {
         name: pl.Series(name, [row.get(name) for row in rows.values()], dtype=pl.Object) for name in _PRODUCT
     }

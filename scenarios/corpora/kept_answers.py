@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from scenarios.errors import UserError
+from relevance.files import check_file, parsed_json
+from scenarios.errors import UserError, in_words
 
 REMEDY = "choose another --out"
 
@@ -29,20 +30,27 @@ class KeptAnswers:
 
     def __enter__(self) -> KeptAnswers:
         whole = b""
-        if self._path.exists():
+        if self._path.exists() or self._path.is_symlink():
+            check_file(self._path, UserError, f"remove it, or {REMEDY}")
             raw = self._path.read_bytes()
             whole = raw[: raw.rfind(b"\n") + 1]  # a kill may have left half a line
         lines = whole.splitlines()
         if lines:
-            if json.loads(lines[0]) != self._identity:
+            try:
+                identity, rows = (
+                    parsed_json(lines[0].decode()),
+                    [parsed_json(line.decode(), list) for line in lines[1:]],
+                )
+                self.found = {(who, query, ad): answer for who, query, ad, *answer in rows}
+            except (ValueError, TypeError) as error:
+                reason = f"damaged ({in_words(error)})"
+                raise UserError(reason, file=self._path, remedy=f"remove it, or {REMEDY}") from None
+            if identity != self._identity:
                 raise UserError(
                     "belongs to another corpus or another judge",
                     file=self._path,
                     remedy=f"remove it, or {REMEDY}",
                 )
-            for line in lines[1:]:
-                who, query, ad, *answer = json.loads(line)
-                self.found[who, query, ad] = answer
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = file = self._path.open("r+b" if lines else "wb")
         file.truncate(len(whole))

@@ -19,7 +19,8 @@ import numpy as np
 import polars as pl
 
 from relevance.corpus import LabelledCorpus
-from scenarios.errors import UserError, listed, quoted
+from relevance.files import check_file, parsed_json, read_json
+from scenarios.errors import UserError, in_words, listed, quoted
 from scenarios.markets.checkpoints import checkpoint_hash
 from scenarios.markets.kind import Progress
 from scenarios.storage.parquet import ParquetError, parquet_batches, parquet_columns, unwritten, write_parquet
@@ -68,8 +69,7 @@ def score_pairs_table(
     data = LabelledCorpus.load(corpus)
     scorer = HcmrmScorer.load(data.corpus, checkpoint, device=device, memory=MEMORY)
     ids = data.corpus.query_ids(), data.corpus.ad_ids()
-    if not pairs.is_file():
-        raise UserError(f"{pairs}: not found; give a table with the columns query_id and ad_id")
+    check_file(pairs, UserError, "give a table with the columns query_id and ad_id")
     with pairs.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     identity = {
@@ -130,8 +130,8 @@ def _scored(scorer: HcmrmScorer, query: IntArray, ad: IntArray, ids: Sequence[Se
 def _open_parts(parts: Path, identity: dict[str, Any]) -> None:
     """Make the folder of parts, or check that an existing one belongs to this scoring."""
     state = parts / "state.json"
-    if state.is_file():
-        if json.loads(state.read_text(encoding="utf-8")) != identity:
+    if state.exists():
+        if read_json(state, dict, UserError, f"remove {parts}, or {REMEDY}") != identity:
             raise UserError(
                 f"{parts}: belongs to the scoring of other pairs, another corpus or another checkpoint; "
                 "remove it, or choose another --out"
@@ -157,7 +157,7 @@ def _indexed(pairs: Path, ids: Sequence[Sequence[str]], path: Path, progress: Pr
                         if name not in place:
                             raise UserError(
                                 f"{pairs}, row {done + i + 1}, column '{COLUMNS[side]}': "
-                                f"the corpus has no {kind} with the id {name!r}"
+                                f"the corpus has no {kind} with the id {quoted(name)}"
                             )
                         found[i, side] = place[name]
                 found.tofile(file)
@@ -183,8 +183,7 @@ def read_pairs(pairs: Path, size: int = 65536) -> Iterator[list[tuple[str, str]]
                 rows = table.select(pl.col(name).cast(pl.String) for name in COLUMNS).rows()
                 yield [(str(query), str(ad)) for query, ad in rows]
         except (ParquetError, pl.exceptions.PolarsError, OSError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(f"{pairs}: cannot be read ({reason})") from error
+            raise UserError(f"cannot be read ({in_words(error)})", file=pairs) from error
         return
     lines = text_lines(pairs)
     rows_read = _json_rows(pairs, lines) if pairs.suffix == ".jsonl" else _csv_rows(pairs, lines)
@@ -199,17 +198,17 @@ def _csv_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
         for row in reader:
             yield row["query_id"] or "", row["ad_id"] or ""
     except csv.Error as error:
-        raise UserError(f"{pairs}, line {reader.line_num}: cannot be read ({error})") from error
+        raise UserError(f"cannot be read ({in_words(error)})", file=pairs, line=reader.line_num) from error
 
 
 def _json_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
+            row = parsed_json(line, dict)
             yield str(row["query_id"]), str(row["ad_id"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError) as error:
             raise UserError(
-                f"{pairs}, row {number}: needs an object with query_id and ad_id ({error})"
+                f"{pairs}, row {number}: needs an object with query_id and ad_id ({in_words(error)})"
             ) from error
 
 

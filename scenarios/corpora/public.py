@@ -44,11 +44,14 @@ def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> Market
     needed = ("query", "query_id", "product_id", "product_locale", "esci_label", "split")
     for name in (*needed, "small_version") if small else needed:
         whole.column(name)
-    of_locale = pl.col("product_locale") == locale
+    of_locale = pl.col("product_locale").cast(pl.String, strict=False) == locale
     if whole.frame.filter(of_locale).is_empty():
         known = ", ".join(map(str, whole.frame["product_locale"].unique().sort().to_list()))
         raise CorpusError(f"{whole.path}: no rows of the locale '{locale}'; it has {known}")
-    examples = whole.filter(of_locale & (pl.col("small_version") == 1) if small else of_locale)
+    for name in ("query_id", "product_id", "product_locale"):
+        whole.texts(name)
+    reduced = pl.col("small_version").cast(pl.Int64, strict=False) == 1
+    examples = whole.filter(of_locale & reduced if small else of_locale)
     grade = examples.codes("esci_label", ESCI_GRADE)
     given = examples.codes("split", {"train": "train", "test": "test"}, "train or test")
     split = [
@@ -58,11 +61,13 @@ def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> Market
     asked = examples.frame.unique("query_id", maintain_order=True)
     products = Table.read(folder / ESCI_FILES[1])
     products.column("product_locale")
-    asked_for = pl.col("product_id").is_in(examples.frame["product_id"].unique().to_list())
+    products.texts("product_id")
+    wanted = pl.Series(examples.texts("product_id")).unique().to_list()
+    asked_for = pl.col("product_id").cast(pl.String).is_in(wanted)
     products = products.filter(of_locale & asked_for)
     data = labelled(
         [str(name) for name in asked["query_id"].to_list()],
-        asked["query"].to_list(),
+        [str(text) for text in asked["query"].to_list()],
         products.ids("product_id"),
         (
             products.texts("product_title", needed=False),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal
 import relevance
 from relevance.corpus import Corpus
 from relevance.errors import CheckpointError
+from relevance.files import read_json
 from relevance.keywords import extractor_from
 from scenarios.config.scenario import HcmrmSettings, Scenario
 from scenarios.errors import did_you_mean, quoted
@@ -82,7 +82,7 @@ class Doubt:
 def trained_on(folder: Path) -> TrainedOn:
     """What the record of a checkpoint's training says; nothing where there is no record."""
     try:
-        record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        record = read_json(folder / "training.json", dict, CheckpointError)
         corpora = record["corpora"]
         folds = {one["fold"] for one in corpora}
         seeds = tuple(sorted({seed for one in corpora for seed in one["worlds"]}))
@@ -201,7 +201,7 @@ def model_key(scenario: Scenario) -> str:
 def keywords_of(scenario: Scenario, corpus: Corpus, ads: Sequence[int]) -> list[str | None]:
     """The words that HCMRM reads of each ad, as the scenario's checkpoint says; null without a checkpoint."""
     try:
-        words = json.loads((checkpoint_folder(scenario) / "keywords.json").read_text(encoding="utf-8"))
+        words = read_json(checkpoint_folder(scenario) / "keywords.json", dict, CheckpointError)
         extract = extractor_from(words)
     except (OSError, ValueError, TypeError):
         return [None] * len(ads)

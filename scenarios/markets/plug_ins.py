@@ -6,8 +6,9 @@ import numpy as np
 
 from relevance.corpus import Corpus
 from relevance.errors import PluginError
+from relevance.plug_in import Plugin
 from relevance.pretrained import pretrained_of
-from relevance.protocol import RelevanceScorer, check_scorer, load_object
+from relevance.protocol import RelevanceScorer, check_scorer, load_object, made
 
 
 def is_own(scorer: str) -> bool:
@@ -24,10 +25,7 @@ def own_scorer(name: str, corpus: Corpus) -> RelevanceScorer:
     factory = load_object(name, "scorer")
     if not callable(factory):
         raise PluginError(f"scorer '{name}': must be a callable that takes the corpus and returns a scorer")
-    try:
-        scorer: RelevanceScorer = factory(corpus)
-    except Exception as error:  # somebody else's code may raise anything
-        raise PluginError(f"scorer '{name}': making it failed ({type(error).__name__}: {error})") from error
+    scorer: RelevanceScorer = made(factory, Plugin(f"scorer '{name}'"), corpus)
     faults = check_scorer(scorer, corpus, np.random.default_rng(0))
     if faults:
         raise PluginError(f"scorer '{name}': {'; '.join(faults)}")

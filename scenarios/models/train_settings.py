@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -46,8 +47,8 @@ def known_settings() -> tuple[dict[str, Any], dict[str, Any]]:
     from relevance.hcmrm.model_config import SIZES, HCMRMConfig
     from relevance.hcmrm.training.train_config import TrainConfig
 
-    sizes = get_type_hints(HCMRMConfig.__init__)
-    return get_type_hints(TrainConfig), {name: sizes[name] for name in SIZES}
+    sizes = get_type_hints(HCMRMConfig.__init__, include_extras=True)
+    return get_type_hints(TrainConfig, include_extras=True), {name: sizes[name] for name in SIZES}
 
 
 def _plain(value: Any) -> Any:
@@ -57,7 +58,10 @@ def _plain(value: Any) -> Any:
 
 def _value(text: str, kind: Any, written: str) -> Any:
     try:
-        return TypeAdapter(kind).validate_python(read_value(written))
+        # By way of JSON, whose strict reading takes lists for tuples but no text for numbers.
+        return TypeAdapter(kind).validate_json(json.dumps(read_value(written)), strict=True)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
-        raise UserError(f"--set {text}: {reason[0].lower()}{reason[1:]}") from None
+        reason = error.errors()[-1]["msg"]
+        raise UserError(f"--set {text}: {reason[:1].lower()}{reason[1:]}") from None
+    except UserError as error:
+        raise UserError(f"--set {text}: {error}") from None

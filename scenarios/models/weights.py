@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from relevance.corpus import LabelledCorpus
+from relevance.errors import CheckpointError
+from relevance.files import read_json
 from relevance.pretrained import PACKAGED, packaged_folder
 from scenarios.errors import UserError
 from scenarios.storage.whole import check_free, whole_folder
@@ -86,8 +87,9 @@ def start_from_public(data: LabelledCorpus, out: Path, bert: Path, vision: Path 
     if not folder.exists():
         seen = {} if vision is None else {"image_size": edge, "n_frames": n_frames}
         import_weights(folder, bert=bert, vision=vision, **seen)
-    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    if record["imported"] != _sources(bert, vision):
+    again = "remove the folder, or choose another --out"
+    record = read_json(folder / "training.json", dict, CheckpointError, again)
+    if record.get("imported") != _sources(bert, vision):
         raise UserError(
             "is of other public weights", file=folder, remedy="remove the folder, or choose another --out"
         )

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relevance.files import read_json
 from scenarios.config.load import dump_scenario, scenario_key
 from scenarios.config.scenario import Scenario
-from scenarios.errors import StoreError
+from scenarios.errors import StoreError, cut
 from scenarios.markets.loading import load_scenario
 from scenarios.storage.whole import newest_first, whole_folder
 
@@ -98,12 +99,15 @@ def read_result(folder: Path | str) -> StoredResult:
     folder = Path(folder)
     if (folder / "incomplete.json").exists():
         raise StoreError("is of a run that failed, and incomplete", file=folder, remedy=_AGAIN)
-    try:
-        numbers = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        metrics = {name: math.nan if value is None else float(value) for name, value in numbers.items()}
-        points = read_stored(folder / "points.parquet", _AGAIN)
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise StoreError(f"not a result folder ({error})", file=folder, remedy=_AGAIN) from None
+    path = folder / "metrics.json"
+    if not path.exists():
+        raise StoreError("not a result folder (it has no metrics.json)", file=folder, remedy=_AGAIN)
+    numbers, metrics = read_json(path, dict, StoreError, _AGAIN), {}
+    for name, value in numbers.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise StoreError("must be a number or null", file=path, field=cut(name), remedy=_AGAIN)
+        metrics[name] = math.nan if value is None else float(value)
+    points = read_stored(folder / "points.parquet", _AGAIN)
     return StoredResult(folder, load_scenario(folder / "scenario.yaml"), metrics, points)
 
 

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from relevance.files import read_json
 from scenarios.errors import StoreError
 from scenarios.storage.whole import write_whole_file
 
@@ -124,6 +125,6 @@ class ProgressFile:
 def read_progress(path: Path | str) -> CommandProgress | None:
     """What a command has written; None where there is nothing, or it is damaged."""
     try:
-        return CommandProgress(**json.loads(Path(path).read_text(encoding="utf-8")))
+        return CommandProgress(**read_json(Path(path), dict, StoreError))
     except (OSError, ValueError, TypeError):
         return None

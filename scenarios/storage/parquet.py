@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from scenarios.errors import StoreError
+from scenarios.errors import StoreError, in_words
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -52,7 +52,7 @@ def read_stored(path: Path, again: str) -> pl.DataFrame:
     try:
         return read_parquet(path)
     except (OSError, ParquetError) as error:
-        raise StoreError(f"cannot be read ({error})", file=path, remedy=again) from None
+        raise StoreError(f"cannot be read ({in_words(error)})", file=path, remedy=again) from None
 
 
 def parquet_columns(path: Path) -> list[str]:
@@ -112,6 +112,8 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     import pyarrow as pa  # takes its time to import
     import pyarrow.parquet as pq
 
+    if not path.is_file() and path.exists():
+        raise ParquetError("is a folder, a device or a pipe, not a file")
     with path.open("rb") as raw:
         try:
             with pq.ParquetFile(raw) as file:
@@ -124,4 +126,4 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         ) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise ParquetError(" ".join(str(error).split())[:160] or type(error).__name__) from error
+            raise ParquetError(in_words(error)[:160]) from error

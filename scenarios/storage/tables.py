@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from relevance.corpus import CorpusError
-from scenarios.errors import did_you_mean
+from relevance.files import check_file, parsed_json, text_trouble
+from scenarios.errors import cut, did_you_mean, in_words, quoted
 from scenarios.storage.parquet import ParquetError, read_parquet
 
 SUFFIXES = (".parquet", ".jsonl", ".csv")
@@ -50,8 +50,7 @@ class Table:
     @staticmethod
     def read(path: Path, separator: str = ",", columns: Sequence[str] | None = None) -> Table:
         """Read a file: .parquet, .jsonl, anything else as text with separators."""
-        if not path.is_file():
-            raise CorpusError(f"{path}: not found")
+        check_file(path, CorpusError)
         try:
             if path.suffix == ".parquet":
                 return Table(path, read_parquet(path, columns))
@@ -62,12 +61,11 @@ class Table:
             if path.suffix != ".parquet":
                 for _ in text_lines(path):  # says where it is not UTF-8
                     pass
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise CorpusError(f"{path}: cannot be read ({reason})") from error
+            raise CorpusError(f"cannot be read ({in_words(error)})", file=path) from error
 
     def error(self, row: int, column: str, what: str) -> CorpusError:
         """The error that a cell is at fault; `row` counts from 0 in the frame."""
-        return CorpusError(f"{self.path}, row {self.row(row)}, column '{column}': {what}")
+        return CorpusError(cut(f"{self.path}, row {self.row(row)}, column '{column}': {what}"))
 
     def row(self, row: int) -> int:
         """The number of a row in the file, counted from 1 without the header."""
@@ -95,7 +93,9 @@ class Table:
             if needed and (value is None or value == ""):
                 raise self.error(row, name, "is empty")
             if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
-                raise self.error(row, name, f"must be a text, is {value!r}")
+                raise self.error(row, name, f"must be a text, is {in_a_cell(value)}")
+            if isinstance(value, str) and (trouble := text_trouble(value)):
+                raise self.error(row, name, trouble)
         return ["" if value is None else str(value) for value in values]
 
     def codes(self, name: str, codes: Mapping[str, V], wanted: str = "") -> list[V]:
@@ -105,7 +105,7 @@ class Table:
             if str("" if value is None else value) not in codes:
                 hint = did_you_mean(str(value), codes)
                 what = wanted or f"one of {', '.join(filter(None, codes))}"
-                raise self.error(row, name, f"must be {what}, is {value!r}{hint}")
+                raise self.error(row, name, f"must be {what}, is {in_a_cell(value)}{hint}")
         return [codes[str("" if value is None else value)] for value in values]
 
     def numbers(
@@ -126,7 +126,9 @@ class Table:
             except (TypeError, ValueError):
                 found = math.nan
             if not least <= found <= most:
-                raise self.error(row, name, f"must be a number from {least:g} to {most:g}, is {value!r}")
+                raise self.error(
+                    row, name, f"must be a number from {least:g} to {most:g}, is {in_a_cell(value)}"
+                )
             numbers[row] = found
         return numbers
 
@@ -135,9 +137,18 @@ class Table:
         ids, seen = self.texts(name), dict[str, int]()
         for row, value in enumerate(ids):
             if value in seen:
-                raise self.error(row, name, f"'{value}' is in row {self.row(seen[value])} already")
+                raise self.error(row, name, f"{quoted(value)} is in row {self.row(seen[value])} already")
             seen[value] = row
         return ids
+
+
+def in_a_cell(value: object) -> str:
+    """What a cell of a table holds, in words."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool | int | float):
+        return quoted(str(value).lower())[1:-1]
+    return quoted(value) if isinstance(value, str) else "a list or an object"
 
 
 def _read_jsonl(path: Path) -> pl.DataFrame:
@@ -145,12 +156,9 @@ def _read_jsonl(path: Path) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(text_lines(path), start=1):
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CorpusError(f"{path}, row {number}: not a JSON object ({error})") from error
-        if not isinstance(row, dict):
-            raise CorpusError(f"{path}, row {number}: not a JSON object")
-        rows.append(row)
+            rows.append(parsed_json(line, dict))
+        except ValueError as error:
+            raise CorpusError(f"{path}, row {number}: not a JSON object ({in_words(error)})") from error
     columns = dict.fromkeys(name for row in rows for name in row)
     return pl.DataFrame(
         {name: pl.Series(name, [row.get(name) for row in rows], dtype=pl.Object) for name in columns}

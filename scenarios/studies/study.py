@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from scenarios.errors import UserError
+from relevance.files import read_json
+from scenarios.errors import StoreError, UserError
 from scenarios.storage.whole import write_whole_file, writing
 
 if TYPE_CHECKING:
@@ -176,8 +177,8 @@ def write_status(folder: Path, status: Status) -> None:
 def read_status(folder: Path | str) -> Status | None:
     """How far the study of a folder is; None where nothing has begun."""
     try:
-        return Status(**json.loads((Path(folder) / "progress.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return Status(**read_json(Path(folder) / "progress.json", dict, StoreError))
+    except (ValueError, TypeError):
         return None
 
 
@@ -185,8 +186,6 @@ def read_failures(folder: Path | str) -> tuple[Mapping[str, Any], ...]:
     """Notes of what has failed so far: key, error, and what `StudyPlan.about` says."""
     found = []
     for path in sorted((Path(folder) / "failures").glob("*.json")):
-        try:
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:  # it is being run again
-            continue
+        if path.exists():  # else it is being run again
+            found.append(read_json(path, dict, StoreError, "remove it"))
     return tuple(found)

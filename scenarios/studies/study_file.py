@@ -62,12 +62,16 @@ def _seeds_of(least: int) -> Callable[[Any], int | tuple[int, ...]]:
     return check
 
 
-_JSON_SCHEMA = WithJsonSchema(
-    {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]}
-)
-Seeds = Annotated[int | tuple[int, ...], PlainValidator(_seeds_of(1)), _JSON_SCHEMA]
+def _seeds_schema(least: int) -> WithJsonSchema:
+    one = {"type": "integer", "minimum": 0, "exclusiveMaximum": 2**62}
+    number = {"type": "integer", "minimum": least, "maximum": MOST_SEEDS}
+    several = {"type": "array", "items": one, "minItems": least, "maxItems": MOST_SEEDS, "uniqueItems": True}
+    return WithJsonSchema({"anyOf": [number, several]})
+
+
+Seeds = Annotated[int | tuple[int, ...], PlainValidator(_seeds_of(1)), _seeds_schema(1)]
 """How many seeds, or which."""
-SeveralSeeds = Annotated[int | tuple[int, ...], PlainValidator(_seeds_of(2)), _JSON_SCHEMA]
+SeveralSeeds = Annotated[int | tuple[int, ...], PlainValidator(_seeds_of(2)), _seeds_schema(2)]
 """The same where there have to be two at least, for a spread."""
 
 

@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from relevance.errors import PluginError
+from relevance.plug_in import raised
+from relevance.protocol import as_numbers, kind_of_answer
 from simulator.arrays import FloatArray, IntArray
 from simulator.policies.policy import N_UNIFORMS, BidPolicy, Bids, Report
 
@@ -24,8 +27,10 @@ def check_policy(policy: BidPolicy) -> list[str]:
     try:
         with np.errstate(all="ignore"):
             return _faults(policy)
+    except PluginError as error:
+        return [str(error)]
     except Exception as error:  # a user's policy may raise anything, and the answer is given in words
-        return [f"the policy raised {type(error).__name__}: {error}"]
+        return [f"the policy raised {raised(error)}"]
 
 
 def _faults(policy: BidPolicy) -> list[str]:
@@ -33,7 +38,7 @@ def _faults(policy: BidPolicy) -> list[str]:
     bids, changed = _follow(policy, everybody)
     faults = [f"{changed} changes the arrays that it is given"] if changed else []
     for tick, one in enumerate(bids):
-        if wrong := _unfit(one, _N):
+        if wrong := unfit(one, _N):
             return [*faults, f"{wrong} ({'at the start' if tick == 0 else f'after {tick} reports'})"]
     if not _equal(bids, _follow(policy, everybody)[0]):
         return [
@@ -50,7 +55,7 @@ def _faults(policy: BidPolicy) -> list[str]:
     ):
         if not _equal([_rows(one, some) for one in bids], _follow(policy, some)[0]):
             faults.append(f"the answer to an advertiser depends on {what}")
-    if wrong := next(filter(None, (_unfit(one, 0) for one in _follow(policy, everybody[:0])[0])), ""):
+    if wrong := next(filter(None, (unfit(one, 0) for one in _follow(policy, everybody[:0])[0])), ""):
         faults.append(f"{wrong} (for no advertisers)")
     return faults
 
@@ -112,11 +117,15 @@ def _uniforms(tick: int) -> FloatArray:
     return np.random.default_rng((21, tick)).random((_N, N_UNIFORMS))
 
 
-def _unfit(bids: Any, n: int) -> str:
+def unfit(bids: Any, n: int) -> str:
+    """What is wrong with the bids of n advertisers; empty: nothing."""
     for name, most in (("multiplier", np.inf), ("participation", 1.0)):
-        values = np.asarray(getattr(bids, name))
-        if values.shape != (n,) or not np.issubdtype(values.dtype, np.floating):
-            return f"{name} must be floats of shape ({n},), not {values.dtype} {values.shape}"
+        answer = getattr(bids, name, None)
+        values = as_numbers(answer)
+        if values is None:
+            return f"{name} must be floats of shape ({n},), not {kind_of_answer(answer)}"
+        if values.shape != (n,) or not np.issubdtype(np.asarray(answer).dtype, np.floating):
+            return f"{name} must be floats of shape ({n},), not {np.asarray(answer).dtype} {values.shape}"
         wrong = ~(np.isfinite(values) & (values >= 0) & (values <= most))
         if wrong.any():
             wanted = "a number in [0, 1]" if most == 1.0 else "finite and not negative"

@@ -1,10 +1,12 @@
 """Advertisers who come and go: newcomers join on later days, and some leave when their return is poor."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
+from annotated_types import Ge, Le
 
+from relevance.ranges import Share, check_ranges
 from simulator.arrays import BoolArray, FloatArray, IntArray
 
 
@@ -12,17 +14,16 @@ from simulator.arrays import BoolArray, FloatArray, IntArray
 class ChurnModel:
     """Who joins and who leaves, day by day; by default nobody does."""
 
-    newcomer_share: float = 0.0  # of the advertisers: join on a later day than the first
-    least_return: float = 0.0  # conversion value per unit of spend that keeps an advertiser; 0: nobody leaves
-    patience_days: float = 7.0  # memory of the returns, and least number of days before leaving
+    newcomer_share: Share = 0.0  # of the advertisers: join on a later day than the first
+    least_return: Annotated[float, Ge(0), Le(1e6)] = (
+        0.0  # conversion value per unit of spend that keeps an advertiser; 0: nobody leaves
+    )
+    patience_days: Annotated[float, Ge(1), Le(1e6)] = (
+        7.0  # memory of the returns, and least number of days before leaving
+    )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.newcomer_share <= 1:
-            raise ValueError(f"bidders.churn.newcomer_share must be in [0, 1], got {self.newcomer_share}")
-        if not 0 <= self.least_return < np.inf:
-            raise ValueError(f"bidders.churn.least_return must not be negative, got {self.least_return}")
-        if not 1 <= self.patience_days < np.inf:
-            raise ValueError(f"bidders.churn.patience_days must be at least 1, got {self.patience_days}")
+        check_ranges(self, "bidders.churn")
 
     @property
     def on(self) -> bool:

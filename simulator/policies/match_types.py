@@ -7,15 +7,19 @@ the market, as platforms report it, is shrunk to the prior.
 """
 
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import numpy as np
+from annotated_types import Gt, Le
 from numpy.typing import NDArray
 
+from relevance.ranges import check_ranges
 from simulator.arrays import BoolArray, FloatArray, IntArray
 
 GROUPS = ("exact", "phrase", "broad", "expanded")
 """By number; see `group_of`."""
 N_GROUPS = len(GROUPS)
+Factor: TypeAlias = Annotated[float, Gt(0), Le(1000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +27,18 @@ class MatchBids:
     """How advertisers bid by match type; by default they bid the same for all."""
 
     learn: bool = False  # from clicks and conversions, at the end of each day
-    prior: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)  # multipliers before any click, by group
-    weight: float = 200.0  # clicks that the market's rate counts as in an advertiser's
+    prior: tuple[Factor, Factor, Factor, Factor] = (
+        1.0,
+        1.0,
+        1.0,
+        1.0,
+    )  # multipliers before any click, by group
+    weight: Annotated[float, Gt(0), Le(1e9)] = (
+        200.0  # clicks that the market's rate counts as in an advertiser's
+    )
 
     def __post_init__(self) -> None:
-        if not all(0 < one < np.inf for one in self.prior):
-            raise ValueError(f"bidders.match_bids.prior must be four positive numbers, got {self.prior}")
-        if not 0 < self.weight < np.inf:
-            raise ValueError(f"bidders.match_bids.weight must be positive, got {self.weight}")
+        check_ranges(self, "bidders.match_bids")
 
 
 def group_of(recall: NDArray[np.integer]) -> NDArray[np.integer]:

@@ -6,10 +6,12 @@ from types import MappingProxyType
 from typing import Any
 
 from relevance.errors import did_you_mean
-from relevance.protocol import load_object
+from relevance.plug_in import Plugin
+from relevance.protocol import load_object, made
 from simulator.policies.balanced import Balanced
 from simulator.policies.bandit import Bandit
 from simulator.policies.constant import Fixed, Shading, Truthful
+from simulator.policies.own_policy import OwnPolicy
 from simulator.policies.pacing import DualPacing, PidPacing, Throttling
 from simulator.policies.policy import BidPolicy
 from simulator.policies.targets import TargetCpa, TargetRoas
@@ -36,7 +38,8 @@ def make_policy(name: str, settings: Mapping[str, float] = MappingProxyType({}))
     Raises:
         ValueError: no such policy or setting (with the nearest one there is), or a setting out of range.
     """
-    if ":" in name:
+    own = Plugin(f"bid policy '{name}'") if ":" in name else None
+    if own is not None:
         factory = load_object(name, "bid policy")
     elif name in POLICIES:
         factory = POLICIES[name]
@@ -48,7 +51,7 @@ def make_policy(name: str, settings: Mapping[str, float] = MappingProxyType({}))
         )
     try:
         known_settings = inspect.signature(factory).parameters
-    except (TypeError, ValueError):
+    except Exception:  # a stranger's object may raise anything
         raise ValueError(f"bid policy {name!r} must be a class or function that makes a policy") from None
     for setting in settings:
         if setting not in known_settings:
@@ -56,11 +59,11 @@ def make_policy(name: str, settings: Mapping[str, float] = MappingProxyType({}))
             near = did_you_mean(setting, known_settings)
             raise ValueError(f"bid policy {name!r} has no setting {setting!r}: {has}{near}")
     try:
-        policy = factory(**settings)
+        policy = factory(**settings) if own is None else made(factory, own, **settings)
     except TypeError as error:  # a setting without a default, or a function that makes something else
         raise ValueError(f"bid policy {name!r} cannot be made: {error}") from None
     if not isinstance(policy, BidPolicy):
         raise ValueError(
             f"bid policy {name!r} must have the methods start(budget, value) and adjust(state, report, u)"
         )
-    return policy
+    return policy if own is None else OwnPolicy(policy, own)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from relevance.errors import PluginError
+from relevance.plug_in import raised
 from simulator import auction
 from simulator.arrays import FloatArray
 from simulator.rules.protocol import FusionRule, is_affine
@@ -77,7 +79,7 @@ def check_rule(rule: FusionRule) -> list[Fault]:
         with np.errstate(all="ignore"):
             return _score_faults(rule, _grid()) or _inverse_faults(rule, _grid()) or _auction_faults(rule)
     except Exception as error:  # a user's rule may raise anything, and the answer is given in words
-        return [Fault("raised", error=f"{type(error).__name__}: {error}")]
+        return [Fault("raised", error=str(error) if isinstance(error, PluginError) else raised(error))]
 
 
 class RuleTraits(NamedTuple):

@@ -111,8 +111,8 @@ def test_the_shipped_scenario_runs_on_this_machine(tiny_cache: Path, tiny_file: 
     [
         ("serving.scoring=alive", "'table' or 'live'"),
         ("serving.clock=measured", "needs scoring live"),
-        ("serving.price_per_hour=-1", "must not be negative"),
-        ("serving.latency_target_s=0", "must be positive"),
+        ("serving.price_per_hour=-1", "must be at least 0"),
+        ("serving.latency_target_s=0", "must be greater than 0"),
     ],
 )
 def test_wrong_setting_is_refused_in_words(tiny_file: Path, setting: str, message: str) -> None:

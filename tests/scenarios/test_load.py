@@ -211,11 +211,11 @@ MESSAGES = {
     ),
     "out of the simulator's range": (
         HEAD + "auction: {reserve: -1}\n",
-        "s.yaml, line 3, auction: auction.reserve must not be negative, got -1.0",
+        "s.yaml, line 3, auction.reserve: must be at least 0, got the value -1",
     ),
     "out of the world's range": (
         HEAD + "world:\n  seed: 2\n  colour_share: 1.5\n",
-        "s.yaml, line 5, world.colour_share: must be from 0 to 1, got 1.5",
+        "s.yaml, line 5, world.colour_share: must be at most 1, got the value 1.5",
     ),
     "a world that does not fit": (
         HEAD + "world: {frame_size: 2000}\n",

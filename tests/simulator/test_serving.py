@@ -365,7 +365,7 @@ def test_pairs_decide_how_long_a_batch_takes() -> None:
     ("settings", "message"),
     [
         ({"timeout_s": 1.0, "window_s": 1.0}, "longer than window_s"),
-        ({"speed": 0.0}, "speed must be positive"),
+        ({"speed": 0.0}, "speed must be at least 0.001"),
         ({"service_distribution": "gamma"}, "'constant' or 'exponential'"),
         ({"cache_hit_rate": 1.5}, "cache_hit_rate"),
         ({"cache_queries": 1, "cache_hit_rate": 0.5}, "not both"),

@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from relevance.errors import CheckpointError
+from relevance.errors import CheckpointError, in_words
+from relevance.files import check_file, parsed_json
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
@@ -39,15 +40,16 @@ def read_state(path: Path, device: str = "cpu") -> dict[str, Any]:
     Raises:
         CheckpointError: the file is damaged, or something else.
     """
+    anew = "remove it, and the training starts anew"
+    check_file(path, CheckpointError, anew)
     try:
         with safe_open(path, "pt", device=device) as file:
-            shape = json.loads(file.metadata()["state"])
-            state: dict[str, Any] = _put_together(shape, file)
+            shape = parsed_json(file.metadata()["state"], dict)
+            state = _put_together(shape, file)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f"{path}: damaged ({reason}); remove it, and the training starts anew"
-        ) from error
+        raise CheckpointError(f"damaged ({in_words(error)})", file=path, remedy=anew) from error
+    if not isinstance(state, dict):
+        raise CheckpointError("damaged (holds no named values)", file=path, remedy=anew)
     return state
 
 

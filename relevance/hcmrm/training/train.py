@@ -34,6 +34,8 @@ import torch
 
 from relevance.annotation import exchanged_grades, noisy_grades, thinned_middle, whole_queries
 from relevance.corpus import LabelledCorpus, Labels
+from relevance.errors import CheckpointError, in_words
+from relevance.files import parsed_json, read_json
 from relevance.hcmrm.checkpoint import TRAINING, Checkpoint
 from relevance.hcmrm.device import has_bfloat16
 from relevance.hcmrm.training.frozen_pairs import FrozenPairs
@@ -114,14 +116,21 @@ def train(
     spent = 0.0
     if state_file.is_file():
         state = read_state(state_file, device)
-        if state["config"] != identity:
+        if state.get("config") != identity:
             raise TrainError(
                 f"{state_file}: belongs to a training with other settings or another corpus; remove it or "
                 "choose another folder"
             )
-        trainer.load_state(state)
-        log, best, spent = json.loads(state["log"]), state["best"], state["spent_s"]
-        worse = state.get("worse", 0)
+        try:
+            trainer.load_state(state)
+            log, best, spent = parsed_json(state["log"], list), float(state["best"]), float(state["spent_s"])
+            worse = int(state.get("worse", 0))
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
+            raise CheckpointError(
+                f"damaged ({in_words(error)})",
+                file=state_file,
+                remedy="remove it, and the training starts anew",
+            ) from error
     else:
         out.mkdir(parents=True, exist_ok=True)
     saved = time.monotonic()
@@ -194,7 +203,7 @@ def sources(config: TrainConfig, data: LabelledCorpus) -> list[dict[str, Any]]:
     """
     before = []
     if config.init:
-        record = json.loads((Path(config.init) / TRAINING).read_text(encoding="utf-8"))
+        record = read_json(Path(config.init) / TRAINING, dict, CheckpointError)
         before = record.get("corpora", [{}])
     own = dict(data.source)
     return [*(one for one in before if one != own), own]
@@ -253,7 +262,7 @@ def main() -> None:
 
     try:
         settings = arguments.settings
-        given = {} if settings is None else json.loads(settings.read_text(encoding="utf-8"))
+        given = {} if settings is None else read_json(settings, dict, TrainError)
         config = replace(TrainConfig(), **given)
         data = LabelledCorpus.load(arguments.corpus)
         train(data, arguments.out, config, device=str(accelerator.device), progress=report, ranks=ranks)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
 
-from relevance.errors import TrainError as TrainError
-from relevance.hcmrm.model_config import FUSIONS, HCMRMConfig
+from relevance.errors import TrainError as TrainError, quoted
+from relevance.hcmrm.model_config import FUSIONS, HCMRMConfig, check_sizes
 from relevance.hcmrm.training.losses import GRADE_HEADS
 from relevance.hcmrm.tree import GradeTree
 from relevance.metrics import RelevanceMetrics
+from relevance.ranges import Share, check_ranges
 
 STAGES = WORDS, ALIGN, FINETUNE = "words", "align", "finetune"
 TEXT_SIZES: Mapping[str, Mapping[str, int]] = {
@@ -39,12 +41,6 @@ CRITERIA: Mapping[str, Callable[[RelevanceMetrics], float]] = {
 AUXILIARIES = GRADES, BRANCHES = "grades", "branches"
 """Grades, or positive and negative alone. A training with the loss `bce` reads branches in any case."""
 
-SHARES = (
-    *("label_noise", "branch_noise", "middle_labels", "unlabelled"),
-    *("pqvm_common", "word_dropout", "rehearsal_hidden"),
-)
-"""Settings that lie in [0, 1]."""
-
 PARTS = ("text_encoder", "visual_encoder", "fusion_layers")
 """Parts of a model that can be frozen, by the names of its modules."""
 
@@ -52,11 +48,20 @@ SHUFFLES = ("frames", "text", "both")
 """What modality shuffling takes from another ad; both: one of the two, at random."""
 
 
+Count: TypeAlias = Annotated[int, Ge(0), Le(10**9)]
+Steps: TypeAlias = Annotated[int, Ge(0), Le(10**8)]
+Batch: TypeAlias = Annotated[int, Ge(1), Le(10**5)]
+Rate: TypeAlias = Annotated[float, Gt(0), Le(10)]
+"""A learning rate."""
+Weight: TypeAlias = Annotated[float, Ge(0), Le(1e4)]
+"""Of a loss."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     """Schedule of a training; steps rather than seconds, so that a run can be repeated."""
 
-    seed: int = 0
+    seed: Annotated[int, Ge(0), Lt(2**63)] = 0
 
     stages: tuple[str, ...] = ("words", "align", "finetune")
     """The stages to run."""
@@ -64,65 +69,65 @@ class TrainConfig:
     """Folder of a checkpoint whose weights, vocabulary and keywords the training starts from. Heads of
     another kind start anew. Sizes are the checkpoint's unless `model` sets them."""
 
-    labels: int = 0
+    labels: Count = 0
     """Labelled training pairs to use, all pairs of some queries; 0: all. Texts and frames of the other
     training ads are still used where no label is needed."""
-    label_noise: float = 0.0
+    label_noise: Share = 0.0
     """Share of those labels that are made wrong (see `relevance.annotation`)."""
-    branch_noise: float = 0.0
+    branch_noise: Share = 0.0
     """Share of those labels that get the other grade of their branch."""
-    middle_labels: float = 1.0
+    middle_labels: Share = 1.0
     """Share of the labels of grades 1 and 2 to use; those of 0 and 3 are all used."""
-    unlabelled: float = 1.0
+    unlabelled: Share = 1.0
     """Share of the ads without labels that pre-training reads; a smaller share is part of a larger one."""
 
     frozen: tuple[str, ...] = ()
     """Parts of the model that no stage changes, such as text_encoder."""
-    head_rate: float = 1.0
+    head_rate: Annotated[float, Gt(0), Le(1e6)] = 1.0
     """Times `rate` and `align_rate` for the weights that no public model has: heads, and cross-attention."""
 
     text: str = "tfidf"
     """What is read of an ad's text, a name in `relevance.keywords.EXTRACTORS`."""
 
-    word_steps: int = 1500
-    word_batch: int = 256
-    word_rate: float = 3e-3
+    word_steps: Steps = 1500
+    word_batch: Batch = 256
+    word_rate: Rate = 3e-3
 
-    align_steps: int = 1000
-    align_batch: int = 128
-    align_rate: float = 2e-3
-    temperature: float = 0.07
+    align_steps: Steps = 1000
+    align_batch: Batch = 128
+    align_rate: Rate = 2e-3
+    temperature: Annotated[float, Ge(0.001), Le(0.5)] = 0.07
     """Divides the contrast's similarities."""
     learn_temperature: bool = False
     """Learn the temperature from that value on, within ALBEF's bounds, 0.001 and 0.5."""
-    mask_share: float = 0.2
+    mask_share: Share = 0.2
     """Share of an ad's words that the masked language model has to predict."""
 
-    read_off_weight: float = 1.0
+    read_off_weight: Weight = 1.0
     """Weight of the bag of words that is read off a frame; 0 leaves it out. Not in the paper."""
-    itm_weight: float = 0.0
+    itm_weight: Weight = 0.0
     """Weight of image-text matching with hard negatives (ALBEF); 0 leaves it out."""
-    momentum: float = 0.0
+    momentum: Share = 0.0
     """Decay of the momentum encoders (0.995 in ALBEF), whose embeddings are soft targets of the contrast and
     of the masked words; 0 leaves them out."""
-    queue: int = 0
+    queue: Annotated[int, Ge(0), Le(10**7)] = 0
     """Embeddings of the momentum encoders to keep as further negatives (65,536 in ALBEF)."""
-    soft_weight: float = 0.4
+    soft_weight: Share = 0.4
     """Share of the soft targets, after `soft_ramp` steps."""
-    soft_ramp: int = 200
-    pqvm_weight: float = 0.0
+    soft_ramp: Steps = 200
+    pqvm_weight: Weight = 0.0
     """Weight of pseudo-query-video matching; 0 leaves it out."""
-    pqvm_common: float = 0.03
+    pqvm_common: Share = 0.03
     """Words in at least this share of the ads are in no pseudo-query."""
-    pqvm_ads: int = 40
+    pqvm_ads: Batch = 40
     """Ads of a step that take part, with two matching and up to two other pseudo-queries each."""
-    pqvm_sharpness: float = 10.0
+    pqvm_sharpness: Annotated[float, Ge(0), Le(500)] = 10.0
     """Hard negatives are drawn with weights exp(sharpness x cosine of pseudo-query and keywords)."""
-    pqvm_word_dropout: float = 0.4
+    pqvm_word_dropout: Share = 0.4
     """Share of the pairs in which the pseudo-query's words are removed from the keywords."""
-    pqvm_text_dropout: float = 0.35
+    pqvm_text_dropout: Share = 0.35
     """Share of the pairs without any keywords."""
-    pqvm_frame_dropout: float = 0.3
+    pqvm_frame_dropout: Share = 0.3
     """Share of the ads whose frames are hidden; they keep their keywords. If the words of a pseudo-query are
     removed from those, the pair teaches which words go together: synonyms."""
 
@@ -132,53 +137,53 @@ class TrainConfig:
     """What the draws of pairs and the losses beside that one read of a label: a name in `AUXILIARIES`."""
     choose_by: str = "mean_auc"
     """The weights that are best in this on the validation split are kept: a name in `CRITERIA`."""
-    finetune_steps: int = 3600
-    ads_per_step: int = 20
-    pairs_per_ad: int = 12
-    rate: float = 1e-3
-    positive_first: float = 0.1
+    finetune_steps: Annotated[int, Ge(1), Le(10**8)] = 3600
+    ads_per_step: Batch = 20
+    pairs_per_ad: Batch = 12
+    rate: Rate = 1e-3
+    positive_first: Share = 0.1
     """Share of the fine-tuning steps that draw `first_mix`."""
-    first_mix: tuple[float, float, float, float] = (0.04, 0.06, 0.45, 0.45)
-    mix: tuple[float, float, float, float] = (0.28, 0.28, 0.22, 0.22)
+    first_mix: tuple[Share, Share, Share, Share] = (0.04, 0.06, 0.45, 0.45)
+    mix: tuple[Share, Share, Share, Share] = (0.28, 0.28, 0.22, 0.22)
     """Shares of the grades 0..3 among the drawn pairs; of branches, the sums of two and two."""
-    keyword_dropout: float = 0.35
-    frame_dropout: float = 0.2
-    word_dropout: float = 0.0
+    keyword_dropout: Share = 0.35
+    frame_dropout: Share = 0.2
+    word_dropout: Share = 0.0
     """Share of the pairs in which half of the words, the same in query and keywords, are hidden and only
     their markers are read. The model then also learns to grade pairs with words that no label names."""
-    word_weight: float = 0.2
+    word_weight: Weight = 0.2
     """Weight of the bag-of-words loss in fine-tuning: the frames of an ad predict the words of the queries
     that grade it 3, or are positive where `auxiliary` reads branches."""
 
-    rehearsal_ads: int = 0
+    rehearsal_ads: Annotated[int, Ge(0), Le(10**5)] = 0
     """Ads, with or without labels, of which a frame predicts their own keywords in each fine-tuning step,
     with weight `word_weight`, so that words that no label names are not forgotten."""
-    rehearsal_hidden: float = 0.0
+    rehearsal_hidden: Share = 0.0
     """Share of those ads whose frames are hidden, so that the model does not forget how often words occur,
     with which frame markers compare."""
 
-    topic_weight: float = 0.3
+    topic_weight: Weight = 0.3
     """Weight of the word stage's loss in fine-tuning; it keeps the topics in the embeddings."""
 
-    shuffle_weight: float = 0.0
+    shuffle_weight: Weight = 0.0
     """Weight of modality shuffling in fine-tuning (MBVR, arXiv 2204.08182): a positive pair becomes a
     negative one if its ad gets the frames or the text of another ad; 0 leaves it out."""
     shuffle: str = "frames"
     """What an ad gets from another ad, a name in `SHUFFLES`."""
 
-    warm_up: int = 100
-    weight_decay: float = 0.02
-    average: float = 0.999
+    warm_up: Steps = 100
+    weight_decay: Annotated[float, Ge(0), Le(10)] = 0.02
+    average: Annotated[float, Ge(0), Lt(1)] = 0.999
     """Decay of the moving average of the weights, which is validated and kept."""
-    validate_every: int = 250
-    validation_pairs: int = 4000
-    patience: int = 0
+    validate_every: Annotated[int, Ge(1), Le(10**8)] = 250
+    validation_pairs: Annotated[int, Ge(1), Le(10**9)] = 4000
+    patience: Count = 0
     """Early stopping: the weights that fine-tuning starts with are validated, too, and it ends after so many
     validations in a row without a better one; 0: it does all of its steps."""
 
     bf16: bool = True
     """Matrix products in bfloat16 where the device has instructions for it; the record says if it had."""
-    vocab_size: int = 2000
+    vocab_size: Annotated[int, Ge(20), Le(10**6)] = 2000
     model: dict[str, Any] = field(default_factory=dict)
     """Differences from the default HCMRMConfig."""
 
@@ -233,6 +238,10 @@ def check_config(config: TrainConfig) -> None:
     Raises:
         TrainError: names the setting, its value and what it may be.
     """
+    try:
+        check_ranges(config)
+    except ValueError as error:
+        raise TrainError(str(error)) from None
     names: dict[str, Collection[str]] = {
         "loss": GRADE_HEADS,
         "auxiliary": AUXILIARIES,
@@ -242,7 +251,9 @@ def check_config(config: TrainConfig) -> None:
     }
     for name, known in names.items():
         if getattr(config, name) not in known:
-            raise TrainError(f"{name} '{getattr(config, name)}': there is no such; take {', '.join(known)}")
+            given = quoted(getattr(config, name))
+            raise TrainError(f"{name} {given}: there is no such; take {', '.join(known)}")
+    check_sizes(config.model)
     shape = HCMRMConfig(**{**TEXT_SIZES[config.text], **config.model})
     if shape.fusion not in FUSIONS:
         raise TrainError(f"model.fusion '{shape.fusion}': there is no such; take {', '.join(FUSIONS)}")
@@ -255,18 +266,12 @@ def check_config(config: TrainConfig) -> None:
     unknown = [stage for stage in config.stages if stage not in STAGES]
     if unknown or not config.stages:
         raise TrainError(f"stages {', '.join(unknown) or '(none)'}: take some of {', '.join(STAGES)}")
-    if not 0.001 <= config.temperature <= 0.5:
-        raise TrainError(f"temperature {config.temperature}: must lie in [0.001, 0.5]")
-    if config.labels < 0:
-        raise TrainError(f"labels {config.labels}: must be a number of pairs, or 0 for all")
     unknown = sorted({*config.frozen} - {*PARTS})
     if unknown:
         raise TrainError(f"frozen '{unknown[0]}': there is no such part; take some of {', '.join(PARTS)}")
-    if config.patience < 0 or config.head_rate <= 0.0:
-        raise TrainError("patience must be 0 or more, and head_rate more than 0")
-    for name in SHARES:
-        if not 0.0 <= getattr(config, name) <= 1.0:
-            raise TrainError(f"{name} {getattr(config, name)}: must be a share in [0, 1]")
+    for name in ("first_mix", "mix"):
+        if not sum(getattr(config, name)) > 0:
+            raise TrainError("needs a share above 0", field=name)
     if config.word_dropout and shape.fusion == "two_tower":
         raise TrainError("word_dropout: two towers read no pair as one text; take model.fusion 'early'")
     if config.shuffle_weight and config.loss == "ranknet":

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from relevance.corpus import Corpus, CorpusError, LabelledCorpus, Labels
+from scenarios.errors import quoted
 from scenarios.storage.parquet import write_parquet
 from scenarios.storage.tables import Table
 from simulator.arrays import FloatArray, IntArray
@@ -198,7 +199,7 @@ def places(table: Table, column: str, ids: Sequence[str], kind: str, *, each: bo
     found = []
     for row, value in enumerate(table.column(column)):
         if (at := place.get(str(value))) is None:
-            raise table.error(row, column, f"no {kind} has the id {str(value)!r}")
+            raise table.error(row, column, f"no {kind} has the id {quoted(str(value))}")
         found.append(at)
     if each and (len(found) != len(ids) or len(set(found)) != len(ids)):
         raise CorpusError(

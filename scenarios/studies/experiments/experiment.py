@@ -83,7 +83,7 @@ class Until(Settings):
     """More seeds until an interval is narrow enough, by Stein's rule; `seeds` are those of the pilot."""
 
     metric: str = "revenue_rpm"
-    half_width: Annotated[float, Field(gt=0)]
+    half_width: Annotated[float, Field(gt=0, le=1e9)]
     """Half-width of the interval; a change of 1% is 0.01."""
     of: Literal["change", "difference"] = "change"
     max_seeds: Annotated[int, Field(ge=2, le=MOST_SEEDS)] = 1000

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from scenarios.errors import StoreError
+from relevance.files import read_json
+from scenarios.errors import StoreError, in_words
 from scenarios.storage.parquet import read_stored
 from scenarios.storage.whole import newest_first
 from scenarios.studies.experiments.experiment import Plan, load_experiment
@@ -50,8 +50,11 @@ def read_experiment(folder: Path | str) -> StoredExperiment:
         ScenarioError: it was written by another version, whose fields this one does not know.
     """
     folder = Path(folder)
+    path = folder / "summary.json"
+    if not path.exists():
+        raise StoreError(f"{folder}: not the folder of an experiment (it has no summary.json); run it again")
+    found = read_json(path, dict, StoreError, "run it again")
     try:
-        found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         summary, interference = (
             pl.DataFrame(
                 [
@@ -63,7 +66,9 @@ def read_experiment(folder: Path | str) -> StoredExperiment:
             for part in ("summary", "interference")
         )
         seeds, reached = tuple(int(seed) for seed in found["seeds"]), bool(found["half_width_reached"])
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise StoreError(f"{folder}: not the folder of an experiment ({error}); run it again") from None
+    except (ValueError, KeyError, AttributeError, TypeError, pl.exceptions.PolarsError) as error:
+        raise StoreError(
+            f"not of an experiment ({in_words(error)})", file=path, remedy="run it again"
+        ) from None
     plan = load_experiment(folder / "experiment.yaml")
     return StoredExperiment(folder, plan, seeds, reached, summary, interference)

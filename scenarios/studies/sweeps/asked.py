@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from relevance.files import read_json
 from scenarios.errors import ScenarioError, StoreError
 from scenarios.storage.whole import write_whole_file
 from scenarios.studies.sweeps.sweep import Sweep, SweepPoint, point_of
@@ -65,7 +66,7 @@ def read_asked(folder: Path) -> list[Generation]:
     """
     path = folder / ASKED
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path, list, StoreError) if path.exists() else []
         if not all(isinstance(settings, dict) for generation in found for settings in generation):
             raise ValueError("holds other things than settings")
     except FileNotFoundError:

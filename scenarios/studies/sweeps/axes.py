@@ -20,7 +20,8 @@ MOST_POINTS = 100_000
 LEVELS = 1000
 """Steps of equal size, or of an equal factor, in which a search moves through a distribution."""
 
-Numbers = tuple[float, float]
+Number = Annotated[float, Field(ge=-1e12, le=1e12)]
+Numbers = tuple[Number, Number]
 
 
 def as_axis(value: Any) -> Any:
@@ -37,9 +38,9 @@ class AxisSettings(Settings):
 
     choice: Annotated[tuple[JsonValue, ...], Field(min_length=1)] | None = None
     """Any values; a design that draws points takes each equally often."""
-    low: float | None = Field(default=None, alias="from")
-    to: float | None = None
-    step: Annotated[float, Field(gt=0)] | None = None
+    low: Number | None = Field(default=None, alias="from")
+    to: Number | None = None
+    step: Annotated[float, Field(gt=0, le=1e12)] | None = None
     """A range: from, from + step, ... up to `to`."""
     count: Annotated[int, Field(ge=2, le=MOST_POINTS)] | None = None
     """A log range: so many values from `from` to `to`, by equal factors."""

@@ -24,12 +24,13 @@ import numpy as np
 import polars as pl
 
 from scenarios.config.load import dump_scenario
-from scenarios.errors import StoreError
+from scenarios.errors import StoreError, in_words, quoted
 from scenarios.runs.points import undominated
 from scenarios.storage.parquet import ParquetError, read_parquet, write_parquet
 from scenarios.storage.whole import newest_first, whole_path
 from scenarios.studies.study import read_failures
 from scenarios.studies.sweeps.asked import with_asked
+from scenarios.studies.sweeps.axes import MOST_POINTS
 from scenarios.studies.sweeps.sweep import Sweep, dump_sweep, is_ordered, load_sweep
 
 SWEEPS = "sweeps"
@@ -98,14 +99,47 @@ def read_sweep(folder: Path | str) -> SweepResult:
     folder = Path(folder)
     if not (folder / "sweep.yaml").exists():
         raise StoreError(f"{folder}: not a sweep's folder; relbid sweep FILE makes one and names it")
-    sweep = load_sweep(folder / "sweep.yaml")
+    sweep, path = load_sweep(folder / "sweep.yaml"), folder / "points.parquet"
     try:
-        replicates = read_parquet(folder / "points.parquet")
+        replicates = read_parquet(path)
     except (OSError, ParquetError) as error:
-        raise StoreError(f"{folder}: has no finished points ({error}); run the sweep again") from None
+        reason = in_words(error)
+        raise StoreError(f"{path}: has no finished points ({reason}); run the sweep again") from None
+    _check_replicates(path, replicates, sweep)
     if sweep.file.searches:  # read after the table, so that it has all points of that
         sweep = with_asked(sweep, folder)
     return SweepResult(folder, sweep, means_of(sweep, replicates), replicates, read_failures(folder))
+
+
+def _check_replicates(path: Path, table: pl.DataFrame, sweep: Sweep) -> None:
+    """Refuse a table that is none of the sweep's.
+
+    Raises:
+        StoreError: names the column.
+    """
+    again = "run the sweep again"
+    wanted = (
+        "point",
+        "seed",
+        *sweep.fields,
+        *sweep.file.directions,
+        *(one.name for one in sweep.file.bounds),
+    )
+    if missing := [name for name in wanted if name not in table.columns]:
+        raise StoreError(f"has no column {quoted(missing[0])}", file=path, remedy=again)
+    for name in table.columns:
+        kind = table.schema[name]
+        whole = name in ("point", "seed")
+        if name in sweep.fields and kind == pl.String:
+            continue
+        if not (kind.is_integer() if whole else kind.is_numeric()) or (whole and table[name].null_count()):
+            reason = f"column {quoted(name)} needs {'whole ' if whole else ''}numbers"
+            raise StoreError(reason, file=path, remedy=again)
+    points = table["point"].to_list()
+    if not points or not 0 <= min(points) <= max(points) < MOST_POINTS:
+        raise StoreError("has no points of this sweep", file=path, remedy=again)
+    if table.select("point", "seed").is_duplicated().any():
+        raise StoreError("has a point twice with one seed", file=path, remedy=again)
 
 
 def list_sweeps(root: Path | str) -> list[Path]:

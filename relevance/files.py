@@ -1,0 +1,134 @@
+"""Files of any origin, looked at before they are read: what is there, how large it is, and what it holds."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from relevance.errors import UserError, in_words
+
+MOST_BYTES = 256 * 2**20
+"""Of a file of text that is read at once."""
+DEEPEST = 100
+"""Levels of lists and objects in each other."""
+MOST_DIGITS = 400
+"""Of a number in a JSON file; the largest one that a computer counts with has 309."""
+
+Kind = TypeVar("Kind")
+Refusal = type[UserError]
+
+
+def check_file(path: Path, error: Refusal, remedy: str | None = None, most: int | None = None) -> None:
+    """Refuse what is no file that can be read: a folder, a device, a pipe, nothing.
+
+    Args:
+        error: the error to raise.
+        most: bytes that such a file may have; None: any number.
+
+    Raises:
+        UserError: of the class `error`; names the file.
+    """
+    try:
+        about = path.stat()
+        if stat.S_ISDIR(about.st_mode):
+            raise error("is a folder, not a file", file=path, remedy=remedy)
+        if not stat.S_ISREG(about.st_mode):
+            raise error("is a device or a pipe, not a file", file=path, remedy=remedy)
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise error("not found", file=path, remedy=remedy) from None
+    except (OSError, ValueError) as reason:
+        raise error(f"cannot be read ({in_words(reason)})", file=path, remedy=remedy) from None
+    if most is not None and about.st_size > most:
+        size = f"{about.st_size:,} bytes, at most {most:,}"
+        raise error(f"too long ({size}); is it the right file?", file=path, remedy=remedy)
+
+
+def read_text(path: Path, error: Refusal, remedy: str | None = None, most: int = MOST_BYTES) -> str:
+    """The text of a file.
+
+    Raises:
+        UserError: of the class `error`; it is no such file, or not UTF-8.
+    """
+    check_file(path, error, remedy, most)
+    try:
+        raw = path.read_bytes()
+    except OSError as reason:
+        raise error(f"cannot be read ({in_words(reason)})", file=path, remedy=remedy) from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as reason:
+        line = raw[: reason.start].count(b"\n") + 1
+        raise error(in_words(reason), file=path, line=line, remedy=remedy) from None
+
+
+def read_json(
+    path: Path, kind: type[Kind], error: Refusal, remedy: str | None = None, most: int = MOST_BYTES
+) -> Kind:
+    """What a JSON file holds, which must be of a kind: dict or list.
+
+    Raises:
+        UserError: of the class `error`; it is no such file, too deep, or holds something else.
+    """
+    text = read_text(path, error, remedy, most)
+    try:
+        return parsed_json(text, kind)
+    except ValueError as reason:
+        raise error(in_words(reason), file=path, remedy=remedy) from None
+
+
+@overload
+def parsed_json(text: str) -> Any: ...
+@overload
+def parsed_json(text: str, kind: type[Kind]) -> Kind: ...
+def parsed_json(text: str, kind: Any = None) -> Any:
+    """What a JSON text holds, of a kind if one is named.
+
+    Raises:
+        ValueError: it is no JSON, too deep, has numbers beyond those of a computer, or is of another kind.
+    """
+    try:
+        found = json.loads(text, parse_int=_whole_number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if _depth(found) > DEEPEST:
+        raise ValueError(f"nested too deeply: more than {DEEPEST} levels")
+    if kind is not None and not isinstance(found, kind):
+        raise ValueError(f"needs {'a list' if kind is list else 'an object with keys'}, holds {_what(found)}")
+    return found
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number has {len(digits):,} digits")
+    return int(digits)
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects are nested, without a call for each level."""
+    deepest, level = 0, [value]
+    while level := [
+        inner
+        for one in level
+        if isinstance(one, dict | list)
+        for inner in (one.values() if isinstance(one, dict) else one)
+        if isinstance(inner, dict | list)
+    ]:
+        deepest += 1
+        if deepest > DEEPEST:
+            break
+    return deepest
+
+
+def _what(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "nothing"}
+    return names.get(type(value), "a number")
+
+
+def text_trouble(text: str) -> str:
+    """What is wrong with the characters of a text; empty: nothing."""
+    bad = "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text)
+    return "holds a NUL or half a character; remove it" if bad else ""

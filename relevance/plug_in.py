@@ -1,0 +1,113 @@
+"""Where relbid calls a plug-in: whatever that raises, or if it takes long, the user is told whose code it is.
+
+A plug-in may raise anything, `SystemExit` and `KeyboardInterrupt` included, which would end relbid as if the
+user had. Only an interrupt that really came ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from relevance.errors import cut
+
+WAITING = "RELBID_WAITING_S"
+"""The environment variable that says after how many seconds a call is said to be waited for."""
+WAITING_S = 20.0
+
+
+class EscapedError(Exception):
+    """A plug-in raised what is meant to end a program; the text names it."""
+
+
+def raised(error: BaseException) -> str:
+    """What a plug-in raised, in one line: `ValueError: no such word`."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # a stranger's error need not even have a text
+        text = ""
+    name = "" if isinstance(error, EscapedError) else type(error).__name__
+    return cut(": ".join(part for part in (name, text) if part))
+
+
+class Plugin:
+    """A plug-in's name, and the way to call it: `with plugin: scorer.score(...)`.
+
+    What is raised in the block and is no Exception (SystemExit, GeneratorExit, a KeyboardInterrupt that nobody
+    typed) becomes an EscapedError. A block that takes longer than WAITING_S, or $RELBID_WAITING_S, is said to
+    be waited for.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        """In words: `scorer 'my_module:Scorer'`."""
+        self._depth, self._since, self._interrupted = 0, 0.0, False
+        self._before: list[tuple[int, Any]] = []
+        self._watcher: threading.Thread | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Plugin, (self.name,)
+
+    def __enter__(self) -> None:
+        self._depth += 1
+        if self._depth > 1:
+            return
+        self._since, self._interrupted = time.monotonic(), False
+        if self._watcher is None:
+            self._watcher = threading.Thread(target=self._watch, args=(_patience_s(),), daemon=True)
+            self._watcher.start()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if callable(before := signal.getsignal(number)):
+                    self._before.append((number, before))
+                    signal.signal(number, self._marked(before))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            for number, before in self._before:
+                signal.signal(number, before)
+            self._before.clear()
+        if error is not None and not isinstance(error, Exception) and not self._interrupted:
+            raise EscapedError(raised(error)) from error
+
+    def _marked(self, before: Callable[..., Any]) -> Callable[..., Any]:
+        """A signal's handler that also remembers that the signal came."""
+
+        def handler(*arguments: Any) -> None:
+            self._interrupted = True
+            before(*arguments)
+
+        return handler
+
+    def _watch(self, patience_s: float) -> None:
+        """Say what is waited for, ever more rarely; end when nothing has been called for a while."""
+        idle, said, after = 0, 0.0, patience_s
+        while idle < 40:
+            time.sleep(patience_s / 4)
+            since = self._since
+            if self._depth == 0:
+                idle += 1
+                continue
+            idle, after = 0, after if said == since else patience_s
+            if (waited := time.monotonic() - since) >= after:
+                said, after = since, 2 * after
+                print(
+                    f"relbid: waiting for {self.name}, {waited:.3g} s so far; Ctrl-C ends it", file=sys.stderr
+                )
+        self._watcher = None
+
+
+def _patience_s() -> float:
+    try:
+        return min(max(float(os.environ.get(WAITING, "")), 0.01), 1e6)
+    except ValueError:
+        return WAITING_S

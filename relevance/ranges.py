@@ -1,0 +1,111 @@
+"""Ranges of settings, declared once in the types of the fields, and checked by `check_ranges`.
+
+A file's reader (pydantic) reads the same types, so that a range stands in one place. Every number has both
+ends: what lies outside could not be computed, or would mean nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
+
+Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
+Spread: TypeAlias = Annotated[float, Ge(0), Le(5)]
+"""A standard deviation on the log scale: at 5, a factor of 150 is common."""
+Money: TypeAlias = Annotated[float, Ge(0), Le(1e6)]
+"""Currency of one click, or of one hour."""
+Seconds: TypeAlias = Annotated[float, Ge(0), Le(1e7)]
+"""At most 116 days."""
+Exponent: TypeAlias = Annotated[float, Ge(0), Le(10)]
+Seed: TypeAlias = Annotated[int, Ge(0), Lt(2**63)]
+
+Bound = tuple[str, Any]
+
+
+def check_ranges(settings: object, block: str = "") -> None:
+    """Refuse settings outside the ranges that their types declare.
+
+    Args:
+        settings: a dataclass.
+        block: what stands before the names of fields in messages, such as `traffic`.
+
+    Raises:
+        ValueError: names the field, what it must be, and its value.
+    """
+    for name, bounds, inner in _declared(type(settings)):
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        field = f"{block}.{name}" if block else name
+        if fault := next(filter(None, (_fault(value, bound) for bound in bounds)), None):
+            raise ValueError(f"{field} must {fault}, got {_short(value)}")
+        for place, one in enumerate(value if inner and isinstance(value, tuple | list) else ()):
+            own = inner[min(place, len(inner) - 1)]
+            if fault := next(filter(None, (_fault(one, bound) for bound in own)), None):
+                raise ValueError(f"{field}[{place}] must {fault}, got {_short(one)}")
+
+
+@functools.cache
+def _declared(kind: type) -> tuple[tuple[str, tuple[Any, ...], tuple[tuple[Any, ...], ...]], ...]:
+    """(field, its bounds, those of its items) of every field that has any."""
+    found = []
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        bounds, inner = tuple(_bounds(hint)), _items(hint)
+        if bounds or any(inner):
+            found.append((name, bounds, inner))
+    return tuple(found)
+
+
+def _bounds(hint: Any) -> Iterator[Any]:
+    if get_origin(hint) is Annotated:
+        base, *more = get_args(hint)
+        yield from (one for one in more if isinstance(one, Ge | Gt | Le | Lt | MinLen | MaxLen))
+        yield from _bounds(base)
+        if base in (int, float):
+            yield math.isfinite
+    elif get_origin(hint) in (Union, UnionType):
+        for part in get_args(hint):
+            yield from _bounds(part)
+
+
+def _items(hint: Any) -> tuple[tuple[Any, ...], ...]:
+    """The bounds of the items of a tuple, one for all or one for each."""
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if get_origin(hint) in (Union, UnionType):
+        return next(filter(None, map(_items, get_args(hint))), ())
+    if get_origin(hint) not in (tuple, list):
+        return ()
+    return tuple(tuple(_bounds(part)) for part in get_args(hint) if part is not ...)
+
+
+def _fault(value: Any, bound: Any) -> str | None:
+    """What a value must be and is not."""
+    try:
+        match bound:
+            case Ge(ge):
+                return None if value >= ge else f"be at least {ge:g}"
+            case Gt(gt):
+                return None if value > gt else f"be greater than {gt:g}"
+            case Le(le):
+                return None if value <= le else f"be at most {le:g}"
+            case Lt(lt):
+                return None if value < lt else f"be less than {lt:g}"
+            case MinLen(least):
+                return None if len(value) >= least else f"have at least {least} value(s)"
+            case MaxLen(most):
+                return None if len(value) <= most else f"have at most {most} value(s)"
+            case _:
+                return None if math.isfinite(value) else "be a finite number"
+    except (TypeError, OverflowError):
+        return "be a number"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,42 @@
+"""A bid policy of one's own at work: whatever it raises or returns, the error names it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from relevance.errors import PluginError
+from relevance.plug_in import Plugin, raised
+from simulator.arrays import FloatArray
+from simulator.policies.check import unfit
+from simulator.policies.policy import BidPolicy, Bids, Report, State
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPolicy:
+    """A policy that somebody else has written."""
+
+    policy: BidPolicy
+    plugin: Plugin
+
+    def start(self, budget: FloatArray, value: FloatArray) -> tuple[State, Bids]:
+        return self._asked(self.policy.start, "start", budget.size, budget, value)
+
+    def adjust(self, state: State, report: Report, u: FloatArray) -> tuple[State, Bids]:
+        return self._asked(self.policy.adjust, "adjust", report.budget.size, state, report, u)
+
+    def _asked(self, method: Callable[..., Any], name: str, n: int, *arguments: Any) -> tuple[State, Bids]:
+        """A method's answer for n advertisers.
+
+        Raises:
+            PluginError: it raised something, or returned no bids.
+        """
+        try:
+            with self.plugin:
+                state, bids = method(*arguments)
+        except MemoryError:
+            raise
+        except Exception as error:  # a stranger's code may raise anything
+            raise PluginError(f"{self.plugin.name}: {name}() raised {raised(error)}") from error
+        if wrong := unfit(bids, n):
+            raise PluginError(f"{self.plugin.name}: {name}() returned bids whose {wrong}")
+        return state, bids

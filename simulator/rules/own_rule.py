@@ -1,0 +1,56 @@
+"""A fusion rule of one's own at work: whatever it raises or returns, the error names it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from relevance.errors import PluginError
+from relevance.plug_in import Plugin, raised
+from relevance.protocol import as_numbers, kind_of_answer
+from simulator.arrays import AnyArray
+from simulator.rules.protocol import FusionRule, is_affine
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRule:
+    """A rule that somebody else has written."""
+
+    rule: FusionRule
+    plugin: Plugin
+
+    @property
+    def affine(self) -> bool:
+        """Whether the rule says that its score is affine in the bid."""
+        return is_affine(self.rule)
+
+    def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
+        return self._asked(self.rule.score, "score", bid, pctr, rel)
+
+    def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
+        return self._asked(self.rule.bid_for_score, "bid_for_score", target, pctr, rel)
+
+    def _asked(self, method: Callable[..., Any], name: str, *arguments: AnyArray) -> AnyArray:
+        """A method's answer, an array as large as its arguments together.
+
+        Raises:
+            PluginError: it raised something, or returned no such numbers.
+        """
+        try:
+            with self.plugin:
+                answer = method(*arguments)
+        except MemoryError:
+            raise
+        except Exception as error:  # a stranger's code may raise anything
+            raise PluginError(f"{self.plugin.name}: {name}() raised {raised(error)}") from error
+        if any(type(one) is not np.ndarray and not np.isscalar(one) for one in arguments):
+            return answer  # arrays of another library, of a rule that is written for them
+        numbers, shape = as_numbers(answer), np.broadcast_shapes(*map(np.shape, arguments))
+        if numbers is None:
+            raise PluginError(f"{self.plugin.name}: {name}() returned {kind_of_answer(answer)}")
+        if numbers.shape != shape:
+            raise PluginError(f"{self.plugin.name}: {name}() returned shape {numbers.shape}, not {shape}")
+        if np.isnan(numbers).any():
+            raise PluginError(f"{self.plugin.name}: {name}() returned NaN")
+        return answer
