@@ -259,7 +259,11 @@ def _read_frames(path: Path) -> FrameArray:
             if version != (1, 0) or 0 not in np.lib.format.read_array_header_1_0(file)[0]:
                 raise
         frames = np.load(path, allow_pickle=False)
-    if frames.ndim == 5 and frames.size and not 1 <= min(frames.shape[2:4]) <= max(frames.shape[2:4]) <= 4096:
+    if (
+        frames.ndim == 5
+        and frames.shape[1]
+        and not 1 <= min(frames.shape[2:4]) <= max(frames.shape[2:4]) <= 4096
+    ):
         raise ValueError("frames must be from 1 to 4096 pixels wide and high")
     return frames
 

@@ -36,8 +36,8 @@ def check_file(path: Path, error: Refusal, remedy: str | None = None, most: int 
             raise error("is a folder, not a file", file=path, remedy=remedy)
         if not stat.S_ISREG(about.st_mode):
             raise error("is a device or a pipe, not a file", file=path, remedy=remedy)
-        with path.open("rb"):
-            pass
+        with path.open("rb") as file:
+            file.read(1)
     except FileNotFoundError:
         raise error("not found", file=path, remedy=remedy) from None
     except (OSError, ValueError) as reason:

@@ -30,6 +30,8 @@ def raised(error: BaseException) -> str:
     """What a plug-in raised, in one line: `ValueError: no such word`."""
     try:
         text = " ".join(str(error).split())
+        if isinstance(error, OSError) and error.strerror:
+            text = ": ".join(str(part) for part in (error.strerror, error.filename) if part)
     except Exception:  # a stranger's error need not even have a text
         text = ""
     name = "" if isinstance(error, EscapedError) else type(error).__name__
@@ -39,9 +41,9 @@ def raised(error: BaseException) -> str:
 class Plugin:
     """A plug-in's name, and the way to call it: `with plugin: scorer.score(...)`.
 
-    What is raised in the block and is no Exception (SystemExit, GeneratorExit, a KeyboardInterrupt that nobody
-    typed) becomes an EscapedError. A block that takes longer than WAITING_S, or $RELBID_WAITING_S, is said to
-    be waited for.
+    What is raised in the block and is no Exception (SystemExit, GeneratorExit, a KeyboardInterrupt that
+    nobody typed) becomes an EscapedError. A block that takes longer than WAITING_S, or $RELBID_WAITING_S,
+    is said to be waited for.
     """
 
     def __init__(self, name: str) -> None:

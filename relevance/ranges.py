@@ -27,7 +27,7 @@ Seed: TypeAlias = Annotated[int, Ge(0), Lt(2**63)]
 Bound = tuple[str, Any]
 
 
-def check_ranges(settings: object, block: str = "") -> None:
+def check_ranges(settings: Any, block: str = "") -> None:
     """Refuse settings outside the ranges that their types declare.
 
     Args:
@@ -37,7 +37,7 @@ def check_ranges(settings: object, block: str = "") -> None:
     Raises:
         ValueError: names the field, what it must be, and its value.
     """
-    for name, bounds, inner in _declared(type(settings)):
+    for name, bounds, inner in _declared(type(settings)):  # type: ignore[arg-type]
         value = getattr(settings, name)
         if value is None:
             continue

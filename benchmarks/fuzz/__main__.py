@@ -1,4 +1,4 @@
-"""`python -m benchmarks.fuzz --cases 20000`: run cases, print the findings by group; exit code 1 if there are any.
+"""`python -m benchmarks.fuzz --cases 20000`: run cases, print findings by group; exit code 1 if any.
 
 Cases run in processes of their own, each in a folder of its own. One that ends or that answers nothing for a
 minute is started anew behind the case that it was at.

@@ -123,9 +123,9 @@ def _fits(value: Any, node: Node) -> bool:
 
 
 EXAMPLES: Mapping[str, Any] = {
-    "expression": "b * q", "object": "no_such_module:rule", "policy": "fixed", "auctions": "auctions.parquet",
-    "folder": "market_corpus", "name": "named", "schema": 1, "reference": "a", "baseline": "A", "metric": "ctr",
-    "rule": "product", "arms": {"a": {}, "b": {"loss": "bce"}},
+    "expression": "b * q", "object": "no_such_module:rule", "policy": "fixed", "folder": "market_corpus",
+    "auctions": "auctions.parquet", "name": "named", "schema": 1, "reference": "a", "baseline": "A",
+    "metric": "ctr", "rule": "product", "arms": {"a": {}, "b": {"loss": "bce"}},
 }  # fmt: skip
 """Values of fields that must be there and whose schema says too little."""
 
@@ -285,8 +285,10 @@ class Option:
         if not self.kinds & {"number", "integer"}:
             return False
         try:
-            value = float(text) if "number" in self.kinds else int(text)
+            value = float(text)
         except ValueError:
+            return True
+        if "number" not in self.kinds and not value.is_integer():
             return True
         low, high = (math.inf if one is None else one for one in (self.least, self.most))
         return not (math.isfinite(value) and (self.least is None or low <= value) and value <= high)
@@ -294,18 +296,16 @@ class Option:
 
 def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command with its name, as the command line has it."""
-    import typer
+    from scenarios.cli.main import command
 
-    from scenarios.cli.main import app
-
-    def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-        if not hasattr(command, "commands"):
-            yield path, command
+    def walk(one: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+        if not hasattr(one, "commands"):
+            yield path, one
             return
-        for name, inner in command.commands.items():
+        for name, inner in one.commands.items():
             yield from walk(inner, (*path, name))
 
-    yield from walk(typer.main.get_command(app), ())
+    yield from walk(command(), ())
 
 
 def options_of(path: tuple[str, ...], command: Any) -> Iterator[Option]:

@@ -1,4 +1,4 @@
-"""Damage to files: whole ones that are cut, swapped, recoded or replaced, and tables whose cells are wrong."""
+"""Damage to files: whole ones that are cut, swapped, recoded or replaced, and tables with wrong cells."""
 
 from __future__ import annotations
 

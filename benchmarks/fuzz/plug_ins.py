@@ -112,7 +112,8 @@ def cases() -> Iterator[Case]:
     for what, text in {
         "is none": "Plug = None\n", "is a number": "Plug = 7\n", "is a module": "import os as Plug\n",
         "takes nothing": "def Plug():\n    return 1\n", "gives none": "def Plug(*a, **k):\n    return None\n",
-        "is no Python": "this is no Python\n", "is not UTF-8": "x = '\udce9'\n", "imports itself": "from {module} import Plug\n",
+        "is no Python": "this is no Python\n", "is not UTF-8": "x = '\udce9'\n",
+        "imports itself": "from {module} import Plug\n",
         "lacks it": "x = 1\n", "is abstract": "class Plug:\n    pass\n",
     }.items():  # fmt: skip
         for kind in MODULES:
@@ -142,7 +143,10 @@ def _cases(kind: str, place: str, what: str, code: str, result: str | None) -> I
         text += code + "\n"
     if place == "attribute":
         body = body.replace("class Plug", "class Hidden")
-        text += f"def __getattr__(name):\n    if name == 'Plug':\n        {code}\n        return Hidden\n    raise AttributeError(name)\n\n\n"
+        text += (
+            f"def __getattr__(name):\n    if name == 'Plug':\n        {code}\n        return Hidden\n"
+            "    raise AttributeError(name)\n\n\n"
+        )
     text += body.format(**parts)
     yield from _written(kind, place, what, lambda module: text)
 
@@ -170,5 +174,6 @@ def _written(kind: str, place: str, what: str, text: Callable[[str], str]) -> It
     for argv in argvs:
         yield Case(
             f"plug-ins: {kind}", f"{argv[0]}, {place}", what, argv, change, (module, "plugged.yaml"),
-            refuse=what not in harmless and not hangs, accept=what == "behaves", reads_python=True, hangs=hangs,
+            refuse=what not in harmless and not hangs, accept=what == "behaves", reads_python=True,
+            hangs=hangs,
         )  # fmt: skip

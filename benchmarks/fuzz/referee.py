@@ -11,7 +11,9 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from benchmarks.fuzz.cases import Case
 from benchmarks.fuzz.workplace import Workplace
@@ -23,22 +25,20 @@ HANGS_S = 1.5
 LONGEST = 2000
 """Characters of a message that can still be read."""
 PYTHON = re.compile(
-    r"Traceback|\[Errno|<class |<function |object at 0x|(?<![\w/.])__\w+__|NoneType|\bPydantic|validation error"
-    r"|\bdtype\b|unexpected keyword|positional argument|not subscriptable|has no attribute|not JSON serializable"
+    r"Traceback|\[Errno|<class |<function |object at 0x|(?<![\w/.])__\w+__|NoneType|\bPydantic"
+    r"|validation error|\bdtype\b|unexpected keyword|positional argument|not subscriptable|has no attribute"
+    r"|not JSON serializable|must be str|PosixPath|list indices"
     r"|'(int|str|list|dict|float|bool|tuple|bytes)'|codec can't|\bbuiltin|_io\.|Errno \d|numpy\.|np\.|torch\."
-    r"|must be str|PosixPath|list indices|object is not|not supported between|could not convert|invalid literal"
+    r"|object is not|not supported between|could not convert|invalid literal"
 )
 RAISED = re.compile(r"\b[A-Z][A-Za-z]*(?:Error|Exception|Exit|Interrupt)\b")
-KEPT = re.compile(r"(^|/)(\.cache|\.locks|__pycache__)(/|$)|(^|/)\.lock$|^results$")
-"""What a command may leave that was refused, as docs/safety.md says: caches and locks."""
+KEPT = re.compile(r"(^|/)(\.cache|\.locks|__pycache__)(/|$)|(^|/)\.lock$|\.incomplete(/|$)|^results$")
+"""What a command may leave that was refused, as docs/safety.md says: caches, locks, and what a run had finished
+when its scorer failed."""
 
 
 class Overtime(BaseException):
     """A case takes too long."""
-
-
-class Replaced(BaseException):
-    """The process would have become another one."""
 
 
 def finding_of(case: Case, place: Workplace) -> str | None:
@@ -46,7 +46,7 @@ def finding_of(case: Case, place: Workplace) -> str | None:
     if case.change is not None:
         case.change(place.folder)
     before = place.listing()
-    code, out, err, took = _run(case, place)
+    code, out, err = _run(case, place)
     after = place.listing()
     try:
         return _verdict(case, code, out, err, before, after)
@@ -64,7 +64,8 @@ def _verdict(
         where = traceback.extract_tb(code.__traceback__)
         own = [one for one in where if "/site-packages/" not in one.filename] or list(where)
         last = own[-1]
-        return f"traceback: {type(code).__name__} in {os.path.basename(last.filename)}:{last.lineno} {str(code)[:200]}"
+        place = f"{Path(last.filename).name}:{last.lineno}"
+        return f"traceback: {type(code).__name__} in {place} {str(code)[:200]}"
     message = _message(err)
     if case.hangs:
         if "waiting for" not in err:
@@ -82,7 +83,9 @@ def _verdict(
         return f"message: {len(message)} characters: {message[:200]}"
     if "relbid: " not in message and "Usage: " not in message and "Error: " not in message:
         return f"message: none: {err[-200:]!r}"
-    spoken = PYTHON.search(message) or (None if case.reads_python else RAISED.search(message))
+    spoken = re.search("Traceback", message)
+    if not case.reads_python:
+        spoken = PYTHON.search(message) or RAISED.search(message)
     if spoken:
         return f"message: speaks Python ({spoken[0]}): {message[:400]}"
     if case.names and not any(name.lower() in message.lower() for name in case.names):
@@ -100,11 +103,8 @@ def _message(err: str) -> str:
     return err[at:].strip() if at >= 0 else err.strip()
 
 
-def _run(case: Case, place: Workplace) -> tuple[Any, str, str, float]:
+def _run(case: Case, place: Workplace) -> tuple[Any, str, str]:
     """A command in this process: its exit code or what it raised, and its outputs."""
-    import time
-
-    began = time.monotonic()
     out, err = io.StringIO(), io.StringIO()
     before = (
         sys.argv,
@@ -134,7 +134,7 @@ def _run(case: Case, place: Workplace) -> tuple[Any, str, str, float]:
         signal.signal(signal.SIGINT, before[3])
         signal.signal(signal.SIGTERM, before[4])
         os.chdir(place.root)
-    return code, out.getvalue(), err.getvalue(), time.monotonic() - began
+    return code, out.getvalue(), err.getvalue()
 
 
 def _command(case: Case) -> None:
@@ -149,17 +149,18 @@ def _command(case: Case) -> None:
             sys.exit(2)
         return
     from scenarios.cli.main import main
-
-    execve = os.execve
+    from scenarios.reporting import figures
+    from scenarios.studies import run_study
 
     def replaced(*_: Any) -> None:
         raise SystemExit(0)
 
-    os.execve = replaced  # type: ignore[assignment]
-    try:
+    with (
+        mock.patch.object(os, "execve", replaced),  # the dashboard takes the place of this process
+        mock.patch.object(run_study.pool, "work_through", run_study.pool.work_here),
+        mock.patch.object(figures, "write_picture", lambda figure, path: path),  # a browser draws it
+    ):
         main()
-    finally:
-        os.execve = execve
 
 
 @contextlib.contextmanager

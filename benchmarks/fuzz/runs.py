@@ -133,9 +133,8 @@ class _Process:
         if self.done:
             return
         if self.at is None:
-            raise RuntimeError(
-                f"a process ended with {code}: {Path(self.task['root']).with_suffix('.log').read_text()[-2000:]}"
-            )
+            said = Path(self.task["root"]).with_suffix(".log").read_text()[-2000:]
+            raise RuntimeError(f"a process ended with {code}: {said}")
         number, title = self.at
         report.tried[title.split(" | ")[0]] += 1
         report.findings.append((title, "hang: killed" if stuck else f"died: exit code {code}"))

@@ -28,9 +28,11 @@ from benchmarks.fuzz.workplace import COMMANDS, READERS, TRAINING, Workplace
 
 SCENARIO_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("run", "tiny.yaml"), ("run", "tiny.yaml"), ("run", "tiny.yaml"), ("prepare", "tiny.yaml"),
-    ("ask", "red mug", "tiny.yaml"), ("show", "tiny.yaml"), ("profile", "tiny.yaml", "--out", "measured.json",
-    "--repeats", "1"), ("tune", "tiny.yaml", "--max-irrelevant", "0.5", "--evaluations", "1", "--markets", "1",
-    "--queries", "50"), ("capacity", "served.yaml", "--latency-ms", "50", "--seeds", "1", "--most", "1"),
+    ("ask", "red mug", "tiny.yaml"), ("show", "tiny.yaml"),
+    ("profile", "tiny.yaml", "--out", "measured.json", "--repeats", "1"),
+    ("tune", "tiny.yaml", "--max-irrelevant", "0.5", "--evaluations", "1", "--markets", "1",
+     "--queries", "50"),
+    ("capacity", "served.yaml", "--latency-ms", "50", "--seeds", "1", "--most", "1"),
 )  # fmt: skip
 """Commands that read a scenario, in turn for its fields."""
 MARK = "@@value@@"
@@ -53,27 +55,31 @@ def universe(place: Workplace) -> list[Case]:
 
 
 def sample(cases: Sequence[Case], n: int, seed: int) -> list[Case]:
-    """So many cases: first one of every field, option, file and plug-in and of every class of each group, then
-    one of every class of every field, then any.
+    """So many cases.
+
+    First one of every field, option, file and plug-in, and of every class of each group; then one of every
+    class of every field, then any.
     """
     order = list(cases)
     random.Random(seed).shuffle(order)
     chosen: dict[int, Case] = {}
-    for key_of in (_places, _classes, _both, lambda case: [id(case)]):
-        seen: set[Any] = set()
-        for case in chosen.values():
-            seen.update(key_of(case))
+    classes: set[Any] = set()
+    by_place: dict[Any, list[int]] = {}
+    for number, case in enumerate(order):
+        by_place.setdefault((case.group, case.what), []).append(number)
+    for numbers in by_place.values():
+        number = next((one for one in numbers if not classes.issuperset(_classes(order[one]))), numbers[0])
+        chosen[number] = order[number]
+        classes.update(_classes(order[number]))
+    for keys_of in (_classes, _both, lambda case: [id(case)]):
+        seen = {key for case in chosen.values() for key in keys_of(case)}
         for number, case in enumerate(order):
             if len(chosen) >= n:
-                return list(chosen.values())
-            if number not in chosen and not seen.issuperset(keys := key_of(case)):
+                return list(chosen.values())[:n]
+            if number not in chosen and not seen.issuperset(keys := keys_of(case)):
                 chosen[number] = case
                 seen.update(keys)
     return list(chosen.values())
-
-
-def _places(case: Case) -> list[Any]:
-    return [(case.group, case.what)]
 
 
 def _classes(case: Case) -> list[Any]:
@@ -87,7 +93,8 @@ def _both(case: Case) -> list[Any]:
 # Fields
 
 
-def _models() -> Mapping[str, tuple[type[BaseModel], str, tuple[tuple[str, ...], ...]]]:
+def models() -> Mapping[str, tuple[type[BaseModel], str, tuple[tuple[str, ...], ...]]]:
+    """The schemas of files: group -> the model, a file of it, and the commands that read one."""
     from scenarios.config.scenario import Scenario
     from scenarios.config.service_profile import ProfileFile
     from scenarios.studies.ablations.ablation import AblationFile
@@ -115,7 +122,7 @@ def _texts_of(field: Field, values: Mapping[str, tuple[str, ...]]) -> Iterator[t
 
 
 def _of_schemas(place: Workplace) -> Iterator[Case]:
-    for group, (model, file, argvs) in _models().items():
+    for group, (model, file, argvs) in models().items():
         turn = itertools.cycle(argvs)
         for field in schema_fields(model):
             for kind, text in (*_texts_of(field, YAML_VALUES), ("other encoding", "")):
@@ -157,8 +164,9 @@ def _of_settings() -> Iterator[Case]:
     from scenarios.config.scenario import Scenario
 
     turn = itertools.cycle(
-        (*SCENARIO_COMMANDS, ("sweep", "swept.yaml", "--dry-run"), ("experiment", "compared.yaml", "--dry-run"),
-         ("corpus", "evaluate", "market.yaml"), ("replay", "table.yaml"))
+        (*SCENARIO_COMMANDS, ("sweep", "swept.yaml", "--dry-run"),
+         ("experiment", "compared.yaml", "--dry-run"), ("corpus", "evaluate", "market.yaml"),
+         ("replay", "table.yaml"))
     )  # fmt: skip
     for field in schema_fields(Scenario):
         if field.beside or any(key.startswith("[") for key in field.path):
@@ -205,8 +213,8 @@ def _of_options(place: Workplace) -> Iterator[Case]:
                     yield Case(
                         group, option.name, kind, argv, damage.odd_paths, (*names, Path(text).name, text[:40])
                     )
-        yield Case(f"options of {' '.join(path)}", "unknown", "unknown", (*whole, "--no-such"), None, ("--no-such",),
-                   path != ("app",))  # fmt: skip
+        yield Case(f"options of {' '.join(path)}", "unknown", "unknown", (*whole, "--no-such"), None,
+                   ("--no-such",), path != ("app",))  # fmt: skip
         yield Case(f"options of {' '.join(path)}", "too many", "unknown", (*whole, "a", "b", "c"))
     for port in ("99999", "-1", "0x50", "", "nan", "1e3"):
         yield Case("options of app", "--server.port", "huge", ("app", f"--server.port={port}"), None,
@@ -290,6 +298,8 @@ def _replaced(data: Any, path: tuple[Any, ...], value: Any, *, drop: bool = Fals
 
 def _file_names(name: str) -> tuple[str, ...]:
     path = Path(name)
+    if path.parent.name == "market_corpus":
+        return (path.name, path.parent.name, "judged.parquet")
     return (path.name, path.parent.name) if path.parent.name else (path.name,)
 
 

@@ -66,7 +66,7 @@ def wrong_type(kinds: set[str]) -> str:
 
 @cache
 def plain(text: str) -> Any:
-    """The value that a YAML reader makes of one of the texts above, for a comparison with a declared range."""
+    """What a YAML reader makes of one of the texts above, for a comparison with a declared range."""
     import yaml
 
     special = {

@@ -24,7 +24,8 @@ SCENARIO = """\
 schema: 1
 name: tiny
 seed: 3
-world: {test_advertisers: 20, train_advertisers: 30, validation_advertisers: 10, ads_per_advertiser: 3, query_pool: 600}
+world: {test_advertisers: 20, train_advertisers: 30, validation_advertisers: 10, ads_per_advertiser: 3,
+  query_pool: 600}
 traffic: {n_queries: 60}
 retrieval: {candidates: 6}
 scorer: bm25
@@ -100,9 +101,9 @@ SIZES = (
     "visual_layers=1", "text_layers=1", "fusion_layers=1",
 )  # fmt: skip
 TRAINING = (
-    "train", "--corpus", "corpus", "--out", "model", "--word-steps", "1", "--align-steps", "1", "--steps", "1",
-    "--set", "vocab_size=60", "--set", "align_batch=4", "--set", "ads_per_step=2", "--set", "pairs_per_ad=2",
-    "--set", "validation_pairs=20",
+    "train", "--corpus", "corpus", "--out", "model", "--word-steps", "1", "--align-steps", "1",
+    "--steps", "1", "--set", "vocab_size=60", "--set", "align_batch=4", "--set", "ads_per_step=2",
+    "--set", "pairs_per_ad=2", "--set", "validation_pairs=20",
     *(part for size in SIZES for part in ("--set", f"model.{size}")),
 )  # fmt: skip
 
@@ -117,6 +118,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("tune",): (
         "learnt.yaml", "--max-irrelevant", "0.5", "--evaluations", "2", "--markets", "1", "--queries", "50",
     ),
+    ("why",): ("tiny.yaml", "learnt.yaml", "--days", "1", "--metric", "revenue_rpm"),
     ("schema",): (),
     ("train",): TRAINING[1:],
     ("evaluate",): ("--checkpoint", "checkpoint", "--corpus", "corpus"),
@@ -160,10 +162,11 @@ READERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("checkpoint/", ("evaluate", "--checkpoint", "checkpoint", "--corpus", "corpus")),
     ("bert/", ("import-weights", "--bert", "bert", "--out", "imported")),
     ("vit/", ("import-weights", "--bert", "bert", "--vision", "vit", "--out", "imported")),
-    ("albef.", ("import-weights", "--albef", "FILE", "--tokenizer", "bert", "--heads", "4", "--out", "imported")),
+    ("albef.", ("import-weights", "--albef", "FILE", "--heads", "4", "--out", "imported")),
     ("bi_encoder/", ("run", "tiny.yaml", "--scorer", "bi_encoder=bi_encoder")),
     ("stopped/", (*TRAINING[:4], "stopped", *TRAINING[5:])),
-    ("kept.parquet.parts/", ("score", "corpus", "pairs.csv", "--checkpoint", "checkpoint", "--out", "kept.parquet")),
+    ("kept.parquet.parts/",
+     ("score", "corpus", "pairs.csv", "--checkpoint", "checkpoint", "--out", "kept.parquet")),
     ("results/sweeps/", ("report", "SWEEP")),
     ("results/experiments/", ("@read_experiment", "EXPERIMENT")),
     ("results/compared-", ("@read_experiment", "EXPERIMENT")),

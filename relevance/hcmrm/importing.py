@@ -212,8 +212,9 @@ def write_imported(
     """
     if tokenizer is not None and tokenizer.get_vocab_size() != model.config.vocab_size:
         raise CheckpointError(
-            f"the tokenizer has {tokenizer.get_vocab_size()} tokens, the model {model.config.vocab_size}; "
-            "give the tokenizer that the weights were trained with"
+            f"the tokenizer has {tokenizer.get_vocab_size()} tokens, the weights {model.config.vocab_size}",
+            field="--tokenizer",
+            remedy="give the tokenizer that the weights were trained with",
         )
     save_file(model.state_dict(), folder / WEIGHTS, metadata={"format": "pt"})
     model.config.save_pretrained(folder)

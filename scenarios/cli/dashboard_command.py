@@ -21,7 +21,7 @@ MOST_PORT = 65_535
 
 def _check_port(arguments: Sequence[str]) -> None:
     """Refuse a port that there is none of; Streamlit would begin and stop with a message of its own."""
-    for one, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for one, following in zip(arguments, [*arguments[1:], ""], strict=False):
         name, equals, value = one.partition("=")
         port = value if equals else following
         if name == "--server.port" and not (

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -84,13 +87,19 @@ of_corpus.command("evaluate")(corpora.evaluate_scorers)
 app.add_typer(of_corpus, name="corpus")
 
 
+@functools.cache
+def command() -> Any:
+    """The command line, made once of the functions' signatures."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Entry point of the command `relbid`: exit code 2 and one message for what the user can mend."""
     # A plug-in named module:attr is looked for where the user stands, as with `python -m`.
     sys.path.insert(0, "")
     try:
-        _check_place()
-        code = app(standalone_mode=False)
+        _check_place(sys.argv[1:])
+        code = command()(standalone_mode=False)
         sys.stdout.flush()
     except Exception as error:
         code, message = 2, _message(error)
@@ -100,11 +109,15 @@ def main() -> None:
     sys.exit(code)
 
 
-def _check_place() -> None:
+def _check_place(arguments: Sequence[str]) -> None:
     try:
         Path.cwd()
     except OSError:
         raise typer.BadParameter("the folder where you stand is not there any more; go to another") from None
+    for before, argument in itertools.pairwise(("", *arguments)):
+        if not argument or re.fullmatch(r"--[\w-]+=", argument):
+            name = argument[:-1] or (before if before.startswith("--") else "an argument")
+            raise typer.BadParameter(f"{name}: is empty; give a value, or leave it out")
 
 
 def _message(error: Exception) -> str | None:
@@ -137,7 +150,7 @@ def _unwritten_output() -> str | None:
     try:
         sys.stdout.flush()
     except OSError:
-        with open(os.devnull, "w") as nothing:  # what could not be written is not tried again at the end
+        with Path(os.devnull).open("w") as nothing:  # what could not be written is not tried again at the end
             os.dup2(nothing.fileno(), sys.stdout.fileno())
         return "standard output"
     return None

@@ -128,6 +128,10 @@ def train(
 
     drawn = training_worlds(corpus, worlds, fold, scenario)
     if export is not None:
+        if corpus is not None:
+            raise typer.BadParameter(
+                "--export: the corpus that --corpus names is a folder already; leave one out"
+            )
         with ProgressBars() as progress:
             export_corpus(export, drawn, cache, progress)
         typer.echo(f"Corpus: {export}/")

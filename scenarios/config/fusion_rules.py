@@ -56,7 +56,7 @@ class CustomRule(Settings):
     rule: Literal["custom"]
     object: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
     """module:attr of a rule, or of a class or function that makes one of the `settings`."""
-    settings: dict[str, float] = Field(default_factory=dict)
+    settings: dict[str, Annotated[float, Field(ge=-1e9, le=1e9)]] = Field(default_factory=dict)
 
     def build(self) -> fusion.FusionRule:
         """Load the rule and try it.

@@ -165,7 +165,9 @@ def _validate(
         # By way of JSON, whose strict reading takes lists for tuples but no text for numbers.
         market = data.get("market")
         columns = isinstance(market, dict) and market.get("kind") == "table"
-        return kind.model.model_validate_json(to_json(data), context={"columns": columns})
+        return kind.model.model_validate_json(
+            to_json(data, inf_nan_mode="constants"), context={"columns": columns}
+        )
     except ValidationError as error:
         raise refusal(error, data, lines, was_set, source, kind.model) from None
 

@@ -75,6 +75,8 @@ class KeptAnswers:
         """Forget the answers: they are in the finished file."""
         self._path.unlink(missing_ok=True)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if self._file is not None:
             self._file.close()
+        if kind is not None and not self.found:  # there is nothing to continue from
+            self._path.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ after the last of them.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import itertools
@@ -66,6 +67,8 @@ def score_pairs_table(
     """
     from relevance.hcmrm import HcmrmScorer
 
+    if not out.name:
+        raise UserError("names no file", field="--out", value=quoted(str(out)))
     data = LabelledCorpus.load(corpus)
     scorer = HcmrmScorer.load(data.corpus, checkpoint, device=device, memory=MEMORY)
     ids = data.corpus.query_ids(), data.corpus.ad_ids()
@@ -80,8 +83,20 @@ def score_pairs_table(
         "chunk": chunk,
     }
     parts = out.with_name(f"{out.name}.parts")
-    with writing(out, REMEDY), alone(out):
+    with writing(out, REMEDY), alone(out), _without_leftovers(parts):
         return _score_parts(scorer, pairs, out, parts, ids, identity, chunk, progress)
+
+
+@contextlib.contextmanager
+def _without_leftovers(parts: Path) -> Iterator[None]:
+    """Remove the folder of parts after a failure, unless it was there before or holds scores."""
+    new = not parts.exists()
+    try:
+        yield
+    except BaseException:
+        if new and not any(parts.glob("*.parquet")):
+            shutil.rmtree(parts, ignore_errors=True)
+        raise
 
 
 def _score_parts(
@@ -166,7 +181,10 @@ def _indexed(pairs: Path, ids: Sequence[Sequence[str]], path: Path, progress: Pr
                     progress("reading pairs", done, done)
     if not path.stat().st_size:
         raise UserError(f"{pairs}: has no rows")
-    numbers: IntArray = np.memmap(path, dtype=np.int64, mode="r").reshape(-1, 2)
+    raw = path.read_bytes()
+    numbers: IntArray = np.frombuffer(raw[: len(raw) // 16 * 16], dtype=np.int64).reshape(-1, 2)
+    if len(raw) % 16 or (numbers < 0).any() or (numbers >= [len(ids[0]), len(ids[1])]).any():
+        raise UserError("damaged", file=path, remedy=f"remove {path.parent}, or {REMEDY}")
     return numbers
 
 

@@ -85,7 +85,8 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
         OSError: it cannot be written; Polars reports a full disk as an error of its own.
     """
     try:
-        frame.write_parquet(path)
+        with path.open("wb") as file:  # Polars itself takes no name that is not UTF-8
+            frame.write_parquet(file)
     except pl.exceptions.PolarsError as error:
         raise unwritten(path, error) from error
 

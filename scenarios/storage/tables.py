@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -148,7 +149,10 @@ def in_a_cell(value: object) -> str:
         return "empty"
     if isinstance(value, bool | int | float):
         return quoted(str(value).lower())[1:-1]
-    return quoted(value) if isinstance(value, str) else "a list or an object"
+    if isinstance(value, str):
+        return quoted(value)
+    shown = json.dumps(value, default=str)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 def _read_jsonl(path: Path) -> pl.DataFrame:

@@ -142,7 +142,7 @@ def test_csv_and_parquet_say_the_same(tables, tmp_path):
     [
         ("ads", 1, {"id": "a1"}, "ads.jsonl, row 2, column 'id': 'a1' is in row 1 already"),
         ("ads", 2, {"id": None}, "ads.jsonl, row 3, column 'id': is empty"),
-        ("ads", 0, {"title": ["Red"]}, "ads.jsonl, row 1, column 'title': must be a text, is ['Red']"),
+        ("ads", 0, {"title": ["Red"]}, "ads.jsonl, row 1, column 'title': must be a text, is [\"Red\"]"),
         ("ads", 0, {"frames": ["none.png"]}, "ads.jsonl, row 1, column 'frames': "),
         ("ads", 0, {"frames": ["ads.jsonl"]}, "no readable picture"),
         ("ads", 0, {"frames": 7}, "must be a list of file names, is 7"),

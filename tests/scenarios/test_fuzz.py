@@ -1,144 +1,122 @@
-"""Damaged files by the thousand: each is read, or refused by one message; never a traceback.
+"""Hostile input, made of the schemas, options, files and plug-ins that the program itself has.
 
-`python -m benchmarks.fuzz --files 10000` is the same with more of them; RELBID_FUZZ sets how many are tried
-here.
+`python -m benchmarks.fuzz --cases 20000` (`make fuzz`) is the same with more of it; RELBID_FUZZ sets how many
+cases are tried here.
 """
 
-import json
 import os
-import re
 import subprocess
 import sys
-from pathlib import Path
 
-from benchmarks.fuzz import fault_of, kinds, mutated, neighbours, torment
-from scenarios import load_scenario, override, prepare, relevance_of, simulate
-from scenarios.errors import UserError
+import pytest
+
+from benchmarks.fuzz import universe
+from benchmarks.fuzz.cases import Case, commands, options_of, schema_fields, training_fields
+from benchmarks.fuzz.referee import finding_of
+from benchmarks.fuzz.runs import run_cases
+from benchmarks.fuzz.workplace import COMMANDS, Workplace
 from tests.scenarios.test_cli import REPOSITORY
 
-FILES = int(os.environ.get("RELBID_FUZZ", "2000"))
+CASES = int(os.environ.get("RELBID_FUZZ", "2000"))
 
 
-def test_every_damaged_file_is_read_or_refused_in_words(tmp_path):
-    tally, faults = torment(FILES, seed=1, folder=tmp_path)
-    assert not faults, faults[:5]
-    assert len(tally) == len(kinds()), "every kind of file was damaged"
-    # Nothing was written beside the files that were there before.
-    left = {path.name for path in (tmp_path / "files").iterdir()}
-    assert left == {"tiny.yaml", "auctions.parquet", "budgets.jsonl", "queries.csv", "labels.csv"}
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    made = Workplace(tmp_path_factory.mktemp("fuzz") / "place")
+    made.make()
+    return made
 
 
-def test_the_harness_finds_what_it_looks_for(tmp_path):
-    """A reader that stumbles, one that says no file, and one that says no line are all found out."""
-    [kind] = [kind for kind in kinds() if kind.name == "scenario.yaml"]
-
-    def answering(error: Exception):
-        def read(path: Path):
-            raise error
-
-        return type(kind)(kind.name, read, kind.files)
-
-    path = tmp_path / kind.name
-    assert "KeyError" in str(fault_of(answering(KeyError("x")), path))
-    assert "names no file" in str(fault_of(answering(UserError("seed: must be a number")), path))
-    assert "names no line" in str(fault_of(answering(UserError(f"{path}, seed: must be a number")), path))
-    assert fault_of(answering(UserError(f"{path}, line 3, seed: must be a number")), path) is None
+def test_hostile_input_is_refused_in_words_and_leaves_nothing(tmp_path):
+    report = run_cases(tmp_path, CASES, seed=1, workers=1)
+    assert not report.findings, report.text()
+    assert sum(report.tried.values()) == CASES
 
 
-COMMANDS = {
-    "scenario.yaml": "run",
-    "table.yaml": "run",
-    "sweep.yaml": "sweep",
-    "experiment.yaml": "experiment",
-    "rows.parquet": "replay",
-    "rows.jsonl": "replay",
-}
+def test_every_number_that_a_user_may_give_has_a_range():
+    models = [model for model, *_ in universe.models().values()]
+    fields = [one for model in models for one in schema_fields(model)] + list(training_fields())
+    assert len(fields) > 300
+    assert not [one.name for one in fields if one.unbounded]
+    options = [option for path, command in commands() for option in options_of(path, command)]
+    assert not [(option.command, option.name) for option in options if option.unbounded]
 
 
-def test_the_command_line_refuses_with_one_message_and_code_2_and_writes_nothing(tmp_path):
-    """Damaged files through `relbid` itself, all in one process that starts it anew for each."""
-    folder = tmp_path / "files"
-    neighbours(folder)
-    all_kinds, chosen, number = kinds(), [], 0
-    while len(chosen) < 40:
-        kind, content = mutated(7, number, all_kinds)
-        path = folder / f"{number}-{kind.name}"
-        number += 1
-        if kind.name not in COMMANDS:
-            continue
-        path.write_bytes(content)
-        try:
-            kind.read(path)
-        except Exception:
-            chosen.append((COMMANDS[kind.name], path))
-        else:
-            path.unlink()
-    before = sorted(path.name for path in folder.iterdir())
-    program = (
-        "import sys, io, contextlib, json\n"
-        "from scenarios.cli.main import main\n"
-        "for line in sys.stdin:\n"
-        "    command, path = json.loads(line)\n"
-        "    sys.argv = ['relbid', command, path]\n"
-        "    out, err = io.StringIO(), io.StringIO()\n"
-        "    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):\n"
-        "        try:\n"
-        "            main()\n"
-        "            code = 0\n"
-        "        except SystemExit as end:\n"
-        "            code = end.code\n"
-        "    print(json.dumps([code, out.getvalue(), err.getvalue()]))\n"
+def test_every_command_and_every_file_is_tried(place):
+    assert {path for path, _ in commands()} == set(COMMANDS), (
+        "benchmarks/fuzz/workplace.py has a whole one of each"
     )
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(REPOSITORY),
-        "OMP_NUM_THREADS": "1",
-        "POLARS_MAX_THREADS": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        input="".join(json.dumps([command, path.name]) + "\n" for command, path in chosen),
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(answers) == len(chosen)
-    for (command, path), (code, out, err) in zip(chosen, answers, strict=True):
-        assert code == 2, (command, path.name, err)
-        assert out == ""
-        assert err.startswith("relbid: "), (command, path.name, err)
-        assert path.name in err
-        assert not re.search("Traceback|Error:", err), err
-    assert sorted(path.name for path in folder.iterdir()) == before, "nothing is written"
+    unread = [name for name in place.files() if universe.reader_of(place, name) is None]
+    assert not unread, "benchmarks/fuzz/workplace.py says which command reads a file"
+    cases = universe.universe(place)
+    assert len(cases) > 20_000
+    chosen = universe.sample(cases, 2000, seed=1)
+    assert len(chosen) == 2000
+    assert {(one.group, one.what) for one in chosen} == {(one.group, one.what) for one in cases}
+    assert {(one.group, one.kind) for one in chosen} == {(one.group, one.kind) for one in cases}
 
 
-def test_what_is_read_also_runs(prepared, tiny_cache, tmp_path):
-    """Damaged scenarios that are still scenarios simulate a day, or say in words why they cannot."""
-    [kind] = [kind for kind in kinds() if kind.name == "scenario.yaml"]
-    kind = type(kind)(kind.name, kind.read, kind.files[-1:])
-    neighbours(tmp_path / "files")
-    path, ran, number = tmp_path / "files" / kind.name, 0, 0
-    while ran < 15:
-        _, content = mutated(3, number, (kind,))
-        number += 1
-        path.write_bytes(content)
-        try:
-            scenario = load_scenario(path)
-        except UserError:
-            continue
-        if scenario.world != prepared.scenario.world or scenario.traffic.days > 7:
-            continue
-        if scenario.scorer == "hcmrm":  # is tried elsewhere
-            continue
-        ran += 1
-        try:
-            own = prepare(override(scenario, {"traffic.n_queries": 200}), cache=tiny_cache)
-            metrics = simulate(own, relevance_of(own, scenario.scorer, cache=tiny_cache)).metrics
-        except (UserError, ValueError) as error:
-            assert str(error), content
-        else:
-            assert metrics["revenue"] >= 0, content
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise KeyError('x')", "traceback: KeyError"),
+        ("sys.exit(3)", "exit code: 3"),
+        ("print('relbid: no file', file=sys.stderr); sys.exit(2)", "names none of"),
+        ("print('relbid: tiny.yaml: [Errno 2] x', file=sys.stderr); sys.exit(2)", "speaks Python"),
+        ("print('relbid: tiny.yaml: ' + 'x' * 3000, file=sys.stderr); sys.exit(2)", "characters"),
+        (
+            "open('left', 'w'); print('relbid: tiny.yaml: no', file=sys.stderr); sys.exit(2)",
+            "leftovers: left",
+        ),
+        ("return", "accepted a value out of its range"),
+        ("print('relbid: tiny.yaml: no', file=sys.stderr); sys.exit(2)", None),
+    ],
+)
+def test_the_referee_finds_what_it_looks_for(place, monkeypatch, body, words):
+    import scenarios.cli.main as module
+
+    names: dict = {"sys": sys}
+    text = f"def main():\n    {body}\n"
+    exec(text, names)
+    monkeypatch.setattr(module, "main", names["main"])
+    found = finding_of(Case("group", "field", "kind", ("run",), names=("tiny.yaml",), refuse=True), place)
+    assert found is None if words is None else words in str(found)
+    assert not (place.folder / "left").exists(), "the folder is put back"
+
+
+def test_in_processes_of_their_own_commands_answer_as_in_this_one(place):
+    """A sample of the cases as a user runs them."""
+    cases = [one for one in universe.universe(place) if one.refuse and not one.argv[0].startswith("@")]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    for case in universe.sample(cases, 6, seed=11):
+        if case.change is not None:
+            case.change(place.folder)
+        before = place.listing()
+        command = [sys.executable, "-m", "scenarios.cli", *case.argv]
+        done = subprocess.run(
+            command,
+            cwd=place.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        after = place.listing()
+        place.put_back(after)
+        assert done.returncode == 2, (case.title, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert {name for name in set(after) - set(before) if not name.startswith(("results", "plug_"))} <= {
+            "__pycache__"
+        }, case.title
+
+
+def test_a_finding_is_told_with_its_case():
+    """The report names the command that can be typed again."""
+    from benchmarks.fuzz.runs import Report
+
+    report = Report()
+    report.tried["files"] += 2
+    report.findings.append(("files | a.json | deep | relbid run a.yaml", "traceback: x"))
+    assert "1 findings in 2 cases" in report.text()
+    assert "relbid run a.yaml" in report.text()

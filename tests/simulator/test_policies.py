@@ -302,7 +302,7 @@ def test_constant_policies() -> None:
         ("target_cpa", {"target": float("nan")}, "target"),
         ("no_such_module:Policy", {}, "cannot import module"),
         ("simulator.policies:Nothing", {}, "has no 'Nothing'"),
-        ("simulator.policies:Report", {}, "cannot be made"),
+        ("simulator.policies:Report", {}, "making it failed"),
         ("simulator.policies:N_UNIFORMS", {}, "class or function"),
         ("builtins:dict", {}, "must"),
     ],

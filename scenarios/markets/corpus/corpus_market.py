@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from relevance.corpus import Corpus, CorpusError, LabelledCorpus, Labels
+from relevance.files import check_file
 from scenarios.config.market_kinds import CorpusMarket
 from scenarios.config.scenario import Scenario
 from scenarios.errors import ScenarioError
@@ -273,13 +274,10 @@ def _digest(files: list[Path], grades: Path | None) -> str:
     """Hash of the bytes of some files; those that are missing count as empty, except for `grades`."""
     found = hashlib.blake2b(digest_size=8)
     for path in (*files, *([] if grades is None else [grades])):
-        try:
-            with path.open("rb") as file:
-                found.update(hashlib.file_digest(file, "blake2b").digest())
-        except FileNotFoundError:
-            if path == grades:
-                raise CorpusError("no such file", file=path) from None
+        if path != grades and not path.exists() and not path.is_symlink():
             found.update(b"none")
-        except OSError as error:
-            raise CorpusError(f"cannot be read ({error.strerror})", file=path) from None
+            continue
+        check_file(path, CorpusError)
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "blake2b").digest())
     return found.hexdigest()

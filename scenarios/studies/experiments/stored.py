@@ -66,7 +66,14 @@ def read_experiment(folder: Path | str) -> StoredExperiment:
             for part in ("summary", "interference")
         )
         seeds, reached = tuple(int(seed) for seed in found["seeds"]), bool(found["half_width_reached"])
-    except (ValueError, KeyError, AttributeError, TypeError, pl.exceptions.PolarsError) as error:
+    except (
+        ValueError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        ArithmeticError,
+        pl.exceptions.PolarsError,
+    ) as error:
         raise StoreError(
             f"not of an experiment ({in_words(error)})", file=path, remedy="run it again"
         ) from None
