@@ -239,7 +239,7 @@ def _tensors(name: str) -> Iterator[tuple[str, Change]]:
 
 # Tables
 
-MOST = 16
+MOST = 12
 """Columns of one table that are tried, its first ones: a table of metrics has a hundred of a kind."""
 CELLS: Mapping[str, tuple[Any, ...]] = {
     "wrong type": ("many", True, 3.5),

@@ -33,8 +33,8 @@ PYTHON = re.compile(
 )
 RAISED = re.compile(r"\b[A-Z][A-Za-z]*(?:Error|Exception|Exit|Interrupt)\b")
 KEPT = re.compile(r"(^|/)(\.cache|\.locks|__pycache__)(/|$)|(^|/)\.lock$|\.incomplete(/|$)|^results$")
-"""What a command may leave that was refused, as docs/safety.md says: caches, locks, and what a run had finished
-when its scorer failed."""
+"""What a command may leave that was refused, as docs/safety.md says: caches, locks, and what a run
+had finished when its scorer failed."""
 
 
 class Overtime(BaseException):

@@ -36,7 +36,7 @@ SCENARIO_COMMANDS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 """Commands that read a scenario, in turn for its fields."""
 MARK = "@@value@@"
-MOST = 24
+MOST = 18
 """Keys of one JSON file that are tried, its first ones: a file of metrics has a hundred of a kind."""
 
 
@@ -83,7 +83,7 @@ def sample(cases: Sequence[Case], n: int, seed: int) -> list[Case]:
 
 
 def _classes(case: Case) -> list[Any]:
-    return [(case.group, case.kind), (case.argv[:1], case.kind)]
+    return [(case.group, case.kind)]
 
 
 def _both(case: Case) -> list[Any]:

@@ -31,7 +31,6 @@ from scenarios.cli import (
 )
 
 app = typer.Typer(
-    help="Search-ad auctions ranked by bid, click probability and relevance.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -47,13 +46,18 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _options(
+def every_command(
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
+    insist: Annotated[
+        bool, typer.Option("--insist", help="Begin also what is too large for this machine.")
+    ] = False,
 ) -> None:
-    """Options before the command."""
+    """Search-ad auctions ranked by bid, click probability and relevance."""
+    if insist:
+        os.environ["RELBID_INSIST"] = "1"  # which the processes of a study inherit
 
 
 # In the order in which `relbid --help` shows them.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from scenarios.markets.corpus.offers import (
 )
 from scenarios.markets.kind import Progress
 from scenarios.storage.parquet import write_parquet
-from scenarios.storage.tables import Table
+from scenarios.storage.tables import Table, in_a_cell
 
 TEXTS = ("title", "ocr", "asr")
 
@@ -227,23 +227,30 @@ def _frames(
     if not any(pictures) and not any(videos):
         return np.zeros((n, 0, size, size, 3), dtype=np.uint8)
     shape = (n, n_frames, size, size, 3)
-    frames: FrameArray = (
-        np.empty(shape, dtype=np.uint8)
-        if frames_file is None
-        else np.lib.format.open_memmap(frames_file, mode="w+", dtype=np.uint8, shape=shape)
-    )
     folder = ads.path.parent
-    for row, (named, video) in enumerate(zip(pictures, videos, strict=True)):
-        try:
-            if video:
-                frames[row] = video_frames(folder / video, n_frames, size, choice)
-            else:
-                paths = [folder / name for name in _names(ads, row, named)]
-                frames[row] = picture_frames(paths, n_frames, size)
-        except FrameError as error:
-            raise ads.error(row, "video" if video else "frames", str(error)) from error
-        if progress is not None:
-            progress("reading key frames", row + 1, n)
+
+    def read() -> Iterator[FrameArray]:
+        for row, (named, video) in enumerate(zip(pictures, videos, strict=True)):
+            try:
+                if video:
+                    yield video_frames(folder / video, n_frames, size, choice)
+                else:
+                    paths = [folder / name for name in _names(ads, row, named)]
+                    yield picture_frames(paths, n_frames, size)
+            except FrameError as error:
+                raise ads.error(row, "video" if video else "frames", str(error)) from error
+            if progress is not None:
+                progress("reading key frames", row + 1, n)
+
+    if frames_file is None:
+        return np.stack(list(read()))
+    # Written plainly: where the disk is full, a memory map ends the process instead of raising an error.
+    with frames_file.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for one in read():
+            file.write(np.ascontiguousarray(one, dtype=np.uint8).tobytes())
+    frames: FrameArray = np.load(frames_file, mmap_mode="r")
     return frames
 
 
@@ -255,7 +262,7 @@ def _names(ads: Table, row: int, named: Any) -> list[str]:
         return [name.strip() for name in named.split(";") if name.strip()]
     if isinstance(named, list) and all(isinstance(name, str) for name in named):
         return named
-    raise ads.error(row, "frames", f"must be a list of file names, is {named!r}")
+    raise ads.error(row, "frames", f"must be a list of file names, is {in_a_cell(named)}")
 
 
 def _write_pictures(frames: FrameArray, folder: Path, progress: Progress | None) -> list[list[str]]:

@@ -6,7 +6,6 @@ after the last of them.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import itertools
@@ -26,7 +25,7 @@ from scenarios.markets.checkpoints import checkpoint_hash
 from scenarios.markets.kind import Progress
 from scenarios.storage.parquet import ParquetError, parquet_batches, parquet_columns, unwritten, write_parquet
 from scenarios.storage.tables import text_lines
-from scenarios.storage.whole import alone, whole_path, write_whole_file, writing
+from scenarios.storage.whole import alone, gone_if_it_failed, whole_path, write_whole_file, writing
 from simulator.arrays import IntArray
 
 if TYPE_CHECKING:
@@ -83,20 +82,8 @@ def score_pairs_table(
         "chunk": chunk,
     }
     parts = out.with_name(f"{out.name}.parts")
-    with writing(out, REMEDY), alone(out), _without_leftovers(parts):
+    with writing(out, REMEDY), alone(out), gone_if_it_failed(parts, "*.parquet"):
         return _score_parts(scorer, pairs, out, parts, ids, identity, chunk, progress)
-
-
-@contextlib.contextmanager
-def _without_leftovers(parts: Path) -> Iterator[None]:
-    """Remove the folder of parts after a failure, unless it was there before or holds scores."""
-    new = not parts.exists()
-    try:
-        yield
-    except BaseException:
-        if new and not any(parts.glob("*.parquet")):
-            shutil.rmtree(parts, ignore_errors=True)
-        raise
 
 
 def _score_parts(

@@ -22,6 +22,7 @@ from scenarios.markets.kind import Progress, stage_of
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.registry import source_of
 from scenarios.markets.scoring import relevance_of
+from scenarios.markets.size import check_size
 from simulator.arrays import MICROS as MICROS
 from simulator.auction import check_vcg
 from simulator.clock import engine
@@ -55,9 +56,11 @@ def prepare(scenario: Scenario, *, cache: Path | None = None, progress: Progress
 
     Raises:
         PluginError: your own fusion rule cannot be loaded, or is not fit for an auction.
+        ScenarioError: it needs more than this machine has.
         StoreError: the cache cannot be written.
         TableError: the table of auctions that it names cannot be read, or holds what no auction can.
     """
+    check_size(scenario)
     rule_of(scenario)  # before the work, not after
     source = source_of(scenario).read(scenario, cache, progress)
     prepared = Prepared(scenario, source)
@@ -154,6 +157,7 @@ def market_of(prepared: Prepared, relevance: Relevance, scenario: Scenario | Non
     Raises:
         ScenarioError: it names other scorers in serving than were prepared.
     """
+    check_size(prepared.scenario if scenario is None else scenario)
     scenario = scenario or prepared.scenario
     live = scenario.serving.scoring == "live"
     if live != (prepared.scenario.serving.scoring == "live"):

@@ -18,7 +18,7 @@ from relevance.protocol import RelevanceScorer
 from scenarios.errors import UserError
 from scenarios.markets.kind import Progress
 from scenarios.models.labelled import graded_pairs_of
-from scenarios.storage.whole import alone, writing
+from scenarios.storage.whole import alone, gone_if_it_failed, writing
 from simulator.arrays import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def train_model(
         # The trainer draws frames, which a text-only model never reads; these take no memory.
         black = np.broadcast_to(np.uint8(0), (data.corpus.n_ads, 1, 16, 16, 3))
         data = replace(data, corpus=replace(data.corpus, frames=black))
-    with writing(out, "choose another --out"), alone(out):
+    with writing(out, "choose another --out"), alone(out), gone_if_it_failed(out, "*.safetensors"):
         return train(data, out, config, device=device, progress=progress or (lambda _: None))
 
 
@@ -241,9 +241,13 @@ def _interval(lead: Interval | None) -> str:
 
 def _source(source: Mapping[str, Any]) -> str:
     """What a corpus was drawn from, in words."""
-    if not source:
-        return "a corpus of another source"
-    fold = source["fold"]
+    if "worlds" not in source:
+        return (
+            f"a corpus of the source {source['schema']}"
+            if "schema" in source
+            else "a corpus of another source"
+        )
+    fold = source.get("fold")
     named = "" if fold is None else f", fold {fold} of the products without labels"
     return f"the embedded worlds {', '.join(map(str, source['worlds']))}{named}"
 

@@ -67,6 +67,22 @@ def staging(root: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def gone_if_it_failed(folder: Path, worth: str) -> Iterator[None]:
+    """Remove a new folder after a failure, unless it holds what the same command continues from.
+
+    Args:
+        worth: a pattern of the files that are worth keeping, such as `*.safetensors`.
+    """
+    new = not folder.exists()
+    try:
+        yield
+    except BaseException:
+        if new and not any(folder.glob(worth)):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@contextlib.contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder to fill; it takes the place of `folder` when the block ends without an error.
 

@@ -377,7 +377,7 @@ def test_processes_that_are_killed_or_find_no_memory_cost_only_their_points(file
 
 def test_a_command_without_memory_says_so(files):
     (files / "huge.yaml").write_text(
-        (files / "tiny.yaml").read_text().replace("n_queries: 2000", "n_queries: 1000000000000")
+        (files / "tiny.yaml").read_text().replace("n_queries: 2000", "n_queries: 1000000000")
     )
     process = start("run", "huge.yaml", cwd=files)
     _, err = process.communicate(timeout=120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from scenarios.studies.replicates import (
     share_world,
 )
 from scenarios.studies.run_study import Study, StudyOptions, engine_named, run_study
-from scenarios.studies.study import StudyPlan, Task, read_status, remove_parts
+from scenarios.studies.study import StudyError, StudyPlan, Task, read_failures, read_status, remove_parts
 from scenarios.studies.sweeps.asked import Asked, read_asked, write_asked
 from scenarios.studies.sweeps.folder import sweep_folder, write_replicates
 from scenarios.studies.sweeps.search import Search, check_installed
@@ -67,7 +68,14 @@ def run_sweep(
     for scenario in {model_of(point.scenario): point.scenario for point in samples(sweep)}.values():
         check_scorers(scenario, [scenario.scorer])
     folder = sweep_folder(out, sweep)
-    run_study(SweepPlan(sweep, folder, out, progress), folder, **options)
+    study = run_study(SweepPlan(sweep, folder, out, progress), folder, **options)
+    if study.failed and not study.results:
+        failures = read_failures(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # there is nothing to continue from
+        first = failures[0].get("error", "") if failures else ""
+        raise StudyError(
+            f"every point failed, {len(study.failed)} in all; the first: {first}", file=sweep.name
+        )
     return folder
 
 
