@@ -77,7 +77,7 @@ def read_json(
     try:
         return parsed_json(text, kind)
     except ValueError as reason:
-        raise error(in_words(reason), file=path, remedy=remedy) from None
+        raise error(f"cannot be read ({in_words(reason)})", file=path, remedy=remedy) from None
 
 
 @overload
@@ -97,7 +97,7 @@ def parsed_json(text: str, kind: Any = None) -> Any:
     if _depth(found) > DEEPEST:
         raise ValueError(f"nested too deeply: more than {DEEPEST} levels")
     if kind is not None and not isinstance(found, kind):
-        raise ValueError(f"needs {'a list' if kind is list else 'an object with keys'}, holds {_what(found)}")
+        raise ValueError(f"needs {'a list' if kind is list else 'keys and values'}, holds {_what(found)}")
     return found
 
 
@@ -124,7 +124,13 @@ def _depth(value: Any) -> int:
 
 
 def _what(value: object) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "nothing"}
+    names = {
+        dict: "keys and values",
+        list: "a list",
+        str: "a text",
+        bool: "true or false",
+        type(None): "nothing",
+    }
     return names.get(type(value), "a number")
 
 

@@ -26,6 +26,7 @@ Change = Callable[[Path], None]
 Row = dict[str, Any]
 Rows = Callable[[list[Row]], list[Row]]
 
+# None leads out of the folder of the cases: a command that does wrong must harm nothing but that.
 PATHS: Mapping[str, str] = {
     "missing": "no/such/place/here.yaml",
     "directory": "odd/folder.parquet",
@@ -33,15 +34,11 @@ PATHS: Mapping[str, str] = {
     "link to nothing": "odd/dangling.yaml",
     "link to itself": "odd/loop.yaml",
     "pipe": "odd/pipe.jsonl",
-    "device": "/dev/zero",
-    "full device": "/dev/full",
     "long": "y" * 5000,
     "long name": "z" * 300 + ".parquet",
     "not UTF-8": "caf\udce9.yaml",
-    "root": "/",
     "present folder": ".",
     "of another kind": "picture.png",
-    "proc": "/proc/self/mem",
 }
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from relevance.errors import CheckpointError, cut, in_words
+from relevance.errors import CheckpointError, cut, in_words, quoted
 from relevance.files import check_file, read_json
 from relevance.hcmrm.model import HCMRM
 from relevance.hcmrm.model_config import HCMRMConfig
@@ -217,8 +217,11 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
     }
     for field, value in wanted.items():
         if config.get(field, value) != value:
-            shown = cut(json.dumps(config[field]))
-            raise CheckpointError(f"{path}: '{field}' is {shown}; only {json.dumps(value)} can be imported")
+            shown, only = (
+                quoted(one) if isinstance(one, str) else cut(json.dumps(one))
+                for one in (config[field], value)
+            )
+            raise CheckpointError(f"{path}: '{field}' is {shown}; only {only} can be imported")
     for field, kind_of, most in (("num_attention_heads", int, 1024), ("layer_norm_eps", float, 1.0)):
         if not isinstance(config.get(field), kind_of) or not 0 < config[field] <= most:
             words = f"needs '{field}', a number above 0 and at most {most}"

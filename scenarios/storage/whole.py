@@ -42,6 +42,18 @@ def check_writable(root: Path) -> None:
                 folder.rmdir()
 
 
+def check_replaceable(path: Path) -> None:
+    """Refuse to take the place of a device, a pipe or a socket: renaming a file over it would remove it.
+
+    Raises:
+        StoreError: `path` is one of them.
+    """
+    with writing(path):
+        there = path.exists()
+    if there and not path.is_file() and not path.is_dir():
+        raise StoreError("is a device or a pipe", file=path, remedy="name a file or a folder")
+
+
 def check_free(folder: Path) -> None:
     """Refuse a place where there is something already.
 
@@ -90,6 +102,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         StoreError: it cannot be written; what was there before stays.
     """
     root = folder.parent
+    check_replaceable(folder)
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)
         remove_stale(root)
@@ -125,6 +138,7 @@ def whole_path(path: Path, *, flush: bool = True, remedy: str = "name another fi
     Raises:
         StoreError: it cannot be written; what was there before stays.
     """
+    check_replaceable(path)
     with writing(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary_folder(path.parent) as folder:

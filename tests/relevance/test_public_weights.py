@@ -401,9 +401,9 @@ def test_what_is_kept_of_pairs_gives_the_scorer_s_scores(
     ("field", "value", "message"),
     [
         ("frozen", ("text",), r"frozen 'text': there is no such part; take some of text_encoder"),
-        ("patience", -1, "patience must be 0 or more"),
-        ("head_rate", 0.0, "head_rate more than 0"),
-        ("pqvm_common", 1.5, r"pqvm_common 1.5: must be a share in \[0, 1\]"),
+        ("patience", -1, "patience must be at least 0"),
+        ("head_rate", 0.0, "head_rate must be greater than 0"),
+        ("pqvm_common", 1.5, "pqvm_common must be at most 1"),
     ],
 )  # fmt: skip
 def test_settings_are_checked(

@@ -291,7 +291,7 @@ def test_one_query_with_one_ad_is_a_market(tmp_path):
     ("change", "message"),
     [
         ({"market": {"folder": "nowhere"}}, "no such folder"),
-        ({"market": {"grades": "nowhere.parquet"}}, "no such file"),
+        ({"market": {"grades": "nowhere.parquet"}}, "not found"),
         ({"world": {"seed": 3}}, "describes the embedded world, and market.kind is corpus"),
         ({"split": "train"}, "market.queries chooses one of the corpus"),
         ({"market": {"digest": "0"}}, "has changed since"),

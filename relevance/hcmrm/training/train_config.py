@@ -51,7 +51,7 @@ SHUFFLES = ("frames", "text", "both")
 Count: TypeAlias = Annotated[int, Ge(0), Le(10**9)]
 Steps: TypeAlias = Annotated[int, Ge(0), Le(10**8)]
 Batch: TypeAlias = Annotated[int, Ge(1), Le(10**5)]
-Rate: TypeAlias = Annotated[float, Gt(0), Le(10)]
+Rate: TypeAlias = Annotated[float, Ge(0), Le(10)]
 """A learning rate."""
 Weight: TypeAlias = Annotated[float, Ge(0), Le(1e4)]
 """Of a loss."""
