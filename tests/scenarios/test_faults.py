@@ -457,3 +457,14 @@ def test_frames_that_a_killed_writer_left_are_not_read(files):
     _, again = run_to_folder(scenario, out)
     assert content(again) == before
     assert np.array_equal(np.load(frames), pixels)
+
+
+def test_a_device_or_a_pipe_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    words = "pipe: is a device or a pipe; name a file or a folder"
+    with pytest.raises(StoreError, match=words), whole_path(tmp_path / "pipe") as part:
+        part.write_text("1")
+    with pytest.raises(StoreError, match="is a device or a pipe"), whole_folder(tmp_path / "pipe"):
+        pass
+    assert (tmp_path / "pipe").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
