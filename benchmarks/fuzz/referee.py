@@ -16,6 +16,7 @@ from typing import Any
 from unittest import mock
 
 from benchmarks.fuzz.cases import Case
+from benchmarks.fuzz.runs import nobody_has_python
 from benchmarks.fuzz.workplace import Workplace
 
 LIMIT_S = 20.0
@@ -58,6 +59,8 @@ def _verdict(
     case: Case, code: Any, out: str, err: str, before: dict[str, Any], after: dict[str, Any]
 ) -> str | None:
     if isinstance(code, BaseException):
+        if isinstance(code, Overtime) and case.kind == "huge" and "train" in case.group and not case.refuse:
+            return None  # many steps are legal, and take their time
         if isinstance(code, Overtime):
             where = traceback.extract_tb(code.__traceback__)[-3:]
             return f"hang: over {LIMIT_S:g} s in {', '.join(f'{one.name}:{one.lineno}' for one in where)}"
@@ -84,7 +87,7 @@ def _verdict(
     if "relbid: " not in message and "Usage: " not in message and "Error: " not in message:
         return f"message: none: {err[-200:]!r}"
     spoken = re.search("Traceback", message)
-    if not case.reads_python:
+    if not case.reads_python and "cannot import module" not in message:
         spoken = PYTHON.search(message) or RAISED.search(message)
     if spoken:
         return f"message: speaks Python ({spoken[0]}): {message[:400]}"
@@ -194,7 +197,7 @@ def _in_time(case: Case) -> Iterator[None]:
 @contextlib.contextmanager
 def _nobody(case: Case) -> Iterator[None]:
     """As a user who is not root, whom permissions bind."""
-    if case.kind != "no permission" or os.geteuid() != 0:
+    if case.kind != "no permission" or os.geteuid() != 0 or not nobody_has_python():
         yield
         return
     os.seteuid(65534)

@@ -170,10 +170,16 @@ def work(task: dict[str, Any]) -> None:
     say.write(json.dumps({"done": True}) + "\n")
 
 
+def nobody_has_python() -> bool:
+    """Whether any user may read the interpreter's modules: some stand in the home of root."""
+    places = [Path(os.__file__).resolve(), Path(__file__).resolve()]
+    return all(part.stat().st_mode & 0o001 for place in places for part in place.parents)
+
+
 def _as_nobody(root: Path) -> None:
     """Go on as a user who may write in this folder alone: what does wrong must harm nothing else."""
     root.mkdir(parents=True, exist_ok=True)
-    if os.name == "posix" and os.geteuid() == 0:
+    if os.name == "posix" and os.geteuid() == 0 and nobody_has_python():
         os.chown(root, NOBODY, NOBODY)
         os.setgroups([])
         os.setgid(NOBODY)

@@ -197,7 +197,7 @@ def _of_options(place: Workplace) -> Iterator[Case]:
         whole = (*path, *place.arguments(COMMANDS[path]))
         for option in options_of(path, command):
             group = f"options of {' '.join(path)}"
-            names = (option.name, option.name.strip("-").upper(), "FILE", "FOLDER")
+            names = (option.name, option.name.strip("-").upper(), "FILE", "FOLDER", "an argument")
             if option.is_flag:
                 yield Case(group, option.name, "twice", (*whole, option.name, option.name))
                 yield Case(group, option.name, "a value", (*whole, f"{option.name}=maybe"), None, names, True)

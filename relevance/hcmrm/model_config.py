@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from pydantic import TypeAdapter, ValidationError
 from transformers import PretrainedConfig
 
-from relevance.errors import TrainError, cut
+from relevance.errors import TrainError, cut, in_words
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"frame_markers": True, "word_markers": True},
@@ -221,7 +221,7 @@ def check_sizes(sizes: Mapping[str, Any]) -> None:
             try:
                 reader.validate_python(sizes[name])
             except ValidationError as error:
-                reason = error.errors()[-1]["msg"]
+                reason = in_words(ValueError(error.errors()[-1]["msg"]))
                 raise TrainError(
                     f"{reason[:1].lower()}{reason[1:]}", field=f"model.{name}", value=cut(str(sizes[name]))
                 ) from None
