@@ -20,6 +20,12 @@ class OwnRule:
     rule: FusionRule
     plugin: Plugin
 
+    def __getattr__(self, name: str) -> Any:
+        """A setting of the rule."""
+        if name.startswith("_") or name in ("rule", "plugin"):  # of an object that is being copied
+            raise AttributeError(name)
+        return getattr(self.rule, name)
+
     @property
     def affine(self) -> bool:
         """Whether the rule says that its score is affine in the bid."""
