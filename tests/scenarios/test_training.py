@@ -164,7 +164,7 @@ def test_a_damaged_checkpoint_leaves_no_result(trained, tmp_path, tiny_file):
     (tmp_path / "model" / "config.json").write_text("{")
     done = relbid("run", tiny_file.name, "--scorer", "hcmrm", "--set", "hcmrm.checkpoint=model", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("relbid: model: damaged checkpoint (")
+    assert done.stderr.splitlines()[-1].startswith("relbid: model/config.json: cannot be read (no JSON")
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "results").glob("tiny-*"))
 
@@ -243,7 +243,7 @@ def test_a_calibrated_checkpoint_scores_probabilities_where_the_scenario_asks(tr
 
     # A damaged file is named, one for other weights does not stay.
     (tmp_path / "model" / "calibration.json").write_text('{"temperature": {"temperature": -1, "shift": 0}}')
-    with pytest.raises(CheckpointError, match=r"damaged checkpoint \(calibration.json: temperature -1"):
+    with pytest.raises(CheckpointError, match=r"model/calibration.json: is no calibration \(temperature -1"):
         relevance_of(wanted, "hcmrm")
     assert "measure on another split" in refused(relbid(*options, "--fit-on", "test", cwd=tmp_path))
 
@@ -282,7 +282,7 @@ def test_stages_run_alone_from_the_command_line(trained):
         ("model.n_frame=3", "a training has no field 'model.n_frame'; did you mean 'n_frames'?"),
         ("labels=many", "--set labels=many: input should be a valid integer"),
         ("model.n_frames=4", "model.n_frames 4: the corpus has 3 frames an ad"),
-        ("label_noise=2", "label_noise 2.0: must be a share in [0, 1]"),
+        ("label_noise=2", "--set label_noise=2: input should be less than or equal to 1"),
     ],
 )
 def test_settings_that_mean_nothing_are_explained(trained, setting, message):
