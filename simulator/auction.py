@@ -185,7 +185,7 @@ def check_vcg(rule: object, click_weight: Sequence[float]) -> None:
         )
 
 
-Score: TypeAlias = Annotated[float, Ge(-1e6), Le(1e6)]
+Score: TypeAlias = Annotated[float, Ge(-1e12), Le(1e12)]
 """A fused score; the logarithm of one may be negative."""
 
 

@@ -28,6 +28,7 @@ from simulator.policies import (
     check_policy,
     make_policy,
 )
+from simulator.policies.own_policy import OwnPolicy
 from simulator.random import uniforms
 
 Plant = Callable[[Bids], Mapping[str, FloatArray]]
@@ -315,7 +316,10 @@ def test_impossible_policies_are_refused_in_words(
 
 
 def test_a_policy_of_ones_own() -> None:
-    assert make_policy("simulator.policies:DualPacing", {"step": 0.2}) == DualPacing(step=0.2)
+    own = make_policy("simulator.policies:DualPacing", {"step": 0.2})
+    assert isinstance(own, OwnPolicy)
+    assert own.policy == DualPacing(step=0.2)
+    assert own.plugin.name
 
 
 def test_public_names_resolve() -> None:
