@@ -57,7 +57,7 @@ class BidderModel:
     )
     budget_sigma: Spread = 1.0  # spread of log budgets
     paced_share: Share = 0.5  # of the advertisers; the others bid the same all day
-    pacing_tick_s: Annotated[float, Ge(0.1), Le(1e7)] = 900.0
+    pacing_tick_s: Annotated[float, Ge(0.001), Le(1e7)] = 900.0
     pacing_step: Annotated[float, Ge(0), Le(10)] = (
         0.1  # log rise of the multiplier in a tick without any spend
     )

@@ -110,6 +110,9 @@ TRAINING = (
 COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("run",): ("tiny.yaml",),
     ("experiment",): ("compared.yaml", "--dry-run"),
+    ("arena",): (
+        "tiny.yaml", "--only", "--policy", "fixed", "--policy", "shading", "--worlds", "1", "--workers", "1",
+    ),
     ("sweep",): ("swept.yaml", "--dry-run"),
     ("report",): ("SWEEP",),
     ("prepare",): ("tiny.yaml",),

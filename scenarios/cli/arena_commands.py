@@ -24,11 +24,14 @@ def arena(
     overrides: options.Overrides = None,
     scorer: options.Scorer = None,
     seats: Annotated[
-        float, typer.Option(metavar="SHARE", help="Share of the advertisers who follow a policy.")
+        float,
+        typer.Option(min=1e-6, max=1, metavar="SHARE", help="Share of the advertisers who follow a policy."),
     ] = 0.1,
-    budget: Annotated[float, typer.Option(metavar="X", help="Their budget, times their own.")] = 0.05,
-    worlds: Annotated[int, typer.Option(min=1, metavar="N", help="Worlds, from seed 1 on.")] = 8,
-    days: Annotated[int, typer.Option(min=2, metavar="N", help="Days of each world.")] = 2,
+    budget: Annotated[
+        float, typer.Option(min=1e-6, max=10**6, metavar="X", help="Their budget, times their own.")
+    ] = 0.05,
+    worlds: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="Worlds, from seed 1 on.")] = 8,
+    days: Annotated[int, typer.Option(min=2, max=100_000, metavar="N", help="Days of each world.")] = 2,
     exploit: Annotated[
         bool, typer.Option("--exploit", help="Also ask what an advertiser gains who leaves a policy.")
     ] = False,

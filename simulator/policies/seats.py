@@ -4,9 +4,12 @@ The same advertisers are seated whatever the policy, so two policies meet the sa
 """
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Gt, Le
 
+from relevance.ranges import check_ranges
 from simulator.arrays import FloatArray, IntArray
 from simulator.policies.registry import make_policy
 
@@ -21,14 +24,17 @@ class Seats:
     """Who is seated, and what they do; by default nobody is."""
 
     policy: str = ""  # a name in policies.POLICIES, or your own as "module:attr"; none: no seats
-    settings: dict[str, float] = field(default_factory=dict)
-    share: float = 0.1  # of the advertisers
-    budget: float = 0.05  # times the advertiser's own: so small that it has to be spent with care
-    deviate: float = 0.0  # half of the seats bid this times their value instead, all day; 0: none does
+    settings: dict[str, Annotated[float, Ge(-1e9), Le(1e9)]] = field(default_factory=dict)
+    share: Annotated[float, Gt(0), Le(1)] = 0.1  # of the advertisers
+    budget: Annotated[float, Gt(0), Le(1e6)] = (
+        0.05  # times the advertiser's own: so small that it has to be spent with care
+    )
+    deviate: Annotated[float, Ge(0), Le(100)] = (
+        0.0  # half of the seats bid this times their value instead, all day; 0: none does
+    )
 
     def __post_init__(self) -> None:
-        if not (0 < self.share <= 1 and self.budget > 0 and self.deviate >= 0):
-            raise ValueError("bidders.seats needs a share in (0, 1], a budget above 0 and deviate at least 0")
+        check_ranges(self, "bidders.seats")
         if self.policy:
             make_policy(self.policy, self.settings)  # refused here, not in the middle of a run
 
