@@ -4,7 +4,7 @@
 # With a GPU:
 #   docker build -t relbid:cuda --target cuda .
 #   docker run --rm --gpus all -p 8501:8501 -v relbid:/work relbid:cuda
-# Who reaches the port can start jobs. tests/test_container.py runs the steps in a bare virtual environment.
+# Who reaches the port can start jobs. tests/test_container.py tries what can be tried without a container engine.
 
 FROM python:3.12-slim AS base
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
