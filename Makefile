@@ -3,9 +3,11 @@
 #   CONSTRAINTS  the tested versions; `make run CONSTRAINTS=` takes the newest that pyproject.toml allows
 #   SCENARIO     the scenario of `make run`
 #   ARGS         more arguments, e.g. make run ARGS="--set traffic.queries=20000" or make test ARGS="-k fusion"
+#   PROCESSES    of `make test`: one for each core; a file stays in one, since its tests share what they make
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 SCENARIO ?= scenarios/default.yaml
+PROCESSES ?= -n logical --dist loadfile
 ARGS ?=
 
 VENV := .venv
@@ -27,10 +29,10 @@ app: $(VENV)/.installed-app ## Open the dashboard in a browser; the first time, 
 	$(BIN)/relbid app $(ARGS)
 
 test: $(VENV)/.installed-dev ## Run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PROCESSES) $(ARGS)
 
 quick: $(VENV)/.installed-dev ## Run the tests that need neither a browser nor long: under two minutes
-	$(BIN)/python -m pytest -m "not slow and not browser" $(ARGS)
+	$(BIN)/python -m pytest $(PROCESSES) -m "not slow and not browser" $(ARGS)
 
 check: $(VENV)/.installed-dev ## Lint, formatting, types and the import chain
 	$(BIN)/ruff check .
