@@ -53,6 +53,7 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
         self.market = with_past(market)
         self.possible_agents = [f"advertiser_{i}" for i in who]
         self.agents: list[str] = []
+        self.render_mode = None  # wrappers ask for it
         self.log: SimulationLog | None = None
         self._who = who
         self._value = mean_value(market.value, market.advertiser, n)

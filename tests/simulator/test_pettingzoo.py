@@ -3,6 +3,7 @@
 import sys
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,3 +175,22 @@ def test_an_agent_is_seated_with_what_it_saw_in_the_environment() -> None:
 
 def test_an_agent_keeps_to_the_rules_of_policies() -> None:
     assert check_policy(Agent(lambda seen: -np.abs(seen[:, 1:2]) / 100)) == []
+
+
+def test_stable_baselines_learns_in_it_and_its_model_is_seated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("stable_baselines3", reason="pip install 'relbid[agents]'")
+    pytest.importorskip("supersuit")
+    from benchmarks import train_agent
+
+    market = small_market()
+    monkeypatch.setattr(train_agent, "environment", lambda n_queries: MarketEnv(market, [2, 5, 9]))
+    out = tmp_path / "agent.zip"
+    train_agent.train(out, steps=2 * 97 * 3, n_queries=600, seed=1)
+    monkeypatch.setenv("RELBID_AGENT", str(out))
+    agent = train_agent.trained()
+    assert check_policy(agent) == []
+    others = without(said_as_policies(market.bidders, market.paced), np.array([2, 5, 9]))
+    log = simulate(replace(market, policies=(Followers(agent, np.array([2, 5, 9])), *others)))
+    assert log.clicked.any()
