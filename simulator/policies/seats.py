@@ -24,7 +24,7 @@ class Seats:
     """Who is seated, and what they do; by default nobody is."""
 
     policy: str = ""  # a name in policies.POLICIES, or your own as "module:attr"; none: no seats
-    settings: dict[str, Annotated[float, Ge(-1e9), Le(1e9)]] = field(default_factory=dict)
+    settings: dict[str, Annotated[float, Ge(-1e9), Le(1e9)]] = field(default_factory=dict, hash=False)
     share: Annotated[float, Gt(0), Le(1)] = 0.1  # of the advertisers
     budget: Annotated[float, Gt(0), Le(1e6)] = (
         0.05  # times the advertiser's own: so small that it has to be spent with care

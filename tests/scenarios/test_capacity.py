@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from scipy.stats import poisson
 
-from scenarios import ScenarioError, load_scenario, override
+from scenarios import DEFAULT_SCENARIO, ScenarioError, load_scenario, override
 from scenarios.cli.main import main
 from scenarios.reporting.capacity_tables import answer_of, capacity_tables
 from scenarios.studies import replicates
@@ -213,3 +213,7 @@ def test_the_picture_has_the_target_as_a_line_and_a_star_where_it_is_kept(tiny_f
     revenue = traces["tiny", "x2"]
     assert revenue.error_y.array[[step.servers for step in steps].index(4)] == 0.0
     assert revenue.error_y.array[0] >= 0.0
+
+
+def test_scenarios_are_keys_of_the_search():
+    assert hash(load_scenario(DEFAULT_SCENARIO)) == hash(load_scenario(DEFAULT_SCENARIO))
