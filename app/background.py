@@ -17,16 +17,28 @@ class Worker:
         self._tasks: list[Callable[[], object]] = []
         self._changed = threading.Condition()
         self._pages = 0
+        self._lists = 0
+        self._at_work_on = 0
         self._thread: threading.Thread | None = None
 
     def want(self, tasks: Sequence[Callable[[], object]]) -> None:
         """Work off these, in the place of those that were wanted before."""
         with self._changed:
             self._tasks = list(tasks)
+            self._lists += 1
             if self._tasks and self._thread is None:
                 self._thread = threading.Thread(target=self._run, daemon=True)
                 self._thread.start()
             self._changed.notify_all()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is still to be done."""
+        return self._thread is not None
+
+    def superseded(self) -> bool:
+        """For a task that takes long: whether something else has been wanted since it was begun."""
+        return self._at_work_on != self._lists
 
     @contextmanager
     def resting(self) -> Iterator[None]:
@@ -48,8 +60,10 @@ class Worker:
                     self._thread = None
                     return
                 task = self._tasks.pop(0)
+                self._at_work_on = self._lists
             try:
                 task()
             except Exception:  # a page that asks for the same says what is wrong
                 with self._changed:
-                    self._tasks = []
+                    if not self.superseded():
+                        self._tasks = []

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from scenarios import DEFAULT_SCENARIO
 
+WORLDS, MOST_WORLDS = 4, 32
+
 MOST = 200
 MAX_BYTES = 1_000_000
 SKIPPED = {"results", "models", "build", "node_modules"}
@@ -24,6 +26,12 @@ SHIPPED = " (shipped)"
 def results_root() -> Path:
     """Where results lie: `relbid app --out` says so by an environment variable."""
     return Path(os.environ.get("RELBID_RESULTS", "results")).absolute()
+
+
+def worlds_compared() -> int:
+    """Over how many worlds the first screen compares: `relbid app --worlds` says so likewise."""
+    text = os.environ.get("RELBID_WORLDS", "")
+    return min(max(int(text), 1), MOST_WORLDS) if text.isascii() and text.isdecimal() else WORLDS
 
 
 def offered(kind: tuple[str, str], here: Path | None = None) -> dict[str, Path]:

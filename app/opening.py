@@ -32,7 +32,12 @@ def bound_of(baseline: float, shares: Iterable[float]) -> float:
     if not known or not math.isfinite(baseline):
         return math.nan
     bound = baseline - AVOIDED * max(baseline - min(known), 0.0)
-    return math.ceil(round(1000 * bound, 6)) / 1000
+    return rounded_up(bound)
+
+
+def rounded_up(share: float) -> float:
+    """A share in steps of 0.1%."""
+    return math.ceil(round(1000 * share, 6)) / 1000
 
 
 def opening_setting(result: StoredResult) -> Setting:

@@ -15,10 +15,12 @@ import psutil
 import streamlit as st
 
 from app.background import Worker
-from app.files import results_root as results_root
+from app.files import MOST_WORLDS, results_root as results_root, worlds_compared
+from app.jobs import Job
 from app.language import t
 from app.parts import waiting
-from app.setting import BASELINE as BASELINE, Setting, market_settings
+from app.setting import BASELINE as BASELINE, Setting
+from app.simulated import Day, NotScoredError, OtherWorld, SimulatedDays
 from relevance.pretrained import pretrained_of
 from scenarios import (
     Asker,
@@ -40,6 +42,7 @@ from scenarios import (
     frames_kept,
     offline_pairs,
     offline_scores as score_offline,
+    other_worlds,
     prepare,
     read_experiment,
     read_result,
@@ -48,17 +51,10 @@ from scenarios import (
     scenario_key,
     scores_kept,
     simulate,
-    totals_of,
 )
 
 LIVE_QUERIES = 100_000
 """A slider simulates at most this many of the day's queries, so that it answers within about a second."""
-
-TOTALS_KEPT = 48
-"""Of so many days what queries and ads brought is kept: of four settings and more."""
-
-Day = tuple[Setting, int | None, int]
-"""What is simulated: a setting, on so many queries (None: all), on day 0, 1, 2, ... of a market."""
 
 KEYS: dict[str | type, Callable[[Any], Any]] = {
     Scenario: scenario_key,
@@ -136,7 +132,7 @@ def relevance(market: Prepared, scorer: str) -> Relevance:
     try:
         with st.spinner(t("spinner.scoring")):
             return _had(market, scorer)
-    except _NotScoredError:
+    except NotScoredError:
         waiting.prepare_first(results_root(), market.scenario, scorer)
     with st.spinner(t("spinner.scoring")):
         return relevance_of(market, scorer, cache=results_root())
@@ -164,15 +160,14 @@ def metrics(market: Prepared, setting: Setting, *, whole: bool = False, day: int
         ValueError: the scorer cannot be had; the message says why and what to do.
     """
     key = setting, None if whole else live_queries(market), day
-    known = _known_metrics(scenario_key(market.scenario))
-    if key not in known:
+    if not is_known(market, setting, whole=whole, day=day):
         _simulate_day(market, key)
-    return known[key]
+    return _simulated(market).metrics[key]
 
 
 def who_brought_what(market: Prepared, setting: Setting) -> list[PairTotals]:
     """What queries and ads brought on each of the days of `metrics`."""
-    totals = _known_totals(scenario_key(market.scenario))
+    totals = _simulated(market).totals
     sample = live_queries(market)
     found = []
     for day in range(n_days(market)):
@@ -183,37 +178,75 @@ def who_brought_what(market: Prepared, setting: Setting) -> list[PairTotals]:
     return found
 
 
-def simulate_later(market: Prepared, wanted: Sequence[tuple[Setting, int]], *, whole: bool) -> None:
-    """Simulate settings on days beside the page, in the place of what was wanted before; see `is_known`."""
-    known = _known_metrics(scenario_key(market.scenario))
-    sample = None if whole else live_queries(market)
-    scored = {scorer: relevance(market, scorer) for scorer in {setting.scorer for setting, _ in wanted}}
+def simulate_later(
+    market: Prepared,
+    wanted: Sequence[tuple[Setting, int]],
+    *,
+    whole: bool,
+    elsewhere: Sequence[Setting] = (),
+) -> None:
+    """Simulate settings on days beside the page, in the place of what was wanted before; see `is_known`.
 
-    def task(setting: Setting, day: int) -> None:
-        if (key := (setting, sample, day)) not in known:
-            known[key] = _run(market, scored[setting.scorer], *key).metrics
+    Args:
+        elsewhere: settings that are simulated in other worlds then, on all days; see `worlds`.
+    """
+    scorers = {setting.scorer for setting in (*(one for one, _ in wanted), *elsewhere)}
+    scored = {scorer: relevance(market, scorer) for scorer in scorers}
+    simulated, sample = _simulated(market), None if whole else live_queries(market)
+    days, worker_ = range(n_days(market)), worker()
+    tasks = [
+        partial(simulated.ensure, (setting, sample, day), scored[setting.scorer]) for setting, day in wanted
+    ]
+    for scenario in _others(market) if elsewhere else ():
+        world = _other_world(scenario, str(results_root()))
+        tasks.append(partial(world.open, sorted(scorers), worker_.superseded))
+        tasks += [partial(world.ensure, (one, sample, day)) for one in elsewhere for day in days]
+    worker_.want(tasks)
 
-    worker().want([partial(task, setting, day) for setting, day in wanted])
+
+def worlds(market: Prepared) -> list[Prepared] | None:
+    """The market, and the same in other worlds; None while one of these is not open.
+
+    What has taken long to prepare in the background is then only asked for.
+    """
+    others = [_other_world(scenario, str(results_root())).prepared for scenario in _others(market)]
+    return None if None in others else [market, *(one for one in others if one is not None)]
+
+
+def n_worlds(market: Prepared) -> int:
+    """Over how many worlds settings are compared, once the others are open; 1 where there are no others."""
+    return 1 + len(_others(market))
+
+
+def world_job(market: Prepared) -> tuple[int, Job] | None:
+    """The command that prepares another world for this market and has not come to a good end, if any."""
+    for scenario in _others(market):
+        if (job := _other_world(scenario, str(results_root())).job()) is not None:
+            return scenario.world.seed, job
+    return None
+
+
+def world_fault(market: Prepared) -> str:
+    """Why another world cannot be opened; nothing where none was refused."""
+    faults = (_other_world(scenario, str(results_root())).fault for scenario in _others(market))
+    return next(filter(None, faults), "")
+
+
+def _others(market: Prepared) -> list[Scenario]:
+    scenario = market.scenario
+    several = scenario.market.kind == "world" and scenario.serving.scoring == "table" and n_days(market) > 1
+    return other_worlds(scenario, worlds_compared() - 1) if several else []
 
 
 def _simulate_day(market: Prepared, key: Day) -> None:
     """Simulate a day, and keep its metrics and, of the newest days, what queries and ads brought."""
     scored = relevance(market, key[0].scorer)
     with worker().resting():
-        run = _run(market, scored, *key)
-    known = scenario_key(market.scenario)
-    totals = _known_totals(known)
-    while len(totals) >= TOTALS_KEPT:
-        del totals[next(iter(totals))]
-    totals[key] = totals_of(run)
-    _known_metrics(known)[key] = run.metrics
+        _simulated(market).simulate(key, scored)
 
 
-def _run(
-    market: Prepared, scored: Relevance, setting: Setting, n_queries: int | None, day: int
-) -> Simulation:
-    settings = {**market_settings(setting), "seed": market.scenario.seed + day}
-    return simulate(market, scored, settings, n_queries=n_queries)
+def _simulated(market: Prepared) -> SimulatedDays:
+    return _simulated_days(market, str(results_root()))
 
 
 @st.cache_resource(show_spinner=False)
@@ -225,7 +258,7 @@ def worker() -> Worker:
 def is_known(market: Prepared, setting: Setting, *, whole: bool, day: int) -> bool:
     """Whether `metrics` need not simulate."""
     key = setting, None if whole else live_queries(market), day
-    return key in _known_metrics(scenario_key(market.scenario))
+    return _simulated(market).has(key, partial(relevance, market, setting.scorer))
 
 
 def n_days(market: Prepared) -> int:
@@ -323,15 +356,11 @@ def _prepared(scenario: Scenario, root: str) -> Prepared:
     return prepare(scenario, cache=Path(root))
 
 
-class _NotScoredError(Exception):
-    """A neural model has not scored these pairs yet."""
-
-
-@st.cache_resource(show_spinner=False, max_entries=8, hash_funcs=KEYS)
+@st.cache_resource(show_spinner=False, max_entries=40, hash_funcs=KEYS)
 def _relevance(market: Prepared, scorer: str, root: str) -> Relevance:
     neural = scorer == "hcmrm" or pretrained_of(scorer)
     if neural and not scores_kept(market, scorer, Path(root)):
-        raise _NotScoredError
+        raise NotScoredError
     return relevance_of(market, scorer, cache=Path(root))
 
 
@@ -345,16 +374,16 @@ def _had(market: Prepared, scorer: str) -> Relevance:
     return _relevance(market, scorer, str(results_root()))
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _known_metrics(key: str) -> dict[Day, dict[str, float]]:
-    """What has been simulated on a scenario's market, filled by `metrics`."""
-    return {}
+@st.cache_resource(show_spinner=False, max_entries=40, hash_funcs=KEYS)
+def _simulated_days(market: Prepared, root: str) -> SimulatedDays:
+    """What has been simulated on a market, filled by `metrics` and `who_brought_what`."""
+    return SimulatedDays(market, Path(root))
 
 
-@st.cache_resource(show_spinner=False, max_entries=2)
-def _known_totals(key: str) -> dict[Day, PairTotals]:
-    """What queries and ads brought, a few MB a day, filled by `metrics` and `who_brought_what`."""
-    return {}
+@st.cache_resource(show_spinner=False, max_entries=MOST_WORLDS, hash_funcs=KEYS)
+def _other_world(scenario: Scenario, root: str) -> OtherWorld:
+    """A market in another world, which `simulate_later` opens."""
+    return OtherWorld(scenario, Path(root), _simulated_days, _relevance)
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)

@@ -123,6 +123,7 @@ from .studies.difference import (
 )
 from .studies.experiments.experiment import (
     load_experiment as load_experiment,
+    other_worlds as other_worlds,
 )
 from .studies.experiments.experiment_run import (
     ExperimentResult as ExperimentResult,
@@ -140,6 +141,9 @@ from .studies.experiments.stored import (
     StoredExperiment as StoredExperiment,
     list_experiments as list_experiments,
     read_experiment as read_experiment,
+)
+from .studies.market_days import (
+    MarketDays as MarketDays,
 )
 from .studies.study import (
     Status as Status,

@@ -307,7 +307,9 @@ def curve(
             hoverinfo="skip",
         )
     _add_means(figure, [mine], t("trade_off.your_setting"), star=True)
-    lay_out(figure, t("trade_off.curve_title", n=len(mine.days.of)), height=430, legend_y=-0.2)
+    n, each = len(mine.days.of), mine.days.each
+    title = t("trade_off.curve_title", n=n) if each == 1 else t("trade_off.curve_worlds", n=n, days=each)
+    lay_out(figure, title, height=430, legend_y=-0.2)
     figure.update_xaxes(title=t("trade_off.figure_x"), ticksuffix="%", zeroline=False)
     figure.update_yaxes(title=t("trade_off.curve_y"), ticksuffix="%", zeroline=False)
     shares = [100 * point.days.mean(SHARE) for point in (*points, mine)] + [100 * share]

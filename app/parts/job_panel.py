@@ -73,6 +73,11 @@ def watch(
     st.fragment(draw, run_every=POLL_S if running else None)()
 
 
+def show(job: Job, title: str, again: str) -> None:
+    """Draw a job once, for a page that draws itself again."""
+    _draw(job, jobs.outcome(job), title, again, None)
+
+
 def follow(kind: str, subject: str, title: str, again: str, done: str) -> None:
     """Draw the newest job of a kind on a subject, or why it could not start, and `done` where it is."""
     show_fault(kind)

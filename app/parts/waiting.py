@@ -9,10 +9,9 @@ import streamlit as st
 from app import jobs
 from app.language import t
 from app.parts import job_panel
+from app.simulated import scoring
 from app.wording import scorer_name
-from scenarios import Scenario, dump_scenario, scenario_key
-
-KIND = "prepare"
+from scenarios import Scenario
 
 
 def prepare_first(root: Path, scenario: Scenario, scorer: str) -> None:
@@ -20,11 +19,7 @@ def prepare_first(root: Path, scenario: Scenario, scorer: str) -> None:
 
     Returns where it has come to its end and yet nothing is kept: then the page has to do it itself.
     """
-    subject = f"{scorer}-{scenario_key(scenario)}"
-    job = jobs.latest(root, KIND, subject)
-    if job is None:
-        arguments = [KIND, f"{jobs.HERE}/scenario.yaml", "--scorer", scorer, "--out", str(root)]
-        job = jobs.start(root, KIND, subject, arguments, {"scenario.yaml": dump_scenario(scenario)})
+    job = scoring(root, scenario, scorer)
     if jobs.outcome(job).state == "done":
         jobs.forget(job)  # whoever removes the kept scores later makes a new one
         return

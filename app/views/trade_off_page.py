@@ -10,12 +10,12 @@ import polars as pl
 import streamlit as st
 
 from app import address, session, wording
-from app.days import Days, held, mean_of, over_days
+from app.days import Days, held, mean_of, missing_elsewhere, over_days, over_worlds
 from app.export import measured, scenario_text
 from app.figures import trade_off_figures as figures
 from app.language import t
-from app.opening import SHARE, cheapest, stored_bound
-from app.parts import formula_bar, uplift, why
+from app.opening import SHARE, cheapest, opening_setting, rounded_up, stored_bound
+from app.parts import formula_bar, job_panel, uplift, why
 from app.parts.download import chart_with_data, download
 from app.session import Opened
 from app.setting import (
@@ -32,9 +32,13 @@ from app.wording import scorer_name
 from scenarios.reporting.theme import QUIET
 
 CHART, CURVE, WHOLE, POINT, BOUND = "trade-off", "curve", "whole", "opened-point", "bound"
-TAKEN = "taken"
-KEYS = (WHOLE, BOUND, *why.KEYS)
-ADDRESS = {"whole": (WHOLE, address.switch), "bound": (BOUND, address.percent)}
+TAKEN, PROPOSED, OWN_WORLD = "taken", "bound-proposed", "own-world"
+KEYS = (WHOLE, BOUND, OWN_WORLD, *why.KEYS)
+ADDRESS = {
+    "whole": (WHOLE, address.switch),
+    "bound": (BOUND, address.percent),
+    "own_world": (OWN_WORLD, address.switch),
+}
 
 EXPONENTS = (0.25, 0.5, 1.0, 2.0)
 """Those of the curve where the stored result swept no exponent."""
@@ -58,19 +62,19 @@ def page(opened: Opened) -> None:
     with st.container(key="first-screen"):
         curve, side = st.container(), st.container()
     with side:
-        bound = _bound(opened)
+        bound = _bound(opened, whole=whole)
         cards = st.empty()
-        _basis(opened, whole=whole)
+        basis = st.container()
     below = st.container()
 
-    def after_day(found: list[Days]) -> None:
+    def say(found: list[Days]) -> None:
         with headline.container():
             st.markdown(f"#### {_answer(*found, days=session.n_days(opened.prepared))}")
         with cards.container():
             _cards(*found)
 
     try:
-        a, b = over_days(opened.prepared, (opened.a, opened.b), whole=whole, after_day=after_day)
+        own = over_days(opened.prepared, (opened.a, opened.b), whole=whole, after_day=say)
     except ValueError as error:
         with notice:
             names = " / ".join(scorer_name(one.scorer) for one in (opened.a, opened.b))
@@ -78,14 +82,27 @@ def page(opened: Opened) -> None:
             st.write(t("trade_off.points_below"))
         _stored_chart(opened, None)
         return
-    with below:
-        _below(opened, a, b, whole=whole)
+    with basis:
+        shown = None
+        if session.n_worlds(opened.prepared) > 1 and not _own_world(opened):
+            shown = over_worlds(opened.prepared, (opened.a, opened.b), whole=whole)
+            if shown is not None:
+                say(shown)
+        _basis(opened, shown, whole=whole)
     with curve:
-        _curve(opened, a, b, bound, whole=whole)
+        _curve(opened, own, shown, bound, whole=whole)
+    with below:
+        _below(opened, own, shown or own, whole=whole)
 
 
-def _below(opened: Opened, a: Days, b: Days, *, whole: bool) -> None:
-    """What is below the first screen."""
+def _below(opened: Opened, own: list[Days], shown: list[Days], *, whole: bool) -> None:
+    """What is below the first screen.
+
+    Args:
+        own: A and B over days of the scenario's own world.
+        shown: A and B as the first screen shows them.
+    """
+    a, b = shown
     with st.container(key="figures"):
         changes = figures.changes_by_side(a, b)
         chart_with_data(figures.who_gains(changes), changes, "who-gains")
@@ -94,10 +111,10 @@ def _below(opened: Opened, a: Days, b: Days, *, whole: bool) -> None:
     if opened.a != opened.b:
         why.draw(opened)
     with st.container(horizontal=True):
-        _exports(opened, a, b, whole=whole)
+        _exports(opened, *own, whole=whole)
         uplift.offer(opened)
     with st.expander(t("trade_off.stored"), icon=":material/inventory_2:"):
-        _stored_chart(opened, figures.ChosenPoint(in_words(opened.b), b.of[0]))
+        _stored_chart(opened, figures.ChosenPoint(in_words(opened.b), own[1].of[0]))
         if len(opened.result.points):
             st.dataframe(_table(opened.result.points), hide_index=True)
     st.caption(t("trade_off.simulated_market"))
@@ -114,16 +131,38 @@ def _whole(opened: Opened) -> bool:
     )
 
 
-def _bound(opened: Opened) -> float:
-    """The bound on irrelevant ads, a share; NaN where no share is known."""
+def _bound(opened: Opened, *, whole: bool) -> float:
+    """The bound on irrelevant ads, a share; NaN where no share is known.
+
+    The one proposed is that of the stored points, but never one that the formula opened at would miss by the
+    figures that the page shows: it moves with these until somebody has typed another.
+    """
     proposed = stored_bound(opened.result)
     if not math.isfinite(proposed):
         return math.nan
-    st.session_state.setdefault(BOUND, round(100 * proposed, 1))
+    days = range(session.n_days(opened.prepared))
+    known = all(session.is_known(opened.prepared, opened.b, whole=whole, day=day) for day in days)
+    if known and opened.b == opening_setting(opened.result):
+        shown = None
+        if not st.session_state.get(OWN_WORLD):
+            shown = over_worlds(opened.prepared, (opened.b,), whole=whole)
+        mean = (shown or over_days(opened.prepared, (opened.b,), whole=whole))[0].mean(SHARE)
+        proposed = max(proposed, rounded_up(mean))
+    if st.session_state.setdefault(BOUND, st.session_state.get(PROPOSED)) == st.session_state.get(PROPOSED):
+        st.session_state[BOUND] = st.session_state[PROPOSED] = round(100 * proposed, 1)
     typed = st.number_input(
         t("trade_off.bound"), 0.0, 100.0, step=0.1, format="%.1f", key=BOUND, help=t("trade_off.bound_help")
     )
     return float(typed) / 100
+
+
+def _own_world(opened: Opened) -> bool:
+    """Whether the first screen is to show days of the scenario's own world alone."""
+    return st.toggle(
+        t("trade_off.own_world", n=session.n_worlds(opened.prepared) - 1),
+        key=OWN_WORLD,
+        help=t("trade_off.own_world_help"),
+    )
 
 
 def _answer(a: Days, b: Days, *, days: int) -> str:
@@ -135,7 +174,7 @@ def _answer(a: Days, b: Days, *, days: int) -> str:
 
 
 def _cards(a: Days, b: Days) -> None:
-    with st.container(key=f"small-cards-days-{len(b.of)}"):
+    with st.container(key=f"small-cards-days-{len(b.of)}-{b.each}"):
         for figure in wording.figures_over_days(a.of, b.of):
             st.metric(
                 figure.label,
@@ -147,13 +186,15 @@ def _cards(a: Days, b: Days) -> None:
             )
 
 
-def _basis(opened: Opened, *, whole: bool) -> None:
+def _basis(opened: Opened, shown: list[Days] | None, *, whole: bool) -> None:
     days = session.n_days(opened.prepared)
     of = uplift.day_in_words(opened, whole=whole)
-    if whole:
+    if not whole:
+        st.caption(t("trade_off.preview", days=days, day=of))
+    elif shown is None:
         st.caption(t("trade_off.basis", n=days, day=of))
     else:
-        st.caption(t("trade_off.preview", days=days, day=of))
+        st.caption(t("trade_off.basis_worlds", n=len(shown[0].of), days=days, day=of))
 
 
 def _exponents_of(opened: Opened) -> list[float]:
@@ -171,35 +212,62 @@ def candidates(opened: Opened) -> list[Setting]:
     return [replace(plain, formula=product(x, bid, pctr)) for x in _exponents_of(opened) if x > 0]
 
 
-def _curve(opened: Opened, a: Days, b: Days, bound: float, *, whole: bool) -> None:
-    """The trade-off over the days; it is simulated beside the page, which answers meanwhile."""
+def _curve(opened: Opened, own: list[Days], shown: list[Days] | None, bound: float, *, whole: bool) -> None:
+    """The trade-off over the days; it is simulated beside the page, which answers meanwhile.
+
+    Other worlds come after the scenario's own. They are drawn once all that the page shows is known in them.
+    """
     market, wanted = opened.prepared, candidates(opened)
     days = range(session.n_days(market))
+    several = session.n_worlds(market) > 1 and not st.session_state.get(OWN_WORLD)
+    elsewhere = list(dict.fromkeys([opened.a, opened.b, *wanted])) if several else []
 
     def missing() -> list[tuple[Setting, int]]:
         pairs = ((setting, day) for setting in wanted for day in days)
         return [pair for pair in pairs if not session.is_known(market, pair[0], whole=whole, day=pair[1])]
 
-    at_first = missing()
-    session.simulate_later(market, at_first, whole=whole)
+    def far() -> tuple[int, int]:
+        return missing_elsewhere(market, elsewhere, whole=whole) if elsewhere else (0, 0)
+
+    at_first, far_at_first = missing(), far()[0]
+    session.simulate_later(market, at_first, whole=whole, elsewhere=elsewhere if far_at_first else ())
 
     def draw() -> None:
-        left = missing()
-        if st.session_state.pop(TAKEN, False) or (at_first and not left):
+        left, (left_far, far_total) = missing(), far()
+        dropped = left_far and not session.worker().busy and session.world_job(market) is None
+        finished = (at_first or far_at_first) and not left and not left_far
+        if st.session_state.pop(TAKEN, False) or finished or (dropped and not session.world_fault(market)):
             st.rerun()
         unfinished = {setting for setting, _ in left}
+        ready = [setting for setting in wanted if setting not in unfinished]
+        a, b = shown or own
+        points = over_worlds(market, ready, whole=whole) if shown else None
+        if points is None:
+            (a, b), points = own, [over_days(market, (setting,), whole=whole)[0] for setting in ready]
         found = [
-            figures.CurvePoint(setting.formula, point, a, setting)
-            for setting in wanted
-            if setting not in unfinished
-            for point in over_days(market, (setting,), whole=whole)
+            figures.CurvePoint(setting.formula, one, a, setting)
+            for setting, one in zip(ready, points, strict=True)
         ]
         _draw_curve(opened, found, figures.CurvePoint(in_words(opened.b), b, a, opened.b), bound)
         if left:
             n = len(wanted) * len(days)
             st.progress(1 - len(left) / n, t("trade_off.curve_running", done=n - len(left), total=n))
+        elif left_far:
+            _elsewhere(opened, far_total - left_far, far_total)
 
-    st.fragment(draw, run_every=POLL_S if at_first else None)()
+    st.fragment(draw, run_every=POLL_S if at_first or far_at_first else None)()
+
+
+def _elsewhere(opened: Opened, done: int, total: int) -> None:
+    """How far other worlds are."""
+    market, others = opened.prepared, session.n_worlds(opened.prepared) - 1
+    if fault := session.world_fault(market):
+        st.warning(t("trade_off.world_fault", fault=fault))
+    elif (found := session.world_job(market)) is not None:
+        title = t("trade_off.world_prepared", world=found[0], n=others)
+        job_panel.show(found[1], title, t("trade_off.world_again"))
+    else:
+        st.progress(done / total, t("trade_off.worlds_running", n=others, done=done, total=total))
 
 
 def _draw_curve(

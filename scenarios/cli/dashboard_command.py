@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -30,7 +31,13 @@ def _check_port(arguments: Sequence[str]) -> None:
             raise typer.BadParameter(f"--server.port {port or '(nothing)'}: must be from 1 to {MOST_PORT}")
 
 
-def dashboard(context: typer.Context, out: Out = RESULTS) -> None:
+Worlds = Annotated[
+    int,
+    typer.Option(min=1, max=32, help="Compare over so many worlds; the others are prepared beside the page."),
+]
+
+
+def dashboard(context: typer.Context, out: Out = RESULTS, worlds: Worlds = 4) -> None:
     """Open the dashboard in a browser. Further options go to Streamlit, e.g. --server.port=8600."""
     from relevance.extras import require
 
@@ -48,7 +55,7 @@ def dashboard(context: typer.Context, out: Out = RESULTS) -> None:
         "--browser.gatherUsageStats=false",
         *context.args,
     ]
-    environment = {**os.environ, "RELBID_RESULTS": str(out.resolve())}
+    environment = {**os.environ, "RELBID_RESULTS": str(out.resolve()), "RELBID_WORLDS": str(worlds)}
     if os.name == "posix":  # this process becomes Streamlit, so a signal to it reaches Streamlit
         os.execve(sys.executable, command, environment)
     raise typer.Exit(subprocess.call(command, env=environment))

@@ -81,14 +81,7 @@ class ReplicateWorker(Worker[list[dict[str, float]]]):
     @staticmethod
     def read(task: Task) -> list[dict[str, float]] | None:
         """The kept metrics of a task, whose data is a `Job`."""
-        for path in dict.fromkeys((task.out, task.out.with_suffix(WITH_QUERIES))):
-            try:
-                found: list[dict[str, float]] = json.loads(_metrics_in(path))
-                if len(found) == len(task.data.scenarios):
-                    return [dict(metrics) for metrics in found]
-            except _DAMAGED:
-                continue
-        return None
+        return read_metrics(task.out, len(task.data.scenarios))
 
     def make(self, task: Task) -> bytes:
         """Simulate a task, which reads a `SharedWorld` and a list of scenarios."""
@@ -106,6 +99,18 @@ class ReplicateWorker(Worker[list[dict[str, float]]]):
         }
         np.savez_compressed(file, metrics=metrics, **totals)
         return file.getvalue()
+
+
+def read_metrics(path: Path, n_arms: int = 1) -> list[dict[str, float]] | None:
+    """The kept metrics of a job, by arm; None where there are none, or they are damaged."""
+    for file in dict.fromkeys((path, path.with_suffix(WITH_QUERIES))):
+        try:
+            found: list[dict[str, float]] = json.loads(_metrics_in(file))
+            if len(found) == n_arms:
+                return [dict(metrics) for metrics in found]
+        except _DAMAGED:
+            continue
+    return None
 
 
 def _metrics_in(path: Path) -> bytes:
@@ -197,12 +202,15 @@ class World:
                     known[id(one)] = len(scenarios), self._decides(one)
                     scenarios.append(one)
             numbers, decided_by = zip(*(known[id(one)] for one in job.scenarios), strict=True)
-            text = "|".join((job.kind, str(job.seed), *decided_by))
-            key = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+            key = _key(job.kind, job.seed, decided_by)
             path = self._kept / f"{key}{WITH_QUERIES if job.queries else '.json'}"
             found.append(Task(key, path, job._replace(scenarios=numbers), reads))
         self._unwritten[reads[1]] = scenarios
         return found
+
+    def path_of(self, scenario: Scenario, kind: str = "simulated") -> Path:
+        """Where the metrics of the market of one scenario are kept; `kind` as of a job."""
+        return self._kept / f"{_key(kind, scenario.seed, [self._decides(scenario)])}.json"
 
     def share(self, tasks: Sequence[Task]) -> None:
         """Write down what tasks share with others, where that is not done yet."""
@@ -221,6 +229,11 @@ class World:
         self._code |= {name: code_of(name) for name in own if name not in self._code}
         code = (self._code[name] for name in own)
         return "|".join((text, self._scores[model_of(scenario)], self._common, *code))
+
+
+def _key(kind: str, seed: int, decided_by: Iterable[str]) -> str:
+    text = "|".join((kind, str(seed), *decided_by))
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def share_world(

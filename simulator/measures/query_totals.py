@@ -97,10 +97,14 @@ def pair_totals(log: SimulationLog, market: Market) -> PairTotals:
     came, arrivals = np.unique(log.arrival_query, return_counts=True)
     n_ads = market.advertiser.size
     code = (log.query.astype(np.int64) * n_ads + log.ad) * N_GROUPS + group_of(log.recall)
-    pair, place = np.unique(code, return_inverse=True)
+    order = np.argsort(code)
+    code = code[order]
+    starts = np.flatnonzero(np.append(True, code[1:] != code[:-1])[: code.size])
+    pair = code[starts]
     totals = np.zeros((came.size + pair.size, len(COLUMNS)))
     totals[: came.size, 0] = arrivals
-    totals[came.size :, 1:] = _sums(_of_impressions(log, market), place, pair.size)
+    if pair.size:
+        totals[came.size :, 1:] = np.add.reduceat(_of_impressions(log, market)[order], starts, axis=0)
     nobody = np.full(came.size, -1)
     query_ad, match = np.divmod(pair, N_GROUPS)
     query, ad = np.divmod(query_ad, n_ads)

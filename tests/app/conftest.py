@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 PATIENCE_MS = 60_000
 
+# The figures of one world, those that `relbid run` gives, unless a test asks for more worlds.
+os.environ.setdefault("RELBID_WORLDS", "1")
+
 TINY = [
     "name=tiny",
     "scorer=oracle",

@@ -15,6 +15,7 @@ design: [common, query_split]
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field as defaults, replace
 from pathlib import Path
@@ -312,6 +313,15 @@ def in_world(scenario: Scenario, world: int | None) -> Scenario:
 def day_seed(world: int | None, seed: int) -> int:
     """The scenario's seed of a day in a world, see DAYS_OF_A_WORLD."""
     return seed if world is None else seed + world * DAYS_OF_A_WORLD
+
+
+def other_worlds(scenario: Scenario, n: int) -> list[Scenario]:
+    """The scenario in the first n other worlds, with draws that none of them shares with another."""
+    seeds = (seed for seed in itertools.count(1) if seed != scenario.world.seed)
+    return [
+        in_world(scenario, world).model_copy(update={"seed": day_seed(world, scenario.seed)})
+        for world in itertools.islice(seeds, n)
+    ]
 
 
 def check_compared(experiment: Experiment, source: Source) -> None:
