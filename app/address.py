@@ -46,6 +46,21 @@ def write(values: Mapping[str, str]) -> None:
         st.query_params.from_dict(wanted)
 
 
+def of_page(own: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of another page that is opened now: what all pages have, and its own.
+
+    They are taken for written, so that opening the page is one step of the browser's history.
+    """
+    everywhere = {
+        RESULT,
+        language.ADDRESS,
+        *(prefix + name for name in NAMES.values() for prefix in ("", "a_")),
+    }
+    kept = {name: text for name, text in st.query_params.items() if name in everywhere | {"a", "b"}}
+    st.session_state[WRITTEN] = {**kept, **own}
+    return {**kept, **own}
+
+
 def setting_from(name: str, start: Setting, scenario: Scenario) -> tuple[Setting, list[str]]:
     """The setting "a" or "b" of the address, and the parameters of it that mean nothing, which are ignored.
 

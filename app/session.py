@@ -19,7 +19,7 @@ from app.files import MOST_WORLDS, results_root as results_root, worlds_compared
 from app.jobs import Job
 from app.language import t
 from app.parts import waiting
-from app.setting import BASELINE as BASELINE, Setting
+from app.setting import BASELINE as BASELINE, Setting, market_settings
 from app.simulated import Day, NotScoredError, OtherWorld, SimulatedDays
 from relevance.pretrained import pretrained_of
 from scenarios import (
@@ -308,15 +308,15 @@ def offline_evaluation(
     return evaluate_offline(_labels, _scores)
 
 
-def own_simulation(market: Prepared) -> Simulation:
-    """The scenario's own run, whole.
+def whole_day(market: Prepared, setting: Setting | None = None) -> Simulation:
+    """The run of a setting on all queries of the scenario's own day; without one, the scenario's own run.
 
     Raises:
         ValueError: its scorer cannot be had; the message says why and what to do.
     """
-    relevance(market, market.scenario.scorer)
+    relevance(market, market.scenario.scorer if setting is None else setting.scorer)
     with st.spinner(t("spinner.day")):
-        return _own_simulation(market)
+        return _whole_day(market, setting)
 
 
 def total_queries(market: Prepared) -> int:
@@ -393,5 +393,6 @@ def _kept_offline_scores(key: str) -> dict[tuple[Sample, str], OfflineScores]:
 
 
 @st.cache_resource(show_spinner=False, max_entries=2, hash_funcs=KEYS)
-def _own_simulation(market: Prepared) -> Simulation:
-    return simulate(market, _had(market, market.scenario.scorer))
+def _whole_day(market: Prepared, setting: Setting | None) -> Simulation:
+    scorer = market.scenario.scorer if setting is None else setting.scorer
+    return simulate(market, _had(market, scorer), None if setting is None else market_settings(setting))

@@ -10,6 +10,7 @@ import streamlit as st
 from app import session
 from app.language import t
 from app.session import Opened
+from app.setting import Setting, market_settings
 from app.wording import MISSING, metric_name
 from scenarios import Prepared, Relevance, Simulation, simulate
 
@@ -57,10 +58,11 @@ def draw(opened: Opened, simulation: Simulation) -> None:
         st.button(t("serving.ask"), icon=":material/dns:", on_click=_ask, args=(opened.result.folder.name,))
         return
     counts = [n for n in (serving.servers - 1, serving.servers, serving.servers + 1) if n]
-    relevance = session.relevance(opened.prepared, opened.scenario.scorer)
+    relevance = session.relevance(opened.prepared, opened.b.scorer)
     with st.spinner(t("spinner.day")):
         figures = {
-            n: own if n == serving.servers else _with_servers(opened.prepared, n, relevance) for n in counts
+            n: own if n == serving.servers else _with_servers(opened.prepared, opened.b, n, relevance)
+            for n in counts
         }
     st.markdown(in_a_sentence(own, figures[serving.servers + 1], serving.price_per_hour))
     st.dataframe(table(figures), hide_index=True)
@@ -101,8 +103,8 @@ def table(figures: dict[int, dict[str, float]]) -> pl.DataFrame:
 
 
 @st.cache_resource(show_spinner=False, max_entries=32, hash_funcs=session.KEYS)
-def _with_servers(market: Prepared, n: int, _relevance: Relevance) -> dict[str, float]:
-    return serving_figures(simulate(market, _relevance, {"sweep": None, "serving.servers": n}))
+def _with_servers(market: Prepared, setting: Setting, n: int, _relevance: Relevance) -> dict[str, float]:
+    return serving_figures(simulate(market, _relevance, {**market_settings(setting), "serving.servers": n}))
 
 
 def _ask(result: str) -> None:

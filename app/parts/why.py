@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from app import session
+from app import address, session
 from app.figures import why_figures as figures
 from app.language import names, t
 from app.parts.download import download
@@ -185,11 +185,9 @@ def _open(
         own = [[narrowed(day, by, group) for day in side] for side in days]
         group = int(responsible_for(own[0], own[1], metric, "query").parts["group"][0])
     st.session_state[_OPENED] = st.session_state.get(_OPENED, 0) + 1
-    if opened.prepared.source.has_texts:
-        st.session_state[QUERY] = group
-    else:
-        st.session_state[EVENT] = group + 1
-    st.switch_page("views/inspector_page.py")
+    key, number = (QUERY, group) if opened.prepared.source.has_texts else (EVENT, group + 1)
+    st.session_state[key] = number
+    st.switch_page("views/inspector_page.py", query_params=address.of_page({key: str(number)}))
 
 
 def _basis(opened: Opened, division: Division) -> str:

@@ -202,7 +202,7 @@ def _events(opened: Opened) -> None:
     st.session_state[EVENT] = min(st.session_state.get(EVENT, 1), n_events)
     event = int(st.number_input(t("inspector.event", n=n_events), 1, n_events, 1, key=EVENT)) - 1
     try:
-        auction = inspect_event(prepared, session.own_simulation(prepared), event)
+        auction = inspect_event(prepared, session.whole_day(prepared), event)
     except ValueError as error:
         st.error(str(error))
         return

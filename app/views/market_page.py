@@ -1,4 +1,4 @@
-"""Page Market: what happens over the day, in the scenario's own run."""
+"""Page Market: what happens over the scenario's own day under my formula."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from app.language import t
 from app.parts import serving
 from app.parts.download import chart_with_data
 from app.session import Opened
-from app.wording import MISSING, metric_name, rule_name, scorer_name
+from app.setting import in_words
+from app.wording import MISSING, metric_name, scorer_name
 
 KEYS = ()
 PREDICTION = {
@@ -47,9 +48,9 @@ def page(opened: Opened) -> None:
     scenario = opened.scenario
     st.title(t("market.title"))
     try:
-        simulation = session.own_simulation(opened.prepared)
+        simulation = session.whole_day(opened.prepared, opened.b)
     except ValueError as error:
-        st.error(f"{t('scorers.cannot_simulate', scorer=scorer_name(scenario.scorer))}\n\n{error}")
+        st.error(f"{t('scorers.cannot_simulate', scorer=scorer_name(opened.b.scorer))}\n\n{error}")
         st.write(t("market.remedy"))
         return
     metrics, unit = simulation.metrics, day.clock(simulation).unit
@@ -59,8 +60,7 @@ def page(opened: Opened) -> None:
     st.caption(
         t(
             "market.basis",
-            scorer=scorer_name(scenario.scorer),
-            rule=rule_name(scenario.fusion.rule),
+            b=in_words(opened.b),
             mechanism=t(f"mechanisms.{scenario.auction.mechanism}"),
             per=t(f"payments.{per}"),
         )

@@ -301,6 +301,22 @@ def test_a_formula_is_a_star_among_the_rules() -> None:
     assert len(formula_figures.among_rules(rules, None).data) == 1
 
 
+def test_names_of_rules_that_are_close_are_not_written_over_another() -> None:
+    close = {f"rule {n}": metrics(100.0 + 0.01 * n, 0.05) for n in range(6)}
+    figure = formula_figures.among_rules({"far": metrics(60.0, 0.2), **close}, None)
+    low, high = figure.layout.yaxis.range
+    pixels = formula_figures.PLOT_PX / (high - low)
+    right = sorted(pixels * one.y - one.ay for one in figure.layout.annotations if one.xanchor == "left")
+    assert len(right) == 6
+    assert min(np.diff(right)) >= formula_figures.LABEL_PX - 1e-6
+
+
+def test_heights_are_spread_no_more_than_they_need() -> None:
+    assert formula_figures.spread([30.0, 0.0, 90.0], 10) == [30.0, 0.0, 90.0]
+    assert formula_figures.spread([5.0, 5.0, 40.0], 10) == [0.0, 10.0, 40.0]
+    assert formula_figures.spread([10.0, 0.0, 4.0], 10) == pytest.approx([44 / 3, -16 / 3, 14 / 3])
+
+
 # Wording
 
 

@@ -90,8 +90,8 @@ def test_a_second_start_simulates_nothing_that_the_first_has(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("simulated again")
 
-    # what each query brought is not kept: let the page stop before it asks who makes the difference
-    monkeypatch.setattr("app.views.trade_off_page._below", lambda *_, **__: None)
+    # what each query brought is not kept: let the page not ask who makes the difference
+    monkeypatch.setattr("app.parts.why.draw", lambda *_: None)
     monkeypatch.setattr(MarketDays, "simulate", refuse)
     again = AppTest.from_file(MAIN, default_timeout=PATIENCE_S)
     until_worlds_are_in(again)
