@@ -87,12 +87,12 @@ def draw(scenario: Scenario, folders: Sequence[Path], starts: tuple[Setting, Set
     with st.container(key="bar", horizontal=True, vertical_alignment="bottom"):
         st.text_input(t("bar.mine"), key="formula", on_change=_typed, args=("b",), help=t("bar.formula_help"))
         _scorer(scenario, "b")
-        with st.popover(t("bar.adjust"), icon=":material/tune:", help=t("bar.adjust_help")):
+        with st.popover(t("bar.adjust"), icon=":material/tune:", key="adjust", help=t("bar.adjust_help")):
             _adjust(scenario, b)
         st.button(
             "", icon=":material/swap_horiz:", key="swap", on_click=_swap, args=(a, b), help=t("bar.swap")
         )
-        with st.popover(t("bar.today", name=in_words(a)), help=t("bar.today_help")):
+        with st.popover(t("bar.today", name=in_words(a)), key="today", help=t("bar.today_help")):
             _today(scenario, a, b, starts[0])
         view(folders)
     for name in "ab":
