@@ -308,11 +308,15 @@ def test_pages_say_nothing_of_their_code() -> None:
     assert tomllib.loads(config)["runner"]["magicEnabled"] is False
 
 
-def test_market_shows_the_scenarios_own_run(dashboard: AppTest, results: Path) -> None:
+def test_market_shows_the_day_under_the_formula_of_the_bar(dashboard: AppTest, results: Path) -> None:
     at = dashboard.run()
     at.slider(key="exponent").set_value(2.0).run()
     at.switch_page("views/market_page.py").run()
     assert not at.exception
+    points = read_result(list_results(results)[0]).points
+    twice = points.filter(pl.col("scorer") == "oracle", pl.col("value") == 2.0, pl.col("kind") == "sweep")
+    assert cards(at)["Revenue per 1,000 queries"] == f"{twice['revenue_rpm'][0]:,.2f}"
+    at.text_input(key="formula").set_value("b*q*r").run()  # the scenario's own
     stored = json.loads((list_results(results)[0] / "metrics.json").read_text())
     assert cards(at)["Revenue per 1,000 queries"] == f"{stored['revenue_rpm']:,.2f}"
     assert cards(at)["Small advertisers: spend"] == f"{stored['small_spend_share']:.1%}"
