@@ -333,7 +333,7 @@ def test_market_shows_the_day_under_the_formula_of_the_bar(dashboard: AppTest, r
         "even spending", "paces its bids", "does not pace",
     }  # fmt: skip
     at.switch_page("views/trade_off_page.py").run()
-    assert at.slider(key="exponent").value == 2.0
+    assert at.slider(key="exponent").value == 1.0
 
 
 def test_a_formula_has_two_verdicts_lines_and_a_point(
