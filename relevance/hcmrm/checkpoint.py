@@ -40,6 +40,14 @@ SHIPPED = Path(__file__).parent / "checkpoint"
 """The checkpoint that comes with the package."""
 
 
+DAMAGE = (
+    *(SafetensorError, RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError),
+    *(OSError, ImportError),
+)
+"""What reading the files of a damaged folder raises. transformers asks for a package that it does not need
+where a damaged tokenizer.json looks like one of another library."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A model in evaluation mode with its tokenizer, its keyword extractor and the record of its training.
@@ -109,8 +117,7 @@ class Checkpoint:
             calibration = _read_calibration(folder / CALIBRATION)
         except CheckpointError:
             raise
-        except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, ArithmeticError,
-                AttributeError, OSError, ImportError) as error:  # fmt: skip
+        except DAMAGE as error:
             raise CheckpointError(
                 f"damaged checkpoint ({in_words(error)})", file=folder, remedy=AGAIN
             ) from error

@@ -526,7 +526,7 @@ def test_settings_are_merged():
         ("use_frames: false", "use_frame: false", r"text only.model.use_frame: .*did you mean 'use_frames'"),
         ("use_frames: false", "use_frames: 3", r"model.use_frames: input should be a valid boolean"),
         ("reference: none", "reference: nobody", r"groups.pre-training.reference: no arm is called 'nobody'"),
-        ("labels: [0, 200]", "labels: [0, -1]", r"labels -1: must be a number of pairs"),
+        ("labels: [0, 200]", "labels: [0, -1]", r"across.labels: input should be greater than or equal to 0"),
         ("labels: [0, 200]", "lables: [0, 1]", r"across.lables: .*did you mean 'labels'"),
         ("  traffic.n_queries: 500", "  traffic.queries: 500", r"line 11, common.traffic.queries: "),
         ("seeds: 2", "seeds: 1", r"seeds: must be from 2 to"),
