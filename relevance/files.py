@@ -13,6 +13,8 @@ MOST_BYTES = 256 * 2**20
 """Of a file of text that is read at once."""
 DEEPEST = 100
 """Levels of lists and objects in each other."""
+MOST_VALUES = 10_000_000
+"""Of a JSON text, as its commas and brackets count them."""
 MOST_DIGITS = 400
 """Of a number in a JSON file; the largest one that a computer counts with has 309."""
 
@@ -88,8 +90,11 @@ def parsed_json(text: str, kind: Any = None) -> Any:
     """What a JSON text holds, of a kind if one is named.
 
     Raises:
-        ValueError: it is no JSON, too deep, has numbers beyond those of a computer, or is of another kind.
+        ValueError: it is no JSON, too deep, has too many values, numbers beyond those of a computer, or is of
+            another kind.
     """
+    if (values := sum(map(text.count, ",[{"))) > MOST_VALUES:
+        raise ValueError(f"holds some {values:,} values, at most {MOST_VALUES:,}")
     try:
         found = json.loads(text, parse_int=_whole_number)
     except RecursionError:

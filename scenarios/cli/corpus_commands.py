@@ -118,7 +118,7 @@ def score(
 ) -> None:
     """Score pairs of queries and ads. Stopped or killed, the same command continues where it was."""
     from scenarios.corpora.pair_scores import score_pairs_table
-    from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT
+    from scenarios.markets.checkpoints import named_checkpoint
     from scenarios.reporting.terminal import ProgressBars
 
     with ProgressBars() as progress:
@@ -126,7 +126,7 @@ def score(
             corpus,
             pairs,
             out,
-            checkpoint or SHIPPED_CHECKPOINT,
+            named_checkpoint(checkpoint),
             device=device,
             chunk=chunk,
             progress=progress,

@@ -63,7 +63,7 @@ def judge(
     from scenarios.corpora.judge import Judges, judge_corpus
     from scenarios.corpora.judge_agreement import agreements
     from scenarios.corpora.judge_student import write_student
-    from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT
+    from scenarios.markets.checkpoints import named_checkpoint
     from scenarios.reporting.judged_tables import agreement_tables
     from scenarios.reporting.terminal import ProgressBars, print_tables
     from scenarios.storage.whole import check_free
@@ -76,9 +76,7 @@ def judge(
     chat = None
     if endpoint is not None and model is not None:
         chat = ChatJudge(endpoint, model, key, timeout_s=timeout, attempts=attempts)
-    judges = Judges(
-        tuple(dict.fromkeys(by or ())), chat, concurrent, checkpoint or SHIPPED_CHECKPOINT, device
-    )
+    judges = Judges(tuple(dict.fromkeys(by or ())), chat, concurrent, named_checkpoint(checkpoint), device)
     if student is not None:
         check_free(student)
     with ProgressBars() as progress:

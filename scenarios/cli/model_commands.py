@@ -195,20 +195,20 @@ def evaluate(
     """
     from relevance.errors import CheckpointError
     from relevance.files import read_json
-    from scenarios.markets.checkpoints import SHIPPED, SHIPPED_CHECKPOINT
+    from scenarios.markets.checkpoints import named_checkpoint
     from scenarios.models.labelled import load_test_corpus
     from scenarios.models.training import HEADINGS, evaluate_models, evaluation_row, model_card
     from scenarios.reporting.terminal import ProgressBars, print_tables, section
     from scenarios.storage.whole import write_whole_file
 
-    checkpoints = {"hcmrm": checkpoint or SHIPPED_CHECKPOINT}
+    checkpoints = {"hcmrm": named_checkpoint(checkpoint)}
     for text in against or ():
         name, equals, folder = text.partition("=")
         if not equals or not name or not folder:
             raise typer.BadParameter(f"'{text}': write NAME=FOLDER, for instance text=models/text")
         if name in (*checkpoints, "bm25"):
             raise typer.BadParameter(f"'{name}': is in the table already; take another name")
-        checkpoints[name] = SHIPPED_CHECKPOINT if folder == SHIPPED else Path(folder)
+        checkpoints[name] = named_checkpoint(folder)
     splits = tuple(split or ("test",))
     with ProgressBars() as progress:
         data, doubts = load_test_corpus(

@@ -53,12 +53,11 @@ def run(
         return None if found is None else found.with_scorers
 
     with ProgressBars(progress_file) as progress:
-        scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer)
+        scenario = load_scenario(file, overrides or (), seed=seed, scorer=scorer, sweep=sweep)
         check_writable(out)
         result, folder = run_to_folder(
             scenario,
             out,
-            sweep=sweep,
             progress=progress,
             days=days,
             points=partial(keep_points, cache=out, progress=progress),
@@ -68,7 +67,7 @@ def run(
     tables.append(prediction_table(result.points))
     if has_loyalty(scenario.users):
         tables.append(traffic_table(scenario, result.points))
-    if sweep and scenario.sweep is not None:
+    if scenario.sweep is not None:
         tables.append(sweep_table(scenario, result.points))
     if not scenario.serving.instant or scenario.serving.first_stage_keep:
         tables.append(serving_table(scenario, result.points))

@@ -111,9 +111,9 @@ def _archives(folder: Path) -> Table:
         try:
             check_file(path, CorpusError)
             with zipfile.ZipFile(path) as archive:
+                if (size := sum(inner.file_size for inner in archive.infolist())) > MOST_BYTES:
+                    raise CorpusError(f"has {size:,} bytes when unpacked, at most {MOST_BYTES:,}", file=path)
                 for name in archive.namelist():
-                    if (size := archive.getinfo(name).file_size) > MOST_BYTES:
-                        raise ValueError(f"{name} has {size:,} bytes when unpacked, at most {MOST_BYTES:,}")
                     found = parsed_json(archive.read(name).decode(), list)
                     for number, row in enumerate(found, start=1):
                         if not isinstance(row, dict) or "id" not in row:

@@ -141,8 +141,12 @@ def _list(seeds: Sequence[int]) -> str:
 
 def checkpoint_folder(scenario: Scenario) -> Path:
     """Where a scenario's HCMRM checkpoint lies."""
-    name = scenario.hcmrm.checkpoint or SHIPPED
-    return SHIPPED_CHECKPOINT if name == SHIPPED else Path(name)
+    return named_checkpoint(scenario.hcmrm.checkpoint)
+
+
+def named_checkpoint(name: Path | str | None) -> Path:
+    """The folder of a checkpoint as files and commands name it; `shipped` or nothing is the package's own."""
+    return Path(name) if name and str(name) != SHIPPED else SHIPPED_CHECKPOINT
 
 
 def check_checkpoint(scenario: Scenario) -> None:

@@ -20,6 +20,7 @@ def load_scenario(
     *,
     seed: int | None = None,
     scorer: str | None = None,
+    sweep: bool = True,
 ) -> Scenario:
     """Read a scenario file.
 
@@ -29,6 +30,7 @@ def load_scenario(
             `relbid run --set`, whose value is YAML.
         seed: replaces the scenario's seed.
         scorer: replaces the scenario's scorer.
+        sweep: False leaves the scenario's sweep out, whatever it is.
 
     Raises:
         ScenarioError: the file cannot be read or is not a valid scenario. Every problem found is in the
@@ -37,6 +39,8 @@ def load_scenario(
     """
     options = {"seed": seed, "scorer": scorer}
     given = [setting(field, value) for field, value in options.items() if value is not None]
+    if not sweep:
+        given.append(setting("sweep", None))
     scenario, source = read_file(path, SCENARIO, [*overrides, *given])
     from scenarios.markets.registry import source_of  # imports polars
 

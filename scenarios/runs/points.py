@@ -56,8 +56,8 @@ def points_of(scenario: Scenario, *, sweep: bool = True) -> Iterator[Point]:
     for scorer in dict.fromkeys((*scenario.compare, scenario.scorer)):
         yield Point("compare", scorer, None if swept is None else swept.field, own_value)
     if sweep and swept is not None:
-        for scorer in swept.scorers:
-            yield from (Point("sweep", scorer, swept.field, value) for value in swept.values)
+        for scorer in dict.fromkeys(swept.scorers):
+            yield from (Point("sweep", scorer, swept.field, value) for value in dict.fromkeys(swept.values))
 
 
 def simulate_points(

@@ -19,7 +19,8 @@ from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.public_models import calibration_notes
 from scenarios.markets.scoring import check_scorers, relevance_of
 from scenarios.markets.simulation import prepare, simulate
-from scenarios.runs.points import simulate_points
+from scenarios.markets.size import check_size
+from scenarios.runs.points import points_of, simulate_points
 from scenarios.runs.results import INCOMPLETE, result_folder, write_result
 from scenarios.storage.log_file import LogFile
 from scenarios.storage.parquet import write_parquet
@@ -116,6 +117,8 @@ def run_scenario(
     if sweep and scenario.sweep is not None:
         scorers += scenario.sweep.scorers
     check_scorers(scenario, scorers)
+    for point in {one.value: one for one in points_of(scenario, sweep=sweep)}.values():
+        check_size(point.of(scenario))
     prepared = prepare(scenario, cache=cache, progress=progress)
     relevances: dict[str, Relevance] = {}
     for scorer in dict.fromkeys(scorers):

@@ -275,28 +275,28 @@ class CapacityPlan(StudyPlan[Days]):
         kind = "full" if source_of(scenarios[0]).has_texts else "simulated"
         while True:
             wanted = {
-                machine: servers
+                machine.name: (machine, servers)
                 for machine in asked.machines
                 if (servers := next_servers(self.tried[machine.name], asked.target, asked.most)) is not None
             }
             if not wanted:
                 return
             jobs = {
-                machine: [Job(kind, seed, (machine.with_servers(servers),)) for seed in asked.seeds]
-                for machine, servers in wanted.items()
+                name: [Job(kind, seed, (machine.with_servers(servers),)) for seed in asked.seeds]
+                for name, (machine, servers) in wanted.items()
             }
-            tasks = {machine: world.tasks(own) for machine, own in jobs.items()}
-            for machine, own in tasks.items():
+            tasks = {name: world.tasks(own) for name, own in jobs.items()}
+            for name, own in tasks.items():
                 for seed, task in zip(asked.seeds, own, strict=True):
-                    self._what[task.key] = machine.name, wanted[machine], seed
+                    self._what[task.key] = name, wanted[name][1], seed
             study.stage(self.stage, len(self._what))
             missing = study.missing([task for own in tasks.values() for task in own])
             world.share(missing)
             yield missing
             study.check()
-            for machine, own in tasks.items():
+            for name, own in tasks.items():
                 days = [study.results[task.key][0] for task in own]
-                self.tried[machine.name][wanted[machine]] = days
+                self.tried[name][wanted[name][1]] = days
 
     def about(self, task: Task) -> Mapping[str, Any]:
         """Which kind of server, how many, and the day."""

@@ -26,6 +26,7 @@ from scenarios.markets.kind import Progress
 from scenarios.markets.prepared import Prepared
 from scenarios.markets.scoring import relevance_of
 from scenarios.markets.simulation import Simulation, market_of, prepare, simulate_market
+from scenarios.markets.size import check_size
 from scenarios.markets.table.table_market import auctions_of
 from scenarios.studies.experiments.query_effects import LARGE_SHARE
 from scenarios.studies.experiments.statistics import t_interval, t_quantile
@@ -197,6 +198,7 @@ def explain_scenarios(
             `scenarios.relevance_of`.
     """
     _refuse_other_market(before, after)
+    check_size(after)
     prepared = prepare(before, cache=cache, progress=progress)
     relevances = [
         relevance_of(prepared, one.scorer, cache=cache, progress=progress) for one in (before, after)

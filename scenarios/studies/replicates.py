@@ -33,6 +33,7 @@ from scenarios.markets.kind import Progress
 from scenarios.markets.prepared import Prepared, Relevance, needs_tables
 from scenarios.markets.scoring import relevance_of
 from scenarios.markets.simulation import market_of, prepare, simulate
+from scenarios.markets.size import check_size
 from scenarios.storage import cache as disk
 from scenarios.storage.whole import whole_path
 from scenarios.studies.designs import ArmRun, budget_split, full, query_split
@@ -255,6 +256,7 @@ def share_world(
     for other in scenarios:
         if other.serving.scoring == "live":
             raise needs_tables(other)
+        check_size(other)
     prepared = prepare(base or scenarios[0], cache=cache, progress=progress)
     names = {name for other in scenarios for name in other.serving.cheap_scorers} - set(prepared.cheap)
     cheap = {

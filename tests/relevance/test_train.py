@@ -347,6 +347,12 @@ def test_unknown_names_are_refused(tmp_path: Path, field: str, value: str) -> No
         train(tiny_corpus(), tmp_path, dataclasses.replace(TINY_TRAINING, **{field: value}))
 
 
+def test_a_vocabulary_of_another_size_than_its_own_is_refused(tmp_path: Path) -> None:
+    config = dataclasses.replace(TINY_TRAINING, model={**TINY_TRAINING.model, "vocab_size": 21})
+    with pytest.raises(TrainError, match=r"model.vocab_size 21: the vocabulary has \d+ tokens; leave it out"):
+        train(tiny_corpus(), tmp_path, config)
+
+
 def test_the_shipped_checkpoint_is_small_and_says_what_it_was_trained_on() -> None:
     assert (SHIPPED / "model.safetensors").stat().st_size < 5e6
     shipped = Checkpoint.load(SHIPPED)

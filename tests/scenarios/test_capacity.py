@@ -217,3 +217,16 @@ def test_the_picture_has_the_target_as_a_line_and_a_star_where_it_is_kept(tiny_f
 
 def test_scenarios_are_keys_of_the_search():
     assert hash(load_scenario(DEFAULT_SCENARIO)) == hash(load_scenario(DEFAULT_SCENARIO))
+
+
+@pytest.mark.parametrize(
+    "fusion",
+    [
+        {"rule": "exponential", "gain": 0},
+        {"rule": "custom", "object": "simulator.fusion:Exponential", "settings": {"gain": 1}},
+    ],
+)
+def test_rules_with_settings_have_their_servers_counted(tiny_file, tiny_cache, fusion):
+    scenario = override(queue(tiny_file, 0.25), {"fusion": fusion})
+    result = run_capacity(capacity_of(scenario, Target(0.251, 50), seeds=1), tiny_cache, engine="here")
+    assert result.machines[0].needed is not None

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 from relevance.corpus import CorpusError
+from relevance.files import MOST_BYTES, MOST_VALUES
 from relevance.metrics import Interval
 from scenarios import ScenarioError, load_scenario, prepare, relevance_of, simulate
 from scenarios.cli.main import app
@@ -332,12 +334,27 @@ def test_a_damaged_table_of_offers_names_file_row_and_column(two, tmp_path):
         run(broken, tmp_path)
 
 
+def pack(clone: Path, texts: dict[str, str]) -> None:
+    """Fill the first archive of a clone with texts, by their names in it."""
+    with zipfile.ZipFile(next(clone.rglob("1.json.zip")), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in texts.items():
+            archive.writestr(name, text)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda clone: (clone / "katas").rename(clone / "other"), "has neither"),
         (lambda clone: shutil.rmtree(clone / "data-encoder"), "has neither|has no archive"),
         (lambda clone: next(clone.rglob("1.json.zip")).write_bytes(b"zip"), "is no archive of a JSON list"),
+        (
+            lambda clone: pack(clone, {"1.json": "[" + "0," * MOST_VALUES + "0]"}),
+            "values, at most 10,000,000",
+        ),
+        (
+            lambda clone: pack(clone, {f"{name}.json": " " * (MOST_BYTES // 2) for name in "abc"}),
+            "bytes when unpacked, at most",
+        ),
         (
             lambda clone: _replace(next(clone.rglob("*.csv")), "final_rating", "rating"),
             "no column 'final_rating'",

@@ -112,6 +112,13 @@ def test_another_rule_drops_the_keys_of_the_former(tmp_path):
     assert load(tmp_path, text, "fusion.rule=product").fusion.build() == fusion.Product(relevance=2.0)
 
 
+def test_a_sweep_that_is_left_out_is_not_looked_at(tiny_file):
+    rule = ["fusion={rule: formula, expression: b * q}"]
+    with pytest.raises(ScenarioError, match="leave the sweep out with --set sweep=null"):
+        load_scenario(tiny_file, rule)
+    assert load_scenario(tiny_file, rule, sweep=False).sweep is None
+
+
 def test_override_validates_anew_and_keeps_what_is_fixed():
     scenario = load_scenario(DEFAULT_SCENARIO)
     assert override(scenario, {"fusion.relevance": 2.0}).fusion.build() == fusion.Product(relevance=2.0)

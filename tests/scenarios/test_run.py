@@ -26,6 +26,9 @@ from scenarios import (
 )
 from scenarios.markets.checkpoints import checkpoint_hash
 from scenarios.markets.simulation import market_of, thin
+from scenarios.reporting.terminal import sweep_table
+from scenarios.runs.points import points_of, simulate_points
+from scenarios.runs.scenario_run import run_to_folder
 from scenarios.storage import cache as disk
 from scenarios.storage.whole import staging
 from simulator.retrieval import Candidates
@@ -374,3 +377,19 @@ def test_a_log_that_cannot_be_written_is_a_clear_error_and_leaves_nothing(prepar
     with pytest.raises(StoreError, match=r"cannot be written .*; choose another folder with --out"):
         run()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_value_that_a_sweep_has_twice_is_one_point(prepared):
+    scenario = override(prepared.scenario, {"sweep.values": [1, 0.5, 1], "sweep.scorers": ["bm25", "bm25"]})
+    assert [point.value for point in points_of(scenario) if point.kind == "sweep"] == [1.0, 0.5]
+    relevances = {name: relevance_of(prepared, name) for name in ("none", "bm25", "oracle")}
+    points = simulate_points(replace(prepared, scenario=scenario), relevances)
+    assert "Sweep of fusion.relevance" in sweep_table(scenario, points).title
+
+
+def test_a_sweep_to_more_than_the_machine_has_is_refused_before_the_work(prepared, tmp_path):
+    sweep = {"field": "traffic.n_queries", "values": [100, 10**9], "scorers": ["bm25"]}
+    scenario = override(prepared.scenario, {"sweep": sweep})
+    with pytest.raises(ScenarioError, match=r"traffic.n_queries: .*1,000,000,000 needs at least"):
+        run_to_folder(scenario, tmp_path / "results")
+    assert not list(tmp_path.rglob("*.npy"))

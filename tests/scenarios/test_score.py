@@ -192,6 +192,9 @@ def test_the_commands_from_tables_to_scores(relbid, tmp_path):
     code, out, _ = relbid("score", "corpus", "pairs.csv", "--checkpoint", "model")
     assert (code, out) == (0, "Scores: scores.parquet  (2 pairs)\n")
     assert pl.read_parquet(tmp_path / "scores.parquet")["ad_id"].to_list() == ["5", "1"]
+    assert relbid("score", "corpus", "pairs.csv", "--checkpoint", "shipped", "--out", "a.parquet")[0] == 0
+    assert relbid("score", "corpus", "pairs.csv", "--out", "b.parquet")[0] == 0
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
 
 
 def test_a_corpus_of_texts_alone_is_trained_on_texts(relbid, tmp_path):

@@ -79,7 +79,10 @@ class Trainer:
         )
 
         torch.manual_seed(config.seed)
-        sizes = {"vocab_size": len(self.texts.tokenizer), **sizes}
+        tokens = len(self.texts.tokenizer)
+        if (given := config.model.get("vocab_size", tokens)) != tokens:
+            raise TrainError(f"model.vocab_size {given}: the vocabulary has {tokens} tokens; leave it out")
+        sizes = {"vocab_size": tokens, **sizes}
         albef = config.itm_weight > 0.0 or config.learn_temperature
         self.model = _new_model(sizes, grade_head=config.loss, match_head=albef)
         if self.model.temperature is not None:

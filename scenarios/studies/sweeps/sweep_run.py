@@ -15,6 +15,7 @@ from scenarios.config.scenario import PREPARED
 from scenarios.markets.kind import Progress
 from scenarios.markets.registry import source_of
 from scenarios.markets.scoring import check_scorers
+from scenarios.markets.size import check_size
 from scenarios.storage.whole import write_whole_file
 from scenarios.studies.estimate import Estimate, seconds_of_one
 from scenarios.studies.replicates import (
@@ -67,6 +68,8 @@ def run_sweep(
     engine_named(options.get("engine", "local"))  # before the work, not after
     for scenario in {model_of(point.scenario): point.scenario for point in samples(sweep)}.values():
         check_scorers(scenario, [scenario.scorer])
+    for point in samples(sweep):
+        check_size(point.scenario)
     folder = sweep_folder(out, sweep)
     study = run_study(SweepPlan(sweep, folder, out, progress), folder, **options)
     if study.failed and not study.results:
