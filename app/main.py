@@ -16,7 +16,7 @@ from streamlit.navigation.page import StreamlitPage
 from app import address, language, session
 from app.language import t
 from app.opening import opening_setting
-from app.parts import formula_bar, welcome
+from app.parts import formula_bar, lamps, replayed, welcome
 from app.setting import without_relevance
 from app.views import (
     experiments_page,
@@ -28,7 +28,7 @@ from app.views import (
     sweeps_page,
     trade_off_page,
 )
-from scenarios import list_experiments, list_results, list_sweeps
+from scenarios import list_experiments, list_replays, list_results, list_sweeps
 
 HERE = Path(__file__).parent
 
@@ -57,7 +57,8 @@ def main() -> None:
     language.begin()
     pages = {view: _page(view, icon) for view, icon in PAGES.items()}
     root = session.results_root()
-    folders = list_results(root)
+    replays = list_replays(root)
+    folders = [*list_results(root), *replays]
     anything = bool(folders or list_experiments(root) or list_sweeps(root))
     page = st.navigation(list(pages.values()), position="top" if anything else "hidden")
     _keep_widgets()
@@ -68,16 +69,20 @@ def main() -> None:
     for notice in welcome.notices(root):
         st.warning(notice)
     folder = formula_bar.choose_result(folders)
+    if folder in replays:
+        _alone(page.run if view in WITHOUT_RESULT else partial(replayed.draw, folder), folders, folder)
+        return
     try:
         result = session.result(folder)
         starts = without_relevance(result.scenario), opening_setting(result)
     except (ValueError, OSError) as error:
-        _alone(partial(_cannot_open, error), folders)
+        _alone(partial(_cannot_open, error), folders, folder)
         return
     _open_widgets(view)
     formula_bar.begin(folder, result.scenario, starts)
-    formula_bar.draw(result.scenario, folders, starts)
+    signs = formula_bar.draw(result.scenario, folders, starts)
     a, b = formula_bar.settings(result.scenario, starts)
+    lamps.draw(signs, result.scenario, (a, b))
 
     def write_address() -> None:
         own = {
@@ -97,14 +102,15 @@ def main() -> None:
         return
     session.open_for_pages(session.Opened(result, prepared, a, b))
     page.run()
+    lamps.draw(signs, result.scenario, (a, b), prepared)
     write_address()  # the page may have opened another query
 
 
-def _alone(draw: Callable[[], None], folders: Sequence[Path] = ()) -> None:
-    """A page without formulas."""
+def _alone(draw: Callable[[], None], folders: Sequence[Path] = (), opened: Path | None = None) -> None:
+    """A page without formulas; the address names what is opened."""
     with st.container(key="bar-alone", horizontal=True, horizontal_alignment="right"):
         formula_bar.view(folders)
-    address.write({})
+    address.write({} if opened is None else {address.RESULT: address.result_name(opened, folders)})
     draw()
 
 

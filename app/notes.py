@@ -44,8 +44,9 @@ def titles(root: Path, folders: Sequence[Path]) -> dict[str, str]:
 
 def _title(folder: Path, note: str) -> str:
     name = folder.name.rpartition("-")[0] or folder.name
-    try:
-        written = time.localtime((folder / "points.parquet").stat().st_mtime)
-    except OSError:
+    tables = (folder / table for table in ("points.parquet", "replay.parquet"))
+    table = next((path for path in tables if path.exists()), None)
+    if table is None:
         return name
+    written = time.localtime(table.stat().st_mtime)
     return f"{name}: {note}" if note else f"{name}, {time.strftime('%Y-%m-%d %H:%M', written)}"

@@ -31,6 +31,7 @@ from scenarios import (
     Prepared,
     Progress,
     Relevance,
+    Replay,
     Scenario,
     ScorerEvaluation,
     Simulation,
@@ -45,6 +46,7 @@ from scenarios import (
     other_worlds,
     prepare,
     read_experiment,
+    read_replay,
     read_result,
     read_sweep,
     relevance_of,
@@ -111,6 +113,15 @@ def result(folder: Path) -> StoredResult:
         StoreError: it is missing or incomplete.
     """
     return _read(folder, read_result, "points.parquet")
+
+
+def replay(folder: Path) -> Replay:
+    """A stored replay.
+
+    Raises:
+        StoreError: it is missing, damaged, or of another version.
+    """
+    return _read(folder, read_replay, "replay.parquet", "replay.json")
 
 
 def prepared(scenario: Scenario) -> Prepared:
@@ -259,6 +270,18 @@ def is_known(market: Prepared, setting: Setting, *, whole: bool, day: int) -> bo
     """Whether `metrics` need not simulate."""
     key = setting, None if whole else live_queries(market), day
     return _simulated(market).has(key, partial(relevance, market, setting.scorer))
+
+
+def known_days(market: Prepared, settings: Sequence[Setting]) -> list[list[dict[str, float]]] | None:
+    """Metrics of settings over all days, where these are known; None otherwise. Nothing is simulated."""
+    simulated, sample = _simulated(market), live_queries(market)
+    keys = [[(setting, sample, day) for day in range(n_days(market))] for setting in settings]
+    try:
+        if not all(simulated.has(key, partial(_had, market, key[0].scorer)) for own in keys for key in own):
+            return None
+    except (NotScoredError, ValueError, OSError):
+        return None
+    return [[simulated.metrics[key] for key in own] for own in keys]
 
 
 def n_days(market: Prepared) -> int:

@@ -63,6 +63,13 @@ from .models.offline import (
     reliability_of as reliability_of,
     worst_errors as worst_errors,
 )
+from .replay.replay_run import (
+    Replay as Replay,
+)
+from .replay.stored_replays import (
+    list_replays as list_replays,
+    read_replay as read_replay,
+)
 from .runs.asking import (
     AskedPage as AskedPage,
     Asker as Asker,

@@ -14,6 +14,7 @@ settings.load_profile("relbid")
 
 SLOW = (
     "app/test_comparison.py",
+    "app/test_contrast.py",
     "app/test_dashboard_command.py",
     "app/test_experiments.py",
     "app/test_jobs.py",
@@ -22,6 +23,8 @@ SLOW = (
     "app/test_pages.py",
     "app/test_sweeps_page.py",
     "app/test_trade_off.py",
+    "app/test_walk.py",
+    "app/test_worlds.py",
     "relevance/test_comparisons.py",
     "relevance/test_damaged_checkpoints.py",
     "relevance/test_hcmrm.py",

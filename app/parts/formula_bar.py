@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import address, language, notes
 from app.files import results_root
@@ -81,8 +82,8 @@ def settings(scenario: Scenario, starts: tuple[Setting, Setting]) -> tuple[Setti
     return _read("a", scenario, starts[0])[0], _read("b", scenario, starts[1])[0]
 
 
-def draw(scenario: Scenario, folders: Sequence[Path], starts: tuple[Setting, Setting]) -> None:
-    """The bar with both formulas."""
+def draw(scenario: Scenario, folders: Sequence[Path], starts: tuple[Setting, Setting]) -> DeltaGenerator:
+    """The bar with both formulas; returns the place of the verdicts."""
     a, b = settings(scenario, starts)
     with st.container(key="bar", horizontal=True, vertical_alignment="bottom"):
         st.text_input(t("bar.mine"), key="formula", on_change=_typed, args=("b",), help=t("bar.formula_help"))
@@ -94,6 +95,7 @@ def draw(scenario: Scenario, folders: Sequence[Path], starts: tuple[Setting, Set
         )
         with st.popover(t("bar.today", name=in_words(a)), key="today", help=t("bar.today_help")):
             _today(scenario, a, b, starts[0])
+        verdicts = st.empty()
         view(folders)
     for name in "ab":
         fault = _read(name, scenario, starts["ab".index(name)])[1]
@@ -104,6 +106,7 @@ def draw(scenario: Scenario, folders: Sequence[Path], starts: tuple[Setting, Set
         st.info(t("bar.ignored", names=t("words.comma").join(ignored)))
     if fault := st.session_state.pop(FAULT, None):
         st.error(fault)
+    return verdicts
 
 
 def view(folders: Sequence[Path] = ()) -> None:

@@ -69,22 +69,27 @@ def draw(verdict: Verdict, a: Sequence[Metrics] = (), b: Sequence[Metrics] = ())
     st.html(f'<div class="rb-lamps">{"".join(lamps)}</div>')
 
 
+SIGNS = {
+    "fit": "✓", "not_fit": "✕",
+    "good": "▲", "harmful": "▼", "trade_off": "⇅", "unclear": "?", "unknown": "…",
+}  # fmt: skip
+"""Of the verdicts, by the ends of their texts' keys."""
+
+
 def auction_lamp(verdict: Verdict) -> str:
     """Whether auctions can be run by a rule, as HTML."""
     if verdict.traits is None:
         faults = t("words.semicolon").join(map(wording.fault, verdict.faults))
-        return _lamp(WORSE, "✕", t("verdicts.not_fit"), f"{faults}. {t('formula.faults_remedy')}")
+        return _lamp(WORSE, "not_fit", f"{faults}. {t('formula.faults_remedy')}")
     scale = t("formula.homogeneous" if verdict.traits.homogeneous else "formula.has_scale")
     affine = t("formula.affine" if verdict.traits.affine else "formula.not_affine")
     said = [t("formula.fit", twice=scale, affine=affine), t("verdicts.fit_means")]
-    return _lamp(GREY, "✓", t("verdicts.fit"), " ".join(said))
+    return _lamp(GREY, "fit", " ".join(said))
 
 
 def market_lamp(verdict: MarketVerdict) -> str:
     """Whether the market is better off, as HTML."""
     colours = {"good": BETTER, "harmful": WORSE, "trade_off": GREY, "unclear": GREY}
-    signs = {"good": "▲", "harmful": "▼", "trade_off": "⇅", "unclear": "?"}
-    kind = verdict.kind
     said = [
         t(
             f"verdicts.{side}",
@@ -95,12 +100,12 @@ def market_lamp(verdict: MarketVerdict) -> str:
     ]
     if not said:
         said = [t("verdicts.one_day" if verdict.n_days < 2 else "verdicts.nothing", n=verdict.n_days)]
-    return _lamp(colours[kind], signs[kind], t(f"verdicts.{kind}"), " ".join(said))
+    return _lamp(colours[verdict.kind], verdict.kind, " ".join(said))
 
 
-def _lamp(colour: str, sign: str, head: str, said: str) -> str:
-    mark = f'<span style="background:{colour};color:{on(colour)}">{sign}</span>'
-    head, said = escape(head), escape(said)
+def _lamp(colour: str, kind: str, said: str) -> str:
+    mark = f'<span style="background:{colour};color:{on(colour)}">{SIGNS[kind]}</span>'
+    head, said = escape(t(f"verdicts.{kind}")), escape(said)
     return f'<div class="rb-lamp" style="border-left-color:{colour}"><b>{mark} {head}</b><p>{said}</p></div>'
 
 

@@ -43,10 +43,10 @@ BY_PAIRS: Origin = "from ads seen in several slots"
 BY_PCTR: Origin = "from clicks over pCTR"
 DEFAULT: Origin = "the simulator's default"
 
-_TEXTS = ("kind", "scorer", "rule")
+TEXTS = ("kind", "scorer", "rule")
 TOTALS = ("clicks", "revenue")
-_COLUMNS = (
-    *_TEXTS,
+COLUMNS = (
+    *TEXTS,
     *("queries", "fill", "irrelevant_share", "graded_share", "mean_price", "clicks", "revenue"),
     *("clicks_model", "revenue_model", "revenue_model_se", "revenue_in_budget"),
     *("clicks_ips", "clicks_ips_se", "revenue_ips", "revenue_ips_se"),
@@ -129,8 +129,8 @@ def replay(
         if progress is not None:
             progress("replaying", done, len(ways))
     points = pl.DataFrame(
-        [{name: row.get(name) for name in _COLUMNS} for row in rows],
-        schema={name: pl.String if name in _TEXTS else pl.Float64 for name in _COLUMNS},
+        [{name: row.get(name) for name in COLUMNS} for row in rows],
+        schema={name: pl.String if name in TEXTS else pl.Float64 for name in COLUMNS},
     )
     return Replay(
         source=str(auctions.path),
