@@ -48,6 +48,17 @@ PAIRS = """() => {
     }
     return layers.reduceRight((below, top) => over(top, below), [255, 255, 255, 1]);
   };
+  // A number on a marker of a figure has the marker behind it, which is not its parent.
+  const marker = (node, {x, y, width, height}, below) => {
+    for (const point of node.closest(".trace")?.querySelectorAll("path.point") ?? []) {
+      const box = point.getBoundingClientRect(), style = getComputedStyle(point), fill = [...read(style.fill)];
+      const holds = (from, size, at) => from <= at && at <= from + size;
+      if (!below || !holds(box.x, box.width, x + width / 2) || !holds(box.y, box.height, y + height / 2)) continue;
+      fill[3] *= opacity(point) * style.fillOpacity;
+      return over(fill, below);
+    }
+    return below;
+  };
   const opacity = node => { let o = 1; for (; node; node = node.parentElement) o *= +getComputedStyle(node).opacity; return o; };
   const found = [];
   const walker = document.createTreeWalker(document.querySelector("[data-testid=stApp]"), NodeFilter.SHOW_TEXT);
@@ -56,7 +67,7 @@ PAIRS = """() => {
     if (!text || !node.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
     const box = node.getBoundingClientRect();
     if (!box.width || !box.height || node.closest("style, script, .stSlider, [disabled], [aria-disabled=true], [data-testid=stStatusWidget]")) continue;
-    const style = getComputedStyle(node), behind = backdrop(node);
+    const style = getComputedStyle(node), behind = marker(node, box, backdrop(node));
     if (!behind) continue;
     const colour = [...read(node instanceof SVGElement ? style.fill : style.color)];
     colour[3] *= opacity(node);
@@ -79,7 +90,9 @@ def test_text_reads(chromium: Browser, address: str, name: str, scheme: Any) -> 
     page.set_default_timeout(PATIENCE_MS)
     page.goto(f"{address}/{PAGES[name]}")
     page.locator("[data-testid=stMainBlockContainer] h1").first.wait_for()
+    page.get_by_text("Simulating the curve").wait_for(state="detached")
     server.wait_until_drawn(page)
+    page.wait_for_timeout(500)  # what is drawn anew is faint for a moment
     pairs = page.evaluate(PAIRS)
     page.close()
     assert len(pairs) > 10
