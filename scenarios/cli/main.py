@@ -152,7 +152,7 @@ def _usage(error: Exception, cut: Callable[[str], str]) -> str:
 def _unwritten_output() -> str | None:
     """`standard output` where that cannot be written, for instance since its disk is full."""
     try:
-        sys.stdout.flush()
+        print(flush=True)  # what was to be written may be lost already, and a mere flush succeeds then
     except OSError:
         with Path(os.devnull).open("w") as nothing:  # what could not be written is not tried again at the end
             os.dup2(nothing.fileno(), sys.stdout.fileno())

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import polars as pl
 import pytest
 from filelock import lock_descriptor
 
+from benchmarks.fuzz.workplace import AUCTIONS, TRAINING
 from scenarios import (
     StoreError,
     list_results,
@@ -32,6 +34,8 @@ from scenarios.runs.scenario_run import run_to_folder
 from scenarios.storage.whole import LOCK, LOCKS, TEMPORARY, alone, remove_stale, whole_folder, whole_path
 from scenarios.studies import run_study as engine
 from scenarios.studies.study import read_status
+from tests.relevance.tiny import tiny_corpus
+from tests.scenarios import miniature
 from tests.scenarios.test_cli import REPOSITORY
 
 SWEEP = (
@@ -220,6 +224,70 @@ def test_a_full_disk_is_said_and_harms_nothing(files, small_disk, free):
     _, after = run_to_folder(other, out)
     assert set(content(after)) == set(kept)
     assert sorted(list_results(out)) == sorted([before, after])
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory, tiny_text):
+    """A folder with what the commands read that write much."""
+    folder = tmp_path_factory.mktemp("inputs")
+    (folder / "tiny.yaml").write_text(tiny_text)
+    (folder / "compared.yaml").write_text(EXPERIMENT)
+    miniature.write_own(folder / "own")
+    AUCTIONS.write_parquet(folder / "auctions.parquet")
+    tiny_corpus().save(folder / "corpus")
+    return folder
+
+
+WRITING = {
+    "run": ("tiny.yaml", "--no-sweep", "--out"),
+    "experiment": ("compared.yaml", "--workers", "1", "--out"),
+    "replay": ("auctions.parquet", "--out"),
+    "corpus": ("import", "own", "--frames", "3", "--size", "256", "--out"),
+    "train": (*TRAINING[1:3], *TRAINING[5:], "--cache", "results", "--out"),
+}
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_a_command_on_a_full_disk_says_so_and_leaves_nothing_half_written(inputs, small_disk, command):
+    disk, leave = small_disk
+    leave(4096)
+    process = start(command, *WRITING[command], disk / "made", cwd=inputs)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 2, err
+    [message] = [line for line in err.splitlines() if line.startswith("relbid: ")]
+    assert "No space left on device" in message
+    assert "Traceback" not in err
+    left = [path for path in (disk / "made").rglob("*") if path.is_file() and path.stat().st_size]
+    hidden = [path for path in left if not {".cache", ".locks"} & {*path.relative_to(disk / "made").parts}]
+    assert not hidden, hidden
+
+
+@pytest.mark.parametrize("command", ["show", "run"])
+def test_a_full_standard_output_is_said(inputs, tmp_path, command):
+    more = (*WRITING["run"], str(tmp_path / "made")) if command == "run" else ("tiny.yaml",)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "scenarios.cli", command, *more],
+            cwd=inputs, env=ENVIRONMENT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=300,
+            check=False,
+        )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1] == "relbid: standard output: No space left on device"
+
+
+@pytest.mark.parametrize("command", ["run", "replay"])
+def test_a_folder_that_is_deleted_under_one_s_feet_is_said(tmp_path, command):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    words = [sys.executable, "-m", "scenarios.cli", command, WRITING[command][0]]
+    text = f"cd {shlex.quote(str(gone))} && rmdir {shlex.quote(str(gone))} && exec {shlex.join(words)}"
+    done = subprocess.run(
+        ["sh", "-c", text], env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    [message] = done.stderr.strip().splitlines()
+    assert "the folder where you stand is not there any more" in message
 
 
 def test_a_sweep_on_a_full_disk_stops_and_goes_on(files, small_disk):
