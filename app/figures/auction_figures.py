@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -64,7 +65,7 @@ def ranking(
                 "size": [24 if s else 10 for s in in_slot],
                 "line": {"width": 1, "color": OUTLINE},
             },
-            customdata=ads.select("ad", "title").cast(pl.String).rows(),
+            customdata=[(str(ad), _plain(title)) for ad, title in ads.select("ad", "title").rows()],
             hovertemplate=t(
                 "inspector.figure_hover",
                 ad="%{customdata[0]}",
@@ -134,7 +135,7 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
             textposition="middle center",
             textfont={"color": on_colour, "size": 13},
             hovertemplate=t(
-                "inspector.slots_hover", ad=row["ad"], title=row["title"], first=names[0],
+                "inspector.slots_hover", ad=row["ad"], title=_plain(row["title"]), first=names[0],
                 first_slot=places[0], second=names[1], second_slot=places[1],
             )
             + "<extra></extra>",
@@ -144,7 +145,7 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
             if row[f"slot_{side}"] is not None:
                 figure.add_annotation(
                     x=x, xshift=shift, y=row[f"rank_{side}"], xanchor=anchor, showarrow=False,
-                    text=_short(row["title"]), font={"size": 12},
+                    text=_plain(_short(row["title"])), font={"size": 12},
                 )  # fmt: skip
     for side, x in ((1, 0.0), (2, 1.0)):
         n = int(both[f"slot_{side}"].is_not_null().sum())
@@ -166,6 +167,11 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
 
 def _place(slot: int | None) -> str:
     return t("compare.not_shown") if slot is None else t("compare.slot", slot=slot)
+
+
+def _plain(title: str) -> str:
+    """A text of the user's as a figure shows it unchanged: without tags, links and fields of a template."""
+    return escape(title, quote=False).replace("{", "&#123;")
 
 
 def _short(title: str) -> str:

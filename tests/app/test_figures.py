@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -243,6 +244,17 @@ def test_ranking_draws_the_curve_of_the_last_slots_score(exponent: float) -> Non
     border = trace(auction_figures.ranking(auction(), exponent=exponent), "score of the last slot")
     score = border.x / 1000 * np.asarray(border.y) ** exponent
     assert score == pytest.approx(np.full(len(border.x), 0.2 * 0.5**exponent))
+
+
+def test_titles_with_markup_are_shown_as_they_are() -> None:
+    title = "<script>x</script> **b** $x$ <a href='javascript:y'>z</a> %{x}"
+    figure = auction_figures.ranking(auction(title=[title, title, title]), exponent=1.0)
+    shown = [row[1] for drawn in figure.data if drawn.customdata is not None for row in drawn.customdata]
+    assert len(shown) == 3
+    for text in shown:
+        assert "<" not in text
+        assert "{" not in text
+        assert unescape(text) == title
 
 
 def test_ranking_numbers_the_slots_and_draws_the_threshold() -> None:
