@@ -16,7 +16,7 @@ from streamlit.navigation.page import StreamlitPage
 from app import address, language, session
 from app.language import t
 from app.opening import opening_setting
-from app.parts import formula_bar, lamps, replayed, welcome
+from app.parts import formula_bar, lamps, replayed, tour, welcome
 from app.setting import without_relevance
 from app.views import (
     experiments_page,
@@ -83,6 +83,7 @@ def main() -> None:
     signs = formula_bar.draw(result.scenario, folders, starts)
     a, b = formula_bar.settings(result.scenario, starts)
     lamps.draw(signs, result.scenario, (a, b))
+    tour.draw(root, _name(view))
 
     def write_address() -> None:
         own = {
@@ -138,10 +139,14 @@ def _open_widgets(view: ModuleType) -> None:
 
 def _page(view: ModuleType, icon: str) -> StreamlitPage:
     """The page of a module in `views/`; its title is a text of the catalogue."""
-    file, icon = Path(str(view.__file__)), f":material/{icon}:"
-    name = file.stem.removesuffix("_page")
+    file, icon, name = Path(str(view.__file__)), f":material/{icon}:", _name(view)
     title = t(f"pages.{name}")
     return st.Page(file, url_path=name, title=title, icon=icon, default=view is trade_off_page)
+
+
+def _name(view: ModuleType) -> str:
+    """What a page is called in its address and in the catalogue."""
+    return Path(str(view.__file__)).stem.removesuffix("_page")
 
 
 def _keep_widgets() -> None:

@@ -22,6 +22,7 @@ SLOW = (
     "app/test_lab.py",
     "app/test_pages.py",
     "app/test_sweeps_page.py",
+    "app/test_tour.py",
     "app/test_trade_off.py",
     "app/test_walk.py",
     "app/test_worlds.py",

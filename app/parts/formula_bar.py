@@ -15,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import address, language, notes
 from app.files import results_root
 from app.language import names, t
+from app.parts import tour
 from app.setting import (
     BASELINE,
     Setting,
@@ -96,7 +97,7 @@ def draw(scenario: Scenario, folders: Sequence[Path], starts: tuple[Setting, Set
         with st.popover(t("bar.today", name=in_words(a)), key="today", help=t("bar.today_help")):
             _today(scenario, a, b, starts[0])
         verdicts = st.empty()
-        view(folders)
+        view(folders, with_tour=True)
     for name in "ab":
         fault = _read(name, scenario, starts["ab".index(name)])[1]
         if fault is not None:
@@ -109,7 +110,7 @@ def draw(scenario: Scenario, folders: Sequence[Path], starts: tuple[Setting, Set
     return verdicts
 
 
-def view(folders: Sequence[Path] = ()) -> None:
+def view(folders: Sequence[Path] = (), *, with_tour: bool = False) -> None:
     """What is open, with its note, and the language; results only where there are any to choose."""
     with st.popover("", icon=":material/settings:", help=t("bar.view_help")):
         if folders:
@@ -132,6 +133,8 @@ def view(folders: Sequence[Path] = ()) -> None:
                 args=(root, str(name)),
             )
         language.switch()
+        if with_tour:
+            tour.again()
 
 
 def write(setting: Setting, name: str = "b") -> None:

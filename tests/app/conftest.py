@@ -20,6 +20,8 @@ PATIENCE_MS = 60_000
 
 # The figures of one world, those that `relbid run` gives, unless a test asks for more worlds.
 os.environ.setdefault("RELBID_WORLDS", "1")
+# Without the tour of newcomers.
+os.environ.setdefault("RELBID_TOUR", "0")
 
 TINY = [
     "name=tiny",

@@ -35,6 +35,7 @@ def dashboard(results: Path, cwd: Path | None = None) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {
+        "RELBID_TOUR": "0",
         **os.environ,
         "RELBID_RESULTS": str(results),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
