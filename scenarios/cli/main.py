@@ -110,7 +110,7 @@ def main() -> None:
         if message is None:  # a defect, which keeps its traceback
             raise
         _say(message)
-    sys.exit(code)
+    sys.exit(code or 0)
 
 
 def _check_place(arguments: Sequence[str]) -> None:
