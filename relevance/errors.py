@@ -140,7 +140,7 @@ def in_words(error: BaseException) -> str:
 
 _PYTHONS = re.compile(
     r"could not convert|invalid literal|integer string conversion|not supported between|\bdtype\b"
-    r"|has no attribute|\bobject\b|NoneType|__\w+__|unpack|argument|<class|codec|Errno"
+    r"|has no attribute|torch\.|\bobject\b|NoneType|__\w+__|unpack|argument|<class|codec|Errno"
     r"|\b\w+(?:Error|Exception)\b"
     r"|allow_pickle|numpy|buffer|'(?:str|int|float|list|dict|tuple|bool|bytes)'|cannot convert|literal"
 )

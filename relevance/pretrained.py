@@ -28,7 +28,7 @@ from scipy.special import expit
 
 from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
-from relevance.errors import CheckpointError
+from relevance.errors import CheckpointError, in_words
 from relevance.extras import MissingExtraError, require
 
 if TYPE_CHECKING:
@@ -381,11 +381,8 @@ def _reading(folder: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # files of a stranger's model may fail in any way
-        first = (str(error).splitlines() or [""])[0]
-        raise CheckpointError(
-            f"holds no {kind} that sentence-transformers can read ({type(error).__name__}: {first[:200]})",
-            file=folder,
-        ) from error
+        reason = f"holds no {kind} that sentence-transformers can read ({in_words(error)})"
+        raise CheckpointError(reason, file=folder) from error
     finally:
         loud.setLevel(before)
         transformers_logging.set_verbosity(level)

@@ -109,7 +109,7 @@ def visits(
 
     query = first_query[session]
     query[~is_first] = _of_same_intent(query[~is_first], intent, popularity, follow_u[~is_first, 1])
-    user = user_of(model, user_u)[session]
+    user = user_of(model, user_u)[session] if model.population else session
 
     order = np.argsort(arrival_s, kind="stable")
     return Visits(arrival_s[order], query[order], session[order], user[order])

@@ -25,6 +25,7 @@ from simulator.measures.market_metrics import market_metrics
 from simulator.policies import Shading, Truthful
 from simulator.policies.seats import DEVIATING, SEATED, Seats, seat_of
 from simulator.scoring import score_candidates
+from simulator.sessions import SessionModel
 from simulator.users import UserModel
 
 
@@ -221,3 +222,11 @@ def test_those_without_a_seat_bid_as_before() -> None:
     )
     said = replace(plain, policies=said_as_policies(plain.bidders, plain.paced))
     assert simulate(plain).spent_micros.tolist() == simulate(said).spent_micros.tolist()
+
+
+def test_sessions_of_users_whom_nobody_follows() -> None:
+    candidate = retrieve_candidates(world(), 8)
+    traffic = TrafficModel(n_queries=300, sessions=SessionModel(queries_per_session=2.0))
+    market = build_market(world(), candidate, np.ones(candidate.ad.shape), seed=1, traffic=traffic)
+    assert market.query.size == 300
+    assert market.user is None
