@@ -71,8 +71,11 @@ def make_example(
     ctr: CtrModel | None = None,
     rule: FusionRule | None = None,
     users: UserModel | None = None,
+    days: int = 1,
 ) -> Example:
-    """Simulate a day of a small market in which advertisers change their bids from auction to auction.
+    """Simulate days of a small market in which advertisers change their bids from auction to auction.
+
+    Each of the days has `n_queries` queries.
 
     Two scores come with it: BM25, and "model", a stand-in for a neural one: the grade's gain, blurred.
     """
@@ -84,7 +87,7 @@ def make_example(
         found,
         np.ones(candidate.shape),
         seed=seed,
-        traffic=TrafficModel(n_queries=n_queries),
+        traffic=TrafficModel(n_queries=n_queries, days=days),
         bidder_model=BidderModel(paced_share=0.0),
         ctr_model=ctr,
         users_model=users,

@@ -52,7 +52,7 @@ def logged_pages(auctions: Auctions, looked_at: FloatArray) -> Logged | None:
 
 def replayed_figures(auctions: Auctions, market: Market, clip: float, log: Logged | None) -> dict[str, float]:
     """All figures of one way to rank: see `scenarios.replay.replay_run.replay`; `log` as of `logged`."""
-    column, price = _auction_all(market, auctions)
+    column, price = auction_all(market, auctions)
     looked_at = np.asarray(market.users.examination)
     shown, at = column >= 0, np.maximum(column, 0)
 
@@ -116,7 +116,7 @@ def replayed_figures(auctions: Auctions, market: Market, clip: float, log: Logge
     return figures
 
 
-def _auction_all(market: Market, auctions: Auctions) -> tuple[IntArray, FloatArray]:
+def auction_all(market: Market, auctions: Auctions) -> tuple[IntArray, FloatArray]:
     """Columns I[U, S] (-1 empty) and prices per click F[U, S] of all pages."""
     bid = to_micros(auctions.bid) / MICROS
     active = np.ones(market.budget_micros.size, dtype=np.bool_)

@@ -106,7 +106,7 @@ def replay(
     if not clip >= 1:
         reason = "must be at least 1, the weight of an ad that keeps its slot"
         raise ScenarioError(reason, field=f"--clip {clip:g}")
-    looked_at, origin = _examination(auctions, examination)
+    looked_at, origin = examination_of(auctions, examination)
     ways = list(ways)
     log, pages = logged_figures(auctions, looked_at), logged_pages(auctions, looked_at)
     rows = [log]
@@ -233,7 +233,13 @@ def write_replay(root: Path, result: Replay, settings: dict[str, Any]) -> Path:
     return folder
 
 
-def _examination(auctions: Auctions, given: Sequence[float] | None) -> tuple[FloatArray, Origin]:
+def examination_of(auctions: Auctions, given: Sequence[float] | None) -> tuple[FloatArray, Origin]:
+    """P(slot is looked at) F[S]: as given, or estimated from the log's clicks; and which of them it is.
+
+    Raises:
+        ScenarioError: what is given are no probabilities.
+        TableError: the log has no click to estimate it from.
+    """
     if given is not None:
         if not given or not all(0 <= p <= 1 for p in given) or not given[0] > 0:
             raise ScenarioError(

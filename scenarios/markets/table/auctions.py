@@ -51,6 +51,7 @@ class Auctions:
     clicked: BoolArray | None  # [U, K]
     price: FloatArray | None  # [U, K] currency per click, 0 where not shown
     pair: IntArray | None  # [U, K] number of the pair of query text and ad, -1 without a text
+    click_rate: FloatArray | None  # [U, K] by which simulated users click; None: pCTR
     time_s: FloatArray  # [U] ascending, from 0
     budget_micros: IntArray  # [N] per day
 
@@ -129,6 +130,7 @@ def to_arrays(table: Table, budgets: Table | None = None) -> Auctions:
         clicked=spread("clicked", 0.0) > 0 if "clicked" in table else None,
         price=spread("price", 0.0) if "price" in table else None,
         pair=spread("pair", -1.0).astype(np.int64) if "query" in table else None,
+        click_rate=spread("click_rate", 0.0) if "click_rate" in table else None,
         time_s=time_s - time_s[0],
         budget_micros=_budgets(owners, budgets),
     )
@@ -171,14 +173,15 @@ def table_market(
     """A market in which these auctions come one after the other.
 
     Bids are those of the table, so no advertiser paces, and a value is the bid divided by shading. Users
-    click as the table's pCTR says, since nothing else is known of them. Missing grades are 0, so metrics that
-    need grades have no meaning then.
+    click as the table's click_rate says, or without that its pCTR. Missing grades are 0, so metrics that need
+    grades have no meaning then.
     """
     bidders = bidders or BidderModel()
+    attraction = auctions.pctr if auctions.click_rate is None else auctions.click_rate
     grade = np.zeros(auctions.candidate.shape, dtype=np.int8) if auctions.grade is None else auctions.grade
     return Market(
         seed=seed,
-        pairs=PairTables(auctions.candidate, np.maximum(grade, 0), auctions.pctr, auctions.pctr),
+        pairs=PairTables(auctions.candidate, np.maximum(grade, 0), attraction, auctions.pctr),
         relevance=relevance,
         advertiser=auctions.advertiser,
         value=auctions.bid / bidders.shading,

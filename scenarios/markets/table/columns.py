@@ -38,6 +38,8 @@ COLUMNS = (
     Column("clicked", "flag", "true, false, 1 or 0 where it was shown, otherwise null", nullable=True),
     Column("price", "number", "currency per click that it was shown at; otherwise null",
            nullable=True, most=1e6),
+    Column("click_rate", "number", "chance of a click by which users of a simulation click; pctr without it",
+           most=1.0),
 )  # fmt: skip
 RELEVANCE_COLUMN = Column(f"{RELEVANCE}<name>", "number", "a relevance score; any number of them", most=1.0)
 
