@@ -56,7 +56,7 @@ def covered(
     for seed in seeds:
         example = make_example(n_queries, seed=seed, days=days)
         first, last = log_of_example(example).split((days - 1) * DAY_S)
-        fitted = fit_market(first, examination=LOOKS, ways=[OWN])
+        fitted = fit_market(first, examination=LOOKS, ways=[OWN], valued=False)
         ranked = None
         if other_rule:
             last = log_of_example(example, OTHER.fusion).split((days - 1) * DAY_S)[1]
@@ -92,8 +92,10 @@ def main(
     other_rule: bool = False,
     first_seed: int = 1,
 ) -> None:
-    """Print the coverage over seeds first_seed, first_seed + 1, ...; `other_rule`: the last day is a gate's."""
-    table = covered(range(first_seed, first_seed + logs), queries, days=days, draws=draws, other_rule=other_rule)
+    """Print the coverage over seeds from `first_seed` on; `other_rule`: the last day is ranked by a gate."""
+    table = covered(
+        range(first_seed, first_seed + logs), queries, days=days, draws=draws, other_rule=other_rule
+    )
     print(f"coverage of 95% intervals, {logs} logs of {days} days with {queries} queries, {draws} draws")
     print(f"{'figure':<28}{'covered':>9}{'+-':>7}{'half width':>12}")
     for name, n, share, half in summary(table).iter_rows():

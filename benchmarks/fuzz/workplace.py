@@ -131,6 +131,8 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("judge",): ("market_corpus", "--by", "bm25"),
     ("import-weights",): ("--bert", "bert", "--out", "imported"),
     ("replay",): ("auctions.parquet",),
+    ("fit",): ("auctions.parquet", "--out", "fitted"),
+    ("backtest",): ("auctions.parquet", "--split", "20000", "--draws", "39"),
     ("profile",): ("tiny.yaml", "--out", "measured.json", "--repeats", "1"),
     ("capacity",): ("served.yaml", "--latency-ms", "50", "--seeds", "1", "--most", "2", "--workers", "1"),
     ("app",): (),

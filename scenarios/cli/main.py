@@ -23,6 +23,7 @@ from scenarios.cli import (
     experiment_commands as experiments,
     fit_commands as fitting,
     judge_commands as judging,
+    log_commands as logs,
     model_commands as models,
     replay_commands as replay,
     run_commands as runs,
@@ -80,6 +81,8 @@ app.command("score")(corpora.score)
 app.command("judge")(judging.judge)
 app.command("import-weights")(models.import_weights)
 app.command("replay")(replay.replay)
+app.command("fit")(logs.fit)
+app.command("backtest")(logs.backtest)
 app.command("profile")(fitting.profile)
 app.command("capacity")(serving.capacity)
 app.command("app", context_settings=dashboard.STREAMLITS_OPTIONS)(dashboard.dashboard)

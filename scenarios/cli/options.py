@@ -74,6 +74,14 @@ DryRun = Annotated[
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Also run what failed before.")]
 
 
+def numbers(text: str, option: str) -> list[float]:
+    """Numbers with commas between, of an option."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"{option} {text}: needs numbers with commas between") from None
+
+
 @contextlib.contextmanager
 def stoppable(what: str) -> Iterator[None]:
     """Say what a study that is stopped continues from, and end with exit code 130.

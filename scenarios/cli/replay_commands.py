@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scenarios.cli.options import MOST_SEED, RESULTS, Out
+from scenarios.cli.options import MOST_SEED, RESULTS, Out, numbers
 
 
 def replay(
@@ -51,6 +51,7 @@ def replay(
         typer.Option(metavar="FILE", help="Only write an example of such a table; of a scenario's corpus."),
     ] = None,
     rows: Annotated[int, typer.Option(min=10, max=10**8, help="Rows of the example.")] = 1000,
+    days: Annotated[int, typer.Option(min=1, max=1000, help="Days of the example.")] = 1,
     schema: Annotated[bool, typer.Option(help="Only print the JSON schema of a row.")] = False,
     out: Out = RESULTS,
 ) -> None:
@@ -65,7 +66,9 @@ def replay(
     if example is not None:
         from scenarios.replay.example import write_example
 
-        n_rows = write_example(example, n_rows=rows, seed=1 if seed is None else seed, file=file, cache=out)
+        n_rows = write_example(
+            example, n_rows=rows, seed=1 if seed is None else seed, days=days, file=file, cache=out
+        )
         typer.echo(f"{n_rows:,} rows: {example}")
         return
     if file is None:
@@ -81,8 +84,8 @@ def replay(
             advertisers=advertisers,
             scorers=relevance or (),
             rules=rule or (),
-            thresholds=None if thresholds is None else _numbers(thresholds, "--thresholds"),
-            examination=None if examination is None else _numbers(examination, "--examination"),
+            thresholds=None if thresholds is None else numbers(thresholds, "--thresholds"),
+            examination=None if examination is None else numbers(examination, "--examination"),
             reserve=reserve,
             mechanism=mechanism,
             clip=clip,
@@ -92,10 +95,3 @@ def replay(
         folder = write_replay(out, result, settings)
     print_tables([replay_table(result)])
     typer.echo(f"Results: {folder}/  (replay.parquet, replay.json)")
-
-
-def _numbers(text: str, option: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"{option} {text}: needs numbers with commas between") from None

@@ -19,7 +19,7 @@ PART_S = DAY_S / PARTS
 class Arrivals(NamedTuple):
     """Queries that come in each part of a day."""
 
-    count: IntArray
+    queries: IntArray
     """I[24] queries that the log has in each part of the day, over all days."""
     exposure: FloatArray
     """F[24] how often the log has seen each part of the day; 0.5 is half of the part once."""
@@ -31,12 +31,14 @@ class Arrivals(NamedTuple):
     def rate(self) -> FloatArray:
         """Queries in each part of a day, F[24]; NaN where the log has not seen the part."""
         seen = self.exposure > 0
-        return np.divide(self.count, self.exposure, out=np.full(PARTS, np.nan), where=seen)
+        rate: FloatArray = np.divide(self.queries, self.exposure, out=np.full(PARTS, np.nan), where=seen)
+        return rate
 
     @property
     def shape(self) -> FloatArray:
         """Rate over the mean rate of the parts seen, F[24]: what `traffic.shape` is in a scenario."""
-        return self.rate / np.nanmean(self.rate)
+        relative: FloatArray = self.rate / np.nanmean(self.rate)
+        return relative
 
 
 def exposures(start_s: float, end_s: float) -> FloatArray:
@@ -44,7 +46,8 @@ def exposures(start_s: float, end_s: float) -> FloatArray:
     days = max(int(np.ceil(end_s / DAY_S)), 1)
     edges = np.arange(days * PARTS + 1) * PART_S
     covered = np.minimum(edges[1:], end_s) - np.maximum(edges[:-1], start_s)
-    return (np.maximum(covered, 0.0) / PART_S).reshape(days, PARTS)
+    shares: FloatArray = (np.maximum(covered, 0.0) / PART_S).reshape(days, PARTS)
+    return shares
 
 
 def fit_arrivals(log: AuctionLog, start_s: float = 0.0) -> Arrivals | None:
@@ -93,9 +96,9 @@ def draw_counts(found: Arrivals, seen: FloatArray, rng: np.random.Generator) -> 
         return None
     phi = found.dispersion
     exposure = np.where(found.exposure > 0, found.exposure, 1.0)
-    total = max(float(found.count.sum()), 0.5)
+    total = max(float(found.queries.sum()), 0.5)
     level = rng.gamma(total / phi, phi / total)
-    mean = level * seen * (found.count / exposure)
+    mean = level * seen * (found.queries / exposure)
     if phi > 1.0:  # Poisson counts of days whose mean is gamma distributed
         day = np.maximum(mean.sum(axis=1, keepdims=True), 1e-12)
         mean = mean * rng.gamma(day / (phi - 1.0), (phi - 1.0) / day)
@@ -111,7 +114,7 @@ def findings(found: Arrivals | None) -> Iterable[Finding]:
         return
     seen = found.exposure > 0
     weight = np.where(seen, 1.0 / np.where(seen, found.exposure, 1.0), 0.0)
-    low, high = interval(found.count, weight, found.dispersion)
+    low, high = interval(found.queries, weight, found.dispersion)
     over = f"Poisson; variance x {found.dispersion:.2f} between {found.days} days"
     says = over if found.days > 1 else "Poisson; one day says nothing of the scatter between days"
     if not seen.all():
@@ -121,6 +124,6 @@ def findings(found: Arrivals | None) -> Iterable[Finding]:
     for part in np.flatnonzero(seen).tolist():
         one = np.zeros(PARTS)
         one[part] = weight[part] / mean if mean > 0 else 0.0
-        low, high = interval(found.count, one, found.dispersion)
+        low, high = interval(found.queries, one, found.dispersion)
         says = "rate over the mean rate; hours count from the first event"
         yield Finding("arrivals", f"part {part + 1} of 24", float(found.shape[part]), low, high, says)

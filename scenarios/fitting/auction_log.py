@@ -48,6 +48,11 @@ class AuctionLog:
         return self.auctions.time_s + self.offset_s
 
     @property
+    def origin_s(self) -> float | None:
+        """Time in the table from which days count; None without times."""
+        return float(self.table.frame["time_s"].to_numpy().min()) - self.offset_s if self.timed else None
+
+    @property
     def day(self) -> IntArray:
         """Day of each event, I[U] from 0; days count from the first event of the log."""
         return (self.time_s // DAY_S).astype(np.int64)
@@ -80,7 +85,7 @@ class AuctionLog:
             raise TableError(
                 "has no column time_s to split it by", file=self.table.path, remedy="add it, or use --other"
             )
-        origin = float(self.table.frame["time_s"].to_numpy().min()) - self.offset_s
+        origin = self.origin_s
         early = pl.col("time_s") - origin < at_s
         parts = []
         for name, which in (("before", early), ("after", ~early)):
@@ -96,14 +101,19 @@ class AuctionLog:
         return parts[0], parts[1]
 
 
-def read_log(path: Path | str, advertisers: Path | str | None = None) -> AuctionLog:
+def read_log(
+    path: Path | str, advertisers: Path | str | None = None, origin_s: float | None = None
+) -> AuctionLog:
     """Read and check a table of auctions, and the budgets of its advertisers if there is a table of them.
+
+    Args:
+        origin_s: see `log_of`.
 
     Raises:
         TableError: a file cannot be read, or holds what no auction can.
     """
     budgets = None if advertisers is None else read_budgets(advertisers)
-    return log_of(read_auctions(path), budgets)
+    return log_of(read_auctions(path), budgets, origin_s)
 
 
 def log_of(table: Table, budgets: Table | None = None, origin_s: float | None = None) -> AuctionLog:
@@ -134,11 +144,11 @@ def log_of(table: Table, budgets: Table | None = None, origin_s: float | None = 
         timed,
         table,
         budgets,
-        0.0 if origin_s is None else first - origin_s,
+        0.0 if origin_s is None or not timed else first - origin_s,
     )
 
 
 def cluster_weights(cluster: IntArray, rng: np.random.Generator) -> IntArray:
-    """How often each event I[U] is drawn where clusters are drawn with replacement, all of an event's at once."""
+    """How often each event I[U] is drawn, where clusters are drawn whole, with replacement."""
     n = int(cluster.max()) + 1
     return np.bincount(rng.integers(0, n, n), minlength=n)[cluster].astype(np.int64)

@@ -19,7 +19,7 @@ from scenarios.errors import ScenarioError
 from scenarios.fitting.arrivals import draw_counts, exposures
 from scenarios.fitting.auction_log import AuctionLog
 from scenarios.fitting.market import FittedMarket, arrival_times, flat_counts, simulate_days
-from scenarios.fitting.ranking import Ranking
+from scenarios.fitting.ranking import GOOD, Ranking, find_ranking
 from scenarios.markets.kind import Progress
 from scenarios.markets.table.auctions import DAY_S, UNGRADED
 from simulator import random
@@ -69,6 +69,7 @@ def backtest(
     second: AuctionLog,
     *,
     ranked: Ranking | None = None,
+    known_queries: bool = False,
     draws: int = 199,
     seed: int = 1,
     progress: Progress | None = None,
@@ -77,6 +78,8 @@ def backtest(
 
     Args:
         ranked: how the second part was ranked; None: as the first.
+        known_queries: take the second part's number of queries as known, not as the first part predicts it:
+            an arm of an A/B test has a share of the traffic.
         draws: of the second part, at least LEAST_DRAWS; the interval is exact at 40k - 1.
         seed: of the draws.
 
@@ -85,20 +88,26 @@ def backtest(
         ScenarioError: there are too few draws.
     """
     if draws < LEAST_DRAWS:
-        raise ScenarioError(
-            f"a 95% interval needs at least {LEAST_DRAWS} draws", field=f"--draws {draws}"
-        )
+        raise ScenarioError(f"a 95% interval needs at least {LEAST_DRAWS} draws", field=f"--draws {draws}")
     ranked = fitted.ranking if ranked is None else ranked
     largest = largest_advertisers(fitted)
     names = fitted.log.auctions.advertiser_id[largest]
     seen_from, seen_to, days = _window(second)
     seen = exposures(seen_from, seen_to)
     warnings = list(fitted.warnings)
+    agreed = find_ranking(second, [ranked.way], ranked.auction, fitted.looked_at)
+    if agreed.same_slot < GOOD:
+        warnings.append(
+            f"the second part was not ranked so: only {agreed.same_slot:.1%} of its ads are in the slots of "
+            f"{ranked.way.scorer}, {ranked.way.rule}"
+        )
     observed = observed_figures(second, names, fitted.looked_at.size)
     rows: list[dict[str, float]] = []
     for draw in range(draws):
         rng = random.generator(seed, f"backtest draw {draw}")
-        counts = None if fitted.arrivals is None else draw_counts(fitted.arrivals, seen, rng)
+        counts = None
+        if fitted.arrivals is not None and not known_queries:
+            counts = draw_counts(fitted.arrivals, seen, rng)
         if counts is None:
             counts = flat_counts(second.cluster.size, seen, rng)
             observed.pop("queries", None)
@@ -109,7 +118,7 @@ def backtest(
         rows.append(simulated_figures(fitted, event, log, largest))
         if progress is not None:
             progress("simulating the second part", draw + 1, draws)
-    if "queries" not in observed:
+    if "queries" not in observed and not known_queries:
         warnings.append(
             "the first part does not show how many queries come in all parts of the second part's days: "
             "their number is taken as known"
@@ -211,6 +220,4 @@ def _prediction(name: str, drawn: list[float], observed: float) -> Prediction:
     k = int((values.size + 1) * (1.0 - COVERAGE) / 2.0 + 1e-9)
     if k < 1:
         return Prediction(name, np.nan, np.nan, np.nan, observed)
-    return Prediction(
-        name, float(np.median(values)), float(values[k - 1]), float(values[-k]), observed
-    )
+    return Prediction(name, float(np.median(values)), float(values[k - 1]), float(values[-k]), observed)

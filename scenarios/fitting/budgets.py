@@ -2,12 +2,11 @@
 
 The rule: on a day, an advertiser's queries are the events of the texts in which the log has it as a candidate
 somewhere (all events, where there are no texts). It took part in c of the n queries of the day up to its last
-one, and in none of the m after that. If it had stayed, it would miss m queries in a row with probability
-(1 - p)^m, where p = (c - 1) / (n - 1), the unbiased estimate where counting stops at a success (Haldane 1945,
-"On a method of estimating frequencies"). If that is below ERROR, the advertiser has stopped, and ERROR
-bounds the chance of saying so of one that has not. One that is back on a later day ran out of budget, and its
-budget is what it spent on that day. One that never comes back may have left, so this is said of the last
-day of the log alone. The rule takes the queries of a day as exchangeable in time.
+one, and in none of the m after that. If its queries came in any order alike, all c would be among the first n
+with probability (n over c) / (n + m over c), a permutation test. If that is below ERROR, the advertiser has
+stopped, and ERROR bounds the chance of saying so of one that has not. One that is back on a later day ran out
+of budget, and its budget is what it spent on that day. One that never comes back may have left; it ran out
+only if the day is the last of the log.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from scipy.special import gammaln
 from scipy.stats import CensoredData, ecdf, norm
 
 from scenarios.fitting.auction_log import AuctionLog, Finding
@@ -34,7 +34,7 @@ class DaysOfAdvertisers(NamedTuple):
     advertiser: IntArray  # [R]
     day: IntArray  # [R]
     spent: FloatArray  # [R] currency
-    chance: FloatArray  # [R] (1 - p)^m
+    chance: FloatArray  # [R] of stopping so early if the order of queries meant nothing
     stopped_s: FloatArray  # [R] time of its last query of the day
     ran_out: BoolArray  # [R]
 
@@ -91,8 +91,7 @@ def advertiser_days(
     )
     table = days.join(n_and_m, on=["who", "day"]).sort("who", "day")
     c, n, m = (table[name].to_numpy().astype(np.float64) for name in ("c", "n", "m"))
-    p = np.divide(c - 1.0, n - 1.0, out=np.zeros_like(c), where=n > 1)
-    chance = np.where(m > 0, (1.0 - p) ** m, 1.0)
+    chance = np.exp(gammaln(n + 1) - gammaln(n - c + 1) - gammaln(n + m + 1) + gammaln(n + m - c + 1))
     who, on = table["who"].to_numpy(), table["day"].to_numpy()
     final = np.zeros(int(who.max(initial=0)) + 1, dtype=np.int64)
     np.maximum.at(final, who, on)
@@ -160,7 +159,7 @@ def _lognormal(known: FloatArray, at_least: FloatArray) -> tuple[float, float]:
     return float(mean), float(sigma)
 
 
-def findings(found: Budgets | None, seed_rng: np.random.Generator, draws: int = 100) -> Iterable[Finding]:
+def findings(found: Budgets | None, rng: np.random.Generator, draws: int = 100) -> Iterable[Finding]:
     """How many ran out, and the median budget by Kaplan-Meier and by the lognormal distribution."""
     nan = float("nan")
     if found is None:
@@ -182,22 +181,26 @@ def findings(found: Budgets | None, seed_rng: np.random.Generator, draws: int = 
         return
     curve = ecdf(_censored(found.known, found.at_least)).sf
     band = curve.confidence_interval(method="log-log")
-    points = [
-        _first_below(curve.quantiles, line.probabilities) for line in (curve, band.low, band.high)
-    ]
+    value, low, high = (
+        _first_below(line.quantiles, line.probabilities) for line in (curve, band.low, band.high)
+    )
     says = "Kaplan-Meier: assumes that who never ran out has budgets like the others"
-    yield Finding("budgets", "median budget, Kaplan-Meier", *points, says)
+    yield Finding("budgets", "median budget, Kaplan-Meier", value, low, high, says)
     rows = np.flatnonzero((found.known > 0) | (found.at_least > 0))
     fits = []
     for _ in range(draws):
-        some = seed_rng.choice(rows, rows.size)
+        some = rng.choice(rows, rows.size)
         fits.append(_lognormal(found.known[some], found.at_least[some]))
     drawn = np.asarray(fits)
-    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0) if np.isfinite(drawn).any() else ((nan,) * 2,) * 2
+    ends = np.full((2, 2), nan)
+    if np.isfinite(drawn).any():
+        ends = np.nanquantile(drawn, [0.025, 0.975], axis=0)
     says = "lognormal by maximum likelihood with censoring; interval: bootstrap of advertisers"
-    median = float(np.exp(found.log_mean))
-    yield Finding("budgets", "median budget, lognormal", median, float(np.exp(low[0])), float(np.exp(high[0])), says)
-    yield Finding("budgets", "spread of log budgets", found.log_sigma, float(low[1]), float(high[1]), says)
+    value, low, high = np.exp([found.log_mean, *ends[:, 0]]).tolist()
+    yield Finding("budgets", "median budget, lognormal", value, low, high, says)
+    yield Finding(
+        "budgets", "spread of log budgets", found.log_sigma, float(ends[0, 1]), float(ends[1, 1]), says
+    )
 
 
 def _first_below(log_budget: FloatArray, survival: FloatArray) -> float:

@@ -36,7 +36,7 @@ class ClickModel(NamedTuple):
     strength: float
     """k of the gamma distribution (mean 1, variance 1 / k) of the advertisers' factors."""
 
-    def beta(self, weight: FloatArray | None = None) -> FloatArray:
+    def beta(self, weight: FloatArray | IntArray | None = None) -> FloatArray:
         """Coefficients F[n] of log(rate / pCTR); events weigh F[U]."""
         shown = self.examined > 0
         each = None if weight is None else np.broadcast_to(weight[:, None], shown.shape)[shown]
@@ -49,10 +49,10 @@ class ClickModel(NamedTuple):
 
     def evidence(self, rate: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Clicks F[N] of each advertiser, and those expected of rates F[U, K]."""
-        where = self.advertiser.ravel(), self.n_advertisers
-        clicks = np.bincount(where[0], weights=self.clicks.ravel(), minlength=where[1])
-        expected = np.bincount(where[0], weights=(self.examined * rate).ravel(), minlength=where[1])
-        return clicks, expected
+        owner = self.advertiser.ravel()
+        clicks = np.bincount(owner, weights=self.clicks.ravel(), minlength=self.n_advertisers)
+        expected = np.bincount(owner, weights=(self.examined * rate).ravel(), minlength=self.n_advertisers)
+        return clicks.astype(np.float64), expected.astype(np.float64)
 
     def factors(self, rate: FloatArray, rng: np.random.Generator | None = None) -> FloatArray:
         """Each advertiser's factor F[N] on rates F[U, K]: its posterior mean, or a draw of it."""
@@ -60,7 +60,9 @@ class ClickModel(NamedTuple):
         shape, over = clicks + self.strength, expected + self.strength
         return shape / over if rng is None else rng.gamma(shape, 1.0 / over)
 
-    def rates(self, rng: np.random.Generator | None = None, weight: FloatArray | None = None) -> FloatArray:
+    def rates(
+        self, rng: np.random.Generator | None = None, weight: FloatArray | IntArray | None = None
+    ) -> FloatArray:
         """P(click | looked at) F[U, K], 0 in padding: the best estimate, or a draw of what it may be."""
         rate = self.rate(self.beta(weight))
         return np.minimum(rate * self.factors(rate, rng)[self.advertiser], 1.0)
@@ -70,7 +72,7 @@ def poisson(
     feature: FloatArray,
     expected: FloatArray,
     clicks: FloatArray,
-    weight: FloatArray | None = None,
+    weight: FloatArray | IntArray | None = None,
     prior: float = 0.0,
 ) -> FloatArray:
     """Coefficients F[n] that maximise the likelihood of clicks F[R] ~ Poisson(expected x exp(feature beta)).
@@ -96,9 +98,7 @@ def poisson(
     return beta
 
 
-def clustered(
-    feature: FloatArray, expected: FloatArray, clicks: FloatArray, cluster: IntArray
-) -> Regression:
+def clustered(feature: FloatArray, expected: FloatArray, clicks: FloatArray, cluster: IntArray) -> Regression:
     """The regression of `poisson` with a covariance that lets rows of a cluster I[R] depend on one another.
 
     The sandwich of Liang and Zeger 1986, "Longitudinal data analysis using generalized linear models", times
@@ -147,7 +147,7 @@ def fit_clicks(log: AuctionLog, looked_at: FloatArray) -> ClickModel:
 
 
 def _strength(clicks: FloatArray, expected: FloatArray) -> float:
-    """k that maximises the likelihood of clicks F[N] ~ Poisson(expected x Gamma(k, 1 / k))."""
+    """The k that maximises the likelihood of clicks F[N] ~ Poisson(expected x Gamma(k, 1 / k))."""
     seen = expected > 0
     c, e = clicks[seen], expected[seen]
 
@@ -173,12 +173,13 @@ def findings(log: AuctionLog, looked_at: FloatArray, origin: str, model: ClickMo
         return
     says = "clicks over those that pCTR expects, of shown ads; intervals clustered by query text"
     level = clustered(one, expected, clicks, cluster)
-    yield Finding("clicks", "factor of pCTR", *np.exp(_interval(level, 0)), says)
+    value, low, high = np.exp(_interval(level, 0)).tolist()
+    yield Finding("clicks", "factor of pCTR", value, low, high, says)
     log_pctr = np.log(model.pctr[shown])
     if log_pctr.std() > 1e-9:
         centred = (log_pctr - log_pctr.mean())[:, None]
         slope = clustered(np.concatenate([one, centred], axis=1), expected, clicks, cluster)
-        value, low, high = 1.0 + _interval(slope, 1)
+        value, low, high = (1.0 + _interval(slope, 1)).tolist()
         says = "of log clicks in log pCTR, of shown ads; 1: pCTR scatters as much as the truth"
         yield Finding("clicks", "slope of pCTR", value, low, high, says)
     spread = model.strength**-0.5
@@ -188,4 +189,5 @@ def findings(log: AuctionLog, looked_at: FloatArray, origin: str, model: ClickMo
 
 def _interval(found: Regression, place: int) -> FloatArray:
     error = 1.96 * float(np.sqrt(max(found.covariance[place, place], 0.0)))
-    return found.beta[place] + np.array([0.0, -error, error])
+    ends: FloatArray = found.beta[place] + np.array([0.0, -error, error])
+    return ends

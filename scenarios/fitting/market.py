@@ -9,15 +9,17 @@ import numpy as np
 import polars as pl
 
 from scenarios.errors import ScenarioError
-from scenarios.fitting import arrivals, budgets, clicks, ranking
+from scenarios.fitting import arrivals, budgets, clicks, pacing, ranking, values
 from scenarios.fitting.arrivals import PART_S, PARTS, Arrivals
 from scenarios.fitting.auction_log import AuctionLog, Finding, cluster_weights, log_of
 from scenarios.fitting.budgets import Budgets
 from scenarios.fitting.clicks import ClickModel
 from scenarios.fitting.ranking import Ranking
+from scenarios.fitting.values import Values
 from scenarios.markets.table.auctions import DAY_S, relevance_by, table_market
 from scenarios.replay.replay_run import Origin, examination_of
 from scenarios.replay.ways import Entry, entries
+from simulator import random
 from simulator.arrays import FloatArray, IntArray, to_micros
 from simulator.auction import AuctionModel
 from simulator.bidders import BidderModel
@@ -48,6 +50,8 @@ class FittedMarket:
     budget_micros: IntArray
     """I[N] per day, UNLIMITED where none is known."""
     put_back: int
+    """Rows of candidates that were put back."""
+    values: Values | None = None
     findings: tuple[Finding, ...] = field(default=(), repr=False)
     warnings: tuple[str, ...] = ()
 
@@ -59,14 +63,16 @@ def fit_market(
     reserve: float | None = None,
     mechanism: str = "gsp",
     ways: Sequence[Entry] | None = None,
+    valued: bool = True,
     seed: int = 1,
 ) -> FittedMarket:
-    """Fit arrivals, clicks, budgets and the ranking to a log.
+    """Fit arrivals, clicks, budgets, the ranking, pacing and values to a log.
 
     Args:
         examination: P(slot is looked at) by slot; None estimates it from the log.
         reserve: None: the least price that was paid.
         ways: rankings to try; None: those that a replay tries by default.
+        valued: fit values too, which no simulation of the market needs.
         seed: of the bootstrap of intervals.
 
     Raises:
@@ -94,13 +100,18 @@ def fit_market(
     full = log if found is None else put_back(log, found)
     n_back = full.table.frame.height - log.table.frame.height
     model = clicks.fit_clicks(full, looked_at)
-    rng = np.random.default_rng(seed)
+    rng = random.generator(seed, "intervals of a fit")
     told = (
         *arrivals.findings(come),
         *clicks.findings(full, looked_at, origin, model),
         *budgets.findings(found, rng),
         *ranking.findings(ranked, tried),
+        *pacing.findings(pacing.fit_pacing(log), rng),
     )
+    worth = None
+    if valued:
+        worth = values.fit_values(full, model.rates(), ranked, looked_at, seed=seed)
+        told = (*told, *values.findings(worth, rng))
     return FittedMarket(
         log=full,
         looked_at=looked_at,
@@ -111,6 +122,7 @@ def fit_market(
         ranking=ranked,
         budget_micros=_budget_micros(full, log, found),
         put_back=n_back,
+        values=worth,
         findings=told,
         warnings=tuple(_warnings(int(log.auctions.clicked[shown].sum()), ranked, log)),
     )
@@ -131,9 +143,7 @@ def put_back(log: AuctionLog, found: Budgets) -> AuctionLog:
     if "query" not in log.table or not found.rows.ran_out.any():
         return log
     out = found.rows.ran_out
-    frame = log.table.frame.with_columns(
-        _time=pl.col("time_s") - float(log.table.frame["time_s"].to_numpy().min()) + log.offset_s
-    )
+    frame = log.table.frame.with_columns(_time=pl.col("time_s") - log.origin_s)
     frame = frame.with_columns(_day=(pl.col("_time") // DAY_S).cast(pl.Int64))
     stopped = pl.DataFrame(
         {
@@ -142,22 +152,20 @@ def put_back(log: AuctionLog, found: Budgets) -> AuctionLog:
             "_stopped": found.rows.stopped_s[out],
         }
     )
-    own = [name for name in frame.columns if name not in ("query_id", "time_s", "query", "_time", "_day", "row")]
+    of_event = ("query_id", "time_s", "query", "_time", "_day", "row")
+    own = [name for name in frame.columns if name not in of_event]
     last = frame.filter(pl.col("query").is_not_null()).select("query", "_time", *own).sort("_time")
     events = frame.unique("query_id", keep="first").select("query_id", "query", "time_s", "_time", "_day")
     later = events.join(stopped, on="_day").filter(pl.col("_time") > pl.col("_stopped")).sort("_time")
     added = later.join_asof(
         last, on="_time", by=["query", "advertiser_id"], strategy="backward", check_sortedness=False
     ).filter(pl.col("ad_id").is_not_null())
-    blank = [pl.lit(None, frame.schema[n]).alias(n) for n in ("position", "clicked", "price") if n in frame.columns]
+    outcome = ("position", "clicked", "price")
+    blank = [pl.lit(None, frame.schema[name]).alias(name) for name in outcome if name in own]
     added = added.with_columns(*blank, row=pl.lit(0, frame.schema["row"]))
     names = log.table.frame.columns
     whole = pl.concat([frame.select(names), added.select(names)])
-    return log_of(replace(log.table, frame=whole), log.budgets, _origin(log))
-
-
-def _origin(log: AuctionLog) -> float:
-    return float(log.table.frame["time_s"].to_numpy().min()) - log.offset_s
+    return log_of(replace(log.table, frame=whole), log.budgets, log.origin_s)
 
 
 def _budget_micros(full: AuctionLog, log: AuctionLog, found: Budgets | None) -> IntArray:

@@ -1,4 +1,4 @@
-"""The rule that ranked a log: of those that are known, the one that shows most ads where the log shows them."""
+"""The rule that ranked a log: of the known ones, the one that shows most ads where the log shows them."""
 
 from __future__ import annotations
 

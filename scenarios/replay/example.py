@@ -219,13 +219,20 @@ def as_table(example: Example) -> pl.DataFrame:
 
 
 def write_example(
-    path: Path, *, n_rows: int = 1000, seed: int = 1, file: Path | None = None, cache: Path | None = None
+    path: Path,
+    *,
+    n_rows: int = 1000,
+    seed: int = 1,
+    days: int = 1,
+    file: Path | None = None,
+    cache: Path | None = None,
 ) -> int:
     """Write at most `n_rows` rows of an example, whole events only; returns how many rows that are.
 
     The name of the file decides between Parquet and JSON lines.
 
     Args:
+        days: over which they are spread; a scenario with a corpus has one.
         file: a scenario with a corpus, whose auctions these are; None: the embedded world's.
         cache: the results folder, under which scores of a corpus are kept.
 
@@ -239,7 +246,7 @@ def write_example(
     check_kind(path)
     n_queries = 60 + n_rows // 3
     if file is None:
-        table = as_table(make_example(n_queries, seed=seed))
+        table = as_table(make_example(-(-n_queries // days), seed=seed, days=days))
     else:
         table = as_table(corpus_example(load_scenario(file, seed=seed), n_queries, cache=cache))
     sizes = table.group_by("query_id", maintain_order=True).len()
