@@ -19,7 +19,7 @@ Examination = Annotated[
     str | None,
     typer.Option(metavar="P,...", help="How likely each slot is looked at; estimated from the log."),
 ]
-Mechanism = Annotated[str, typer.Option(help="gsp, vcg or first_price.")]
+Mechanism = Annotated[str | None, typer.Option(help="gsp, vcg or first_price; as the prices of the log say.")]
 LogSeed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of draws.")]
 _THRESHOLDS = typer.Option(metavar="T,...", help="Thresholds of relevance, for gates and tiers.")
 
@@ -40,7 +40,7 @@ def fit(
         float | None,
         typer.Option(min=0, max=1e6, help="Least bid, currency per click; the least price of the log."),
     ] = None,
-    mechanism: Mechanism = "gsp",
+    mechanism: Mechanism = None,
     seed: LogSeed = 1,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder for the market.")] = Path(
         "fitted"
@@ -106,7 +106,7 @@ def backtest(
     reserve: Annotated[
         float | None, typer.Option(min=0, max=1e6, help="Its least bid; as the first part.")
     ] = None,
-    mechanism: Mechanism = "gsp",
+    mechanism: Mechanism = None,
     draws: Annotated[
         int, typer.Option(min=39, max=100_000, metavar="N", help="Draws of the second part.")
     ] = 199,

@@ -14,6 +14,9 @@ from scenarios.markets.table.auctions import DAY_S, Auctions, to_arrays
 from scenarios.markets.table.reading import Table, read_auctions, read_budgets
 from simulator.arrays import BoolArray, FloatArray, IntArray
 
+MOST_DAYS = 4000
+"""Longest log."""
+
 
 class Finding(NamedTuple):
     """One estimate with its 95% interval, and what identifies it."""
@@ -123,7 +126,7 @@ def log_of(table: Table, budgets: Table | None = None, origin_s: float | None = 
         origin_s: time in the table from which days count; None: its first event.
 
     Raises:
-        TableError: see `scenarios.markets.table.auctions.to_arrays`.
+        TableError: it goes over too many days; see also `scenarios.markets.table.auctions.to_arrays`.
     """
     auctions = to_arrays(table, budgets)
     own = np.arange(auctions.query_id.len())
@@ -137,6 +140,13 @@ def log_of(table: Table, budgets: Table | None = None, origin_s: float | None = 
         cluster = number.fill_null(-1).to_numpy().astype(np.int64)
         cluster = np.where(cluster >= 0, cluster, own + own.size + 1)
     timed = "time_s" in table
+    if timed and auctions.days > MOST_DAYS:
+        raise TableError(
+            f"goes over {auctions.days:,} days, and a fit takes {MOST_DAYS:,} at most",
+            file=table.path,
+            field="column time_s",
+            remedy="check that times are in seconds, or cut the log",
+        )
     first = float(table.frame["time_s"].to_numpy().min()) if timed else 0.0
     return AuctionLog(
         auctions,

@@ -39,7 +39,9 @@ class ClickModel(NamedTuple):
     def beta(self, weight: FloatArray | IntArray | None = None) -> FloatArray:
         """Coefficients F[n] of log(rate / pCTR); events weigh F[U]."""
         shown = self.examined > 0
-        each = None if weight is None else np.broadcast_to(weight[:, None], shown.shape)[shown]
+        each = None
+        if weight is not None:
+            each = np.broadcast_to(weight.astype(np.float64)[:, None], shown.shape)[shown]
         expected = (self.examined * self.pctr)[shown]
         return poisson(self.feature[shown], expected, self.clicks[shown], each, prior=1.0)
 
@@ -72,7 +74,7 @@ def poisson(
     feature: FloatArray,
     expected: FloatArray,
     clicks: FloatArray,
-    weight: FloatArray | IntArray | None = None,
+    weight: FloatArray | None = None,
     prior: float = 0.0,
 ) -> FloatArray:
     """Coefficients F[n] that maximise the likelihood of clicks F[R] ~ Poisson(expected x exp(feature beta)).
@@ -82,7 +84,7 @@ def poisson(
         weight: of rows, F[R].
         prior: precision of a normal prior of all coefficients but the constant's.
     """
-    weight = np.ones_like(clicks) if weight is None else weight.astype(np.float64)
+    weight = np.ones_like(clicks) if weight is None else weight
     beta = np.zeros(feature.shape[1])
     total = float(weight @ clicks)
     beta[0] = np.log(max(total, 0.5) / max(float(weight @ expected), 1e-12))

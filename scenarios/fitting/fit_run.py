@@ -15,6 +15,7 @@ from scenarios.fitting.ranking import Ranking
 from scenarios.markets.kind import Progress
 from scenarios.markets.table.auctions import DAY_S, Auctions
 from scenarios.replay.ways import THRESHOLDS, Entry, entries
+from simulator.fusion import is_affine
 
 _NONE = "none"
 
@@ -28,7 +29,7 @@ def fit_file(
     rule: str | None = None,
     thresholds: Sequence[float] | None = None,
     reserve: float | None = None,
-    mechanism: str = "gsp",
+    mechanism: str | None = None,
     seed: int = 1,
 ) -> tuple[FittedMarket, dict[str, Any]]:
     """Fit a market to a table of auctions.
@@ -44,6 +45,8 @@ def fit_file(
     """
     log = read_log(path, advertisers)
     ways = _ways(log.auctions, relevance, rule, thresholds)
+    if mechanism == "vcg" and rule is None:
+        ways = [way for way in ways if is_affine(way.fusion)]
     fitted = fit_market(
         log, examination=examination, reserve=reserve, mechanism=mechanism, ways=ways, seed=seed
     )
@@ -70,7 +73,7 @@ def backtest_files(
     rule: str | None = None,
     thresholds: Sequence[float] | None = None,
     reserve: float | None = None,
-    mechanism: str = "gsp",
+    mechanism: str | None = None,
     known_queries: bool = False,
     draws: int = 199,
     seed: int = 1,
@@ -95,7 +98,9 @@ def backtest_files(
     auction = fitted.ranking.auction
     try:
         auction = replace(
-            auction, mechanism=mechanism, reserve=auction.reserve if reserve is None else reserve
+            auction,
+            mechanism=mechanism or auction.mechanism,
+            reserve=auction.reserve if reserve is None else reserve,
         )
     except ValueError as error:
         raise ScenarioError(str(error), field="--reserve or --mechanism") from None

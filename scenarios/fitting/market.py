@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
-from scenarios.errors import ScenarioError
+from scenarios.errors import ScenarioError, TableError
 from scenarios.fitting import arrivals, budgets, clicks, pacing, ranking, values
 from scenarios.fitting.arrivals import PART_S, PARTS, Arrivals
 from scenarios.fitting.auction_log import AuctionLog, Finding, cluster_weights, log_of
@@ -61,7 +61,7 @@ def fit_market(
     *,
     examination: Sequence[float] | None = None,
     reserve: float | None = None,
-    mechanism: str = "gsp",
+    mechanism: str | None = None,
     ways: Sequence[Entry] | None = None,
     valued: bool = True,
     seed: int = 1,
@@ -71,6 +71,7 @@ def fit_market(
     Args:
         examination: P(slot is looked at) by slot; None estimates it from the log.
         reserve: None: the least price that was paid.
+        mechanism: None: the one whose prices agree best with the log's.
         ways: rankings to try; None: those that a replay tries by default.
         valued: fit values too, which no simulation of the market needs.
         seed: of the bootstrap of intervals.
@@ -88,13 +89,22 @@ def fit_market(
             file=log.auctions.path,
             remedy=f"take a log of at least {LEAST_EVENTS}",
         )
+    if not log.auctions.clicked.any():
+        raise TableError(
+            "has no click to fit click rates to",
+            file=log.auctions.path,
+            field="column clicked",
+            remedy="take a longer log",
+        )
     looked_at, origin = examination_of(log.auctions, examination)
     try:
-        auction = AuctionModel(reserve=reserve_or(log, reserve), mechanism=mechanism)
+        auction = AuctionModel(reserve=reserve_or(log, reserve), mechanism=mechanism or "gsp")
     except ValueError as error:
         raise ScenarioError(str(error), field="--reserve or --mechanism") from None
     tried = entries(log.auctions) if ways is None else list(ways)
     ranked = ranking.find_ranking(log, tried, auction, looked_at)
+    if mechanism is None:
+        ranked = ranking.find_mechanism(log, ranked, looked_at)
     come = arrivals.fit_arrivals(log)
     found = budgets.fit_budgets(log)
     full = log if found is None else put_back(log, found)

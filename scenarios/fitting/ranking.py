@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -9,12 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scenarios.config.fusion_rules import RULE_SETTINGS
+from scenarios.errors import ScenarioError
 from scenarios.fitting.auction_log import AuctionLog, Finding
 from scenarios.markets.table.auctions import relevance_by, table_market
 from scenarios.replay.pages import auction_all
 from scenarios.replay.ways import Entry
 from simulator.arrays import FloatArray
-from simulator.auction import AuctionModel
+from simulator.auction import MECHANISMS, AuctionModel
+from simulator.fusion import is_affine
 from simulator.users import UserModel
 
 PRICE_GAP = 0.01
@@ -51,25 +54,46 @@ def find_ranking(
     """Of some ways, the one that agrees best with the log's slots, then with its prices.
 
     Raises:
-        TableError: the table has no outcomes.
+        TableError: the table has no outcomes, or lacks a relevance.
+        ScenarioError: a rule cannot be used with the mechanism.
+    """
+    found = [agreement(log, way, auction, looked_at) for way in ways]
+    return max(found, key=lambda one: (one.same_slot, one.same_price))
+
+
+def find_mechanism(log: AuctionLog, ranked: Ranking, looked_at: FloatArray) -> Ranking:
+    """The same way with the mechanism whose prices agree best with the log's; GSP if several do as well."""
+    found = [ranked]
+    for name in MECHANISMS:
+        if name != ranked.auction.mechanism and not (name == "vcg" and not is_affine(ranked.way.fusion)):
+            with contextlib.suppress(ScenarioError):  # VCG where examination rises
+                found.append(agreement(log, ranked.way, replace(ranked.auction, mechanism=name), looked_at))
+    return max(found, key=lambda one: one.same_price)
+
+
+def agreement(log: AuctionLog, way: Entry, auction: AuctionModel, looked_at: FloatArray) -> Ranking:
+    """How well a ranking agrees with a log.
+
+    Raises:
+        TableError: the table has no outcomes, or lacks the relevance.
+        ScenarioError: the rule cannot be used with the mechanism.
     """
     shown, auctions = log.shown, log.auctions
     assert auctions.position is not None
     assert auctions.price is not None
-    users = UserModel(examination=tuple(looked_at.tolist()))
-    met = (auctions.candidate >= 0).astype(np.float64)
-    found: list[Ranking] = []
-    for way in ways:
-        market = table_market(auctions, met, seed=1, rule=way.fusion, auction=auction, users=users)
-        column, price = auction_all(replace(market, relevance=relevance_by(auctions, way.scorer)), auctions)
-        there, at = column >= 0, np.maximum(column, 0)
-        logged = np.where(there, np.take_along_axis(auctions.position, at, axis=1), 0)
-        same = logged == np.arange(1, column.shape[1] + 1)
-        paid = np.take_along_axis(auctions.price, at, axis=1)
-        close = same & (np.abs(price - paid) <= PRICE_GAP * np.maximum(paid, 1e-6))
-        n, agreed = max(int(shown.sum()), int(there.sum()), 1), int(same.sum())
-        found.append(Ranking(way, auction, agreed / n, int(close.sum()) / max(agreed, 1)))
-    return max(found, key=lambda one: (one.same_slot, one.same_price))
+    users, relevance = UserModel(examination=tuple(looked_at.tolist())), relevance_by(auctions, way.scorer)
+    try:
+        market = table_market(auctions, relevance, seed=1, rule=way.fusion, auction=auction, users=users)
+    except ValueError as error:
+        raise ScenarioError(str(error), field=f"rule {way.rule}") from None
+    column, price = auction_all(market, auctions)
+    there, at = column >= 0, np.maximum(column, 0)
+    logged = np.where(there, np.take_along_axis(auctions.position, at, axis=1), 0)
+    same = logged == np.arange(1, column.shape[1] + 1)
+    paid = np.take_along_axis(auctions.price, at, axis=1)
+    close = same & (np.abs(price - paid) <= PRICE_GAP * np.maximum(paid, 1e-6))
+    n, agreed = max(int(shown.sum()), int(there.sum()), 1), int(same.sum())
+    return Ranking(way, auction, agreed / n, int(close.sum()) / max(agreed, 1))
 
 
 def fusion_block(way: Entry) -> dict[str, Any]:
@@ -87,6 +111,6 @@ def findings(found: Ranking, tried: Sequence[Entry]) -> Iterable[Finding]:
     nan = float("nan")
     says = f"{found.way.scorer}, {found.way.rule}: agrees best with the log of {len(tried)} ways"
     yield Finding("ranking", "ads in the logged slot", found.same_slot, nan, nan, says)
-    says = f"prices within {PRICE_GAP:.0%} among those; {found.auction.mechanism}"
+    says = f"prices within {PRICE_GAP:.0%} among those; {found.auction.mechanism}: as given, or the closest"
     yield Finding("ranking", "ads at the logged price", found.same_price, nan, nan, says)
     yield Finding("ranking", "reserve", found.auction.reserve, nan, nan, "as given, or the least price paid")

@@ -35,6 +35,7 @@ from scenarios.replay.ways import entries
 from simulator.auction import AuctionModel
 from simulator.clock.engine import simulate
 from simulator.fusion import Product
+from simulator.market import with_settings
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +277,19 @@ def test_the_rule_of_the_log_is_found_with_its_reserve(file):
     assert "no known rule ranks as the log does" in " ".join(wrong.warnings)
 
 
+def test_the_mechanism_is_found_by_its_prices(example):
+    market = with_settings(example.market, auction=AuctionModel(mechanism="first_price"))
+    log = log_of_example(replace(example, market=market, log=simulate(market)))
+    fitted = fit_market(log, examination=LOOKS, ways=[OWN], valued=False)
+    assert fitted.ranking.auction.mechanism == "first_price"
+    assert fitted.ranking.same_price > 0.99
+    told = fit_market(log, examination=LOOKS, ways=[OWN], mechanism="gsp", valued=False)
+    assert told.ranking.auction.mechanism == "gsp"
+    assert told.ranking.same_price < 0.5
+    with pytest.raises(ScenarioError, match="mechanism vcg"):
+        fit_market(log, examination=(0.5, 0.7, 0.5, 0.3), ways=[OWN], mechanism="vcg", valued=False)
+
+
 def test_rules_are_written_as_a_scenario_names_them(file, tmp_path):
     for way in entries(read_log(file).auctions, scorers=["model"])[1:]:
         fields = {"schema": 1, "name": "x", "fusion": fusion_block(way)}
@@ -335,6 +349,11 @@ def test_a_log_that_cannot_be_fitted_is_refused(file, tmp_path):
     table = read_auctions(file)
     with pytest.raises(TableError, match="no column clicked and price, which a fit needs"):
         fit_market(log_of(replace(table, frame=table.frame.drop("clicked", "price"))))
+    none = table.frame.with_columns(clicked=pl.when(pl.col("clicked").is_not_null()).then(False))
+    with pytest.raises(TableError, match="has no click"):
+        fit_market(log_of(replace(table, frame=none)), examination=LOOKS)
+    with pytest.raises(TableError, match="check that times are in seconds"):
+        log_of(replace(table, frame=table.frame.with_columns(pl.col("time_s") * 1000 * 4)))
     few = table.frame.filter(pl.col("query_id").is_in(table.frame["query_id"].unique().head(3).implode()))
     with pytest.raises(ScenarioError, match="3 query events are too few"):
         fit_market(log_of(replace(table, frame=few)), examination=LOOKS)
