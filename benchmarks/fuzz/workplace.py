@@ -94,6 +94,11 @@ AUCTIONS = pl.DataFrame(
         "relevance_model": [0.9, 0.4, 0.1, 0.7, 0.6, 0.4],
     }
 )
+LOG = pl.concat(
+    AUCTIONS.with_columns(pl.col("query_id") + 3 * part, pl.col("time_s") + 14_400.0 * part)
+    for part in range(12)
+)
+"""Two days of the same auctions, long enough to fit a market to."""
 BUDGETS = pl.DataFrame({"advertiser_id": ["x", "y"], "budget": [10.0, None]})
 
 SIZES = (
@@ -131,8 +136,8 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("judge",): ("market_corpus", "--by", "bm25"),
     ("import-weights",): ("--bert", "bert", "--out", "imported"),
     ("replay",): ("auctions.parquet",),
-    ("fit",): ("auctions.parquet", "--out", "fitted"),
-    ("backtest",): ("auctions.parquet", "--split", "20000", "--draws", "39"),
+    ("fit",): ("log.parquet", "--out", "fitted"),
+    ("backtest",): ("log.parquet", "--draws", "39"),
     ("profile",): ("tiny.yaml", "--out", "measured.json", "--repeats", "1"),
     ("capacity",): ("served.yaml", "--latency-ms", "50", "--seeds", "1", "--most", "2", "--workers", "1"),
     ("app",): (),
@@ -153,6 +158,7 @@ READERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("compared.yaml", ("experiment", "compared.yaml", "--dry-run")),
     ("ablated.yaml", ("ablate", "ablated.yaml", "--dry-run")),
     ("auctions.", ("replay", "FILE")),
+    ("log.", ("backtest", "FILE", "--draws", "39")),
     ("budgets.", ("replay", "auctions.parquet", "--advertisers", "FILE")),
     ("profile.json", ("show", "served.yaml")),
     ("judged.parquet", ("run", "market.yaml")),
@@ -313,6 +319,7 @@ def _fill() -> None:
         Path(f"{name}.yaml").write_text(text)
     AUCTIONS.write_parquet("auctions.parquet")
     AUCTIONS.write_ndjson("auctions.jsonl")
+    LOG.write_parquet("log.parquet")
     BUDGETS.write_ndjson("budgets.jsonl")
     BUDGETS.write_parquet("budgets.parquet")
     data = tiny_corpus()

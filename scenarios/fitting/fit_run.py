@@ -135,6 +135,14 @@ def _parts(
                 remedy="split it within the day with --split SECONDS, or name a second log with --other",
             )
         split = DAY_S * (n_days if train_days is None else train_days)
+    if log.timed and not 0.0 < split <= log.time_s[-1]:
+        end = float(log.time_s[-1])
+        raise ScenarioError(
+            "leaves no event before it or none after it",
+            file=path,
+            field=f"{given[0]} {named[given[0]]}",
+            remedy=f"split within the {end:,.0f} s, or {end / DAY_S:.1f} days, of the log",
+        )
     return log.split(split)
 
 

@@ -498,8 +498,8 @@ def test_a_log_within_one_day_takes_the_number_of_queries_as_known(file):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--split", "0"), "has no event before second 0"),
-        (("--train-days", "2"), "has no event after second 172,800"),
+        (("--split", "0"), "--split 0.0: leaves no event before it"),
+        (("--train-days", "2"), "--train-days 2: leaves no event"),
         (("--train-days", "1", "--split", "5"), "name one way to split"),
         (("--rule", "gate"), "names 2 rankings"),
         (("--relevance", "nobody"), "has no column relevance_nobody"),
