@@ -192,7 +192,10 @@ def _figures(
     grade: Any,
     spend: Mapping[str, float],
 ) -> dict[str, float]:
-    n_shown, revenue = cost.size, float(cost.sum())
+    n_shown, revenue = (
+        cost.size,
+        round(float(cost.sum()), 6),
+    )  # whole micros, whatever order they are added in
     n = max(n_queries, 1)
     found = {
         "queries": float(n_queries),
@@ -204,7 +207,7 @@ def _figures(
     }
     if grade is not None and (graded := int((grade != UNGRADED).sum())):
         found["irrelevant share"] = float((grade == 0).sum()) / graded
-    return found | {SPEND + name: value for name, value in spend.items()}
+    return found | {SPEND + name: round(value, 6) for name, value in spend.items()}
 
 
 def _window(second: AuctionLog) -> tuple[float, float, int]:

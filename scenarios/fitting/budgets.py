@@ -11,6 +11,7 @@ only if the day is the last of the log.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -180,7 +181,9 @@ def findings(found: Budgets | None, rng: np.random.Generator, draws: int = 100) 
         yield Finding("budgets", "median budget", nan, nan, nan, says)
         return
     curve = ecdf(_censored(found.known, found.at_least)).sf
-    band = curve.confidence_interval(method="log-log")
+    with warnings.catch_warnings():  # where survival is 1 or 0 the band is undefined, and NaN
+        warnings.simplefilter("ignore", RuntimeWarning)
+        band = curve.confidence_interval(method="log-log")
     value, low, high = (
         _first_below(line.quantiles, line.probabilities) for line in (curve, band.low, band.high)
     )

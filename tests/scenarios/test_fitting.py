@@ -31,11 +31,13 @@ from scenarios.markets.table.auctions import DAY_S, table_market
 from scenarios.markets.table.reading import read_auctions
 from scenarios.markets.table.table_market import read_market
 from scenarios.replay.example import as_table, make_example
-from scenarios.replay.ways import entries
+from scenarios.replay.ways import Entry, entries
 from simulator.auction import AuctionModel
 from simulator.clock.engine import simulate
 from simulator.fusion import Product
 from simulator.market import with_settings
+
+UNRANKED = Entry("none", "product", Product(relevance=0.0))
 
 
 @pytest.fixture(scope="module")
@@ -569,3 +571,9 @@ def test_the_budget_of_a_simulated_market_is_found(tmp_path):
     assert 20 - 1.0 <= fitted.budgets.known[names.index("A")] <= 20
     assert fitted.put_back == 3 * n - log.ad.size  # where only A was missing
     assert fitted.budget_micros[names.index("B")] == 10**15
+    first, second = read_log(tmp_path / "log.parquet").split(DAY_S)
+    fitted = fit_market(first, examination=LOOKS, ways=[UNRANKED], valued=False)
+    found = {one.figure: one for one in backtest(fitted, second, draws=39).predictions}
+    assert found["spend of A"].covered
+    assert found["spend of A"].low > 20 - 1.0  # as the second day also spends the budget
+    assert found["spend of C"].low < found["spend of C"].high
