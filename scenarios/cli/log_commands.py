@@ -7,26 +7,18 @@ from typing import Annotated
 
 import typer
 
-from scenarios.cli.options import MOST_SEED, numbers
+from scenarios.cli.options import MOST_SEED, BudgetTable, Examination, Thresholds, numbers
 
 Log = Annotated[
     Path, typer.Argument(metavar="LOG", help="Auctions of your own (Parquet, JSON lines), see relbid replay.")
 ]
-Advertisers = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Daily budgets that are known: Parquet or JSON lines.")
-]
-Examination = Annotated[
-    str | None,
-    typer.Option(metavar="P,...", help="How likely each slot is looked at; estimated from the log."),
-]
 Mechanism = Annotated[str | None, typer.Option(help="gsp, vcg or first_price; as the prices of the log say.")]
 LogSeed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Seed of draws.")]
-_THRESHOLDS = typer.Option(metavar="T,...", help="Thresholds of relevance, for gates and tiers.")
 
 
 def fit(
     log: Log,
-    advertisers: Advertisers = None,
+    advertisers: BudgetTable = None,
     examination: Examination = None,
     relevance: Annotated[
         str | None,
@@ -35,7 +27,7 @@ def fit(
     rule: Annotated[
         str | None, typer.Option(metavar="NAME", help="The fusion rule of the log; all are tried.")
     ] = None,
-    thresholds: Annotated[str | None, _THRESHOLDS] = None,
+    thresholds: Thresholds = None,
     reserve: Annotated[
         float | None,
         typer.Option(min=0, max=1e6, help="Least bid, currency per click; the least price of the log."),
@@ -58,10 +50,10 @@ def fit(
     fitted, settings = fit_file(
         log,
         advertisers=advertisers,
-        examination=None if examination is None else numbers(examination, "--examination"),
+        examination=numbers(examination, "--examination"),
         relevance=relevance,
         rule=rule,
-        thresholds=None if thresholds is None else numbers(thresholds, "--thresholds"),
+        thresholds=numbers(thresholds, "--thresholds"),
         reserve=reserve,
         mechanism=mechanism,
         seed=seed,
@@ -93,7 +85,7 @@ def backtest(
             "--known-queries", help="Do not predict how many queries come: an A/B test splits them."
         ),
     ] = False,
-    advertisers: Advertisers = None,
+    advertisers: BudgetTable = None,
     examination: Examination = None,
     relevance: Annotated[
         str | None,
@@ -102,7 +94,7 @@ def backtest(
     rule: Annotated[
         str | None, typer.Option(metavar="NAME", help="Its fusion rule; as the first part.")
     ] = None,
-    thresholds: Annotated[str | None, _THRESHOLDS] = None,
+    thresholds: Thresholds = None,
     reserve: Annotated[
         float | None, typer.Option(min=0, max=1e6, help="Its least bid; as the first part.")
     ] = None,
@@ -124,10 +116,10 @@ def backtest(
             train_days=train_days,
             split=split,
             advertisers=advertisers,
-            examination=None if examination is None else numbers(examination, "--examination"),
+            examination=numbers(examination, "--examination"),
             relevance=relevance,
             rule=rule,
-            thresholds=None if thresholds is None else numbers(thresholds, "--thresholds"),
+            thresholds=numbers(thresholds, "--thresholds"),
             reserve=reserve,
             mechanism=mechanism,
             known_queries=known_queries,

@@ -74,8 +74,22 @@ DryRun = Annotated[
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Also run what failed before.")]
 
 
-def numbers(text: str, option: str) -> list[float]:
-    """Numbers with commas between, of an option."""
+Thresholds = Annotated[
+    str | None, typer.Option(metavar="T,...", help="Thresholds of relevance, for gates and tiers.")
+]
+Examination = Annotated[
+    str | None,
+    typer.Option(metavar="P,...", help="How likely each slot is looked at; estimated from the log."),
+]
+BudgetTable = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Daily budgets: Parquet or JSON lines.")
+]
+
+
+def numbers(text: str | None, option: str) -> list[float] | None:
+    """Numbers with commas between, of an option; None where it is left out."""
+    if text is None:
+        return None
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from scenarios.cli.options import MOST_SEED, RESULTS, Out, numbers
+from scenarios.cli.options import (
+    MOST_SEED,
+    RESULTS,
+    BudgetTable,
+    Examination,
+    Out,
+    Thresholds,
+    numbers,
+)
 
 
 def replay(
@@ -17,9 +25,7 @@ def replay(
             metavar="FILE", help="Auctions of your own (Parquet, JSON lines), or a scenario that names them."
         ),
     ] = None,
-    advertisers: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Daily budgets: Parquet or JSON lines.")
-    ] = None,
+    advertisers: BudgetTable = None,
     relevance: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Rank by the column relevance_NAME. May be repeated; all of them."),
@@ -27,13 +33,8 @@ def replay(
     rule: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Fusion rule. May be repeated; all of them.")
     ] = None,
-    thresholds: Annotated[
-        str | None, typer.Option(metavar="T,...", help="Thresholds of relevance, for gates and tiers.")
-    ] = None,
-    examination: Annotated[
-        str | None,
-        typer.Option(metavar="P,...", help="How likely each slot is looked at; estimated from the log."),
-    ] = None,
+    thresholds: Thresholds = None,
+    examination: Examination = None,
     reserve: Annotated[
         float | None,
         typer.Option(min=0, max=1e6, help="Least bid, currency per click; 0, or the scenario's."),
@@ -84,8 +85,8 @@ def replay(
             advertisers=advertisers,
             scorers=relevance or (),
             rules=rule or (),
-            thresholds=None if thresholds is None else numbers(thresholds, "--thresholds"),
-            examination=None if examination is None else numbers(examination, "--examination"),
+            thresholds=numbers(thresholds, "--thresholds"),
+            examination=numbers(examination, "--examination"),
             reserve=reserve,
             mechanism=mechanism,
             clip=clip,

@@ -54,7 +54,6 @@ def arena_plan(
     seats: float = 0.1,
     budget: float = 0.05,
     worlds: int = 8,
-    first_world: int = 1,
     days: int = 2,
     exploit: bool = False,
 ) -> Plan:
@@ -64,7 +63,7 @@ def arena_plan(
         policies: names in `simulator.policies.POLICIES`, or your own as "module:attr".
         seats: share of the advertisers.
         budget: of a seat, times the advertiser's own.
-        worlds: how many, from `first_world` on; only a scenario of the embedded world has others.
+        worlds: how many, from seed 1 on; only a scenario of the embedded world has others.
         days: days of each world.
         exploit: also run the exploitability check.
 
@@ -88,7 +87,6 @@ def arena_plan(
             "baseline": _arm(policies[0]),
             "arms": arms,
             "worlds": worlds if several else None,
-            "first_world": first_world if several else 1,
             "seeds": days,
             "metrics": METRICS,
         }

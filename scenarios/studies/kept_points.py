@@ -23,7 +23,7 @@ from scenarios.studies.replicates import (
 )
 from scenarios.studies.run_study import Study, run_study
 from scenarios.studies.study import StudyPlan, Task, remove_parts
-from simulator.measures.market_metrics import JUDGED_METRICS, RUN_METRICS, SEAT_METRICS
+from simulator.measures.market_metrics import without_rates
 
 SMALL = 200_000
 """With fewer queries in all, processes would take longer to start than to simulate them."""
@@ -63,9 +63,7 @@ def keep_points(
         retry_failed=True,
         report=None if progress is None else lambda at: progress(at.stage, at.done, at.total),
     )
-    kept = {**RUN_METRICS, **JUDGED_METRICS, **SEAT_METRICS}
-    results = (study.results[key][0] for key in plan.keys)
-    return [{name: found[name] for name in kept if name in found} for found in results]
+    return [without_rates(study.results[key][0]) for key in plan.keys]
 
 
 class PointsPlan(StudyPlan[list[dict[str, float]]]):

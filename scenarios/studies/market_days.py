@@ -33,7 +33,7 @@ from scenarios.studies.replicates import (
     share_scored,
 )
 from simulator.market import Market, with_relevance, with_rule
-from simulator.measures.market_metrics import JUDGED_METRICS, RUN_METRICS, with_rates
+from simulator.measures.market_metrics import with_rates, without_rates
 
 DRAWN_KEPT = 6
 """Days whose draws stay in memory, some ten MB each."""
@@ -62,9 +62,7 @@ class MarketDays:
         """
         path = self._path(relevance, with_settings_of(self.prepared, settings), n_queries)
         found = None if path is None else read_metrics(path)
-        if found is None:
-            return None
-        return {name: found[0][name] for name in (*RUN_METRICS, *JUDGED_METRICS) if name in found[0]}
+        return None if found is None else without_rates(found[0])
 
     def simulate(
         self, relevance: Relevance, settings: Mapping[str, object], n_queries: int | None = None

@@ -379,6 +379,12 @@ def with_rates(metrics: Mapping[str, float]) -> dict[str, float]:
     return {f"{name}_rpm": metrics[name] * per_thousand for name in TOTALS[1:]} | dict(metrics)
 
 
+def without_rates(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The reverse of `with_rates`, without the figures of measured servers, which are never kept."""
+    every = (*RUN_METRICS, *JUDGED_METRICS, *SEAT_METRICS)
+    return {name: metrics[name] for name in every if name in metrics}
+
+
 class Totals:
     """Counts of shown ads, from which the metrics follow; a log may come in parts, and is not kept.
 

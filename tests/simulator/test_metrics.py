@@ -232,6 +232,8 @@ def check_known_answers(module: ModuleType) -> None:
     assert not nobody.keys() & module.market_metrics(PAGES, MARKET).keys()
     rates = {f"{name}_rpm": 250 * KNOWN[name] for name in TOTALS if name != "queries"}
     assert module.with_rates(KNOWN) == pytest.approx(rates | KNOWN, nan_ok=True)
+    kept = KNOWN | {"judged_share": 0.5, "seat_return": 2.0}
+    assert module.without_rates(module.with_rates(kept)) == pytest.approx(kept, nan_ok=True)
     totals = module.Totals(MARKET)
     totals.add(PAGES)
     facts = totals.facts(PAGES)
