@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--only", default="", help="groups whose names hold this")
+    parser.add_argument("--only", default="", help="cases whose titles hold this")
     parser.add_argument("--report", type=Path, help="write the findings there, a JSON line each")
     parser.add_argument("--worker", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SILENT_S = 60.0
+SILENT_S = 180.0
 """A process that has said nothing for so long is stuck at a case."""
 NOBODY = 65_534
 MEMORY = 8 * 2**30
 """Bytes of a process. What asks for more is a finding, and no danger to the machine."""
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1",
-    "RELBID_WAITING_S": "0.5", "COLUMNS": "100",
+    "RELBID_WAITING_S": "0.2", "COLUMNS": "100",
 }  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def work(task: dict[str, Any]) -> None:
     place = Workplace(root / "place")
     place.make()
     _limit_memory()
-    cases = [case for case in universe(place) if task["only"] in case.group]
+    cases = [case for case in universe(place) if task["only"] in case.title]
     chosen = sample(cases, task["n"], task["seed"])
     for number in range(task["k"], len(chosen), task["workers"]):
         if number < task["start"]:

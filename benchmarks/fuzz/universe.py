@@ -57,37 +57,27 @@ def universe(place: Workplace) -> list[Case]:
 def sample(cases: Sequence[Case], n: int, seed: int) -> list[Case]:
     """So many cases.
 
-    First one of every field, option, file and plug-in, and of every class of each group; then one of every
-    class of every field, then any.
+    First each class of each group, and each field, option, file and plug-in, with as few cases as do for both;
+    then one of every class of every field, then any.
     """
     order = list(cases)
     random.Random(seed).shuffle(order)
     chosen: dict[int, Case] = {}
-    classes: set[Any] = set()
-    by_place: dict[Any, list[int]] = {}
-    for number, case in enumerate(order):
-        by_place.setdefault((case.group, case.what), []).append(number)
-    for numbers in by_place.values():
-        number = next((one for one in numbers if not classes.issuperset(_classes(order[one]))), numbers[0])
-        chosen[number] = order[number]
-        classes.update(_classes(order[number]))
-    for keys_of in (_classes, _both, lambda case: [id(case)]):
-        seen = {key for case in chosen.values() for key in keys_of(case)}
+    seen: set[Any] = set()
+
+    def take(is_new: Callable[[Any, Any, Any], bool]) -> None:
         for number, case in enumerate(order):
-            if len(chosen) >= n:
-                return list(chosen.values())[:n]
-            if number not in chosen and not seen.issuperset(keys := keys_of(case)):
+            keys = (case.group, "kind", case.kind), (case.group, "what", case.what), case.key
+            if len(chosen) < n and number not in chosen and is_new(*(key not in seen for key in keys)):
                 chosen[number] = case
                 seen.update(keys)
+
+    take(lambda kind, what, both: kind and what)
+    take(lambda kind, what, both: kind)
+    take(lambda kind, what, both: what)
+    take(lambda kind, what, both: both)
+    take(lambda kind, what, both: True)
     return list(chosen.values())
-
-
-def _classes(case: Case) -> list[Any]:
-    return [(case.group, case.kind)]
-
-
-def _both(case: Case) -> list[Any]:
-    return [case.key]
 
 
 # Fields
@@ -195,30 +185,33 @@ def _of_trainings() -> Iterator[Case]:
 def _of_options(place: Workplace) -> Iterator[Case]:
     for path, command in commands():
         whole = (*path, *place.arguments(COMMANDS[path]))
+        begin = " ".join(path)
+
+        def case(name: str, *rest: Any, begin: str = begin, **more: Any) -> Case:
+            return Case("options", f"{begin} {name}", *rest, **more)
+
         for option in options_of(path, command):
-            group = f"options of {' '.join(path)}"
             names = (option.name, option.name.strip("-").upper(), "FILE", "FOLDER", "an argument")
             if option.is_flag:
-                yield Case(group, option.name, "twice", (*whole, option.name, option.name))
-                yield Case(group, option.name, "a value", (*whole, f"{option.name}=maybe"), None, names, True)
+                yield case(option.name, "twice", (*whole, option.name, option.name))
+                yield case(option.name, "a value", (*whole, f"{option.name}=maybe"), names=names, refuse=True)
                 continue
             for kind, texts in ARGUMENTS.items():
                 for text in texts:
-                    refuse = option.refuses(text)
                     argv = _with_option(whole, len(path), option.name, option.position, text)
-                    yield Case(group, option.name, kind, argv, None, (*names, text[:30] or "''"), refuse)
+                    named = (*names, text[:30] or "''")
+                    yield case(option.name, kind, argv, names=named, refuse=option.refuses(text))
             if option.is_path:
                 for kind, text in damage.PATHS.items():
                     argv = _with_option(whole, len(path), option.name, option.position, text)
-                    yield Case(
-                        group, option.name, kind, argv, damage.odd_paths, (*names, Path(text).name, text[:40])
-                    )
-        yield Case(f"options of {' '.join(path)}", "unknown", "unknown", (*whole, "--no-such"), None,
-                   ("--no-such",), path != ("app",))  # fmt: skip
-        yield Case(f"options of {' '.join(path)}", "too many", "unknown", (*whole, "a", "b", "c"))
+                    named = (*names, Path(text).name, text[:40])
+                    yield case(option.name, kind, argv, damage.odd_paths, named)
+        unknown = (*whole, "--no-such")
+        yield case("unknown", "unknown", unknown, names=("--no-such",), refuse=path != ("app",))
+        yield case("too many", "unknown", (*whole, "a", "b", "c"))
     for port in ("99999", "-1", "0x50", "", "nan", "1e3"):
-        yield Case("options of app", "--server.port", "huge", ("app", f"--server.port={port}"), None,
-                   ("--server.port",), True)  # fmt: skip
+        argv = ("app", f"--server.port={port}")
+        yield Case("options", "app --server.port", "huge", argv, names=("--server.port",), refuse=True)
 
 
 def _with_option(

@@ -28,7 +28,7 @@ def check_policy(policy: BidPolicy) -> list[str]:
         with np.errstate(all="ignore"):
             return _faults(policy)
     except PluginError as error:
-        return [str(error)]
+        return [str(error.at())]
     except Exception as error:  # a user's policy may raise anything, and the answer is given in words
         return [f"the policy raised {raised(error)}"]
 

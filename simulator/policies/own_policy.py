@@ -36,7 +36,7 @@ class OwnPolicy:
         except MemoryError:
             raise
         except Exception as error:  # a stranger's code may raise anything
-            raise PluginError(f"{self.plugin.name}: {name}() raised {raised(error)}") from error
+            raise PluginError(f"{name}() raised {raised(error)}", file=self.plugin.name) from error
         if wrong := unfit(bids, n):
-            raise PluginError(f"{self.plugin.name}: {name}() returned bids whose {wrong}")
+            raise PluginError(f"{name}() returned bids whose {wrong}", file=self.plugin.name)
         return state, bids

@@ -109,7 +109,7 @@ def test_the_same_head_is_taken_over_another_is_not(tmp_path: Path) -> None:
         ({"model": {"frame_markers": False}}, "in the checkpoint and missing in this training"),
         ({"stages": ("pretrain",)}, "stages pretrain: take some of words, align, finetune"),
         ({"stages": ()}, "stages \\(none\\)"),
-        ({"temperature": 0.9}, "temperature 0.9: must lie in"),
+        ({"temperature": 0.9}, "temperature must be at most 0.5, got 0.9"),
     ],
 )
 def test_what_does_not_fit_is_named(

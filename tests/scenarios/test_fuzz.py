@@ -87,6 +87,7 @@ def test_the_referee_finds_what_it_looks_for(place, monkeypatch, body, words):
     assert not (place.folder / "left").exists(), "the folder is put back"
 
 
+@pytest.mark.timeout(1800)
 def test_in_processes_of_their_own_commands_answer_as_in_this_one(place):
     """A sample of the cases as a user runs them."""
     cases = [one for one in universe.universe(place) if one.refuse and not one.argv[0].startswith("@")]
@@ -102,7 +103,7 @@ def test_in_processes_of_their_own_commands_answer_as_in_this_one(place):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         after = place.listing()

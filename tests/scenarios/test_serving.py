@@ -66,7 +66,8 @@ def test_damaged_profile_is_refused_in_words(tiny_file, profile_file, content, m
         ("serving.fallback=bm52", "did you mean 'bm25'.* or 'skip' for no ads"),
         ("serving.first_stage=hcrm", "did you mean 'hcmrm'"),
         ("serving.servers=1.5", "serving.servers=1.5: needs a whole number"),
-        ("serving.timeout_s=0", "must be longer than window_s"),
+        ("serving.timeout_s=0", "serving.timeout_s=0: must be greater than 0"),
+        ("serving={timeout_s: 0.01, window_s: 0.02}", "must be longer than window_s"),
     ],
 )
 def test_wrong_setting_is_refused_in_words(tiny_file, setting, message):

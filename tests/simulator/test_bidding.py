@@ -140,7 +140,10 @@ def test_a_day_begins_with_reports_of_its_own() -> None:
         (({"policy": "truthful", "share": 1.5},), "at most 1"),
         (({"policy": "truthfull", "share": 1.0},), "did you mean 'truthful'"),
         (({"policy": "shading", "share": 1.0, "settings": {"factr": 0.5}},), "did you mean 'factor'"),
-        (({"policy": f"{__name__}:Unfit", "share": 1.0},), "cannot be used: multiplier"),
+        (
+            ({"policy": f"{__name__}:Unfit", "share": 1.0},),
+            r"cannot be used: adjust\(\) returned bids whose multiplier must be finite",
+        ),
     ],
 )
 def test_impossible_shares_are_refused(shares: tuple[dict[str, object], ...], message: str) -> None:

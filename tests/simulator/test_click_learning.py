@@ -370,7 +370,7 @@ def test_agents_from_outside_come_after_them() -> None:
     [
         ({"kind": "known"}, "pctr.kind must be one of signal, learnt"),
         ({"feedback": "none"}, "pctr.feedback must be one of own, shared"),
-        ({"first_guess": 0.0}, "pctr.first_guess must lie between 0 and 1"),
+        ({"first_guess": 0.0}, "pctr.first_guess must be greater than 0, got 0.0"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(wrong: dict, message: str) -> None:
