@@ -26,7 +26,7 @@ LIMIT_S = 20.0
 WAITING_S = 60.0
 """A case that takes longer by the clock hangs."""
 LOOKS_S = 0.1
-"""Seconds between looks at the limits, and for the word that a plug-in is waited for, which is then interrupted."""
+"""Seconds between looks at these limits, and at whether a plug-in is said to be waited for."""
 LONGEST = 2000
 """Characters of a message that can still be read."""
 PYTHON = re.compile(

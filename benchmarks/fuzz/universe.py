@@ -57,7 +57,8 @@ def universe(place: Workplace) -> list[Case]:
 def sample(cases: Sequence[Case], n: int, seed: int) -> list[Case]:
     """So many cases.
 
-    First each class of each group, and each field, option, file and plug-in, with few cases for both; then one of every class of every field, then any.
+    First each class of each group, and each field, option, file and plug-in; then one of every class of
+    every field, then any.
     """
     order = list(cases)
     random.Random(seed).shuffle(order)
