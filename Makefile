@@ -3,11 +3,11 @@
 #   CONSTRAINTS  the tested versions; `make run CONSTRAINTS=` takes the newest that pyproject.toml allows
 #   SCENARIO     the scenario of `make run`
 #   ARGS         more arguments, e.g. make run ARGS="--set traffic.queries=20000" or make test ARGS="-k fusion"
-#   PROCESSES    of `make test`: one for each core; a file stays in one, since its tests share what they make
+#   PROCESSES    of `make test`: one for each core; tests/conftest.py says which tests stay in one
 PYTHON ?= python3
 CONSTRAINTS ?= constraints.txt
 SCENARIO ?= scenarios/default.yaml
-PROCESSES ?= -n logical --dist loadfile
+PROCESSES ?= -n logical --dist loadgroup
 ARGS ?=
 
 VENV := .venv

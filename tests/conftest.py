@@ -69,8 +69,12 @@ SLOW = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is listed as slow."""
+    """Mark what is listed as slow, and say what stays in one process of `--dist loadgroup`."""
     slow = tuple(f"tests/{name}" for name in SLOW)
     for item in items:
         if item.nodeid.startswith(slow):
             item.add_marker(pytest.mark.slow)
+        # Tests of a file share what they make. Those of the dashboard share a result, and two browsers at
+        # once wait for each other longer than one alone.
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("tests/app" if file.startswith("tests/app/") else file))

@@ -16,7 +16,7 @@ from tests.app import server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PATIENCE_MS = 60_000
+PATIENCE_MS = 120_000
 
 # The figures of one world, those that `relbid run` gives, unless a test asks for more worlds.
 os.environ.setdefault("RELBID_WORLDS", "1")

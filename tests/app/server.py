@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium"
-START_S = 90.0
-SETTLE_MS = 120_000
+START_S = 180.0
+SETTLE_MS = 240_000
 
 
 def chromium() -> str | None:

@@ -34,7 +34,7 @@ from scenarios import (
 )
 
 MAIN = str(Path(__file__).parents[2] / "app" / "main.py")
-PATIENCE_S = 120
+PATIENCE_S = 240
 
 
 @pytest.fixture
