@@ -66,14 +66,23 @@ def page(opened: Opened) -> None:
         cards = st.empty()
         basis = st.container()
     below = st.container()
+    n_days = session.n_days(opened.prepared)
+    with curve:
+        waiting = st.empty()
+
+    def simulated(days: int) -> None:
+        if days < n_days and not (_is_known(opened, opened.a, whole) and _is_known(opened, opened.b, whole)):
+            waiting.progress(days / n_days, t("trade_off.days_running", done=days, total=n_days))
 
     def say(found: list[Days]) -> None:
+        simulated(len(found[0].of))
         with headline.container():
-            st.markdown(f"#### {_answer(*found, days=session.n_days(opened.prepared))}")
+            st.markdown(f"#### {_answer(*found, days=n_days)}")
         with cards.container():
             _cards(*found)
 
     try:
+        simulated(0)
         own = over_days(opened.prepared, (opened.a, opened.b), whole=whole, after_day=say)
     except ValueError as error:
         with notice:
@@ -82,6 +91,8 @@ def page(opened: Opened) -> None:
             st.write(t("trade_off.points_below"))
         _stored_chart(opened, None)
         return
+    finally:
+        waiting.empty()
     with basis:
         shown = None
         if session.n_worlds(opened.prepared) > 1 and not _own_world(opened):
@@ -140,9 +151,7 @@ def _bound(opened: Opened, *, whole: bool) -> float:
     proposed = stored_bound(opened.result)
     if not math.isfinite(proposed):
         return math.nan
-    days = range(session.n_days(opened.prepared))
-    known = all(session.is_known(opened.prepared, opened.b, whole=whole, day=day) for day in days)
-    if known and opened.b == opening_setting(opened.result):
+    if opened.b == opening_setting(opened.result) and _is_known(opened, opened.b, whole):
         shown = None
         if not st.session_state.get(OWN_WORLD):
             shown = over_worlds(opened.prepared, (opened.b,), whole=whole)
@@ -154,6 +163,12 @@ def _bound(opened: Opened, *, whole: bool) -> float:
         t("trade_off.bound"), 0.0, 100.0, step=0.1, format="%.1f", key=BOUND, help=t("trade_off.bound_help")
     )
     return float(typed) / 100
+
+
+def _is_known(opened: Opened, setting: Setting, whole: bool) -> bool:
+    """Whether all days of the scenario's own world are simulated."""
+    days = range(session.n_days(opened.prepared))
+    return all(session.is_known(opened.prepared, setting, whole=whole, day=day) for day in days)
 
 
 def _own_world(opened: Opened) -> bool:
