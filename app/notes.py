@@ -37,14 +37,14 @@ def write(root: Path, folder: str, note: str) -> None:
 
 
 def titles(root: Path, folders: Sequence[Path]) -> dict[str, str]:
-    """What each result is called, by its folder's name: the scenario's name, and its note or its time."""
+    """What each result, experiment or sweep is called, by its folder's name: its name, and its note or its time."""
     notes = read(root)
     return {folder.name: _title(folder, notes.get(folder.name, "")) for folder in folders}
 
 
 def _title(folder: Path, note: str) -> str:
     name = folder.name.rpartition("-")[0] or folder.name
-    tables = (folder / table for table in ("points.parquet", "replay.parquet"))
+    tables = (folder / table for table in ("points.parquet", "replay.parquet", "replicates.parquet"))
     table = next((path for path in tables if path.exists()), None)
     if table is None:
         return name

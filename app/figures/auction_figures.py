@@ -147,8 +147,8 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
                     x=x, xshift=shift, y=row[f"rank_{side}"], xanchor=anchor, showarrow=False,
                     text=_plain(_short(row["title"])), font={"size": 12},
                 )  # fmt: skip
-    for side, x in ((1, 0.0), (2, 1.0)):
-        n = int(both[f"slot_{side}"].is_not_null().sum())
+    filled = [int(both[f"slot_{side}"].is_not_null().sum()) for side in (1, 2)]
+    for x, n in zip((0.0, 1.0), filled, strict=True):
         figure.add_shape(
             type="line", x0=x - 0.1, x1=x + 0.1, y0=n + 0.5, y1=n + 0.5,
             line={"color": GREY, "width": 2, "dash": "dash"},
@@ -160,8 +160,9 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
         showgrid=False, zeroline=False,
     )  # fmt: skip
     figure.update_yaxes(
-        title=t("inspector.slots_y"), range=[deepest + 0.7, 0.3], dtick=1, showgrid=False, zeroline=False
-    )
+        title=t("inspector.slots_y"), range=[deepest + 0.7, 0.3], showgrid=False, zeroline=False,
+        tickvals=[*range(filled[0] + 1, deepest + 1)],  # above are slots, numbered, with names beside them
+    )  # fmt: skip
     return figure
 
 

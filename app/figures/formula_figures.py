@@ -65,12 +65,14 @@ def among_rules(rules: Mapping[str, Metrics], formula: Metrics | None) -> go.Fig
     money_against_share(figure)
     figure.update_xaxes(range=[min(x) - margin, max(x) + margin] if x else None)
     if known:
-        _name_points(figure, known, (min(x) + max(x)) / 200)
+        _name_points(figure, known, formula, (min(x) + max(x)) / 200)
     return figure
 
 
-def _name_points(figure: go.Figure, rules: Mapping[str, Metrics], middle: float) -> None:
-    """Write the rules' names beside their points, towards the middle share and none over another."""
+def _name_points(
+    figure: go.Figure, rules: Mapping[str, Metrics], formula: Metrics | None, middle: float
+) -> None:
+    """Write the rules' names beside their points, towards the middle share, none over another or the star."""
     money = [one for trace in figure.data for one in trace.y]
     least, most = min(money), max(money)
     room = 0.08 * (most - least) or 1.0
@@ -79,7 +81,9 @@ def _name_points(figure: go.Figure, rules: Mapping[str, Metrics], middle: float)
     for left in (True, False):
         side = {name: m for name, m in rules.items() if (m["irrelevant_share"] > middle) == left}
         heights = [pixels * m["revenue_rpm"] for m in side.values()]
-        for (name, m), was, now in zip(side.items(), heights, spread(heights, LABEL_PX), strict=True):
+        star = [pixels * formula["revenue_rpm"]] if formula is not None and side else []
+        places = spread([*heights, *star], LABEL_PX)[: len(heights)]
+        for (name, m), was, now in zip(side.items(), heights, places, strict=True):
             figure.add_annotation(
                 x=100 * m["irrelevant_share"], y=m["revenue_rpm"], text=rule_name(name),
                 ax=-26 if left else 26, ay=was - now, xanchor="right" if left else "left",

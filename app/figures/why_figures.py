@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from app.language import t
-from app.wording import MISSING, hover, metric_name
+from app.wording import MISSING, hover
 from scenarios import METRICS, Division, is_share
 from scenarios.reporting.theme import BETTER, GREY, WORSE, lay_out
 
@@ -51,7 +51,7 @@ def responsible(division: Division, rows: Sequence[Mapping[str, Any]]) -> go.Fig
             xshift=4 if part >= 0 else -4, font={"size": 12},
         )  # fmt: skip
     unit = t("responsible.in_points") if is_share(division.metric) else ""
-    title = t("responsible.figure_title", metric=metric_name(division.metric))
+    title = t("responsible.figure_title")
     lay_out(figure, title, height=110 + 30 * len(parts), showlegend=False, bargap=0.3)
     figure.update_xaxes(
         title=t("responsible.figure_x", unit=unit),

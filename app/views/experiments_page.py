@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
-from app import files, jobs, session
+from app import files, jobs, notes, session
 from app.figures import experiment_figures as figures
 from app.language import t
 from app.parts import job_panel, start_box, uplift
@@ -36,7 +36,8 @@ def page(folders: list[Path]) -> None:
         st.session_state[CHOICE] = made
     if st.session_state.get(CHOICE) not in names:
         st.session_state[CHOICE] = folders[0].name
-    name = st.selectbox(t("experiments.experiment"), list(names), key=CHOICE)
+    called = notes.titles(session.results_root(), folders)
+    name = st.selectbox(t("experiments.experiment"), list(names), format_func=called.__getitem__, key=CHOICE)
     try:
         found = session.experiment(names[str(name)])
         replicates = found.replicates()

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import streamlit as st
 
-from app import files, jobs, session
+from app import files, jobs, notes, session
 from app.figures import sweep_figures as figures
 from app.language import names, t
 from app.parts import job_panel, start_box, sweep_point, sweep_tables
@@ -46,11 +46,18 @@ def page() -> None:
         return
     if st.session_state.get(CHOICE) not in folders:
         st.session_state[CHOICE] = next(iter(folders))
-    name = str(st.selectbox(t("sweeps.sweep"), list(folders), key=CHOICE, on_change=sweep_point.close))
+    called = notes.titles(session.results_root(), list(folders.values()))
+    name = st.selectbox(
+        t("sweeps.sweep"),
+        list(folders),
+        format_func=called.__getitem__,
+        key=CHOICE,
+        on_change=sweep_point.close,
+    )
     folder = folders[name]
     running = _state(folder)
     st.fragment(_results, run_every=REDRAW_S if running else None)(folder, running)
-    _compare(folder, {other: path for other, path in folders.items() if other != name})
+    _compare(folder, {other: path for other, path in folders.items() if other != name}, called)
 
 
 def _folders() -> dict[str, Path]:
@@ -273,14 +280,19 @@ def _front_in_words(found: SweepResult) -> str:
     return t("sweeps.front_many", metrics=t("words.and").join([t("words.comma").join(others), last]))
 
 
-def _compare(folder: Path, others: dict[str, Path]) -> None:
+def _compare(folder: Path, others: dict[str, Path], called: dict[str, str]) -> None:
     if not others:
         return
     st.subheader(t("sweeps.beside"))
     if st.session_state.get(OTHER) not in others:
         st.session_state[OTHER] = None
     other = st.selectbox(
-        t("sweeps.other"), list(others), index=None, key=OTHER, placeholder=t("sweeps.other_placeholder")
+        t("sweeps.other"),
+        list(others),
+        index=None,
+        format_func=called.__getitem__,
+        key=OTHER,
+        placeholder=t("sweeps.other_placeholder"),
     )
     if other is None:
         return

@@ -69,7 +69,7 @@ def test_long_names_that_begin_alike_keep_bars_of_their_own() -> None:
 def test_the_page_divides_the_difference_of_its_setting(dashboard: AppTest) -> None:
     at = dashboard.run()
     assert not at.exception
-    drawn = chart(at, "Revenue per 1,000 queries: parts of the difference, B minus A")
+    drawn = chart(at, "Parts of the difference, B minus A")
     assert drawn["data"]
     tables = (one.value for one in at.dataframe)
     table = next(one for one in tables if {"Queries", "A"} & {*one.columns})
