@@ -37,7 +37,7 @@ def write(root: Path, folder: str, note: str) -> None:
 
 
 def titles(root: Path, folders: Sequence[Path]) -> dict[str, str]:
-    """What each result, experiment or sweep is called, by its folder's name: its name, and its note or its time."""
+    """What each result, experiment or sweep is called, by its folder: its name, and its note or its time."""
     notes = read(root)
     return {folder.name: _title(folder, notes.get(folder.name, "")) for folder in folders}
 
