@@ -14,9 +14,10 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from app import address, language, session
+from app.bar import formula_bar, lamps, tour, welcome
 from app.language import t
 from app.opening import opening_setting
-from app.parts import formula_bar, lamps, replayed, tour, welcome
+from app.parts import replayed
 from app.setting import without_relevance
 from app.views import (
     experiments_page,

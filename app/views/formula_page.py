@@ -8,10 +8,10 @@ import polars as pl
 import streamlit as st
 
 from app import session, wording
+from app.bar import verdicts
 from app.days import over_days
 from app.figures import formula_figures as figures
 from app.language import t
-from app.parts import verdicts
 from app.parts.download import chart_with_data
 from app.session import Opened
 from app.setting import Setting, fault_of, in_words, market_settings

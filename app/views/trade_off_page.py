@@ -10,12 +10,13 @@ import polars as pl
 import streamlit as st
 
 from app import address, session, wording
+from app.bar import formula_bar
 from app.days import Days, held, mean_of, missing_elsewhere, over_days, over_worlds
 from app.export import measured, scenario_text
 from app.figures import trade_off_figures as figures
 from app.language import t
 from app.opening import SHARE, cheapest, opening_setting, rounded_up, stored_bound
-from app.parts import formula_bar, job_panel, uplift, why
+from app.parts import job_panel, uplift, why
 from app.parts.download import chart_with_data, download
 from app.session import Opened
 from app.setting import (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
 from pathlib import Path
 
 from PIL import Image
@@ -51,8 +52,10 @@ def main() -> None:
             page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
             for name, path in wanted.items():
                 page.goto(f"{address}/{path}")
-                page.locator(".js-plotly-plot .main-svg:visible").first.wait_for(timeout=120_000)
+                page.locator(".js-plotly-plot .main-svg:visible").first.wait_for(timeout=600_000)
                 page.get_by_text("Simulating the curve").wait_for(state="detached", timeout=600_000)
+                if name == "trade-off":  # the other worlds, which take minutes the first time
+                    page.get_by_text(re.compile(r"Means over \d+ worlds")).wait_for(timeout=3_600_000)
                 wait_until_drawn(page)
                 if (name, view) == ("trade-off", "1440"):  # README shows it
                     save(page.screenshot(), arguments.out / "first-screen.png")

@@ -147,6 +147,7 @@ def looks_like_a_text(value: str) -> bool:
 SHOWN = [
     *sorted((APP / "views").glob("*.py")),
     *sorted((APP / "figures").glob("*.py")),
+    *sorted((APP / "bar").glob("*.py")),
     *sorted((APP / "parts").glob("*.py")),
     *(APP / f"{name}.py" for name in ("main", "setting", "wording", "address", "notes", "opening", "days")),
 ]

@@ -14,9 +14,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import jobs
+from app.bar import welcome
+from app.bar.formula_bar import KEYS
 from app.language import catalogue
-from app.parts import welcome
-from app.parts.formula_bar import KEYS
 from scenarios import (
     SHIPPED_RULES,
     Scenario,

@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import jobs, session
-from app.parts.formula_bar import KEYS
+from app.bar.formula_bar import KEYS
 from app.setting import stored_scenario
 from app.views.trade_off_page import candidates
 from scenarios import (

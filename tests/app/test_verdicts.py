@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.parts import verdicts
-from app.parts.verdicts import market_verdict
+from app.bar import verdicts
+from app.bar.verdicts import market_verdict
 from scenarios import judge_formula
 from scenarios.reporting.theme import BETTER, GREY, WORSE, on
 

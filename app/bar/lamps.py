@@ -6,8 +6,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import session
+from app.bar import verdicts
 from app.language import t
-from app.parts import verdicts
 from app.setting import Setting, in_words, market_settings
 from scenarios import Prepared, Scenario, Verdict, judge_rule, override
 

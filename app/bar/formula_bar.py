@@ -13,9 +13,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import address, language, notes
+from app.bar import tour
 from app.files import results_root
 from app.language import names, t
-from app.parts import tour
 from app.setting import (
     BASELINE,
     Setting,
