@@ -21,13 +21,13 @@ from scenarios.cli import (
     corpus_commands as corpora,
     dashboard_command as dashboard,
     experiment_commands as experiments,
-    fit_commands as fitting,
     judge_commands as judging,
     log_commands as logs,
     model_commands as models,
     replay_commands as replay,
     run_commands as runs,
     sweep_commands as sweeps,
+    tuning_commands as tuning,
     why_commands as differences,
 )
 
@@ -71,7 +71,7 @@ app.command("report")(sweeps.report)
 app.command("prepare")(runs.prepare)
 app.command("ask")(asking.ask)
 app.command("show")(runs.show)
-app.command("tune")(fitting.tune)
+app.command("tune")(tuning.tune)
 app.command("schema")(runs.schema)
 app.command("train")(models.train)
 app.command("evaluate")(models.evaluate)
@@ -83,7 +83,7 @@ app.command("import-weights")(models.import_weights)
 app.command("replay")(replay.replay)
 app.command("fit")(logs.fit)
 app.command("backtest")(logs.backtest)
-app.command("profile")(fitting.profile)
+app.command("profile")(tuning.profile)
 app.command("capacity")(serving.capacity)
 app.command("app", context_settings=dashboard.STREAMLITS_OPTIONS)(dashboard.dashboard)
 
