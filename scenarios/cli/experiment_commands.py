@@ -42,7 +42,12 @@ def experiment(
 ) -> None:
     """Compare arms over worlds and days, with intervals. Stopped or killed, the same command continues it."""
     from scenarios.errors import ScenarioError
-    from scenarios.reporting.experiment_tables import confirmed_tables, experiment_tables, matched_table
+    from scenarios.reporting.experiment_tables import (
+        confirmed_tables,
+        experiment_tables,
+        matched_table,
+        published_table,
+    )
     from scenarios.reporting.terminal import ProgressBars, print_tables
     from scenarios.reporting.words import estimate_text
     from scenarios.storage.machine import cores
@@ -56,7 +61,7 @@ def experiment(
         run_experiment,
         write_experiment,
     )
-    from scenarios.studies.experiments.matched import matched_plans, run_matched
+    from scenarios.studies.experiments.matched import RULES, matched_plans, run_matched
 
     def run(one: Plan) -> ExperimentResult:
         result = run_experiment(
@@ -98,5 +103,7 @@ def experiment(
         if not result.reached:
             typer.echo(f"The half-width wanted takes more than max_seeds ({len(result.seeds)}); it is wider.")
         typer.echo(f"Results: {folder}/  (replicates.parquet, summary.json, experiment.yaml, scenario.yaml)")
+    if found and plan.experiment.published:
+        print_tables([published_table(plan, {rule: found.results[rule] for rule in RULES})])
     if confirm is not None:
         print_tables(confirmed_tables(*results))

@@ -19,10 +19,11 @@ from scenarios.reporting.terminal import (
 )
 from scenarios.reporting.words import cell, number, percent, scorer_name
 from scenarios.studies.experiments import statistics
+from scenarios.studies.experiments.experiment import Plan, Rule
 from scenarios.studies.experiments.experiment_run import ExperimentResult
 from scenarios.studies.experiments.matched import IRRELEVANT, REVENUE, RULES, MatchedResult
 from scenarios.studies.experiments.query_effects import LARGE_SHARE
-from scenarios.studies.experiments.summary import PREDICTED
+from scenarios.studies.experiments.summary import PREDICTED, verdict
 from scenarios.studies.study_file import listed_seeds
 from simulator.measures.market_metrics import is_share
 
@@ -37,6 +38,9 @@ _WORLDS_NOTE = (
 _QUERIES_NOTE = """\
 share of each difference that the ten queries explain which explain most of it, and each of them; a negative
 share is of a query that went the other way; effective number of queries: {effective:,.0f}"""
+_PUBLISHED_NOTE = """\
+reproduced: the first interval lies on the published side of 0, and the second holds the published figure;
+direction only: the first alone"""
 _CONFIRM_NOTE = """\
 first: {first}; second: {second}; agree: whether the difference of the two changes is within its own {level}
 interval (Welch). One in twenty does not by chance alone"""
@@ -89,6 +93,8 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
         cells = [_summary_row(row, several) for row in rows.iter_rows(named=True)]
         sections.append(section(title, headings, cells, note))
         sections += query_tables(result, str(design), [str(arm)])
+    if experiment.published:
+        sections.append(published_table(result.plan, {None: result}))
     if not len(result.interference):
         return sections
     for (arm,), rows in result.interference.group_by("arm", maintain_order=True):
@@ -129,6 +135,43 @@ def matched_table(found: MatchedResult) -> Section:
         "revenue per 1000 queries; means over worlds, trainings and days; straight lines between the settings"
     )
     return section(title, headings, rows, note)
+
+
+def published_table(plan: Plan, results: Mapping[Rule | None, ExperimentResult]) -> Section:
+    """Each published change beside what was found.
+
+    Args:
+        results: the experiment by each rule of `matched`; without that, by None.
+    """
+    experiment, rows = plan.experiment, []
+    for one in experiment.published:
+        found = results[one.rule].summary.row(
+            by_predicate=(pl.col("design") == "common")
+            & (pl.col("arm") == one.arm)
+            & (pl.col("metric") == one.metric),
+            named=True,
+        )
+        interval, predicted = (
+            (found[f"{name}_low"], found[f"{name}_high"]) for name in ("change_t", "predicted")
+        )
+        rows.append(
+            (
+                f"{one.arm} against {experiment.baseline}",
+                metric_words(one.metric),
+                *(() if one.rule is None else (one.rule.replace("_", " "),)),
+                _signed(one.change, True),
+                _signed(found["change_value"], True),
+                _span(*interval),
+                _span(*predicted),
+                verdict(one.change, interval, predicted),
+            )
+        )
+    rule = [] if experiment.matched is None else ["rule"]
+    level, new = f"{100 * experiment.confidence:g}%", f"{100 * PREDICTED:g}% (a new one)"
+    headings = ["arms", "metric", *rule, "published", "found", level, new, "so it is"]
+    return section(
+        f"{experiment.name}: what was published, and what is found", headings, rows, _PUBLISHED_NOTE
+    )
 
 
 def size_text(result: ExperimentResult) -> str:

@@ -22,6 +22,8 @@ from scenarios.studies.experiments.matched import (
     plan_at,
     run_matched,
 )
+from scenarios.studies.experiments.stored import read_experiment
+from scenarios.studies.experiments.summary import verdict
 
 TEXT = """\
 schema: 1
@@ -44,6 +46,9 @@ seeds: 2
 metrics: [revenue_rpm, irrelevant_share]
 matched: {grid: [0, 0.5, 1, 2], worlds: [31, 32], revenue_cost: 0.05}
 """
+
+
+PUBLISHED = "published: [{arm: B, metric: irrelevant_share, change: -0.061, rule: equal_revenue}]\n"
 
 
 @pytest.fixture
@@ -121,6 +126,14 @@ def test_each_rule_runs_with_what_it_chose(file: Path, tmp_path: Path) -> None:
         ("{scorer: bm25}", "{scorer: bm25, fusion.relevance: 1}", "sets fusion.relevance"),
         ("revenue_cost: 0.05", "field: fusion.steepness", "steepness"),
         ("seeds: 2\n", "seeds: 2\ndesign: query_split\n", "needs the design common"),
+        ("matched:", PUBLISHED.replace("arm: B", "arm: A") + "matched:", "arm must be one of B, got 'A'"),
+        ("matched:", PUBLISHED.replace("irrelevant_share", "ctr") + "matched:", "one of 'metrics'.*'ctr'"),
+        (
+            "matched:",
+            PUBLISHED.replace(", rule: equal_revenue", "") + "matched:",
+            "names a rule with 'matched'",
+        ),
+        ("matched:", PUBLISHED.replace("-0.061", "0") + "matched:", "must not be 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(file: Path, before: str, after: str, message: str) -> None:
@@ -129,13 +142,41 @@ def test_what_does_not_fit_is_refused(file: Path, before: str, after: str, messa
         load_experiment(file)
 
 
+@pytest.mark.parametrize(
+    ("published", "interval", "predicted", "said"),
+    [
+        (-0.06, (-0.10, -0.01), (-0.2, 0.1), "reproduced"),
+        (-0.06, (-0.10, -0.01), (-0.05, 0.1), "direction only"),
+        (-0.06, (-0.10, 0.01), (-0.2, 0.1), "not reproduced"),
+        (-0.06, (0.01, 0.10), (-0.2, 0.1), "not reproduced"),
+        (0.014, (0.01, 0.03), (-0.02, 0.05), "reproduced"),
+        (0.014, (0.01, 0.03), (0.015, 0.05), "direction only"),
+        (0.014, (-0.03, -0.01), (-0.02, 0.05), "not reproduced"),
+        (0.014, (np.nan, np.nan), (np.nan, np.nan), "not reproduced"),
+    ],
+)
+def test_what_is_found_says_whether_a_published_change_is_reproduced(
+    published: float, interval: tuple[float, float], predicted: tuple[float, float], said: str
+) -> None:
+    assert verdict(published, interval, predicted) == said
+
+
 def test_the_command_prints_the_choice_and_each_rule(file: Path, tmp_path: Path) -> None:
+    file.write_text(TEXT + PUBLISHED)
     found = CliRunner().invoke(app, ["experiment", str(file), "--out", str(tmp_path / "r"), "--workers", "1"])
     assert found.exit_code == 0, found.output
     assert "chosen in worlds 31, 32" in found.output
     for rule in RULES:
         assert f"small-{rule}: B against A, 2 worlds x 2 days" in found.output
-    assert len(list((tmp_path / "r").glob("small-equal_*"))) == 3
+    stored = {folder.name.split("-")[1]: folder for folder in (tmp_path / "r").glob("small-equal_*")}
+    assert set(stored) == set(RULES)
+    told = next(line for line in found.output.splitlines() if "-6.10%" in line)
+    summary = read_experiment(stored["equal_revenue"]).summary
+    row = summary.row(by_predicate=pl.col("metric") == "irrelevant_share", named=True)
+    bounds = ("change_t_low", "change_t_high", "predicted_low", "predicted_high")
+    assert all(f"{100 * row[name]:+.2f}%" in told for name in ("change_value", *bounds))
+    low, high, *predicted = (row[name] for name in bounds)
+    assert told.rstrip().endswith(verdict(-0.061, (low, high), (predicted[0], predicted[1])))
     command = ["experiment", str(file), "--out", str(tmp_path / "r")]
     assert isinstance(CliRunner().invoke(app, [*command, "--confirm", "101"]).exception, ScenarioError)
     dry = CliRunner().invoke(app, [*command, "--dry-run"])

@@ -113,6 +113,30 @@ class Matched(Settings):
         return grid
 
 
+Rule = Literal["equal_revenue", "equal_irrelevance", "equal_setting"]
+"""equal_revenue: every arm gives up the same share of the revenue at the start of the grid.
+equal_irrelevance: every arm has the share of irrelevant ads that the baseline then has.
+equal_setting: every arm has the baseline's setting of the first rule."""
+
+
+class Published(Settings):
+    """A change that somebody has reported, to be held against what is found; see `summary.verdict`."""
+
+    arm: str
+    metric: str
+    change: Annotated[float, Field(gt=-1, le=100)]
+    """Relative, of the arm against the baseline: 1% less is -0.01."""
+    rule: Rule | None = None
+    """With `matched`: the rule that makes the arms equal."""
+
+    @field_validator("change")
+    @classmethod
+    def _has_a_side(cls, change: float) -> float:
+        if change == 0:
+            raise PydanticCustomError("change", "must not be 0, which lies on no side")
+        return change
+
+
 class Experiment(StudyFile):
     """Arms to compare on one scenario."""
 
@@ -136,6 +160,8 @@ class Experiment(StudyFile):
     until: Until | None = None
     matched: Matched | None = None
     """Not the arms as they stand, but each at a setting that makes them equal in revenue or irrelevance."""
+    published: tuple[Published, ...] = ()
+    """Reported changes; what is found then says of each whether it is reproduced."""
     confidence: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
 
     @property
@@ -158,6 +184,8 @@ class Experiment(StudyFile):
             raise out_of_range("until", "adds days, which do not tell one world or training from another")
         if self.matched is not None:
             self._check_matched(self.matched)
+        for one in self.published:
+            self._check_published(one)
         most = None if self.until is None else self.until.max_seeds
         if not isinstance(self.seeds, int):
             if most is not None:
@@ -181,6 +209,20 @@ class Experiment(StudyFile):
         for arm, fields in self.arms.items():
             if matched.field in flat(fields):
                 raise out_of_range("arms", f"arm {arm} sets {matched.field}, which 'matched' chooses")
+
+    def _check_published(self, one: Published) -> None:
+        if one.arm not in self.arms or one.arm == self.baseline:
+            others = [arm for arm in self.arms if arm != self.baseline]
+            raise out_of_range("published", f"arm must be one of {listed(others)}, got {quoted(one.arm)}")
+        if one.metric not in self.metrics:
+            reason = (
+                f"metric must be one of 'metrics', which are {listed(self.metrics)}, got {quoted(one.metric)}"
+            )
+            raise out_of_range("published", reason)
+        if (one.rule is None) != (self.matched is None):
+            raise out_of_range("published", "names a rule with 'matched', and none without")
+        if self.worlds is None:
+            raise out_of_range("published", "is judged over worlds; say which 'worlds'")
 
 
 EXPERIMENT: FileKind[Experiment] = FileKind(

@@ -10,21 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import polars as pl
 
 from scenarios.config.load import override
-from scenarios.studies.experiments.experiment import Matched, Plan
+from scenarios.studies.experiments.experiment import Matched, Plan, Rule
 from scenarios.studies.experiments.experiment_run import ExperimentResult
 from simulator.arrays import FloatArray
 
-Rule = Literal["equal_revenue", "equal_irrelevance", "equal_setting"]
-RULES: tuple[Rule, ...] = ("equal_revenue", "equal_irrelevance", "equal_setting")
-"""equal_revenue: every arm gives up the same share of the revenue at the start of the grid.
-equal_irrelevance: every arm has the share of irrelevant ads that the baseline then has.
-equal_setting: every arm has the baseline's setting of the first rule."""
+RULES: tuple[Rule, ...] = get_args(Rule)
 
 REVENUE, IRRELEVANT = "revenue_rpm", "irrelevant_share"
 
@@ -76,6 +72,7 @@ def grid_plan(plan: Plan) -> Plan:
     changes = {
         "name": f"{plan.experiment.name}-grid",
         "matched": None,
+        "published": (),
         "baseline": baseline,
         "worlds": matched.worlds,
         "first_world": 1,
@@ -90,7 +87,7 @@ def grid_plan(plan: Plan) -> Plan:
 def plan_at(plan: Plan, rule: Rule, chosen: Mapping[str, Chosen]) -> Plan:
     """The experiment with each arm at its setting."""
     at = {arm: (arm, chosen[arm].value) for arm in plan.arms}
-    return _with_arms(plan, at, {"name": f"{plan.experiment.name}-{rule}", "matched": None})
+    return _with_arms(plan, at, {"name": f"{plan.experiment.name}-{rule}", "matched": None, "published": ()})
 
 
 def curves_of(plan: Plan, grid: ExperimentResult) -> pl.DataFrame:

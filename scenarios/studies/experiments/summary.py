@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -79,6 +80,23 @@ def _predicted(a: FloatArray, b: FloatArray) -> dict[str, float]:
         return {"predicted_low": math.nan, "predicted_high": math.nan}
     low, high = prediction_interval(after / before - 1.0, PREDICTED)
     return {"predicted_low": low, "predicted_high": high}
+
+
+Verdict = Literal["reproduced", "direction only", "not reproduced"]
+
+
+def verdict(published: float, interval: tuple[float, float], predicted: tuple[float, float]) -> Verdict:
+    """What was found says of a published change.
+
+    Args:
+        published: a relative change, not 0.
+        interval: that of the mean change. Where it holds 0 or lies on its other side, nothing is reproduced.
+        predicted: where the change in one more world with one more training lies, by `PREDICTED`. Where it
+            misses the published figure, only the direction is reproduced.
+    """
+    if not (interval[0] > 0 if published > 0 else interval[1] < 0):
+        return "not reproduced"
+    return "reproduced" if predicted[0] <= published <= predicted[1] else "direction only"
 
 
 def top_queries(plan: Plan, queries: QueryEffects) -> pl.DataFrame:
