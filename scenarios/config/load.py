@@ -5,6 +5,7 @@ Every error names the line, the field and the remedy.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ from scenarios.config.yaml_file import (
 )
 from scenarios.errors import Place, ScenarioError, Setting, quoted
 
+PACKAGE = Path(__file__).parents[1]
+"""Where the files are that come with relbid."""
 DISCRIMINATOR, DEFAULT_RULE = "rule", "product"
 DISCRIMINATORS = (DISCRIMINATOR, "kind")
 """Keys that choose between shapes of their block: setting one drops the keys of the former shape."""
@@ -58,6 +61,19 @@ class Source:
     def at(self, *path: str | int) -> Place:
         """The place of a value, with the line of the nearest value above where there is none."""
         return Place(self.name, line_of(path, self.lines), dotted(path) or None)
+
+
+def shipped(path: Path | str) -> Path:
+    """The path, or that of the file of this name that comes with relbid where nothing is there.
+
+    So `scenarios/default.yaml` is found in any folder, as in a clone.
+    """
+    path = Path(path)
+    own = PACKAGE.parent / path
+    with contextlib.suppress(OSError):  # no name for a file, such as one of a thousand characters
+        if path.parts[:1] == (PACKAGE.name,) and not path.exists() and own.is_file():
+            return own
+    return path
 
 
 def read_file(

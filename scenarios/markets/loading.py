@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relevance.errors import CorpusError
-from scenarios.config.load import SCENARIO, Source, override, read_file, setting
+from scenarios.config.load import PACKAGE, SCENARIO, Source, override, read_file, setting, shipped
 from scenarios.config.scenario import PREPARED, Scenario
 from scenarios.errors import ScenarioError, Setting, TableError
 
-DEFAULT_SCENARIO = Path(__file__).parents[1] / "default.yaml"
+DEFAULT_SCENARIO = PACKAGE / "default.yaml"
 """The scenario of `make run`."""
 
 
@@ -37,6 +37,7 @@ def load_scenario(
             message.
         CorpusError, TableError: the corpus or the table of auctions that it names cannot be read.
     """
+    path = shipped(path)
     options = {"seed": seed, "scorer": scorer}
     given = [setting(field, value) for field, value in options.items() if value is not None]
     if not sweep:
@@ -45,7 +46,7 @@ def load_scenario(
     from scenarios.markets.registry import source_of  # imports polars
 
     try:
-        scenario = source_of(scenario).completed(scenario, Path(path).parent)
+        scenario = source_of(scenario).completed(scenario, path.parent)
     except ScenarioError as error:
         raise error.at(*source.at(*str(error.field).split("."))) from None
     except (CorpusError, TableError) as error:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from scenarios.config.load import DISCRIMINATOR, Source, override, setting
+from scenarios.config.load import DISCRIMINATOR, Source, override, setting, shipped
 from scenarios.config.scenario import Scenario, Settings
 from scenarios.errors import ScenarioError, TableError, did_you_mean, quoted, shortened, shown
 from scenarios.markets.loading import DEFAULT_SCENARIO, load_scenario
@@ -114,7 +114,7 @@ def scenario_file(path: Path, name: str, source: Source, kind: str) -> Path:
     """
     if name == "default":
         return DEFAULT_SCENARIO
-    file = path.parent / name
+    file = shipped(path.parent / name)
     try:
         there = file.exists()
     except OSError:  # no name for a file, such as one of a thousand characters

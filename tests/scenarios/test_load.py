@@ -9,7 +9,15 @@ import pytest
 import yaml
 from hypothesis import given, strategies as st
 
-from scenarios import DEFAULT_SCENARIO, ScenarioError, dump_scenario, load_scenario, override
+from scenarios import (
+    DEFAULT_SCENARIO,
+    ScenarioError,
+    dump_scenario,
+    load_experiment,
+    load_scenario,
+    load_sweep,
+    override,
+)
 from scenarios.config.fusion_rules import RULE_SETTINGS
 from scenarios.config.scenario import Scenario
 from scenarios.config.yaml_file import dump_yaml, read_value
@@ -427,6 +435,18 @@ def test_missing_files_and_folders_are_named(tmp_path):
     }.items():
         with pytest.raises(ScenarioError, match=re.escape(str(tmp_path / path)) + ": " + words):
             load_scenario(tmp_path / path)
+
+
+def test_files_of_relbid_are_found_in_any_folder_by_the_name_that_they_have_in_a_clone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_scenario("scenarios/default.yaml") == load_scenario(DEFAULT_SCENARIO)
+    assert load_experiment("scenarios/experiments/gate.yaml").experiment.name == "gate"
+    assert load_sweep("scenarios/sweeps/retention.yaml").scenario.name == "retention"  # by ../retention.yaml
+    with pytest.raises(ScenarioError, match=r"^scenarios/none.yaml: no such file"):
+        load_scenario("scenarios/none.yaml")
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "scenarios" / "default.yaml").write_text(HEAD)
+    assert load_scenario("scenarios/default.yaml").name == "s"  # one's own comes first
 
 
 values = st.recursive(

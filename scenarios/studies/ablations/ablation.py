@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
-from scenarios.config.load import FileKind, Source, read_file
+from scenarios.config.load import FileKind, Source, read_file, shipped
 from scenarios.config.scenario import Scenario, Settings
 from scenarios.config.settings import out_of_range
 from scenarios.errors import ScenarioError, did_you_mean
@@ -173,8 +173,9 @@ def load_ablation(path: Path | str) -> Ablation:
     """
     from relevance.hcmrm.training.train_config import TrainError, check_config
 
+    path = shipped(path)
     file, source = read_file(path, ABLATION)
-    scenario = scenario_of(file, Path(path), source, "ablation")
+    scenario = scenario_of(file, path, source, "ablation")
     if not source_of(scenario).has_texts:
         raise ScenarioError(f"{source.at('scenario')}: needs the embedded world, whose labels are trained on")
     check_training(file.training, source, "training")

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from scenarios.config.load import FileKind, Source, read_file
+from scenarios.config.load import FileKind, Source, read_file, shipped
 from scenarios.config.scenario import Scenario, Settings
 from scenarios.config.settings import dump_model, out_of_range
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted
@@ -311,6 +311,7 @@ def load_experiment(
     Raises:
         ScenarioError: the file, its scenario, or an arm of it is not valid.
     """
+    path = shipped(path)
     experiment, source = read_file(path, EXPERIMENT)
     if seeds is not None:
         first = experiment.first_seed if isinstance(experiment.seeds, int) else 1
@@ -318,7 +319,7 @@ def load_experiment(
     if worlds is not None:
         experiment = _with(experiment, "--worlds", {"worlds": worlds})
     check_compared(experiment, source)
-    scenario = scenario_of(experiment, Path(path), source, "experiment", overrides)
+    scenario = scenario_of(experiment, path, source, "experiment", overrides)
     if experiment.worlds is not None and scenario.market.kind != "world":
         raise ScenarioError(f"{source.at('worlds')}: only the embedded world has others")
     arms: dict[str, Scenario] = {}

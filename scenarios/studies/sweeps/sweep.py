@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from scenarios.config.load import DISCRIMINATOR, Source, override, read_file
+from scenarios.config.load import DISCRIMINATOR, Source, override, read_file, shipped
 from scenarios.config.scenario import Scenario
 from scenarios.config.yaml_file import dump_yaml
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted, shortened
@@ -71,12 +71,13 @@ def load_sweep(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) ->
         ScenarioError: the file, its scenario, or a point of it is not valid.
         TableError: the table of auctions that its scenario names cannot be read.
     """
+    path = shipped(path)
     file, source = read_file(path, SWEEP)
     for field in file.over:
         if field.partition(".")[0] in NOT_SWEPT:
             remedy = "; 'seeds' says which there are" if field == "seed" else ""
             raise ScenarioError(f"{source.at('over', field)}: cannot be swept{remedy}")
-    scenario = scenario_of(file, Path(path), source, "sweep", overrides)
+    scenario = scenario_of(file, path, source, "sweep", overrides)
     _check_names(file, source)
     if not file.searches:
         return Sweep(file, scenario, _points(file, scenario, source))
