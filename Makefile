@@ -49,7 +49,7 @@ dist: $(VENV)/.installed-dev ## Build wheel and sdist into dist, and check both
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/check-wheel-contents dist
 
-bench: $(VENV)/.installed-dev ## Measure what docs/speed.md says, targets beside the figures (about 3 minutes)
+bench: $(VENV)/.installed-dev ## Measure benchmarks/speed.yaml into docs/speed.json, of which the site makes a page (some 10 minutes)
 	$(BIN)/python -m benchmarks.bench $(ARGS)
 
 gpu: ## Measure all that needs a GPU, on a machine that has one and the folder of gpu-bundle; eight minutes

@@ -2,7 +2,8 @@
 
 What is measured is data, benchmarks/speed.yaml; each entry runs in a process of its own. Where others share
 the machine, trust processor time (by which auctions are counted) and ratios within one process more than
-seconds on the clock. The load average is printed: it should be near 0.
+seconds on the clock. The load average is kept with each figure: it should be near 0. Figures go to
+docs/speed.json, of which the site makes a page (benchmarks/tables.py); those of other entries stay.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.tables import SPEED, SUITE, rounded, target
+
 REPOSITORY = Path(__file__).parents[1]
-SUITE = Path(__file__).with_name("speed.yaml")
 PACKAGES = ("relbid", "numpy", "polars", "pyarrow", "simpy", "torch")
 Figures = dict[str, float]
 
@@ -185,16 +187,8 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
         "commit": commit.stdout.strip() or None,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
-
-
-def verdict(entry: dict[str, Any], figure: float) -> str:
-    """The target, and whether it is met."""
-    if "least" in entry:
-        return f"at least {entry['least']:,}: {'met' if figure >= entry['least'] else 'MISSED'}"
-    if "most" in entry:
-        return f"at most {entry['most']:,}: {'met' if figure <= entry['most'] else 'MISSED'}"
-    return ""
 
 
 def main() -> None:
@@ -203,7 +197,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", metavar="TEXT", help="Entries whose name holds this.")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks.json"))
+    parser.add_argument("--out", type=Path, default=SPEED)
     parser.add_argument("--one", metavar="NAME", help=argparse.SUPPRESS)  # what a process of its own runs
     arguments = parser.parse_args()
     suite = yaml.safe_load(SUITE.read_text(encoding="utf-8"))
@@ -212,7 +206,9 @@ def main() -> None:
         print(json.dumps(KINDS[entry["kind"]](**entry["settings"])))
         return
 
-    console, where, results = Console(width=160), machine(), []
+    console, where = Console(width=160), machine()
+    kept = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.is_file() else []
+    results = {one["name"]: one for one in kept}
     console.print(
         f"{where['processor']}, {where['cores']} cores, load {where['load']:.1f}, {where['commit']}"
     )
@@ -223,12 +219,18 @@ def main() -> None:
             done = subprocess.run(line, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
         figures: Figures = json.loads(done.stdout.splitlines()[-1])
         figure = figures.pop("figure")
-        also = ", ".join(f"{name} {value:,.4g}" for name, value in figures.items())
-        table.add_row(entry["name"], f"{figure:,.4g}", entry["unit"], verdict(entry, figure), also)
-        results.append({**entry, "figure": figure, "also": figures})
+        also = ", ".join(f"{name} {rounded(value)}" for name, value in figures.items())
+        table.add_row(entry["name"], rounded(figure), entry["unit"], target(entry, figure), also)
+        results[entry["name"]] = {
+            "name": entry["name"],
+            "figure": figure,
+            "also": figures,
+            "measured": where | {"load": os.getloadavg()[0]},
+        }
     console.print(table)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"machine": where, "results": results}, indent=2) + "\n")
+    ordered = [results[entry["name"]] for entry in suite if entry["name"] in results]
+    arguments.out.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
     console.print(f"Figures: {arguments.out}")
 
 

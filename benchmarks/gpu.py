@@ -20,7 +20,7 @@ import lzma
 import pickle
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ import torch
 from scipy.stats import kendalltau
 
 from benchmarks.gpu_scorer import Clock, commit, measure, parse, some_queries
+from benchmarks.tables import Figures, gpu_tables
 from relevance.hcmrm import SHIPPED, Checkpoint, HcmrmScorer
 from relevance.hcmrm.device import device_name
 from simulator.clock.engine import simulate
@@ -38,7 +39,6 @@ from simulator.measures.market_metrics import market_metrics
 from simulator.scoring import LiveScorer
 
 BASE = ["--preset", "base", "--queries", "2048", "--plain-share", "16"]
-Figures = dict[str, Any]
 
 
 class Setting(NamedTuple):
@@ -256,7 +256,12 @@ STEPS: tuple[Callable[[Setting], Figures], ...] = (
 
 def _write(setting: Setting, name: str, found: Figures) -> None:
     of = _noted(setting) or commit()
-    stamp = {"device": device_name(setting.device), "commit": of, "torch": torch.__version__}
+    stamp = {
+        "device": device_name(setting.device),
+        "commit": of,
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
     text = json.dumps(found | stamp, indent=1, default=str)
     (setting.out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
@@ -265,103 +270,6 @@ def _noted(setting: Setting) -> str | None:
     """The commit that the bundle was made of, where the copy of the code has no history."""
     path = setting.bundle / "commit"
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
-
-
-HEADS = {
-    "scorer": (
-        "HCMRM",
-        "pairs/s",
-        "share of the matrix rate",
-        "times the plain way",
-        "Kendall's tau",
-        "ads/s",
-    ),
-    "encoder": ("text cross-encoder of ModernBERT-base's shape", "pairs/s", "HCMRM base scores"),
-    "latency": ("from arrival to page", "load", "queries/s", "p50 ms", "p99 ms"),
-    "profile": ("where the time of 5,000 live queries goes", "calls", "ms"),
-}
-
-
-def markdown(out: Path) -> str:
-    """The results of a folder as tables and sentences."""
-    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(out.glob("*.json"))}
-    parts = [_stamp(found)]
-    for name, rows in (
-        ("scorer", _scorer_rows(found)),
-        ("encoder", _encoder_rows(found.get("base", {}))),
-        ("latency", _latency_rows(found)),
-        ("profile", [(f"`{x['what']}`", x["calls"] or "", f"{x['ms']:.1f}") for x in _of(found, "live")]),
-    ):
-        if rows:
-            lines = (HEADS[name], ("---",) * len(HEADS[name]), *rows)
-            parts.append("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
-    return "\n\n".join([*parts, *_sentences(found)]) + "\n"
-
-
-def _of(found: dict[str, Figures], step: str) -> list[Figures]:
-    profile: list[Figures] = found.get(step, {}).get("profile", [])
-    return profile
-
-
-def _stamp(found: dict[str, Figures]) -> str:
-    stamps = {(one["device"], one["torch"], one["commit"]) for one in found.values()}
-    return "\n".join(f"{device}, torch {torch}, commit {commit}." for device, torch, commit in sorted(stamps))
-
-
-def _scorer_rows(found: dict[str, Figures]) -> list[tuple[str, ...]]:
-    return [
-        (
-            f"{one['preset']}, {one['precision']}, {one['between'] or 'padded'}",
-            f"{one['pairs_per_s']:,.0f}",
-            f"{one['share_of_matrix_rate']:.2f}",
-            f"{one['times_plain']:.1f}" if "times_plain" in one else "",
-            f"{one['kendall_tau']:.4f}",
-            f"{one['ads_encoded_per_s']:,.0f}",
-        )
-        for one in (found.get(step.__name__, {}) for step in STEPS)
-        if "pairs_per_s" in one
-    ]
-
-
-def _encoder_rows(base: Figures) -> list[tuple[str, ...]]:
-    return [
-        (words, f"{base[f'{name}_pairs_per_s']:,.0f}", f"{base[f'times_{name}']:.1f} times as many")
-        for name, words in (("encoder", "of the same tokens"), ("encoder_whole", "of whole texts"))
-        if f"times_{name}" in base
-    ]
-
-
-def _latency_rows(found: dict[str, Figures]) -> list[tuple[str, ...]]:
-    return [
-        (f"{one['preset']}, {one['precision']}", f"{load['load']}", f"{load['queries_per_s']:,.0f}",
-         f"{load['p50_ms']:.1f}", f"{load['p99_ms']:.1f}")
-        for one in found.values()
-        for load in one.get("latency", ())
-    ]  # fmt: skip
-
-
-def _sentences(found: dict[str, Figures]) -> Iterator[str]:
-    if "kendall_tau" in (one := found.get("ranks", {})):
-        each = ", ".join(f"{name} {tau:.5f}" for name, tau in one["kendall_tau"].items())
-        yield f"Trained checkpoint, {one['pairs']:,} pairs, Kendall's tau with a processor's: {each}."
-    if "measured" in (one := found.get("live", {})):
-        seen = one["measured"]
-        p50, p95, p99 = (1000 * seen[f"latency_p{percent}_s"] for percent in (50, 95, 99))
-        yield (
-            f"Default scenario live, {one['precision']}: {one['queries_per_s']:,.0f} queries/s as fast as it "
-            f"goes. With {one['offered_per_s']:,.0f} queries/s offered and a measured clock: p50 {p50:.1f}, "
-            f"p95 {p95:.1f}, p99 {p99:.1f} ms, time-outs {seen['timeout_share']:.2%}, utilisation "
-            f"{seen['utilisation']:.2f}."
-        )
-    if "tests" in (one := found.get("tests", {})):
-        yield f"Tests marked gpu: {', '.join(f'{n} {outcome}' for outcome, n in one['tests'].items())}."
-    if one := found.get("training", {}).get("log"):
-        last, ads = one[-1], found["training"]["ads"]
-        yield (
-            f"Training of preset small on {ads:,} ads: stage {last['stage']}, step {last['step']} of "
-            f"{last['steps']} after {last['seconds']:.0f} s."
-        )
-    yield from (f"Step {name} failed: {one['error']}." for name, one in found.items() if "error" in one)
 
 
 def main() -> None:
@@ -399,7 +307,7 @@ def main() -> None:
             failed.append(name)
         found["seconds"] = round(time.monotonic() - begun, 1)
         _write(setting, name, found)
-        (setting.out / "gpu.md").write_text(markdown(setting.out), encoding="utf-8")
+        (setting.out / "gpu.md").write_text(gpu_tables(setting.out), encoding="utf-8")
         print(f"{name}: {found['seconds']} s, {time.monotonic() - start:.0f} s in all", flush=True)
         gc.collect()
         if torch.cuda.is_available():

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from benchmarks import tables
 from tests.test_safety import REPOSITORY
 
 PAGES = [
@@ -49,6 +51,32 @@ def test_the_site_builds_without_a_warning(tmp_path):
     fields = (tmp_path / "site" / "reference" / "scenario.html").read_text(encoding="utf-8")
     assert "<code>candidates</code>" in fields
     assert "from 1 to 1000" in fields
+
+
+def test_the_page_of_benchmarks_has_every_entry_with_its_target_and_where_it_was_measured(tmp_path):
+    suite = [
+        {"name": "fast", "what": "auctions", "unit": "/s", "least": 5},
+        {"name": "slow", "what": "a run", "unit": "s", "most": 2},
+        {"name": "new", "what": "a thing", "unit": "s"},
+    ]
+    where = {"date": "2026-01-01", "commit": "abc", "processor": "P", "cores": 2, "load": 0.25, "python": "3"}
+    found = {
+        name: {"figure": figure, "also": {"x": 1.5}, "measured": where}
+        for name, figure in (("fast", 6), ("slow", 3))
+    }
+    said = tables.speed_table(suite, found)
+    assert "| at least 5: met | x 1.5 | [1] |" in said
+    assert "at most 2: MISSED" in said
+    assert "not measured yet: `--only 'new'`" in said
+    assert said.count("2026-01-01, commit abc: P, 2 cores, load average 0.2; Python 3") == 1
+    assert tables.gpu_tables(tmp_path) == ""
+    (tmp_path / "ranks.json").write_text(
+        '{"device": "G", "torch": "2", "commit": "4433ed0d0", "error": "none"}'
+    )
+    assert tables.gpu_tables(tmp_path) == "G, torch 2, commit 4433ed0.\n\nStep ranks failed: none.\n"
+    page = tables.page()
+    for entry in yaml.safe_load(tables.SUITE.read_text(encoding="utf-8")):
+        assert f"**{entry['name']}**" in page
 
 
 def test_the_readme_is_short():
