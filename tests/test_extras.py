@@ -35,6 +35,17 @@ compare: [none, oracle]
 SWEEP = "schema: 1\nname: s\nscenario: tiny.yaml\n"
 
 
+def test_every_package_that_pyproject_names_has_a_tested_version():
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    pinned = {line.partition("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
+    named = {
+        re.match(r"[\w.-]+", one)[0].lower().replace("_", "-")
+        for one in [*tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"],
+                    *(one for extra in EXTRAS.values() for one in extra)]
+    }  # fmt: skip
+    assert named - pinned - {"relbid", "setuptools"} == set()  # pip freeze leaves setuptools out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "command", "message"),
