@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from relevance.errors import cut
+from relevance.errors import PluginError, cut
 
 WAITING = "RELBID_WAITING_S"
 """The environment variable that says after how many seconds a call is said to be waited for."""
@@ -80,6 +80,21 @@ class Plugin:
             self._before.clear()
         if error is not None and not isinstance(error, Exception) and not self._interrupted:
             raise EscapedError(raised(error)) from error
+
+    def ask(self, doing: str, method: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+        """What a plug-in's method answers.
+
+        Args:
+            doing: what it does, before the error in the message: `score() raised`.
+
+        Raises:
+            PluginError: it raised something.
+        """
+        try:
+            with self:
+                return method(*arguments, **settings)
+        except Exception as error:  # a stranger's code may raise anything
+            raise PluginError(f"{doing} {raised(error)}", file=self.name) from error
 
     def _marked(self, before: Callable[..., Any]) -> Callable[..., Any]:
         """A signal's handler that also remembers that the signal came."""

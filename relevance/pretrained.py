@@ -30,6 +30,7 @@ from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
 from relevance.errors import CheckpointError, in_words
 from relevance.extras import MissingExtraError, require
+from relevance.files import check_file, read_json
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -370,9 +371,18 @@ def _batches(
 
 @contextlib.contextmanager
 def _reading(folder: Path, kind: str) -> Iterator[None]:
-    """Read a model without bars and warnings; whatever fails becomes a CheckpointError."""
+    """Read a model without bars and warnings; whatever fails becomes a CheckpointError.
+
+    Raises:
+        CheckpointError: names the file that is damaged, where that shows without the model's own reader.
+    """
     from transformers.utils import logging as transformers_logging
 
+    parts = [path for path in sorted(folder.rglob("*")) if not path.is_dir()]
+    for path in parts:
+        check_file(path, CheckpointError)
+        if path.suffix == ".json":
+            read_json(path, list if path.name == "modules.json" else dict, CheckpointError)
     loud, level = logging.getLogger("sentence_transformers"), transformers_logging.get_verbosity()
     bars, before = transformers_logging.is_progress_bar_enabled(), loud.level
     loud.setLevel(logging.ERROR)
@@ -382,7 +392,8 @@ def _reading(folder: Path, kind: str) -> Iterator[None]:
         yield
     except Exception as error:  # files of a stranger's model may fail in any way
         reason = f"holds no {kind} that sentence-transformers can read ({in_words(error)})"
-        raise CheckpointError(reason, file=folder) from error
+        names = ", ".join(path.relative_to(folder).as_posix() for path in parts)
+        raise CheckpointError(reason, file=folder, remedy=f"copy it anew, now it has {names}") from error
     finally:
         loud.setLevel(before)
         transformers_logging.set_verbosity(level)

@@ -100,8 +100,11 @@ def _try(
         with plugin:
             answer = scorer.score(query, ad)
             score = as_numbers(answer)
-    except (ScorerError, MemoryError):  # the first says what is wrong; the second is no fault of the scorer
+    except ScorerError:  # which says what is wrong
         raise
+    except MemoryError as error:
+        reason, remedy = f"score() raised {raised(error)}", "take fewer queries, candidates or ads"
+        raise ScorerError(reason, file=plugin.name, remedy=remedy) from error
     except Exception as error:  # a stranger's code may raise anything
         return nothing, _Fault(f"score() raised {raised(error)}", "mend it", cause=error)
     if score is None:
@@ -227,34 +230,12 @@ def load_object(name: str, kind: str) -> Any:
     if not colon or not module_name or not attribute:
         raise PluginError(f"{kind} '{name}': write it as 'module:attr', like 'my_package.my_module:MyScorer'")
     plugin = Plugin(f"{kind} '{name}'")
-    try:
-        with plugin:
-            found: Any = importlib.import_module(module_name)
-    except Exception as error:  # a stranger's module may raise anything while it is imported
-        raise PluginError(
-            f"{kind} '{name}': cannot import module '{module_name}' ({raised(error)})"
-        ) from error
+    found = plugin.ask(f"cannot import module '{module_name}':", importlib.import_module, module_name)
     for part in attribute.split("."):
-        try:
-            with plugin:
-                found = getattr(found, part)
-        except AttributeError:
-            raise PluginError(f"{kind} '{name}': module '{module_name}' has no '{attribute}'") from None
-        except Exception as error:  # a module may compute its attributes
-            raise PluginError(f"{kind} '{name}': cannot be had ({raised(error)})") from error
+        try:  # a module may compute its attributes
+            found = plugin.ask("cannot be had:", getattr, found, part)
+        except PluginError as error:
+            if not isinstance(error.__cause__, AttributeError):
+                raise
+            raise PluginError(f"module '{module_name}' has no '{attribute}'", file=plugin.name) from None
     return found
-
-
-def made(factory: Callable[..., Any], plugin: Plugin, *arguments: Any, **settings: Any) -> Any:
-    """What a plug-in's class or function makes.
-
-    Raises:
-        PluginError: it raised something.
-    """
-    try:
-        with plugin:
-            return factory(*arguments, **settings)
-    except MemoryError:
-        raise
-    except Exception as error:  # a stranger's code may raise anything
-        raise PluginError(f"{plugin.name}: making it failed ({raised(error)})") from error

@@ -134,7 +134,8 @@ def _of_schemas(place: Workplace) -> Iterator[Case]:
 
 def _named(field: Field, *others: str) -> tuple[str, ...]:
     keys = [key for key in field.path if not key.startswith("[")]
-    return (keys[-1], *others)
+    plug_ins = [value for _, value in field.beside if isinstance(value, str) and ":" in value]
+    return (keys[-1], *others, *plug_ins)
 
 
 def _write(
@@ -184,13 +185,14 @@ def _of_trainings() -> Iterator[Case]:
 
 def _of_options(place: Workplace) -> Iterator[Case]:
     for path, command in commands():
-        whole = (*path, *place.arguments(COMMANDS[path]))
+        every = (*path, *place.arguments(COMMANDS[path]))
         begin = " ".join(path)
 
         def case(name: str, *rest: Any, begin: str = begin, **more: Any) -> Case:
             return Case("options", f"{begin} {name}", *rest, **more)
 
         for option in options_of(path, command):
+            whole = path if option.name == "--example" else every  # which a table is not an example of
             names = (option.name, option.name.strip("-").upper(), "FILE", "FOLDER", "an argument")
             if option.is_flag:
                 yield case(option.name, "twice", (*whole, option.name, option.name))
@@ -206,9 +208,9 @@ def _of_options(place: Workplace) -> Iterator[Case]:
                     argv = _with_option(whole, len(path), option.name, option.position, text)
                     named = (*names, Path(text).name, text[:40])
                     yield case(option.name, kind, argv, damage.odd_paths, named)
-        unknown = (*whole, "--no-such")
+        unknown = (*every, "--no-such")
         yield case("unknown", "unknown", unknown, names=("--no-such",), refuse=path != ("app",))
-        yield case("too many", "unknown", (*whole, "a", "b", "c"))
+        yield case("too many", "unknown", (*every, "a", "b", "c"))
     for port in ("99999", "-1", "0x50", "", "nan", "1e3"):
         argv = ("app", f"--server.port={port}")
         yield Case("options", "app --server.port", "huge", argv, names=("--server.port",), refuse=True)

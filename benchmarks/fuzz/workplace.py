@@ -174,7 +174,7 @@ READERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("bert/", ("import-weights", "--bert", "bert", "--out", "imported")),
     ("vit/", ("import-weights", "--bert", "bert", "--vision", "vit", "--out", "imported")),
     ("albef.", ("import-weights", "--albef", "FILE", "--heads", "4", "--out", "imported")),
-    ("bi_encoder/", ("run", "tiny.yaml", "--scorer", "bi_encoder=bi_encoder")),
+    ("bi_encoder/", ("run", "market.yaml", "--scorer", "bi_encoder=bi_encoder")),
     ("stopped/", (*TRAINING[:4], "stopped", *TRAINING[5:])),
     ("kept.parquet.parts/",
      ("score", "corpus", "pairs.csv", "--checkpoint", "checkpoint", "--out", "kept.parquet")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from pydantic import TypeAdapter, ValidationError
@@ -174,7 +174,7 @@ class HCMRMConfig(PretrainedConfig):
         use_keywords: bool = True,
         text_tokens: Annotated[int, Ge(1), Le(65_536)] = 32,
         fusion: str = "early",
-        grade_head: str = "hierarchical",
+        grade_head: Literal["hierarchical", "bce", "flat", "ordinal", "ranknet"] = "hierarchical",
         grade_tree: Annotated[Sequence[Sequence[Grade]], MaxLen(4)] = ((0, 1), (2, 3)),
         **kwargs: Any,
     ) -> None:

@@ -43,6 +43,12 @@ def dashboard(context: typer.Context, out: Out = RESULTS, worlds: Worlds = 4) ->
 
     require("streamlit", "plotly", extra="app", needed_by="the dashboard")
     _check_port(context.args)
+    try:
+        results = out.resolve()
+    except RuntimeError:
+        raise typer.BadParameter(f"--out {out}: links to itself") from None
+    if results.exists() and not results.is_dir():
+        raise typer.BadParameter(f"--out {out}: is no folder")
     package = find_spec("app")
     assert package is not None, "the four packages are installed together"
     assert package.submodule_search_locations is not None
@@ -55,7 +61,7 @@ def dashboard(context: typer.Context, out: Out = RESULTS, worlds: Worlds = 4) ->
         "--browser.gatherUsageStats=false",
         *context.args,
     ]
-    environment = {**os.environ, "RELBID_RESULTS": str(out.resolve()), "RELBID_WORLDS": str(worlds)}
+    environment = {**os.environ, "RELBID_RESULTS": str(results), "RELBID_WORLDS": str(worlds)}
     if os.name == "posix":  # this process becomes Streamlit, so a signal to it reaches Streamlit
         os.execve(sys.executable, command, environment)
     raise typer.Exit(subprocess.call(command, env=environment))

@@ -43,10 +43,9 @@ def fit(
     from scenarios.fitting.fit_run import fit_file
     from scenarios.reporting.fit_tables import fit_table
     from scenarios.reporting.terminal import print_tables
-    from scenarios.storage.whole import check_free, check_writable
+    from scenarios.storage.whole import check_free
 
     check_free(out)
-    check_writable(out)
     fitted, settings = fit_file(
         log,
         advertisers=advertisers,

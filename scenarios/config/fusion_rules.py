@@ -14,7 +14,7 @@ from pydantic import Field, create_model, model_validator
 
 from relevance.errors import PluginError
 from relevance.plug_in import Plugin
-from relevance.protocol import load_object, made
+from relevance.protocol import load_object
 from scenarios.config.settings import Settings, out_of_range
 from simulator import fusion
 from simulator.rules.own_rule import OwnRule
@@ -71,7 +71,7 @@ class CustomRule(Settings):
                 raise PluginError(
                     f"fusion rule '{self.object}': must be a rule, with score and bid_for_score, or make one"
                 )
-            found = made(found, plugin, **self.settings)
+            found = plugin.ask("making it failed:", found, **self.settings)
         elif self.settings:
             raise PluginError(f"fusion rule '{self.object}': is made already and takes no settings")
         rule = OwnRule(found, plugin) if isinstance(found, fusion.FusionRule) else found

@@ -28,7 +28,7 @@ from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT, checkpoint_hash
 from scenarios.markets.kind import Progress, stage_of
 from scenarios.markets.plug_ins import is_own, own_scorer
 from scenarios.storage.parquet import write_parquet
-from scenarios.storage.whole import alone, whole_path, writing
+from scenarios.storage.whole import alone, check_replaceable, whole_path, writing
 from simulator.arrays import FloatArray, IntArray
 
 CHUNK = 512
@@ -90,6 +90,7 @@ def judge_corpus(
             judge fails; what is finished stays.
         UserError: the table of pairs cannot be read; `out` belongs to something else, or cannot be written.
     """
+    check_replaceable(out, REMEDY)
     data = LabelledCorpus.load(folder)
     query, ad = _wanted(data, pairs, nearest)
     place = {pair: i for i, pair in enumerate(zip(query.tolist(), ad.tolist(), strict=True))}

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from relevance.errors import UserError, in_words
 from relevance.extras import require
+from relevance.files import check_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,8 +27,8 @@ CUT = 0.08
 THUMBNAIL = 32
 
 
-class FrameError(ValueError):
-    """A picture or a video cannot be used; the message says why."""
+class FrameError(UserError):
+    """A picture or a video cannot be used."""
 
 
 def picture_frames(paths: Sequence[Path], n_frames: int, size: int) -> FrameArray:
@@ -101,13 +103,12 @@ def _picture(path: Path, size: int) -> NDArray[np.uint8]:
     require("PIL", extra="world", needed_by=f"{path}")
     from PIL import Image, UnidentifiedImageError
 
+    check_file(path, FrameError)
     try:
         with Image.open(path) as picture:
             return _square(picture, size)
-    except FileNotFoundError as error:
-        raise FrameError(f"{path}: not found") from error
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        raise FrameError(f"{path}: no readable picture ({error})") from error
+        raise FrameError(f"no readable picture ({in_words(error)})", file=path) from error
 
 
 def _square(picture: Image.Image, size: int) -> NDArray[np.uint8]:
@@ -122,12 +123,11 @@ def _decoded(path: Path) -> Iterator[Any]:
     require("av", extra="video", needed_by=f"{path}")
     import av
 
-    if not path.is_file():
-        raise FrameError(f"{path}: not found")
+    check_file(path, FrameError)
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise FrameError(f"{path}: has no video stream")
+                raise FrameError("has no video stream", file=path)
             yield from container.decode(video=0)
     except av.FFmpegError as error:
-        raise FrameError(f"{path}: no readable video ({error.strerror})") from error
+        raise FrameError(f"no readable video ({error.strerror})", file=path) from error

@@ -23,9 +23,22 @@ from relevance.files import check_file, parsed_json, read_json
 from scenarios.errors import UserError, in_words, listed, quoted
 from scenarios.markets.checkpoints import checkpoint_hash
 from scenarios.markets.kind import Progress
-from scenarios.storage.parquet import ParquetError, parquet_batches, parquet_columns, unwritten, write_parquet
+from scenarios.storage.parquet import (
+    ParquetError,
+    join_parquet,
+    parquet_batches,
+    parquet_columns,
+    write_parquet,
+)
 from scenarios.storage.tables import text_lines
-from scenarios.storage.whole import alone, gone_if_it_failed, whole_path, write_whole_file, writing
+from scenarios.storage.whole import (
+    alone,
+    check_replaceable,
+    gone_if_it_failed,
+    whole_path,
+    write_whole_file,
+    writing,
+)
 from simulator.arrays import IntArray
 
 if TYPE_CHECKING:
@@ -68,6 +81,7 @@ def score_pairs_table(
 
     if not out.name:
         raise UserError("names no file", field="--out", value=quoted(str(out)))
+    check_replaceable(out, REMEDY)
     data = LabelledCorpus.load(corpus)
     scorer = HcmrmScorer.load(data.corpus, checkpoint, device=device, memory=MEMORY)
     ids = data.corpus.query_ids(), data.corpus.ad_ids()
@@ -108,11 +122,9 @@ def _score_parts(
                 write_parquet(_scored(scorer, query, ad, ids), unfinished)
         if progress is not None:
             progress("scoring pairs", min(start + chunk, n), n)
+    sizes = {parts / f"{k:06d}.parquet": min(chunk, n - k * chunk) for k in range(-(-n // chunk))}
     with whole_path(out, remedy=REMEDY) as unfinished:
-        try:
-            pl.scan_parquet(sorted(parts.glob("*.parquet"))).sink_parquet(unfinished)
-        except pl.exceptions.PolarsError as error:
-            raise unwritten(unfinished, error) from error
+        join_parquet(sizes, unfinished, f"remove {parts}, or {REMEDY}")
     shutil.rmtree(parts)
     return n
 

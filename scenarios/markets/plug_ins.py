@@ -8,7 +8,7 @@ from relevance.corpus import Corpus
 from relevance.errors import PluginError
 from relevance.plug_in import Plugin
 from relevance.pretrained import pretrained_of
-from relevance.protocol import RelevanceScorer, check_scorer, load_object, made
+from relevance.protocol import RelevanceScorer, check_scorer, load_object
 
 
 def is_own(scorer: str) -> bool:
@@ -25,7 +25,7 @@ def own_scorer(name: str, corpus: Corpus) -> RelevanceScorer:
     factory = load_object(name, "scorer")
     if not callable(factory):
         raise PluginError(f"scorer '{name}': must be a callable that takes the corpus and returns a scorer")
-    scorer: RelevanceScorer = made(factory, Plugin(f"scorer '{name}'"), corpus)
+    scorer: RelevanceScorer = Plugin(f"scorer '{name}'").ask("making it failed:", factory, corpus)
     faults = check_scorer(scorer, corpus, np.random.default_rng(0))
     if faults:
         raise PluginError(f"scorer '{name}': {'; '.join(faults)}")

@@ -20,7 +20,7 @@ from scenarios.markets.scoring import relevance_of
 from scenarios.markets.simulation import prepare, rule_of
 from scenarios.models.judged import corpus_of, needs_corpus
 from scenarios.storage.parquet import write_parquet
-from scenarios.storage.whole import whole_path
+from scenarios.storage.whole import check_replaceable, whole_path
 from simulator import random
 from simulator.arrays import MICROS, BoolArray, FloatArray
 from simulator.bidders import BidderModel
@@ -244,6 +244,7 @@ def write_example(
     from scenarios.markets.table.rows import LINES, check_kind
 
     check_kind(path)
+    check_replaceable(path)
     n_queries = 60 + n_rows // 3
     if file is None:
         table = as_table(make_example(-(-n_queries // days), seed=seed, days=days))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from scenarios.errors import StoreError
 from scenarios.reporting.ablation_picture import picture
 from scenarios.reporting.figures import write_picture
-from scenarios.storage.whole import write_whole_file
+from scenarios.storage.whole import check_replaceable, write_whole_file
 from scenarios.studies.ablations.ablation import Ablation, Row
 from scenarios.studies.ablations.cells import (
     Measured,
@@ -60,6 +60,7 @@ def write_tables(ablation: Ablation, out: Path, path: Path, command: Sequence[st
         StoreError: there is no cell yet, or a file cannot be read or written.
     """
     lines = path.with_suffix(".jsonl")
+    check_replaceable(path)
     found = of_ablation(ablation, [*read_lines(lines), *read_cells(cells_folder(out, ablation))])
     if not found:
         folder = cells_folder(out, ablation)

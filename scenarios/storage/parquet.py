@@ -11,7 +11,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +89,29 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
             frame.write_parquet(file)
     except pl.exceptions.PolarsError as error:
         raise unwritten(path, error) from error
+
+
+def join_parquet(parts: Mapping[Path, int], path: Path, again: str) -> None:
+    """Write one table of several with the same columns, of which one at a time is in memory.
+
+    Args:
+        parts: the number of rows of each file.
+        again: how to make the parts anew.
+
+    Raises:
+        OSError: it cannot be written.
+        StoreError: a part is damaged, or has other rows or columns.
+    """
+    import pyarrow.parquet as pq
+
+    with path.open("wb") as file, contextlib.ExitStack() as held:
+        writer: pq.ParquetWriter | None = None
+        for part, n_rows in parts.items():
+            table = read_stored(part, again).to_arrow()
+            writer = writer or held.enter_context(pq.ParquetWriter(file, table.schema, compression="zstd"))
+            if table.schema != writer.schema or table.num_rows != n_rows:
+                raise StoreError("damaged: has other columns or rows", file=part, remedy=again)
+            writer.write_table(table)
 
 
 def unwritten(path: Path, error: pl.exceptions.PolarsError) -> OSError:

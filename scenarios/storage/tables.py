@@ -173,8 +173,9 @@ def text_lines(path: Path) -> Iterator[str]:
     """The lines of a text file, with their ends.
 
     Raises:
-        CorpusError: a line is not UTF-8; names it.
+        CorpusError: it is no file, or a line is not UTF-8; names it.
     """
+    check_file(path, CorpusError)
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
             try:

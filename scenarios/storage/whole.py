@@ -42,24 +42,29 @@ def check_writable(root: Path) -> None:
                 folder.rmdir()
 
 
-def check_replaceable(path: Path) -> None:
+def check_replaceable(path: Path, remedy: str = "name another file", *, folder: bool = False) -> None:
     """Refuse to take the place of a device, a pipe or a socket: renaming a file over it would remove it.
+
+    Args:
+        folder: whether a folder may be there. A file cannot take its place.
 
     Raises:
         StoreError: `path` is one of them.
     """
-    with writing(path):
+    with writing(path, remedy):
         there = path.exists()
-    if there and not path.is_file() and not path.is_dir():
-        raise StoreError("is a device or a pipe", file=path, remedy="name a file or a folder")
+    if there and not path.is_file() and not (folder and path.is_dir()):
+        what = "a folder, not a file" if path.is_dir() else "a device or a pipe"
+        raise StoreError(f"is {what}", file=path, remedy=remedy)
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a place where there is something already.
+    """Refuse a place where there is something already, or where no folder can be made.
 
     Raises:
-        StoreError: `folder` is a file, or holds anything.
+        StoreError: `folder` is a file, holds anything, or cannot be written.
     """
+    check_writable(folder.parent)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"{folder}: is there already; remove it, or choose another place with --out")
 
@@ -102,7 +107,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         StoreError: it cannot be written; what was there before stays.
     """
     root = folder.parent
-    check_replaceable(folder)
+    check_replaceable(folder, "name another folder", folder=True)
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)
         remove_stale(root)
@@ -138,7 +143,7 @@ def whole_path(path: Path, *, flush: bool = True, remedy: str = "name another fi
     Raises:
         StoreError: it cannot be written; what was there before stays.
     """
-    check_replaceable(path)
+    check_replaceable(path, remedy)
     with writing(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary_folder(path.parent) as folder:

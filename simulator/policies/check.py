@@ -12,12 +12,14 @@ from simulator.arrays import FloatArray, IntArray
 from simulator.policies.policy import N_UNIFORMS, BidPolicy, Bids, Report
 
 _N, _TICKS = 12, 8
+MOST = 1e6
+"""The largest multiplier."""
 
 
 def check_policy(policy: BidPolicy) -> list[str]:
     """Try a policy on made-up reports; say in words what makes it unfit for a run.
 
-    An empty list means that nothing was found: multipliers are finite and not negative, participation is in
+    An empty list means that nothing was found: multipliers are in [0, MOST], participation is in
     [0, 1], both have one number per advertiser; the answer depends on state, report and uniforms alone, and
     on no other advertiser than the own; arguments stay as they were; no advertiser at all, empty reports and
     budgets of nothing are survived.
@@ -119,7 +121,7 @@ def _uniforms(tick: int) -> FloatArray:
 
 def unfit(bids: Any, n: int) -> str:
     """What is wrong with the bids of n advertisers; empty: nothing."""
-    for name, most in (("multiplier", np.inf), ("participation", 1.0)):
+    for name, most in (("multiplier", MOST), ("participation", 1.0)):
         answer = getattr(bids, name, None)
         values = as_numbers(answer)
         if values is None:
@@ -128,8 +130,7 @@ def unfit(bids: Any, n: int) -> str:
             return f"{name} must be floats of shape ({n},), not {np.asarray(answer).dtype} {values.shape}"
         wrong = ~(np.isfinite(values) & (values >= 0) & (values <= most))
         if wrong.any():
-            wanted = "a number in [0, 1]" if most == 1.0 else "finite and not negative"
-            return f"{name} must be {wanted}, got {values[np.argmax(wrong)]}"
+            return f"{name} must be a number from 0 to {most:,.0f}, got {values[np.argmax(wrong)]}"
     return ""
 
 

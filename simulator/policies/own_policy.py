@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from relevance.errors import PluginError
-from relevance.plug_in import Plugin, raised
+from relevance.plug_in import Plugin
+from relevance.protocol import kind_of_answer
 from simulator.arrays import FloatArray
 from simulator.policies.check import unfit
 from simulator.policies.policy import BidPolicy, Bids, Report, State
@@ -30,13 +31,11 @@ class OwnPolicy:
         Raises:
             PluginError: it raised something, or returned no bids.
         """
-        try:
-            with self.plugin:
-                state, bids = method(*arguments)
-        except MemoryError:
-            raise
-        except Exception as error:  # a stranger's code may raise anything
-            raise PluginError(f"{name}() raised {raised(error)}", file=self.plugin.name) from error
+        answer = self.plugin.ask(f"{name}() raised", method, *arguments)
+        if not (isinstance(answer, tuple) and len(answer) == 2):
+            what = kind_of_answer(answer)
+            raise PluginError(f"{name}() returned {what}, not a state and bids", file=self.plugin.name)
+        state, bids = answer
         if wrong := unfit(bids, n):
             raise PluginError(f"{name}() returned bids whose {wrong}", file=self.plugin.name)
         return state, bids

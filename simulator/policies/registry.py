@@ -7,7 +7,7 @@ from typing import Any
 
 from relevance.errors import did_you_mean
 from relevance.plug_in import Plugin
-from relevance.protocol import load_object, made
+from relevance.protocol import load_object
 from simulator.policies.balanced import Balanced
 from simulator.policies.bandit import Bandit
 from simulator.policies.constant import Fixed, Shading, Truthful
@@ -59,7 +59,7 @@ def make_policy(name: str, settings: Mapping[str, float] = MappingProxyType({}))
             near = did_you_mean(setting, known_settings)
             raise ValueError(f"bid policy {name!r} has no setting {setting!r}: {has}{near}")
     try:
-        policy = factory(**settings) if own is None else made(factory, own, **settings)
+        policy = factory(**settings) if own is None else own.ask("making it failed:", factory, **settings)
     except TypeError as error:  # a setting without a default, or a function that makes something else
         raise ValueError(f"bid policy {name!r} cannot be made: {error}") from None
     if not isinstance(policy, BidPolicy):

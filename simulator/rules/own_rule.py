@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from relevance.errors import PluginError
-from relevance.plug_in import Plugin, raised
+from relevance.plug_in import Plugin
 from relevance.protocol import as_numbers, kind_of_answer
 from simulator.arrays import AnyArray
 from simulator.rules.protocol import FusionRule, is_affine
@@ -43,20 +43,16 @@ class OwnRule:
         Raises:
             PluginError: it raised something, or returned no such numbers.
         """
-        try:
-            with self.plugin:
-                answer = method(*arguments)
-        except MemoryError:
-            raise
-        except Exception as error:  # a stranger's code may raise anything
-            raise PluginError(f"{self.plugin.name}: {name}() raised {raised(error)}") from error
+        answer = self.plugin.ask(f"{name}() raised", method, *arguments)
         if any(type(one) is not np.ndarray and not np.isscalar(one) for one in arguments):
             return answer  # arrays of another library, of a rule that is written for them
         numbers, shape = as_numbers(answer), np.broadcast_shapes(*map(np.shape, arguments))
         if numbers is None:
-            raise PluginError(f"{self.plugin.name}: {name}() returned {kind_of_answer(answer)}")
+            raise PluginError(f"{name}() returned {kind_of_answer(answer)}", file=self.plugin.name)
         if numbers.shape != shape:
-            raise PluginError(f"{self.plugin.name}: {name}() returned shape {numbers.shape}, not {shape}")
+            raise PluginError(f"{name}() returned shape {numbers.shape}, not {shape}", file=self.plugin.name)
         if np.isnan(numbers).any():
-            raise PluginError(f"{self.plugin.name}: {name}() returned NaN")
+            raise PluginError(f"{name}() returned NaN", file=self.plugin.name)
+        if name == "score" and np.isposinf(numbers).any():  # no bid is high enough: that is of the other one
+            raise PluginError(f"{name}() returned +inf", file=self.plugin.name)
         return answer

@@ -79,7 +79,7 @@ def check_rule(rule: FusionRule) -> list[Fault]:
         with np.errstate(all="ignore"):
             return _score_faults(rule, _grid()) or _inverse_faults(rule, _grid()) or _auction_faults(rule)
     except Exception as error:  # a user's rule may raise anything, and the answer is given in words
-        return [Fault("raised", error=str(error) if isinstance(error, PluginError) else raised(error))]
+        return [Fault("raised", error=str(error.at()) if isinstance(error, PluginError) else raised(error))]
 
 
 class RuleTraits(NamedTuple):

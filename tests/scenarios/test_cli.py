@@ -181,8 +181,8 @@ def nothing_was_written(folder: Path) -> bool:
         ),
         (
             ["run", "tiny.yaml", "--scorer", "no_such_module:Scorer"],
-            "scorer 'no_such_module:Scorer': cannot import module 'no_such_module' "
-            "(ModuleNotFoundError: No module named 'no_such_module')",
+            "scorer 'no_such_module:Scorer': cannot import module 'no_such_module': "
+            "ModuleNotFoundError: No module named 'no_such_module'",
         ),
         (
             ["run", "tiny.yaml", "--scorer", "hcmrm", "--set", "hcmrm.checkpoint=nowhere"],

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, JsonValue, TypeAdapter, ValidationError
 
+from relevance.files import read_text
 from scenarios.config.scenario import Scenario
 from scenarios.errors import StoreError
 from scenarios.storage.cache import hash_of
@@ -180,8 +181,8 @@ def cells_folder(out: Path, ablation: Ablation) -> Path:
 def read_cell(path: Path) -> Measured | None:
     """A finished cell; None where there is none, or it is damaged, or a default has been changed since."""
     try:
-        found = Measured.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = Measured.from_json(read_text(path, StoreError))
+    except ValueError:
         return None
     return found if found.still_means else None
 
@@ -199,13 +200,13 @@ def read_lines(path: Path) -> list[Measured]:
         StoreError: a line is no cell.
     """
     cells = []
-    if path.exists():
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    remedy = "restore the file from git, or remove it"
+    if path.exists() or path.is_symlink():
+        for number, line in enumerate(read_text(path, StoreError, remedy).splitlines(), start=1):
             try:
                 cells.append(Measured.from_json(line))
             except ValidationError as error:
                 reason = f"not a cell of an ablation ({error.errors()[0]['msg']})"
-                remedy = "restore the file from git, or remove it"
                 raise StoreError(reason, file=path, line=number, remedy=remedy) from None
     return [cell for cell in cells if cell.still_means]
 
