@@ -130,7 +130,8 @@ def unfit(bids: Any, n: int) -> str:
             return f"{name} must be floats of shape ({n},), not {np.asarray(answer).dtype} {values.shape}"
         wrong = ~(np.isfinite(values) & (values >= 0) & (values <= most))
         if wrong.any():
-            return f"{name} must be a number from 0 to {most:,.0f}, got {values[np.argmax(wrong)]}"
+            wanted = "a number in [0, 1]" if most == 1.0 else f"finite, from 0 to {most:,.0f}"
+            return f"{name} must be {wanted}, got {values[np.argmax(wrong)]}"
     return ""
 
 

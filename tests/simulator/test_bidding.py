@@ -142,7 +142,7 @@ def test_a_day_begins_with_reports_of_its_own() -> None:
         (({"policy": "shading", "share": 1.0, "settings": {"factr": 0.5}},), "did you mean 'factor'"),
         (
             ({"policy": f"{__name__}:Unfit", "share": 1.0},),
-            r"cannot be used: adjust\(\) returned bids whose multiplier must be a number",
+            r"cannot be used: adjust\(\) returned bids whose multiplier must be finite",
         ),
     ],
 )

@@ -364,8 +364,8 @@ def in_place(self: Any, state: Any, told: Any, u: Any) -> Any:
 
 
 BROKEN: dict[str, tuple[Callable[..., Any], str]] = {
-    "nan": (answer(lambda s, r: np.full_like(s, np.nan)), "a number from 0 to 1,000,000, got nan"),
-    "negative": (answer(lambda s, r: s - 1.0), "a number from 0 to 1,000,000, got -1"),
+    "nan": (answer(lambda s, r: np.full_like(s, np.nan)), "finite, from 0 to 1,000,000, got nan"),
+    "negative": (answer(lambda s, r: s - 1.0), "finite, from 0 to 1,000,000, got -1"),
     "infinite": (answer(lambda s, r: r.clicks / r.spent), "finite"),
     "scalar": (answer(lambda s, r: np.float64(0.5)), r"floats of shape \(12,\)"),
     "whole numbers": (answer(lambda s, r: np.ones(s.size, dtype=int)), "floats"),
