@@ -217,7 +217,10 @@ class BiEncoderScorer:
 
         with _reading(folder, "bi-encoder"):
             model = SentenceTransformer(str(folder), device=device, local_files_only=True)
-        return BiEncoderScorer(model.eval(), corpus)
+            scorer = BiEncoderScorer(model.eval(), corpus)
+            for encode in (model.encode_query, model.encode_document):  # some damage shows only now
+                scorer._unit(scorer._texts(encode, ["a"]))
+        return scorer
 
     def score(self, query: IntArray, ad: IntArray) -> FloatArray:
         """[P], [P] -> [P] in [0, 1], no probability."""
@@ -311,6 +314,7 @@ class CrossEncoderScorer:
 
         with _reading(folder, "cross-encoder"):
             model = CrossEncoder(str(folder), device=device, local_files_only=True)
+            model.predict([("a", "b")], show_progress_bar=False)
         if model.num_labels != 1:
             raise CheckpointError(
                 "a cross-encoder must have one output, which rises with relevance",

@@ -25,6 +25,8 @@ LIMIT_S = 20.0
 """A case that takes more of the processor's time hangs, on however busy a machine."""
 WAITING_S = 60.0
 """A case that takes longer by the clock hangs."""
+LONG = ("train", "backtest")
+"""Commands whose many steps or draws are legal, and take their time."""
 LOOKS_S = 0.1
 """Seconds between looks at these limits, and at whether a plug-in is said to be waited for."""
 LONGEST = 2000
@@ -63,8 +65,8 @@ def _verdict(
     case: Case, code: Any, out: str, err: str, before: dict[str, Any], after: dict[str, Any]
 ) -> str | None:
     if isinstance(code, BaseException):
-        if isinstance(code, Overtime) and case.kind == "huge" and "train" in case.group and not case.refuse:
-            return None  # many steps are legal, and take their time
+        if isinstance(code, Overtime) and case.kind == "huge" and case.argv[0] in LONG and not case.refuse:
+            return None
         if isinstance(code, Overtime):
             where = traceback.extract_tb(code.__traceback__)[-3:]
             return f"hang: in {', '.join(f'{one.name}:{one.lineno}' for one in where)}"

@@ -101,15 +101,17 @@ def test_a_sweep_is_stopped_and_killed_and_loses_nothing(tmp_path: Path) -> None
     assert [job.folder for job in jobs.all_jobs(root)] == [third.folder, second.folder, first.folder]
 
 
-def test_a_job_outlives_who_started_it(tmp_path: Path) -> None:
-    """As when the dashboard itself is ended, by Ctrl-C in its terminal, say."""
+@pytest.mark.parametrize("by", [None, signal.SIGTERM, signal.SIGKILL])
+def test_a_job_outlives_who_started_it(tmp_path: Path, by: signal.Signals | None) -> None:
+    """As when the dashboard itself is ended, by Ctrl-C in its terminal, say, or killed."""
     file, root = write_files(tmp_path, 4), tmp_path / "results"
     program = (
         "import sys\nfrom pathlib import Path\nfrom app import jobs\n"
         f"jobs.start(Path({str(root)!r}), 'sweep', 'x', ['sweep', {str(file)!r}, '--out', {str(root)!r}])\n"
+        f"import os\nos.kill(os.getpid(), {int(by or 0)})\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
-    (job,) = jobs.all_jobs(root)
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -int(by or 0)
+    (job,) = jobs.all_jobs(root)  # as the next dashboard finds it
     assert os.getpgid(job.pid) == job.pid != os.getpgid(0)
     wait_for(lambda: not jobs.is_alive(job))
     assert jobs.outcome(job).state == "done"

@@ -18,8 +18,6 @@ from benchmarks.fuzz.workplace import COMMANDS, Workplace
 from tests.scenarios.test_cli import REPOSITORY
 
 CASES = int(os.environ.get("RELBID_FUZZ", "2000"))
-KNOWN_SHARE = 0.025
-"""Findings that docs/safety.md speaks of; it has to come down to 0."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +30,7 @@ def place(tmp_path_factory):
 @pytest.mark.timeout(1800)
 def test_hostile_input_is_refused_in_words_and_leaves_nothing(tmp_path):
     report = run_cases(tmp_path, CASES, seed=1, workers=1)
-    assert len(report.findings) <= KNOWN_SHARE * CASES, report.text()
+    assert not report.findings, report.text()
     assert sum(report.tried.values()) == CASES
 
 
