@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
+import pandas  # noqa: F401  # whole, before a second session meets half of it in sys.modules
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 

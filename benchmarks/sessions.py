@@ -43,7 +43,7 @@ class Session:
         from streamlit.proto.BackMsg_pb2 import BackMsg
         from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-        power = f"{1 + (self.number * 97 + step) % 2900 / 1000:.3f}".rstrip("0")
+        power = f"{1 + (self.number * 97 + step) % 2900 / 1000:g}"
         wanted = BackMsg()
         wanted.rerun_script.query_string = urlencode({"b": f"b*q*r^{power}"})
         wanted.rerun_script.page_name = PAGES[step % len(PAGES)]
@@ -65,7 +65,6 @@ class Session:
 
 
 async def _run(address: str, n: int, clicks: int, server: psutil.Process) -> tuple[list[str], list[int]]:
-    """Faults, and the bytes of the server after the first clicks and after the last."""
     import websockets
 
     place = address.replace("http", "ws") + "/_stcore/stream"
@@ -87,6 +86,17 @@ async def _run(address: str, n: int, clicks: int, server: psutil.Process) -> tup
     return [fault for session in sessions for fault in session.faults], memory
 
 
+def try_sessions(results: Path, n: int, clicks: int) -> tuple[list[str], list[int]]:
+    """Open a dashboard on a results folder, and so many pages in n sessions.
+
+    Returns:
+        What went wrong, in words; and the bytes of the server after the first hundred clicks and at the end.
+    """
+    with dashboard(results) as address:
+        server = next(one for one in psutil.Process().children() if "streamlit" in one.cmdline())
+        return asyncio.run(_run(address, n, clicks, server))
+
+
 def _mib(n_bytes: int) -> str:
     return f"{n_bytes / 2**20:,.0f} MiB"
 
@@ -104,9 +114,7 @@ def main() -> None:
         scenario = load_scenario(DEFAULT_SCENARIO, TINY)
         run = run_scenario(scenario, cache=results)
         write_result(results, scenario, run.metrics, run.points, run.log)
-        with dashboard(results) as address:
-            [server] = psutil.Process().children()
-            faults, memory = asyncio.run(_run(address, options.sessions, options.clicks, server))
+        faults, memory = try_sessions(results, options.sessions, options.clicks)
     grown = memory[-1] / memory[0]
     for fault in dict.fromkeys(faults):
         print(fault)
