@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-import pandas  # noqa: F401  # whole, before a second session meets half of it in sys.modules
+# Whole, before a second session meets half of it in sys.modules.
+import pandas  # type: ignore[import-untyped]  # noqa: F401
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
