@@ -94,13 +94,13 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 
     data.save(tmp_path / "corpus")
     (tmp_path / "settings.json").write_text(json.dumps(dataclasses.asdict(config)))
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    launch += ["--main_process_port", str(_free_port()), "-m", "relevance.hcmrm.training.train"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    launch += ["--master_port", str(_free_port()), "-m", "relevance.hcmrm.training.train"]
     launch += ["--corpus", "corpus", "--out", "both", "--settings", "settings.json"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(launch, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("2 processes\n") == 1
     both = re.findall(r"^(\w+ \d+/\d+): loss (\d+\.\d+)$", done.stderr, flags=re.MULTILINE)
     assert [at for at, _ in both] == [at for at, _ in losses]
     np.testing.assert_allclose([float(x) for _, x in both], [x for _, x in losses], atol=1e-5)

@@ -240,7 +240,7 @@ def _validation_subset(labels: Labels, config: TrainConfig) -> Labels:
 
 
 def main() -> None:
-    """`accelerate launch -m relevance.hcmrm.training.train --corpus FOLDER --out FOLDER`.
+    """`torchrun --nproc_per_node 2 -m relevance.hcmrm.training.train --corpus FOLDER --out FOLDER`.
 
     The file of `--settings` (JSON) holds fields of TrainConfig. Batch sizes are of all processes together.
     """
@@ -253,8 +253,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where the checkpoint goes")
     parser.add_argument("--settings", type=Path, help="fields of TrainConfig, as a JSON object")
     arguments = parser.parse_args()
-    accelerator = Accelerator()
-    ranks = Ranks(accelerator)
+    on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    ranks = Ranks(accelerator := Accelerator(cpu=on_cpu))  # unless told so, processes on a CPU do not meet
+    if ranks.count > 1 and ranks.first:
+        print(f"{ranks.count} processes", file=sys.stderr, flush=True)
 
     def report(at: TrainProgress) -> None:
         if at.step % max(1, at.steps // 20) == 0 or at.step == at.steps:
