@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from app import session
 from app.setting import Setting
 from app.wording import Metrics, of_day
-from scenarios import Comparison, Prepared, compare, t_interval
+from scenarios import Comparison, Prepared, compare
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,3 @@ def missing_elsewhere(market: Prepared, settings: Sequence[Setting], *, whole: b
 def held(a: Days, b: Days, metric: str) -> Comparison:
     """B against A in a metric, day by day."""
     return compare(a.values(metric), b.values(metric))
-
-
-def mean_of(days: Days, metric: str) -> tuple[float, float, float]:
-    """Mean over the days, and the bounds of its 95% interval."""
-    return t_interval(days.values(metric))

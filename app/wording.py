@@ -159,7 +159,8 @@ def key_figures(chosen: Metrics, baseline: Metrics) -> list[KeyFigure]:
 def figures_over_days(a: Sequence[Metrics], b: Sequence[Metrics]) -> list[KeyFigure]:
     """The cards of B over days, with the mean difference from A and its interval.
 
-    A difference is called better or worse only where its interval leaves out zero.
+    A difference is called better or worse only where its interval leaves out zero. It is relative unless A
+    may as well be zero, as users' utility may.
     """
     if len(b) == 1:
         return key_figures(b[0], a[0])
@@ -171,7 +172,8 @@ def figures_over_days(a: Sequence[Metrics], b: Sequence[Metrics]) -> list[KeyFig
             for days in (a, b)
         )
         share, found = metric.unit == "share", compare(was, now)
-        one = found.difference if share else found.change
+        relative = not share and math.isfinite(found.change.t_low) and math.isfinite(found.change.t_high)
+        one = found.change if relative else found.difference
         mean = float(np.mean(now))
         if not math.isfinite(mean):
             cards.append(KeyFigure(t(label), MISSING, None, None, t(text)))
@@ -179,8 +181,9 @@ def figures_over_days(a: Sequence[Metrics], b: Sequence[Metrics]) -> list[KeyFig
         value = f"{mean:.2%}" if share else f"{mean:,.2f}"
         difference = None
         if math.isfinite(one.value):
-            key = "figures.points_over_days" if share else "figures.change_over_days"
-            ends = {"change": 100 * one.value, "low": 100 * one.t_low, "high": 100 * one.t_high}
+            key, scale = ("change", 100) if relative else ("points", 100) if share else ("difference", 1)
+            key = f"figures.{key}_over_days"
+            ends = {"change": scale * one.value, "low": scale * one.t_low, "high": scale * one.t_high}
             difference = t("figures.no_change") if not np.any(now - was) else t(key, **ends)
         better = is_better(one, metric.more_is_better)
         cards.append(KeyFigure(t(label), value, difference, better, t(text)))
@@ -201,23 +204,24 @@ def answer(chosen: Metrics, baseline: Metrics) -> str:
     return t("answer.both", now=f"{now:.1%}", was=f"{was:.1%}", money=money)
 
 
-def answer_over_days(revenue: Comparison, was: float, now: tuple[float, float, float]) -> str:
-    """What B costs and earns against A over days, in one sentence with intervals.
+def answer_over_days(revenue: Comparison, irrelevant: Comparison, was: float, now: float) -> str:
+    """What B costs and earns against A over days or worlds, with intervals of the differences.
 
     Args:
+        irrelevant: of the share of irrelevant ads.
         was: A's mean share of irrelevant ads.
-        now: B's, with the bounds of its interval.
+        now: B's.
     """
     change = revenue.change
-    if not math.isfinite(change.value) or math.isfinite(was) != math.isfinite(now[0]):
-        return t("answer.nothing_before" if math.isfinite(now[0]) else "answer.nothing")
+    if not math.isfinite(change.value) or math.isfinite(was) != math.isfinite(now):
+        return t("answer.nothing_before" if math.isfinite(now) else "answer.nothing")
     money = money_over_days(revenue)
     if not math.isfinite(was):
         return t("answer.unknown", money=money)
-    low, high = max(now[1], 0.0), min(now[2], 1.0)
-    return t(
-        "answer.both", now=f"{now[0]:.1%} [{100 * low:.1f}, {100 * high:.1f}]", was=f"{was:.1%}", money=money
-    )
+    points = irrelevant.difference
+    ends = (f"{round(100 * end, 1) + 0.0:+.1f}" for end in (points.value, points.t_low, points.t_high))
+    by = t("answer.points", change=next(ends), low=next(ends), high=next(ends))
+    return t("answer.both", now=f"{now:.1%}", was=f"{was:.1%} ({by})", money=money)
 
 
 def money_over_days(revenue: Comparison) -> str:

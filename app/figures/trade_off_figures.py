@@ -14,7 +14,7 @@ from app.days import Days
 from app.language import t
 from app.setting import BASELINE, Setting
 from app.wording import Metrics, grade_name, hover, per_thousand, scorer_name
-from scenarios import Comparison, compare, t_interval
+from scenarios import Comparison, compare
 from scenarios.reporting.figures import add_stairs, add_star, clickable
 from scenarios.reporting.theme import (
     BETTER,
@@ -260,6 +260,11 @@ class CurvePoint:
         return compare(self.a.values(REVENUE), self.days.values(REVENUE))
 
     @property
+    def points(self) -> Comparison:
+        """Of the share of irrelevant ads."""
+        return compare(self.a.values(SHARE), self.days.values(SHARE))
+
+    @property
     def row(self) -> dict[str, float]:
         """What `app.opening.cheapest` chooses by."""
         return {SHARE: self.days.mean(SHARE), REVENUE: self.days.mean(REVENUE)}
@@ -272,7 +277,7 @@ def curve(
     marked: CurvePoint | None = None,
     bound: float = math.nan,
 ) -> go.Figure:
-    """Change of revenue against irrelevant ads, means over days with 95% intervals, A at no change.
+    """Change of revenue against irrelevant ads, means over days with 95% intervals of the differences from A.
 
     Args:
         points: formulas of rising exponents; a line joins them. Each carries its formula as customdata.
@@ -324,7 +329,8 @@ def curve(
 def _add_means(figure: go.Figure, points: Sequence[CurvePoint], name: str, *, star: bool = False) -> None:
     style = Style(CHOSEN, "star") if star else scorer_style(points[0].setting.scorer)
     changes = [point.change.change for point in points]
-    means = [t_interval(point.days.values(SHARE)) for point in points]
+    means = [point.days.mean(SHARE) for point in points]
+    falls = [point.points.difference for point in points]
     ids = [[point.setting.formula] for point in points]
 
     def error(ends: Sequence[tuple[float, float, float]]) -> dict[str, object]:
@@ -341,9 +347,9 @@ def _add_means(figure: go.Figure, points: Sequence[CurvePoint], name: str, *, st
         }
 
     figure.add_scatter(
-        x=[100 * mean for mean, _, _ in means],
+        x=[100 * mean for mean in means],
         y=[100 * change.value for change in changes],
-        error_x=error(means),
+        error_x=error([(fall.value, fall.t_low, fall.t_high) for fall in falls]),
         error_y=error([(change.value, change.t_low, change.t_high) for change in changes]),
         mode="markers" if star else "lines+markers+text",
         name=name,
@@ -357,9 +363,10 @@ def _add_means(figure: go.Figure, points: Sequence[CurvePoint], name: str, *, st
                 "trade_off.curve_hover",
                 f"<b>{point.name}</b><br>",
                 change=f"{change.value:+.1%} [{change.t_low:+.1%}, {change.t_high:+.1%}]",
-                share=f"{mean:.2%} [{low:.2%}, {high:.2%}]",
+                share=f"{mean:.2%}",
+                points=f"{100 * fall.value:+.2f} [{100 * fall.t_low:+.2f}, {100 * fall.t_high:+.2f}]",
             )
-            for point, change, (mean, low, high) in zip(points, changes, means, strict=True)
+            for point, change, mean, fall in zip(points, changes, means, falls, strict=True)
         ],
     )
 

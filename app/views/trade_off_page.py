@@ -11,7 +11,7 @@ import streamlit as st
 
 from app import address, session, wording
 from app.bar import formula_bar
-from app.days import Days, held, mean_of, missing_elsewhere, over_days, over_worlds
+from app.days import Days, held, missing_elsewhere, over_days, over_worlds
 from app.export import measured, scenario_text
 from app.figures import trade_off_figures as figures
 from app.language import t
@@ -186,7 +186,9 @@ def _answer(a: Days, b: Days, *, days: int) -> str:
     if len(b.of) == 1:
         said = wording.answer(b.of[0], a.of[0])
         return said if days == 1 else t("trade_off.first_day", said=said, days=days)
-    return wording.answer_over_days(held(a, b, "revenue_rpm"), a.mean(SHARE), mean_of(b, SHARE))
+    return wording.answer_over_days(
+        held(a, b, "revenue_rpm"), held(a, b, SHARE), a.mean(SHARE), b.mean(SHARE)
+    )
 
 
 def _cards(a: Days, b: Days) -> None:

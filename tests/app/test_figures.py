@@ -352,14 +352,16 @@ def test_answer_says_what_changes_on_one_day() -> None:
 
 def test_answer_over_days_has_intervals_and_claims_no_change_that_is_none() -> None:
     falls = compare(np.array([100.0, 80.0, 90.0]), np.array([96.0, 77.0, 86.0]))
-    said = wording.answer_over_days(falls, 0.059, (0.013, 0.012, 0.015))
-    assert said.startswith("About 1.3% [1.2, 1.5] irrelevant ads instead of 5.9%, for 4.1% [")
+    fewer = compare(np.array([0.060, 0.058, 0.059]), np.array([0.014, 0.012, 0.013]))
+    same = compare(np.array([0.060, 0.058, 0.059]), np.array([0.060, 0.059, 0.058]))
+    said = wording.answer_over_days(falls, fewer, 0.059, 0.013)
+    assert said.startswith("About 1.3% irrelevant ads instead of 5.9% (-4.6 [-4.6, -4.6] points), for 4.1% [")
     unclear = compare(np.array([100.0, 80.0, 90.0]), np.array([96.0, 84.0, 90.0]))
-    said = wording.answer_over_days(unclear, 0.059, (0.013, -0.001, 0.015))
-    assert "[0.0, 1.5]" in said
+    said = wording.answer_over_days(unclear, same, 0.059, 0.059)
+    assert "(+0.0 [-0.2, +0.2] points)" in said
     assert "at about the same revenue (+0.0% [-" in said
     nothing = compare(np.full(3, math.nan), np.full(3, math.nan))
-    assert "nothing to compare" in wording.answer_over_days(nothing, math.nan, (math.nan,) * 3)
+    assert "nothing to compare" in wording.answer_over_days(nothing, nothing, math.nan, math.nan)
 
 
 def test_figures_over_days_call_better_only_what_is_told_from_chance() -> None:

@@ -47,7 +47,10 @@ def test_from_a_formula_to_the_same_figures_in_a_terminal(screen: Page, address:
     # the formula, and what it costs with its interval
     type_formula(page, "b*q*r^0.3")
     said = headline(page)
-    assert re.search(r"About \d+\.\d% \[\d+\.\d, \d+\.\d\] irrelevant ads instead of \d+\.\d%", said)
+    assert re.search(
+        r"About \d+\.\d% irrelevant ads instead of \d+\.\d% \(-\d+\.\d \[[-+]\d+\.\d, [-+]\d+\.\d\] points\)",
+        said,
+    )
     assert re.search(r"\[[-+]?\d+\.\d, [-+]?\d+\.\d\].* revenue|revenue \(.*\[", said)
 
     # a bound, and the formula that is suggested under it
