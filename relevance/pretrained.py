@@ -30,7 +30,7 @@ from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
 from relevance.errors import CheckpointError, in_words
 from relevance.extras import MissingExtraError, require
-from relevance.files import check_file, read_json
+from relevance.files import check_file
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, SentenceTransformer
@@ -378,15 +378,13 @@ def _reading(folder: Path, kind: str) -> Iterator[None]:
     """Read a model without bars and warnings; whatever fails becomes a CheckpointError.
 
     Raises:
-        CheckpointError: names the file that is damaged, where that shows without the model's own reader.
+        CheckpointError: names the files; one that is no file alone.
     """
     from transformers.utils import logging as transformers_logging
 
     parts = [path for path in sorted(folder.rglob("*")) if not path.is_dir()]
     for path in parts:
         check_file(path, CheckpointError)
-        if path.suffix == ".json":
-            read_json(path, list if path.name == "modules.json" else dict, CheckpointError)
     loud, level = logging.getLogger("sentence_transformers"), transformers_logging.get_verbosity()
     bars, before = transformers_logging.is_progress_bar_enabled(), loud.level
     loud.setLevel(logging.ERROR)

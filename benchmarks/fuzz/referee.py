@@ -32,9 +32,9 @@ LOOKS_S = 0.1
 LONGEST = 2000
 """Characters of a message that can still be read."""
 PYTHON = re.compile(
-    r"Traceback|\[Errno|<class |<function |object at 0x|(?<![\w/.])__\w+__|NoneType|\bPydantic"
-    r"|validation error|\bdtype\b|unexpected keyword|positional argument|not subscriptable|has no attribute"
-    r"|not JSON serializable|must be str|PosixPath|list indices"
+    r"Traceback|\[Errno|<class |<function |object at 0x|(?<![\w/.])__\w+__(?!: unknown key)|NoneType"
+    r"|\bPydantic|validation error|\bdtype\b|unexpected keyword|positional argument|not subscriptable"
+    r"|has no attribute|not JSON serializable|must be str|PosixPath|list indices"
     r"|'(int|str|list|dict|float|bool|tuple|bytes)'|codec can't|\bbuiltin|_io\.|Errno \d|numpy\.|np\.|torch\."
     r"|object is not|not supported between|could not convert|invalid literal"
 )

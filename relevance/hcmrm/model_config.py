@@ -196,6 +196,24 @@ class HCMRMConfig(PretrainedConfig):
         """The sizes that PRESETS names, with `changes` set over them."""
         return cls(**{**PRESETS[name], **changes})
 
+    def misfit(self) -> str:
+        """Which sizes cannot be those of one model, in words; empty: all fit."""
+        widths = {"text": (self.num_heads, self.hidden_size)}
+        if self.backbone == "vit":
+            widths["visual"] = (self.visual_heads, self.visual_size)
+        for which, (heads, size) in widths.items():
+            if heads < 1 or size % heads:
+                return f"{heads} {which} heads do not divide the width {size}; give the right number"
+        if self.image_size % self.patch_size:
+            return f"image size {self.image_size}: must be a multiple of the patch size {self.patch_size}"
+        if self.backbone == "vit" and self.conv_stem:
+            stem = f"conv_stem {list(self.conv_stem)}"
+            if self.conv_stem[-1] != self.visual_size:
+                return f"{stem} must end with the width of the frames' encoder, {self.visual_size}"
+            if 2 ** len(self.conv_stem) != self.patch_size:
+                return f"{stem} must halve as often as makes the patch size, {self.patch_size}"
+        return ""
+
 
 SIZES = tuple(inspect.signature(HCMRMConfig.__init__).parameters)[1:-1]
 """Names of all sizes and switches: the arguments of HCMRMConfig."""

@@ -116,18 +116,8 @@ class Filling:
     """A model to fill. It checks that tensors fit its parameters, and remembers which tensors were used."""
 
     def __init__(self, config: HCMRMConfig) -> None:
-        for heads, size, which in (
-            (config.num_heads, config.hidden_size, "text"),
-            (config.visual_heads, config.visual_size, "visual"),
-        ):
-            if heads < 1 or size % heads:
-                raise CheckpointError(
-                    f"{heads} {which} heads do not divide the width {size}; give the right number"
-                )
-        if config.image_size % config.patch_size:
-            raise CheckpointError(
-                f"image size {config.image_size}: must be a multiple of the patch size {config.patch_size}"
-            )
+        if wrong := config.misfit():
+            raise CheckpointError(wrong)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # parameters that no source fills start the same every time
             self._model = HCMRM(config)

@@ -109,13 +109,16 @@ def test_the_same_head_is_taken_over_another_is_not(tmp_path: Path) -> None:
         ({"model": {"frame_markers": False}}, "in the checkpoint and missing in this training"),
         ({"stages": ("pretrain",)}, "stages pretrain: take some of words, align, finetune"),
         ({"stages": ()}, "stages \\(none\\)"),
+        ({"init": "", "model": {"conv_stem": (8, 12)}}, r"conv_stem \[8, 12\] must end with the width"),
+        ({"init": "", "model": {"conv_stem": (128,)}}, "must halve as often as makes the patch size, 16"),
+        ({"init": "", "model": {"num_heads": 3}}, "3 text heads do not divide the width 128"),
         ({"temperature": 0.9}, "temperature must be at most 0.5, got 0.9"),
     ],
 )
 def test_what_does_not_fit_is_named(
     pretrained: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
-    config = dataclasses.replace(TINY_TRAINING, init=str(pretrained), **{"model": {}, **changes})
+    config = dataclasses.replace(TINY_TRAINING, **{"init": str(pretrained), "model": {}, **changes})
     with pytest.raises(TrainError, match=message):
         train(tiny_corpus(), tmp_path, config)
 

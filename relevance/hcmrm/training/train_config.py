@@ -263,6 +263,8 @@ def check_config(config: TrainConfig) -> None:
         raise TrainError(f"model.grade_tree: {error}") from error
     if not config.init:  # else the trainer checks it, with the checkpoint's sizes
         check_positions(shape)
+        if wrong := shape.misfit():
+            raise TrainError(f"model: {wrong}")
     unknown = [stage for stage in config.stages if stage not in STAGES]
     if unknown or not config.stages:
         raise TrainError(f"stages {', '.join(unknown) or '(none)'}: take some of {', '.join(STAGES)}")
