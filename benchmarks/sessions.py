@@ -43,7 +43,7 @@ class Session:
         from streamlit.proto.BackMsg_pb2 import BackMsg
         from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-        power = f"{1 + (self.number * 97 + step) % 2900 / 1000:g}"
+        power = f"{1.001 + (self.number * 97 + step) % 2900 / 1000:g}"
         wanted = BackMsg()
         wanted.rerun_script.query_string = urlencode({"b": f"b*q*r^{power}"})
         wanted.rerun_script.page_name = PAGES[step % len(PAGES)]
