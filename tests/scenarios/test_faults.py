@@ -529,7 +529,7 @@ def test_frames_that_a_killed_writer_left_are_not_read(files):
 
 def test_a_device_or_a_pipe_is_never_replaced(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    words = "pipe: is a device or a pipe; name a file or a folder"
+    words = "pipe: is a device or a pipe; name another file"
     with pytest.raises(StoreError, match=words), whole_path(tmp_path / "pipe") as part:
         part.write_text("1")
     with pytest.raises(StoreError, match="is a device or a pipe"), whole_folder(tmp_path / "pipe"):
