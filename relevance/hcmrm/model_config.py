@@ -198,20 +198,24 @@ class HCMRMConfig(PretrainedConfig):
 
     def misfit(self) -> str:
         """Which sizes cannot be those of one model, in words; empty: all fit."""
-        widths = {"text": (self.num_heads, self.hidden_size)}
+        own = "visual_size, by default hidden_size"
+        widths = [("text", self.num_heads, self.hidden_size, "hidden_size")]
         if self.backbone == "vit":
-            widths["visual"] = (self.visual_heads, self.visual_size)
-        for which, (heads, size) in widths.items():
+            widths.append(("visual", self.visual_heads, self.visual_size, own))
+        for which, heads, size, named in widths:
             if heads < 1 or size % heads:
-                return f"{heads} {which} heads do not divide the width {size}; give the right number"
+                return (
+                    f"{heads} {which} heads do not divide the width {size} ({named}); give the right number"
+                )
         if self.image_size % self.patch_size:
-            return f"image size {self.image_size}: must be a multiple of the patch size {self.patch_size}"
+            of = f"must be a multiple of the patch size {self.patch_size}"
+            return f"image size {self.image_size}: {of} (image_size, patch_size)"
         if self.backbone == "vit" and self.conv_stem:
             stem = f"conv_stem {list(self.conv_stem)}"
             if self.conv_stem[-1] != self.visual_size:
-                return f"{stem} must end with the width of the frames' encoder, {self.visual_size}"
+                return f"{stem} must end with the width of the frames' encoder, {self.visual_size} ({own})"
             if 2 ** len(self.conv_stem) != self.patch_size:
-                return f"{stem} must halve as often as makes the patch size, {self.patch_size}"
+                return f"{stem} must halve as often as makes the patch size, {self.patch_size} (patch_size)"
         return ""
 
 
