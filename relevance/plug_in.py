@@ -49,9 +49,8 @@ class Plugin:
     def __init__(self, name: str) -> None:
         self.name = name
         """In words: `scorer 'my_module:Scorer'`."""
-        self._depth, self._since, self._interrupted = 0, 0.0, False
+        self._depth, self._interrupted, self._ended = 0, False, threading.Event()
         self._before: list[tuple[int, Any]] = []
-        self._watcher: threading.Thread | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Plugin, (self.name,)
@@ -60,10 +59,8 @@ class Plugin:
         self._depth += 1
         if self._depth > 1:
             return
-        self._since, self._interrupted = time.monotonic(), False
-        if self._watcher is None:
-            self._watcher = threading.Thread(target=self._watch, args=(_patience_s(),), daemon=True)
-            self._watcher.start()
+        self._interrupted, self._ended = False, threading.Event()
+        threading.Thread(target=self._watch, args=(self._ended, _patience_s()), daemon=True).start()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 if callable(before := signal.getsignal(number)):
@@ -75,6 +72,7 @@ class Plugin:
     ) -> None:
         self._depth -= 1
         if self._depth == 0:
+            self._ended.set()
             for number, before in self._before:
                 signal.signal(number, before)
             self._before.clear()
@@ -105,22 +103,12 @@ class Plugin:
 
         return handler
 
-    def _watch(self, patience_s: float) -> None:
-        """Say what is waited for, ever more rarely; end when nothing has been called for a while."""
-        idle, said, after = 0, 0.0, patience_s
-        while idle < 40:
-            time.sleep(patience_s / 4)
-            since = self._since
-            if self._depth == 0:
-                idle += 1
-                continue
-            idle, after = 0, after if said == since else patience_s
-            if (waited := time.monotonic() - since) >= after:
-                said, after = since, 2 * after
-                print(
-                    f"relbid: waiting for {self.name}, {waited:.3g} s so far; Ctrl-C ends it", file=sys.stderr
-                )
-        self._watcher = None
+    def _watch(self, ended: threading.Event, patience_s: float) -> None:
+        """Say that a call is waited for, ever more rarely, until it has ended."""
+        since, waited = time.monotonic(), patience_s
+        while not ended.wait(waited):  # as long again as it has taken
+            waited = time.monotonic() - since
+            print(f"relbid: waiting for {self.name}, {waited:.3g} s so far; Ctrl-C ends it", file=sys.stderr)
 
 
 def _patience_s() -> float:

@@ -147,7 +147,7 @@ class HCMRMConfig(PretrainedConfig):
         visual_size: Width | None = None,
         visual_heads: Heads | None = None,
         visual_intermediate_size: Wide | None = None,
-        backbone: str = "vit",
+        backbone: Literal["vit", "efficientnet_lite0"] = "vit",
         visual_norm_eps: Epsilon = 1e-6,
         text_norm_eps: Epsilon = 1e-12,
         max_positions: Annotated[int, Ge(1), Le(65_536)] = 64,
@@ -199,9 +199,11 @@ class HCMRMConfig(PretrainedConfig):
     def misfit(self) -> str:
         """Which sizes cannot be those of one model, in words; empty: all fit."""
         own = "visual_size, by default hidden_size"
-        widths = [("text", self.num_heads, self.hidden_size, "hidden_size")]
+        widths = [("text", self.num_heads, self.hidden_size, "num_heads, hidden_size")]
         if self.backbone == "vit":
-            widths.append(("visual", self.visual_heads, self.visual_size, own))
+            widths.append(
+                ("visual", self.visual_heads, self.visual_size, f"visual_heads, by default num_heads; {own}")
+            )
         for which, heads, size, named in widths:
             if heads < 1 or size % heads:
                 return (

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from relevance.arrays import BoolArray, FloatArray, FrameArray, IntArray
 from relevance.corpus import Corpus, LabelledCorpus, Labels
+from relevance.errors import CheckpointError
 from relevance.hcmrm.checkpoint import Checkpoint
 from relevance.hcmrm.model import HCMRM, Known, TextBatch
 from relevance.hcmrm.model_config import SIZES, HCMRMConfig
@@ -60,7 +61,10 @@ class Trainer:
         self.config, self.device, self.ranks = config, torch.device(device), ranks or Ranks()
         tree = GradeTree.for_grades(np.unique(pool.grade).tolist())
         known = {} if tree == FOUR_GRADES else {"grade_tree": tree.branches}
-        start = Checkpoint.load(Path(config.init)) if config.init else None
+        try:
+            start = Checkpoint.load(Path(config.init)) if config.init else None
+        except CheckpointError as error:
+            raise error.but(field="init") from error
         sizes = {**(_sizes_of(start.model) if start else TEXT_SIZES[config.text]), **known, **config.model}
         shape = HCMRMConfig(**sizes)
         check_positions(shape)
@@ -77,6 +81,9 @@ class Trainer:
             known=start,
             common=config.pqvm_common,
         )
+        if ALIGN in config.stages and config.align_steps and config.align_batch > len(self.texts.ads):
+            most = f"must be at most {len(self.texts.ads)}, the ads that take part in pre-training"
+            raise TrainError(most, field="align_batch", value=str(config.align_batch))
 
         torch.manual_seed(config.seed)
         tokens = len(self.texts.tokenizer)
