@@ -134,7 +134,7 @@ def test_a_checkpoint_of_other_texts_or_frames_is_refused(pretrained: Path, tmp_
     larger = dataclasses.replace(data.corpus, frames=np.zeros((24, 3, 64, 64, 3), dtype=np.uint8))
     with pytest.raises(TrainError, match="reads frames of 48 pixels, the corpus has 64"):
         train(dataclasses.replace(data, corpus=larger), tmp_path, config)
-    with pytest.raises(CheckpointError, match=r"nowhere/model.safetensors: not found"):
+    with pytest.raises(CheckpointError, match=r"nowhere/model.safetensors, init: not found"):
         train(data, tmp_path, dataclasses.replace(config, init=str(tmp_path / "nowhere")))
 
 

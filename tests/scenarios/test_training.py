@@ -271,7 +271,7 @@ def test_stages_run_alone_from_the_command_line(trained):
     texts = ((trained / name / "tokenizer.json").read_bytes() for name in ("pre", "tuned"))
     assert len(set(texts)) == 1
     done = relbid(*TRAIN, "--init", "nowhere", "--out", "fresh", cwd=trained)
-    assert "nowhere/model.safetensors: not found" in refused(done)
+    assert "nowhere/model.safetensors, init: not found" in refused(done)
 
 
 @pytest.mark.parametrize(
