@@ -10,11 +10,11 @@ import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 
-from app.days import Days
+from app.days import Days, held
 from app.language import t
 from app.setting import BASELINE, Setting
 from app.wording import Metrics, grade_name, hover, per_thousand, scorer_name
-from scenarios import Comparison, compare
+from scenarios import Comparison, Estimate, compare
 from scenarios.reporting.figures import add_stairs, add_star, clickable
 from scenarios.reporting.theme import (
     BETTER,
@@ -257,12 +257,12 @@ class CurvePoint:
     @property
     def change(self) -> Comparison:
         """Of revenue."""
-        return compare(self.a.values(REVENUE), self.days.values(REVENUE))
+        return held(self.a, self.days, REVENUE)
 
     @property
     def points(self) -> Comparison:
         """Of the share of irrelevant ads."""
-        return compare(self.a.values(SHARE), self.days.values(SHARE))
+        return held(self.a, self.days, SHARE)
 
     @property
     def row(self) -> dict[str, float]:
@@ -330,12 +330,12 @@ def _add_means(figure: go.Figure, points: Sequence[CurvePoint], name: str, *, st
     style = Style(CHOSEN, "star") if star else scorer_style(points[0].setting.scorer)
     changes = [point.change.change for point in points]
     means = [point.days.mean(SHARE) for point in points]
-    falls = [point.points.difference for point in points]
+    differences = [point.points.difference for point in points]
     ids = [[point.setting.formula] for point in points]
 
-    def error(ends: Sequence[tuple[float, float, float]]) -> dict[str, object]:
-        up = [100 * (high - value) if math.isfinite(high) else 0.0 for value, _, high in ends]
-        down = [100 * (value - low) if math.isfinite(low) else 0.0 for value, low, _ in ends]
+    def error(of: Sequence[Estimate]) -> dict[str, object]:
+        up = [100 * (one.t_high - one.value) if math.isfinite(one.t_high) else 0.0 for one in of]
+        down = [100 * (one.value - one.t_low) if math.isfinite(one.t_low) else 0.0 for one in of]
         colour = style.colour
         return {
             "type": "data",
@@ -349,8 +349,8 @@ def _add_means(figure: go.Figure, points: Sequence[CurvePoint], name: str, *, st
     figure.add_scatter(
         x=[100 * mean for mean in means],
         y=[100 * change.value for change in changes],
-        error_x=error([(fall.value, fall.t_low, fall.t_high) for fall in falls]),
-        error_y=error([(change.value, change.t_low, change.t_high) for change in changes]),
+        error_x=error(differences),
+        error_y=error(changes),
         mode="markers" if star else "lines+markers+text",
         name=name,
         line={"color": style.colour, "width": 2},
@@ -364,9 +364,9 @@ def _add_means(figure: go.Figure, points: Sequence[CurvePoint], name: str, *, st
                 f"<b>{point.name}</b><br>",
                 change=f"{change.value:+.1%} [{change.t_low:+.1%}, {change.t_high:+.1%}]",
                 share=f"{mean:.2%}",
-                points=f"{100 * fall.value:+.2f} [{100 * fall.t_low:+.2f}, {100 * fall.t_high:+.2f}]",
+                points=f"{100 * one.value:+.2f} [{100 * one.t_low:+.2f}, {100 * one.t_high:+.2f}]",
             )
-            for point, change, mean, fall in zip(points, changes, means, falls, strict=True)
+            for point, change, mean, one in zip(points, changes, means, differences, strict=True)
         ],
     )
 

@@ -111,6 +111,7 @@ def test_the_same_head_is_taken_over_another_is_not(tmp_path: Path) -> None:
         ({"stages": ()}, "stages \\(none\\)"),
         ({"init": "", "model": {"conv_stem": (8, 12)}}, r"conv_stem \[8, 12\] must end with the width"),
         ({"init": "", "model": {"conv_stem": (128,)}}, "must halve as often as makes the patch size, 16"),
+        ({"model": {"num_heads": 3}}, "3 text heads do not divide the width 16"),
         ({"init": "", "model": {"num_heads": 3}}, "3 text heads do not divide the width 128"),
         ({"temperature": 0.9}, "temperature must be at most 0.5, got 0.9"),
     ],

@@ -221,12 +221,14 @@ PUBLIC: Mapping[str, Any] = {
 and early stopping, so that it keeps what they know. The text encoder is frozen."""
 
 
-def check_positions(shape: HCMRMConfig) -> None:
-    """Refuse texts that are longer than the positions that the model has.
+def check_shape(shape: HCMRMConfig) -> None:
+    """Refuse sizes that do not fit one model, and texts that are longer than the positions that it has.
 
     Raises:
-        TrainError: names both sizes.
+        TrainError: names the sizes.
     """
+    if wrong := shape.misfit():
+        raise TrainError(f"model: {wrong}")
     positions = shape.text_tokens + 19  # a query of 16 tokens and three special ones
     if positions > shape.max_positions:
         raise TrainError(f"model.text_tokens {shape.text_tokens}: needs model.max_positions {positions}")
@@ -262,9 +264,7 @@ def check_config(config: TrainConfig) -> None:
     except ValueError as error:
         raise TrainError(f"model.grade_tree: {error}") from error
     if not config.init:  # else the trainer checks it, with the checkpoint's sizes
-        check_positions(shape)
-        if wrong := shape.misfit():
-            raise TrainError(f"model: {wrong}")
+        check_shape(shape)
     unknown = [stage for stage in config.stages if stage not in STAGES]
     if unknown or not config.stages:
         raise TrainError(f"stages {', '.join(unknown) or '(none)'}: take some of {', '.join(STAGES)}")

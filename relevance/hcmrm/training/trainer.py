@@ -33,7 +33,7 @@ from relevance.hcmrm.training.train_config import (
     WORDS,
     TrainConfig,
     TrainError,
-    check_positions,
+    check_shape,
 )
 from relevance.hcmrm.tree import FOUR_GRADES, GradeTree
 
@@ -67,7 +67,7 @@ class Trainer:
             raise error.but(field="init") from error
         sizes = {**(_sizes_of(start.model) if start else TEXT_SIZES[config.text]), **known, **config.model}
         shape = HCMRMConfig(**sizes)
-        check_positions(shape)
+        check_shape(shape)
         # The first frames, if an ad has more than the model reads.
         self.frames = data.corpus.frames[:, : shape.n_frames]
         self.groups = PairsByAd(labels, branches=config.reads_branches)
