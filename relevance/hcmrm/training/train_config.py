@@ -137,7 +137,8 @@ class TrainConfig:
     """What the draws of pairs and the losses beside that one read of a label: a name in `AUXILIARIES`."""
     choose_by: str = "mean_auc"
     """The weights that are best in this on the validation split are kept: a name in `CRITERIA`."""
-    finetune_steps: Annotated[Steps, Ge(1)] = 3600
+    finetune_steps: Steps = 3600
+    """0: pre-training alone, or the prior alone."""
     ads_per_step: Batch = 20
     pairs_per_ad: Batch = 12
     rate: Rate = 1e-3
