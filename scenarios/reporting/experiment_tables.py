@@ -177,9 +177,13 @@ def published_table(plan: Plan, results: Mapping[Rule | None, ExperimentResult])
 def size_text(result: ExperimentResult) -> str:
     """`8 worlds x 5 days`."""
     plan = result.plan
-    parts = [f"{len(plan.worlds)} worlds"] if plan.worlds != (None,) else []
-    parts += [f"{plan.n_trainings} trainings"] if plan.n_trainings > 1 else []
-    return " x ".join([*parts, f"{len(result.seeds)} days"])
+    parts = [_counted(len(plan.worlds), "world")] if plan.worlds != (None,) else []
+    parts += [_counted(plan.n_trainings, "training")] if plan.n_trainings > 1 else []
+    return " x ".join([*parts, _counted(len(result.seeds), "day")])
+
+
+def _counted(n: int, thing: str) -> str:
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
 def units_text(result: ExperimentResult) -> str:

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from relevance.extras import require
+from scenarios.errors import cut
 from scenarios.studies.pool import MOST_DEATHS, ONE_THREAD, Failure, Outcome, load_worker
-from scenarios.studies.study import Task, Worker, keep
+from scenarios.studies.study import StudyError, Task, Worker, keep
 
 STORE_BYTES = 512 * 2**20
 """Size of the store of a cluster that is started here."""
@@ -35,7 +36,11 @@ def check_installed() -> None:
 
 
 def work_through(worker: str, batches: Iterable[Sequence[Task]], workers: int) -> Iterator[Outcome]:
-    """Do tasks in any order, and say of each when it is done; see `run_study.Engine`."""
+    """Do tasks in any order, and say of each when it is done; see `run_study.Engine`.
+
+    Raises:
+        StudyError: Ray does not start, or the cluster of RAY_ADDRESS cannot be reached.
+    """
     with _cluster(workers) as ray:
         most = min(workers, int(ray.cluster_resources().get("CPU", 1)))
         actor = ray.remote(num_cpus=1, runtime_env={"env_vars": dict.fromkeys(ONE_THREAD, "1")})(Actor)
@@ -105,8 +110,19 @@ def _cluster(workers: int) -> Iterator[Any]:
         settings: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
         if "RAY_ADDRESS" not in os.environ:
             settings |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": STORE_BYTES}
-        with _own_signals():
-            ray.init(**settings)
+        try:
+            with _own_signals():
+                ray.init(**settings)
+        except Exception as error:  # Ray raises bare ones, too, when its processes do not come up in time
+            address = os.environ.get("RAY_ADDRESS")
+            raise StudyError(
+                f"Ray did not start on this machine: {cut(str(error))}"
+                if address is None
+                else f"the Ray cluster cannot be reached: {cut(str(error))}",
+                field="engine" if address is None else "RAY_ADDRESS",
+                value=address,
+                remedy="try again, or leave --engine ray out: processes of this machine give the same bytes",
+            ) from error
     try:
         yield ray
     finally:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from scenarios import load_scenario
 from scenarios.errors import ScenarioError
+from scenarios.reporting.experiment_tables import size_text
 from scenarios.studies.arena import SHARES, arena_plan, standings
 from scenarios.studies.experiments.experiment_run import check_experiment, run_experiment
 from tests.scenarios.test_sweeps_cli import relbid
@@ -56,6 +58,19 @@ def test_standings_are_those_of_the_replicates(scenario):
     assert found["shading"].gain.value >= -1e-12
     order = [one.surplus.value for one in standings(result, policies)]
     assert order == sorted(order, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("worlds", "trainings", "days", "said"),
+    [
+        ((1,), 1, 1, "1 world x 1 day"),
+        ((1, 2), 3, 2, "2 worlds x 3 trainings x 2 days"),
+        ((None,), 1, 5, "5 days"),
+    ],
+)
+def test_the_size_of_an_experiment_is_said_in_words(worlds, trainings, days, said):
+    plan = SimpleNamespace(worlds=worlds, n_trainings=trainings)
+    assert size_text(SimpleNamespace(plan=plan, seeds=range(days))) == said
 
 
 def test_the_command_prints_a_leaderboard_and_keeps_the_replicates(scenario):

@@ -10,6 +10,7 @@ import pytest
 from relevance.extras import MissingExtraError
 from scenarios import load_sweep, read_sweep, run_sweep
 from scenarios.studies import pool
+from scenarios.studies.study import StudyError
 from tests.scenarios.test_sweeps import HEAD, SMALL, write
 
 RULE = """\
@@ -93,6 +94,27 @@ def test_ray_gives_the_same_bytes(tmp_path, monkeypatch):
     ]
     assert len(same.failures) == 2
     assert all("a bad day" in one["error"] for one in same.failures)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="pip install 'relbid[ray]'")
+def test_a_cluster_that_does_not_answer_is_named(tmp_path, monkeypatch):
+    import ray
+
+    def unreachable(**_):
+        raise ConnectionError("no answer")
+
+    monkeypatch.setattr(ray, "init", unreachable)
+    sweep = load_sweep(write(tmp_path, SMALL))
+    for address, said in (
+        ("10.0.0.1:6379", "RAY_ADDRESS: the Ray cluster cannot be reached: no answer, got 10.0.0.1:6379"),
+        (None, "engine: Ray did not start on this machine: no answer"),
+    ):
+        if address is None:
+            monkeypatch.delenv("RAY_ADDRESS")
+        else:
+            monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(StudyError, match=said):
+            run_sweep(sweep, tmp_path / "results", engine="ray")
 
 
 def test_without_ray_the_message_says_what_to_install(tmp_path, monkeypatch):
