@@ -68,8 +68,12 @@ SLOW = (
 """What `make quick` leaves out: trainings, kills, whole commands, fuzzing, pages of the dashboard."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is listed as slow, and say what stays in one process of `--dist loadgroup`."""
+    """Mark what is listed as slow, and say what stays in one process of `--dist loadgroup`.
+
+    First, since pytest-xdist reads the groups in a hook of the same name.
+    """
     slow = tuple(f"tests/{name}" for name in SLOW)
     for item in items:
         if item.nodeid.startswith(slow):
