@@ -82,3 +82,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # once wait for each other longer than one alone.
         file = item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group("tests/app" if file.startswith("tests/app/") else file))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Stop where groups are not kept: two browsers at once are no failure, but slow and unsteady."""
+    if getattr(session.config.option, "loadgroup", False):
+        assert all("@" in item.nodeid for item in session.items), (
+            "pytest-xdist does not see the groups of tests"
+        )
