@@ -3,17 +3,24 @@
 A new text is a line in each of `languages/en.yaml` and `languages/zh.yaml`, and `t("page.name")` where it is
 shown. Placeholders are named, `{revenue:,.2f}`; a text that depends on a number has the forms `one` and
 `other`, told apart by the placeholder `n`.
+
+`t` is for what Streamlit reads as Markdown, `t_html` for figures and our own HTML: what fills a placeholder
+is shown to the letter there (see `app.texts`). `t_plain` is for what is read as it stands, such as tables and
+options, and for parts of other texts. A file that writes one kind alone may import it as `t`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Number
 from pathlib import Path
 from typing import TypeVar
 
 import streamlit as st
 import yaml
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from app.texts import Html, Markdown, html, markdown
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 """Languages of the interface by their codes, as they call themselves."""
@@ -26,9 +33,23 @@ Option = TypeVar("Option")
 Message = str | Mapping[str, str]
 
 
-def t(key: str, **values: object) -> str:
-    """The text of a key in the reader's language."""
+def t(key: str, **values: object) -> Markdown:
+    """The text of a key in the reader's language, as Markdown; what is not Markdown in it is escaped."""
+    return Markdown(t_plain(key, **{name: _filling(markdown, value) for name, value in values.items()}))
+
+
+def t_html(key: str, **values: object) -> Html:
+    """The text of a key in the reader's language, as HTML; what is not HTML in it is escaped."""
+    return Html(t_plain(key, **{name: _filling(html, value) for name, value in values.items()}))
+
+
+def t_plain(key: str, **values: object) -> str:
+    """The text of a key in the reader's language, with its values as they are."""
     return say(current(), key, **values)
+
+
+def _filling(escape: Callable[[object], str], value: object) -> object:
+    return value if isinstance(value, Number) else escape(value)  # numbers have formats in the catalogue
 
 
 def say(language: str, key: str, **values: object) -> str:

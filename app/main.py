@@ -21,6 +21,7 @@ from app.language import t
 from app.opening import opening_setting
 from app.parts import replayed
 from app.setting import without_relevance
+from app.texts import message
 from app.views import (
     experiments_page,
     formula_page,
@@ -70,7 +71,7 @@ def main() -> None:
         _alone(page.run if anything and view in WITHOUT_RESULT else welcome.page)
         return
     for notice in welcome.notices(root):
-        st.warning(notice)
+        st.warning(message(notice))
     folder = formula_bar.choose_result(folders)
     if folder in replays:
         _alone(page.run if view in WITHOUT_RESULT else partial(replayed.draw, folder), folders, folder)
@@ -119,7 +120,7 @@ def _alone(draw: Callable[[], None], folders: Sequence[Path] = (), opened: Path 
 
 
 def _cannot_open(error: Exception) -> None:
-    st.error(f"{t('main.cannot_open')}\n\n{error}")
+    st.error(f"{t('main.cannot_open')}\n\n{message(error)}")
     st.write(t("main.open_remedy"))
 
 

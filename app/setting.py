@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app import wording
-from app.language import t
+from app.language import t_plain as t
 from app.wording import scorer_name
 from scenarios import (
     FormulaError,

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from app.files import about, about_key
-from app.language import DEFAULT, catalogue, t
+from app.language import DEFAULT, catalogue, t_html, t_plain as t
+from app.texts import Html, Markdown, markdown
 from scenarios import METRICS, Comparison, Estimate, Fault, FormulaError, compare
 from scenarios.reporting import words
 
@@ -56,10 +57,10 @@ def rule_name(rule: str) -> str:
     return _known("rules", rule.replace(" ", "_"), rule.replace("_", " "))
 
 
-def about_file(path: Path) -> str:
+def about_file(path: Path) -> Markdown:
     """What a file of a study is about: of one that comes with relbid in the reader's language."""
     key = about_key(path) or ""
-    return t(key) if key in catalogue(DEFAULT) else about(path)
+    return Markdown(t(key)) if key in catalogue(DEFAULT) else markdown(about(path))
 
 
 def method_name(method: str) -> str:
@@ -251,9 +252,9 @@ def relative_change(value: float, before: float) -> float:
     return value / before - 1.0 if before > 0 else math.nan
 
 
-def hover(key: str, head: str = "", **values: object) -> str:
-    """The text of a key as what plotly shows at the pointer, after a head."""
-    return f"{head}{t(key, **values)}<extra></extra>"
+def hover(key: str, head: Html = Html(""), **values: object) -> Html:  # noqa: B008
+    """The text of a key as what plotly shows at the pointer, after a head; see `app.texts.plotted`."""
+    return Html(f"{head}{t_html(key, **values)}<extra></extra>")
 
 
 def _key_figure(

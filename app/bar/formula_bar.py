@@ -26,6 +26,7 @@ from app.setting import (
     scenario_setting,
     scorers,
 )
+from app.texts import markdown, message
 from app.wording import scorer_name
 from scenarios import FormulaError, Scenario, ScenarioError, StoreError
 
@@ -106,7 +107,7 @@ def draw(scenario: Scenario, folders: Sequence[Path], starts: tuple[Setting, Set
     if ignored := st.session_state.pop(SAID, []):
         st.info(t("bar.ignored", names=t("words.comma").join(ignored)))
     if fault := st.session_state.pop(FAULT, None):
-        st.error(fault)
+        st.error(message(fault))
     return verdicts
 
 
@@ -199,12 +200,10 @@ def _adjust(scenario: Scenario, b: Setting) -> None:
     st.caption(t("bar.presets"))
     with st.container(horizontal=True, key="presets"):
         for preset in PRESETS:
-            label = (
-                t("bar.preset_gate", threshold=GATE_AT) if preset == "gate" else preset.replace("*", "\\*")
-            )
+            label = t("bar.preset_gate", threshold=GATE_AT) if preset == "gate" else markdown(preset)
             st.button(label, key=f"preset-{preset}", on_click=_preset, args=(preset, b), type="tertiary")
     own = scenario_setting(scenario)
-    st.button(t("bar.own"), on_click=write, args=(own,), width="stretch", help=in_words(own))
+    st.button(t("bar.own"), on_click=write, args=(own,), width="stretch", help=markdown(in_words(own)))
 
 
 def _gate_and_reserve(scenario: Scenario, name: str) -> None:
@@ -226,7 +225,13 @@ def _today(scenario: Scenario, a: Setting, b: Setting, start: Setting) -> None:
     _gate_and_reserve(scenario, "a")
     st.button(t("bar.copy_from_today"), on_click=write, args=(a,), width="stretch")
     st.button(t("bar.copy_to_today"), on_click=write, args=(b, "a"), width="stretch")
-    st.button(t("bar.today_start"), on_click=write, args=(start, "a"), width="stretch", help=in_words(start))
+    st.button(
+        t("bar.today_start"),
+        on_click=write,
+        args=(start, "a"),
+        width="stretch",
+        help=markdown(in_words(start)),
+    )
 
 
 def _swap(a: Setting, b: Setting) -> None:

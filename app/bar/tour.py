@@ -20,6 +20,7 @@ STEP, FILE = "tour", ".tour"
 OPEN = "tour-open"
 """In the session's state: the step has just changed."""
 
+EXAMPLE = "b*q*r^0.3"
 STEPS = ("trade_off", "trade_off", "trade_off", "inspector", "formula")
 """The page that each step is about; the style sheet frames what it is about there."""
 
@@ -41,7 +42,9 @@ def draw(root: Path, page: str) -> None:
     about = STEPS[step - 1]
     last = step == len(STEPS)
     with st.container(key=f"tour-{step}", border=True, horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{t('tour.step', step=step, steps=len(STEPS))}** {t(f'tour.step_{step}')}")
+        st.markdown(
+            f"**{t('tour.step', step=step, steps=len(STEPS))}** {t(f'tour.step_{step}', formula=EXAMPLE)}"
+        )
         st.button(
             t("tour.done" if last else "tour.next"), key="tour-next", on_click=_go, args=(root, step + 1)
         )

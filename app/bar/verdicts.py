@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Literal
 
 import numpy as np
 import streamlit as st
 
 from app import wording
-from app.language import t
+from app.language import t_plain as t
+from app.texts import html
 from app.wording import Metrics, metric_name
 from scenarios import METRICS, Comparison, Verdict, compare, is_share
 from scenarios.reporting.theme import BETTER, GREY, WORSE, on
@@ -105,7 +105,7 @@ def market_lamp(verdict: MarketVerdict) -> str:
 
 def _lamp(colour: str, kind: str, said: str) -> str:
     mark = f'<span style="background:{colour};color:{on(colour)}">{SIGNS[kind]}</span>'
-    head, said = escape(t(f"verdicts.{kind}")), escape(said)
+    head, said = html(t(f"verdicts.{kind}")), html(said)
     return f'<div class="rb-lamp" style="border-left-color:{colour}"><b>{mark} {head}</b><p>{said}</p></div>'
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import streamlit as st
 
 from app import jobs
-from app.language import t
+from app.language import t, t_plain
 from app.parts import job_panel
 from app.session import results_root
+from app.texts import code, message
 from app.wording import scorer_name
 from scenarios import DEFAULT_SCENARIO, Scenario, check_scorers, dump_scenario, load_scenario, override
 
@@ -28,7 +29,7 @@ def page() -> None:
         st.write(t("welcome.soon"))
         job_panel.watch(job, t("welcome.built_in"), t("jobs.again_dismiss"))
         return
-    st.write(t("welcome.empty", folder=root))
+    st.write(t("welcome.empty", folder=code(root)))
     st.write(t("welcome.terminal"))
     default = root == Path("results").absolute()
     typed = ["make", "run"] if default else ["relbid", "run", str(DEFAULT_SCENARIO), "--out", str(root)]
@@ -46,7 +47,7 @@ def page() -> None:
             {"scenario.yaml": dump_scenario(scenario), NOTICES: json.dumps(faults)},
         )
     except (ValueError, OSError) as error:
-        st.error(str(error))
+        st.error(message(error))
         return
     st.rerun()
 
@@ -60,7 +61,9 @@ def notices(root: Path) -> list[str]:
         faults = json.loads((job.folder / NOTICES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    return [f"{t('welcome.left_out', scorer=scorer_name(scorer))} {why}" for scorer, why in faults.items()]
+    return [
+        f"{t_plain('welcome.left_out', scorer=scorer_name(scorer))} {why}" for scorer, why in faults.items()
+    ]
 
 
 def _that_can_run(scenario: Scenario) -> tuple[Scenario, dict[str, str]]:

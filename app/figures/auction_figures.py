@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 from numpy.typing import NDArray
 
-from app.language import t
+from app.language import t_html as t
+from app.texts import html, plotted
 from app.wording import numbered_grade
 from scenarios.reporting.theme import GRADE_COLOURS, GREY, OUTLINE, dotted, grade_colours, lay_out
 
@@ -65,13 +65,13 @@ def ranking(
                 "size": [24 if s else 10 for s in in_slot],
                 "line": {"width": 1, "color": OUTLINE},
             },
-            customdata=[(str(ad), _plain(title)) for ad, title in ads.select("ad", "title").rows()],
+            customdata=[(str(ad), html(title)) for ad, title in ads.select("ad", "title").rows()],
             hovertemplate=t(
                 "inspector.figure_hover",
-                ad="%{customdata[0]}",
-                title="%{customdata[1]}",
-                offer="%{x:.3g}",
-                relevance="%{y:.2f}",
+                ad=plotted("customdata[0]"),
+                title=plotted("customdata[1]"),
+                offer=plotted("x:.3g"),
+                relevance=plotted("y:.2f"),
             )
             + "<extra></extra>",
             showlegend=True,
@@ -135,7 +135,7 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
             textposition="middle center",
             textfont={"color": on_colour, "size": 13},
             hovertemplate=t(
-                "inspector.slots_hover", ad=row["ad"], title=_plain(row["title"]), first=names[0],
+                "inspector.slots_hover", ad=row["ad"], title=row["title"], first=names[0],
                 first_slot=places[0], second=names[1], second_slot=places[1],
             )
             + "<extra></extra>",
@@ -145,7 +145,7 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
             if row[f"slot_{side}"] is not None:
                 figure.add_annotation(
                     x=x, xshift=shift, y=row[f"rank_{side}"], xanchor=anchor, showarrow=False,
-                    text=_plain(_short(row["title"])), font={"size": 12},
+                    text=html(_short(row["title"])), font={"size": 12},
                 )  # fmt: skip
     filled = [int(both[f"slot_{side}"].is_not_null().sum()) for side in (1, 2)]
     for x, n in zip((0.0, 1.0), filled, strict=True):
@@ -168,11 +168,6 @@ def slots(both: pl.DataFrame, names: tuple[str, str]) -> go.Figure:
 
 def _place(slot: int | None) -> str:
     return t("compare.not_shown") if slot is None else t("compare.slot", slot=slot)
-
-
-def _plain(title: str) -> str:
-    """A text of the user's as a figure shows it unchanged: without tags, links and fields of a template."""
-    return escape(title, quote=False).replace("{", "&#123;")
 
 
 def _short(title: str) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 import polars as pl
 
-from app.language import t
+from app.language import t_html as t
+from app.texts import Html, html, plotted
 from app.wording import hover, metric_name
 from scenarios.reporting.figures import name_lines
 from scenarios.reporting.theme import GREY, lay_out, marker, series_style
@@ -73,7 +74,7 @@ def _forest(rows: pl.DataFrame, by: str, columns: Sequence[str], title: str) -> 
             x=value,
             y=[metrics.index(metric) + shift for metric in own["metric"]],
             mode="markers",
-            name=str(group),
+            name=html(group),
             marker=marker(series_style(number), width=0),
             error_x={"type": "data", "array": high - value, "arrayminus": value - low, "thickness": 2},
             customdata=[
@@ -81,8 +82,8 @@ def _forest(rows: pl.DataFrame, by: str, columns: Sequence[str], title: str) -> 
                 for metric, a, b in zip(own["metric"], low, high, strict=True)
             ],
             hovertemplate=hover(
-                "experiments.hover", f"<b>{group}</b>, ", metric="%{customdata[0]}", change="%{x:+.2f}",
-                low="%{customdata[1]}", high="%{customdata[2]}",
+                "experiments.hover", Html(f"<b>{html(group)}</b>, "), metric=plotted("customdata[0]"),
+                change=plotted("x:+.2f"), low=plotted("customdata[1]"), high=plotted("customdata[2]"),
             ),
             showlegend=True,
         )  # fmt: skip

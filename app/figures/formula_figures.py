@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 import polars as pl
 
 from app.figures.trade_off_figures import money_against_share, point_hover
-from app.language import t
+from app.language import t_html as t
+from app.texts import plotted
 from app.wording import Metrics, hover, rule_name
 from scenarios.reporting.figures import add_star
 from scenarios.reporting.theme import GREY, LINE_COLOURS, lay_out
@@ -32,7 +33,9 @@ def iso_scores(table: pl.DataFrame, pctr: float) -> go.Figure:
             name=name,
             line={"color": LINE_COLOURS[0], "width": 2},
             showlegend=False,
-            hovertemplate=hover("formula.line_hover", line=name, relevance="%{x:.2f}", bid="%{y:.2f}"),
+            hovertemplate=hover(
+                "formula.line_hover", line=name, relevance=plotted("x:.2f"), bid=plotted("y:.2f")
+            ),
         )
         font = {"size": 12}
         figure.add_annotation(x=1.01, y=line, xanchor="left", text=f"{line:g}", showarrow=False, font=font)
@@ -54,7 +57,7 @@ def among_rules(rules: Mapping[str, Metrics], formula: Metrics | None) -> go.Fig
         name=t("formula.built_in"),
         text=[rule_name(name) for name in known],
         marker={"color": GREY, "size": 10, "symbol": "square"},
-        hovertemplate=point_hover("%{text}"),
+        hovertemplate=point_hover(plotted("text")),
     )
     if formula is not None and math.isfinite(formula["irrelevant_share"]):
         star, name = ([100 * formula["irrelevant_share"]], [formula["revenue_rpm"]]), t("formula.yours")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from app.language import t
+from app.language import t_html as t
 from app.parts.health import Held, change, figure_name, written
+from app.texts import Html, plotted
 from app.wording import hover
 from scenarios import is_share, t_interval
 from scenarios.reporting.theme import CHOSEN, GREY, REFERENCE, Style, lay_out, marker
@@ -43,8 +44,8 @@ def held(figures: Sequence[Held], title: str, axis: str) -> go.Figure:
                 for one, mean in zip(figures, means, strict=True)
             ],
             hovertemplate=hover(
-                "health.hover", f"<b>{side}</b>, ", name="%{customdata[0]}", value="%{customdata[1]}",
-                change="%{customdata[2]}",
+                "health.hover", Html(f"<b>{side}</b>, "), name=plotted("customdata[0]"),
+                value=plotted("customdata[1]"), change=plotted("customdata[2]"),
             ),
         )  # fmt: skip
     lay_out(drawn, title, height=150 + 46 * len(figures), legend_y=-70 / (46 * len(figures) + 40))

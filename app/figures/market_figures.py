@@ -8,7 +8,8 @@ from typing import Any
 import plotly.graph_objects as go
 import polars as pl
 
-from app.language import t
+from app.language import t_html as t
+from app.texts import html, plotted
 from app.wording import group_name, hover
 from scenarios.reporting.theme import (
     GREY,
@@ -24,7 +25,12 @@ from scenarios.reporting.theme import (
 
 def traffic(table: pl.DataFrame, unit: str) -> go.Figure:
     """Queries per hour over the run."""
-    shown = hover("market.traffic_hover", unit=t(f"market.{unit}"), time="%{x:.2f}", queries="%{y:,.0f}")
+    shown = hover(
+        "market.traffic_hover",
+        unit=t(f"market.{unit}"),
+        time=plotted("x:.2f"),
+        queries=plotted("y:,.0f"),
+    )
     bars = go.Bar(
         x=table["time"], y=table["queries_per_hour"], marker_color=LINE_COLOURS[0], hovertemplate=shown
     )
@@ -36,14 +42,14 @@ def traffic(table: pl.DataFrame, unit: str) -> go.Figure:
 
 def fill(table: pl.DataFrame, unit: str) -> go.Figure:
     """Slots with an ad, as a share of all slots."""
-    shown = hover("market.fill_hover", share="%{y:.1f}")
+    shown = hover("market.fill_hover", share=plotted("y:.1f"))
     figure = _one_line(table, unit, "fill", t("market.filled"), 100 * table["fill"], shown)
     return figure.update_yaxes(ticksuffix="%", range=[0, 102])
 
 
 def revenue(table: pl.DataFrame, unit: str) -> go.Figure:
     """Revenue per 1,000 queries over the run."""
-    shown = hover("market.revenue_hover", revenue="%{y:,.2f}")
+    shown = hover("market.revenue_hover", revenue=plotted("y:,.2f"))
     figure = _one_line(table, unit, "revenue", t("market.revenue"), table["revenue_rpm"], shown)
     return figure.update_yaxes(rangemode="tozero")
 
@@ -53,7 +59,7 @@ def latency(table: pl.DataFrame, unit: str, timeout_s: float | None) -> go.Figur
     figure = go.Figure()
     lines = {t("market.median"): "latency_p50_s", t("market.percentile"): "latency_p95_s"}
     for number, (name, column) in enumerate(lines.items()):
-        shown = hover("market.latency_hover", name=name, latency="%{y:,.0f}")
+        shown = hover("market.latency_hover", name=name, latency=plotted("y:,.0f"))
         _line(figure, name, table["time"], 1000 * table[column], number, shown)
     if timeout_s is not None:
         figure.add_hline(y=1000 * timeout_s, line=dotted())
@@ -68,7 +74,7 @@ def latency(table: pl.DataFrame, unit: str, timeout_s: float | None) -> go.Figur
 def timeouts(table: pl.DataFrame, unit: str) -> go.Figure:
     """Queries that the scorer did not answer in time."""
     share = 100 * table["timeout_share"]
-    shown = hover("market.timeouts_hover", share="%{y:.1f}")
+    shown = hover("market.timeouts_hover", share=plotted("y:.1f"))
     figure = _one_line(table, unit, "timeouts", t("market.timed_out"), share, shown, number=5)
     top = max(1.0, 1.1 * float(str(share.max() or 0.0)))
     return figure.update_yaxes(ticksuffix="%", range=[0, top])
@@ -81,7 +87,7 @@ def spending(table: pl.DataFrame, unit: str, *, days: int = 1) -> go.Figure:
     even = t("market.even_spending")
     figure.add_scatter(x=[0, end], y=[0, 100], mode="lines", name=even, hoverinfo="skip", line=dotted())
     for number, (group, rows) in enumerate(_groups(table)):
-        shown = hover("market.spending_hover", group=group, share="%{y:.1f}")
+        shown = hover("market.spending_hover", group=group, share=plotted("y:.1f"))
         _line(figure, group, rows["time"], 100 * rows["share"], number, shown)
     _over_time(figure, table, unit, "spending", {"n": days}, ticksuffix="%", range=[0, 102])
     return figure
@@ -99,10 +105,11 @@ def accounts(table: pl.DataFrame) -> go.Figure:
             name=group,
             marker=marker(series_style(number), 8, opacity=0.8)
             | {"line": {"width": [2 if o else 0 for o in out], "color": VERMILLION}},
-            customdata=[[str(a), t("market.out" if o else "market.not_out")] for a, o in
+            customdata=[[html(a), t("market.out" if o else "market.not_out")] for a, o in
                         zip(rows["advertiser"], out, strict=True)],
-            hovertemplate=hover("market.accounts_hover", advertiser="%{customdata[0]}", budget="%{x:,.2f}",
-                                share="%{y:.1f}", out="%{customdata[1]}"),
+            hovertemplate=hover("market.accounts_hover", advertiser=plotted("customdata[0]"),
+                                budget=plotted("x:,.2f"), share=plotted("y:.1f"),
+                                out=plotted("customdata[1]")),
         )  # fmt: skip
     lay_out(figure, t("market.accounts_title"))
     figure.update_xaxes(title=t("market.accounts_x"), type="log", dtick=1, exponentformat="none")
@@ -115,7 +122,7 @@ def prices(table: pl.DataFrame, unit: str, per: str) -> go.Figure:
     figure = go.Figure()
     for number, slot in enumerate(table["slot"].unique().sort().to_list()):
         rows = table.filter(pl.col("slot") == slot)
-        shown = hover("market.prices_hover", slot=slot, price="%{y:.3f}", per=t(f"payments.{per}"))
+        shown = hover("market.prices_hover", slot=slot, price=plotted("y:.3f"), per=t(f"payments.{per}"))
         _line(figure, t("market.slot", slot=slot), rows["time"], rows["price"], number, shown)
     _over_time(figure, table, unit, "prices", {"per": t(f"payments.{per}")}, rangemode="tozero")
     return figure
@@ -123,7 +130,7 @@ def prices(table: pl.DataFrame, unit: str, per: str) -> go.Figure:
 
 def _groups(table: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
     names = table["group"].unique().sort().to_list()
-    return [(group_name(name), table.filter(pl.col("group") == name)) for name in names]
+    return [(html(group_name(name)), table.filter(pl.col("group") == name)) for name in names]
 
 
 def _line(figure: go.Figure, name: str, x: pl.Series, y: pl.Series, number: int, shown: str) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import plotly.graph_objects as go
 import polars as pl
 
-from app.language import t
+from app.language import t_html as t
+from app.texts import Html, html, plotted
 from app.wording import grade_name, hover, scorer_name
 from scenarios.reporting.figures import name_lines
 from scenarios.reporting.theme import GRADE_COLOURS, OUTLINE, dotted, lay_out, marker, scorer_style
@@ -28,7 +29,7 @@ def reliability(table: pl.DataFrame) -> go.Figure:
     most = int(table["count"].max() or 1)  # type: ignore[arg-type]
     scorers = table["scorer"].unique(maintain_order=True).to_list()
     for number, scorer in enumerate(scorers):
-        rows, style, name = table.filter(scorer=scorer), scorer_style(scorer), scorer_name(scorer)
+        rows, style, name = table.filter(scorer=scorer), scorer_style(scorer), html(scorer_name(scorer))
         ece = rows["expected_error"][0]
         figure.add_scatter(
             x=rows["predicted"],
@@ -51,12 +52,12 @@ def reliability(table: pl.DataFrame) -> go.Figure:
             ],
             hovertemplate=hover(
                 "lab.reliability_hover",
-                f"<b>{name}</b><br>",
-                said="%{x:.3f}",
-                was="%{y:.3f}",
-                low="%{customdata[1]}",
-                high="%{customdata[2]}",
-                pairs="%{customdata[0]}",
+                Html(f"<b>{name}</b><br>"),
+                said=plotted("x:.3f"),
+                was=plotted("y:.3f"),
+                low=plotted("customdata[1]"),
+                high=plotted("customdata[2]"),
+                pairs=plotted("customdata[0]"),
             ),
         )
         width = 0.08 / len(scorers)
@@ -68,7 +69,7 @@ def reliability(table: pl.DataFrame) -> go.Figure:
             legendgroup=scorer,
             showlegend=False,
             marker_color=style.colour,
-            hovertemplate=hover("lab.counts_hover", f"<b>{name}</b><br>", pairs="%{y:,}"),
+            hovertemplate=hover("lab.counts_hover", Html(f"<b>{name}</b><br>"), pairs=plotted("y:,")),
         )
     lay_out(figure, t("lab.reliability_title"), height=560, legend_y=-0.16)
     figure.update_xaxes(title=t("lab.reliability_x"), range=[-0.03, 1.03], zeroline=False, anchor="y2")
@@ -106,12 +107,14 @@ def score_distributions(table: pl.DataFrame, gaps: Mapping[str, float]) -> go.Fi
             name=name,
             marker={"color": colour, "size": 12, "line": {"width": 1.5, "color": OUTLINE}},
             customdata=[
-                [scorer_name(row["scorer"]), f"{row['count']:,}", f"{row['q5']:.3f}", f"{row['q95']:.3f}"]
-                for row in rows.iter_rows(named=True)
+                [html(scorer_name(scorer)), f"{count:,}", f"{low:.3f}", f"{high:.3f}"]
+                for scorer, count, low, high in rows.select("scorer", "count", "q5", "q95").iter_rows()
             ],
-            hovertemplate=hover("lab.distribution_hover", f"<b>%{{customdata[0]}}</b>, {name}<br>",
-                                median="%{x:.3f}", low="%{customdata[2]}", high="%{customdata[3]}",
-                                pairs="%{customdata[1]}"),
+            hovertemplate=hover(
+                "lab.distribution_hover", Html(f"<b>{plotted('customdata[0]')}</b>, {name}<br>"),
+                median=plotted("x:.3f"), low=plotted("customdata[2]"), high=plotted("customdata[3]"),
+                pairs=plotted("customdata[1]"),
+            ),
             showlegend=True,
         )  # fmt: skip
     for place, scorer in enumerate(scorers):
@@ -122,7 +125,10 @@ def score_distributions(table: pl.DataFrame, gaps: Mapping[str, float]) -> go.Fi
     below = -80 / (90 * len(scorers) + 40)
     lay_out(figure, t("lab.distribution_title"), height=190 + 90 * len(scorers), legend_y=below)
     figure.update_xaxes(
-        title=t("lab.distribution_x"), range=[-0.03, 1.2], tickvals=[0, 0.2, 0.4, 0.6, 0.8, 1], zeroline=False
+        title=t("lab.distribution_x"),
+        range=[-0.03, 1.2],
+        tickvals=[0, 0.2, 0.4, 0.6, 0.8, 1],
+        zeroline=False,
     )
-    name_lines(figure, map(scorer_name, scorers))
+    name_lines(figure, (html(scorer_name(scorer)) for scorer in scorers))
     return figure

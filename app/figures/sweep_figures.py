@@ -10,8 +10,9 @@ from typing import Any
 import plotly.graph_objects as go
 import polars as pl
 
-from app.language import t
+from app.language import t_html as t
 from app.parts.sweep_tables import amount, axis_title, headline, point_text, short_field, value_text
+from app.texts import html, plotted
 from app.wording import hover, metric_name, scorer_name
 from scenarios import Sensitivity, SweepResult, is_share
 from scenarios.reporting import figures as drawing
@@ -39,7 +40,7 @@ def _texts(result: SweepResult, title: str) -> drawing.SweepTexts:
 
     def about(row: Mapping[str, Any]) -> str:
         return (
-            f"<b>{t('sweeps.hover', point=row['point'])}</b><br>{point_text(result, row)}<br>"
+            f"<b>{t('sweeps.hover', point=row['point'])}</b><br>{html(point_text(result, row))}<br>"
             f"{metric_name(gain)} {amount(gain, row[gain])}<br>{metric_name(harm)} {amount(harm, row[harm])}"
             + ("" if row["feasible"] else f"<br>{t('sweeps.not_feasible')}")
         )
@@ -51,7 +52,7 @@ def _texts(result: SweepResult, title: str) -> drawing.SweepTexts:
         front=t("trade_off.front"),
         points=t("sweeps.points"),
         opened=t("sweeps.opened"),
-        scorer=scorer_name,
+        scorer=lambda scorer: html(scorer_name(scorer)),
         hover=about,
     )
 
@@ -102,7 +103,7 @@ def sensitivities(found: Sequence[Sensitivity]) -> go.Figure:
         known = [0.0 if math.isnan(one.strength) else one.strength for one in own]
         figure.add_bar(
             x=known,
-            y=[short_field(one.field) for one in own],
+            y=[html(short_field(one.field)) for one in own],
             orientation="h",
             name=headline(metric),
             marker={
@@ -116,8 +117,8 @@ def sensitivities(found: Sequence[Sensitivity]) -> go.Figure:
             ],
             textposition="outside",
             cliponaxis=False,
-            hovertemplate=hover("sweeps.moves_hover", metric=metric_name(metric).lower(), field="%{y}",
-                                strength="%{text}"),
+            hovertemplate=hover("sweeps.moves_hover", metric=metric_name(metric).lower(), field=plotted("y"),
+                                strength=plotted("text")),
         )  # fmt: skip
     room, place = 70 * len(fields), {"traceorder": "normal"}
     lay_out(figure, t("sweeps.moves_title"), 170 + room, -90 / (room + 40), legend=place, barmode="group")
@@ -133,9 +134,13 @@ def two_fronts(first: SweepResult, second: SweepResult) -> go.Figure:
     """The points of two sweeps with the same objectives, and both fronts."""
     figure = go.Figure()
     for number, result in enumerate((first, second)):
-        name, style, texts = result.folder.name, series_style(number), _texts(result, t("sweeps.two_title"))
+        name, style, texts = (
+            result.folder.name,
+            series_style(number),
+            _texts(result, t("sweeps.two_title")),
+        )
         drawing.add_front(figure, result, t("sweeps.front_of", name=name), style.colour)
-        drawing.add_points(figure, result, drawing.with_both_objectives(result), name, style, texts)
+        drawing.add_points(figure, result, drawing.with_both_objectives(result), html(name), style, texts)
     drawing.lay_out_front(figure, texts, height=460)
     return figure
 
@@ -143,7 +148,7 @@ def two_fronts(first: SweepResult, second: SweepResult) -> go.Figure:
 def _field_axis(points: pl.DataFrame, field: str) -> dict[str, Any]:
     """An axis of numbers as they are; of other values by their place, with texts."""
     values = points[field]
-    label = short_field(field)
+    label = html(short_field(field))
     if values.dtype != pl.String:
         ticks = sorted(values.unique().to_list())
         axis: dict[str, Any] = {"label": label, "values": values.to_list()}

@@ -11,8 +11,9 @@ import plotly.graph_objects as go
 import polars as pl
 
 from app.days import Days, held
-from app.language import t
+from app.language import t_html as t
 from app.setting import BASELINE, Setting
+from app.texts import Html, html, plotted
 from app.wording import Metrics, grade_name, hover, per_thousand, scorer_name
 from scenarios import Comparison, Estimate, compare
 from scenarios.reporting.figures import add_stairs, add_star, clickable
@@ -71,7 +72,11 @@ def trade_off(points: pl.DataFrame, chosen: ChosenPoint | None = None) -> go.Fig
     if len(baseline):
         _add_baseline(figure, baseline)
     if chosen is not None:
-        x, y, name = [100 * chosen.metrics[SHARE]], [chosen.metrics[REVENUE]], t("trade_off.your_setting")
+        x, y, name = (
+            [100 * chosen.metrics[SHARE]],
+            [chosen.metrics[REVENUE]],
+            t("trade_off.your_setting"),
+        )
         add_star(figure, x, y, name, hovertemplate=point_hover(chosen.name))
     lay_out(figure, t("trade_off.figure_title"), height=520, legend_y=-0.2)
     money_against_share(figure)
@@ -86,7 +91,12 @@ def money_against_share(figure: go.Figure) -> None:
 
 def point_hover(name: str) -> str:
     """What is shown where the pointer rests on a point of such a figure."""
-    return hover("trade_off.point_hover", f"<b>{name}</b><br>", revenue="%{y:,.2f}", share="%{x:.2f}")
+    return hover(
+        "trade_off.point_hover",
+        Html(f"<b>{html(name)}</b><br>"),
+        revenue=plotted("y:,.2f"),
+        share=plotted("x:.2f"),
+    )
 
 
 def point_id(scorer: str, field: str, value: float) -> str:
@@ -231,7 +241,7 @@ def grades_seen(rows: Mapping[str, Days]) -> go.Figure:
             text=[f"{x:.2%}" if x < 0.1 else f"{x:.0%}" if math.isfinite(x) else "" for x in values[number]],
             textposition="bottom center" if filled else "top center",
             cliponaxis=False,
-            hovertemplate=hover("trade_off.mix_hover", row=name, share="%{x:.2f}", grade="%{y}"),
+            hovertemplate=hover("trade_off.mix_hover", row=name, share=plotted("x:.2f"), grade=plotted("y")),
         )
     lay_out(figure, t("trade_off.mix_title"), height=340, legend_y=-0.28)
     figure.update_xaxes(
@@ -300,7 +310,7 @@ def curve(
         mode="markers",
         name=t("trade_off.curve_today", name=today),
         marker=marker(scorer_style(BASELINE), 13),
-        hovertemplate=f"%{{x:.2f}}%<extra>{today}</extra>",
+        hovertemplate=f"%{{x:.2f}}%<extra>{html(today)}</extra>",
     )
     if marked is not None:
         figure.add_scatter(
@@ -361,7 +371,7 @@ def _add_means(figure: go.Figure, points: Sequence[CurvePoint], name: str, *, st
         hovertemplate=[
             hover(
                 "trade_off.curve_hover",
-                f"<b>{point.name}</b><br>",
+                Html(f"<b>{html(point.name)}</b><br>"),
                 change=f"{change.value:+.1%} [{change.t_low:+.1%}, {change.t_high:+.1%}]",
                 share=f"{mean:.2%}",
                 points=f"{100 * one.value:+.2f} [{100 * one.t_low:+.2f}, {100 * one.t_high:+.2f}]",
@@ -372,7 +382,7 @@ def _add_means(figure: go.Figure, points: Sequence[CurvePoint], name: str, *, st
 
 
 def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[str]) -> None:
-    style, name = scorer_style(scorer), scorer_name(scorer)
+    style, name = scorer_style(scorer), html(scorer_name(scorer))
     ids = [point_id(*row) for row in line.select("scorer", "field", "value").iter_rows()]
     figure.add_scatter(
         x=100 * line[SHARE],
@@ -389,7 +399,9 @@ def _add_line(figure: go.Figure, scorer: str, line: pl.DataFrame, labelled: set[
         textfont={"size": 12},
         customdata=[[id_] for id_ in ids],
         hovertemplate=[
-            point_hover(name + (f", {field.rpartition('.')[2]} {value:g}" if field != NO_FIELD else ""))
+            point_hover(
+                scorer_name(scorer) + (f", {field.rpartition('.')[2]} {value:g}" if field != NO_FIELD else "")
+            )
             for field, value in line.select("field", "value").iter_rows()
         ],
     )  # fmt: skip

@@ -8,7 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from app.language import t
+from app.language import t_html as t
+from app.texts import html
 from app.wording import MISSING, hover
 from scenarios import METRICS, Division, is_share
 from scenarios.reporting.theme import BETTER, GREY, WORSE, lay_out
@@ -73,4 +74,4 @@ def _colour(metric: str, part: float) -> str:
 def _short(name: str, place: int) -> str:
     """A name as its bar has it: cut names stay apart by blanks that nobody sees."""
     cut = name if len(name) <= LONGEST else f"{name[: LONGEST - 1].rstrip()}…"
-    return cut + "\u200b" * place
+    return html(cut) + "\u200b" * place

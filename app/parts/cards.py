@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.language import t
+from app.language import t_html as t, t_plain
+from app.texts import html
 from app.wording import grade_name, numbered_grade, why
 from scenarios.reporting.theme import GRADE_COLOURS, ON_GRADE, grade_colours
 
@@ -59,8 +59,8 @@ def rest_table(rows: Sequence[Row], frames: Mapping[int, Frames], *, of_corpus: 
     """The ads that are not shown, one line each; see `auction_cards`."""
     body = "".join(
         f"<tr><td>{pictures(frames[row['ad']], row['ad'])}</td>"
-        f"<td><b>{escape(row['title'])}</b> {ad_number(row['ad'])}<br>"
-        f"<span class='rb-soft'>{escape(_why(row))} {'' if of_corpus else escape(_brought(row))}</span>"
+        f"<td><b>{html(row['title'])}</b> {ad_number(row['ad'])}<br>"
+        f"<span class='rb-soft'>{html(_why(row))} {'' if of_corpus else html(_brought(row))}</span>"
         f"<span class='rb-narrow rb-soft'>{_narrow(row)}</span></td>"
         f"<td>{grade_chip(row['grade'], explained=not of_corpus)}</td>"
         f"<td class='rb-n'>{row['bid']:.2f}</td><td class='rb-n'>{row['pctr']:.2%}</td>"
@@ -80,7 +80,7 @@ def rest_table(rows: Sequence[Row], frames: Mapping[int, Frames], *, of_corpus: 
 def grade_legend() -> str:
     """The four grades with their definitions."""
     items = "".join(
-        f"<li>{grade_chip(grade)} {escape(_definition(grade))}</li>" for grade in range(len(GRADE_COLOURS))
+        f"<li>{grade_chip(grade)} {html(_definition(grade))}</li>" for grade in range(len(GRADE_COLOURS))
     )
     return f'<ul class="rb-legend">{items}</ul>'
 
@@ -102,26 +102,26 @@ def _card(
 ) -> str:
     price = f"{row['price']:.4f}" if per == "impression" else f"{row['price']:.2f}"
     keywords = (
-        "".join(f'<span class="rb-word">{escape(word)}</span>' for word in row["keywords"].split())
+        "".join(f'<span class="rb-word">{html(word)}</span>' for word in row["keywords"].split())
         if row["keywords"]
         else None
     )
     said = "".join(
-        f'<span class="rb-word">{escape(token)} <b>{marker:+.1f}</b></span>' for token, marker in markers
+        f'<span class="rb-word">{html(token)} <b>{marker:+.1f}</b></span>' for token, marker in markers
     )
     clicked = "" if row["p_click"] is None else t("cards.clicked", share=row["p_click"])
     texts = [
-        (t("cards.second_text" if of_corpus else "cards.ocr"), escape(row["ocr"])),
-        (t("cards.third_text" if of_corpus else "cards.asr"), escape(row["asr"])),
+        (t("cards.second_text" if of_corpus else "cards.ocr"), html(row["ocr"])),
+        (t("cards.third_text" if of_corpus else "cards.asr"), html(row["asr"])),
         (t("cards.keywords"), keywords),
-        (t("cards.bid_keyword"), "" if of_corpus else escape(_matched(row))),
+        (t("cards.bid_keyword"), "" if of_corpus else html(_matched(row))),
         (t("cards.markers"), said),
     ]
     details = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in texts if text)
     values = f"{row['bid']:.2f}", f"{row['pctr']:.2%}", f"{row['relevance']:.2f}"
     if exponents is None:
         heads = ("cards.head_bid", "inspector.column_pctr", "cards.head_relevance")
-        numbers = [(t(head), value) for head, value in zip(heads, values, strict=True)]
+        numbers: list[tuple[str, str]] = [(t(head), value) for head, value in zip(heads, values, strict=True)]
     else:
         heads = ("cards.bid", "cards.pctr", "cards.relevance")
         numbers = [
@@ -130,10 +130,10 @@ def _card(
         ]
     numbers.append((t("cards.score"), _score(row["score"])))
     sums = "".join(f"<div><span>{name}</span><b>{text}</b></div>" for name, text in numbers)
-    meaning = "" if of_corpus else escape(_definition(row["grade"]))
+    meaning = "" if of_corpus else html(_definition(row["grade"]))
     return f"""<article class="rb-card">
 <header><span class="rb-slot">{t("cards.slot", slot=row["slot"])}</span>
-<h4>{escape(row["title"])} {ad_number(row["ad"])}</h4>
+<h4>{html(row["title"])} {ad_number(row["ad"])}</h4>
 <span class="rb-price">{t("cards.pays", price=price, per=t(f"payments.{per}"))}</span></header>
 <div class="rb-body">
 <div class="rb-left">{pictures(frames, row["ad"])}
@@ -141,7 +141,7 @@ def _card(
 <dl class="rb-texts">{details}</dl>
 <div class="rb-numbers">{sums}{probabilities(row)}</div>
 </div>
-<p class="rb-why">{escape(_why(row))} {clicked}</p>
+<p class="rb-why">{html(_why(row))} {clicked}</p>
 </article>"""
 
 
@@ -170,7 +170,7 @@ def ad_number(ad: int) -> str:
 def grade_chip(grade: int | None, *, explained: bool = True) -> str:
     """A true grade in its colour; None: it is not known. With `explained`, its definition on hovering."""
     name, (colour, on_colour) = numbered_grade(grade), grade_colours(grade)
-    told = f' title="{name}: {escape(_definition(grade))}"' if explained else ""
+    told = f' title="{name}: {html(_definition(grade))}"' if explained else ""
     return f'<span class="rb-chip" style="background:{colour};color:{on_colour}"{told}>{name}</span>'
 
 
@@ -180,12 +180,12 @@ def _definition(grade: int | None) -> str:
 
 def _matched(row: Row) -> str:
     """The keyword that brings an ad, and how it matches."""
-    match = t(f"cards.match_{row['match']}")
+    match = t_plain(f"cards.match_{row['match']}")
     return f"{row['bid_keyword']} ({match})"
 
 
 def _brought(row: Row) -> str:
-    return t("cards.brought", keyword=_matched(row))
+    return t_plain("cards.brought", keyword=_matched(row))
 
 
 def probabilities(row: Row) -> str:

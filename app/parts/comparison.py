@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import polars as pl
 
-from app.language import t
+from app.language import t_html as t
 from app.parts.cards import Frames, ad_number, grade_chip, pictures
+from app.texts import html
 from app.wording import why
 
 Row = Mapping[str, Any]
@@ -68,27 +68,27 @@ def side_by_side(
     """
     body = "".join(
         f"<tr><td><div class='rb-ad'>{pictures(frames[row['ad']], row['ad'])}"
-        f"<span><b>{escape(row['title'])}</b> {ad_number(row['ad'])}<br>"
+        f"<span><b>{html(row['title'])}</b> {ad_number(row['ad'])}<br>"
         f"{grade_chip(row['grade'], explained=not of_corpus)}</span></div></td>"
-        f"<td data-of='{escape(names[0])}'>{_place(row, 1, payment, used[0])}</td>"
+        f"<td data-of='{html(names[0])}'>{_place(row, 1, payment, used[0])}</td>"
         f"<td class='rb-move'>{_move(row)}</td>"
-        f"<td data-of='{escape(names[1])}'>{_place(row, 2, payment, used[1])}</td></tr>"
+        f"<td data-of='{html(names[1])}'>{_place(row, 2, payment, used[1])}</td></tr>"
         for row in rows
     )
-    change = escape(t("compare.change", first=names[0], second=names[1]))
+    change = t("compare.change", first=names[0], second=names[1])
     return (
         '<div class="rb-scroll"><table class="rb-table rb-compare"><thead><tr>'
-        f"<th>{t('compare.ad')}</th><th>{escape(names[0])}</th><th>{change}</th><th>{escape(names[1])}</th>"
+        f"<th>{t('compare.ad')}</th><th>{html(names[0])}</th><th>{change}</th><th>{html(names[1])}</th>"
         f"</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
 def _place(row: Row, side: int, payment: str, used: bool) -> str:
     slot, price, relevance = (row[f"{name}_{side}"] for name in ("slot", "price", "relevance"))
-    reason = escape(why(row[f"reason_{side}"], row[f"facts_{side}"]))
+    reason = html(why(row[f"reason_{side}"], row[f"facts_{side}"]))
     if slot is None:
-        head = t("compare.not_eligible" if row[f"score_{side}"] is None else "compare.not_shown")
-        head = f"<span class='rb-out'>{head}</span>"
+        said = t("compare.not_eligible" if row[f"score_{side}"] is None else "compare.not_shown")
+        head = f"<span class='rb-out'>{said}</span>"
     else:
         paid = f"{price:.4f}" if payment == "impression" else f"{price:.2f}"
         pays = t("compare.pays", price=paid, per=t(f"payments.{payment}"))

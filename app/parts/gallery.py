@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
-from app.language import t
+from app.language import t_html as t
 from app.parts.cards import Frames, grade_chip, pictures, probabilities
+from app.texts import html
 
 Row = Mapping[str, Any]
 """One row of `scenarios.worst_errors`."""
@@ -26,13 +26,13 @@ def gallery(rows: Sequence[Row], frames: Mapping[int, Frames], scorer: str) -> s
 
 def _tile(row: Row, frames: Frames, scorer: str) -> str:
     words = " · ".join(row["keywords"].split()) if row["keywords"] else ""
-    keywords = f"<p class='rb-soft'>{t('lab.keywords', words=escape(words))}</p>" if words else ""
+    keywords = f"<p class='rb-soft'>{t('lab.keywords', words=words)}</p>" if words else ""
     return f"""<article class="rb-tile">
-<h4>{escape(row["query"])}</h4>
+<h4>{html(row["query"])}</h4>
 {pictures(frames, row["ad"])}
-<p>{escape(row["title"])}</p>{keywords}
+<p>{html(row["title"])}</p>{keywords}
 <p>{t("lab.truly")} {grade_chip(row["grade"])}</p>
-<p>{t("lab.says", scorer=escape(scorer))} <b>{row["score"]:.2f}</b>
+<p>{t("lab.says", scorer=scorer)} <b>{row["score"]:.2f}</b>
 <span class="rb-soft">({t("lab.off_by", error=f"{row['error']:+.2f}".replace("-", "−"))})</span></p>
 {probabilities(row)}
 </article>"""

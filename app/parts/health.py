@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from app.language import t
+from app.language import t_plain as t
 from app.wording import MISSING, Metrics, is_better, is_clear, metric_name
 from scenarios import METRICS, Comparison, PairTotals, compare, is_share
 from simulator.measures.query_totals import COLUMNS

@@ -10,7 +10,8 @@ import streamlit as st
 from app import jobs
 from app.files import results_root
 from app.jobs import Job, Outcome
-from app.language import t
+from app.language import t, t_plain
+from app.texts import markdown, message
 from app.wording import duration, stage_name
 from scenarios import CommandProgress
 
@@ -42,7 +43,7 @@ def show_fault(*kinds: str) -> None:
     """Why the last job of these kinds could not start, if so."""
     for kind in kinds:
         if fault := st.session_state.pop(f"fault-{kind}", None):
-            st.error(fault)
+            st.error(message(fault))
 
 
 def watch(
@@ -85,7 +86,7 @@ def follow(kind: str, subject: str, title: str, again: str, done: str) -> None:
     if job is not None:
         watch(job, title, again)
         if jobs.outcome(job).state == "done":
-            st.success(done)
+            st.success(markdown(done))
 
 
 def _draw(job: Job, now: Outcome, title: str, again: str, more: Callable[[], None] | None) -> None:
@@ -103,8 +104,9 @@ def _draw(job: Job, now: Outcome, title: str, again: str, more: Callable[[], Non
 def _running(job: Job, now: Outcome, title: str) -> None:
     progress = now.progress
     share = min(progress.done / progress.total, 1.0) if progress.total else 0.0
-    st.markdown(f"**{title}**")
-    st.progress(share, t("jobs.stopping") if now.state == "stopping" else in_words(progress))
+    st.markdown(f"**{markdown(title)}**")
+    said = t("jobs.stopping") if now.state == "stopping" else markdown(in_words(progress))
+    st.progress(share, said)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             t("jobs.stop"),
@@ -119,7 +121,7 @@ def _running(job: Job, now: Outcome, title: str) -> None:
 
 def _ended(job: Job, now: Outcome, title: str, again: str) -> None:
     if now.state == "failed":
-        st.error(f"{t('jobs.failed', title=title)}\n\n{now.message}")
+        st.error(f"{t('jobs.failed', title=title)}\n\n{message(now.message)}")
     elif now.state == "stopped":
         st.info(t("jobs.stopped", title=title, again=again))
     else:
@@ -137,7 +139,7 @@ def in_words(progress: CommandProgress, clock: Callable[[], float] = time.time) 
     """
     if not progress.what:
         return t("jobs.starting")
-    text = t(
+    text = t_plain(
         "jobs.count",
         stage=stage_name(progress.what, progress.subject),
         done=progress.done,
@@ -148,4 +150,4 @@ def in_words(progress: CommandProgress, clock: Callable[[], float] = time.time) 
         return text
     left_s = took_s * (progress.total - progress.done) / progress.done
     left_s -= clock() - progress.updated
-    return t("jobs.left", text=text, time=duration(max(left_s, 0.0)))
+    return t_plain("jobs.left", text=text, time=duration(max(left_s, 0.0)))

@@ -10,8 +10,9 @@ import streamlit as st
 
 from app import session
 from app.figures import replay_figures as figures
-from app.language import t
+from app.language import t, t_plain
 from app.parts.download import chart_with_data
+from app.texts import message
 from app.wording import scorer_name
 from scenarios import Replay
 
@@ -22,7 +23,7 @@ def draw(folder: Path) -> None:
     try:
         found = session.replay(folder)
     except (ValueError, OSError) as error:
-        st.error(f"{t('main.cannot_open')}\n\n{error}")
+        st.error(f"{t('main.cannot_open')}\n\n{message(error)}")
         st.write(t("replayed.remedy"))
         return
     rows = rows_of(found)
@@ -30,7 +31,7 @@ def draw(folder: Path) -> None:
     st.markdown(f"#### {_best(rows)}")
     st.caption(t("replayed.basis", n=queries, table=found.source, days=found.days))
     for warning in found.warnings:
-        st.warning(warning)
+        st.warning(message(warning))
     chart_with_data(figures.earned(rows), found.points, "replay")
     st.caption(t("replayed.caption"))
     st.dataframe(_table(rows), hide_index=True)
@@ -84,7 +85,7 @@ def _best(rows: pl.DataFrame) -> str:
     if not ways.height or log["revenue"] is None:
         return t("replayed.nothing")
     best = ways.sort("revenue", descending=True).row(0, named=True)
-    share = "" if best["irrelevant"] is None else t("replayed.share", share=best["irrelevant"])
+    share = "" if best["irrelevant"] is None else t_plain("replayed.share", share=best["irrelevant"])
     error = best["error"] or 0.0
     return t(
         "replayed.best", scorer=scorer_name(best["scorer"]), rule=best["rule"], revenue=best["revenue"],

@@ -8,8 +8,9 @@ from pathlib import Path
 import streamlit as st
 
 from app import files
-from app.language import names, t
+from app.language import names, t, t_plain
 from app.parts.job_panel import show_fault
+from app.texts import code
 from app.wording import about_file
 
 
@@ -37,7 +38,7 @@ def foot(file: Path, command: str, described_in: str) -> None:
     """The same in a terminal, what went wrong with the last start, and the file itself."""
     here = Path.cwd()
     typed = file.relative_to(here) if file.is_relative_to(here) else file
-    st.caption(t("start.terminal", command=f"relbid {command} {typed}", page=described_in))
+    st.caption(t("start.terminal", command=code(f"relbid {command} {typed}"), page=described_in))
     show_fault(command, "estimate")
     with st.expander(t("start.file"), icon=":material/description:"):
         st.code(file.read_text(encoding="utf-8"), language="yaml")
@@ -45,4 +46,4 @@ def foot(file: Path, command: str, described_in: str) -> None:
 
 def _file_name(name: str) -> str:
     shipped = name.removesuffix(files.SHIPPED)
-    return name if shipped == name else t("start.shipped", name=shipped)
+    return name if shipped == name else t_plain("start.shipped", name=shipped)

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from app.language import t
+from app.language import t_plain as t
 from app.wording import MISSING, duration, metric_name, rule_name, scorer_name
 from scenarios import METRICS, SCORERS, Status, SweepResult, behind, is_share, t_quantile
 from scenarios.reporting.sweep_tables import fields_of

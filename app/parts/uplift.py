@@ -8,7 +8,7 @@ import streamlit as st
 import yaml
 
 from app import jobs, session
-from app.language import t
+from app.language import t, t_plain
 from app.parts import job_panel
 from app.session import Opened
 from app.setting import Setting, market_settings
@@ -22,7 +22,9 @@ def day_in_words(opened: Opened, *, whole: bool) -> str:
     """What one of the days is: all its queries, or a sample."""
     sample = None if whole else session.live_queries(opened.prepared)
     total = session.total_queries(opened.prepared)
-    return t("uplift.day", queries=total) if sample is None else t("uplift.day_part", queries=sample)
+    return (
+        t_plain("uplift.day", queries=total) if sample is None else t_plain("uplift.day_part", queries=sample)
+    )
 
 
 def title_of(subject: str) -> str | None:
@@ -30,7 +32,7 @@ def title_of(subject: str) -> str | None:
     if not subject.startswith(_MARK):
         return None
     _, _, a, b = [*subject.split("|"), "", ""][:4]
-    return t("uplift.title", a=a, b=b, days=MORE_DAYS)
+    return t_plain("uplift.title", a=a, b=b, days=MORE_DAYS)
 
 
 _MARK = "setting|"

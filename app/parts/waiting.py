@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import jobs
-from app.language import t
+from app.language import t, t_plain
 from app.parts import job_panel
 from app.simulated import scoring
 from app.wording import scorer_name
@@ -24,11 +24,11 @@ def prepare_first(root: Path, scenario: Scenario, scorer: str) -> None:
         jobs.forget(job)  # whoever removes the kept scores later makes a new one
         return
     if scorer == "none":
-        text, title = t("waiting.frames"), t("waiting.title_frames", scenario=scenario.name)
+        text, title = t("waiting.frames"), t_plain("waiting.title_frames", scenario=scenario.name)
     else:
         label = scorer_name(scorer)
         text = t("waiting.first", scorer=label)
-        title = t("waiting.title", scenario=scenario.name, scorer=label)
+        title = t_plain("waiting.title", scenario=scenario.name, scorer=label)
     st.write(text)
     job_panel.watch(job, title, t("jobs.again_dismiss"))
     st.stop()

@@ -11,7 +11,7 @@ import streamlit as st
 
 from app import address, session
 from app.figures import why_figures as figures
-from app.language import names, t
+from app.language import names, t, t_plain
 from app.parts.download import download
 from app.session import Opened
 from app.setting import Setting
@@ -104,7 +104,7 @@ def level(metric: str, value: float) -> str:
 def amount(metric: str, value: float) -> str:
     """A difference: shares in points."""
     if is_share(metric):
-        return t("responsible.points", points=100 * value)
+        return t_plain("responsible.points", points=100 * value)
     return f"{value:+,.3f}" if abs(value) < 1 else f"{value:+,.2f}"
 
 
@@ -200,7 +200,7 @@ def _basis(opened: Opened, division: Division) -> str:
 def _name(by: str, name: str) -> str:
     if by == "match":
         return t(f"market.match_{name}")
-    return t("responsible.advertiser", name=name) if by == "advertiser" else name
+    return t_plain("responsible.advertiser", name=name) if by == "advertiser" else name
 
 
 def _known(known: Metrics, metric: str) -> bool:

@@ -11,9 +11,10 @@ import streamlit as st
 
 from app import files, jobs, notes, session
 from app.figures import experiment_figures as figures
-from app.language import t
+from app.language import t, t_plain
 from app.parts import job_panel, start_box, uplift
 from app.parts.download import chart_with_data, download
+from app.texts import Markdown, code, message
 from app.wording import MISSING, metric_name
 from scenarios import StoredExperiment, list_experiments
 
@@ -29,7 +30,7 @@ def page(folders: list[Path]) -> None:
     if not folders:
         st.write(t("experiments.empty"))
         st.code("relbid experiment scenarios/experiments/interference.yaml", language="bash")
-        st.write(t("experiments.duration", folder=session.results_root()))
+        st.write(t("experiments.duration", folder=code(session.results_root())))
         return
     names = {folder.name: folder for folder in folders}
     if (made := st.session_state.pop(MADE, None)) in names:
@@ -42,7 +43,7 @@ def page(folders: list[Path]) -> None:
         found = session.experiment(names[str(name)])
         replicates = found.replicates()
     except (ValueError, OSError) as error:
-        st.error(f"{t('experiments.cannot_open')}\n\n{error}")
+        st.error(f"{t('experiments.cannot_open')}\n\n{message(error)}")
         st.write(t("experiments.remedy"))
         return
     _arms(found)
@@ -65,7 +66,8 @@ def _start_one(*, expanded: bool) -> None:
 
 def _title(subject: str) -> str:
     """What a job does: an experiment of a file, or a setting of the sliders on whole days."""
-    return uplift.title_of(subject) or t("experiments.one", name=Path(subject).name.removesuffix(".yaml"))
+    name = Path(subject).name.removesuffix(".yaml")
+    return uplift.title_of(subject) or t_plain("experiments.one", name=name)
 
 
 def _start(file: Path) -> None:
@@ -93,18 +95,19 @@ def _arms(found: StoredExperiment) -> None:
         for row in first.filter(pl.col("metric") == metric).iter_rows(named=True)
     ]
     if said:
-        changes = t("words.semicolon").join(said)
+        changes = Markdown(t("words.semicolon").join(said))
         st.markdown(f"#### {t('experiments.headline', baseline=experiment.baseline, changes=changes)}")
-    arms = t("words.semicolon").join(
+    arms = [
         t(
             "experiments.arm",
             arm=t("experiments.baseline", arm=name) if name == experiment.baseline else name,
-            fields=", ".join(f"`{field} = {value}`" for field, value in fields.items())
+            fields=Markdown(", ".join(code(f"{field} = {value}") for field, value in fields.items()))
             or t("experiments.as_is"),
         )
         for name, fields in experiment.arms.items()
-    )
-    st.caption(t("experiments.arms", n=len(found.seeds), arms=arms))
+    ]
+    said_of_arms = Markdown(t("words.semicolon").join(arms))
+    st.caption(t("experiments.arms", n=len(found.seeds), arms=said_of_arms))
     if not found.reached:
         st.warning(t("experiments.too_wide"))
 
@@ -148,10 +151,11 @@ def _interference(found: StoredExperiment, level: str) -> None:
 
 
 def _table(rows: pl.DataFrame, baseline: str) -> pl.DataFrame:
+    mean = t_plain("experiments.column_baseline_mean", baseline=baseline)
     return rows.select(
         pl.col("arm").alias(t("experiments.column_arm")),
         _named(rows, "metric", metric_name).alias(t("experiments.column_metric")),
-        pl.col("baseline_mean").round(4).alias(t("experiments.column_baseline_mean", baseline=baseline)),
+        pl.col("baseline_mean").round(4).alias(mean),
         pl.col("arm_mean").round(4).alias(t("experiments.column_arm_mean")),
         *_percent(
             change_value="change", change_t_low="from", change_t_high="to", change_detectable="detectable"

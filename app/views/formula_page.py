@@ -15,6 +15,7 @@ from app.language import t
 from app.parts.download import chart_with_data
 from app.session import Opened
 from app.setting import Setting, fault_of, in_words, market_settings
+from app.texts import message
 from scenarios import SHIPPED_RULES, fusion_text, iso_scores, judge_rule, override
 
 KEYS = ("rate",)
@@ -26,8 +27,9 @@ def page(opened: Opened) -> None:
     """Draw the page."""
     st.title(t("formula.title"))
     b = opened.b
-    formula = b.formula.replace("*", "\\*")
-    gated = t("formula.gate", formula=formula, threshold=b.threshold) if b.threshold > 0 else formula
+    gated = b.formula
+    if b.threshold > 0:
+        gated = t("formula.gate", formula=b.formula, threshold=b.threshold)
     st.markdown(f"#### {t('formula.score', formula=gated)}")
     verdict = judge_rule(override(opened.scenario, market_settings(b)).fusion.build())
     lamps = st.container()
@@ -44,7 +46,7 @@ def page(opened: Opened) -> None:
     except ValueError as error:
         with lamps:
             verdicts.draw(verdict)
-            st.error(str(error))
+            st.error(message(error))
         return
     with lamps:
         verdicts.draw(verdict, a_days.of, b_days.of)

@@ -10,12 +10,13 @@ import streamlit as st
 from app import session
 from app.days import over_days
 from app.figures import health_figures as figures
-from app.language import t
+from app.language import t, t_plain
 from app.parts import health
 from app.parts.download import chart_with_data
 from app.parts.health import NUMBERS, RETURNS, SHARES, Held
 from app.session import Opened
 from app.setting import in_words
+from app.texts import message
 from app.wording import is_clear, scorer_name
 
 KEYS = ()
@@ -28,7 +29,7 @@ def page(opened: Opened) -> None:
         a, b = over_days(opened.prepared, [opened.a, opened.b], whole=False)
         who = [session.who_brought_what(opened.prepared, one) for one in (opened.a, opened.b)]
     except ValueError as error:
-        st.error(f"{t('scorers.cannot_simulate', scorer=scorer_name(opened.b.scorer))}\n\n{error}")
+        st.error(f"{t('scorers.cannot_simulate', scorer=scorer_name(opened.b.scorer))}\n\n{message(error)}")
         return
     found = health.held_figures(a.of, b.of, *who)
     st.markdown(f"#### {_summary(found)}")
@@ -61,7 +62,7 @@ def _summary(found: Sequence[Held]) -> str:
         return t("health.nothing_clear")
     clear.sort(key=lambda pair: -pair[0])
     said = [
-        t(
+        t_plain(
             "health.moves",
             name=health.figure_name(one.name),
             a=health.written(one.name, float(np.nanmean(one.a))),

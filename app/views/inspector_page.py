@@ -11,13 +11,14 @@ import streamlit as st
 
 from app import address, session
 from app.figures import auction_figures as figures
-from app.language import names, t
+from app.language import names, t, t_plain
 from app.parts import cards, comparison
 from app.parts.credit import picture_credit
 from app.parts.download import chart_with_data
 from app.parts.why import EVENT, QUERY
 from app.session import Opened
 from app.setting import Setting, in_words, market_settings
+from app.texts import message
 from app.wording import grade_name, scorer_name
 from scenarios import AskedPage, inspect_event, known_page
 from scenarios.reporting.theme import GRADE_COLOURS
@@ -47,7 +48,9 @@ def page(opened: Opened) -> None:
         try:
             auctions.append((sides[side], _auction(opened, sides[side], query)))
         except ValueError as error:
-            st.error(f"{t('scorers.cannot_rank', scorer=scorer_name(sides[side].scorer))}\n\n{error}")
+            st.error(
+                f"{t('scorers.cannot_rank', scorer=scorer_name(sides[side].scorer))}\n\n{message(error)}"
+            )
             st.write(t("inspector.other_scorer"))
             return
     _reading(auctions[0][1])
@@ -82,7 +85,9 @@ def _auction(opened: Opened, setting: Setting, query: int | str) -> AskedPage:
 
 def _reading(page: AskedPage) -> None:
     """How a typed query is understood, where that is not plain."""
-    read = [t("inspector.read_as", typed=typed, word=word) for typed, word in page.words if typed != word]
+    read = [
+        t_plain("inspector.read_as", typed=typed, word=word) for typed, word in page.words if typed != word
+    ]
     said = [t("inspector.corrected", words=t("words.comma").join(read))] if read else []
     said += [] if page.graded or not len(page.ads) else [t("inspector.unknown")]
     if said:
@@ -204,7 +209,7 @@ def _events(opened: Opened) -> None:
     try:
         auction = inspect_event(prepared, session.whole_day(prepared), event)
     except ValueError as error:
-        st.error(str(error))
+        st.error(message(error))
         return
     shown = auction["slot"].drop_nulls().len()
     summary = t("inspector.event_summary", query=auction["query_id"][0], candidates=len(auction), shown=shown)
@@ -239,7 +244,7 @@ def _choose(opened: Opened) -> int | str:
         order = list(dict.fromkeys((asked, *order)))
     elif not (isinstance(asked, str) and asked):
         st.session_state[QUERY] = order[0]
-    called = {q: t("inspector.of_traffic", query=texts[q], share=popularity[q]) for q in order}
+    called = {q: t_plain("inspector.of_traffic", query=texts[q], share=popularity[q]) for q in order}
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = st.selectbox(
             t("inspector.query"),
@@ -270,7 +275,7 @@ def _summary(auction: pl.DataFrame, name: str, payment: str) -> str:
         return t("inspector.summary_unknown", found=found, n=n, shown=len(shown))
     counts = ((grade, int((shown["grade"] == grade).sum())) for grade in reversed(range(len(GRADE_COLOURS))))
     mix = t("words.comma").join(
-        t("inspector.mix", count=count, grade=grade_name(grade)) for grade, count in counts if count
+        t_plain("inspector.mix", count=count, grade=grade_name(grade)) for grade, count in counts if count
     )
     return t(
         "inspector.summary",

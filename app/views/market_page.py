@@ -14,6 +14,7 @@ from app.parts import serving
 from app.parts.download import chart_with_data
 from app.session import Opened
 from app.setting import in_words
+from app.texts import message
 from app.wording import MISSING, metric_name, scorer_name
 
 KEYS = ()
@@ -50,7 +51,7 @@ def page(opened: Opened) -> None:
     try:
         simulation = session.whole_day(opened.prepared, opened.b)
     except ValueError as error:
-        st.error(f"{t('scorers.cannot_simulate', scorer=scorer_name(opened.b.scorer))}\n\n{error}")
+        st.error(f"{t('scorers.cannot_simulate', scorer=scorer_name(opened.b.scorer))}\n\n{message(error)}")
         st.write(t("market.remedy"))
         return
     metrics, unit = simulation.metrics, day.clock(simulation).unit
@@ -101,7 +102,7 @@ def page(opened: Opened) -> None:
 
 
 def _cards(metrics: dict[str, float], *, instant: bool) -> None:
-    rows = [
+    rows: list[tuple[str, float, str]] = [
         (t("market.queries"), metrics["queries"], "{:,.0f}"),
         (t("market.revenue"), metrics["revenue_rpm"], "{:,.2f}"),
         (t("market.filled"), metrics["fill"], "{:.1%}"),
@@ -125,7 +126,7 @@ def _draw(key: str, rows: list[tuple[str, float, str]]) -> None:
 def _found_by(match: str, metrics: dict[str, float]) -> dict[str, str]:
     """What ads that were found by one kind of match were shown, clicked and charged."""
     columns = {"impressions": "impression_share", "revenue": "revenue_share"}
-    row = {t("market.column_match"): t(f"market.match_{match}")}
+    row: dict[str, str] = {t("market.column_match"): t(f"market.match_{match}")}
     for heading in ("impressions", "revenue", "ctr", "irrelevant_share"):
         value = metrics[f"{match}_{columns.get(heading, heading)}"]
         row[metric_name(heading)] = MISSING if math.isnan(value) else f"{value:.1%}"

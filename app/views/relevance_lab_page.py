@@ -12,11 +12,12 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import session
 from app.figures import offline_figures as figures
-from app.language import names, t
+from app.language import names, t, t_plain
 from app.parts import gallery, offline_scores as offline
 from app.parts.credit import picture_credit
 from app.parts.download import chart_with_data, download
 from app.session import Opened, Sample
+from app.texts import message
 from app.wording import MISSING, scorer_name
 from scenarios import (
     PAIR_SETS,
@@ -58,7 +59,7 @@ def page(opened: Opened) -> None:
     try:
         labels = session.offline_labels(opened.prepared, sample)
     except ValueError as error:
-        st.error(str(error))
+        st.error(message(error))
         st.write(t("lab.other_pairs"))
         return
     scores = _scored(opened, labels, sample, wanted)
@@ -115,7 +116,7 @@ def _scored(
                 opened.prepared, labels, sample, name, _reporter(place, scorer_name(name))
             )
         except ValueError as error:
-            st.error(f"{t('scorers.cannot_score', scorer=scorer_name(name))}\n\n{error}")
+            st.error(f"{t('scorers.cannot_score', scorer=scorer_name(name))}\n\n{message(error)}")
             st.write(t("lab.other_scorer"))
         place.empty()
     return scores
@@ -142,7 +143,7 @@ def _metrics(
         evaluations, {name: gap_of(labels, found) for name, found in scores.items()}
     )
     said = [
-        t("lab.orders", scorer=scorer_name(row["scorer"]), auc=row["auc"])
+        t_plain("lab.orders", scorer=scorer_name(row["scorer"]), auc=row["auc"])
         for row in table.iter_rows(named=True)
         if math.isfinite(row["auc"])
     ]

@@ -9,9 +9,10 @@ import streamlit as st
 
 from app import files, jobs, notes, session
 from app.figures import sweep_figures as figures
-from app.language import names, t
+from app.language import names, t, t_plain
 from app.parts import job_panel, start_box, sweep_point, sweep_tables
 from app.parts.download import chart_with_data, download
+from app.texts import code, markdown, message
 from app.wording import duration, method_name, metric_name
 from scenarios import (
     Status,
@@ -42,7 +43,7 @@ def page() -> None:
     folders = _folders()
     _start_one(expanded=not folders)
     if not folders:
-        st.info(t("sweeps.empty", folder=session.results_root()))
+        st.info(t("sweeps.empty", folder=code(session.results_root())))
         return
     if st.session_state.get(CHOICE) not in folders:
         st.session_state[CHOICE] = next(iter(folders))
@@ -86,7 +87,7 @@ def _start_one(*, expanded: bool) -> None:
         if job is not None:
             job_panel.watch(job, t("sweeps.estimate_title"), t("sweeps.estimate_again"))
             if found := jobs.outcome(job).progress.found:
-                st.info(sweep_tables.estimate_text(found["estimate"]))
+                st.info(markdown(sweep_tables.estimate_text(found["estimate"])))
                 with st.expander(t("sweeps.its_points"), icon=":material/list:"):
                     st.code(found["points_in_words"], language=None)
         start_box.foot(file, "sweep", "docs/sweeps.md")
@@ -108,7 +109,7 @@ def _state(folder: Path) -> bool:
     """Draw how far the sweep is and what can be done about it; return whether it is running."""
     job = jobs.latest(session.results_root(), "sweep", folder.name)
     if job is not None:
-        title = t("sweeps.one", name=folder.name)
+        title = t_plain("sweeps.one", name=folder.name)
         job_panel.watch(job, title, t("sweeps.again"), more=lambda: _live(folder))
         if jobs.is_alive(job):
             return True
@@ -118,7 +119,7 @@ def _state(folder: Path) -> bool:
         st.info(t("sweeps.elsewhere", pid=status.pid))
         st.fragment(_live, run_every=job_panel.POLL_S)(folder)
         return True
-    st.markdown(sweep_tables.state_text(status, running=False))
+    st.markdown(markdown(sweep_tables.state_text(status, running=False)))
     own = folder / "sweep.yaml"
     if job is not None and not own.exists():  # it could not begin
         own = Path(job.command[2])
@@ -137,7 +138,9 @@ def _live(folder: Path) -> None:
     status = read_status(folder)
     if status is None:
         return
-    cells = [(t("sweeps.live_done"), t("sweeps.live_of", done=status.done, total=status.total))]
+    cells: list[tuple[str, str]] = [
+        (t("sweeps.live_done"), t("sweeps.live_of", done=status.done, total=status.total))
+    ]
     if status.rate_per_s:
         cells.append((t("sweeps.live_rate"), f"{status.rate_per_s:.2g}"))
     if status.left_s is not None:
@@ -181,7 +184,7 @@ def _results(folder: Path, running: bool) -> None:
         if running:
             st.info(t("sweeps.none_yet"))
         elif (folder / "points.parquet").exists():
-            st.error(f"{t('sweeps.cannot_open')}\n\n{error}")
+            st.error(f"{t('sweeps.cannot_open')}\n\n{message(error)}")
             st.write(t("sweeps.open_remedy"))
         else:
             st.info(t("sweeps.no_points"))
@@ -299,7 +302,7 @@ def _compare(folder: Path, others: dict[str, Path], called: dict[str, str]) -> N
     try:
         first, second = session.sweep(folder), session.sweep(others[str(other)])
     except (ValueError, OSError) as error:
-        st.error(f"{t('sweeps.cannot_compare')}\n\n{error}")
+        st.error(f"{t('sweeps.cannot_compare')}\n\n{message(error)}")
         return
     if first.sweep.file.directions != second.sweep.file.directions:
         named = t("words.and").join(metric_name(metric).lower() for metric in second.sweep.file.directions)
@@ -330,7 +333,7 @@ def _in_words(found: SweepResult, best: pl.DataFrame) -> str:
     ]
     settings = sweep_tables.point_text(found, row)
     metrics = t("words.and").join(numbers)
-    return t("sweeps.best_point", point=row["point"], settings=settings, metrics=metrics)
+    return t_plain("sweeps.best_point", point=row["point"], settings=settings, metrics=metrics)
 
 
 if __name__ == "__main__":

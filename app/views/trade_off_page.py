@@ -29,6 +29,7 @@ from app.setting import (
     setting_at,
     stored_scenario,
 )
+from app.texts import markdown, message
 from app.wording import scorer_name
 from scenarios.reporting.theme import QUIET
 
@@ -78,7 +79,7 @@ def page(opened: Opened) -> None:
     def say(found: list[Days]) -> None:
         simulated(len(found[0].of))
         with headline.container():
-            st.markdown(f"#### {_answer(*found, days=n_days)}")
+            st.markdown(f"#### {markdown(_answer(*found, days=n_days))}")
         with cards.container():
             _cards(*found)
 
@@ -88,7 +89,7 @@ def page(opened: Opened) -> None:
     except ValueError as error:
         with notice:
             names = " / ".join(scorer_name(one.scorer) for one in (opened.a, opened.b))
-            st.error(f"{t('scorers.cannot_simulate', scorer=names)}\n\n{error}")
+            st.error(f"{t('scorers.cannot_simulate', scorer=names)}\n\n{message(error)}")
             st.write(t("trade_off.points_below"))
         _stored_chart(opened, None)
         return
@@ -118,7 +119,7 @@ def _below(opened: Opened, own: list[Days], shown: list[Days], *, whole: bool) -
     with st.container(key="figures"):
         changes = figures.changes_by_side(a, b)
         chart_with_data(figures.who_gains(changes), changes, "who-gains")
-        both = {t("trade_off.mix_today"): a, t("trade_off.mix_mine"): b}
+        both: dict[str, Days] = {t("trade_off.mix_today"): a, t("trade_off.mix_mine"): b}
         chart_with_data(figures.grades_seen(both), figures.grade_table(both), "true-grades")
     if opened.a != opened.b:
         why.draw(opened)
@@ -304,7 +305,7 @@ def _draw_curve(
             said = wording.point_over_days(marked.change, marked.days.mean(SHARE))
             st.markdown(t("trade_off.cheaper", formula=marked.setting.formula, said=said, bound=bound))
             st.button(
-                t("trade_off.take", formula=marked.setting.formula.replace("*", "\\*")),
+                t("trade_off.take", formula=marked.setting.formula),
                 key="take",
                 type="primary",
                 on_click=_take,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 REPOSITORY = Path(__file__).parents[2]
+MAIN = REPOSITORY / "app" / "main.py"
 CHROMIUM = "/usr/bin/chromium"
 START_S = 180.0
 SETTLE_MS = 240_000
@@ -29,8 +30,12 @@ def chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def dashboard(results: Path, cwd: Path | None = None) -> Iterator[str]:
-    """Run the dashboard on a results folder, started in a folder, and give its address."""
+def dashboard(results: Path, cwd: Path | None = None, script: Path = MAIN) -> Iterator[str]:
+    """Run the dashboard on a results folder, started in a folder, and give its address.
+
+    Args:
+        script: another one than the dashboard's, which draws what is to be looked at.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -40,7 +45,7 @@ def dashboard(results: Path, cwd: Path | None = None) -> Iterator[str]:
         "RELBID_RESULTS": str(results),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")])),
     }
-    command = [sys.executable, "-m", "streamlit", "run", str(REPOSITORY / "app" / "main.py")]
+    command = [sys.executable, "-m", "streamlit", "run", str(script)]
     options = ["--server.headless=true", f"--server.port={port}"]
     log_path = results / "dashboard.log"
     with log_path.open("wb") as log:

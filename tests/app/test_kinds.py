@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 from scenarios import Scenario, list_results, load_scenario, override, run_scenario, write_result
 from scenarios.corpora.own import import_corpus
 from scenarios.replay.example import as_table, make_example
-from tests.app.test_pages import MAIN, PATIENCE_S, asked, cards, chart, html
+from tests.app.test_pages import MAIN, PATIENCE_S, as_read, asked, cards, chart, html
+from tests.app.test_texts import HOSTILE
 from tests.scenarios import miniature
 
 PAGES = ("views/inspector_page.py", "views/market_page.py", "views/formula_page.py")
@@ -151,3 +154,33 @@ def test_a_corpus_has_texts_and_pictures_and_any_query_can_be_asked(
     assert not at.error
     at = asked(tmp_path / "results", "blue tent by cato")
     assert "Cato blue tent" in html(at)
+
+
+def test_texts_of_a_corpus_are_shown_to_the_letter(
+    store: Callable[[Scenario], AppTest], tmp_path: Path
+) -> None:
+    ads = [
+        {"id": one["id"], "title": f"{HOSTILE} {one['title']}", "brand": one["supplier"]}
+        for one in miniature.PRODUCTS
+    ]
+    queries = [{"id": thing, "text": f"{HOSTILE} {thing}"} for thing in miniature.THINGS]
+    import_corpus(miniature.write_own(tmp_path / "tables", ads=ads, queries=queries), tmp_path / "corpus")
+    (tmp_path / "own.yaml").write_text(
+        "schema: 1\nname: own\nmarket: {kind: corpus, folder: corpus}\nscorer: bm25\n"
+        "traffic: {n_queries: 800}\ncompare: [none, bm25]\n"
+    )
+    at = store(load_scenario(tmp_path / "own.yaml"))
+    at.text_input(key="formula").set_value(HOSTILE).run()
+    assert HOSTILE in as_read(at.error[0].value)
+    assert HOSTILE not in at.error[0].value
+    at.text_input(key="formula").set_value("b*q*r^2").run()
+    kept = unescape(json.dumps(chart(at, "Parts of the difference")))
+    assert HOSTILE[:20] in kept
+    for page in PAGES:
+        at.switch_page(page).run()
+        assert not at.exception
+        drawn = [found.proto.spec for found in at.get("plotly_chart")] + [html(at)]
+        assert not any(mark in text for text in drawn for mark in ("<b>q</b>", "%{x} "))
+    at.switch_page("views/inspector_page.py").run()
+    assert at.selectbox(key="query").options[0].startswith(HOSTILE)
+    assert HOSTILE in unescape(html(at))

@@ -26,7 +26,7 @@ from scenarios import (
 )
 from scenarios.markets.checkpoints import Doubt
 from tests.app.test_figures import FRAMES, ROW
-from tests.app.test_pages import chart, dashboard as dashboard, html
+from tests.app.test_pages import as_read, chart, dashboard as dashboard, html
 
 # Two queries with an ad of each grade. "good" orders both; "bad" puts query 1's grade 0 on top.
 LABELS = Labels(
@@ -159,7 +159,7 @@ def test_other_pairs_and_fewer_queries(lab: AppTest) -> None:
 def test_pairs_that_a_checkpoint_does_not_have_are_explained(lab: AppTest) -> None:
     lab.selectbox(key="lab-pairs").set_value("held_out").run()
     assert not lab.exception
-    assert "has no split 'held_out'" in lab.error[0].value
+    assert "has no split 'held_out'" in as_read(lab.error[0].value)
     assert "relbid train --fold 0" in lab.error[0].value
 
 

@@ -31,7 +31,7 @@ from scenarios import (
     sweep_folder,
 )
 from scenarios.studies.estimate import Estimate
-from tests.app.test_pages import MAIN, PATIENCE_S, chart, until_ended
+from tests.app.test_pages import MAIN, PATIENCE_S, as_read, chart, until_ended
 
 SCENARIO = """\
 schema: 1
@@ -120,7 +120,7 @@ def choose(at: AppTest, name: str) -> AppTest:
 
 
 def texts(at: AppTest) -> str:
-    return "\n".join(found.value for kind in (at.markdown, at.caption, at.info) for found in kind)
+    return as_read("\n".join(found.value for kind in (at.markdown, at.caption, at.info) for found in kind))
 
 
 def press(at: AppTest, label: str) -> AppTest:
@@ -232,7 +232,7 @@ def test_a_half_finished_sweep_goes_on_and_its_failures_are_told_and_run_again(
     assert "missing_module" in outcome.message
     at.run()
     assert not at.exception
-    assert any("missing_module" in found.value for found in at.error)
+    assert any("missing_module" in as_read(found.value) for found in at.error)
     (project / "missing_module.py").write_text(
         "import numpy as np\n\n\nclass Scorer:\n    def __init__(self, corpus): pass\n\n"
         "    def score(self, query, ad): return np.ones(len(query))\n"

@@ -28,7 +28,7 @@ from scenarios import (
     simulate,
     write_result,
 )
-from tests.app.test_pages import MAIN, PATIENCE_S, until_ended
+from tests.app.test_pages import MAIN, PATIENCE_S, as_read, until_ended
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def dashboard(results: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 
 
 def said(at: AppTest) -> str:
-    return "\n".join(found.value for found in at.markdown)
+    return as_read("\n".join(found.value for found in at.markdown))
 
 
 def test_the_interval_is_that_of_the_scenarios_days(

@@ -12,7 +12,7 @@ from app.figures import why_figures as figures
 from app.parts import why
 from scenarios import Division
 from scenarios.reporting.theme import BETTER, WORSE
-from tests.app.test_pages import chart, dashboard as dashboard
+from tests.app.test_pages import as_read, chart, dashboard as dashboard
 
 
 def division(shares: list[float], low: float, high: float, metric: str = "irrelevant_share") -> Division:
@@ -38,7 +38,7 @@ def rows(of: Division) -> list[dict[str, object]]:
 
 def test_the_sentence_says_difference_interval_and_how_much_the_first_make() -> None:
     clear = division([0.5, 0.25, 0.2, 0.05], -0.05, -0.03)
-    assert why.in_a_sentence(clear, rows(clear)[:3]) == (
+    assert as_read(why.in_a_sentence(clear, rows(clear)[:3])) == (
         "Irrelevant share: 10.00% under A, 6.00% under B, -4.000 points [-5.00, -3.00]. "
         "The 3 queries that move it most make together 95% of it. The other makes 5%."
     )
