@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from app.texts import Markdown, markdown
 from scenarios import DEFAULT_SCENARIO
 
 WORLDS, MOST_WORLDS = 4, 32
@@ -54,8 +55,8 @@ def offered(kind: tuple[str, str], here: Path | None = None) -> dict[str, Path]:
     return found
 
 
-def about(path: Path) -> str:
-    """The comment at the head of a file, as Markdown: its lines, and what it indents as code."""
+def about(path: Path) -> Markdown:
+    """The comment at the head of a file: its lines to the letter, and what it indents as code."""
     lines: list[str] = []
     with contextlib.suppress(OSError, ValueError):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -69,7 +70,7 @@ def about(path: Path) -> str:
                 lines[-1] += f" {text}"
             else:
                 lines += [*([""] if before else []), text]
-    return "\n".join(lines)
+    return Markdown("\n".join(line if line.startswith("    ") else markdown(line) for line in lines))
 
 
 def about_key(path: Path) -> str | None:

@@ -128,7 +128,11 @@ def start(
     started = psutil.Process(process.pid).create_time()
     threading.Thread(target=process.wait, daemon=True).start()  # or it would stay a zombie
     job = Job(folder, kind, subject, ("relbid", *given), process.pid, started)
-    write_whole_file(folder / "job.json", json.dumps({**asdict(job), "folder": None}) + "\n")
+    try:
+        write_whole_file(folder / "job.json", json.dumps({**asdict(job), "folder": None}) + "\n")
+    except BaseException:  # nobody would find it
+        _signal(job, signal.SIGKILL)
+        raise
     return job
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from app.files import about, about_key
 from app.language import DEFAULT, catalogue, t_html, t_plain as t
-from app.texts import Html, Markdown, markdown
+from app.texts import Html, Markdown
 from scenarios import METRICS, Comparison, Estimate, Fault, FormulaError, compare
 from scenarios.reporting import words
 
@@ -60,7 +60,7 @@ def rule_name(rule: str) -> str:
 def about_file(path: Path) -> Markdown:
     """What a file of a study is about: of one that comes with relbid in the reader's language."""
     key = about_key(path) or ""
-    return Markdown(t(key)) if key in catalogue(DEFAULT) else markdown(about(path))
+    return Markdown(t(key)) if key in catalogue(DEFAULT) else about(path)
 
 
 def method_name(method: str) -> str:
