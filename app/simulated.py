@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from scenarios import (
     scenario_key,
     totals_of,
 )
+
+METRICS_KEPT = 2000
+"""Of so many days metrics are kept in memory, some KB each; those of others are read from disk again."""
 
 TOTALS_KEPT = 48
 """Of so many days what queries and ads brought is kept in memory, some MB each: of four settings and more."""
@@ -40,7 +44,8 @@ class SimulatedDays:
 
     def __init__(self, market: Prepared, root: Path) -> None:
         self._seed, self._days = market.scenario.seed, MarketDays(market, root)
-        self.metrics: dict[Day, dict[str, float]] = {}
+        self.metrics: OrderedDict[Day, dict[str, float]] = OrderedDict()
+        """The day that nobody has asked for longest comes first."""
         self.totals: dict[Day, PairTotals] = {}
         self._sought: set[Day] = set()
 
@@ -50,13 +55,17 @@ class SimulatedDays:
             found = self._days.read(relevance(), self._settings(key), key[1])
             self._sought.add(key)
             if found is not None:
-                self.metrics[key] = found
-        return key in self.metrics
+                self._keep(key, found)
+        try:
+            self.metrics.move_to_end(key)
+        except KeyError:
+            return False
+        return True
 
     def ensure(self, key: Day, relevance: Relevance) -> None:
         """Simulate a day unless it is known."""
         if not self.has(key, lambda: relevance):
-            self.metrics[key] = self._days.simulate(relevance, self._settings(key), key[1]).metrics
+            self._keep(key, self._days.simulate(relevance, self._settings(key), key[1]).metrics)
 
     def simulate(self, key: Day, relevance: Relevance) -> None:
         """Simulate a day, and keep what queries and ads brought beside its metrics."""
@@ -64,7 +73,14 @@ class SimulatedDays:
         while len(self.totals) >= TOTALS_KEPT:
             self.totals.pop(next(iter(self.totals)), None)
         self.totals[key] = totals_of(run)
-        self.metrics[key] = run.metrics
+        self._keep(key, run.metrics)
+
+    def _keep(self, key: Day, metrics: dict[str, float]) -> None:
+        self.metrics[key] = metrics
+        while len(self.metrics) > METRICS_KEPT:
+            self._sought.discard(self.metrics.popitem(last=False)[0])
+        if len(self._sought) > 2 * METRICS_KEPT:
+            self._sought.clear()
 
     def _settings(self, key: Day) -> dict[str, object]:
         return {**market_settings(key[0]), "seed": self._seed + key[2]}

@@ -12,6 +12,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from app.setting import without_relevance
+from app.simulated import SimulatedDays
 from scenarios import (
     MarketDays,
     Scenario,
@@ -115,3 +117,18 @@ def test_a_damaged_file_of_metrics_is_simulated_again(tiny_scenario: Scenario, t
     ]
     file.write_text("[{")
     assert days.read(scored, settings) is None
+
+
+def test_metrics_in_memory_are_bounded_and_read_again(
+    tiny_scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.simulated.METRICS_KEPT", 2)
+    market = prepare(tiny_scenario)
+    days, scored = SimulatedDays(market, tmp_path), relevance_of(market, "none")
+    keys = [(without_relevance(tiny_scenario), 500, day) for day in range(4)]
+    for key in keys:
+        days.ensure(key, scored)
+    assert list(days.metrics) == keys[2:]
+    monkeypatch.delattr(MarketDays, "simulate")
+    days.ensure(keys[0], scored)
+    assert list(days.metrics) == [keys[3], keys[0]]
