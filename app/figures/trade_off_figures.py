@@ -327,13 +327,20 @@ def curve(
     lay_out(figure, title, height=430, legend_y=-0.2)
     figure.update_xaxes(title=t("trade_off.figure_x"), ticksuffix="%", zeroline=False)
     figure.update_yaxes(title=t("trade_off.curve_y"), ticksuffix="%", zeroline=False)
-    shares = [100 * point.days.mean(SHARE) for point in (*points, mine)] + [100 * share]
-    known = [one for one in shares if math.isfinite(one)]
+    ends = [100 * share, *(100 * end for point in (*points, mine) for end in _ends(point))]
+    known = [one for one in ends if math.isfinite(one)]
     if known:
         least = min([*known, *([100 * bound] if math.isfinite(bound) else [])])
         room = 0.12 * ((max(known) - least) or 1.0)
-        figure.update_xaxes(range=[max(least - room, -0.15), max(known) + room])
+        # No share is below 0, though the interval of one may be.
+        figure.update_xaxes(range=[min(max(least - room, -0.15), least - 0.02), max(known) + room])
     return clickable(figure)
+
+
+def _ends(point: CurvePoint) -> list[float]:
+    """A point's share of irrelevant ads, and the ends of its whiskers."""
+    mean, found = point.days.mean(SHARE), point.points.difference
+    return [mean, mean + found.t_low - found.value, mean + found.t_high - found.value]
 
 
 def _add_means(figure: go.Figure, points: Sequence[CurvePoint], name: str, *, star: bool = False) -> None:

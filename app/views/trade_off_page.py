@@ -64,7 +64,7 @@ def page(opened: Opened) -> None:
     with st.container(key="first-screen"):
         curve, side = st.container(), st.container()
     with side:
-        bound = _bound(opened, whole=whole)
+        bound_place = st.container()
         cards = st.empty()
         basis = st.container()
     below = st.container()
@@ -95,6 +95,8 @@ def page(opened: Opened) -> None:
         return
     finally:
         waiting.empty()
+    with bound_place:  # what is proposed depends on the days
+        bound = _bound(opened, whole=whole)
     with basis:
         shown = None
         if session.n_worlds(opened.prepared) > 1 and not _own_world(opened):

@@ -222,6 +222,8 @@ def test_the_curve_has_means_with_intervals_against_a_and_marks_the_cheapest() -
     ring = trace(figure, "the cheapest under the bound")
     assert list(ring.x) == list(line.x)
     assert figure.layout.shapes[0].x1 == pytest.approx(6.0)
+    least, most = figure.layout.xaxis.range  # no whisker is cut off
+    assert least < line.x[0] - line.error_x.arrayminus[0] < line.x[0] + line.error_x.array[0] < most
 
 
 def auction(**columns: list[object]) -> pl.DataFrame:
