@@ -33,9 +33,10 @@ def measured(opened: Opened, a: Days, b: Days, names: Sequence[str]) -> list[str
     """What the figures were measured on: lines at the head of an exported file, in English as all of it."""
     scenario, n = opened.scenario, len(b.of)
     seeds = f"seeds {scenario.seed} to {scenario.seed + n - 1}" if n > 1 else f"seed {scenario.seed}"
+    days = "one day" if n == 1 else f"{n} days"
     lines = [
         f"B: {written(opened.b)}; A: {written(opened.a)}.",
-        f"Measured by relbid {version('relbid')} on {n} day(s) of "
+        f"Measured by relbid {version('relbid')} on {days} of "
         f"{session.total_queries(opened.prepared):,} queries, {seeds}, market {scenario.market.kind}, "
         f"world {scenario.world.seed}.",
     ]

@@ -211,7 +211,7 @@ def _basis(opened: Opened, shown: list[Days] | None, *, whole: bool) -> None:
     days = session.n_days(opened.prepared)
     of = uplift.day_in_words(opened, whole=whole)
     if not whole:
-        st.caption(t("trade_off.preview", days=days, day=of))
+        st.caption(t("trade_off.preview", n=days, day=of))
     elif shown is None:
         st.caption(t("trade_off.basis", n=days, day=of))
     else:

@@ -115,7 +115,7 @@ def test_from_the_first_page_to_the_same_figures_in_a_terminal(
     text = file.read_text()
     assert days_row(out, "BM25")[0] == shown[0]
     assert f"#   revenue_rpm {shown[0]}"[:-1] in text
-    assert "on 5 day(s) of 2,000 queries, seeds 1 to 5" in text
+    assert "on 5 days of 2,000 queries, seeds 1 to 5" in text
     found = metrics_of(out, tmp_path)
     head = dict(re.findall(r"^# (\w+): (\S+)$", text, re.MULTILINE))
     assert {name: float(text) for name, text in head.items()} == {
@@ -134,7 +134,7 @@ def test_a_preview_is_called_one_and_is_not_exported(
     write_result(root, large, run.metrics, run.points, run.log)
     with server.dashboard(root) as address:
         open_page(page, address)
-        page.get_by_text("A preview: means of 5 day(s), 100,000 queries each").wait_for()
+        page.get_by_text("A preview: means of 5 days, 100,000 queries each").wait_for()
         preview = revenue(page)
         button = page.get_by_role("button", name="This setting as a scenario")
         assert button.is_disabled()
