@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -44,6 +45,10 @@ def _print_version(wanted: bool) -> None:
 
         typer.echo(f"relbid {version('relbid')}")
         raise typer.Exit
+
+
+OUTPUTS = ("--out", "--progress", "--table", "--card", "--example", "--export")
+"""Options that name what is written."""
 
 
 @app.callback()
@@ -128,6 +133,24 @@ def _check_place(arguments: Sequence[str]) -> None:
             raise typer.BadParameter(f"{name}: is empty; give a value, or leave it out")
         if re.search("[\ud800-\udfff]", argument):
             raise typer.BadParameter(f"{name} {argument}: is not UTF-8; rename it, or mend the locale")
+    _check_outputs(arguments)
+
+
+def _check_outputs(arguments: Sequence[str]) -> None:
+    """Refuse to write over a file that the command line names as something to read."""
+    read, written = list[str](), list[tuple[str, str]]()
+    parts = iter(arguments)
+    for argument in parts:
+        name, equals, value = argument.partition("=")
+        if name in OUTPUTS:
+            written.append((name, value if equals else next(parts, "")))
+        else:
+            read.append(value if name.startswith("--") and equals else argument)
+    for name, path in written:
+        with contextlib.suppress(OSError, ValueError):  # nothing is there, or it is no name of a file
+            there = Path(path)
+            if there.is_file() and any(Path(one).exists() and there.samefile(one) for one in read):
+                raise typer.BadParameter(f"{name} {path}: the command reads this file; name another")
 
 
 def _message(error: Exception) -> str | None:

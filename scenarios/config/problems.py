@@ -72,7 +72,7 @@ def refusal(
                 field=dotted(path) or None,
                 value=value,
                 remedy=remedy,
-                setting=next((was_set[above] for above in _prefixes(path) if above in was_set), None),
+                setting=_blamed(path, lines, was_set),
             )
         )
     if len(found) == 1:
@@ -133,6 +133,19 @@ def _path_of(problem: Any, data: Any) -> KeyPath:
     elif problem["type"] == "union_tag_invalid":
         path.append(context["discriminator"].strip("'"))
     return tuple(path)
+
+
+def _blamed(
+    path: KeyPath, lines: Mapping[KeyPath, int], was_set: Mapping[KeyPath, Setting]
+) -> Setting | None:
+    """What was set over the file that holds the value at a path, or that has made the block that it is in."""
+    for above in _prefixes(path):
+        if above in was_set:
+            return was_set[above]
+        below = [one for set_path, one in was_set.items() if set_path[: len(above)] == above]
+        if above not in lines and below:
+            return below[0]
+    return None
 
 
 def _prefixes(path: KeyPath) -> Iterator[KeyPath]:

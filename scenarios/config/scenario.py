@@ -33,7 +33,7 @@ from simulator.market import ServingModel, TrafficModel
 from simulator.pctr import CtrModel
 from simulator.users import UserModel, has_loyalty
 from simulator.world.glyphs import CATEGORIES
-from simulator.world.world_config import MarketSplit, WorldConfig
+from simulator.world.world_config import MarketSplit, Split, WorldConfig
 
 SCORERS = ("none", "bm25", "hcmrm", "oracle")
 """Built-in scorers: no relevance (1 for every pair), lexical, the neural model, the truth."""
@@ -55,20 +55,20 @@ _EXAMPLES = tuple(f"{{{form}: FOLDER}}" for form in FORMS)
 
 
 def _known_scorer(name: str, info: ValidationInfo) -> str:
-    if info.context and info.context.get("columns"):  # a table's columns are checked where it is read
-        return name
+    columns = info.context and info.context.get("columns")  # a table's are checked where it is read
+    if not columns and (trouble := unknown_scorer(name)):
+        raise PydanticCustomError("scorer", "{trouble}", {"trouble": trouble})
+    return name
+
+
+def unknown_scorer(name: str) -> str:
+    """Why a text names no scorer of a market with texts; empty: it does."""
     if name in SCORERS or pretrained_of(name) or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
-        return name
+        return ""
     known = (*SCORERS, *PACKAGED)
-    raise PydanticCustomError(
-        "scorer",
-        "unknown scorer {name}{hint} (there are {known}, {forms}, and your own as module:attr)",
-        {
-            "name": quoted(name),
-            "hint": did_you_mean(name, known),
-            "known": ", ".join(known),
-            "forms": ", ".join(_EXAMPLES),
-        },
+    return (
+        f"unknown scorer {quoted(name)}{did_you_mean(name, known)} (there are {', '.join(known)}, "
+        f"{', '.join(_EXAMPLES)}, and your own as module:attr)"
     )
 
 
@@ -98,7 +98,7 @@ class RetrievalSettings(Settings):
 class HcmrmSettings(Settings):
     """Which neural model scores where the scorer is `hcmrm`, and where neural models compute."""
 
-    checkpoint: str | None = None
+    checkpoint: Annotated[str, Field(min_length=1)] | None = None
     """A folder made by `relbid train`, or `shipped`, the package's own, which is the default."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Also of public models."""
@@ -185,7 +185,13 @@ class Scenario(Settings):
             raise out_of_range("glyph_max", "must be from glyph_min to frame_size")
         if world.colour_share + world.brand_share + world.both_share > 1 + 1e-9:
             raise out_of_range("both_share", "colour_share, brand_share and both_share must sum to at most 1")
-        size = max(world.ads(split) for split in get_args(MarketSplit))
+        splits: tuple[Split, ...] = (*get_args(MarketSplit), "unlabelled")
+        size, split = max((world.ads(split), split) for split in splits)
+        if size > MAX_ADS:  # which frames of a few pixels would allow
+            raise out_of_range(
+                "test_ads_per_advertiser" if split == "test" else "ads_per_advertiser",
+                f"{world.advertisers(split):,} advertisers would have {size:,} ads, the limit is {MAX_ADS:,}",
+            )
         frame_bytes = size * world.frames * world.frame_size**2 * 3
         if frame_bytes > MAX_FRAME_BYTES:
             raise out_of_range(
@@ -261,3 +267,5 @@ class Scenario(Settings):
 
 
 MAX_FRAME_BYTES = 4 * 2**30
+MAX_ADS = 4 * 10**6
+"""Of a part of the world; their texts take about as much memory as such frames."""

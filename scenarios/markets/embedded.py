@@ -11,6 +11,7 @@ import numpy as np
 from relevance.corpus import Corpus
 from relevance.words import words_of
 from scenarios.config.scenario import Scenario
+from scenarios.errors import ScenarioError
 from scenarios.markets.kind import CalibrationPairs, Found, MarketSource, Progress, drawn_by, stage_of
 from scenarios.storage import cache as disk
 from simulator import retrieval
@@ -39,7 +40,15 @@ class EmbeddedWorld(MarketSource):
     @classmethod
     def read(cls, scenario: Scenario, cache: Path | None, progress: Progress | None) -> Self:
         stage = stage_of(progress, "drawing key frames")
-        return cls(disk.cached_world(scenario.world, scenario.split, cache, stage), cache)
+        world = disk.cached_world(scenario.world, scenario.split, cache, stage)
+        if world.corpus.n_queries == 0:
+            raise ScenarioError(
+                f"none of {scenario.world.query_pool:,} queries belongs to the split '{scenario.split}'",
+                file=scenario.name,
+                field="world.query_pool",
+                remedy="draw more",
+            )
+        return cls(world, cache)
 
     def candidates(self, scenario: Scenario) -> Candidates:
         k, reach = scenario.retrieval.candidates, scenario.retrieval.reach

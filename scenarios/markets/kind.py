@@ -80,7 +80,16 @@ class MarketSource(ABC):
             ScenarioError: a block has no meaning in this kind of market.
             TableError: a file cannot be read.
         """
+        cls.refuse_meaningless(scenario)
         return scenario
+
+    @classmethod  # noqa: B027  (a kind may refuse nothing)
+    def refuse_meaningless(cls, scenario: Scenario) -> None:
+        """Refuse blocks that have no meaning in this kind of market, in a file or as set over one.
+
+        Raises:
+            ScenarioError: names the first one.
+        """
 
     @classmethod
     def is_kept(cls, scenario: Scenario, cache: Path) -> bool:

@@ -18,7 +18,8 @@ from relevance.extras import require
 from relevance.oracle import GRADE_GAIN, OracleScorer
 from relevance.pretrained import pretrained_of
 from relevance.protocol import RelevanceScorer, load_object, score_pairs
-from scenarios.config.scenario import Scenario
+from scenarios.config.scenario import Scenario, unknown_scorer
+from scenarios.errors import ScenarioError
 from scenarios.markets.checkpoints import check_checkpoint, checkpoint_folder, model_key
 from scenarios.markets.kind import Progress, stage_of
 from scenarios.markets.plug_ins import is_own, own_scorer
@@ -127,11 +128,14 @@ def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
 
     Raises:
         CheckpointError, PluginError: see `relevance_of`.
+        ScenarioError: there is no such scorer.
         MissingExtraError: HCMRM, or a public model, is not installed.
     """
     if not source_of(scenario).has_texts:
         return  # what the market brings is looked at where it is read
     for scorer in (*scorers, *scenario.serving.cheap_scorers):
+        if trouble := unknown_scorer(scorer):
+            raise ScenarioError(trouble, file=scenario.name, field="scorer")
         if scorer == "hcmrm":
             require("torch", "transformers", extra="hcmrm", needed_by="HCMRM")
             check_checkpoint(scenario)

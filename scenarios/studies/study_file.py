@@ -16,6 +16,8 @@ from scenarios.markets.loading import DEFAULT_SCENARIO, load_scenario
 from simulator.measures.market_metrics import METRICS
 
 MOST_SEEDS = 100_000
+MOST_SIMULATIONS = 10**6
+"""Of a study; at a second each that is twelve days."""
 
 Fields = Mapping[str, tuple[tuple[str, ...], object]]
 """Dotted field -> (its keys in the file, its value)."""

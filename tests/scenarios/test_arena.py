@@ -9,6 +9,7 @@ import pytest
 
 from scenarios import load_scenario
 from scenarios.errors import ScenarioError
+from scenarios.replay.example import write_example
 from scenarios.reporting.experiment_tables import size_text
 from scenarios.studies.arena import SHARES, arena_plan, standings
 from scenarios.studies.experiments.experiment_run import check_experiment, run_experiment
@@ -98,6 +99,21 @@ def test_the_command_prints_a_leaderboard_and_keeps_the_replicates(scenario):
 def test_what_cannot_be_compared_is_refused(scenario, policies, options, says):
     with pytest.raises(ScenarioError, match=says):
         arena_plan(load_scenario(scenario), policies, **options)
+
+
+def test_a_table_of_auctions_has_no_seats(tmp_path):
+    write_example(tmp_path / "log.parquet", n_rows=100)
+    file = tmp_path / "table.yaml"
+    file.write_text("schema: 1\nname: table\nmarket: {kind: table, auctions: log.parquet}\nscorer: none\n")
+    plan = arena_plan(load_scenario(file), ["shading", "truthful"])
+    with pytest.raises(ScenarioError, match="bids are the table's where market"):
+        check_experiment(plan)
+
+
+def test_more_simulations_than_a_study_can_have_are_refused(scenario):
+    plan = arena_plan(load_scenario(scenario), ["shading", "truthful"], worlds=1000, days=1000)
+    with pytest.raises(ScenarioError, match="1,000 worlds x 1,000 days x 2 simulations of each is 2,000,000"):
+        check_experiment(plan)
 
 
 def test_figures_of_seats_need_seats(scenario, tmp_path):

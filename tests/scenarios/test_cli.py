@@ -190,6 +190,20 @@ def nothing_was_written(folder: Path) -> bool:
             "make it with 'relbid train --out nowhere'",
         ),
         (
+            ["prepare", "tiny.yaml", "--scorer", "bm52"],
+            "tiny, scorer: unknown scorer 'bm52'; did you mean 'bm25'? "
+            "(there are none, bm25, hcmrm, oracle, minilm, {bi_encoder: FOLDER}, {cross_encoder: FOLDER}, "
+            "and your own as module:attr)",
+        ),
+        (
+            ["run", "tiny.yaml", "--set", "world.query_pool=1", "--set", "split=validation"],
+            "tiny, world.query_pool: none of 1 queries belongs to the split 'validation'; draw more",
+        ),
+        (
+            ["show", "tiny.yaml", "--set", "Fusion.relevance=2"],
+            "tiny.yaml, --set Fusion.relevance=2, Fusion: unknown key; did you mean 'fusion'?",
+        ),
+        (
             ["evaluate", "--corpus", "nowhere"],
             "nowhere/queries.jsonl: not found; a corpus folder holds it (relbid train --export writes one)",
         ),
@@ -201,6 +215,14 @@ def test_bad_input_gets_one_message_and_leaves_nothing(tmp_path, tiny_file, argu
     (tmp_path / "latin1.yaml").write_bytes(b"name: caf\xe9\n")
     assert refused(relbid(*arguments, cwd=tmp_path)) == message
     assert nothing_was_written(tmp_path)
+
+
+def test_a_file_that_is_read_is_not_written_over(tmp_path, tiny_file):
+    text = tiny_file.read_text()
+    done = relbid("run", tiny_file.name, "--progress", "./tiny.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--progress ./tiny.yaml: the command reads this file; name another" in done.stderr
+    assert tiny_file.read_text() == text
 
 
 def test_a_plugin_is_found_beside_the_user(tmp_path, tiny_file):

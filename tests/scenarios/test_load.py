@@ -236,6 +236,12 @@ MESSAGES = {
         HEAD + "world: {frame_size: 2000}\n",
         "s.yaml, line 3, world.frame_size: all frames would take 670.6 GiB, the limit is 4",
     ),
+    "more ads than any machine holds, of frames that take little": (
+        HEAD + "world: {frames: 1, frame_size: 1, glyph_min: 1, glyph_max: 1, test_advertisers: 1000000,\n"
+        "  test_ads_per_advertiser: 1000}\n",
+        "s.yaml, line 4, world.test_ads_per_advertiser: 1,000,000 advertisers would have 1,000,000,000 ads, "
+        "the limit is 4,000,000",
+    ),
     "unknown rule": (
         HEAD + "fusion:\n  rule: prodct\n",
         "s.yaml, line 4, fusion.rule: unknown rule 'prodct'; did you mean 'product'? "

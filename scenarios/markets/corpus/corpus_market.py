@@ -54,6 +54,28 @@ class CorpusOfOnesOwn(MarketSource):
     called: ClassVar[str] = "a corpus of one's own"
 
     @classmethod
+    def refuse_meaningless(cls, scenario: Scenario) -> None:
+        reasons = {
+            "world": "describes the embedded world",
+            "split": "is of the embedded world; market.queries chooses one of the corpus",
+        }
+        for name, reason in reasons.items():
+            if getattr(scenario, name) != Scenario.model_fields[name].default:
+                raise ScenarioError(
+                    f"{reason}, and market.kind is corpus",
+                    file=scenario.name,
+                    field=name,
+                    remedy="leave it out",
+                )
+        if scenario.auction.category_score_reserve:
+            raise ScenarioError(
+                "a corpus has no categories",
+                file=scenario.name,
+                field="auction.category_score_reserve",
+                remedy="leave it out",
+            )
+
+    @classmethod
     def completed(cls, scenario: Scenario, folder: Path) -> Scenario:
         """The scenario with its paths and its digest.
 
@@ -62,7 +84,7 @@ class CorpusOfOnesOwn(MarketSource):
             CorpusError: there is no such folder or file.
         """
         given = settings_of(scenario)
-        _refuse_meaningless(scenario)
+        cls.refuse_meaningless(scenario)
         where = (folder / given.folder).resolve()
         grades = None if given.grades is None else (folder / given.grades).resolve()
         if not where.is_dir():
@@ -249,25 +271,6 @@ def _notes(
         f"traffic: {traffic}; when: modelled (block traffic)",
         "users: modelled, they click by the grade (block users)",
     )
-
-
-def _refuse_meaningless(scenario: Scenario) -> None:
-    reasons = {
-        "world": "describes the embedded world",
-        "split": "is of the embedded world; market.queries chooses one of the corpus",
-    }
-    for name, reason in reasons.items():
-        if getattr(scenario, name) != Scenario.model_fields[name].default:
-            raise ScenarioError(
-                f"{reason}, and market.kind is corpus", file=scenario.name, field=name, remedy="leave it out"
-            )
-    if scenario.auction.category_score_reserve:
-        raise ScenarioError(
-            "a corpus has no categories",
-            file=scenario.name,
-            field="auction.category_score_reserve",
-            remedy="leave it out",
-        )
 
 
 def _digest(files: list[Path], grades: Path | None) -> str:

@@ -40,6 +40,40 @@ class TableOfAuctions(MarketSource):
     has_other_days: ClassVar[bool] = False
 
     @classmethod
+    def refuse_meaningless(cls, scenario: Scenario) -> None:
+        for name in MEANINGLESS:
+            field = Scenario.model_fields[name]
+            if getattr(scenario, name) != field.default:
+                raise ScenarioError(
+                    "the table says it all where market.kind is table",
+                    file=scenario.name,
+                    field=name,
+                    remedy="leave it out",
+                )
+        if scenario.serving.scoring == "live":
+            raise ScenarioError(
+                "relevance is the table's where market.kind is table",
+                file=scenario.name,
+                field="serving.scoring",
+                remedy="leave it out",
+            )
+        bidders = type(scenario.bidders)()
+        if replace(scenario.bidders, shading=bidders.shading) != bidders:
+            raise ScenarioError(
+                "bids are the table's where market.kind is table",
+                file=scenario.name,
+                field="bidders",
+                remedy="leave out all but shading",
+            )
+        if scenario.auction.category_score_reserve:
+            raise ScenarioError(
+                "a table has no categories",
+                file=scenario.name,
+                field="auction.category_score_reserve",
+                remedy="leave it out",
+            )
+
+    @classmethod
     def completed(cls, scenario: Scenario, folder: Path) -> Scenario:
         """The scenario with its paths, its digest, and the scorers that it leaves out.
 
@@ -48,7 +82,7 @@ class TableOfAuctions(MarketSource):
             TableError: a file cannot be read.
         """
         given = table_settings(scenario)
-        _refuse_meaningless(scenario)
+        cls.refuse_meaningless(scenario)
         auctions = str((folder / given.auctions).resolve())
         advertisers = None if given.advertisers is None else str((folder / given.advertisers).resolve())
         scorers = scorers_of(auctions)
@@ -157,40 +191,6 @@ def read_market(auctions: Path | str, advertisers: Path | str | None = None) -> 
         TableError: a file cannot be read, or holds what no auction can.
     """
     return to_arrays(read_auctions(auctions), None if advertisers is None else read_budgets(advertisers))
-
-
-def _refuse_meaningless(scenario: Scenario) -> None:
-    for name in MEANINGLESS:
-        field = Scenario.model_fields[name]
-        if getattr(scenario, name) != field.default:
-            raise ScenarioError(
-                "the table says it all where market.kind is table",
-                file=scenario.name,
-                field=name,
-                remedy="leave it out",
-            )
-    if scenario.serving.scoring == "live":
-        raise ScenarioError(
-            "relevance is the table's where market.kind is table",
-            file=scenario.name,
-            field="serving.scoring",
-            remedy="leave it out",
-        )
-    bidders = type(scenario.bidders)()
-    if replace(scenario.bidders, shading=bidders.shading) != bidders:
-        raise ScenarioError(
-            "bids are the table's where market.kind is table",
-            file=scenario.name,
-            field="bidders",
-            remedy="leave out all but shading",
-        )
-    if scenario.auction.category_score_reserve:
-        raise ScenarioError(
-            "a table has no categories",
-            file=scenario.name,
-            field="auction.category_score_reserve",
-            remedy="leave it out",
-        )
 
 
 def _digest(*paths: str | None) -> str:

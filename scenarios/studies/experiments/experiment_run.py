@@ -17,6 +17,7 @@ import polars as pl
 from scenarios.config.load import Source, dump_scenario
 from scenarios.errors import ScenarioError, UserError
 from scenarios.markets.kind import Progress
+from scenarios.markets.registry import source_of
 from scenarios.markets.scoring import check_scorers
 from scenarios.storage import cache as disk
 from scenarios.storage.parquet import write_parquet
@@ -45,6 +46,7 @@ from scenarios.studies.replicates import (
 )
 from scenarios.studies.run_study import Study, StudyOptions, run_study
 from scenarios.studies.study import StudyPlan, Task, nullable, read_status, remove_parts
+from scenarios.studies.study_file import MOST_SIMULATIONS
 from simulator.arrays import FloatArray
 from simulator.measures.market_metrics import SEAT_METRICS
 from simulator.measures.query_totals import COLUMNS
@@ -284,6 +286,12 @@ def check_experiment(plan: Plan, file: Path | None = None) -> None:
     check_compared(plan.experiment, Source(plan.experiment.name, {}))
     where = file or plan.experiment.name
     of_seats = [metric for metric in plan.experiment.metrics if metric in SEAT_METRICS]
+    worlds, seeds = len(plan.worlds), len(plan.seeds)
+    sides = len(plan.arms) * len(plan.experiment.designs) * plan.n_trainings
+    if (n := worlds * seeds * sides) > MOST_SIMULATIONS:
+        counted = f"{worlds:,} worlds x {seeds:,} days x {sides:,} simulations of each"
+        reason = f"{counted} is {n:,}, at most {MOST_SIMULATIONS:,}"
+        raise ScenarioError(reason, file=where, field="worlds and seeds", remedy="take fewer")
     for arm in plan.arms:
         if of_seats and not plan.arms[arm].bidders.seats.policy:
             reason = f"{of_seats[0]} needs advertisers with a seat; set bidders.seats.policy"
@@ -291,6 +299,7 @@ def check_experiment(plan: Plan, file: Path | None = None) -> None:
         for training in range(plan.n_trainings):
             scenario = plan.scenario_of(arm, training=training)
             try:
+                source_of(scenario).refuse_meaningless(scenario)
                 check_scorers(scenario, [scenario.scorer])
             except UserError as error:
                 raise ScenarioError(error, file=where, field=f"arms.{arm}") from error

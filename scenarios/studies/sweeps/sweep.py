@@ -15,7 +15,14 @@ from scenarios.config.load import DISCRIMINATOR, Source, override, read_file, sh
 from scenarios.config.scenario import Scenario
 from scenarios.config.yaml_file import dump_yaml
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted, shortened
-from scenarios.studies.study_file import check_metrics, listed_seeds, scenario_of, shape_first
+from scenarios.markets.registry import source_of
+from scenarios.studies.study_file import (
+    MOST_SIMULATIONS,
+    check_metrics,
+    listed_seeds,
+    scenario_of,
+    shape_first,
+)
 from scenarios.studies.sweeps.axes import unit_points
 from scenarios.studies.sweeps.sweep_file import SWEEP, SweepFile
 
@@ -80,7 +87,14 @@ def load_sweep(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) ->
     scenario = scenario_of(file, path, source, "sweep", overrides)
     _check_names(file, source)
     if not file.searches:
-        return Sweep(file, scenario, _points(file, scenario, source))
+        sweep = Sweep(file, scenario, _points(file, scenario, source))
+        if (n := len(sweep.points) * len(sweep.seeds)) > MOST_SIMULATIONS:
+            raise ScenarioError(
+                f"{len(sweep.points):,} points x {len(sweep.seeds):,} seeds is {n:,} simulations, at most "
+                f"{MOST_SIMULATIONS:,}",
+                remedy="take fewer",
+            ).at(*source.at("seeds"))
+        return sweep
     sweep = Sweep(file, scenario, ())
     probes(sweep, source)
     return sweep
@@ -184,7 +198,9 @@ def _made(file: SweepFile, scenario: Scenario, values: Mapping[str, JsonValue], 
     # The key that chooses the shape of its block first, since setting it empties the block.
     fields = sorted(file.over, key=lambda field: (shape_first(field), field.count(".")))
     try:
-        return override(scenario, {field: values[field] for field in fields})
+        made = override(scenario, {field: values[field] for field in fields})
+        source_of(made).refuse_meaningless(made)
+        return made
     except ScenarioError as error:
         remedy = None
         if any(name.split(".")[-1] == DISCRIMINATOR for name in values):
