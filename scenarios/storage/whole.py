@@ -108,14 +108,27 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """
     root = folder.parent
     check_replaceable(folder, "name another folder", folder=True)
-    with writing(root):
-        root.mkdir(parents=True, exist_ok=True)
+    with writing(root), _made(root):
         remove_stale(root)
         with _temporary_folder(root) as part:
             yield part
             for path in part.iterdir():
                 flush_to_disk(path)
             _put_in_place(part, folder)
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it; what is new is removed after a failure, unless it holds something."""
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for one in new:
+            with contextlib.suppress(OSError):
+                one.rmdir()
+        raise
 
 
 def write_whole_file(path: Path, text: str, *, flush: bool = True) -> None:
@@ -144,14 +157,12 @@ def whole_path(path: Path, *, flush: bool = True, remedy: str = "name another fi
         StoreError: it cannot be written; what was there before stays.
     """
     check_replaceable(path, remedy)
-    with writing(path, remedy):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _temporary_folder(path.parent) as folder:
-            part = folder / path.name
-            yield part
-            if flush:
-                flush_to_disk(part)
-            part.replace(path)
+    with writing(path, remedy), _made(path.parent), _temporary_folder(path.parent) as folder:
+        part = folder / path.name
+        yield part
+        if flush:
+            flush_to_disk(part)
+        part.replace(path)
 
 
 def newest_first(root: Path | str, pattern: str) -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from relevance.errors import PluginError, ScorerError
 from relevance.keywords import TfIdfKeywords
 from relevance.lexical import Bm25Scorer
 from relevance.oracle import GRADE_GAIN, OracleScorer
+from relevance.plug_in import WAITING, Plugin
 from relevance.protocol import AnyQuery, check_scorer, load_object, score_pairs
 
 
@@ -122,6 +125,24 @@ def test_plugins_by_name() -> None:
     ):
         with pytest.raises(PluginError, match=part):
             load_object(name, "scorer")
+
+
+def test_a_plug_in_that_takes_long_is_said_to_be_waited_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(WAITING, "0.01")
+    plugin, said = Plugin("scorer 'mine:Slow'"), list[str]()
+
+    def score() -> int:
+        for _ in range(6000):  # until it is told; a minute at most
+            time.sleep(0.01)
+            said.append(capsys.readouterr().err)
+            if said[-1]:
+                break
+        return 7
+
+    assert plugin.ask("score() raised", score) == 7
+    assert re.match(r"relbid: waiting for scorer 'mine:Slow', [\d.e-]+ s so far; Ctrl-C ends it\n", said[-1])
 
 
 def test_score_table_round_trip(tmp_path: Path) -> None:

@@ -520,6 +520,12 @@ def test_settings_are_merged():
             "loss: bec",
             r"groups.losses.arms.BCE: loss 'bec': there is no such; take hierarchical",
         ),
+        (
+            "embed_dim: 8}",
+            "embed_dim: 8, visual_heads: 3}",
+            r"line \d+, training: model: 3 visual heads",
+        ),
+        ("BCE: {loss: bce}", "BCE: {model: {num_heads: 3}}", r"groups.losses.arms.BCE: model: 3 text heads"),
         ("loss: bce", "hidden_size: 8", r"one of the model's: write model: \{hidden_size: 8\}"),
         ("loss: bce", "seed: 8", r"'seeds' says which there are"),
         ("loss: bce", "rate: '1'", r"BCE.rate: input should be a valid number, got 1"),

@@ -11,7 +11,7 @@ import pytest
 from scenarios import StoreError
 from scenarios.config.scenario import Scenario
 from scenarios.runs.results import list_results, read_result, result_folder, write_result
-from scenarios.storage.whole import LOCK, check_writable, whole_folder
+from scenarios.storage.whole import LOCK, check_writable, whole_folder, whole_path
 
 SCENARIO = Scenario(schema=1, name="tiny")
 POINTS = pl.DataFrame({"scorer": ["none", "oracle"], "revenue": [1.0, 0.1 + 0.2]})
@@ -128,6 +128,15 @@ def test_writers_of_one_folder_at_a_time_both_succeed(tmp_path):
     assert [writer.wait() for writer in writers] == [0, 0]
     assert len({(tmp_path / "t" / name).read_text() for name in "ab"}) == 1
     assert hidden(tmp_path) == []
+
+
+def test_a_failing_writer_leaves_no_new_folders_above(tmp_path):
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "new" / "deep" / "made"):
+        raise RuntimeError
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError), whole_path(tmp_path / "odd" / ".." / "file" / "x"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_unwritable_root_is_found_before_the_work(tmp_path):

@@ -191,11 +191,17 @@ def load_ablation(path: Path | str) -> Ablation:
         for chosen in itertools.product(*group.across.values()):
             at = dict(zip(group.across, chosen, strict=True))
             for arm, settings in group.arms.items():
-                whole = normal(merged(file.training, group.common, at, settings))
+                parts = {
+                    ("training",): file.training,
+                    ("groups", name, "common"): group.common,
+                    ("groups", name, "across"): at,
+                    ("groups", name, "arms", arm): settings,
+                }
+                whole = normal(merged(*parts.values()))
                 try:
                     check_config(train_config(whole, 0))
-                except TrainError as error:  # what only shows where all settings are together
-                    raise ScenarioError(error).at(*source.at("groups", name, "arms", arm)) from None
+                except TrainError as error:  # what only shows where settings are together
+                    raise ScenarioError(error).at(*source.at(*_to_blame(parts))) from None
                 rows.append(Row(name, arm, at, whole, seeds[: group.seeds]))
     if file.worlds is not None and scenario.world.seed in file.worlds:
         reason = f"{scenario.world.seed} is the world that the models are tested in"
@@ -203,6 +209,18 @@ def load_ablation(path: Path | str) -> Ablation:
     if file.keep is not None:
         _check_names(rows, source)
     return Ablation(file, scenario, tuple(rows))
+
+
+def _to_blame(parts: Mapping[tuple[str, ...], Mapping[str, JsonValue]]) -> tuple[str, ...]:
+    """The first block that makes no training together with those before it, although all blocks make none."""
+    from relevance.hcmrm.training.train_config import TrainError, check_config
+
+    for n, place in enumerate(parts, start=1):
+        try:
+            check_config(train_config(merged(*list(parts.values())[:n]), 0))
+        except TrainError:
+            return place
+    return place
 
 
 def _check_names(rows: Iterable[Row], source: Source) -> None:
