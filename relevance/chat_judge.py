@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from relevance.errors import ScorerError, quoted
+from relevance.errors import ScorerError, in_words, quoted
 
 PATH = "/chat/completions"
 INSTRUCTIONS = """\
@@ -57,10 +57,18 @@ class ChatJudge:
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(self.url)
+            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # brackets without an end, a port beyond 65,535
+            known = False
+        if not known or re.search(r"[\s\x00-\x1f\x7f]", self.url):
             raise ScorerError(
                 "must be an address with http or https", field="--endpoint", value=quoted(self.url)
+            )
+        if not (self.key.isascii() and self.key.isprintable()):
+            raise ScorerError(
+                "the key holds what no header of HTTP may, such as a new line", field="--key-env"
             )
 
     def grade(self, query: str, ad: str) -> tuple[int, float]:
@@ -83,7 +91,7 @@ class ChatJudge:
                 fault = str(error)
             except (OSError, http.client.HTTPException) as error:  # time-outs are OSError, too
                 reason = getattr(error, "reason", None) or error
-                fault = str(reason) or type(error).__name__
+                fault = in_words(reason) if isinstance(reason, Exception) else str(reason)
         raise ScorerError(
             f"no usable answer for query {quoted(query)} and ad {quoted(ad)} "
             f"in {attempt + 1} attempt{'s' * (attempt > 0)} ({fault})",

@@ -54,7 +54,17 @@ def training_worlds(
             "--corpus",
             file=corpus,
         )
-    own = LABELLED_WORLD if scenario is None else looking_like(load_scenario(scenario).world)
+    own = LABELLED_WORLD
+    if scenario is not None:
+        given = load_scenario(scenario)
+        if given.market.kind != "world":
+            raise UserError(
+                f"its market is a {given.market.kind}, and worlds are drawn here",
+                file=scenario,
+                field="--scenario",
+                remedy="name one of the embedded world, or a corpus with --corpus",
+            )
+        own = looking_like(given.world)
     return LabelledWorlds(TRAINING_SEEDS if seeds is None else read_seeds(seeds), fold, own)
 
 

@@ -72,6 +72,16 @@ def test_an_answer_is_one_object_with_grade_and_confidence():
 
 
 def test_an_address_must_be_one_of_the_web():
-    for url in ("file:///etc/passwd", "ftp://host/v1", "localhost:8000", "http://"):
+    wrong = (
+        "file:///etc/passwd",
+        "ftp://host/v1",
+        "localhost:8000",
+        "http://",
+        "http://[::1",
+        "http://a:99999/v1",
+    )
+    for url in (*wrong, "http://a b/v1"):
         with pytest.raises(ScorerError, match="--endpoint: must be an address with http or https, got"):
             ChatJudge(url, "m")
+    with pytest.raises(ScorerError, match="--key-env: the key holds what no header of HTTP may"):
+        ChatJudge("http://localhost/v1", "m", "key\n")
