@@ -129,7 +129,7 @@ def _check_place(arguments: Sequence[str]) -> None:
     for before, argument in itertools.pairwise(("", *arguments)):
         name = argument.partition("=")[0] if argument.startswith("--") else before
         name = name if name.startswith("--") else "an argument"
-        if not argument or re.fullmatch(r"--[\w-]+=", argument):
+        if not argument or re.fullmatch(r"--[\w.-]+=", argument):
             raise typer.BadParameter(f"{name}: is empty; give a value, or leave it out")
         if re.search("[\ud800-\udfff]", argument):
             raise typer.BadParameter(f"{name} {argument}: is not UTF-8; rename it, or mend the locale")

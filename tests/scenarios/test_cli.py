@@ -217,6 +217,12 @@ def test_bad_input_gets_one_message_and_leaves_nothing(tmp_path, tiny_file, argu
     assert nothing_was_written(tmp_path)
 
 
+def test_an_empty_address_of_the_dashboard_is_refused(tmp_path):
+    done = relbid("app", "--server.address=", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--server.address: is empty; give a value, or leave it out" in done.stderr
+
+
 def test_a_file_that_is_read_is_not_written_over(tmp_path, tiny_file):
     text = tiny_file.read_text()
     done = relbid("run", tiny_file.name, "--progress", "./tiny.yaml", cwd=tmp_path)

@@ -322,6 +322,14 @@ def test_a_corpus_folder_has_worlds_of_its_own(tmp_path):
         assert caught.value.file == str(tmp_path)
 
 
+def test_worlds_are_drawn_of_a_scenario_of_the_embedded_world(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("schema: 1\nname: mine\nmarket: {kind: corpus, folder: .}\nscorer: bm25\n")
+    with pytest.raises(UserError, match="its market is a corpus, and worlds are drawn here") as caught:
+        training_worlds(None, "5", None, file)
+    assert caught.value.field == "--scenario"
+
+
 def test_a_split_that_a_checkpoint_does_not_have_is_refused_before_anything_is_drawn(trained, tmp_path):
     shutil.copytree(trained / "model", tmp_path / "model")
     assert trained_on(tmp_path / "model").fold == 0
