@@ -69,7 +69,10 @@ async def _run(address: str, n: int, clicks: int, server: psutil.Process) -> tup
 
     place = address.replace("http", "ws") + "/_stcore/stream"
     sessions = [
-        Session(await websockets.connect(place, subprotocols=["streamlit"], max_size=None), number)
+        Session(
+            await websockets.connect(place, subprotocols=["streamlit"], max_size=None, ping_interval=None),
+            number,
+        )
         for number in range(n)
     ]
     memory = []

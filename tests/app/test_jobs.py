@@ -15,11 +15,13 @@ from pathlib import Path
 import polars as pl
 import psutil
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from app import jobs
 from app.parts import job_panel
 from benchmarks.kills import SCENARIO, write_files
 from scenarios import CommandProgress, StoreError, load_sweep, read_status, sweep_folder
+from tests.app.test_pages import MAIN
 
 PATIENCE_S = 120.0
 POINTS = 14
@@ -116,6 +118,45 @@ def test_a_job_outlives_who_started_it(tmp_path: Path, by: signal.Signals | None
     wait_for(lambda: not jobs.is_alive(job))
     assert jobs.outcome(job).state == "done"
     assert kept(root) == 4
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(signal.SIGTERM, "was stopped."), (signal.SIGKILL, "Its process ended without a message")],
+)
+def test_killed_with_who_started_it_a_sweep_is_said_to_be_unfinished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, said: str
+) -> None:
+    """While it writes one result after another; nothing of it lives on, and the next page can continue it."""
+    (tmp_path / "small.yaml").write_text(SCENARIO)
+    (tmp_path / "slow.yaml").write_text(SLOW)
+    file, root = tmp_path / "slow.yaml", tmp_path / "results"
+    name = sweep_folder(root, load_sweep(file)).name
+    command = ["sweep", str(file), "--out", str(root)]
+    program = (
+        "import time\nfrom pathlib import Path\nfrom app import jobs\n"
+        f"jobs.start(Path({str(root)!r}), 'sweep', {name!r}, {command!r})\n"
+        "time.sleep(3600)\n"
+    )
+    page = subprocess.Popen([sys.executable, "-c", program])
+    wait_for(lambda: kept(root) >= 2)
+    (job,) = jobs.all_jobs(root)
+    sweep = psutil.Process(job.pid)
+    family = [sweep, *sweep.children(recursive=True)]
+    os.kill(job.pid, number)
+    page.send_signal(number)
+    assert page.wait(PATIENCE_S) == -number
+    assert psutil.wait_procs(family, PATIENCE_S)[1] == []
+    assert kept(root) < POINTS
+
+    monkeypatch.setenv("RELBID_RESULTS", str(root))
+    at = AppTest.from_file(MAIN, default_timeout=PATIENCE_S).run()
+    at.switch_page("views/sweeps_page.py").run()
+    assert not at.exception
+    assert not at.error
+    assert any(said in found.value for kind in (at.info, at.warning) for found in kind)
+    assert any(found.value.startswith("Half-finished") for found in at.markdown)
+    assert any(button.label == "Continue it" for button in at.button)
 
 
 def test_a_job_that_fails_says_why(tmp_path: Path) -> None:
