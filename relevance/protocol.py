@@ -98,7 +98,7 @@ def _try(
     nothing = np.empty(0)
     try:
         with plugin:
-            answer = scorer.score(query, ad)
+            answer = scorer.score(query.copy(), ad.copy())  # which a stranger may change in place
             score = as_numbers(answer)
     except ScorerError:  # which says what is wrong
         raise

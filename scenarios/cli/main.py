@@ -112,7 +112,8 @@ def main() -> None:
     try:
         _check_place(sys.argv[1:])
         code = command()(standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except Exception as error:
         code, message = 2, _message(error)
         if message is None:  # a defect, which keeps its traceback
@@ -191,8 +192,10 @@ def _unwritten_output() -> str | None:
 
 def _say(message: str) -> None:
     """Print a message, whatever characters a user's texts have brought into it."""
-    coding = sys.stderr.encoding or "utf-8"
-    print(message.encode(coding, "backslashreplace").decode(coding), file=sys.stderr)
+    stream = sys.stderr or sys.__stderr__  # a plug-in may have taken the first away
+    if stream is not None:
+        coding = stream.encoding or "utf-8"
+        print(message.encode(coding, "backslashreplace").decode(coding), file=stream)
 
 
 if __name__ == "__main__":

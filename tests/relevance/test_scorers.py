@@ -127,6 +127,29 @@ def test_plugins_by_name() -> None:
             load_object(name, "scorer")
 
 
+def test_a_scorer_that_changes_what_it_is_given_changes_a_copy() -> None:
+    class Careless:
+        def score(self, query: Any, ad: Any) -> Any:
+            query[:] = 0
+            return np.full(len(query), 0.5)
+
+    query = np.array([1, 2])
+    score_pairs(Careless(), query, np.array([3, 4]), "careless")
+    assert query.tolist() == [1, 2]
+
+
+def test_an_error_whose_text_ends_the_program_is_an_error_like_any_other() -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise SystemExit(9)
+
+    def method() -> None:
+        raise MuteError
+
+    with pytest.raises(PluginError, match="scorer 'mine:Mute': score\\(\\) raised MuteError"):
+        Plugin("scorer 'mine:Mute'").ask("score() raised", method)
+
+
 def test_a_plug_in_that_takes_long_is_said_to_be_waited_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,14 @@ def _losses(data: LabelledCorpus, out: Path, config: TrainConfig, stage: str = "
     return seen
 
 
+def test_labels_that_tell_no_models_apart_are_refused_before_the_work(tmp_path: Path) -> None:
+    data = tiny_corpus()
+    alike = dataclasses.replace(data, labels=dataclasses.replace(data.labels, grade=0 * data.labels.grade))
+    with pytest.raises(TrainError, match="labels of the validation split cannot tell models apart"):
+        train(alike, tmp_path / "model", TINY_TRAINING)
+    assert not [*tmp_path.glob("model/*")]
+
+
 @pytest.mark.parametrize("loss", GRADE_HEADS)
 def test_every_loss_trains_a_scorer(tmp_path: Path, loss: str) -> None:
     data = tiny_corpus()

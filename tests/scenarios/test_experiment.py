@@ -573,6 +573,13 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, case):
     assert message in problems[0] or message in problems
 
 
+def test_worlds_have_seeds_that_a_world_can_have(tmp_path):
+    with pytest.raises(
+        ScenarioError, match=r"line \d+, worlds: a world's seed must be from 0 to 1e6, got 1,000,001"
+    ):
+        load_experiment(write(tmp_path, ARMS + "worlds: [1, 1000001]\n"))
+
+
 def test_what_is_missing_is_said(tmp_path):
     path = tmp_path / "e.yaml"
     path.write_text("schema: 1\nname: e\nbaseline: C\narms: {A: {}, B: {}}\n")

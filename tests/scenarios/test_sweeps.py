@@ -242,6 +242,10 @@ MESSAGES = {
         "over: {fusion.rule: [gate, product], fusion.threshold: [0.2]}\n",
         "where the rules take different settings, list whole blocks under 'fusion'",
     ),
+    "one metric as both objectives": (
+        "over: {fusion.relevance: [1]}\nmaximise: irrelevant_share\n",
+        "s.yaml, line 5, minimise: irrelevant_share cannot be minimised and maximised; name another",
+    ),
     "more simulations than a study can have": (
         "over: {fusion.relevance: {from: 1, to: 20, step: 1}}\nseeds: 100000\n",
         "s.yaml, line 5, seeds: 20 points x 100,000 seeds is 2,000,000 simulations, at most 1,000,000",

@@ -34,7 +34,7 @@ import torch
 
 from relevance.annotation import exchanged_grades, noisy_grades, thinned_middle, whole_queries
 from relevance.corpus import LabelledCorpus, Labels
-from relevance.errors import CheckpointError, in_words
+from relevance.errors import CheckpointError, in_words, quoted
 from relevance.files import parsed_json, read_json
 from relevance.hcmrm.checkpoint import TRAINING, Checkpoint
 from relevance.hcmrm.device import has_bfloat16
@@ -139,6 +139,15 @@ def train(
         trainer.checkpoint(training_record(config, data, device, trainer.step, seconds, log)).save(out)
 
     chosen = _validation_subset(validation_labels, config) if FINETUNE in config.stages else validation_labels
+    if FINETUNE in config.stages:
+        any_scores = evaluate(chosen.query, chosen.grade, np.linspace(0.0, 1.0, len(chosen)))
+        if math.isnan(CRITERIA[config.choose_by](any_scores)):
+            raise TrainError(
+                "the labels of the validation split cannot tell models apart, as those of one grade alone",
+                field="choose_by",
+                value=quoted(config.choose_by),
+                remedy="give them other grades, or raise validation_pairs",
+            )
     stopped = bool(config.patience) and worse >= config.patience
     for stage, step, steps, loss in () if stopped else trainer.steps():
         done = stage == FINETUNE and step == steps
@@ -170,6 +179,8 @@ def train(
             write_state(state_file, state)
         if config.patience and worse >= config.patience:
             break
+    if FINETUNE in config.stages and log and best == -math.inf and ranks.first:
+        raise TrainError("the training has no numbers left in its weights", remedy="lower rate")
     if FINETUNE not in config.stages and ranks.first:  # nothing was validated, so the last weights are kept
         keep(spent + time.monotonic() - started)
     ranks.wait()

@@ -36,7 +36,6 @@ from scenarios.config.load import FileKind, Source, read_file, shipped
 from scenarios.config.scenario import Scenario, Settings
 from scenarios.config.settings import out_of_range
 from scenarios.errors import ScenarioError, did_you_mean
-from scenarios.markets.registry import source_of
 from scenarios.models.train_settings import known_settings
 from scenarios.studies.study_file import SeveralSeeds, StudyFile, listed_seeds, scenario_of
 
@@ -176,7 +175,7 @@ def load_ablation(path: Path | str) -> Ablation:
     path = shipped(path)
     file, source = read_file(path, ABLATION)
     scenario = scenario_of(file, path, source, "ablation")
-    if not source_of(scenario).has_texts:
+    if scenario.market.kind != "world":
         raise ScenarioError(f"{source.at('scenario')}: needs the embedded world, whose labels are trained on")
     check_training(file.training, source, "training")
     seeds = listed_seeds(file.seeds)

@@ -56,6 +56,8 @@ SHARED = (
     "days_compared",
 )
 """Blocks of a scenario that all arms share."""
+MOST_WORLD = 10**6
+"""The largest seed of a world."""
 DAYS_OF_A_WORLD = 1_000_000
 """Where there are worlds, day s of world w has the seed s + w x this, so that no two worlds share draws."""
 TRAININGS = "trainings"
@@ -177,8 +179,11 @@ class Experiment(StudyFile):
         if self.worlds is None or not isinstance(self.worlds, int):
             if self.first_world != 1:
                 raise out_of_range("first_world", "says where a number of worlds starts; 'worlds' is none")
-        elif self.first_world + self.worlds > 10**6:
+        elif self.first_world + self.worlds > MOST_WORLD:
             raise out_of_range("worlds", "a world's seed must be from 0 to 1e6")
+        for field, worlds in (("worlds", self.worlds), ("matched", self.matched and self.matched.worlds)):
+            if isinstance(worlds, tuple) and max(worlds) > MOST_WORLD:
+                raise out_of_range(field, f"a world's seed must be from 0 to 1e6, got {max(worlds):,}")
         trained = any(TRAININGS in fields for fields in self.arms.values())
         if self.until is not None and (self.worlds is not None or trained):
             raise out_of_range("until", "adds days, which do not tell one world or training from another")

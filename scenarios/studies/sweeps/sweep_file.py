@@ -85,6 +85,8 @@ class SweepFile(StudyFile):
     def _fits_together(self) -> Self:
         if self.generation is not None and not self.searches:
             raise wrong(f"only a search ({', '.join(SEARCHES)}) has generations; leave it out", "generation")
+        if self.maximise == self.minimise:
+            raise wrong(f"{self.minimise} cannot be minimised and maximised; name another", "minimise")
         if len(self.directions) < 2 + len(self.further):
             raise wrong("needs metrics that are no objectives yet", "further")
         if self.method == "grid":

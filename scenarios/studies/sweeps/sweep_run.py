@@ -66,10 +66,7 @@ def run_sweep(
     if sweep.file.searches:
         check_installed(sweep.file)
     engine_named(options.get("engine", "local"))  # before the work, not after
-    for scenario in {model_of(point.scenario): point.scenario for point in samples(sweep)}.values():
-        check_scorers(scenario, [scenario.scorer])
-    for point in samples(sweep):
-        check_size(point.scenario)
+    check_sweep(sweep)
     folder = sweep_folder(out, sweep)
     study = run_study(SweepPlan(sweep, folder, out, progress), folder, **options)
     if study.failed and not study.results:
@@ -82,6 +79,18 @@ def run_sweep(
     return folder
 
 
+def check_sweep(sweep: Sweep) -> None:
+    """Find out before the work whether the scorers of all points can be had, and points be simulated here.
+
+    Raises:
+        CheckpointError, PluginError, ScenarioError, MissingExtraError: see `scenarios.relevance_of`.
+    """
+    for scenario in {model_of(point.scenario): point.scenario for point in samples(sweep)}.values():
+        check_scorers(scenario, [scenario.scorer])
+    for point in samples(sweep):
+        check_size(point.scenario)
+
+
 def estimate(
     sweep: Sweep,
     out: Path,
@@ -92,11 +101,12 @@ def estimate(
     """How long a sweep takes, without running it.
 
     Raises:
-        PluginError, ScenarioError, StoreError, TableError: see `scenarios.prepare`.
+        CheckpointError, PluginError, ScenarioError, StoreError, TableError: see `scenarios.prepare`.
         UserError: the sweep is a search and Optuna is missing.
     """
     if sweep.file.searches:
         check_installed(sweep.file)
+    check_sweep(sweep)
     tried = samples(sweep)
     models = tuple(dict.fromkeys(point.scenario.scorer for point in tried))
     groups = worlds(tried)
