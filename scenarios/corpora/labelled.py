@@ -87,6 +87,10 @@ def read_tables(
         bid=ads.numbers("bid", 0.0, MOST_BID, empty=np.nan) if ads.has("bid") else None,
         weight=queries.numbers("weight", 0.0, MOST_WEIGHT) if queries.has("weight") else None,
     )
+    if offers.weight is not None and not np.any(offers.weight):
+        raise CorpusError(
+            f"{queries.path}: column 'weight': needs one above 0, or leave it out for equal ones"
+        )
     raters = raters_of((labels, "query_id", "ad_id"), r"rater_(.+)", query_id, ad_id)
     return MarketCorpus(data.corpus, data.labels, data.source, offers, raters)
 

@@ -233,3 +233,6 @@ def _check_columns(pairs: Path, names: Sequence[str]) -> None:
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         raise UserError(f"{pairs}: has no column '{missing[0]}'; it has {listed(map(quoted, names))}")
+    twice = [name for name in COLUMNS if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{pairs}: has the column '{twice[0]}' twice; remove one")

@@ -83,6 +83,8 @@ class Table:
         if not self.has(name):
             hint = did_you_mean(name, self.frame.columns)
             raise CorpusError(f"{self.path}: has no column '{name}'{hint}")
+        if f"{name}_duplicated_0" in self.frame.columns:  # as Polars calls the second one of a CSV file
+            raise CorpusError(f"{self.path}: has the column '{name}' twice; remove one")
         return self.frame[name].to_list()
 
     def texts(self, name: str, *, needed: bool = True) -> list[str]:

@@ -173,6 +173,15 @@ def test_files_that_are_missing_or_no_tables_are_named(tables, tmp_path):
     write_jsonl(tables / "labels.jsonl", [{"query_id": "q1", "ad": "a1", "grade": 1}])
     with pytest.raises(CorpusError, match=r"labels.jsonl: has no column 'ad_id'"):
         read_tables(tables)
+    write_jsonl(tables / "queries.jsonl", [{**query, "weight": 0} for query in QUERIES])
+    write_jsonl(tables / "labels.jsonl", LABELS)
+    with pytest.raises(CorpusError, match=r"queries.jsonl: column 'weight': needs one above 0"):
+        read_tables(tables, size=16)
+    (tables / "queries.jsonl").unlink()
+    (tables / "queries.csv").write_text("id,id,text\nq1,q2,red\n")
+    with pytest.raises(CorpusError, match=r"queries.csv: has the column 'id' twice"):
+        read_tables(tables)
+    (tables / "queries.csv").rename(tables / "queries.jsonl")
     (tables / "queries.jsonl").unlink()
     with pytest.raises(CorpusError, match=r"has no table of queries; it needs one of queries.parquet"):
         read_tables(tables)
