@@ -24,6 +24,7 @@ import json
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -140,8 +141,11 @@ def train(
 
     chosen = _validation_subset(validation_labels, config) if FINETUNE in config.stages else validation_labels
     if FINETUNE in config.stages:
-        any_scores = evaluate(chosen.query, chosen.grade, np.linspace(0.0, 1.0, len(chosen)))
-        if math.isnan(CRITERIA[config.choose_by](any_scores)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of a mean of nothing, which is the question
+            any_scores = evaluate(chosen.query, chosen.grade, np.linspace(0.0, 1.0, len(chosen)))
+            undefined = math.isnan(CRITERIA[config.choose_by](any_scores))
+        if undefined:
             raise TrainError(
                 "the labels of the validation split cannot tell models apart, as those of one grade alone",
                 field="choose_by",
