@@ -244,7 +244,7 @@ MESSAGES = {
     ),
     "one metric as both objectives": (
         "over: {fusion.relevance: [1]}\nmaximise: irrelevant_share\n",
-        "s.yaml, line 5, minimise: irrelevant_share cannot be minimised and maximised; name another",
+        "s.yaml, minimise: irrelevant_share cannot be minimised and maximised; name another",
     ),
     "more simulations than a study can have": (
         "over: {fusion.relevance: {from: 1, to: 20, step: 1}}\nseeds: 100000\n",
