@@ -58,6 +58,17 @@ def test_labels_that_tell_no_models_apart_are_refused_before_the_work(tmp_path: 
     assert not [*tmp_path.glob("model/*")]
 
 
+def test_a_model_of_other_frames_than_the_corpus_has_is_refused(tmp_path: Path) -> None:
+    for size, value, words in (
+        ("image_size", 96, "image_size: must be 48, as the corpus's frames have, got 96"),
+        ("token_types", 3, "token_types 3: needs 4"),
+        ("frame_tokens", 5, "frame_tokens 5: must be a square number"),
+    ):
+        config = dataclasses.replace(TINY_TRAINING, model={**TINY_TRAINING.model, size: value})
+        with pytest.raises(TrainError, match=words):
+            train(tiny_corpus(), tmp_path / "model", config)
+
+
 @pytest.mark.parametrize("loss", GRADE_HEADS)
 def test_every_loss_trains_a_scorer(tmp_path: Path, loss: str) -> None:
     data = tiny_corpus()

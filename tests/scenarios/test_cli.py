@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import yaml
 
-from scenarios import DEFAULT_SCENARIO, load_scenario
+from scenarios import DEFAULT_SCENARIO, ScenarioError, load_scenario, prepare
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -196,10 +196,6 @@ def nothing_was_written(folder: Path) -> bool:
             "and your own as module:attr)",
         ),
         (
-            ["run", "tiny.yaml", "--set", "world.query_pool=1", "--set", "split=validation"],
-            "tiny, world.query_pool: none of 1 queries belongs to the split 'validation'; draw more",
-        ),
-        (
             ["show", "tiny.yaml", "--set", "Fusion.relevance=2"],
             "tiny.yaml, --set Fusion.relevance=2, Fusion: unknown key; did you mean 'fusion'?",
         ),
@@ -215,6 +211,13 @@ def test_bad_input_gets_one_message_and_leaves_nothing(tmp_path, tiny_file, argu
     (tmp_path / "latin1.yaml").write_bytes(b"name: caf\xe9\n")
     assert refused(relbid(*arguments, cwd=tmp_path)) == message
     assert nothing_was_written(tmp_path)
+
+
+def test_a_world_without_queries_is_refused(tiny_file):
+    few = ("query_pool=1", "validation_advertisers=1", "ads_per_advertiser=1")
+    scenario = load_scenario(tiny_file, [*(f"world.{one}" for one in few), "split=validation"])
+    with pytest.raises(ScenarioError, match="none of 1 queries belongs to the split"):
+        prepare(scenario)
 
 
 def test_an_empty_address_of_the_dashboard_is_refused(tmp_path):

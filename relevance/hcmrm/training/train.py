@@ -140,7 +140,7 @@ def train(
         trainer.checkpoint(training_record(config, data, device, trainer.step, seconds, log)).save(out)
 
     chosen = _validation_subset(validation_labels, config) if FINETUNE in config.stages else validation_labels
-    if FINETUNE in config.stages:
+    if FINETUNE in config.stages and config.finetune_steps:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of a mean of nothing, which is the question
             any_scores = evaluate(chosen.query, chosen.grade, np.linspace(0.0, 1.0, len(chosen)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias
@@ -230,6 +231,11 @@ def check_shape(shape: HCMRMConfig) -> None:
     """
     if wrong := shape.misfit():
         raise TrainError(f"model: {wrong}")
+    types = 4 if shape.match_markers else 2
+    if shape.token_types < types:
+        raise TrainError(f"model.token_types {shape.token_types}: needs {types} (match_markers)")
+    if shape.frame_tokens is not None and math.isqrt(shape.frame_tokens) ** 2 != shape.frame_tokens:
+        raise TrainError(f"model.frame_tokens {shape.frame_tokens}: must be a square number, such as 4 or 9")
     positions = shape.text_tokens + 19  # a query of 16 tokens and three special ones
     if positions > shape.max_positions:
         raise TrainError(f"model.text_tokens {shape.text_tokens}: needs model.max_positions {positions}")

@@ -68,6 +68,16 @@ class Trainer:
         sizes = {**(_sizes_of(start.model) if start else TEXT_SIZES[config.text]), **known, **config.model}
         shape = HCMRMConfig(**sizes)
         check_shape(shape)
+        n_frames, edge = data.corpus.frames.shape[1:3]
+        if (
+            not start
+            and shape.use_frames
+            and shape.backbone == "vit"
+            and n_frames
+            and edge != shape.image_size
+        ):
+            reason = f"must be {edge}, as the corpus's frames have"
+            raise TrainError(reason, field="model.image_size", value=str(shape.image_size))
         # The first frames, if an ad has more than the model reads.
         self.frames = data.corpus.frames[:, : shape.n_frames]
         self.groups = PairsByAd(labels, branches=config.reads_branches)
