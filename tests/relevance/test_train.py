@@ -59,12 +59,16 @@ def test_labels_that_tell_no_models_apart_are_refused_before_the_work(tmp_path: 
 
 
 def test_a_model_of_other_frames_than_the_corpus_has_is_refused(tmp_path: Path) -> None:
-    for size, value, words in (
+    wrong = (
         ("image_size", 96, "image_size: must be 48, as the corpus's frames have, got 96"),
         ("token_types", 3, "token_types 3: needs 4"),
         ("frame_tokens", 5, "frame_tokens 5: must be a square number"),
-    ):
-        config = dataclasses.replace(TINY_TRAINING, model={**TINY_TRAINING.model, size: value})
+        ("match_head", False, "match_head: must be true, or left out"),
+    )
+    for size, value, words in wrong:
+        config = dataclasses.replace(
+            TINY_TRAINING, itm_weight=1.0, model={**TINY_TRAINING.model, size: value}
+        )
         with pytest.raises(TrainError, match=words):
             train(tiny_corpus(), tmp_path / "model", config)
 

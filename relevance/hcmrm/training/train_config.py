@@ -283,5 +283,7 @@ def check_config(config: TrainConfig) -> None:
             raise TrainError("needs a share above 0", field=name)
     if config.word_dropout and shape.fusion == "two_tower":
         raise TrainError("word_dropout: two towers read no pair as one text; take model.fusion 'early'")
+    if config.itm_weight and config.model.get("match_head") is False:
+        raise TrainError("model.match_head: must be true, or left out, where itm_weight is above 0")
     if config.shuffle_weight and config.loss == "ranknet":
         raise TrainError("shuffle_weight: the loss 'ranknet' knows no negative pairs; take another loss")
