@@ -34,6 +34,7 @@ import numpy as np
 import torch
 
 from relevance.annotation import exchanged_grades, noisy_grades, thinned_middle, whole_queries
+from relevance import metrics
 from relevance.corpus import LabelledCorpus, Labels
 from relevance.errors import CheckpointError, in_words, quoted
 from relevance.files import parsed_json, read_json
@@ -143,7 +144,7 @@ def train(
     if FINETUNE in config.stages and config.finetune_steps:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # of a mean of nothing, which is the question
-            any_scores = evaluate(chosen.query, chosen.grade, np.linspace(0.0, 1.0, len(chosen)))
+            any_scores = metrics.evaluate(chosen.query, chosen.grade, np.linspace(0.0, 1.0, len(chosen)))
             undefined = math.isnan(CRITERIA[config.choose_by](any_scores))
         if undefined:
             raise TrainError(
