@@ -139,14 +139,13 @@ def train(
         trainer.checkpoint(training_record(config, data, device, trainer.step, seconds, log)).save(out)
 
     chosen = _validation_subset(validation_labels, config) if FINETUNE in config.stages else validation_labels
-    if FINETUNE in config.stages and config.finetune_steps:
-        if np.unique(chosen.grade).size < 2:
-            raise TrainError(
-                "the labels of the validation split cannot tell models apart, as those of one grade alone",
-                field="choose_by",
-                value=quoted(config.choose_by),
-                remedy="give them other grades, or raise validation_pairs",
-            )
+    if FINETUNE in config.stages and config.finetune_steps and np.unique(chosen.grade).size < 2:
+        raise TrainError(
+            "the labels of the validation split cannot tell models apart, as those of one grade alone",
+            field="choose_by",
+            value=quoted(config.choose_by),
+            remedy="give them other grades, or raise validation_pairs",
+        )
     stopped = bool(config.patience) and worse >= config.patience
     for stage, step, steps, loss in () if stopped else trainer.steps():
         done = stage == FINETUNE and step == steps
