@@ -15,7 +15,7 @@ import psutil
 import streamlit as st
 
 from app.background import Worker
-from app.files import MOST_WORLDS, results_root as results_root, worlds_compared
+from app.files import WORLDS, results_root as results_root, worlds_compared
 from app.jobs import Job
 from app.language import t
 from app.parts import waiting
@@ -57,6 +57,8 @@ from scenarios import (
 
 LIVE_QUERIES = 100_000
 """A slider simulates at most this many of the day's queries, so that it answers within about a second."""
+MARKETS = 2 * max(worlds_compared(), WORLDS)
+"""Markets that stay in memory with what was simulated on them: all worlds of two results."""
 
 KEYS: dict[str | type, Callable[[Any], Any]] = {
     Scenario: scenario_key,
@@ -397,13 +399,13 @@ def _had(market: Prepared, scorer: str) -> Relevance:
     return _relevance(market, scorer, str(results_root()))
 
 
-@st.cache_resource(show_spinner=False, max_entries=40, hash_funcs=KEYS)
+@st.cache_resource(show_spinner=False, max_entries=MARKETS, hash_funcs=KEYS)
 def _simulated_days(market: Prepared, root: str) -> SimulatedDays:
     """What has been simulated on a market, filled by `metrics` and `who_brought_what`."""
     return SimulatedDays(market, Path(root))
 
 
-@st.cache_resource(show_spinner=False, max_entries=MOST_WORLDS, hash_funcs=KEYS)
+@st.cache_resource(show_spinner=False, max_entries=MARKETS, hash_funcs=KEYS)
 def _other_world(scenario: Scenario, root: str) -> OtherWorld:
     """A market in another world, which `simulate_later` opens."""
     return OtherWorld(scenario, Path(root), _simulated_days, _relevance)
