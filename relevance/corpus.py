@@ -57,13 +57,13 @@ class Corpus:
     ad_id: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        lengths = {len(self.ad_title), len(self.ad_ocr), len(self.ad_asr), len(self.frames)}
-        if len(lengths) != 1:
-            raise CorpusError(f"titles, OCR, ASR and frames must be of one length, got {sorted(lengths)}")
         if self.frames.ndim != 5 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
             raise CorpusError(
                 f"frames must be uint8 [A, F, H, W, 3], got {self.frames.dtype} {self.frames.shape}"
             )
+        lengths = {len(self.ad_title), len(self.ad_ocr), len(self.ad_asr), len(self.frames)}
+        if len(lengths) != 1:
+            raise CorpusError(f"titles, OCR, ASR and frames must be of one length, got {sorted(lengths)}")
         for name, ids, size in (("query", self.query_id, self.n_queries), ("ad", self.ad_id, self.n_ads)):
             if ids and (len(ids) != size or len(set(ids)) != size):
                 raise CorpusError(

@@ -61,7 +61,7 @@ def run_cases(
     with selectors.DefaultSelector() as selector:
         for process in running:
             process.start(selector)
-        told = 0.0
+        told, shown = 0.0, 0
         while any(not one.done for one in running):
             for key, _ in selector.select(timeout=1.0):
                 key.data.take(report)
@@ -69,6 +69,9 @@ def run_cases(
                 one.watch(selector, report)
             if progress is not None and time.monotonic() - told > 10.0:
                 told = time.monotonic()
+                for title, what in report.findings[shown:]:
+                    progress(f"{title}\n    {what}")
+                shown = len(report.findings)
                 progress(f"{sum(report.tried.values()):,} of {n:,} cases, {len(report.findings):,} findings")
     report.took_s = time.monotonic() - began
     return report
@@ -116,21 +119,18 @@ class _Process:
                 self.done = True
 
     def watch(self, selector: selectors.BaseSelector, report: Report) -> None:
-        if self.done and self.popen.poll() is None:
-            return
+        assert self.popen.stdout is not None
         code = self.popen.poll()
+        if self.popen.stdout.closed or (self.done and code is None):
+            return
         stuck = time.monotonic() - self.heard > SILENT_S
         if code is None and not stuck:
             return
         if code is None:
             self.popen.kill()
             self.popen.wait()
-        assert self.popen.stdout is not None
         self.take(report)
-        try:
-            selector.unregister(self.popen.stdout)
-        except KeyError:
-            return
+        selector.unregister(self.popen.stdout)
         self.popen.stdout.close()
         if self.done:
             return

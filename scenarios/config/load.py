@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from scenarios.config.problems import line_of, refusal
+from scenarios.config.problems import blamed, line_of, refusal
 from scenarios.config.scenario import Scenario
 from scenarios.config.service_profile import ProfileFile
 from scenarios.config.yaml_file import (
@@ -53,14 +53,19 @@ PROFILE = FileKind(
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The lines of a file's values, for errors that are found after reading."""
+    """The lines of a file's values and what was set over them, for errors that are found after reading."""
 
     name: str
     lines: Mapping[KeyPath, int]
+    settings: tuple[Setting, ...] = ()
 
     def at(self, *path: str | int) -> Place:
         """The place of a value, with the line of the nearest value above where there is none."""
         return Place(self.name, line_of(path, self.lines), dotted(path) or None)
+
+    def setting_of(self, *path: str | int) -> Setting | None:
+        """What was set over the file that holds a value, or made its block; None: the file has it."""
+        return blamed(path, self.lines, {tuple(one.field.split(".")): one for one in self.settings})
 
 
 def shipped(path: Path | str) -> Path:
@@ -93,7 +98,7 @@ def read_file(
         read_setting(one) if isinstance(one, str) else replace(one, written=f"--set {one}")
         for one in overrides
     ]
-    return _validate(data, lines, settings, str(path), kind), Source(str(path), lines)
+    return _validate(data, lines, settings, str(path), kind), Source(str(path), lines, tuple(settings))
 
 
 def override(scenario: Scenario, settings: Mapping[str, object], *, fixed: Sequence[str] = ()) -> Scenario:

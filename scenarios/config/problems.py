@@ -72,7 +72,7 @@ def refusal(
                 field=dotted(path) or None,
                 value=value,
                 remedy=remedy,
-                setting=_blamed(path, lines, was_set),
+                setting=blamed(path, lines, was_set),
             )
         )
     if len(found) == 1:
@@ -135,9 +135,7 @@ def _path_of(problem: Any, data: Any) -> KeyPath:
     return tuple(path)
 
 
-def _blamed(
-    path: KeyPath, lines: Mapping[KeyPath, int], was_set: Mapping[KeyPath, Setting]
-) -> Setting | None:
+def blamed(path: KeyPath, lines: Mapping[KeyPath, int], was_set: Mapping[KeyPath, Setting]) -> Setting | None:
     """What was set over the file that holds the value at a path, or that has made the block that it is in."""
     for above in _prefixes(path):
         if above in was_set:

@@ -48,7 +48,8 @@ def load_scenario(
     try:
         scenario = source_of(scenario).completed(scenario, path.parent)
     except ScenarioError as error:
-        raise error.at(*source.at(*str(error.field).split("."))) from None
+        keys = str(error.field).split(".")
+        raise error.at(*source.at(*keys)).but(setting=source.setting_of(*keys)) from None
     except (CorpusError, TableError) as error:
         raise type(error)(error).at(*source.at("market")) from None
     _check_sweep(scenario, source)

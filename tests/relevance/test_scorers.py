@@ -204,6 +204,11 @@ def test_corpus_round_trip_and_errors(tmp_path: Path, corpus: Corpus) -> None:
     read = LabelledCorpus.load(tmp_path)
     assert read.corpus.fingerprint() == corpus.fingerprint()
     assert read.labels.of("test").grade.tolist() == [0]
+    frames = (tmp_path / "frames.npy").read_bytes()
+    np.save(tmp_path / "frames.npy", np.uint8(3))
+    with pytest.raises(CorpusError, match=r"frames must be uint8 \[A, F, H, W, 3\], got uint8 \(\)"):
+        LabelledCorpus.load(tmp_path)
+    (tmp_path / "frames.npy").write_bytes(frames)
     (tmp_path / "ads.jsonl").write_text('{"title": "x"}\n')
     with pytest.raises(CorpusError, match=r"ads.jsonl, line 1: needs an object with title, ocr, asr"):
         LabelledCorpus.load(tmp_path)

@@ -305,6 +305,13 @@ def test_scenarios_that_cannot_be(change, message, corpora, tmp_path):
         scenario_of(corpora["own"], tmp_path, **change)
 
 
+def test_what_is_set_over_a_scenario_is_blamed_and_not_its_file(tmp_path):
+    path = tmp_path / "market.yaml"
+    path.write_text("schema: 1\nname: own\nmarket: {kind: corpus, folder: nowhere}\n")
+    with pytest.raises(ScenarioError, match=r"market.yaml, --set world.size_sigma=0, world: describes"):
+        load_scenario(path, ["world.size_sigma=0"])
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

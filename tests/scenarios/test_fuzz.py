@@ -34,6 +34,11 @@ def test_hostile_input_is_refused_in_words_and_leaves_nothing(tmp_path):
     assert sum(report.tried.values()) == CASES
 
 
+def test_a_process_that_is_done_first_waits_for_the_others(tmp_path):
+    report = run_cases(tmp_path, 21, seed=3, workers=2, only="options")
+    assert sum(report.tried.values()) == 21, report.text()
+
+
 def test_every_number_that_a_user_may_give_has_a_range():
     models = [model for model, *_ in universe.models().values()]
     fields = [one for model in models for one in schema_fields(model)] + list(training_fields())
