@@ -209,6 +209,9 @@ class HCMRMConfig(PretrainedConfig):
                 return (
                     f"{heads} {which} heads do not divide the width {size} ({named}); give the right number"
                 )
+        if self.backbone == "efficientnet_lite0" and (self.visual_size, self.patch_size) != EFFICIENT_NET:
+            size, patch = EFFICIENT_NET
+            return f"efficientnet_lite0 has visual_size {size} and patch_size {patch}, and no others"
         if self.image_size % self.patch_size:
             of = f"must be a multiple of the patch size {self.patch_size}"
             return f"image size {self.image_size}: {of} (image_size, patch_size)"
@@ -221,6 +224,8 @@ class HCMRMConfig(PretrainedConfig):
         return ""
 
 
+EFFICIENT_NET = (320, 32)
+"""visual_size and patch_size of EfficientNet-Lite0."""
 SIZES = tuple(inspect.signature(HCMRMConfig.__init__).parameters)[1:-1]
 """Names of all sizes and switches: the arguments of HCMRMConfig."""
 

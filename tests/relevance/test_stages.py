@@ -68,6 +68,12 @@ def test_a_stage_runs_alone_and_needs_no_labels(pretrained: Path) -> None:
     assert Checkpoint.load(pretrained).model.config.embed_dim == 12
 
 
+def test_a_fine_tuning_of_no_steps_keeps_the_pre_trained_weights(tmp_path: Path) -> None:
+    config = dataclasses.replace(TINY_TRAINING, finetune_steps=0)
+    assert _stages(config, tiny_corpus(), tmp_path) == ["words", "align"]
+    assert (tmp_path / "model.safetensors").is_file()
+
+
 def test_stages_are_left_out(tmp_path: Path) -> None:
     config = dataclasses.replace(TINY_TRAINING, stages=("words", "finetune"))
     assert _stages(config, tiny_corpus(), tmp_path) == ["words", "finetune"]
@@ -111,6 +117,7 @@ def test_the_same_head_is_taken_over_another_is_not(tmp_path: Path) -> None:
         ({"stages": ()}, "stages \\(none\\)"),
         ({"init": "", "model": {"conv_stem": (8, 12)}}, r"conv_stem \[8, 12\] must end with the width"),
         ({"init": "", "model": {"conv_stem": (128,)}}, "must halve as often as makes the patch size, 16"),
+        ({"init": "", "model": {"backbone": "efficientnet_lite0"}}, "has visual_size 320 and patch_size 32"),
         ({"model": {"num_heads": 3}}, "3 text heads do not divide the width 16"),
         ({"init": "", "model": {"num_heads": 3}}, "3 text heads do not divide the width 128"),
         ({"temperature": 0.9}, "temperature must be at most 0.5, got 0.9"),

@@ -179,7 +179,7 @@ def train(
             break
     if FINETUNE in config.stages and log and best == -math.inf and ranks.first:
         raise TrainError("the training has no numbers left in its weights", remedy="lower rate")
-    if FINETUNE not in config.stages and ranks.first:  # nothing was validated, so the last weights are kept
+    if not log and ranks.first:  # nothing was validated, so the last weights are kept
         keep(spent + time.monotonic() - started)
     ranks.wait()
     return Checkpoint.load(out)
