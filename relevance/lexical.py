@@ -27,13 +27,18 @@ class Bm25Scorer:
         import bm25s  # imports numba where that is installed
 
         self._query_text, self._floor = corpus.query_text, floor
-        index = bm25s.BM25(k1=1.5, b=0.75)
-        index.index([words_of(text.lower()) for text in corpus.ad_texts()], show_progress=False)
-        self._number: dict[str, int] = index.vocab_dict
-        # What a word adds to the score of each ad that has it, the words one after the other.
-        self._added, self._ad = index.scores["data"], index.scores["indices"]
-        self._start = index.scores["indptr"].astype(np.int64)
         self._n_ads = corpus.n_ads
+        words = [words_of(text.lower()) for text in corpus.ad_texts()]
+        self._number: dict[str, int] = {}
+        # What a word adds to the score of each ad that has it, the words one after the other.
+        self._added, self._ad = np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
+        self._start = np.zeros(1, dtype=np.int64)
+        if any(words):  # bm25s cannot index ads without any word
+            index = bm25s.BM25(k1=1.5, b=0.75)
+            index.index(words, show_progress=False)
+            self._number = index.vocab_dict
+            self._added, self._ad = index.scores["data"], index.scores["indices"]
+            self._start = index.scores["indptr"].astype(np.int64)
 
     def score(self, query: IntArray, ad: IntArray) -> FloatArray:
         """[P], [P] -> [P] in [floor, 1]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from pathlib import Path
@@ -196,6 +197,12 @@ def test_keywords_keep_what_is_rare_in_the_order_of_the_text() -> None:
     # Weights: wine 2 (ln 4/2 + 1) = 3.39; red, never seen, ln 4 + 1 = 2.39; now 2 (ln 4/4 + 1) = 2.
     assert extract("buy wine now red wine now") == ("wine", "red", "wine")
     assert extract("") == ()
+
+
+def test_bm25_knows_ads_without_any_word(corpus: Corpus) -> None:
+    nothing = ("",) * corpus.n_ads
+    mute = dataclasses.replace(corpus, ad_title=nothing, ad_ocr=nothing, ad_asr=nothing)
+    assert Bm25Scorer(mute).score(np.array([0, 1]), np.array([1, 0])).tolist() == [0.1, 0.1]
 
 
 def test_corpus_round_trip_and_errors(tmp_path: Path, corpus: Corpus) -> None:
