@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
+from pydantic import TypeAdapter
+
 from relevance.files import read_json
 from scenarios.errors import StoreError, UserError
 from scenarios.storage.whole import write_whole_file, writing
@@ -177,8 +179,10 @@ def write_status(folder: Path, status: Status) -> None:
 def read_status(folder: Path | str) -> Status | None:
     """How far the study of a folder is; None where nothing has begun."""
     try:
-        return Status(**read_json(Path(folder) / "progress.json", dict, StoreError))
-    except (ValueError, TypeError):
+        return TypeAdapter(Status).validate_python(
+            read_json(Path(folder) / "progress.json", dict, StoreError)
+        )
+    except ValueError:
         return None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scenarios import StoreError, StudyError, load_experiment, read_failures, read_status, run_experiment
-from scenarios.storage.whole import alone
+from scenarios.storage.whole import alone, check_free
 from scenarios.studies import pool
 from scenarios.studies.ablations.ablation import load_ablation
 from scenarios.studies.ablations.ablation_run import run_ablation
@@ -287,3 +287,19 @@ def test_the_status_of_an_experiment_is_read_like_that_of_a_sweep(tmp_path):
         data
     )
     assert (data["state"], data["stage"], data["done"]) == ("done", "replicates", 4)
+
+
+def test_a_damaged_note_of_progress_is_none(tmp_path):
+    whole = {"state": "done", "total": 2, "done": 2, "failed": 0, "reused": 0, "workers": 1, "pid": 7}
+    whole |= {"started": 1.5, "elapsed_s": 2}
+    (tmp_path / "progress.json").write_text(json.dumps(whole))
+    assert read_status(tmp_path).total == 2
+    for wrong in ({"total": [1]}, {"started": "noon"}, {"state": None}):
+        (tmp_path / "progress.json").write_text(json.dumps(whole | wrong))
+        assert read_status(tmp_path) is None
+
+
+def test_a_link_in_a_circle_is_no_free_place(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(StoreError, match="is there already"):
+        check_free(tmp_path / "loop")
