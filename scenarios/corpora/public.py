@@ -44,6 +44,8 @@ def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> Market
     needed = ("query", "query_id", "product_id", "product_locale", "esci_label", "split")
     for name in (*needed, "small_version") if small else needed:
         whole.column(name)
+        if whole.frame[name].dtype.is_nested():
+            raise whole.error(0, name, "must be a text or a number, is a list")
     of_locale = pl.col("product_locale").cast(pl.String, strict=False) == locale
     if whole.frame.filter(of_locale).is_empty():
         known = ", ".join(map(str, whole.frame["product_locale"].unique().sort().to_list()))

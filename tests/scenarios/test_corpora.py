@@ -328,6 +328,13 @@ def test_esci(esci):
     assert read_esci(esci, locale="es").corpus.ad_title == ("Taza",)
 
 
+def test_lists_in_a_column_of_esci_are_named(esci):
+    path = esci / "shopping_queries_dataset_examples.parquet"
+    pl.read_parquet(path).with_columns(pl.concat_list("small_version")).write_parquet(path)
+    with pytest.raises(CorpusError, match="column 'small_version': must be a text or a number, is a list"):
+        read_esci(esci)
+
+
 def test_what_esci_does_not_have_is_named(esci):
     path = esci / "shopping_queries_dataset_examples.parquet"
     with pytest.raises(CorpusError, match="no rows of the locale 'jp'; it has es, us"):
