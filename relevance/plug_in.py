@@ -32,9 +32,7 @@ def raised(error: BaseException) -> str:
         text = " ".join(str(error).split())
         if isinstance(error, OSError) and error.strerror:
             text = ": ".join(str(part) for part in (error.strerror, error.filename) if part)
-    except (
-        BaseException
-    ):  # a stranger's error need not even have a text, and asking for it may raise anything
+    except BaseException:  # a stranger's error need not have a text, and asking for it may raise anything
         text = ""
     name = "" if isinstance(error, EscapedError) else type(error).__name__
     return cut(": ".join(part for part in (name, text) if part))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
+from scenarios.errors import ScenarioError
 from simulator.arrays import FloatArray, GradeArray, IntArray
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ class CalibrationPairs(NamedTuple):
     labels: Labels
     own: bool
     """Whether they are of the market's own queries, by its own numbers."""
+
+
+def leave_out(scenario: Scenario, field: str, reason: str, remedy: str = "leave it out") -> ScenarioError:
+    """The error that a setting has no meaning in this kind of market."""
+    return ScenarioError(reason, file=scenario.name, field=field, remedy=remedy)
 
 
 class MarketSource(ABC):

@@ -129,6 +129,9 @@ class Status:
     """What the tasks are called."""
 
 
+_STATUS = TypeAdapter(Status)
+
+
 def keep(path: Path, data: bytes) -> None:
     """Write the file of a result, whole or not at all, without waiting for the disk.
 
@@ -179,9 +182,7 @@ def write_status(folder: Path, status: Status) -> None:
 def read_status(folder: Path | str) -> Status | None:
     """How far the study of a folder is; None where nothing has begun."""
     try:
-        return TypeAdapter(Status).validate_python(
-            read_json(Path(folder) / "progress.json", dict, StoreError)
-        )
+        return _STATUS.validate_python(read_json(Path(folder) / "progress.json", dict, StoreError))
     except ValueError:
         return None
 

@@ -177,7 +177,7 @@ def train(
             write_state(state_file, state)
         if config.patience and worse >= config.patience:
             break
-    if FINETUNE in config.stages and log and best == -math.inf and ranks.first:
+    if log and best == -math.inf and ranks.first:
         raise TrainError("the training has no numbers left in its weights", remedy="lower rate")
     if not log and ranks.first:  # nothing was validated, so the last weights are kept
         keep(spent + time.monotonic() - started)

@@ -21,7 +21,7 @@ from scenarios.errors import ScenarioError
 from scenarios.markets.corpus.graded import GradedPairs
 from scenarios.markets.corpus.offers import OFFERS, RATERS, TRAFFIC, Offers, read_grades
 from scenarios.markets.corpus.owners import Owners, owners, popularity
-from scenarios.markets.kind import CalibrationPairs, Found, MarketSource, Progress, drawn_by
+from scenarios.markets.kind import CalibrationPairs, Found, MarketSource, Progress, drawn_by, leave_out
 from simulator.arrays import FloatArray, GradeArray, IntArray
 from simulator.fusion import FusionRule
 from simulator.log import Impressions
@@ -61,19 +61,9 @@ class CorpusOfOnesOwn(MarketSource):
         }
         for name, reason in reasons.items():
             if getattr(scenario, name) != Scenario.model_fields[name].default:
-                raise ScenarioError(
-                    f"{reason}, and market.kind is corpus",
-                    file=scenario.name,
-                    field=name,
-                    remedy="leave it out",
-                )
+                raise leave_out(scenario, name, f"{reason}, and market.kind is corpus")
         if scenario.auction.category_score_reserve:
-            raise ScenarioError(
-                "a corpus has no categories",
-                file=scenario.name,
-                field="auction.category_score_reserve",
-                remedy="leave it out",
-            )
+            raise leave_out(scenario, "auction.category_score_reserve", "a corpus has no categories")
 
     @classmethod
     def completed(cls, scenario: Scenario, folder: Path) -> Scenario:

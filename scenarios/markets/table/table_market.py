@@ -15,7 +15,7 @@ import polars as pl
 from scenarios.config.market_kinds import TableMarket
 from scenarios.config.scenario import Scenario
 from scenarios.errors import ScenarioError, TableError, shown
-from scenarios.markets.kind import MarketSource, Progress
+from scenarios.markets.kind import MarketSource, Progress, leave_out
 from scenarios.markets.table.auctions import Auctions, relevance_by, table_market, to_arrays
 from scenarios.markets.table.reading import read_auctions, read_budgets, scorers_of
 from simulator.arrays import FloatArray
@@ -44,34 +44,16 @@ class TableOfAuctions(MarketSource):
         for name in MEANINGLESS:
             field = Scenario.model_fields[name]
             if getattr(scenario, name) != field.default:
-                raise ScenarioError(
-                    "the table says it all where market.kind is table",
-                    file=scenario.name,
-                    field=name,
-                    remedy="leave it out",
-                )
+                raise leave_out(scenario, name, "the table says it all where market.kind is table")
         if scenario.serving.scoring == "live":
-            raise ScenarioError(
-                "relevance is the table's where market.kind is table",
-                file=scenario.name,
-                field="serving.scoring",
-                remedy="leave it out",
-            )
+            reason = "relevance is the table's where market.kind is table"
+            raise leave_out(scenario, "serving.scoring", reason)
         bidders = type(scenario.bidders)()
         if replace(scenario.bidders, shading=bidders.shading) != bidders:
-            raise ScenarioError(
-                "bids are the table's where market.kind is table",
-                file=scenario.name,
-                field="bidders",
-                remedy="leave out all but shading",
-            )
+            reason = "bids are the table's where market.kind is table"
+            raise leave_out(scenario, "bidders", reason, "leave out all but shading")
         if scenario.auction.category_score_reserve:
-            raise ScenarioError(
-                "a table has no categories",
-                file=scenario.name,
-                field="auction.category_score_reserve",
-                remedy="leave it out",
-            )
+            raise leave_out(scenario, "auction.category_score_reserve", "a table has no categories")
 
     @classmethod
     def completed(cls, scenario: Scenario, folder: Path) -> Scenario:
