@@ -16,8 +16,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import lzma
-import pickle
 import time
 import traceback
 from collections.abc import Callable
@@ -29,6 +27,7 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau
 
+from benchmarks.gpu_files import read
 from benchmarks.gpu_scorer import Clock, commit, measure, parse, some_queries
 from benchmarks.tables import Figures, gpu_tables
 from relevance.hcmrm import SHIPPED, Checkpoint, HcmrmScorer
@@ -50,12 +49,6 @@ class Setting(NamedTuple):
     out: Path
     ends: float
     """Monotonic time at which the command should be done."""
-
-
-def read(path: Path) -> Any:
-    """What `benchmarks.gpu_bundle` wrote."""
-    with lzma.open(path, "rb") as file:
-        return pickle.load(file)
 
 
 def scorer(setting: Setting, *line: str) -> Figures:

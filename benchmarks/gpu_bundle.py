@@ -4,36 +4,47 @@
 
 That machine has torch, transformers, numpy, scipy, scikit-learn, Pillow, and pytest with hypothesis. The
 folder holds the small packages that it may lack, unpacked (`site`), the default scenario's market with the
-texts and frames of its ads, some of the graded corpus to train on, and which trainings of
-`scenarios/ablations/evidence.yaml` have no checkpoint in `models/evidence` yet.
+texts and frames of its ads, some of the graded corpus to train on, and which trainings of EVIDENCE have no
+checkpoint below `models` yet, with the texts and labels of their corpora.
 """
 
 from __future__ import annotations
 
 import argparse
-import lzma
-import pickle
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.gpu_files import write
 from benchmarks.gpu_scorer import commit
-from benchmarks.gpu_trainings import TRAININGS, missing_trainings
+from benchmarks.gpu_trainings import TRAININGS, MissingTraining, Trainings
+from relevance.arrays import FrameArray
+from relevance.corpus import LabelledCorpus
+from simulator.world import LabelledWorlds, labelled_corpus
+from simulator.world.labels import FramesOf
 
-WHEELS = ("annotated-types", "array-api-compat", "fontawesomefree", "lazy-loader", "rapidfuzz", "simpy")
+WHEELS = (
+    *("annotated-types", "array-api-compat", "fontawesomefree", "lazy-loader", "rapidfuzz", "simpy"),
+    *("pydantic", "pydantic-core", "typing-inspection"),
+)
+READ = ("metadata/icons.json", ".otf")
+"""What programs here read of the icons, whose other forms are a hundred MB."""
 PLATFORMS = (
     "manylinux_2_28_x86_64",
     "manylinux_2_27_x86_64",
     "manylinux_2_17_x86_64",
     "manylinux2014_x86_64",
 )
-EVIDENCE = Path("scenarios/ablations/evidence.yaml")
+EVIDENCE = tuple(Path(f"scenarios/ablations/{name}.yaml") for name in ("evidence", "loss", "pqvm"))
+"""The registered ablations; their first groups are what they are about, and come first."""
 TRAINING_ADS = 6000
 """Ads of the graded corpus that travel: those of the first queries, and unlabelled ones."""
 
@@ -44,9 +55,11 @@ def wheels(site: Path, python: str) -> None:
         line = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         line += ["--python-version", python, "--implementation", "cp", "--dest", folder]
         line += [word for platform in PLATFORMS for word in ("--platform", platform)]
-        subprocess.run([*line, *WHEELS], check=True)
+        subprocess.run([*line, *(f"{name}=={metadata.version(name)}" for name in WHEELS)], check=True)
         for wheel in sorted(Path(folder).glob("*.whl")):
-            zipfile.ZipFile(wheel).extractall(site)
+            with zipfile.ZipFile(wheel) as packed:
+                names = packed.namelist()
+                packed.extractall(site, [one for one in names if "/static/" not in one or one.endswith(READ)])
 
 
 def market(prepared: Any) -> dict[str, Any]:
@@ -86,10 +99,46 @@ def training(n_ads: int) -> Any:
     return replace(data, corpus=fewer, labels=replace(kept, ad=np.searchsorted(ads, kept.ad)))
 
 
-def write(path: Path, what: Any) -> None:
-    """Pickle and compress; `benchmarks.gpu.read` reads it."""
-    with lzma.open(path, "wb", preset=1) as file:
-        pickle.dump(what, file)
+def missing_trainings(files: Sequence[Path], models: Path) -> Trainings:
+    """Those trainings of some ablations of which `models` has no checkpoint."""
+    from scenarios.studies.ablations.ablation import load_ablation
+    from scenarios.studies.ablations.cells import Cell, checkpoint_names
+
+    found: dict[str, tuple[int, MissingTraining]] = {}
+    corpora: list[LabelledWorlds] = []
+    for ablation in map(load_ablation, files):
+        names, groups = checkpoint_names(ablation), list(ablation.file.groups)
+        for row in ablation.rows:
+            for seed in row.seeds:
+                cell = Cell(row.settings, seed, ablation.file.splits)
+                name = f"{ablation.name}/{names[cell.id]}"
+                worlds = LabelledWorlds(
+                    ablation.train_worlds, ablation.fold_of(seed), ablation.scenario.world
+                )
+                if worlds not in corpora:
+                    corpora.append(worlds)
+                at = corpora.index(worlds)
+                weights = cell.pretraining_key(f"corpus {at}")
+                one = MissingTraining(name, weights, cell.pretraining_config, cell.config, at)
+                found.setdefault(name, (groups.index(row.group), one))
+    missing = [
+        one
+        for _, one in sorted(found.values(), key=lambda pair: pair[0])
+        if not (models / one.checkpoint / "model.safetensors").is_file()
+    ]
+    return Trainings([without_frames(worlds) for worlds in corpora], missing)
+
+
+def without_frames(worlds: LabelledWorlds) -> tuple[LabelledCorpus, Sequence[FramesOf]]:
+    """A graded corpus without frames, and whose frames it lacks."""
+    lacking: list[FramesOf] = []
+
+    def none(parts: Sequence[FramesOf]) -> FrameArray:
+        lacking.extend(parts)
+        edge = worlds.config.frame_size
+        return np.empty((sum(len(part.ads) for part in parts), 0, edge, edge, 3), dtype=np.uint8)
+
+    return labelled_corpus(worlds, draw=none), lacking
 
 
 def main() -> None:
@@ -110,7 +159,7 @@ def main() -> None:
     (out / "commit").write_text(commit() or "", encoding="utf-8")
     if arguments.training_ads:
         write(out / "training.xz", training(arguments.training_ads))
-    write(out / TRAININGS, missing_trainings(EVIDENCE, Path("models") / EVIDENCE.stem))
+    write(out / TRAININGS, missing_trainings(EVIDENCE, Path("models")))
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     print(f"{out}: {size / 2**20:.1f} MiB")
 

@@ -260,8 +260,9 @@ def test_pretrained_weights_are_shared_and_used(file):
     state = read_state(bce.weights)["model"]
     for training in (hierarchical, bce):
         bare = replace(training.cell, settings={**training.cell.settings, "finetune_steps": 0})
-        trainer, seconds = finetune(bare.config, data, bce.weights)
+        trainer, seconds, log = finetune(bare.config, data, bce.weights)
         assert seconds > 0
+        assert {line["stage"] for line in log} == {"words", "align"}
         for name, value in trainer.checkpoint({}).model.state_dict().items():
             if not name.startswith("grade_head."):
                 assert torch.equal(value, state[name]), name

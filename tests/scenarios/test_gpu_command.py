@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("torch")
 
 from benchmarks.gpu import STEPS
-from benchmarks.gpu_bundle import market, write
-from benchmarks.gpu_trainings import TRAININGS, groups_of, missing_trainings, train_missing
+from benchmarks.gpu_bundle import market, missing_trainings
+from benchmarks.gpu_files import write
+from benchmarks.gpu_trainings import TRAININGS, train_missing
 from scenarios.studies.ablations.ablation import load_ablation
 from scenarios.studies.ablations.ablation_run import cell_tasks
 from scenarios.studies.ablations.ablation_worker import is_trained
@@ -77,21 +78,26 @@ def test_missing_trainings_are_made_and_the_ablation_takes_them(tmp_path, monkey
     file = tmp_path / "tiny.yaml"
     more = "seeds: 2\nworlds: [11]\nfold: null\nsplits: [test]\nkeep: models"
     file.write_text(TINY.replace("seeds: 2", more, 1))
-    worlds, missing = missing_trainings(file, tmp_path / "models")
-    groups = groups_of(missing)
-    assert len(groups) == len({one.weights for one in missing})  # no two processes make the same weights
-    few = next(group for group in groups if "bce-1" in [one.checkpoint for one in group])[:2]
-    assert few[0].pretraining == few[1].pretraining  # whichever of them is trained first
-    names = [one.checkpoint for one in few]
+    trainings = missing_trainings([file], tmp_path / "models")
+    first = [one for one in trainings.missing if one.weights == trainings.missing[0].weights][:2]
+    other = next(one for one in trainings.missing if one.weights != first[0].weights)
+    assert first[0].pretraining == first[1].pretraining  # made once for both
+    few = [*first, other]
     (tmp_path / "bundle").mkdir()
-    write(tmp_path / "bundle" / TRAININGS, (worlds, few))
-    made = train_missing(tmp_path / "bundle", tmp_path / "made", "cpu", 1, 600.0)
-    assert made == names
+    write(tmp_path / "bundle" / TRAININGS, trainings._replace(missing=few))
+    made = train_missing(tmp_path / "bundle", tmp_path / "made", "cpu", 2, 600.0)
+    assert sorted(made) == sorted(one.checkpoint for one in few)
     for name in made:
-        shutil.copytree(tmp_path / "made" / name, tmp_path / "models" / name)
-    left = [one for one in missing if one not in few]
-    assert missing_trainings(file, tmp_path / "models")[1] == left
+        shutil.copytree(tmp_path / "made" / name, tmp_path / "models" / Path(name).name)
     ablation = load_ablation(file)
     tasks = cell_tasks(ablation, tmp_path / "results")
     trained = [task.data.kept.name for task in tasks if is_trained(task.data)]
-    assert sorted(trained) == sorted(names)
+    assert sorted(trained) == sorted(Path(name).name for name in made)
+
+
+def test_nothing_begins_when_the_time_is_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TINY.replace("seeds: 2", "seeds: 2\nkeep: models", 1))
+    write(tmp_path / TRAININGS, missing_trainings([file], tmp_path / "models"))
+    assert train_missing(tmp_path, tmp_path / "made", "cpu", 1, 0.0) == []

@@ -124,12 +124,11 @@ class MomentumEncoders:
     @torch.no_grad()
     def follow(self, model: HCMRM) -> None:
         """One step towards the model; running statistics are copied."""
-        fast, moving = model.state_dict(), dict(model.named_parameters())
-        for name, slow in self.model.state_dict().items():
-            if name in moving:
-                slow.lerp_(fast[name], 1.0 - self.decay)
-            else:
-                slow.copy_(fast[name])
+        slow, fast = dict(self.model.named_parameters()), dict(model.named_parameters())
+        torch._foreach_lerp_(list(slow.values()), [fast[name] for name in slow], 1.0 - self.decay)
+        statistics = dict(model.named_buffers())
+        for name, value in self.model.named_buffers():
+            value.copy_(statistics[name])
 
     @torch.no_grad()
     def read(

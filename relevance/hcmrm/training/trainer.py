@@ -50,6 +50,7 @@ class Trainer:
         device: str,
         ranks: Ranks | None = None,
         kept: FrozenPairs | None = None,
+        texts: TrainingTexts | None = None,
     ) -> None:
         """Nothing is trained yet.
 
@@ -57,6 +58,7 @@ class Trainer:
             pool: all training pairs, whose texts may be read.
             labels: those whose grades are used.
             kept: what a frozen text encoder said of pairs of this corpus in other trainings.
+            texts: those of another training that reads the same ones alike; None: they are read here.
         """
         self.config, self.device, self.ranks = config, torch.device(device), ranks or Ranks()
         tree = GradeTree.for_grades(np.unique(pool.grade).tolist())
@@ -81,16 +83,7 @@ class Trainer:
         # The first frames, if an ad has more than the model reads.
         self.frames = data.corpus.frames[:, : shape.n_frames]
         self.groups = PairsByAd(labels, branches=config.reads_branches)
-        self.texts = TrainingTexts.build(
-            data.corpus,
-            data.pretraining_ads(config.unlabelled, np.random.default_rng((config.seed, 94))),
-            np.unique(pool.query),
-            config.vocab_size,
-            extractor=config.text,
-            text_tokens=shape.text_tokens,
-            known=start,
-            common=config.pqvm_common,
-        )
+        self.texts = texts or texts_of(data, config, start)
         if ALIGN in config.stages and config.align_steps and config.align_batch > len(self.texts.ads):
             most = f"must be at most {len(self.texts.ads)}, the ads that take part in pre-training"
             raise TrainError(most, field="align_batch", value=str(config.align_batch))
@@ -324,11 +317,30 @@ class Trainer:
     def _update_average(self) -> None:
         # Early on the average follows fast, so that it does not remember the random start.
         decay = min(self.config.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                if not parameter.requires_grad:
-                    continue
-                self.average[name].lerp_(parameter, 1.0 - decay)
+        moving = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
+        with torch.no_grad():  # all at once: on a GPU, each call costs as much as its work
+            torch._foreach_lerp_(
+                [self.average[name] for name, _ in moving], [value for _, value in moving], 1.0 - decay
+            )
+
+
+def texts_of(data: LabelledCorpus, config: TrainConfig, start: Checkpoint | None = None) -> TrainingTexts:
+    """The texts of a corpus as a training reads them; labels, losses and steps do not change them.
+
+    Args:
+        start: the checkpoint that the training starts from, whose vocabulary is taken over.
+    """
+    sizes = {**(_sizes_of(start.model) if start else TEXT_SIZES[config.text]), **config.model}
+    return TrainingTexts.build(
+        data.corpus,
+        data.pretraining_ads(config.unlabelled, np.random.default_rng((config.seed, 94))),
+        np.unique(data.labels.of("train").query),
+        config.vocab_size,
+        extractor=config.text,
+        text_tokens=HCMRMConfig(**sizes).text_tokens,
+        known=start,
+        common=config.pqvm_common,
+    )
 
 
 def _new_model(sizes: Mapping[str, Any], **heads: Any) -> HCMRM:

@@ -144,18 +144,20 @@ def trained(training: Training, data: LabelledCorpus) -> tuple[Checkpoint, float
 
     config, began = training.cell.config, time.process_time()
     try:
-        trainer, before = finetune(config, data, training.weights)
+        done = finetune(config, data, training.weights)
     except CheckpointError:
         assert training.weights is not None
         pretrain(training.cell.pretraining_config, data, training.weights)
         began = time.process_time()
-        trainer, before = finetune(config, data, training.weights)
+        done = finetune(config, data, training.weights)
     took = time.process_time() - began
-    model = trainer.checkpoint(training_record(config, data, "cpu", trainer.step, before + took, []))
+    seconds = done.pretraining_s + took
+    record = training_record(config, data, "cpu", done.trainer.step, seconds, done.log)
+    model = done.trainer.checkpoint(record)
     if training.kept is not None:
         with writing(training.kept):
             model.save(training.kept)
-    return model, before, took
+    return model, done.pretraining_s, took
 
 
 def measured(training: Training, loaded: _Loaded) -> Measured:
