@@ -44,7 +44,7 @@ PLATFORMS = (
     "manylinux2014_x86_64",
 )
 EVIDENCE = tuple(Path(f"scenarios/ablations/{name}.yaml") for name in ("evidence", "loss", "pqvm"))
-"""The registered ablations; their first groups are what they are about, and come first."""
+"""The registered ablations, those that matter most first."""
 TRAINING_ADS = 6000
 """Ads of the graded corpus that travel: those of the first queries, and unlabelled ones."""
 
@@ -104,10 +104,10 @@ def missing_trainings(files: Sequence[Path], models: Path) -> Trainings:
     from scenarios.studies.ablations.ablation import load_ablation
     from scenarios.studies.ablations.cells import Cell, checkpoint_names
 
-    found: dict[str, tuple[int, MissingTraining]] = {}
+    found: dict[str, MissingTraining] = {}
     corpora: list[LabelledWorlds] = []
     for ablation in map(load_ablation, files):
-        names, groups = checkpoint_names(ablation), list(ablation.file.groups)
+        names = checkpoint_names(ablation)
         for row in ablation.rows:
             for seed in row.seeds:
                 cell = Cell(row.settings, seed, ablation.file.splits)
@@ -119,13 +119,8 @@ def missing_trainings(files: Sequence[Path], models: Path) -> Trainings:
                     corpora.append(worlds)
                 at = corpora.index(worlds)
                 weights = cell.pretraining_key(f"corpus {at}")
-                one = MissingTraining(name, weights, cell.pretraining_config, cell.config, at)
-                found.setdefault(name, (groups.index(row.group), one))
-    missing = [
-        one
-        for _, one in sorted(found.values(), key=lambda pair: pair[0])
-        if not (models / one.checkpoint / "model.safetensors").is_file()
-    ]
+                found[name] = MissingTraining(name, weights, cell.pretraining_config, cell.config, at)
+    missing = [one for one in found.values() if not (models / one.checkpoint / "model.safetensors").is_file()]
     return Trainings([without_frames(worlds) for worlds in corpora], missing)
 
 
