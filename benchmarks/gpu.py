@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import time
 import traceback
 from collections.abc import Callable
@@ -27,11 +26,10 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau
 
-from benchmarks.gpu_files import read
-from benchmarks.gpu_scorer import Clock, commit, measure, parse, some_queries
+from benchmarks.gpu_files import read, write_figures
+from benchmarks.gpu_scorer import Clock, measure, parse, some_queries
 from benchmarks.tables import Figures, gpu_tables
 from relevance.hcmrm import SHIPPED, Checkpoint, HcmrmScorer
-from relevance.hcmrm.device import device_name
 from simulator.clock.engine import simulate
 from simulator.market import Market, ServingModel
 from simulator.measures.market_metrics import market_metrics
@@ -248,21 +246,7 @@ STEPS: tuple[Callable[[Setting], Figures], ...] = (
 
 
 def _write(setting: Setting, name: str, found: Figures) -> None:
-    of = _noted(setting) or commit()
-    stamp = {
-        "device": device_name(setting.device),
-        "commit": of,
-        "torch": torch.__version__,
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-    }
-    text = json.dumps(found | stamp, indent=1, default=str)
-    (setting.out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _noted(setting: Setting) -> str | None:
-    """The commit that the bundle was made of, where the copy of the code has no history."""
-    path = setting.bundle / "commit"
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+    write_figures(setting.bundle, setting.device, setting.out / f"{name}.json", found)
 
 
 def main() -> None:

@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu_files import write
-from benchmarks.gpu_scorer import commit
+from benchmarks.gpu_files import commit, write
 from benchmarks.gpu_trainings import TRAININGS, MissingTraining, Trainings
 from relevance.arrays import FrameArray
 from relevance.corpus import LabelledCorpus

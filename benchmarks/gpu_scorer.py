@@ -41,8 +41,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -55,6 +53,7 @@ from scipy.stats import kendalltau
 from torch.nn.attention.varlen import varlen_attn
 from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel, ViTConfig, ViTModel
 
+from benchmarks.gpu_files import commit
 from relevance.corpus import Corpus
 from relevance.hcmrm import HCMRM, SHIPPED, Checkpoint, HCMRMConfig, HcmrmScorer, packed
 from relevance.hcmrm.device import device_name
@@ -400,14 +399,6 @@ def times_one_thread(data: Data, query: np.ndarray, ad: np.ndarray, arguments: a
             one.score(query, ad)
             rates[n].append(1 / (time.perf_counter() - start))
     return float(np.median(rates[arguments.threads]) / np.median(rates[1]))
-
-
-def commit() -> str | None:
-    """The commit of the code, if it is known."""
-    if shutil.which("git") is None:
-        return None
-    found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,8 +5,9 @@
 The bundle is that of `make gpu-bundle`, made where `models/` is: it names the trainings that are missing
 there, those that matter most first. Each checkpoint is written to `<ablation>/<name>` as soon as it is there;
 copied to `models/`, `relbid ablate` measures it and trains no more than what is still missing. A model as
-small as these leaves a GPU idle most of the time, so many processes share it. The frames of the worlds are
-drawn first, since they are too large to travel.
+small as these leaves a GPU idle most of the time, so many processes share it, at best through NVIDIA's
+Multi-Process Service (CUDA_MPS_PIPE_DIRECTORY says where it runs). The frames of the worlds are drawn first,
+since they are too large to travel.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import functools
 import multiprocessing
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
@@ -23,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.gpu_files import read
+from benchmarks.gpu_files import read, write_figures
 from relevance.arrays import FrameArray
 from relevance.corpus import LabelledCorpus
 from relevance.hcmrm.device import use_device
@@ -69,9 +71,11 @@ class Done(NamedTuple):
     """A finished part of the work."""
 
     what: str
-    began: float
-    """Seconds since the epoch."""
-    ended: float
+    kind: str
+    """`pretraining` or `finetuning`."""
+    steps: int
+    seconds: float
+    """Of the clock on the wall."""
 
 
 def drawn(trainings: Trainings, processes: int) -> list[LabelledCorpus]:
@@ -116,7 +120,8 @@ def pretrain_one(one: MissingTraining, corpus: Path, out: Path, device: str) -> 
     use_device(device, threads=1)
     if not weights.is_file():
         pretrain(one.pretraining, _corpus(corpus), weights, device, _read_texts(corpus, one.pretraining))
-    return Done(f"pre-training {one.weights}", began, time.time())
+    c = one.pretraining
+    return Done(one.weights, "pretraining", c.word_steps + c.align_steps, time.time() - began)
 
 
 def finetune_one(one: MissingTraining, corpus: Path, out: Path, device: str) -> Done:
@@ -128,7 +133,7 @@ def finetune_one(one: MissingTraining, corpus: Path, out: Path, device: str) -> 
     seconds = done.pretraining_s + time.process_time() - before
     record = training_record(one.config, data, device, done.trainer.step, seconds, done.log)
     done.trainer.checkpoint(record).save(out / one.checkpoint)
-    return Done(one.checkpoint, began, time.time())
+    return Done(one.checkpoint, "finetuning", one.config.finetune_steps, time.time() - began)
 
 
 def train_missing(bundle: Path, out: Path, device: str, processes: int, seconds: float) -> list[str]:
@@ -144,12 +149,13 @@ def train_missing(bundle: Path, out: Path, device: str, processes: int, seconds:
     if not all((folder / "labels.npz").is_file() for folder in folders):
         with ThreadPoolExecutor() as pool:
             list(pool.map(LabelledCorpus.save, drawn(trainings, processes), folders))
-    print(f"{time.time() - start:.0f} s: corpora", flush=True)
+    corpora_s = time.time() - start
+    print(f"{corpora_s:.0f} s: corpora", flush=True)
     work = [(one, folders[one.corpus]) for one in trainings.missing]
     first = {one.weights: at for at, (one, _) in reversed(list(enumerate(work)))}
     ready = [(at, pretrain_one) for at in sorted(first.values())]
     running: dict[Future[Done], int] = {}
-    checkpoints: list[str] = []
+    finished: list[Done] = []
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         while ready or running:
             while ready and len(running) < processes and time.time() < start + seconds:
@@ -157,20 +163,24 @@ def train_missing(bundle: Path, out: Path, device: str, processes: int, seconds:
                 running[pool.submit(step, *work[at], out, device)] = at
             if not running:
                 break
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in ended:
                 at, done = running.pop(future), future.result()
-                print(
-                    f"{time.time() - start:.0f} s: {done.what} took {done.ended - done.began:.0f} s "
-                    f"beside {len(running)} others",
-                    flush=True,
-                )
-                if done.what == work[at][0].checkpoint:
-                    checkpoints.append(done.what)
-                else:
-                    same = [n for n, (one, _) in enumerate(work) if one.weights == work[at][0].weights]
+                finished.append(done)
+                took = time.time() - start
+                print(f"{took:.0f} s: {done.kind} {done.what} took {done.seconds:.0f} s", flush=True)
+                figures = {
+                    "seconds": took,
+                    "corpora_s": corpora_s,
+                    "processes": processes,
+                    "mps": "CUDA_MPS_PIPE_DIRECTORY" in os.environ,
+                    "trainings": [one._asdict() for one in finished],
+                }
+                write_figures(bundle, device, out / "trainings.json", figures)
+                if done.kind == "pretraining":
+                    same = [n for n, (one, _) in enumerate(work) if one.weights == done.what]
                     ready = sorted([*ready, *((n, finetune_one) for n in same)], key=lambda pair: pair[0])
-    return checkpoints
+    return [done.what for done in finished if done.kind == "finetuning"]
 
 
 def main() -> None:

@@ -200,4 +200,22 @@ def _sentences(found: dict[str, Figures]) -> Iterator[str]:
             f"Training of preset small on {ads:,} ads: stage {last['stage']}, step {last['step']} of "
             f"{last['steps']} after {last['seconds']:.0f} s."
         )
+    if rows := (one := found.get("trainings", {})).get("trainings"):
+        tuned = [row for row in rows if row["kind"] == "finetuning"]
+        yield (
+            f"Trainings of the registered ablations, {one['processes']} processes at once"
+            f"{' through MPS' if one['mps'] else ''}: {len(tuned)} "
+            f"checkpoints from {len(rows) - len(tuned)} pre-trainings in {one['seconds']:.0f} s, "
+            f"{one['corpora_s']:.0f} s of them for the corpora; "
+            + " and ".join(
+                f"{1000 * sum(row['seconds'] for row in some) / sum(row['steps'] for row in some):.0f} ms a "
+                f"step of {words}"
+                for words, some in (
+                    ("pre-training", [row for row in rows if row["kind"] == "pretraining"]),
+                    ("fine-tuning", tuned),
+                )
+                if some
+            )
+            + " in each process."
+        )
     yield from (f"Step {name} failed: {one['error']}." for name, one in found.items() if "error" in one)
