@@ -30,7 +30,7 @@ def arena(
     budget: Annotated[
         float, typer.Option(min=1e-6, max=10**6, metavar="X", help="Their budget, times their own.")
     ] = 0.05,
-    worlds: Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="Worlds, from seed 1 on.")] = 8,
+    worlds: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Worlds, from seed 1 on.")] = 8,
     days: Annotated[int, typer.Option(min=2, max=100_000, metavar="N", help="Days of each world.")] = 2,
     exploit: Annotated[
         bool, typer.Option("--exploit", help="Also ask what an advertiser gains who leaves a policy.")

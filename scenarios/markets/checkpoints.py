@@ -11,7 +11,7 @@ from typing import Any, Literal
 import relevance
 from relevance.corpus import Corpus
 from relevance.errors import CheckpointError
-from relevance.files import read_json
+from relevance.files import check_file, read_json
 from relevance.keywords import extractor_from
 from scenarios.config.scenario import HcmrmSettings, Scenario
 from scenarios.errors import did_you_mean, quoted
@@ -185,6 +185,8 @@ def checkpoint_hash(folder: Path) -> str:
             remedy=f"make it with '{command_for(folder)}'",
         )
     decisive = [path for path in files if not path.name.startswith("training")]
+    for path in decisive:
+        check_file(path, CheckpointError)
     return hash_of(*(hashlib.blake2b(path.read_bytes()).hexdigest() for path in decisive))
 
 

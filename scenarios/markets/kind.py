@@ -5,6 +5,7 @@ Nothing here says how a market is stored or drawn: a kind may read a table, buil
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -54,6 +55,11 @@ class CalibrationPairs(NamedTuple):
     labels: Labels
     own: bool
     """Whether they are of the market's own queries, by its own numbers."""
+
+
+def absolute(path: Path) -> Path:
+    """Where a file of a market is. Links are not followed: a message names the link that a user gave."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def leave_out(scenario: Scenario, field: str, reason: str, remedy: str = "leave it out") -> ScenarioError:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from relevance.cached import ScoreTable
+from relevance.errors import CheckpointError
 from relevance.extras import require
 from relevance.oracle import GRADE_GAIN, OracleScorer
 from relevance.pretrained import pretrained_of
@@ -189,16 +190,20 @@ def load_hcmrm(prepared: Prepared) -> HcmrmScorer:
     """
     from relevance.hcmrm import HcmrmScorer
 
-    settings = prepared.scenario.hcmrm
-    return HcmrmScorer.load(
-        prepared.corpus,
-        checkpoint_folder(prepared.scenario),
-        device=settings.device,
-        threads=cores(),
-        calibration=settings.calibration,
-        score=settings.score,
-        precision=settings.precision,
-    )
+    scenario = prepared.scenario
+    settings = scenario.hcmrm
+    try:
+        return HcmrmScorer.load(
+            prepared.corpus,
+            checkpoint_folder(scenario),
+            device=settings.device,
+            threads=cores(),
+            calibration=settings.calibration,
+            score=settings.score,
+            precision=settings.precision,
+        )
+    except CheckpointError as error:
+        raise CheckpointError(error, file=scenario.name, field="hcmrm") from error
 
 
 def _scored(

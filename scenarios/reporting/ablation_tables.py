@@ -59,8 +59,8 @@ def write_tables(ablation: Ablation, out: Path, path: Path, command: Sequence[st
     Raises:
         StoreError: there is no cell yet, or a file cannot be read or written.
     """
-    lines = path.with_suffix(".jsonl")
     check_replaceable(path)
+    lines = path.with_suffix(".jsonl")
     found = of_ablation(ablation, [*read_lines(lines), *read_cells(cells_folder(out, ablation))])
     if not found:
         folder = cells_folder(out, ablation)

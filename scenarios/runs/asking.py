@@ -248,9 +248,9 @@ def _words_of(text: str) -> str:
     """
     words = " ".join(re.sub(r"[^\w\s'-]", " ", text.lower()).split())
     if not words:
-        raise UserError("the query holds no word", remedy="ask for something, like 'red sofa'")
+        raise UserError("the text of the query holds no word", remedy="ask for something, like 'red sofa'")
     if len(words) > MOST_LETTERS:
-        raise UserError(f"the query is longer than {MOST_LETTERS} letters", remedy="shorten it")
+        raise UserError(f"the text of the query is longer than {MOST_LETTERS} letters", remedy="shorten it")
     return words
 
 

@@ -426,6 +426,11 @@ def cell(ablation, arm, seed, auc, irrelevant, revenue, held_out=0.5):
     )  # fmt: skip
 
 
+def test_tables_are_written_to_files_alone(file):
+    with pytest.raises(StoreError, match="is a folder, not a file"):
+        write_tables(load_ablation(file), file.parent, Path(), ["relbid", "ablate"])
+
+
 def test_tables_by_hand(file):
     file.write_text(TINY.replace("seeds: 2", "seeds: 3", 1))
     ablation = load_ablation(file)

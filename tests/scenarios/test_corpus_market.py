@@ -305,6 +305,13 @@ def test_scenarios_that_cannot_be(change, message, corpora, tmp_path):
         scenario_of(corpora["own"], tmp_path, **change)
 
 
+@pytest.mark.parametrize("target", ["nowhere", "judged.parquet", "/dev/zero"])
+def test_a_link_that_leads_nowhere_is_named_itself(target, corpora, tmp_path):
+    (tmp_path / "judged.parquet").symlink_to(target)
+    with pytest.raises((ScenarioError, CorpusError), match=r"judged\.parquet"):
+        scenario_of(corpora["own"], tmp_path, market={"grades": "judged.parquet"})
+
+
 def test_what_is_set_over_a_scenario_is_blamed_and_not_its_file(tmp_path):
     path = tmp_path / "market.yaml"
     path.write_text("schema: 1\nname: own\nmarket: {kind: corpus, folder: nowhere}\n")

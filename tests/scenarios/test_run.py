@@ -1,6 +1,7 @@
 """From a scenario to its result: reproducible, cached, and the same whichever way one comes to it."""
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -215,6 +216,9 @@ def test_the_cache_looks_at_code_checkpoint_and_settings(tmp_path):
     assert checkpoint_hash(checkpoint) == before, "how it was trained does not change its scores"
     (checkpoint / "model.safetensors").write_bytes(b"2")
     assert checkpoint_hash(checkpoint) != before
+    os.mkfifo(checkpoint / "calibration.json")
+    with pytest.raises(CheckpointError, match=r"calibration\.json: is a device or a pipe"):
+        checkpoint_hash(checkpoint)
 
 
 # Scorers of one's own

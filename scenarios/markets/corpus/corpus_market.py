@@ -21,7 +21,15 @@ from scenarios.errors import ScenarioError
 from scenarios.markets.corpus.graded import GradedPairs
 from scenarios.markets.corpus.offers import OFFERS, RATERS, TRAFFIC, Offers, read_grades
 from scenarios.markets.corpus.owners import Owners, owners, popularity
-from scenarios.markets.kind import CalibrationPairs, Found, MarketSource, Progress, drawn_by, leave_out
+from scenarios.markets.kind import (
+    CalibrationPairs,
+    Found,
+    MarketSource,
+    Progress,
+    absolute,
+    drawn_by,
+    leave_out,
+)
 from simulator.arrays import FloatArray, GradeArray, IntArray
 from simulator.fusion import FusionRule
 from simulator.log import Impressions
@@ -75,8 +83,8 @@ class CorpusOfOnesOwn(MarketSource):
         """
         given = settings_of(scenario)
         cls.refuse_meaningless(scenario)
-        where = (folder / given.folder).resolve()
-        grades = None if given.grades is None else (folder / given.grades).resolve()
+        where = absolute(folder / given.folder)
+        grades = None if given.grades is None else absolute(folder / given.grades)
         if not where.is_dir():
             raise CorpusError("no such folder", file=where, remedy="make it with 'relbid corpus import'")
         digest = _digest([where / name for name in FILES], grades)

@@ -15,7 +15,7 @@ import polars as pl
 from scenarios.config.market_kinds import TableMarket
 from scenarios.config.scenario import Scenario
 from scenarios.errors import ScenarioError, TableError, shown
-from scenarios.markets.kind import MarketSource, Progress, leave_out
+from scenarios.markets.kind import MarketSource, Progress, absolute, leave_out
 from scenarios.markets.table.auctions import Auctions, relevance_by, table_market, to_arrays
 from scenarios.markets.table.reading import read_auctions, read_budgets, scorers_of
 from simulator.arrays import FloatArray
@@ -65,8 +65,8 @@ class TableOfAuctions(MarketSource):
         """
         given = table_settings(scenario)
         cls.refuse_meaningless(scenario)
-        auctions = str((folder / given.auctions).resolve())
-        advertisers = None if given.advertisers is None else str((folder / given.advertisers).resolve())
+        auctions = str(absolute(folder / given.auctions))
+        advertisers = None if given.advertisers is None else str(absolute(folder / given.advertisers))
         scorers = scorers_of(auctions)
         digest = _digest(auctions, advertisers)
         if given.digest not in (None, digest):

@@ -27,6 +27,12 @@ from scenarios.config.settings import wrong
 from scenarios.studies.study_file import Seeds, StudyFile
 from scenarios.studies.sweeps.axes import MOST_POINTS, AxisSettings, as_axis
 
+Axis = Annotated[
+    AxisSettings,
+    BeforeValidator(
+        as_axis, json_schema_input_type=Annotated[list[JsonValue], Field(min_length=1)] | AxisSettings
+    ),
+]
 SEARCHES = ("nsga2", "tpe")
 """Methods that choose later points by the metrics of earlier ones."""
 MOST_SEARCHED = 10_000
@@ -36,7 +42,7 @@ GENERATION = 16
 class SweepFile(StudyFile):
     """Fields of a scenario, their values, and how those are combined."""
 
-    over: Annotated[dict[str, Annotated[AxisSettings, BeforeValidator(as_axis)]], Field(min_length=1)]
+    over: Annotated[dict[str, Axis], Field(min_length=1)]
     """Dotted field -> its values. A whole block is a value too: fusion: [{rule: gate}, {rule: linear}]."""
     method: Literal["grid", "latin_hypercube", "sobol", "nsga2", "tpe"] = "grid"
     points: Annotated[int, Field(ge=1, le=MOST_POINTS)] | None = None
