@@ -221,14 +221,16 @@ def _tensors(name: str) -> Iterator[tuple[str, Change]]:
             elif what == "no header":
                 header = {}
             else:
-                tensors[first] = torch.full_like(value, float(what))
+                largest = torch.finfo(value.dtype).max
+                number = largest if what == "largest" else float(what)
+                tensors[first] = torch.full_like(value, number)
             save_file(tensors, folder / name, metadata=header)
 
         return change
 
     for what, kind in (
         ("missing", "missing"), ("more", "more behind"), ("shape", "wrong shape"), ("kind", "wrong dtype"),
-        ("nan", "nan"), ("inf", "infinity"), ("1e38", "huge"), ("header", "header changed"),
+        ("nan", "nan"), ("inf", "infinity"), ("largest", "huge"), ("header", "header changed"),
         ("no header", "header changed"),
     ):  # fmt: skip
         yield kind, changed(what)
