@@ -6,11 +6,11 @@ result is bound to what was measured.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from scenarios.config.settings import Settings
+from scenarios.config.settings import Settings, out_of_range
 from simulator.serving import Point, check_profile
 
 
@@ -34,3 +34,12 @@ class ProfileFile(Settings):
     """(pairs in a batch, median seconds), the seconds never falling."""
     quartiles: tuple[Point, ...]
     """Lower and upper quartile of the seconds at each point."""
+
+    @model_validator(mode="after")
+    def _quartiles_belong_to_points(self) -> Self:
+        if len(self.quartiles) != len(self.points):
+            reason = f"{len(self.quartiles)} pairs for {len(self.points)} points; there is one for each"
+            raise out_of_range("quartiles", reason)
+        if any(low > high for low, high in self.quartiles):
+            raise out_of_range("quartiles", "a lower quartile is above its upper one")
+        return self

@@ -81,6 +81,9 @@ def score_pairs_table(
 
     if not out.name:
         raise UserError("names no file", field="--out", value=quoted(str(out)))
+    if out.suffix not in ("", ".parquet"):
+        remedy = f"name it {out.with_suffix('.parquet')}"
+        raise UserError("scores are written as Parquet", file=out, field="--out", remedy=remedy)
     check_replaceable(out, REMEDY)
     data = LabelledCorpus.load(corpus)
     scorer = HcmrmScorer.load(data.corpus, checkpoint, device=device, memory=MEMORY)

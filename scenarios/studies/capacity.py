@@ -145,13 +145,15 @@ def capacity_of(
         seeds: days, the scenario's own and those of the seeds after it; a market without other days has one.
 
     Raises:
-        ScenarioError: a profile cannot be read; a batch takes no time, so there is nothing to plan; or the
-            prices are not as many as the kinds.
+        ScenarioError: a profile cannot be read, or is named twice; a batch takes no time, so there is nothing
+            to plan; or the prices are not as many as the kinds.
     """
     plain = override(
         scenario,
         {"sweep": None, "compare": [], "serving.scoring": "table", "serving.clock": "profile"},
     )
+    if twice := next((path for n, path in enumerate(profiles) if path in profiles[:n]), None):
+        raise ScenarioError("is named twice", file=twice, field="--profile", remedy="name it once")
     kinds = [(path.stem, _with_profile(plain, path)) for path in profiles] or [(scenario.name, plain)]
     names = [name for name, _ in kinds]
     if len(set(names)) < len(names):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -152,6 +153,8 @@ def test_where_nobody_waits_there_is_nothing_to_plan(tiny_file):
     ):
         with pytest.raises(ScenarioError, match=r"takes a server no time.*--profile"):
             capacity_of(override(load_scenario(tiny_file), fields), Target(0.05))
+    with pytest.raises(ScenarioError, match=r"a\.json, --profile: is named twice"):
+        capacity_of(load_scenario(tiny_file), Target(0.05), profiles=[Path("a.json"), Path("a.json")])
     with pytest.raises(ScenarioError, match="2 prices for 1 kinds of servers"):
         capacity_of(queue(tiny_file, 0.1), Target(0.05), prices=[1.0, 2.0])
 
@@ -160,7 +163,7 @@ def profile_file(path, seconds):
     points = [[1, seconds], [64, seconds]]
     data = {
         "kind": "service profile", "schema": 1, "scorer": "bm25", "scenario": "tiny", "machine": {},
-        "repeats": 1, "points": points, "quartiles": points,
+        "repeats": 1, "points": points, "quartiles": [[seconds, seconds]] * 2,
     }  # fmt: skip
     path.write_text(json.dumps(data))
     return path

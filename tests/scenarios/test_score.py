@@ -163,6 +163,12 @@ def test_parts_of_something_else_are_not_taken(folder, tmp_path):
     assert score(folder, "pairs.parquet", out, chunk=20) == 50
 
 
+def test_scores_are_written_as_what_their_name_says(folder, tmp_path):
+    with pytest.raises(UserError, match=r"scores\.csv, --out: scores are written as Parquet"):
+        score(folder, "pairs.csv", tmp_path / "scores.csv")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -52,6 +52,8 @@ def test_points_of_a_profile_are_part_of_the_scenario_and_its_name_is_not(tiny_f
         (json.dumps({**PROFILE, "points": [[1, 0.5]]}), "profile.json, line 1, points: needs at least 2"),
         (json.dumps({**PROFILE, "points": [[1, 0.5], [2, 0.4]]}), "points: .*never fall"),
         (json.dumps({**PROFILE, "points": [[1, "fast"], [2, 0.4]]}), r"points\[0\].*: needs a number"),
+        (json.dumps({**PROFILE, "quartiles": [[0.4, 0.6]]}), "quartiles: 1 pairs for 2 points"),
+        (json.dumps({**PROFILE, "quartiles": [[0.4, 0.6], [3, 2]]}), "lower quartile is above its upper"),
     ],
 )
 def test_damaged_profile_is_refused_in_words(tiny_file, profile_file, content, message):
