@@ -21,19 +21,8 @@ from simulator.world.world_config import READ_BY_MODELS, WorldConfig
 SHIPPED_CHECKPOINT = Path(str(relevance.__file__)).parent / "hcmrm" / "checkpoint"
 SHIPPED = "shipped"
 """The package's checkpoint in scenario files."""
-RECIPES: Mapping[str, str] = {
-    "pqvm": "--choose-by ndcg_10 --pqvm-weight 1",
-    "no-markers": (
-        "--choose-by ndcg_10 --pqvm-weight 1 --set model.frame_markers=false --set model.word_markers=false"
-    ),
-}
-"""Name of a folder -> options of `relbid train` that make the checkpoint of this name in shipped experiments.
-
-They have equal steps, data and seed: `pqvm` is trained with pseudo-queries, `no-markers` likewise without
-soft markers.
-"""
-EVIDENCE = "evidence"
-"""Name of the folder of the checkpoints that the ablation of this name keeps."""
+KEPT = ("evidence", "loss", "pqvm")
+"""Names of the shipped ablations, each of which keeps its checkpoints in a folder of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +154,9 @@ def check_checkpoint(scenario: Scenario) -> None:
 
 def command_for(folder: Path) -> str:
     """The command that makes the checkpoint of a folder."""
-    if folder.parent.name == EVIDENCE:
-        return f"relbid ablate scenarios/ablations/{EVIDENCE}.yaml"
-    recipe = RECIPES.get(folder.name)
-    return f"relbid train --threads 1 {recipe} --out {folder}" if recipe else f"relbid train --out {folder}"
+    name = folder.parent.name
+    made_by = f"ablate scenarios/ablations/{name}.yaml" if name in KEPT else f"train --out {folder}"
+    return f"relbid {made_by}"
 
 
 def checkpoint_hash(folder: Path) -> str:

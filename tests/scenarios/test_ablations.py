@@ -17,7 +17,7 @@ from relevance.corpus import LabelledCorpus
 from relevance.errors import CheckpointError
 from relevance.metrics import auc
 from scenarios.errors import ScenarioError, StoreError
-from scenarios.markets.checkpoints import TrainedOn, trained_on
+from scenarios.markets.checkpoints import KEPT, TrainedOn, trained_on
 from scenarios.reporting.ablation_picture import picture
 from scenarios.reporting.ablation_tables import tables, write_tables
 from scenarios.reporting.figures import write_picture
@@ -32,7 +32,6 @@ from scenarios.studies.ablations.ablation_worker import AblationWorker, Training
 from scenarios.studies.ablations.cells import (
     Cell,
     Measured,
-    cells_of,
     digest_of_scenario,
     every_setting,
     of_ablation,
@@ -563,17 +562,20 @@ def test_kept_checkpoints_need_names_of_their_own(file):
         load_ablation(file)
 
 
-def test_the_built_in_ablation_is_valid():
-    ablation = load_ablation(Path("scenarios/ablations/hcmrm.yaml"))
-    cells = cells_of(ablation)
-    assert len({(json.dumps(cell.settings, sort_keys=True), cell.seed) for cell in cells}) == len(cells)
-    main = [row for row in ablation.rows if not row.at]
-    assert all(len(row.seeds) >= 5 for row in main)
-    assert all(len(row.seeds) >= 3 for row in ablation.rows)
+SHIPPED = sorted((Path(__file__).parents[2] / "scenarios" / "ablations").glob("*.yaml"))
 
 
-def test_every_arm_of_the_built_in_ablation_can_be_trained(file):
-    built_in, tiny = load_ablation(Path("scenarios/ablations/hcmrm.yaml")), load_ablation(file)
+def test_the_shipped_ablations_are_those_that_keep_their_checkpoints():
+    assert {path.stem for path in SHIPPED} == {*KEPT}
+    for path in SHIPPED:
+        ablation = load_ablation(path)
+        assert (ablation.name, ablation.file.keep) == (path.stem, f"models/{path.stem}")
+        assert all(len(row.seeds) >= 3 for row in ablation.rows)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_arm_of_a_shipped_ablation_can_be_trained(path, file):
+    built_in, tiny = load_ablation(path), load_ablation(file)
     shared = cell_tasks(tiny, file.parent / "results")[0].data.shared
     do, small = AblationWorker(), tiny.file.training
     for number, row in enumerate(row for row in built_in.rows if not row.at):

@@ -12,7 +12,7 @@ import pytest
 
 from relevance.errors import CheckpointError
 from scenarios import ScenarioError, load_scenario, prepare, relevance_of
-from scenarios.markets.checkpoints import RECIPES, check_checkpoint, checkpoint_folder, command_for
+from scenarios.markets.checkpoints import KEPT, check_checkpoint, checkpoint_folder, command_for
 from scenarios.markets.simulation import market_of, thin
 from scenarios.storage import cache as disk
 from scenarios.studies import replicates as module
@@ -437,14 +437,14 @@ def test_shipped_experiments_are_valid(path):
     assert len({json.dumps(dump) for dump in names.values()}) == len(names), "arms differ"
 
 
-@pytest.mark.parametrize("name", ["headline", "markers"])
+@pytest.mark.parametrize("name", ["headline", "headline-gain", "headline-additions", "loss-gate"])
 def test_heads_of_experiments_have_the_commands_that_make_their_checkpoints(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where no checkpoints are
     path = REPOSITORY / "scenarios" / "experiments" / f"{name}.yaml"
     head = re.sub(r"\\\n#\s+", "", path.read_text())
     for scenario in load_experiment(path).arms.values():
         folder = checkpoint_folder(scenario)
-        assert folder.name in RECIPES or folder.parent.name == "evidence"
+        assert folder.parent.name in KEPT
         assert command_for(folder) in head
         with pytest.raises(CheckpointError, match=r"hcmrm.checkpoint 'models/") as caught:
             check_checkpoint(scenario)

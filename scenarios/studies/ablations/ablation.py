@@ -106,7 +106,7 @@ ABLATION: FileKind[AblationFile] = FileKind(
     AblationFile,
     "an ablation",
     "'schema: 1', a 'name' and 'groups'",
-    "relbid ablate scenarios/ablations/hcmrm.yaml runs the built-in one",
+    "relbid ablate scenarios/ablations/evidence.yaml runs a shipped one",
 )
 
 
