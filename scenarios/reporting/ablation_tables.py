@@ -20,6 +20,7 @@ from scenarios.studies.ablations.cells import (
     Measured,
     cells_folder,
     cells_of,
+    checkpoint_names,
     of_ablation,
     read_cells,
     read_lines,
@@ -38,6 +39,9 @@ from scenarios.studies.ablations.effects import (
     title_of,
     values_of,
 )
+
+CHANCE = 0.55
+"""A model with a smaller AUC of positive and negative pairs has hardly learnt anything."""
 
 
 class Written(NamedTuple):
@@ -80,6 +84,7 @@ def tables(
     if image is not None:
         shown = "!" if image.endswith(".svg") else ""
         text += [f"{shown}[Differences to each group's reference, with 95% intervals]({image})", ""]
+    text += _at_chance(ablation, found)
     for name, group in ablation.file.groups.items():
         rows = ablation.rows_of(name)
         text += [f"## {title_of(name)}", ""]
@@ -139,6 +144,19 @@ def _head(ablation: Ablation, found: Found, command: Sequence[str]) -> str:
         f"{hours:.1f} hours of one processor core in all{versions}."
     )
     return "\n".join([f"# Ablations: {ablation.name}", "", made, "", _HEAD_NOTE, ""])
+
+
+def _at_chance(ablation: Ablation, found: Found) -> list[str]:
+    """A warning where trainings have learnt nothing."""
+    names, split = checkpoint_names(ablation), ablation.file.splits[0]
+    low = [names[own] for own, one in found.items() if one.metrics[split]["all"]["auc"] < CHANCE]
+    if not low:
+        return []
+    which = f"{len(low)} of {len(found)} trainings have an AUC below {CHANCE}: {', '.join(sorted(low))}."
+    return [
+        f"**At chance.** {which} A mean over them and others says little; train longer, or differently.",
+        "",
+    ]
 
 
 def _table(ablation: Ablation, rows: Sequence[Row], found: Found, columns: Sequence[Column]) -> list[str]:

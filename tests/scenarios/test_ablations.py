@@ -440,6 +440,10 @@ def test_tables_by_hand(file):
     text = tables(ablation, cells, ["relbid", "ablate"])
     # Differences .03, .01, .02: mean .02, standard error .01 / sqrt 3, t(2) = 4.3027, half-width .0248.
     assert "| BCE | 3 | .840<br>+.020 [-.005, +.045] |" in text
+    assert "At chance" not in text
+    stuck = [*cells[:-1], cell(ablation, "BCE", 3, 0.549, 0.05, 90.0)]
+    said = tables(ablation, stuck, ["relbid", "ablate"])
+    assert "**At chance.** 1 of 6 trainings have an AUC below 0.55: bce-3." in said
     assert "| hierarchical | 3 | .820 | .250 |" in text
     # Irrelevant: 0, -1 and +1 points. Revenue: +1, +2 and 0 of 100 in the mean.
     assert "| BCE | 3 | 3.00%<br>+0.00 [-2.48, +2.48] |" in text
