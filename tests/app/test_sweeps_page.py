@@ -338,9 +338,12 @@ def test_files_are_offered_from_the_package_and_the_project_alone(project: Path,
         "gate (shipped)",
         "headline (shipped)",
         "headline-additions (shipped)",
+        "headline-gain (shipped)",
         "headline-gate (shipped)",
         "interference (shipped)",
-        "markers (shipped)",
+        "loss-gate (shipped)",
+        "loss-linear (shipped)",
+        "loss-product (shipped)",
         "searched (shipped)",
     }
 
