@@ -203,7 +203,9 @@ def load_hcmrm(prepared: Prepared) -> HcmrmScorer:
             precision=settings.precision,
         )
     except CheckpointError as error:
-        raise CheckpointError(error, file=scenario.name, field="hcmrm") from error
+        if error.file is not None:
+            raise
+        raise CheckpointError(error, file=scenario.name, field="hcmrm") from error  # it does not fit
 
 
 def _scored(
