@@ -99,27 +99,25 @@ def training(n_ads: int) -> Any:
 
 
 def missing_trainings(files: Sequence[Path], models: Path) -> Trainings:
-    """Those trainings of some ablations of which `models` has no checkpoint."""
+    """Those trainings of some ablations of which `models` has no checkpoint, and their corpora."""
     from scenarios.studies.ablations.ablation import load_ablation
-    from scenarios.studies.ablations.cells import Cell, checkpoint_names
+    from scenarios.studies.ablations.cells import cells_of, checkpoint_names
 
-    found: dict[str, MissingTraining] = {}
+    missing: list[MissingTraining] = []
     corpora: list[LabelledWorlds] = []
     for ablation in map(load_ablation, files):
         names = checkpoint_names(ablation)
-        for row in ablation.rows:
-            for seed in row.seeds:
-                cell = Cell(row.settings, seed, ablation.file.splits)
-                name = f"{ablation.name}/{names[cell.id]}"
-                worlds = LabelledWorlds(
-                    ablation.train_worlds, ablation.fold_of(seed), ablation.scenario.world
-                )
-                if worlds not in corpora:
-                    corpora.append(worlds)
-                at = corpora.index(worlds)
-                weights = cell.pretraining_key(f"corpus {at}")
-                found[name] = MissingTraining(name, weights, cell.pretraining_config, cell.config, at)
-    missing = [one for one in found.values() if not (models / one.checkpoint / "model.safetensors").is_file()]
+        for cell in cells_of(ablation):
+            name = f"{ablation.name}/{names[cell.id]}"
+            if (models / name / "model.safetensors").is_file():
+                continue
+            fold, world = ablation.fold_of(cell.seed), ablation.scenario.world
+            worlds = LabelledWorlds(ablation.train_worlds, fold, world)
+            if worlds not in corpora:
+                corpora.append(worlds)
+            at = corpora.index(worlds)
+            weights = cell.pretraining_key(f"corpus {at}")
+            missing.append(MissingTraining(name, weights, cell.pretraining_config, cell.config, at))
     return Trainings([without_frames(worlds) for worlds in corpora], missing)
 
 

@@ -294,7 +294,7 @@ def _replaced(data: Any, path: tuple[Any, ...], value: Any, *, drop: bool = Fals
 def _file_names(name: str) -> tuple[str, ...]:
     path = Path(name)
     if path.suffix == ".yaml":
-        return (path.name, path.stem)  # what fits no market names the scenario
+        return (path.name, f"relbid: {path.stem}, ")  # what fits no market names the scenario
     if path.parent.name == "market_corpus":
         return (path.name, path.parent.name, "judged.parquet")
     return (path.name, path.parent.name) if path.parent.name else (path.name,)

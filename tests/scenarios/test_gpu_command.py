@@ -14,6 +14,7 @@ from benchmarks.gpu import STEPS
 from benchmarks.gpu_bundle import market, missing_trainings
 from benchmarks.gpu_files import write
 from benchmarks.gpu_trainings import TRAININGS, train_missing
+from benchmarks.tables import gpu_tables
 from scenarios.studies.ablations.ablation import load_ablation
 from scenarios.studies.ablations.ablation_run import cell_tasks
 from scenarios.studies.ablations.ablation_worker import is_trained
@@ -76,7 +77,7 @@ def test_missing_trainings_are_made_and_the_ablation_takes_them(tmp_path, monkey
     """What `make gpu` does last, on a processor: no cell is trained again by `relbid ablate`."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "tiny.yaml"
-    more = "seeds: 2\nworlds: [11]\nfold: null\nsplits: [test]\nkeep: models"
+    more = "seeds: 2\nworlds: [11]\nfold: null\nsplits: [test]\nkeep: models/tiny"
     file.write_text(TINY.replace("seeds: 2", more, 1))
     trainings = missing_trainings([file], tmp_path / "models")
     first = [one for one in trainings.missing if one.weights == trainings.missing[0].weights][:2]
@@ -87,12 +88,29 @@ def test_missing_trainings_are_made_and_the_ablation_takes_them(tmp_path, monkey
     write(tmp_path / "bundle" / TRAININGS, trainings._replace(missing=few))
     made = train_missing(tmp_path / "bundle", tmp_path / "made", "cpu", 2, 600.0)
     assert sorted(made) == sorted(one.checkpoint for one in few)
+    assert len(list((tmp_path / "made").glob("*.safetensors"))) == 2  # no two processes made the same weights
     for name in made:
-        shutil.copytree(tmp_path / "made" / name, tmp_path / "models" / Path(name).name)
+        shutil.copytree(tmp_path / "made" / name, tmp_path / "models" / name)
+    left = [one for one in trainings.missing if one not in few]
+    assert missing_trainings([file], tmp_path / "models").missing == left
     ablation = load_ablation(file)
     tasks = cell_tasks(ablation, tmp_path / "results")
     trained = [task.data.kept.name for task in tasks if is_trained(task.data)]
     assert sorted(trained) == sorted(Path(name).name for name in made)
+
+
+def test_trainings_are_told_by_hand(tmp_path):
+    rows = [("w", "pretraining", 1000, 20.0), ("a", "finetuning", 500, 2.0), ("b", "finetuning", 500, 3.0)]
+    figures = {
+        "device": "x", "commit": "y", "torch": "z",
+        "seconds": 100, "corpora_s": 10, "processes": 3, "mps": False,
+        "trainings": [dict(zip(("what", "kind", "steps", "seconds"), row, strict=True)) for row in rows],
+    }  # fmt: skip
+    (tmp_path / "trainings.json").write_text(json.dumps(figures))
+    assert (
+        "3 processes at once: 2 checkpoints from 1 pre-trainings in 100 s, 10 s of them for the corpora; "
+        "20 ms a step of pre-training and 5 ms a step of fine-tuning in each process."
+    ) in gpu_tables(tmp_path)
 
 
 def test_nothing_begins_when_the_time_is_over(tmp_path, monkeypatch):
