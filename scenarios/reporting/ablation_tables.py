@@ -85,11 +85,16 @@ def tables(
         shown = "!" if image.endswith(".svg") else ""
         text += [f"{shown}[Differences to each group's reference, with 95% intervals]({image})", ""]
     text += _at_chance(ablation, found)
+    ids = {(row.group, (settings_hash(row.settings), seed)) for row in ablation.rows for seed in row.seeds}
+    begun = [name for name in ablation.file.groups if any((name, own) in ids for own in found)]
     for name, group in ablation.file.groups.items():
         rows = ablation.rows_of(name)
         text += [f"## {title_of(name)}", ""]
         if group.about:
             text += [group.about.strip(), ""]
+        if name not in begun:
+            text += ["No training of this group is finished.", ""]
+            continue
         text += [f"Differences are to *{group.reference}*.", ""]
         split = ablation.file.splits[0]
         columns = [Column(head, graded(split, "all", key), unit) for head, (key, unit) in METRICS.items()]
@@ -102,7 +107,7 @@ def tables(
         ]
         text += _table(ablation, rows, found, columns)
     text += ["## What each is worth in the market", "", _MARKET_NOTE, ""]
-    for name in ablation.file.groups:
+    for name in begun:
         rows = ablation.rows_of(name)
         text += [f"### {title_of(name)}", "", *_table(ablation, rows, found, MARKET)]
     return "\n".join(text).rstrip() + "\n"

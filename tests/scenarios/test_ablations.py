@@ -32,6 +32,7 @@ from scenarios.studies.ablations.ablation_worker import AblationWorker, Training
 from scenarios.studies.ablations.cells import (
     Cell,
     Measured,
+    cells_of,
     digest_of_scenario,
     every_setting,
     of_ablation,
@@ -441,6 +442,11 @@ def test_tables_by_hand(file):
     # Differences .03, .01, .02: mean .02, standard error .01 / sqrt 3, t(2) = 4.3027, half-width .0248.
     assert "| BCE | 3 | .840<br>+.020 [-.005, +.045] |" in text
     assert "At chance" not in text
+    # With BCE alone two groups have no cell: that is said once each, without empty tables.
+    alone = tables(ablation, cells[3:], ["relbid", "ablate"])
+    assert alone.count("No training of this group is finished.") == 2
+    assert "| BCE | 3 |" in alone
+    assert "| text only |" not in alone
     stuck = [*cells[:-1], cell(ablation, "BCE", 3, 0.549, 0.05, 90.0)]
     said = tables(ablation, stuck, ["relbid", "ablate"])
     assert "**At chance.** 1 of 6 trainings have an AUC below 0.55: bce-3." in said
@@ -574,7 +580,11 @@ def test_the_shipped_ablations_are_those_that_keep_their_checkpoints():
     for path in SHIPPED:
         ablation = load_ablation(path)
         assert (ablation.name, ablation.file.keep) == (path.stem, f"models/{path.stem}")
+        cells = cells_of(ablation)
+        assert len({(json.dumps(cell.settings, sort_keys=True), cell.seed) for cell in cells}) == len(cells)
         assert all(len(row.seeds) >= 3 for row in ablation.rows)
+        if path.stem == "evidence":
+            assert all(len(row.seeds) >= 5 for row in ablation.rows_of("main"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
