@@ -292,4 +292,4 @@ def test_what_does_not_fit_is_refused(relbid, folder, tmp_path):
     export_corpus_tables(tiny_corpus(), tmp_path / "tables")
     import_corpus(tmp_path / "tables", tmp_path / "corpus", size=64)
     message = refused(relbid("score", "corpus", folder / "pairs.csv"))
-    assert "reads 3 frames of 48x48 pixels, the ads have 3 of 64x64" in message
+    assert "reads 3 frames of 48x48 pixels, the ads of the corpus have 3 of 64x64" in message

@@ -181,7 +181,7 @@ def test_a_run_with_the_model_stores_its_log(trained, tmp_path):
 def test_frames_that_the_model_cannot_read_are_refused(prepared, trained):
     settings = {"hcmrm.checkpoint": str(trained / "model"), "world.frame_size": 64}
     other = prepare(override(prepared.scenario, settings))
-    refused = r"reads 3 frames of 48x48 pixels, the ads have 3 of 64x64"
+    refused = r"reads 3 frames of 48x48 pixels, the ads of the corpus have 3 of 64x64"
     with pytest.raises(CheckpointError, match=refused) as caught:
         relevance_of(other, "hcmrm")
     assert (caught.value.file, caught.value.field) == (prepared.scenario.name, "hcmrm")
