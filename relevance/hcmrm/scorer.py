@@ -157,8 +157,8 @@ class HcmrmScorer:
         reads, has = (config.n_frames, config.image_size, config.image_size), corpus.frames.shape[1:4]
         if config.use_frames and has[0] and (has[0] < reads[0] or has[1:] != reads[1:]):
             raise CheckpointError(
-                f"{folder}: reads {reads[0]} frames of {reads[1]}x{reads[2]} pixels, the ads of the corpus have "
-                f"{has[0]} of {has[1]}x{has[2]}; give them such frames, or train a checkpoint on these"
+                f"{folder}: reads {reads[0]} frames of {reads[1]}x{reads[2]} pixels, the ads of the corpus "
+                f"have {has[0]} of {has[1]}x{has[2]}; give them such frames, or train a checkpoint on these"
             )
         if calibration != "none" and calibration not in checkpoint.calibration:
             raise CheckpointError(
