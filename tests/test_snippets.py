@@ -1,5 +1,7 @@
 """What pages show is true: commands and options exist, files are read, code runs and prints what is said."""
 
+import ast
+import builtins
 import contextlib
 import io
 import re
@@ -100,3 +102,23 @@ def test_code_runs_and_prints_what_stands_below_it(name, tmp_path, monkeypatch):
         assert printed is None or said.getvalue() == printed
         ran += 1
     assert ran
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_a_class_that_is_shown_is_a_file_of_its_own(page):
+    """Who copies it alone needs its imports: the blocks before it are of other files."""
+    for block in blocks(page, "python"):
+        tree = ast.parse(block)
+        if not any(isinstance(node, ast.ClassDef) for node in tree.body):
+            continue
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        used = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+        made = {node.id for node in names if isinstance(node.ctx, ast.Store)} | {*dir(builtins)}
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                made.add(node.name)
+            elif isinstance(node, ast.arg):
+                made.add(node.arg)
+            elif isinstance(node, (ast.Import, ast.ImportFrom)):
+                made |= {one.asname or one.name for one in node.names}
+        assert not used - made
