@@ -30,7 +30,10 @@ def asked_tables(page: AskedPage, payment: str = "click") -> list[Section]:
         f"'{page.text}', ranked by {scorer_name(page.scorer)}: {len(page.ads)} ads bid on it, "
         f"{n_shown} are shown"
     )
-    sections = [section(title, _HEADINGS, map(_row, rows), _note(page, payment), left=2)]
+    note = _note(page, payment)
+    if len(page.ads) > len(rows):
+        note = f"of the ads without a slot the first {NOT_SHOWN} are listed\n{note}"
+    sections = [section(title, _HEADINGS, map(_row, rows), note, left=2)]
     if rows:
         why = [(str(row["ad"]), row["why"]) for row in rows]
         sections.append(section("Why", ["ad", "reason"], why, "", left=2))

@@ -158,7 +158,7 @@ def comparison_table(scenario: Scenario, points: pl.DataFrame) -> Section:
         note += f"\n{JUDGED_NOTE}"
     counts = dict.fromkeys(f"{int(points['queries'].sort()[at]):,}" for at in (0, -1))  # users may stay away
     title = (
-        f"{scenario.name}: {' to '.join(counts)} queries of one day, so no intervals; "
+        f"{scenario.name}: {' to '.join(counts)} queries, simulated once, so no intervals; "
         "the same market and random draws in every row"
     )
     names = map(scorer_name, points["scorer"])
@@ -219,7 +219,7 @@ def sweep_table(scenario: Scenario, points: pl.DataFrame) -> Section:
             star = "*" if found["pareto"] else " "
             cells += [cell(found["revenue_rpm"], number), cell(found["irrelevant_share"], percent) + star]
         rows.append(cells)
-    title = f"Sweep of {swept.field}: revenue per 1000 queries and share of irrelevant ads, of one day"
+    title = f"Sweep of {swept.field}: revenue per 1000 queries and share of irrelevant ads, simulated once"
     headings = [f"{scorer_name(scorer)}\n{what}" for scorer in scorers for what in ("revenue", "irrel.")]
     note = "*: no other point has more revenue with fewer irrelevant ads (Pareto front)"
     return section(title, [swept.field.rpartition(".")[2], *headings], rows, note)

@@ -11,6 +11,7 @@ from relevance.errors import UserError
 from scenarios import Asker, ask, inspect_query, override, prepare, relevance_of
 from scenarios.cli.main import main
 from scenarios.markets.simulation import market_of, shared_past
+from scenarios.reporting import asked_tables
 from simulator.retrieval import RECALLS
 from simulator.world.intents import read_intent
 
@@ -115,6 +116,16 @@ def test_no_candidates_is_an_answer(prepared, capsys, tiny_file, monkeypatch, ti
         main()
     assert ended.value.code == 0
     assert "no advertiser bids on these words" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("limit", "left_out"), [(0, True), (1000, False)])
+def test_the_table_says_where_it_leaves_ads_out(prepared, monkeypatch, limit, left_out):
+    monkeypatch.setattr(asked_tables, "NOT_SHOWN", limit)
+    one_slot = prepare(override(prepared.scenario, {"users.examination": [1.0]}))
+    page = ask(one_slot, "sofa", "bm25")
+    assert len(page.ads.drop_nulls("slot")) < len(page.ads)
+    [auction, *_] = asked_tables.asked_tables(page)
+    assert (f"the first {limit} are listed" in auction.note) == left_out
 
 
 @pytest.mark.parametrize(("text", "message"), [(" ?! ", "holds no word"), ("a " * 400, "longer than 500")])
