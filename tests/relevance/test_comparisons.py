@@ -141,7 +141,7 @@ def test_too_few_frames_are_refused(tmp_path: Path) -> None:
     data = tiny_corpus()
     train(data, tmp_path, dataclasses.replace(_config(n_frames=2), finetune_steps=1, align_steps=0))
     one = dataclasses.replace(data.corpus, frames=data.corpus.frames[:, :1])
-    with pytest.raises(CheckpointError, match="reads 2 frames of 48x48 pixels, .* have 1 of 48x48"):
+    with pytest.raises(CheckpointError, match=r"reads 2 frames of 48x48 pixels, .* have 1 of 48x48"):
         HcmrmScorer.load(one, tmp_path)
 
 
