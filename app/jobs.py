@@ -30,6 +30,7 @@ from pathlib import Path
 
 import psutil
 
+from relevance.files import read_json
 from scenarios import CommandProgress, StoreError, read_progress, write_whole_file
 
 FOLDER = ".jobs"
@@ -141,10 +142,11 @@ def all_jobs(root: Path) -> list[Job]:
     found = []
     for path in (root / FOLDER).glob("*/job.json"):
         if _ID.fullmatch(path.parent.name):
-            with contextlib.suppress(OSError, ValueError, TypeError):
-                data = json.loads(path.read_text(encoding="utf-8"))
-                data |= {"folder": path.parent, "command": tuple(data["command"])}
-                found.append(Job(**data))
+            with contextlib.suppress(ValueError, TypeError):
+                data = read_json(path, dict, StoreError)
+                job = Job(**{**data, "folder": path.parent, "command": tuple(data.get("command", ()))})
+                if isinstance(job.pid, int) and 0 < job.pid < 2**31 and isinstance(job.started, float):
+                    found.append(job)
     return sorted(found, key=lambda job: job.started, reverse=True)
 
 

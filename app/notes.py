@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scenarios import write_whole_file
+from relevance.files import read_json
+from scenarios import StoreError, write_whole_file
 
 FILE = ".notes.json"
 LONGEST = 200
@@ -19,10 +20,10 @@ LONGEST = 200
 def read(root: Path) -> Mapping[str, str]:
     """Notes by the names of the results' folders; a damaged file holds none."""
     try:
-        found = json.loads((root / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(root / FILE, dict, StoreError)
+    except StoreError:
         return {}
-    return {str(name): str(note) for name, note in found.items()} if isinstance(found, dict) else {}
+    return {str(name): str(note) for name, note in found.items()}
 
 
 def write(root: Path, folder: str, note: str) -> None:

@@ -89,8 +89,11 @@ def normal(setting: Setting) -> Setting:
     """
     block = fusion_block(setting.formula)
     if block["rule"] == "gate":
-        inside = fusion_text(block.get("within", {"rule": "product", "relevance": 0.0}))
-        return normal(replace(setting, formula=inside, threshold=float(block.get("threshold", 0.3))))
+        within = block.get("within", {"rule": "product", "relevance": 0.0})
+        threshold = block.get("threshold", 0.3)
+        if not isinstance(within, Mapping) or not isinstance(threshold, int | float):
+            raise ScenarioError("a gate needs a number as its threshold, and a rule within", field="fusion")
+        return normal(replace(setting, formula=fusion_text(within), threshold=float(threshold)))
     return replace(setting, formula=fusion_text(block))
 
 

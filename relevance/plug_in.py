@@ -6,16 +6,17 @@ user had. Only an interrupt that really came ends it.
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
-from relevance.errors import PluginError, cut
+from relevance.errors import PluginError, cut, did_you_mean, quoted
 
 WAITING = "RELBID_WAITING_S"
 """The environment variable that says after how many seconds a call is said to be waited for."""
@@ -29,13 +30,30 @@ class EscapedError(Exception):
 def raised(error: BaseException) -> str:
     """What a plug-in raised, in one line: `ValueError: no such word`."""
     try:
-        text = " ".join(str(error).split())
+        text = str(error)
         if isinstance(error, OSError) and error.strerror:
             text = ": ".join(str(part) for part in (error.strerror, error.filename) if part)
     except BaseException:  # a stranger's error need not have a text, and asking for it may raise anything
         text = ""
     name = "" if isinstance(error, EscapedError) else type(error).__name__
-    return cut(": ".join(part for part in (name, text) if part))
+    parts = (" ".join(part.split()) for part in (name, text))  # a class may be named over many lines
+    return cut(": ".join(part for part in parts if part))
+
+
+def misfit(factory: Callable[..., Any], settings: Mapping[str, object]) -> str:
+    """Why a class or function cannot be called with these settings, in words; empty: nothing is known."""
+    try:
+        known = inspect.signature(factory).parameters.values()
+    except BaseException:  # a stranger's object may raise anything, and many of C's have none
+        return ""
+    named = [one for one in known if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    names = [one.name for one in named]
+    for setting in settings:
+        if setting not in names and not any(one.kind == one.VAR_KEYWORD for one in known):
+            has = f"it has {', '.join(names)}" if names else "it has none"
+            return f"has no setting {quoted(setting)}: {has}{did_you_mean(setting, names)}"
+    lacks = next((one.name for one in named if one.default is one.empty and one.name not in settings), None)
+    return f"needs the setting {quoted(lacks)}" if lacks else ""
 
 
 class Plugin:
@@ -60,7 +78,7 @@ class Plugin:
         if self._depth > 1:
             return
         self._interrupted, self._ended = False, threading.Event()
-        threading.Thread(target=self._watch, args=(self._ended, _patience_s()), daemon=True).start()
+        self.watch()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 if callable(before := signal.getsignal(number)):
@@ -79,7 +97,7 @@ class Plugin:
         if error is not None and not isinstance(error, Exception) and not self._interrupted:
             raise EscapedError(raised(error)) from error
 
-    def ask(self, doing: str, method: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
+    def ask(self, doing: str, method: Callable[..., Any], /, *arguments: Any, **settings: Any) -> Any:
         """What a plug-in's method answers.
 
         Args:
@@ -93,6 +111,18 @@ class Plugin:
                 return method(*arguments, **settings)
         except Exception as error:  # a stranger's code may raise anything
             raise PluginError(f"{doing} {raised(error)}", file=self.name) from error
+
+    def call(self, made: object, name: str, *arguments: Any) -> Any:
+        """What the method of a name answers, of what a plug-in has made; the method may be a property.
+
+        Raises:
+            PluginError: it raised something.
+        """
+        return self.ask(f"{name}() raised", lambda: getattr(made, name)(*arguments))
+
+    def watch(self) -> None:
+        """Say from now on that it is waited for, until its call has ended."""
+        threading.Thread(target=self._watch, args=(self._ended, _patience_s()), daemon=True).start()
 
     def _marked(self, before: Callable[..., Any]) -> Callable[..., Any]:
         """A signal's handler that also remembers that the signal came."""

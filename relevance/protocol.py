@@ -176,12 +176,14 @@ def check_scorer(
     corpus: Corpus,
     rng: np.random.Generator,
     *,
+    name: str | None = None,
     n_pairs: int = 64,
     tolerance: float = 1e-5,
 ) -> list[str]:
     """Try a scorer on random pairs of a corpus; an empty list means that it may rank ads.
 
     Args:
+        name: what messages call it; by default its class's name.
         tolerance: differences up to this count as rounding (batches may change the last digits of a neural
             score).
 
@@ -192,7 +194,7 @@ def check_scorer(
     ad = rng.integers(0, corpus.n_ads, n_pairs)
 
     def ask(rows: IntArray | slice) -> FloatArray:
-        return score_pairs(scorer, query[rows], ad[rows], type(scorer).__name__, corpus=corpus)
+        return score_pairs(scorer, query[rows], ad[rows], name or type(scorer).__name__, corpus=corpus)
 
     problems = []
     try:
@@ -217,6 +219,15 @@ def check_scorer(
     return problems
 
 
+FORM = "write it as 'module:attr'"
+
+
+def names_object(text: str) -> bool:
+    """Whether a text has the form "module:attr", dots in both."""
+    module, _, attribute = text.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), *attribute.split(".")))
+
+
 def load_object(name: str, kind: str) -> Any:
     """The object that "module:attr" names.
 
@@ -226,11 +237,20 @@ def load_object(name: str, kind: str) -> Any:
     Raises:
         PluginError: the name has another form, or there is no such module or attribute.
     """
-    module_name, colon, attribute = name.partition(":")
-    if not colon or not module_name or not attribute:
-        raise PluginError(f"{kind} '{name}': write it as 'module:attr', like 'my_package.my_module:MyScorer'")
     plugin = Plugin(f"{kind} '{name}'")
-    found = plugin.ask(f"cannot import module '{module_name}':", importlib.import_module, module_name)
+    if not names_object(name):
+        raise PluginError(f"{FORM}, like 'my_package.my_module:MyClass'", file=plugin.name)
+    module_name, _, attribute = name.partition(":")
+    try:
+        found = plugin.ask(f"cannot import module '{module_name}':", importlib.import_module, module_name)
+    except PluginError as error:
+        missing = error.__cause__.name if isinstance(error.__cause__, ModuleNotFoundError) else None
+        if not missing or not f"{module_name}.".startswith(f"{missing}."):  # the module itself imports it
+            raise
+        raise PluginError(
+            f"there is no module '{missing}' in the folder where you stand, nor among what is installed",
+            file=plugin.name,
+        ) from None
     for part in attribute.split("."):
         try:  # a module may compute its attributes
             found = plugin.ask("cannot be had:", getattr, found, part)

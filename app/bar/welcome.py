@@ -14,7 +14,16 @@ from app.parts import job_panel
 from app.session import results_root
 from app.texts import code, message
 from app.wording import scorer_name
-from scenarios import DEFAULT_SCENARIO, Scenario, check_scorers, dump_scenario, load_scenario, override
+from relevance.files import read_json
+from scenarios import (
+    DEFAULT_SCENARIO,
+    Scenario,
+    StoreError,
+    check_scorers,
+    dump_scenario,
+    load_scenario,
+    override,
+)
 
 FIRST = "first run"
 NOTICES = "notices.json"
@@ -58,8 +67,8 @@ def notices(root: Path) -> list[str]:
     if job is None:
         return []
     try:
-        faults = json.loads((job.folder / NOTICES).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        faults = read_json(job.folder / NOTICES, dict, StoreError)
+    except StoreError:
         return []
     return [
         f"{t_plain('welcome.left_out', scorer=scorer_name(scorer))} {why}" for scorer, why in faults.items()

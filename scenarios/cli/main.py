@@ -7,10 +7,12 @@ import functools
 import itertools
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -119,6 +121,8 @@ def main() -> None:
         if message is None:  # a defect, which keeps its traceback
             raise
         _say(message)
+    _watch_threads()
+    _let_go_of_errors()
     sys.exit(code or 0)
 
 
@@ -167,6 +171,8 @@ def _message(error: Exception) -> str | None:
         )
     if hasattr(error, "format_message"):  # of the command line itself
         return _usage(error, cut)
+    if isinstance(error, ValueError) and sys.stdout is not None and sys.stdout.closed:
+        return "relbid: standard output: a plug-in has closed it"
     if isinstance(error, OSError):
         place = error.filename if error.filename is not None else _unwritten_output()
         return None if place is None else f"relbid: {cut(str(place))}: {in_words(error)}"
@@ -180,14 +186,44 @@ def _usage(error: Exception, cut: Callable[[str], str]) -> str:
 
 
 def _unwritten_output() -> str | None:
-    """`standard output` where that cannot be written, for instance since its disk is full."""
-    try:
-        print(flush=True)  # what was to be written may be lost already, and a mere flush succeeds then
-    except OSError:
-        with Path(os.devnull).open("w") as nothing:  # what could not be written is not tried again at the end
-            os.dup2(nothing.fileno(), sys.stdout.fileno())
-        return "standard output"
+    """`standard output`, or `standard error`, where that cannot be written, for instance on a full disk."""
+    for name, stream in {"standard output": sys.stdout, "standard error": sys.stderr}.items():
+        if stream is None or stream.closed:
+            continue
+        try:
+            print(
+                file=stream, flush=True
+            )  # what was to be written may be lost already: a mere flush succeeds
+        except OSError:
+            _give_up(stream)
+            return name
     return None
+
+
+def _watch_threads() -> None:
+    """Where threads of a plug-in go on, say that the process waits for them, and let Ctrl-C end it."""
+    if all(one.daemon or one is threading.main_thread() for one in threading.enumerate()):
+        return
+    from relevance.plug_in import Plugin
+
+    Plugin("threads that a plug-in has begun").watch()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # without a traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _let_go_of_errors() -> None:
+    """Where standard error cannot be written, the exit code still says how it went."""
+    if sys.stderr is not None and not sys.stderr.closed:
+        try:
+            sys.stderr.flush()
+        except OSError:
+            _give_up(sys.stderr)
+
+
+def _give_up(stream: TextIO) -> None:
+    """What could not be written is not tried again at the end."""
+    with Path(os.devnull).open("w") as nothing:
+        os.dup2(nothing.fileno(), stream.fileno())
 
 
 def _say(message: str) -> None:
@@ -195,7 +231,8 @@ def _say(message: str) -> None:
     stream = sys.stderr or sys.__stderr__  # a plug-in may have taken the first away
     if stream is not None:
         coding = stream.encoding or "utf-8"
-        print(message.encode(coding, "backslashreplace").decode(coding), file=stream)
+        with contextlib.suppress(OSError):  # the exit code says it, too
+            print(message.encode(coding, "backslashreplace").decode(coding), file=stream)
 
 
 if __name__ == "__main__":

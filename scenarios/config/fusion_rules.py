@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, Union, get_type_hints
 
-from pydantic import Field, create_model, model_validator
+from pydantic import AfterValidator, Field, create_model, model_validator
 
 from relevance.errors import PluginError
-from relevance.plug_in import Plugin
-from relevance.protocol import load_object
-from scenarios.config.settings import Settings, out_of_range
+from relevance.plug_in import Plugin, misfit
+from relevance.protocol import FORM, load_object, names_object
+from scenarios.config.settings import Settings, out_of_range, wrong
 from simulator import fusion
 from simulator.rules.own_rule import OwnRule
 
@@ -50,11 +50,17 @@ class RuleSettings(Settings):
         return self
 
 
+def _of_the_form(name: str) -> str:
+    if not names_object(name):
+        raise wrong(FORM)
+    return name
+
+
 class CustomRule(Settings):
     """A rule of your own, tried by `simulator.fusion.check_rule` before it is used."""
 
     rule: Literal["custom"]
-    object: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")]
+    object: Annotated[str, AfterValidator(_of_the_form)]
     """module:attr of a rule, or of a class or function that makes one of the `settings`."""
     settings: dict[str, Annotated[float, Field(ge=-1e9, le=1e9)]] = Field(default_factory=dict)
 
@@ -66,15 +72,21 @@ class CustomRule(Settings):
         """
         found: Any = load_object(self.object, "fusion rule")
         plugin = Plugin(f"fusion rule '{self.object}'")
-        if isinstance(found, type) or not isinstance(found, fusion.FusionRule):
+
+        def is_rule() -> bool:  # which asks it for its methods, and a method may be a property
+            return bool(plugin.ask("cannot be had:", isinstance, found, fusion.FusionRule))
+
+        if isinstance(found, type) or not is_rule():
             if not callable(found):
                 raise PluginError(
-                    f"fusion rule '{self.object}': must be a rule, with score and bid_for_score, or make one"
+                    "must be a rule, with score and bid_for_score, or make one", file=plugin.name
                 )
+            if trouble := misfit(found, self.settings):
+                raise PluginError(trouble, file=plugin.name)
             found = plugin.ask("making it failed:", found, **self.settings)
         elif self.settings:
-            raise PluginError(f"fusion rule '{self.object}': is made already and takes no settings")
-        rule = OwnRule(found, plugin) if isinstance(found, fusion.FusionRule) else found
+            raise PluginError("is made already and takes no settings", file=plugin.name)
+        rule = OwnRule(found, plugin) if is_rule() else found
         if faults := fusion.check_rule(rule):
             raise PluginError(f"fusion rule '{self.object}': {'; '.join(faults)}")
         return rule

@@ -17,10 +17,13 @@ from typing import Any
 import yaml
 
 from scenarios.config.fusion_rules import RULE_SETTINGS
+from scenarios.config.yaml_file import kind_of
 from scenarios.errors import ScenarioError
-from simulator.rules.formula import FUNCTIONS, Node, parse
+from simulator.rules.formula import FUNCTIONS, MAX_DEPTH, Node, parse
 
 VARIABLES = {"b": "bid", "q": "pctr", "r": "relevance"}
+MAX_SETTINGS = 10_000
+"""Characters of the settings of a rule by its name; one that was learnt has many."""
 NAMED = re.compile(r"\s*([a-z_]+)\s*\((.*)\)\s*", re.DOTALL)
 
 Block = dict[str, Any]
@@ -57,10 +60,17 @@ def _defaults(rule: str) -> Mapping[str, Any]:
 
 
 def _named(rule: str, inside: str) -> Block:
-    try:
-        settings = yaml.safe_load("{" + re.sub(r"\b([a-z_]+)\s*=\s*", r"\1: ", inside) + "}")
-    except yaml.YAMLError:
-        settings = None
+    settings = None
+    # With an anchor, few letters can be a large value.
+    if (
+        len(inside) <= MAX_SETTINGS
+        and "&" not in inside
+        and inside.count("[") + inside.count("{") <= MAX_DEPTH
+    ):
+        try:
+            settings = yaml.safe_load("{" + re.sub(r"\b([a-z_]+)\s*=\s*", r"\1: ", inside) + "}")
+        except (yaml.YAMLError, ValueError, RecursionError):  # too many digits, or no such day
+            settings = None
     if not isinstance(settings, dict) or None in settings.values():
         raise ScenarioError(f"{rule}(...) needs settings such as name=value", field="fusion")
     if isinstance(settings.get("within"), str):
@@ -69,7 +79,11 @@ def _named(rule: str, inside: str) -> Block:
 
 
 def fusion_text(block: Mapping[str, Any]) -> str:
-    """The formula of a block `fusion`, as short as it can be written: the inverse of `fusion_block`."""
+    """The formula of a block `fusion`, as short as it can be written: the inverse of `fusion_block`.
+
+    Raises:
+        ScenarioError: there is no number where a rule has one.
+    """
     rule = str(block.get("rule", "product"))
     known = _defaults(rule)
     values = {**known, **{key: value for key, value in block.items() if key != "rule"}}
@@ -79,7 +93,7 @@ def fusion_text(block: Mapping[str, Any]) -> str:
         power = [_power("b", values["bid"]), _power("q", values["pctr"])]
         if rule == "product":
             return "*".join(filter(None, [*power, _power("r", values["relevance"])]))
-        return "*".join(filter(None, [*power, f"exp({float(values['gain']):g}*(r-1))"]))
+        return "*".join(filter(None, [*power, f"exp({_number(values['gain']):g}*(r-1))"]))
     changed = {
         key: value for key, value in values.items() if key not in known or not _same(value, known[key])
     }
@@ -90,7 +104,7 @@ def _same(value: Any, default: Any) -> bool:
     def plain(one: Any) -> Any:
         if isinstance(one, Mapping):
             return fusion_text(one)
-        return [float(number) for number in one] if isinstance(one, list | tuple) else one
+        return [_number(number) for number in one] if isinstance(one, list | tuple) else one
 
     return bool(plain(value) == plain(default))
 
@@ -105,10 +119,22 @@ def _written(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
-def _power(variable: str, exponent: float) -> str:
-    if not exponent:
+def _power(variable: str, exponent: object) -> str:
+    number = _number(exponent)
+    if not number:
         return ""
-    return variable if exponent == 1 else f"{variable}^{_written(float(exponent))}"
+    return variable if number == 1 else f"{variable}^{_written(number)}"
+
+
+def _number(value: object) -> float:
+    """A number of a block that was typed.
+
+    Raises:
+        ScenarioError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ScenarioError("needs a number", field="fusion", value=kind_of(value))
+    return float(value)
 
 
 def _product(tree: Node) -> Block | None:

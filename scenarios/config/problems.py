@@ -109,10 +109,24 @@ def _describe(problem: Any, model: type[BaseModel]) -> tuple[str, str | None, st
     if kind == "literal_error":
         known = re.findall(r"'([^']*)'", context["expected"])
         return f"must be {context['expected']}", _show(value) + did_you_mean(str(value), known), None
+    if kind == "string_too_short":
+        return "must not be empty", None, None
+    if kind == "string_pattern_mismatch":
+        return _of_pattern(context["pattern"]), _show(value), None
     if kind in _WANTED:
         return f"needs {_WANTED[kind]}", _show(value), _trap(kind, value)
     message = str(context["error"]) if kind == "value_error" else problem["msg"]
     return message[:1].lower() + message[1:], None, None
+
+
+def _of_pattern(pattern: str) -> str:
+    """What a name must be, in words."""
+    [(signs, more)] = re.findall(r"\[A-Za-z0-9(.*)\]\{0,(\d+)\}", pattern)
+    may_hold = " ".join("space" if sign == " " else sign for sign in signs)
+    return (
+        f"must begin with a letter or digit, hold nothing but letters (A to Z), digits and {may_hold}, "
+        f"and have at most {int(more) + 1} characters"
+    )
 
 
 def _path_of(problem: Any, data: Any) -> KeyPath:

@@ -8,7 +8,6 @@ refused.
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -23,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from relevance.pretrained import FORMS, PACKAGED, pretrained_of
+from relevance.protocol import names_object
 from scenarios.config.fusion_rules import CustomRule, FusionSettings, ProductRule
 from scenarios.config.market_kinds import MarketSettings, WorldMarket
 from scenarios.config.settings import Settings as Settings, dump_model, out_of_range
@@ -63,7 +63,7 @@ def _known_scorer(name: str, info: ValidationInfo) -> str:
 
 def unknown_scorer(name: str) -> str:
     """Why a text names no scorer of a market with texts; empty: it does."""
-    if name in SCORERS or pretrained_of(name) or re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name):
+    if name in SCORERS or pretrained_of(name) or names_object(name):
         return ""
     known = (*SCORERS, *PACKAGED)
     return (

@@ -8,7 +8,7 @@ from relevance.corpus import Corpus
 from relevance.errors import PluginError
 from relevance.plug_in import Plugin
 from relevance.pretrained import pretrained_of
-from relevance.protocol import RelevanceScorer, check_scorer, load_object
+from relevance.protocol import RelevanceScorer, check_scorer, kind_of_answer, load_object
 
 
 def is_own(scorer: str) -> bool:
@@ -24,9 +24,37 @@ def own_scorer(name: str, corpus: Corpus) -> RelevanceScorer:
     """
     factory = load_object(name, "scorer")
     if not callable(factory):
-        raise PluginError(f"scorer '{name}': must be a callable that takes the corpus and returns a scorer")
-    scorer: RelevanceScorer = Plugin(f"scorer '{name}'").ask("making it failed:", factory, corpus)
-    faults = check_scorer(scorer, corpus, np.random.default_rng(0))
+        raise PluginError(
+            f"scorer '{name}': must be a class or function that takes the corpus and gives a scorer"
+        )
+    plugin = Plugin(f"scorer '{name}'")
+    scorer: RelevanceScorer = plugin.ask("making it failed:", factory, corpus)
+    _check_method(scorer, plugin, "it")
+    faults = check_scorer(scorer, corpus, np.random.default_rng(0), name=name)
     if faults:
         raise PluginError(f"scorer '{name}': {'; '.join(faults)}")
     return scorer
+
+
+def of_queries(scorer: RelevanceScorer, texts: tuple[str, ...], name: str) -> RelevanceScorer | None:
+    """A scorer of one's own for the same ads and these queries; None where it cannot give one.
+
+    Raises:
+        PluginError: what it gives is no scorer, or it fails.
+    """
+    plugin = Plugin(f"scorer '{name}'")
+    method = plugin.ask("of_queries cannot be had:", getattr, scorer, "of_queries", None)
+    if method is None:
+        return None
+    found: RelevanceScorer = plugin.ask("of_queries() raised", method, texts)
+    _check_method(found, plugin, "of_queries()")
+    return found
+
+
+def _check_method(scorer: object, plugin: Plugin, made_by: str) -> None:
+    """PluginError where something has no method score."""
+    if not callable(plugin.ask("score cannot be had:", getattr, scorer, "score", None)):
+        raise PluginError(
+            f"{made_by} gives {kind_of_answer(scorer)}, which has no method score(query, ad)",
+            file=plugin.name,
+        )

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from relevance.errors import PluginError
 from scenarios.config.load import override
 from scenarios.config.scenario import PREPARED, Scenario
 from scenarios.errors import ScenarioError
@@ -203,7 +204,10 @@ def rule_of(scenario: Scenario) -> FusionRule:
         PluginError: your own rule cannot be loaded, or is not fit for an auction.
         ScenarioError: VCG is asked for and your own rule is not affine in the bid.
     """
-    rule = scenario.fusion.build()
+    try:
+        rule = scenario.fusion.build()
+    except PluginError as error:
+        raise PluginError(error, file=scenario.name, field="fusion") from error
     if scenario.auction.mechanism == "vcg":
         try:
             check_vcg(rule, scenario.users.examination)

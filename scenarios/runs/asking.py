@@ -30,7 +30,7 @@ from relevance.protocol import AnyQuery, score_pairs
 from scenarios.config.scenario import Scenario
 from scenarios.errors import quoted
 from scenarios.markets.kind import Found
-from scenarios.markets.plug_ins import own_scorer
+from scenarios.markets.plug_ins import is_own, of_queries, own_scorer
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.scoring import check_scorers, load_scorer
 from scenarios.markets.simulation import shared_past, with_settings_of, with_tables
@@ -183,13 +183,17 @@ class Asker:
                     remedy=f"{what}, or take another scorer",
                 )
             scorer = OracleScorer(asked.prepared.source.grade)
+        elif is_own(name):
+            again = of_queries(scorer, (asked.text,), name)
+            if again is not None:
+                scorer, query = again, np.zeros_like(ad)
+            elif not asked.known:  # it knows the queries of its corpus alone
+                corpus = replace(asked.prepared.corpus, query_text=(asked.text,), query_id=())
+                scorer, query = own_scorer(name, corpus), np.zeros_like(ad)
         elif isinstance(scorer, AnyQuery):
             scorer, query = scorer.of_queries((asked.text,)), np.zeros_like(ad)
             if name == "hcmrm":
                 return cast("HcmrmScorer", scorer).read(query, ad)
-        elif not asked.known:  # a scorer of one's own knows the queries of its corpus alone
-            corpus = replace(asked.prepared.corpus, query_text=(asked.text,), query_id=())
-            scorer, query = own_scorer(name, corpus), np.zeros_like(ad)
         return score_pairs(scorer, query, ad, name), None
 
     def _markers(self, text: str, ads: pl.DataFrame) -> pl.DataFrame | None:

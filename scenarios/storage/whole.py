@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
-from scenarios.errors import StoreError
+from scenarios.errors import StoreError, shown
 
 TEMPORARY = ".writing-"
 LOCK = ".lock"
@@ -291,4 +291,7 @@ def writing(place: Path, remedy: str = "choose another folder with --out") -> It
     try:
         yield
     except OSError as error:
-        raise StoreError(f"cannot be written ({reason_of(error)})", file=place, remedy=remedy) from error
+        reason = reason_of(error)
+        if isinstance(error, FileExistsError) and error.filename not in (None, str(place)):
+            reason = f"{shown(error.filename)}: {reason}"  # a file where a folder of its own belongs
+        raise StoreError(f"cannot be written ({reason})", file=place, remedy=remedy) from error

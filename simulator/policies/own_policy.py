@@ -1,6 +1,5 @@
 """A bid policy of one's own at work: whatever it raises or returns, the error names it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,18 +19,18 @@ class OwnPolicy:
     plugin: Plugin
 
     def start(self, budget: FloatArray, value: FloatArray) -> tuple[State, Bids]:
-        return self._asked(self.policy.start, "start", budget.size, budget, value)
+        return self._asked("start", budget.size, budget, value)
 
     def adjust(self, state: State, report: Report, u: FloatArray) -> tuple[State, Bids]:
-        return self._asked(self.policy.adjust, "adjust", report.budget.size, state, report, u)
+        return self._asked("adjust", report.budget.size, state, report, u)
 
-    def _asked(self, method: Callable[..., Any], name: str, n: int, *arguments: Any) -> tuple[State, Bids]:
+    def _asked(self, name: str, n: int, *arguments: Any) -> tuple[State, Bids]:
         """A method's answer for n advertisers.
 
         Raises:
             PluginError: it raised something, or returned no bids.
         """
-        answer = self.plugin.ask(f"{name}() raised", method, *arguments)
+        answer = self.plugin.call(self.policy, name, *arguments)
         if not (isinstance(answer, tuple) and len(answer) == 2):
             what = kind_of_answer(answer)
             raise PluginError(f"{name}() returned {what}, not a state and bids", file=self.plugin.name)

@@ -1,12 +1,11 @@
 """Policies by name."""
 
-import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from relevance.errors import did_you_mean
-from relevance.plug_in import Plugin
+from relevance.plug_in import Plugin, misfit
 from relevance.protocol import load_object
 from simulator.policies.balanced import Balanced
 from simulator.policies.bandit import Bandit
@@ -38,8 +37,8 @@ def make_policy(name: str, settings: Mapping[str, float] = MappingProxyType({}))
     Raises:
         ValueError: no such policy or setting (with the nearest one there is), or a setting out of range.
     """
-    own = Plugin(f"bid policy '{name}'") if ":" in name else None
-    if own is not None:
+    plugin = Plugin(f"bid policy '{name}'")
+    if own := ":" in name:
         factory = load_object(name, "bid policy")
     elif name in POLICIES:
         factory = POLICIES[name]
@@ -49,21 +48,13 @@ def make_policy(name: str, settings: Mapping[str, float] = MappingProxyType({}))
             f"unknown bid policy {name!r}{did_you_mean(name, POLICIES)} "
             f"(there are {known}, and your own as module:attr)"
         )
-    try:
-        known_settings = inspect.signature(factory).parameters
-    except Exception:  # a stranger's object may raise anything
-        raise ValueError(f"bid policy {name!r} must be a class or function that makes a policy") from None
-    for setting in settings:
-        if setting not in known_settings:
-            has = f"it has {', '.join(known_settings)}" if known_settings else "it has none"
-            near = did_you_mean(setting, known_settings)
-            raise ValueError(f"bid policy {name!r} has no setting {setting!r}: {has}{near}")
-    try:
-        policy = factory(**settings) if own is None else own.ask("making it failed:", factory, **settings)
-    except TypeError as error:  # a setting without a default, or a function that makes something else
-        raise ValueError(f"bid policy {name!r} cannot be made: {error}") from None
-    if not isinstance(policy, BidPolicy):
+    if not callable(factory):
+        raise ValueError(f"{plugin.name} must be a class or function that makes a policy")
+    if trouble := misfit(factory, settings):
+        raise ValueError(f"{plugin.name} {trouble}")
+    policy = plugin.ask("making it failed:", factory, **settings) if own else factory(**settings)
+    if not plugin.ask("cannot be had:", isinstance, policy, BidPolicy):
         raise ValueError(
-            f"bid policy {name!r} must have the methods start(budget, value) and adjust(state, report, u)"
+            f"{plugin.name} must have the methods start(budget, value) and adjust(state, report, u)"
         )
-    return policy if own is None else OwnPolicy(policy, own)
+    return OwnPolicy(policy, plugin) if own else policy

@@ -1,6 +1,5 @@
 """A fusion rule of one's own at work: whatever it raises or returns, the error names it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,21 +28,21 @@ class OwnRule:
     @property
     def affine(self) -> bool:
         """Whether the rule says that its score is affine in the bid."""
-        return is_affine(self.rule)
+        return bool(self.plugin.ask("affine cannot be had:", is_affine, self.rule))
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        return self._asked(self.rule.score, "score", bid, pctr, rel)
+        return self._asked("score", bid, pctr, rel)
 
     def bid_for_score(self, target: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
-        return self._asked(self.rule.bid_for_score, "bid_for_score", target, pctr, rel)
+        return self._asked("bid_for_score", target, pctr, rel)
 
-    def _asked(self, method: Callable[..., Any], name: str, *arguments: AnyArray) -> AnyArray:
+    def _asked(self, name: str, *arguments: AnyArray) -> AnyArray:
         """A method's answer, an array as large as its arguments together.
 
         Raises:
             PluginError: it raised something, or returned no such numbers.
         """
-        answer = self.plugin.ask(f"{name}() raised", method, *arguments)
+        answer = self.plugin.call(self.rule, name, *arguments)
         if any(type(one) is not np.ndarray and not np.isscalar(one) for one in arguments):
             return answer  # arrays of another library, of a rule that is written for them
         numbers, shape = as_numbers(answer), np.broadcast_shapes(*map(np.shape, arguments))
@@ -55,4 +54,6 @@ class OwnRule:
             raise PluginError(f"{name}() returned NaN", file=self.plugin.name)
         if name == "score" and np.isposinf(numbers).any():  # no bid is high enough: that is of the other one
             raise PluginError(f"{name}() returned +inf", file=self.plugin.name)
-        return answer
+        return (
+            np.array(answer) if isinstance(answer, np.ndarray) else numbers
+        )  # its own: it may reuse an array

@@ -15,11 +15,12 @@ from relevance.errors import PluginError
 from relevance.plug_in import raised
 from simulator import auction
 from simulator.arrays import FloatArray
+from simulator.rules.formula import LEAST_BID
 from simulator.rules.protocol import FusionRule, is_affine
 
 FAULTS: Mapping[str, str] = {
     "no_rule": "the rule must have the methods score(bid, pctr, rel) and bid_for_score(target, pctr, rel)",
-    "raised": "the rule raised {error}",
+    "raised": "the rule failed: {error}",
     "shape": "score must return floats of the shape {wanted} it got, not {dtype} {shape}",
     "nobody_eligible": "no ad is ever eligible: every score is -inf",
     "changes_arguments": "score changes the arrays that it is given",
@@ -150,7 +151,7 @@ def _inverse_faults(rule: FusionRule, ads: _Ads) -> list[Fault]:
     if any(bid.shape != score.shape or np.isnan(bid).any() for bid in (entry, own, needed)):
         return [Fault("inverse_shape")]
     some = np.isfinite(needed) & (needed < 1e6)
-    above = rule.score(np.where(some, needed * (1 + 1e-6) + 1e-12, 1.0), pctr, rel)
+    above = rule.score(np.where(some, needed * (1 + 1e-6) + LEAST_BID, 1.0), pctr, rel)
     below = rule.score(np.where(some, needed * (1 - 1e-6), 1.0), pctr, rel)
     return _where(
         ads,

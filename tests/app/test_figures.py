@@ -35,6 +35,7 @@ from scenarios import (
     GRADE_DEFINITIONS,
     SCORERS,
     Scenario,
+    ScenarioError,
     compare,
     dump_scenario,
     iso_scores,
@@ -439,6 +440,10 @@ def test_what_a_result_compares_with_is_bid_times_pctr(tiny_scenario: Scenario) 
 def test_a_gate_that_is_typed_is_the_threshold() -> None:
     typed = Setting("bm25", "gate(threshold=0.4, within=b*q*r^0.5)", 0.0, 0.1)
     assert normal(typed) == Setting("bm25", "b*q*r^0.5", 0.4, 0.1)
+    within = "{rule: product, bid: x}"
+    for inside in ("threshold=x", "threshold=[1]", "within=7", f"within={within}"):
+        with pytest.raises(ScenarioError):  # the bar says so, see `fault_of`
+            normal(replace(typed, formula=f"gate({inside})"))
 
 
 def test_settings_in_words() -> None:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import jobs
+from app import jobs, notes
 from app.parts import job_panel
 from benchmarks.kills import SCENARIO, write_files
 from scenarios import CommandProgress, StoreError, load_sweep, read_status, sweep_folder
@@ -208,10 +208,25 @@ def test_only_jobs_are_listed(tmp_path: Path) -> None:
         "20260101-000000-abcdef": "{",
         "20260101-000001-abcdef": "[]",
         "not-a-job": json.dumps({"kind": "run"}),
+        "20260101-000002-abcdef": "{}",
+        "20260101-000003-abcdef": "[" * 100_000,
+        "20260101-000004-abcdef": '{"kind": "run", "subject": "", "command": [], "pid": "1", "started": 1.0}',
+        "20260101-000005-abcdef": '{"kind": "run", "subject": "", "command": [], "pid": 1, "started": "now"}',
+        "20260101-000006-abcdef": '{"kind": "run", "subject": "x", "command": 7, "pid": 1, "started": 1.0}',
     }.items():
         (root / name).mkdir(parents=True)
         (root / name / "job.json").write_text(text)
+    (root / "20260101-000007-abcdef").mkdir()
+    os.mkfifo(root / "20260101-000007-abcdef" / "job.json")
     assert jobs.all_jobs(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[1]", "\ud800x"])
+def test_notes_that_cannot_be_read_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / notes.FILE).write_bytes(text.encode(errors="surrogatepass"))
+    assert notes.read(tmp_path) == {}
+    notes.write(tmp_path, "tiny-1", " mine ")
+    assert notes.read(tmp_path) == {"tiny-1": "mine"}
 
 
 def test_the_oldest_that_have_ended_are_forgotten(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from relevance.errors import UserError
+from relevance.errors import PluginError, UserError
 from scenarios import Asker, ask, inspect_query, override, prepare, relevance_of
 from scenarios.cli.main import main
 from scenarios.markets.simulation import market_of, shared_past
@@ -190,6 +190,14 @@ class Letters:
         texts, titles = self.corpus.query_text, self.corpus.ad_title
         shared = [len(set(texts[q]) & set(titles[a])) / 30 for q, a in zip(query, ad)]
         return np.array(shared)
+
+class Leaving(Letters):
+    def of_queries(self, texts):
+        raise SystemExit(0)
+
+class Without(Letters):
+    def of_queries(self, texts):
+        return None
 """
 
 
@@ -200,6 +208,12 @@ def test_a_scorer_of_ones_own_reads_the_text(prepared, tmp_path, monkeypatch):
     assert not page.known
     for row in page.ads.iter_rows(named=True):
         assert row["relevance"] == pytest.approx(len(set("navy sofa") & set(row["title"])) / 30)
+    for scorer, words in (
+        ("Leaving", "raised SystemExit: 0"),
+        ("Without", "gives nothing, which has no method"),
+    ):
+        with pytest.raises(PluginError, match=rf"scorer 'letters_of:{scorer}': of_queries\(\) {words}"):
+            ask(prepared, "navy sofa", f"letters_of:{scorer}")
 
 
 # HCMRM

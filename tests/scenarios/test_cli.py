@@ -1,16 +1,21 @@
 """The command `relbid`, run as a user runs it."""
 
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
 
+from relevance.plug_in import Plugin
 from scenarios import DEFAULT_SCENARIO, ScenarioError, load_scenario, prepare
+from scenarios.cli.main import _message, _watch_threads
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -181,8 +186,8 @@ def nothing_was_written(folder: Path) -> bool:
         ),
         (
             ["run", "tiny.yaml", "--scorer", "no_such_module:Scorer"],
-            "scorer 'no_such_module:Scorer': cannot import module 'no_such_module': "
-            "ModuleNotFoundError: No module named 'no_such_module'",
+            "scorer 'no_such_module:Scorer': there is no module 'no_such_module' in the folder where you "
+            "stand, nor among what is installed",
         ),
         (
             ["run", "tiny.yaml", "--scorer", "hcmrm", "--set", "hcmrm.checkpoint=nowhere"],
@@ -232,6 +237,29 @@ def test_a_file_that_is_read_is_not_written_over(tmp_path, tiny_file):
     assert done.returncode == 2
     assert "--progress ./tiny.yaml: the command reads this file; name another" in done.stderr
     assert tiny_file.read_text() == text
+
+
+def test_a_thread_of_a_plugin_that_goes_on_is_said_to_be_waited_for(monkeypatch):
+    watched = list[str]()
+    monkeypatch.setattr(Plugin, "watch", lambda self: watched.append(self.name))
+    before, ended = signal.getsignal(signal.SIGINT), threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    try:
+        _watch_threads()
+    finally:
+        ended.set()
+        signal.signal(signal.SIGINT, before)
+    assert watched == ["threads that a plug-in has begun"]
+
+
+def test_a_standard_output_that_a_plugin_has_closed_is_said(monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stdout", closed)
+    with pytest.raises(ValueError, match="closed") as caught:
+        print("a table")
+    assert _message(caught.value) == "relbid: standard output: a plug-in has closed it"
 
 
 def test_a_plugin_is_found_beside_the_user(tmp_path, tiny_file):

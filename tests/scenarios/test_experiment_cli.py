@@ -130,7 +130,7 @@ def test_a_killed_experiment_loses_only_what_was_in_flight(folder, ran, tmp_path
         ("arms: {A: {}}\n", "line 4, arms: needs at least 2 value(s)"),
         ("arms: {A: {}, B: {}}\nseeds: 0\n", "line 5, seeds: must be from 2"),
         ("arms: {A: {}, B: {}}\nmetrics: [revenue]\ndesign: budget_split\n", "'revenue' is a total"),
-        ("arms: {A: {}, B: {scorer: 'no_such:thing'}}\n", "cannot import module 'no_such'"),
+        ("arms: {A: {}, B: {scorer: 'no_such:thing'}}\n", "there is no module 'no_such'"),
         (
             "arms: {A: {}, B: {scorer: hcmrm, hcmrm.checkpoint: nowhere}}\n",
             "nowhere/model.safetensors: not found",

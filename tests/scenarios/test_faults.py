@@ -276,6 +276,16 @@ def test_a_full_standard_output_is_said(inputs, tmp_path, command):
     assert done.stderr.splitlines()[-1] == "relbid: standard output: No space left on device"
 
 
+@pytest.mark.parametrize("words", [("show", "nothing.yaml"), ("run", "tiny.yaml", "--out", "made")])
+def test_a_full_standard_error_leaves_the_exit_code(inputs, words):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "scenarios.cli", *words],
+            cwd=inputs, env=ENVIRONMENT, stdout=full, stderr=full, timeout=300, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+
+
 @pytest.mark.parametrize("command", ["run", "replay"])
 def test_a_folder_that_is_deleted_under_one_s_feet_is_said(tmp_path, command):
     gone = tmp_path / "gone"

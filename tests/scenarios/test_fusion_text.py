@@ -61,10 +61,32 @@ def test_every_shipped_rule_can_be_written_and_read_back(name: str) -> None:
     assert override(scenario, {"sweep": None, "fusion": fusion_block(text)}).fusion == own.fusion
 
 
-@pytest.mark.parametrize("text", ["linear(0.5)", "tiers(thresholds=[0.3)", "linear({)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "linear(0.5)",
+        "tiers(thresholds=[0.3)",
+        "linear({)",
+        "linear(cost=2000-13-45)",
+        f"linear(cost={'9' * 5000})",
+        f"linear(cost={'[' * 300}{']' * 300})",
+        f"learnt(rel_knots=[{'0.1, ' * 3000}1])",
+        "tiers(thresholds=&a [1], within=*a)",
+    ],
+)
 def test_settings_of_a_rule_that_cannot_be_read_are_refused(text: str) -> None:
     with pytest.raises(ScenarioError, match="needs settings such as name=value"):
         fusion_block(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["product(bid=x)", "product(pctr=[1])", "exponential(gain=true)", "tiers(thresholds=[[1]])",
+     "learnt(pctr_weights=[x])", "soft_gate(within={rule: product, bid: x})"],
+)  # fmt: skip
+def test_what_is_no_number_is_not_written(text: str) -> None:
+    with pytest.raises(ScenarioError, match="fusion: needs a number, got "):
+        fusion_text(fusion_block(text))
 
 
 @pytest.mark.parametrize("text", ["b*(q", "", "b*q*z", "q*r", "b*q*r²"])

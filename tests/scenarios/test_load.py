@@ -299,6 +299,15 @@ MESSAGES = {
         "s.yaml, line 4, seed: is there twice; remove one (YAML would silently take the last)",
     ),
     "missing schema": ("name: s\n", "s.yaml, schema: is missing; add it"),
+    "a name with a space": (
+        "schema: 1\nname: my market\n",
+        "s.yaml, line 2, name: must begin with a letter or digit, hold nothing but letters (A to Z), digits "
+        "and _ . -, and have at most 64 characters, got 'my market'",
+    ),
+    "no name": (
+        "schema: 1\nname: x\nhcmrm: {checkpoint: ''}\n",
+        "s.yaml, line 3, hcmrm.checkpoint: must not be empty",
+    ),
     "newer schema": ("schema: 2\nname: s\n", "s.yaml, line 1, schema: must be 1, got the value 2"),
     "empty": ("", "s.yaml: is empty; a scenario needs at least 'schema: 1' and a 'name'"),
     "only comments": ("# nothing\n", "s.yaml: is empty; a scenario needs at least 'schema: 1' and a 'name'"),

@@ -54,6 +54,33 @@ number = 3
 
 def broken():
     raise RuntimeError("no luck")
+
+class Listed(Bonus):
+    def score(self, bid, pctr, rel):
+        return super().score(bid, pctr, rel).tolist()
+
+class Thrifty(Bonus):
+    kept = {}
+
+    def score(self, bid, pctr, rel):
+        score = super().score(bid, pctr, rel)
+        kept = self.kept.setdefault(score.shape, score)
+        kept[...] = score
+        return kept
+
+class Needy(Bonus):
+    def __init__(self, bonus):
+        self.bonus = bonus
+
+class AnySettings(Bonus):
+    def __init__(self, **settings):
+        super().__init__()
+
+class Leaving(Bonus):
+    affine = property(lambda self: exit(0))
+
+class Gone(Bonus):
+    score = property(lambda self: exit(0))
 """
 
 
@@ -76,6 +103,9 @@ def load(folder: Path, text: str):
         ("fusion: {rule: custom, object: 'my_rules:Bonus'}", 1.0),
         ("fusion: {rule: custom, object: 'my_rules:Bonus', settings: {bonus: 0.5}}", 0.5),
         ("fusion: {rule: custom, object: 'my_rules:ready'}", 2.0),
+        ("fusion: {rule: custom, object: 'my_rules:Listed'}", 1.0),
+        ("fusion: {rule: custom, object: 'my_rules:Thrifty'}", 1.0),
+        ("fusion: {rule: custom, object: 'my_rules:Needy', settings: {bonus: 0.5}}", 0.5),
     ],
 )
 def test_a_rule_of_one_s_own(own, text, bonus):
@@ -88,11 +118,21 @@ def test_a_rule_of_one_s_own(own, text, bonus):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ("object: 'my_rules:Bonnus'", "fusion rule 'my_rules:Bonnus': module 'my_rules' has no 'Bonnus'"),
-        ("object: 'no_rules:Bonus'", "cannot import module 'no_rules'"),
+        (
+            "object: 'my_rules:Bonnus'",
+            "s, fusion: fusion rule 'my_rules:Bonnus': module 'my_rules' has no 'Bonnus'",
+        ),
+        ("object: 'no_rules:Bonus'", "there is no module 'no_rules' in the folder where you stand"),
         ("object: 'my_rules:number'", "must be a rule, with score and bid_for_score, or make one"),
         ("object: 'my_rules:broken'", "making it failed: RuntimeError: no luck"),
-        ("object: 'my_rules:Bonus', settings: {bonsu: 1}", "making it failed: TypeError"),
+        (
+            "object: 'my_rules:Bonus', settings: {bonsu: 1}",
+            "has no setting 'bonsu': it has bonus; did you mean 'bonus'?",
+        ),
+        ("object: 'my_rules:AnySettings', settings: {self: 1}", "making it failed: TypeError"),
+        ("object: 'my_rules:Needy'", "needs the setting 'bonus'"),
+        ("object: 'my_rules:Leaving'", "affine cannot be had: SystemExit: 0"),
+        ("object: 'my_rules:Gone'", "score() raised SystemExit: 0"),
         ("object: 'my_rules:ready', settings: {bonus: 1}", "is made already and takes no settings"),
         ("object: 'my_rules:Careless'", "bid_for_score does not give the score's bid"),
     ],
@@ -141,7 +181,8 @@ def test_an_unsound_rule_ends_the_command_with_its_faults_and_code_2(own, tiny_f
         ("fusion: {rule: learnt, rel_knots: [0, 1, 0.5]}", "fusion.rel_knots: must rise"),
         ("fusion: {rule: learnt, pctr_weights: [-1]}", "fusion.pctr_weights[0]: must be at least 0"),
         ("fusion: {rule: custom}", "fusion.object: is missing; add it"),
-        ("fusion: {rule: custom, object: Mine}", "fusion.object: "),
+        ("fusion: {rule: custom, object: Mine}", "fusion.object: write it as 'module:attr'"),
+        ("fusion: {rule: custom, object: '.mine:Rule'}", "fusion.object: write it as 'module:attr'"),
     ],
 )
 def test_refusals_name_the_field(tmp_path, text, words):

@@ -237,6 +237,15 @@ class TooMuch(Halves):
         return np.full(query.shape, 2.0)
 
 
+class Group:
+    class Inner(Halves):
+        pass
+
+
+def nothing(corpus):
+    return None
+
+
 NOT_CALLABLE = 3
 
 
@@ -246,14 +255,17 @@ def test_a_scorer_of_one_s_own_is_used_and_not_cached(prepared, tmp_path):
     assert set(own.score[met]) == {0.5}
     assert set(own.score[~met]) <= {0.0}
     assert not (tmp_path / disk.FOLDER).exists()
+    inner = relevance_of(prepared, f"{__name__}:Group.Inner")
+    assert np.array_equal(inner.score, own.score)
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("no_such_module:Scorer", "cannot import module 'no_such_module'"),
+        ("no_such_module:Scorer", "there is no module 'no_such_module' in the folder where you stand"),
         (f"{__name__}:Nothing", "has no 'Nothing'"),
-        (f"{__name__}:NOT_CALLABLE", "must be a callable that takes the corpus"),
+        (f"{__name__}:NOT_CALLABLE", "must be a class or function that takes the corpus"),
+        (f"{__name__}:nothing", r"it gives nothing, which has no method score\(query, ad\)"),
         (f"{__name__}:TooMuch", r"scores must be numbers in \[0, 1\]"),
         ("math:sqrt", "making it failed: TypeError"),
     ],

@@ -109,6 +109,14 @@ def test_the_checker_finds_what_no_auction_can_live_with(expression: str, fault:
 
 
 @pytest.mark.parametrize(
+    "expression", ["b*q*(r^5)^2", "b*q*r^20", "b*q*r^28", "b*q*max(r, 0.1)", "log(b)", "b*exp(-5/r)"]
+)
+def test_the_checker_lets_a_sound_expression_pass(expression: str) -> None:
+    """However steep it is in the relevance, of which some scores are next to nothing."""
+    assert check_rule(Formula(expression)) == []
+
+
+@pytest.mark.parametrize(
     ("expression", "affine"),
     [
         ("b * q * r", True),

@@ -22,6 +22,7 @@ from simulator.policies import (
     DualPacing,
     PidPacing,
     Report,
+    Shading,
     TargetCpa,
     TargetRoas,
     Throttling,
@@ -296,14 +297,16 @@ def test_constant_policies() -> None:
         ("dual_pacin", {}, "did you mean 'dual_pacing'"),
         ("dual_pacing", {"stp": 1.0}, "did you mean 'step'"),
         ("truthful", {"step": 1.0}, "it has none"),
+        ("simulator.policies:Shading", {"fctor": 1.0}, "'simulator.policies:Shading' has no setting 'fctor'"),
+        (".policies:Shading", {}, "write it as 'module:attr'"),
         ("dual_pacing", {"step": -1.0}, "step must not be negative"),
         ("pid_pacing", {"floor": 2.0}, "floor must be at most 1"),
         ("bandit", {"arms": 2.5}, "whole number"),
         ("bandit", {"lowest": 0.9, "highest": 0.5}, "below highest"),
         ("target_cpa", {"target": float("nan")}, "target"),
-        ("no_such_module:Policy", {}, "cannot import module"),
+        ("no_such_module:Policy", {}, "there is no module 'no_such_module'"),
         ("simulator.policies:Nothing", {}, "has no 'Nothing'"),
-        ("simulator.policies:Report", {}, "making it failed"),
+        ("simulator.policies:Report", {}, "needs the setting 'time_s'"),
         ("simulator.policies:N_UNIFORMS", {}, "class or function"),
         ("builtins:dict", {}, "must"),
     ],
@@ -320,6 +323,28 @@ def test_a_policy_of_ones_own() -> None:
     assert isinstance(own, OwnPolicy)
     assert own.policy == DualPacing(step=0.2)
     assert own.plugin.name
+
+
+class AnySettings(Shading):
+    def __init__(self, **given: float) -> None:
+        super().__init__(given.get("factor", 0.5))
+
+
+class Leaving(type):
+    @property
+    def __signature__(cls) -> None:
+        raise SystemExit(0)
+
+
+class Hidden(Shading, metaclass=Leaving):
+    pass
+
+
+def test_a_policy_of_ones_own_need_not_name_its_settings() -> None:
+    own = make_policy(f"{__name__}:AnySettings", {"factor": 0.7})
+    assert isinstance(own, OwnPolicy)
+    assert own.policy.factor == 0.7  # type: ignore[attr-defined]
+    assert isinstance(make_policy(f"{__name__}:Hidden"), OwnPolicy)
 
 
 def test_public_names_resolve() -> None:
