@@ -144,7 +144,8 @@ def all_jobs(root: Path) -> list[Job]:
         if _ID.fullmatch(path.parent.name):
             with contextlib.suppress(ValueError, TypeError):
                 data = read_json(path, dict, StoreError)
-                job = Job(**{**data, "folder": path.parent, "command": tuple(data.get("command", ()))})
+                data |= {"folder": path.parent, "command": tuple(data.get("command", ()))}
+                job = Job(**data)
                 if isinstance(job.pid, int) and 0 < job.pid < 2**31 and isinstance(job.started, float):
                     found.append(job)
     return sorted(found, key=lambda job: job.started, reverse=True)
