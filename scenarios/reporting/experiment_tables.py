@@ -92,7 +92,7 @@ def experiment_tables(result: ExperimentResult) -> list[Section]:
         headings = ["metric", *arms, "change", level, f"{level} (queries)", *further]
         cells = [_summary_row(row, several) for row in rows.iter_rows(named=True)]
         sections.append(section(title, headings, cells, note))
-        sections += query_tables(result, str(design), [str(arm)])
+        sections += query_tables(result, str(design), {str(arm): str(arm)}, experiment.baseline)
     if experiment.published:
         sections.append(published_table(result.plan, {None: result}))
     if not len(result.interference):
@@ -206,7 +206,7 @@ def days_tables(result: ExperimentResult) -> list[Section]:
         [names[arm], *cells] for arm, cells in zip(means["arm"], cells_of(means, COMPARISON), strict=True)
     ]
     title = (
-        f"{plan.experiment.name}: {counts} queries a day, mean of {days}; "
+        f"{plan.experiment.name}: {counts} queries {'a day' if one == 'days' else 'a run'}, mean of {days}; "
         "the same market and random draws in every row"
     )
     told = result.summary.filter(pl.col("metric") != "irrelevant_share_weighted")
@@ -224,7 +224,7 @@ def days_tables(result: ExperimentResult) -> list[Section]:
         section(title, ["ranked by", *headings_of(COMPARISON)], rows, COMPARISON_NOTE),
         section(f"Change against {baseline}", ["ranked by", *metrics], changes, note),
         _over_queries(result, names, means),
-        *query_tables(result, "common", plan.others, KEY_METRICS),
+        *query_tables(result, "common", {arm: names[arm] for arm in plan.others}, baseline, KEY_METRICS),
     ]
 
 
@@ -274,21 +274,27 @@ def _tenths(share: float) -> str:
 
 
 def query_tables(
-    result: ExperimentResult, design: str, arms: Sequence[str], metrics: Sequence[str] = ()
+    result: ExperimentResult,
+    design: str,
+    names: Mapping[str, str],
+    baseline: str,
+    metrics: Sequence[str] = (),
 ) -> list[Section]:
     """Which queries the differences of arms rest on; nothing where that is not known.
 
     Args:
+        names: what each arm is called.
+        baseline: what the baseline is called.
         metrics: those to show; all that are known by default.
     """
-    found = result.queries.filter((pl.col("design") == design) & pl.col("arm").is_in(arms))
+    found = result.queries.filter((pl.col("design") == design) & pl.col("arm").is_in([*names]))
     if metrics:
         found = found.filter(pl.col("metric").is_in(metrics))
     cells, large = [], []
     for (arm, metric), rows in found.group_by("arm", "metric", maintain_order=True):
         name = metric_words(str(metric))
-        if len(arms) > 1:
-            name = f"{scorer_name(result.plan.arms[str(arm)].scorer)}: {name}"
+        if len(names) > 1:
+            name = f"{names[str(arm)]}: {name}"
         texts = [f"{_query_text(row)} {_whole(row['share'])}" for row in rows.iter_rows(named=True)]
         cells.append((name, ", ".join(texts), _whole(float(rows["share"].sum()))))
         if abs(rows["share"][0]) > LARGE_SHARE:
@@ -299,8 +305,8 @@ def query_tables(
     if large:
         note += "\nwarning: a single query explains more than a fifth of a difference: " + "; ".join(large)
     title = "The queries behind the differences"
-    if len(arms) == 1:
-        title += f" of {arms[0]} against {result.plan.experiment.baseline}"
+    if len(names) == 1:
+        title += f" of {next(iter(names.values()))} against {baseline}"
     return [section(title, ["metric", "queries", "the ten"], cells, note, left=2)]
 
 

@@ -1,11 +1,13 @@
 """The comparison of `relbid run` over several days."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
-from scenarios import load_scenario, prepare, relevance_of
-from scenarios.reporting.experiment_tables import days_tables
+from scenarios import load_scenario, override, prepare, relevance_of
+from scenarios.reporting.experiment_tables import days_tables, query_tables
 from scenarios.runs.scenario_run import run_scenario
 from scenarios.studies import replicates as module
 from scenarios.studies.experiments.day_comparison import compare_days, days_plan
@@ -80,6 +82,12 @@ def test_the_tables_show_means_of_days_and_an_interval_at_every_difference(compa
         f"{scorer}: {metric}" for scorer in ("BM25", "oracle") for metric in ("revenue", "irrelevant ads")
     ]
     assert "effective number of queries" in queries.note
+    [alone] = query_tables(compared[1], "common", {"2": "BM25"}, "no relevance")
+    assert alone.title == "The queries behind the differences of BM25 against no relevance"
+    plan = compared[1].plan
+    longer = replace(plan, scenario=override(plan.scenario, {"traffic.days": 2}))
+    several = days_tables(replace(compared[1], plan=longer))[0].title
+    assert "queries a run, mean of 3 runs of 2 days" in several
     # Over queries: of each scorer's own figures, and of its changes.
     cells = [list(column.cells) for column in over.table.columns]
     assert cells[0] == ["no relevance", "BM25", "oracle"]
@@ -113,7 +121,6 @@ def test_the_result_folder_holds_the_comparison(scenario, tmp_path, compared):
 
 
 def test_points_that_are_kept_are_those_that_are_simulated_one_by_one(scenario, tmp_path, monkeypatch):
-    from scenarios import override
     from scenarios.studies import kept_points
 
     swept = {"field": "fusion.relevance", "values": [0.5, 1.0], "scorers": ["bm25", "oracle"]}
