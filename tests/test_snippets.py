@@ -50,6 +50,7 @@ def test_commands_and_options_that_are_shown_exist(page):
         known = {name for one in command.params for name in (*one.opts, *one.secondary_opts)} | {"--help"}
         shown = {word.partition("=")[0] for word in words if word.startswith("--")}
         assert not shown - known, " ".join(words)
+        assert not re.search(r"-[0-9a-f]{8}\b", " ".join(words)), "a hash of defaults, which change"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
