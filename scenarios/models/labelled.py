@@ -5,11 +5,13 @@ Key frames are by far the longest part of a world. They are drawn in as many pro
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -251,7 +253,7 @@ def keep_frames(
     done = 0
     # A fork of a process in which polars has started threads hangs.
     with ProcessPoolExecutor(
-        min(cores(), len(missing)), get_context("forkserver"), initializer=_ignore_interrupts
+        min(cores(), len(missing)), get_context("forkserver"), initializer=_serve_the_command
     ) as pool:
         futures = {pool.submit(_keep, *one, cache): size for one, size in zip(missing, sizes, strict=True)}
         try:
@@ -280,6 +282,14 @@ def _keep(
     cached_world(config, split, cache, report)
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes; the command ends the others itself."""
+def _serve_the_command() -> None:
+    """Ctrl-C reaches all processes, and the command ends the others; where it is killed they end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_command, daemon=True).start()
+
+
+def _end_with_the_command() -> None:
+    command = parent_process()
+    assert command is not None
+    command.join()
+    os._exit(1)  # the pool's own threads would wait for more to do

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 from filelock import lock_descriptor
 
@@ -535,6 +536,31 @@ def test_frames_that_a_killed_writer_left_are_not_read(files):
     _, again = run_to_folder(scenario, out)
     assert content(again) == before
     assert np.array_equal(np.load(frames), pixels)
+
+
+DRAWING = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from scenarios.models.labelled import _serve_the_command
+with ProcessPoolExecutor(1, get_context("forkserver"), initializer=_serve_the_command) as pool:
+    print(pool.submit(os.getpid).result(), flush=True)
+    time.sleep(600)
+"""
+
+
+def test_processes_that_draw_frames_end_with_a_command_that_is_killed():
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", DRAWING]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
+        assert running.stdout is not None
+        drawing = psutil.Process(int(running.stdout.readline()))
+        running.kill()
+    until = time.monotonic() + 60
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while drawing.status() != psutil.STATUS_ZOMBIE:  # where nobody asks for what has ended
+            assert time.monotonic() < until
+            time.sleep(0.05)
 
 
 def test_a_device_or_a_pipe_is_never_replaced(tmp_path):
