@@ -187,11 +187,16 @@ class LabelledCorpus:
         """
         for name in ("queries.jsonl", "ads.jsonl", "frames.npy", "labels.npz"):
             check_file(
-                folder / name, CorpusError, "a corpus folder holds it (relbid train --export writes one)"
+                folder / name,
+                CorpusError,
+                "a corpus folder holds it (relbid corpus import makes one)",
             )
         ads = _read_jsonl(folder / "ads.jsonl", ("title", "ocr", "asr"))
         queries = _read_jsonl(folder / "queries.jsonl", ("text",))
         frames = _unharmed(folder / "frames.npy", _read_frames)
+        if len(frames) != len(ads["title"]):
+            reason = f"has frames of {len(frames):,} ads, ads.jsonl has {len(ads['title']):,} ads"
+            raise CorpusError(reason, file=folder / "frames.npy", remedy=AGAIN)
         labels = _unharmed(folder / "labels.npz", _read_labels)
         text, ids = (tuple(queries[name]) for name in ("text", "id"))
         title, ocr, asr, ad_ids = (tuple(ads[name]) for name in ("title", "ocr", "asr", "id"))
@@ -243,6 +248,8 @@ def _read_labels(path: Path) -> Labels:
     columns = []
     with np.load(path, allow_pickle=False) as arrays:
         for name in ("query", "ad", "grade", "split"):
+            if name not in arrays.files:
+                raise ValueError(f"'{name}' is missing")
             if not np.issubdtype(arrays[name].dtype, np.integer):
                 raise ValueError(f"'{name}' must be whole numbers")
             columns.append(arrays[name].astype(np.int64))
@@ -259,11 +266,10 @@ def _read_frames(path: Path) -> FrameArray:
             if version != (1, 0) or 0 not in np.lib.format.read_array_header_1_0(file)[0]:
                 raise
         frames = np.load(path, allow_pickle=False)
-    if (
-        frames.ndim == 5
-        and frames.shape[1]
-        and not 1 <= min(frames.shape[2:4]) <= max(frames.shape[2:4]) <= 4096
-    ):
+    if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+        shape = " x ".join(map(str, frames.shape)) or "no array"
+        raise ValueError(f"needs whole numbers of 8 bits, ads x frames x height x width x 3, is {shape}")
+    if frames.shape[1] and not 1 <= min(frames.shape[2:4]) <= max(frames.shape[2:4]) <= 4096:
         raise ValueError("frames must be from 1 to 4096 pixels wide and high")
     return frames
 
@@ -272,10 +278,16 @@ def _read_jsonl(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
     """The columns of a file, and "id", which is empty if the first line has none."""
     table: dict[str, list[str]] = {name: [] for name in (*columns, "id")}
     lines = read_text(path, CorpusError, AGAIN, MOST_TEXT_BYTES).split("\n")
-    for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
+    named: tuple[str, ...] | None = None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         try:
             row = parsed_json(line, dict)
-            named = ("id",) if (table["id"] if number > 1 else "id" in row) else ()
+            if named is None:
+                named = ("id",) if "id" in row else ()
+            elif not named and "id" in row:
+                raise ValueError("'id' is missing in the lines before")
             for name in (*columns, *named):
                 text = row[name]
                 if not isinstance(text, str):
@@ -288,4 +300,6 @@ def _read_jsonl(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
                 f"needs an object with {', '.join(columns)} ({in_words(error)})",
                 file=path, line=number, remedy=AGAIN,
             ) from error  # fmt: skip
+    if named is None:
+        raise CorpusError("is empty", file=path, remedy=AGAIN)
     return table

@@ -125,7 +125,9 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, json.JSONDecodeError):
-        return f"no JSON: {error.msg[:1].lower()}{error.msg[1:]} in line {error.lineno}, column {error.colno}"
+        what = f"no JSON: {error.msg[:1].lower()}{error.msg[1:].removesuffix(' at')}"
+        line = f"line {error.lineno}, " if "\n" in error.doc.strip() else ""
+        return f"{what} in {line}column {error.colno}"
     if isinstance(error, KeyError) and error.args:
         return f"{quoted(str(error.args[0]))} is missing"
     if isinstance(error, RecursionError):
@@ -142,7 +144,7 @@ _PYTHONS = re.compile(
     r"could not convert|invalid literal|integer string conversion|not supported between|\bdtype\b"
     r"|has no attribute|torch\.|\bobject\b|NoneType|__\w+__|unpack|argument|<class|codec|Errno"
     r"|\b\w+(?:Error|Exception)\b"
-    r"|allow_pickle|numpy|buffer|'(?:str|int|float|list|dict|tuple|bool|bytes)'|cannot convert|literal"
+    r"|\bb'|allow_pickle|numpy|buffer|'(?:str|int|float|list|dict|tuple|bool|bytes)'|cannot convert|literal"
 )
 """Texts of errors that speak of a program rather than of a file."""
 
@@ -155,5 +157,7 @@ def quoted(text: str) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` where something known resembles the word, otherwise the empty string."""
-    close = difflib.get_close_matches(word[:80], list(known), n=1, cutoff=0.6)
+    known = list(known)
+    alike = [one for one in known if one.strip().casefold() == word.strip().casefold()]
+    close = alike or difflib.get_close_matches(word[:80], known, n=1, cutoff=0.6)
     return f"; did you mean {quoted(close[0])}?" if close else ""

@@ -34,19 +34,54 @@ def check_file(path: Path, error: Refusal, remedy: str | None = None, most: int 
     """
     try:
         about = path.stat()
-        if stat.S_ISDIR(about.st_mode):
-            raise error("is a folder, not a file", file=path, remedy=remedy)
-        if not stat.S_ISREG(about.st_mode):
-            raise error("is a device or a pipe, not a file", file=path, remedy=remedy)
-        with path.open("rb") as file:
-            file.read(1)
+        if stat.S_ISREG(about.st_mode):
+            with path.open("rb") as file:
+                file.read(1)
     except FileNotFoundError:
         raise error("not found", file=path, remedy=remedy) from None
     except (OSError, ValueError) as reason:
         raise error(f"cannot be read ({in_words(reason)})", file=path, remedy=remedy) from None
+    if stat.S_ISDIR(about.st_mode):
+        raise error("is a folder, not a file", file=path, remedy=remedy)
+    if not stat.S_ISREG(about.st_mode):
+        raise error("is a device or a pipe, not a file", file=path, remedy=remedy)
     if most is not None and about.st_size > most:
         size = f"{about.st_size:,} bytes, at most {most:,}"
         raise error(f"too long ({size}); is it the right file?", file=path, remedy=remedy)
+
+
+def check_folder(path: Path, error: Refusal, remedy: str | None = None) -> None:
+    """Refuse what is no folder whose files can be opened.
+
+    Raises:
+        UserError: of the class `error`; names the folder.
+    """
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+        if is_folder:
+            (path / "any").exists()  # an error, where one may not enter it
+    except FileNotFoundError:
+        raise error("no such folder", file=path, remedy=remedy) from None
+    except (OSError, ValueError) as reason:
+        raise error(f"cannot be read ({in_words(reason)})", file=path, remedy=remedy) from None
+    if not is_folder:
+        raise error("is a file, not a folder", file=path, remedy=remedy)
+
+
+_NO_TEXTS = (
+    (b"PAR1\x15", "is a Parquet file, not a text"),
+    (b"\x1f\x8b", "is compressed (gzip); unpack it"),
+    (b"PK\x03\x04", "is a ZIP archive or a spreadsheet, not a text; unpack it, or save it as text"),
+    (b"\x28\xb5\x2f\xfd", "is compressed (zstd); unpack it"),
+    (b"\xff\xfe", "is in UTF-16; save it with UTF-8 encoding"),
+    (b"\xfe\xff", "is in UTF-16; save it with UTF-8 encoding"),
+)
+"""First bytes of files that are taken for texts by mistake."""
+
+
+def no_text(raw: bytes) -> str:
+    """What a file is instead of a text, and what to do, by its first bytes; empty: perhaps it is one."""
+    return next((what for head, what in _NO_TEXTS if raw.startswith(head)), "")
 
 
 def read_text(path: Path, error: Refusal, remedy: str | None = None, most: int = MOST_BYTES) -> str:
@@ -60,6 +95,8 @@ def read_text(path: Path, error: Refusal, remedy: str | None = None, most: int =
         raw = path.read_bytes()
     except OSError as reason:
         raise error(f"cannot be read ({in_words(reason)})", file=path, remedy=remedy) from None
+    if what := no_text(raw):
+        raise error(what, file=path)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as reason:

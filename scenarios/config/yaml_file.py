@@ -22,7 +22,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.resolver import implicit_resolvers
 
-from relevance.files import text_trouble as text_trouble
+from relevance.files import no_text, text_trouble as text_trouble
 from scenarios.errors import ScenarioError, did_you_mean, in_words
 
 MAX_BYTES = 1_000_000
@@ -263,6 +263,8 @@ def _read(path: Path, kind: FileKind[Any]) -> str:
     except (OSError, ValueError) as error:
         raise ScenarioError(f"cannot be read ({in_words(error)})", file=path) from None
     try:
+        if what := no_text(raw):
+            raise ScenarioError(what, file=path)
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1

@@ -128,16 +128,8 @@ def _wanted(data: LabelledCorpus, pairs: Path | None, nearest: int) -> tuple[Int
     corpus, n_ads = data.corpus, max(data.corpus.n_ads, 1)
     keys = [data.labels.query * n_ads + data.labels.ad]
     if pairs is not None:
-        places = [{name: i for i, name in enumerate(ids)} for ids in (corpus.query_ids(), corpus.ad_ids())]
-        read = 0
-        for rows in read_pairs(pairs):
-            for number, row in enumerate(rows, start=read + 1):
-                for name, known, kind in zip(row, places, ("query", "ad"), strict=True):
-                    if name not in known:
-                        reason = f"the corpus has no {kind} with the id {name!r}"
-                        raise UserError(reason, file=f"{pairs}, row {number}")
-            read += len(rows)
-            keys.append(np.array([places[0][query] * n_ads + places[1][ad] for query, ad in rows]))
+        for query, ad in (found.T for found in read_pairs(pairs, corpus)):
+            keys.append(query * n_ads + ad)
     if nearest:
         scorer, every = Bm25Scorer(corpus), np.arange(corpus.n_ads)
         for query in range(corpus.n_queries):

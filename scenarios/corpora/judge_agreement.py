@@ -23,7 +23,7 @@ def agreements(result: JudgedPairs, folder: Path, seed: int = 0) -> dict[tuple[s
         return found
     query = result.query[rows]
     found["labels", "judge"] = against(query, result.grade, result.judged.grade[rows])
-    raters = Raters.read(folder, result.data.corpus)
+    raters = Raters.read(folder, result.data.corpus, result.data.labels)
     if raters is None:
         return found
     columns = {

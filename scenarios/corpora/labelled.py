@@ -25,16 +25,17 @@ import polars as pl
 from relevance.arrays import FrameArray
 from relevance.corpus import SPLITS, Corpus, CorpusError, LabelledCorpus, Labels
 from relevance.extras import require
+from relevance.files import text_trouble
 from scenarios.corpora.key_frames import Choice, FrameError, picture_frames, video_frames
 from scenarios.markets.corpus.offers import (
     GRADES,
     MOST_BID,
     MOST_MONEY,
-    MOST_WEIGHT,
     MarketCorpus,
     Offers,
     Raters,
     places,
+    weights,
 )
 from scenarios.markets.kind import Progress
 from scenarios.storage.parquet import write_parquet
@@ -85,12 +86,8 @@ def read_tables(
         brand=tuple(ads.texts("brand")) if ads.has("brand") else None,
         price=ads.numbers("price", 0.0, MOST_MONEY, empty=np.nan) if ads.has("price") else None,
         bid=ads.numbers("bid", 0.0, MOST_BID, empty=np.nan) if ads.has("bid") else None,
-        weight=queries.numbers("weight", 0.0, MOST_WEIGHT) if queries.has("weight") else None,
+        weight=weights(queries) if queries.has("weight") else None,
     )
-    if offers.weight is not None and not np.any(offers.weight):
-        raise CorpusError(
-            f"{queries.path}: column 'weight': needs one above 0, or leave it out for equal ones"
-        )
     raters = raters_of((labels, "query_id", "ad_id"), r"rater_(.+)", query_id, ad_id)
     return MarketCorpus(data.corpus, data.labels, data.source, offers, raters)
 
@@ -265,6 +262,8 @@ def _names(ads: Table, row: int, named: Any) -> list[str]:
     if isinstance(named, str):
         return [name.strip() for name in named.split(";") if name.strip()]
     if isinstance(named, list) and all(isinstance(name, str) for name in named):
+        if trouble := next(filter(None, map(text_trouble, named)), ""):
+            raise ads.error(row, "frames", trouble)
         return named
     raise ads.error(row, "frames", f"must be a list of file names, is {in_a_cell(named)}")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from relevance.corpus import CorpusError, LabelledCorpus
+from relevance.files import check_folder
 from scenarios.corpora.chorus import CLONE, is_chorus, read_chorus
 from scenarios.corpora.key_frames import Choice
 from scenarios.corpora.labelled import read_tables, write_tables
@@ -40,8 +42,7 @@ def import_corpus(
         StoreError: `out` is there already, or cannot be written.
     """
     check_free(out)
-    if not source.is_dir():
-        raise CorpusError(f"{source}: no such folder")
+    check_folder(source, CorpusError, "give the folder that holds the tables")
     schema = schema or schema_of(source)
     with whole_folder(out) as part:
         data: LabelledCorpus
@@ -85,11 +86,11 @@ def schema_of(folder: Path) -> str:
     """
     if is_chorus(folder):
         return "chorus"
-    if all((folder / name).is_file() for name in ESCI_FILES):
+    if all(os.path.lexists(folder / name) for name in ESCI_FILES):
         return "esci"
-    if all((folder / name).is_file() for name in WANDS_FILES):
+    if all(os.path.lexists(folder / name) for name in WANDS_FILES):
         return "wands"
-    if any((folder / f"ads{suffix}").is_file() for suffix in SUFFIXES):
+    if any(os.path.lexists(folder / f"ads{suffix}") for suffix in SUFFIXES):
         return "own"
     raise CorpusError(
         f"{folder}: has neither tables (ads.parquet, ads.jsonl or ads.csv) nor the files of Chorus "

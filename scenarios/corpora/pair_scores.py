@@ -6,9 +6,7 @@ after the last of them.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import itertools
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -18,19 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from relevance.corpus import LabelledCorpus
-from relevance.files import check_file, parsed_json, read_json
-from scenarios.errors import UserError, in_words, listed, quoted
+from relevance.corpus import Corpus, LabelledCorpus
+from relevance.files import check_file, read_json
+from scenarios.errors import StoreError, UserError, quoted
 from scenarios.markets.checkpoints import checkpoint_hash
 from scenarios.markets.kind import Progress
-from scenarios.storage.parquet import (
-    ParquetError,
-    join_parquet,
-    parquet_batches,
-    parquet_columns,
-    write_parquet,
-)
-from scenarios.storage.tables import text_lines
+from scenarios.storage.parquet import join_parquet, read_stored, write_parquet
+from scenarios.storage.tables import Table
 from scenarios.storage.whole import (
     alone,
     check_replaceable,
@@ -100,7 +92,7 @@ def score_pairs_table(
     }
     parts = out.with_name(f"{out.name}.parts")
     with writing(out, REMEDY), alone(out), gone_if_it_failed(parts, "*.parquet"):
-        return _score_parts(scorer, pairs, out, parts, ids, identity, chunk, progress)
+        return _score_parts(scorer, pairs, out, parts, data.corpus, identity, chunk, progress)
 
 
 def _score_parts(
@@ -108,19 +100,22 @@ def _score_parts(
     pairs: Path,
     out: Path,
     parts: Path,
-    ids: tuple[Sequence[str], Sequence[str]],
+    corpus: Corpus,
     identity: dict[str, Any],
     chunk: int,
     progress: Progress | None,
 ) -> int:
     """Score what is missing, part by part, and join the parts."""
     _open_parts(parts, identity)
-    rows = _indexed(pairs, ids, parts / "pairs.bin", progress)
+    rows = _indexed(pairs, corpus, parts / "pairs.bin", progress)
     n = len(rows)
+    ids = corpus.query_ids(), corpus.ad_ids()
     for number, start in enumerate(range(0, n, chunk)):
         part = parts / f"{number:06d}.parquet"
-        if not part.is_file():
-            query, ad = rows[start : start + chunk].T
+        query, ad = rows[start : start + chunk].T
+        if part.is_file():
+            _check_part(part, _named(query, ad, ids), f"remove {parts}, or {REMEDY}")
+        else:
             with whole_path(part, remedy=REMEDY) as unfinished:
                 write_parquet(_scored(scorer, query, ad, ids), unfinished)
         if progress is not None:
@@ -134,14 +129,31 @@ def _score_parts(
 
 def _scored(scorer: HcmrmScorer, query: IntArray, ad: IntArray, ids: Sequence[Sequence[str]]) -> pl.DataFrame:
     score, probabilities = scorer.read(query, ad)
-    columns: dict[str, Any] = {
-        "query_id": [ids[0][i] for i in query.tolist()],
-        "ad_id": [ids[1][i] for i in ad.tolist()],
-        "score": score,
-    }
+    columns: dict[str, Any] = {**_named(query, ad, ids), "score": score}
     if probabilities is not None:
         columns |= {f"p{grade}": probabilities[:, grade] for grade in range(4)}
     return pl.DataFrame(columns)
+
+
+def _named(query: IntArray, ad: IntArray, ids: Sequence[Sequence[str]]) -> dict[str, list[str]]:
+    """The ids of pairs, by the names of their columns."""
+    sides = zip(COLUMNS, ids, (query, ad), strict=True)
+    return {name: [known[i] for i in side.tolist()] for name, known, side in sides}
+
+
+def _check_part(part: Path, pairs: dict[str, list[str]], again: str) -> None:
+    """Refuse a part that an earlier command has not written for these pairs.
+
+    Raises:
+        StoreError: it is damaged, or holds other pairs, or what is no score.
+    """
+    found = read_stored(part, again)
+    if "score" not in found.columns or any(
+        name not in found.columns or found[name].to_list() != wanted for name, wanted in pairs.items()
+    ):
+        raise StoreError("damaged: has other columns or rows", file=part, remedy=again)
+    if not found["score"].is_between(0.0, 1.0).all() or found["score"].null_count():
+        raise StoreError("damaged: holds a score that is not from 0 to 1", file=part, remedy=again)
 
 
 def _open_parts(parts: Path, identity: dict[str, Any]) -> None:
@@ -154,88 +166,49 @@ def _open_parts(parts: Path, identity: dict[str, Any]) -> None:
                 "remove it, or choose another --out"
             )
         return
+    if any(parts.glob("*.parquet")):
+        raise UserError(
+            "missing: it says of which pairs the parts are", file=state, remedy=f"remove {parts}, or {REMEDY}"
+        )
     write_whole_file(state, json.dumps(identity))
 
 
-def _indexed(pairs: Path, ids: Sequence[Sequence[str]], path: Path, progress: Progress | None) -> IntArray:
+def _indexed(pairs: Path, corpus: Corpus, path: Path, progress: Progress | None) -> IntArray:
     """The pairs as indices of queries and ads, int64 [P, 2], kept in a file beside the parts.
 
     Raises:
         UserError: a row names a query or an ad that the corpus does not have.
     """
     if not path.is_file():
-        places = [{name: i for i, name in enumerate(names)} for names in ids]
         done = 0
         with whole_path(path, remedy=REMEDY) as unfinished, unfinished.open("wb") as file:
-            for rows in read_pairs(pairs):
-                found = np.empty((len(rows), 2), dtype=np.int64)
-                for i, row in enumerate(rows):
-                    for side, (kind, name, place) in enumerate(zip(KINDS, row, places, strict=True)):
-                        if name not in place:
-                            raise UserError(
-                                f"{pairs}, row {done + i + 1}, column '{COLUMNS[side]}': "
-                                f"the corpus has no {kind} with the id {quoted(name)}"
-                            )
-                        found[i, side] = place[name]
+            for found in read_pairs(pairs, corpus):
                 found.tofile(file)
-                done += len(rows)
+                done += len(found)
                 if progress is not None:
                     progress("reading pairs", done, done)
     if not path.stat().st_size:
         raise UserError(f"{pairs}: has no rows")
     raw = path.read_bytes()
     numbers: IntArray = np.frombuffer(raw[: len(raw) // 16 * 16], dtype=np.int64).reshape(-1, 2)
-    if len(raw) % 16 or (numbers < 0).any() or (numbers >= [len(ids[0]), len(ids[1])]).any():
+    if len(raw) % 16 or (numbers < 0).any() or (numbers >= [corpus.n_queries, corpus.n_ads]).any():
         raise UserError("damaged", file=path, remedy=f"remove {path.parent}, or {REMEDY}")
     return numbers
 
 
-def read_pairs(pairs: Path, size: int = 65536) -> Iterator[list[tuple[str, str]]]:
-    """Rows of a table of pairs as texts, `size` at a time.
+def read_pairs(pairs: Path, corpus: Corpus, size: int = 65536) -> Iterator[IntArray]:
+    """The pairs of a table as indices of a corpus's queries and ads, int64 [P, 2], `size` at a time.
 
     Raises:
-        UserError: the file cannot be read; names the row if one is at fault.
+        CorpusError: the file cannot be read, or names what the corpus does not have; names row and column.
     """
-    if pairs.suffix == ".parquet":
-        try:
-            _check_columns(pairs, parquet_columns(pairs))
-            for table in parquet_batches(pairs, COLUMNS, size):
-                rows = table.select(pl.col(name).cast(pl.String) for name in COLUMNS).rows()
-                yield [(str(query), str(ad)) for query, ad in rows]
-        except (ParquetError, pl.exceptions.PolarsError, OSError) as error:
-            raise UserError(f"cannot be read ({in_words(error)})", file=pairs) from error
-        return
-    lines = text_lines(pairs)
-    rows_read = _json_rows(pairs, lines) if pairs.suffix == ".jsonl" else _csv_rows(pairs, lines)
-    while batch := list(itertools.islice(rows_read, size)):
-        yield batch
-
-
-def _csv_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
-    reader = csv.DictReader(lines)
-    try:
-        _check_columns(pairs, reader.fieldnames or ())
-        for row in reader:
-            yield row["query_id"] or "", row["ad_id"] or ""
-    except csv.Error as error:
-        raise UserError(f"cannot be read ({in_words(error)})", file=pairs, line=reader.line_num) from error
-
-
-def _json_rows(pairs: Path, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = parsed_json(line, dict)
-            yield str(row["query_id"]), str(row["ad_id"])
-        except (ValueError, KeyError) as error:
-            raise UserError(
-                f"{pairs}, row {number}: needs an object with query_id and ad_id ({in_words(error)})"
-            ) from error
-
-
-def _check_columns(pairs: Path, names: Sequence[str]) -> None:
-    missing = [name for name in COLUMNS if name not in names]
-    if missing:
-        raise UserError(f"{pairs}: has no column '{missing[0]}'; it has {listed(map(quoted, names))}")
-    twice = [name for name in COLUMNS if names.count(name) > 1]
-    if twice:
-        raise UserError(f"{pairs}: has the column '{twice[0]}' twice; remove one")
+    every = corpus.query_ids(), corpus.ad_ids()
+    known = [{name: i for i, name in enumerate(names)} for names in every]
+    for table in Table.batches(pairs, COLUMNS, size):
+        found = np.empty((table.frame.height, 2), dtype=np.int64)
+        for side, (kind, column, place) in enumerate(zip(KINDS, COLUMNS, known, strict=True)):
+            for row, name in enumerate(table.texts(column)):
+                if name not in place:
+                    raise table.error(row, column, f"the corpus has no {kind} with the id {quoted(name)}")
+                found[row, side] = place[name]
+        yield found

@@ -54,6 +54,11 @@ def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> Market
         whole.texts(name)
     reduced = pl.col("small_version").cast(pl.Int64, strict=False) == 1
     examples = whole.filter(of_locale & reduced if small else of_locale)
+    if small and examples.frame.is_empty():
+        raise CorpusError(
+            "no rows of the reduced set: none has 1 in the column 'small_version'",
+            file=whole.path, field=None, remedy="take all queries with --no-small",
+        )  # fmt: skip
     grade = examples.codes("esci_label", ESCI_GRADE)
     given = examples.codes("split", {"train": "train", "test": "test"}, "train or test")
     split = [
@@ -62,7 +67,8 @@ def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> Market
     ]
     asked = examples.frame.unique("query_id", maintain_order=True)
     products = Table.read(folder / ESCI_FILES[1])
-    products.column("product_locale")
+    for name in ("product_locale", "product_title"):
+        products.column(name)
     products.texts("product_id")
     wanted = pl.Series(examples.texts("product_id")).unique().to_list()
     asked_for = pl.col("product_id").cast(pl.String).is_in(wanted)

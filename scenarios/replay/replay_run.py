@@ -292,8 +292,7 @@ def _warnings(
         low = replayed.filter(pl.col(name) < least)
         if low.height:
             yield f"{what} below {least:g} in {low.height} of {replayed.height} rows: {remedy}"
-    if (replayed["clipped"] > 0).any():
-        most = float(replayed["clipped"].to_numpy().max())
+    if most := float(replayed["clipped"].fill_nan(0.0).max() or 0.0):  # type: ignore[arg-type]
         yield f"weights above the cap of {clip:g} in up to {most:.1%} of the covered ads of a row"
     if (replayed["revenue_in_budget"] < replayed["revenue_model"] * (1 - 1e-9)).any():
         yield "some advertisers would spend beyond their budgets: see revenue_in_budget in replay.parquet"

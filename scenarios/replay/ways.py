@@ -91,12 +91,13 @@ def _choices(kind: type[Settings], thresholds: Sequence[float]) -> list[dict[str
 
 
 def _build(name: str, choice: dict[str, object]) -> tuple[str, FusionRule]:
+    values = next(iter(choice.values()), ())
+    numbers = values if isinstance(values, tuple) else (values,)
     try:
         settings = RULE_SETTINGS[name].model_validate({"rule": name, **choice})
     except ValueError:
         reason = "must be one or more numbers from 0 to 1"
-        raise ScenarioError(reason, field=f"--thresholds {choice}") from None
-    values = next(iter(choice.values()), ())
-    numbers = values if isinstance(values, tuple) else (values,)
+        given = ",".join(f"{number:g}" for number in numbers)
+        raise ScenarioError(reason, field=f"--thresholds {given}") from None
     label = " ".join([name, *(f"{number:g}" for number in numbers)])
     return label, settings.build()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
 import math
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +18,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from relevance.corpus import CorpusError
-from relevance.files import check_file, parsed_json, text_trouble
-from scenarios.errors import cut, did_you_mean, in_words, quoted
-from scenarios.storage.parquet import ParquetError, read_parquet
+from relevance.files import check_file, no_text, parsed_json, text_trouble
+from scenarios.errors import cut, did_you_mean, in_words, listed, quoted
+from scenarios.storage.parquet import ParquetError, parquet_batches, parquet_columns, read_parquet
 
 SUFFIXES = (".parquet", ".jsonl", ".csv")
+LINES, PARQUET = (".jsonl", ".ndjson"), (".parquet", ".pq")
+MOST_CELL = 2**31 - 1
+"""Characters of a cell of a CSV file; Python's own bound, 131,072, is less than a long description has."""
+TWICE = "_duplicated_"
+"""What marks the second column of a name, as Polars calls it."""
 V = TypeVar("V")
 
 
@@ -35,16 +44,22 @@ class Table:
         """The table of this name, whatever its format.
 
         Args:
-            empty: columns of the empty table that replaces a missing one; none: a missing one is an error.
+            empty: columns of the empty table that replaces a missing one, and one that is without rows;
+                none: a missing one is an error.
 
         Raises:
-            CorpusError: there is none, or it cannot be read.
+            CorpusError: there is none, there are several, or it cannot be read.
         """
-        for suffix in SUFFIXES:
-            if (folder / f"{stem}{suffix}").is_file():
-                return Table.read(folder / f"{stem}{suffix}")
+        # What is there counts, not what can be read: a link that leads nowhere is no table left out.
+        found = [path for suffix in SUFFIXES if os.path.lexists(path := folder / f"{stem}{suffix}")]
+        if len(found) > 1:
+            names = " and ".join(path.name for path in found)
+            raise CorpusError(f"has {names}", file=folder, remedy="keep the one that counts")
+        if found and ((table := Table.read(found[0])).frame.height or not empty):
+            return table
         if empty:
-            return Table(folder / stem, pl.DataFrame(schema=dict.fromkeys(empty, pl.String)))
+            path = found[0] if found else folder / stem
+            return Table(path, pl.DataFrame(schema=dict.fromkeys(empty, pl.String)))
         names = ", ".join(f"{stem}{suffix}" for suffix in SUFFIXES)
         raise CorpusError(f"{folder}: has no table of {stem}; it needs one of {names}")
 
@@ -52,17 +67,50 @@ class Table:
     def read(path: Path, separator: str = ",", columns: Sequence[str] | None = None) -> Table:
         """Read a file: .parquet, .jsonl, anything else as text with separators."""
         check_file(path, CorpusError)
+        if path.suffix.lower() in LINES:
+            return _of_objects(path, list(_objects(path)))
+        if path.suffix.lower() not in PARQUET:
+            names, rows = _cells(path, separator)
+            return _of_cells(path, names, list(rows))
         try:
-            if path.suffix == ".parquet":
-                return Table(path, read_parquet(path, columns))
-            if path.suffix == ".jsonl":
-                return Table(path, _read_jsonl(path))
-            return Table(path, pl.read_csv(path, separator=separator, infer_schema=False))
+            return Table(path, read_parquet(path, columns))
         except (OSError, ParquetError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-            if path.suffix != ".parquet":
-                for _ in text_lines(path):  # says where it is not UTF-8
-                    pass
             raise CorpusError(f"cannot be read ({in_words(error)})", file=path) from error
+
+    @staticmethod
+    def batches(path: Path, columns: Sequence[str], size: int) -> Iterator[Table]:
+        """The rows of a file, so many at a time, with at least these columns.
+
+        Raises:
+            CorpusError: see `read`.
+        """
+        check_file(path, CorpusError)
+        if path.suffix.lower() in LINES:
+            objects = _objects(path)
+            checked = False
+            while batch := list(itertools.islice(objects, size)):
+                table = _of_objects(path, batch, columns if checked else ())
+                for column in () if checked else columns:
+                    _check_column(path, column, table.frame.columns)
+                checked = True
+                yield table
+        elif path.suffix.lower() not in PARQUET:
+            names, rows = _cells(path, ",")
+            for column in columns:
+                _check_column(path, column, names)
+            while some := list(itertools.islice(rows, size)):
+                yield _of_cells(path, names, some)
+        else:
+            done = 0
+            try:
+                names = parquet_columns(path)
+                for column in columns:
+                    _check_column(path, column, names)
+                for frame in parquet_batches(path, columns, size):
+                    yield Table(path, frame, range(done, done + frame.height))
+                    done += frame.height
+            except (OSError, ParquetError, pl.exceptions.PolarsError) as error:
+                raise CorpusError(f"cannot be read ({in_words(error)})", file=path) from error
 
     def error(self, row: int, column: str, what: str) -> CorpusError:
         """The error that a cell is at fault; `row` counts from 0 in the frame."""
@@ -74,17 +122,14 @@ class Table:
 
     def filter(self, condition: pl.Expr) -> Table:
         kept = self.frame.with_row_index("row in file").filter(condition)
-        return Table(self.path, kept.drop("row in file"), kept["row in file"].to_list())
+        rows = [self.row(row) - 1 for row in kept["row in file"].to_list()]
+        return Table(self.path, kept.drop("row in file"), rows)
 
     def has(self, column: str) -> bool:
         return column in self.frame.columns
 
     def column(self, name: str) -> list[Any]:
-        if not self.has(name):
-            hint = did_you_mean(name, self.frame.columns)
-            raise CorpusError(f"{self.path}: has no column '{name}'{hint}")
-        if f"{name}_duplicated_0" in self.frame.columns:  # as Polars calls the second one of a CSV file
-            raise CorpusError(f"{self.path}: has the column '{name}' twice; remove one")
+        _check_column(self.path, name, self.frame.columns)
         return self.frame[name].to_list()
 
     def texts(self, name: str, *, needed: bool = True) -> list[str]:
@@ -93,7 +138,7 @@ class Table:
             return [""] * self.frame.height
         values = self.column(name)
         for row, value in enumerate(values):
-            if needed and (value is None or value == ""):
+            if needed and (value is None or (isinstance(value, str) and not value.strip())):
                 raise self.error(row, name, "is empty")
             if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
                 raise self.error(row, name, f"must be a text, is {in_a_cell(value)}")
@@ -126,7 +171,7 @@ class Table:
                 continue
             try:
                 found = math.nan if isinstance(value, bool) else float(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 found = math.nan
             if not least <= found <= most:
                 raise self.error(
@@ -136,7 +181,10 @@ class Table:
         return numbers
 
     def ids(self, name: str = "id") -> list[str]:
-        """A column of different names."""
+        """A column of different names, of which there is at least one."""
+        if not self.frame.height:
+            what = "has no rows" if self.rows is None else "has none of the rows that are asked for"
+            raise CorpusError(what, file=self.path)
         ids, seen = self.texts(name), dict[str, int]()
         for row, value in enumerate(ids):
             if value in seen:
@@ -153,22 +201,105 @@ def in_a_cell(value: object) -> str:
         return quoted(str(value).lower())[1:-1]
     if isinstance(value, str):
         return quoted(value)
+    if isinstance(value, bytes):
+        return "binary data"
     shown = json.dumps(value, default=str)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
-def _read_jsonl(path: Path) -> pl.DataFrame:
-    """Line by line, so that an error names its line; the columns are those of all lines."""
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(text_lines(path), start=1):
+def _check_column(path: Path, name: str, names: Sequence[str]) -> None:
+    """Refuse a table that lacks a column, or has it twice."""
+    if name not in names:
+        hint = did_you_mean(name, names) or (f"; it has {listed(map(quoted, names), 15)}" if names else "")
+        raise CorpusError(f"{path}: has no column '{name}'{hint}")
+    if f"{name}{TWICE}0" in names or names.count(name) > 1:
+        raise CorpusError(f"{path}: has the column '{name}' twice; remove one")
+
+
+def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The lines of a file of JSON objects that are not blank, each with its number, from 0."""
+    for number, line in enumerate(text_lines(path)):
+        if not line.strip():
+            continue
         try:
-            rows.append(parsed_json(line, dict))
+            yield number, parsed_json(line.rstrip(), dict)
         except ValueError as error:
-            raise CorpusError(f"{path}, row {number}: not a JSON object ({in_words(error)})") from error
-    columns = dict.fromkeys(name for row in rows for name in row)
-    return pl.DataFrame(
-        {name: pl.Series(name, [row.get(name) for row in rows], dtype=pl.Object) for name in columns}
+            raise CorpusError(f"{path}, row {number + 1}: not a JSON object ({in_words(error)})") from error
+
+
+def _of_objects(path: Path, rows: Sequence[tuple[int, dict[str, Any]]], needed: Sequence[str] = ()) -> Table:
+    """A table whose columns are those of all rows, and those that are needed."""
+    columns = dict.fromkeys([*needed, *(name for _, row in rows for name in row)])
+    frame = pl.DataFrame(
+        {name: pl.Series(name, [row.get(name) for _, row in rows], dtype=pl.Object) for name in columns}
     )
+    return Table(path, frame, [number for number, _ in rows] if rows else None)
+
+
+def _of_cells(path: Path, names: Sequence[str], rows: Sequence[tuple[int, list[str | None]]]) -> Table:
+    columns = zip(*(cells for _, cells in rows), strict=True) if rows else ([] for _ in names)
+    frame = pl.DataFrame(
+        [pl.Series(name, column, dtype=pl.String) for name, column in zip(names, columns, strict=True)]
+    )
+    return Table(path, frame, [number for number, _ in rows] if rows else None)
+
+
+def _cells(path: Path, separator: str) -> tuple[list[str], Iterator[tuple[int, list[str | None]]]]:
+    """The columns of a text with separators, and its rows, each with its number from 0. Empty cells are None.
+
+    Raises:
+        CorpusError: it is empty, or not UTF-8; while the rows are read: one has more cells than there are
+            columns, or a quote is never closed. Names the line.
+    """
+    records = _records(path, separator)
+    header = next((cells for _, cells in records if any(cells)), None)
+    if header is None:
+        raise CorpusError("is empty; its first line names the columns", file=path)
+    if "\0" in "".join(header):
+        raise CorpusError("not UTF-8; save it with UTF-8 encoding", file=path, line=1)
+    names: list[str] = []
+    for name in header:
+        times = header[: len(names)].count(name)
+        names.append(f"{name}{TWICE}{times - 1}" if times else name)
+
+    def rows() -> Iterator[tuple[int, list[str | None]]]:
+        for number, (line, cells) in enumerate(records):
+            if not any(cells):
+                continue
+            if any(cells[len(names) :]):
+                sign = "a tab" if separator == "\t" else f"'{separator}'"
+                raise CorpusError(
+                    f"has {len(cells)} cells, but there are {len(names)} columns",
+                    file=path, line=line, remedy=f"put a cell that holds {sign} in quotes",
+                )  # fmt: skip
+            blank = [None] * (len(names) - len(cells))
+            yield number, [*(cell or None for cell in cells[: len(names)]), *blank]
+
+    return names, rows()
+
+
+def _records(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The records of a text with separators, the blank ones too, each with the line in which it begins."""
+    csv.field_size_limit(MOST_CELL)
+    ended = False
+
+    def lines() -> Iterator[str]:
+        nonlocal ended
+        for line in text_lines(path):
+            yield from filter(None, re.split("(?<=\r)(?!\n)", line)) if "\r" in line[:-2] else (line,)
+        ended = True
+        yield ""
+
+    reader, begins = csv.reader(lines(), delimiter=separator), 1
+    try:
+        for cells in reader:
+            if ended and cells:  # the end of the file lies inside a cell
+                raise CorpusError("a quote opens a cell here and is never closed", file=path, line=begins)
+            if not ended:
+                yield begins, cells
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise CorpusError(f"cannot be read ({in_words(error)})", file=path, line=begins) from error
 
 
 def text_lines(path: Path) -> Iterator[str]:
@@ -180,6 +311,8 @@ def text_lines(path: Path) -> Iterator[str]:
     check_file(path, CorpusError)
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
+            if number == 1 and (what := no_text(raw)):
+                raise CorpusError(what, file=path)
             try:
                 yield raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:

@@ -213,9 +213,20 @@ def test_corpus_round_trip_and_errors(tmp_path: Path, corpus: Corpus) -> None:
     assert read.labels.of("test").grade.tolist() == [0]
     frames = (tmp_path / "frames.npy").read_bytes()
     np.save(tmp_path / "frames.npy", np.uint8(3))
-    with pytest.raises(CorpusError, match=r"frames must be uint8 \[A, F, H, W, 3\], got uint8 \(\)"):
+    with pytest.raises(CorpusError, match=r"frames.npy: .*x width x 3, is no array"):
         LabelledCorpus.load(tmp_path)
     (tmp_path / "frames.npy").write_bytes(frames)
+    ads = (tmp_path / "ads.jsonl").read_text()
+    (tmp_path / "ads.jsonl").write_text(ads + "\n")  # a blank line at the end is no ad
+    assert LabelledCorpus.load(tmp_path).corpus.n_ads == corpus.n_ads
+    for text, message in (
+        ("", "ads.jsonl: is empty"),
+        (ads.splitlines()[0], f"frames.npy: has frames of {corpus.n_ads} ads, ads.jsonl has 1 ads"),
+        (ads + '{"title": "", "ocr": "", "asr": "", "id": "7"}', "'id' is missing in the lines before"),
+    ):
+        (tmp_path / "ads.jsonl").write_text(text)
+        with pytest.raises(CorpusError, match=message):
+            LabelledCorpus.load(tmp_path)
     (tmp_path / "ads.jsonl").write_text('{"title": "x"}\n')
     with pytest.raises(CorpusError, match=r"ads.jsonl, line 1: needs an object with title, ocr, asr"):
         LabelledCorpus.load(tmp_path)

@@ -206,7 +206,7 @@ def nothing_was_written(folder: Path) -> bool:
         ),
         (
             ["evaluate", "--corpus", "nowhere"],
-            "nowhere/queries.jsonl: not found; a corpus folder holds it (relbid train --export writes one)",
+            "nowhere/queries.jsonl: not found; a corpus folder holds it (relbid corpus import makes one)",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

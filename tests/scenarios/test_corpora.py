@@ -153,6 +153,11 @@ def test_csv_and_parquet_say_the_same(tables, tmp_path):
         ("labels", 0, {"grade": 4}, "labels.jsonl, row 1, column 'grade': must be 0, 1, 2 or 3, is 4"),
         ("labels", 1, {"grade": None}, "labels.jsonl, row 2, column 'grade'"),
         ("labels", 1, {"split": "tests"}, "is 'tests'; did you mean 'test'?"),
+        ("labels", 2, {"ad_id": None}, "labels.jsonl, row 3, column 'ad_id': is empty"),
+        ("labels", 2, {"ad_id": True}, "labels.jsonl, row 3, column 'ad_id': must be a text, is true"),
+        ("queries", 1, {"text": "  "}, "queries.jsonl, row 2, column 'text': is empty"),
+        ("ads", 0, {"price": 10**350}, "ads.jsonl, row 1, column 'price': must be a number from 0 to 1e+09"),
+        ("ads", 0, {"frames": ["a\0b"]}, "column 'frames': holds a NUL"),
         ("labels", 2, {"ad_id": "3"}, "column 'ad_id': the same pair is graded in row 2 already"),
     ],
 )
@@ -164,6 +169,62 @@ def test_what_is_wrong_is_named_by_file_row_and_column(tables, name, row, change
     with pytest.raises(CorpusError) as caught:
         read_tables(tables, size=16)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "titles"),
+    [
+        ('id,title\na,5" shoe\n\nb,"Red, ""new""\nhat"\n\n', ['5" shoe', 'Red, "new"\nhat']),
+        ("id,title\r\na,x\r\nb,y\r\n", ["x", "y"]),
+        ("\ufeffid,title\ra,x\rb,y", ["x", "y"]),
+        ("id,title,,\na,x,,\nb," + "y" * 200_000, ["x", "y" * 200_000]),
+    ],
+)
+def test_texts_with_separators_as_programs_write_them(tables, text, titles):
+    (tables / "ads.jsonl").unlink()
+    (tables / "labels.jsonl").write_text("")  # as of a corpus without labels
+    (tables / "ads.csv").write_text(text, newline="")
+    assert read_tables(tables).corpus.ad_title == tuple(titles)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "ads.csv: is empty; its first line names the columns"),
+        (b"id,title\n\n", "ads.csv: has no rows"),
+        (b'id,title\na,x\nb,"y\nc,z\n', "ads.csv, line 3: a quote opens a cell here and is never closed"),
+        (
+            b"id,title\na,x\n\nb,y,z\n",
+            "ads.csv, line 4: has 3 cells, but there are 2 columns; put a cell that",
+        ),
+        (b"id;title\na;x\n", "ads.csv: has no column 'id'; it has 'id;title'"),
+        (b"ID,title\na,x\n", "ads.csv: has no column 'id'; did you mean 'ID'?"),
+        ("id,title\na,x\n".encode("utf-16"), "ads.csv: is in UTF-16; save it with UTF-8 encoding"),
+        (b"PAR1\x15\x04", "ads.csv: is a Parquet file, not a text"),
+        (b"\x1f\x8b\x08", "ads.csv: is compressed (gzip); unpack it"),
+    ],
+)
+def test_texts_with_separators_that_are_damaged_name_the_line(tables, content, message):
+    (tables / "ads.jsonl").unlink()
+    (tables / "ads.csv").write_bytes(content)
+    with pytest.raises(CorpusError) as caught:
+        read_tables(tables)
+    assert message in str(caught.value)
+
+
+def test_a_table_that_is_there_but_no_file_is_not_taken_for_missing(tables):
+    (tables / "labels.csv").write_text("query_id,ad_id,grade\n")
+    with pytest.raises(CorpusError, match=r"has labels.jsonl and labels.csv; keep the one that counts"):
+        read_tables(tables)
+    (tables / "labels.jsonl").unlink()
+    for made, message in (
+        (lambda path: path.symlink_to("nowhere"), "labels.csv: not found"),
+        (lambda path: path.mkdir(), "labels.csv: is a folder, not a file"),
+    ):
+        (tables / "labels.csv").unlink()
+        made(tables / "labels.csv")
+        with pytest.raises(CorpusError, match=message):
+            read_tables(tables)
 
 
 def test_files_that_are_missing_or_no_tables_are_named(tables, tmp_path):
@@ -185,7 +246,7 @@ def test_files_that_are_missing_or_no_tables_are_named(tables, tmp_path):
     (tables / "queries.jsonl").unlink()
     with pytest.raises(CorpusError, match=r"has no table of queries; it needs one of queries.parquet"):
         read_tables(tables)
-    (tables / "ads.parquet").write_text("no table")
+    (tables / "ads.jsonl").rename(tables / "ads.parquet")
     with pytest.raises(CorpusError, match=r"ads.parquet: cannot be read"):
         read_tables(tables)
     with pytest.raises(CorpusError, match="has neither tables"):

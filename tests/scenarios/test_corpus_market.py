@@ -346,6 +346,28 @@ def test_a_damaged_table_of_offers_names_file_row_and_column(two, tmp_path):
     table.head(2).write_parquet(broken / "offers.parquet")
     with pytest.raises(CorpusError, match="must have one row for each ad"):
         run(broken, tmp_path)
+    (broken / "offers.parquet").unlink()
+    ids = MarketCorpus.load(two).corpus.query_ids()
+    pl.DataFrame({"query": ids, "weight": [0.0] * len(ids)}).write_parquet(broken / "traffic.parquet")
+    with pytest.raises(CorpusError, match=r"traffic.parquet: column 'weight': needs one above 0"):
+        run(broken, tmp_path)
+
+
+def test_raters_must_have_graded_what_is_labelled_and_once(corpora, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(corpora["chorus"], broken)
+    raters = pl.read_parquet(broken / "raters.parquet")
+    pl.concat([raters, raters.head(1)]).write_parquet(broken / "raters.parquet")
+    with pytest.raises(CorpusError, match=r"raters.parquet, row 151, column 'rater': the same rater grades"):
+        MarketCorpus.load(broken)
+    other = MarketCorpus.load(corpora["chorus"]).corpus.ad_ids()[-1]
+    raters.with_columns(ad=pl.lit(other)).write_parquet(broken / "raters.parquet")
+    with pytest.raises(CorpusError, match=r"raters.parquet, row 1, column 'ad': labels.npz has no grade of"):
+        MarketCorpus.load(broken)
+    (broken / "raters.parquet").unlink()
+    (broken / "raters.parquet").mkdir()
+    with pytest.raises(CorpusError, match=r"raters.parquet: is a folder, not a file"):
+        MarketCorpus.load(broken)
 
 
 def pack(clone: Path, texts: dict[str, str]) -> None:

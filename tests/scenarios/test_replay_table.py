@@ -147,12 +147,19 @@ def test_the_example_is_such_a_table(tmp_path, kind):
     [
         ("t.parquet", b"", "t.parquet: is empty; write one row for each candidate of each query"),
         ("t.jsonl", b"", "t.jsonl: is empty"),
-        ("t.jsonl", b"\n\n", "t.jsonl: "),
+        ("t.jsonl", b"\n\n", "t.jsonl: has no rows"),
+        ("t.jsonl", b"[" * 3000 + b"\n", "t.jsonl, line 1: not valid JSON (nested too deeply)"),
+        (
+            "t.jsonl",
+            b'{"bid": 1' + b"0" * 350 + b"}\n",
+            "t.jsonl, line 1, column bid: needs a number, got 1000",
+        ),
+        ("t.jsonl", b"\x1f\x8b\x08\x00", "t.jsonl: is compressed (gzip); unpack it"),
         ("t.parquet", b"not parquet at all", "t.parquet: not a Parquet file, or damaged"),
         ("t.parquet", b"PAR1" + bytes(40) + b"PAR1", "t.parquet: not a Parquet file, or damaged"),
         ("t.csv", b"query_id\n1\n", "unknown file type '.csv'; a table is Parquet (.parquet) or JSON lines"),
         ("t", b"1", "unknown file type ''"),
-        ("t.jsonl", b'{"a": 1}\n{"a": \n', "t.jsonl, line 2: not valid JSON (Expecting value)"),
+        ("t.jsonl", b'{"a": 1}\n{"a": \n', "t.jsonl, line 2: not valid JSON (expecting value in column 6)"),
         ("t.jsonl", b'{"a": 1}\n\n{"a": NaN}\n', "t.jsonl, line 3: not valid JSON (NaN is no JSON number"),
         ("t.jsonl", b'{"a": 1}\n[1]\n', "t.jsonl, line 2: needs an object such as"),
         ("t.jsonl", b'{"a": 1}\n7\n', "t.jsonl, line 2: needs an object such as"),
@@ -172,6 +179,24 @@ def test_a_file_that_is_not_there(tmp_path):
     folder = tmp_path / "folder.parquet"
     folder.mkdir()
     assert refusal(folder) == "folder.parquet: is a folder; name one Parquet or JSON-lines file"
+
+
+def test_json_lines_with_a_byte_order_mark_and_flags_of_two_kinds(tmp_path):
+    path = write(
+        tmp_path, [{**row, "note": note} for row, note in zip(LOGGED, (1, "x", {}), strict=True)], "jsonl"
+    )
+    text = path.read_text()
+    assert '"clicked": false' in text
+    path.write_text("\ufeff" + text.replace('"clicked": false', '"clicked": 0'))
+    assert read_auctions(path).frame["clicked"].to_list() == [None, True, False]
+
+
+def test_times_that_are_no_numbers_get_the_remedy_that_makes_seconds_of_them(tmp_path):
+    table = pl.DataFrame(LOGGED).with_columns(pl.from_epoch(pl.col("time_s").cast(pl.Int64)))
+    table.write_parquet(tmp_path / "t.parquet")
+    said = refusal(tmp_path / "t.parquet")
+    assert "found Datetime" in said
+    assert 'polars.col("time_s").dt.epoch("s")' in said
 
 
 def test_a_parquet_file_cut_short(tmp_path):

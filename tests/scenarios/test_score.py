@@ -163,6 +163,26 @@ def test_parts_of_something_else_are_not_taken(folder, tmp_path):
     assert score(folder, "pairs.parquet", out, chunk=20) == 50
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"query_id": ["q0"], "ad_id": ["a1"], "score": [0.5]}, "damaged: has other columns or rows"),
+        ({"score": [0.5]}, "damaged: has other columns or rows"),
+        (
+            {"query_id": ["q0"], "ad_id": ["a0"], "score": [float("nan")]},
+            "damaged: holds a score that is not",
+        ),
+    ],
+)
+def test_a_part_of_other_pairs_or_without_scores_is_refused(tmp_path, columns, message):
+    part = tmp_path / "000000.parquet"
+    pl.DataFrame(columns).write_parquet(part)
+    with pytest.raises(UserError, match=message):
+        pair_scores._check_part(part, {"query_id": ["q0"], "ad_id": ["a0"]}, "remove it")
+    with pytest.raises(UserError, match=r"state.json: missing: it says of which pairs the parts are"):
+        pair_scores._open_parts(tmp_path, {"chunk": 1})
+
+
 def test_scores_are_written_as_what_their_name_says(folder, tmp_path):
     with pytest.raises(UserError, match=r"scores\.csv, --out: scores are written as Parquet"):
         score(folder, "pairs.csv", tmp_path / "scores.csv")
@@ -176,7 +196,10 @@ def test_scores_are_written_as_what_their_name_says(folder, tmp_path):
         ("a.csv", "query_id,query_id,ad_id\nq0,q1,a0\n", "a.csv: has the column 'query_id' twice"),
         ("a.csv", "query_id,ad\nq0,a0\n", "a.csv: has no column 'ad_id'; it has 'query_id', 'ad'"),
         ("a.csv", "query_id,ad_id\n", "a.csv: has no rows"),
-        ("a.jsonl", '{"query_id": "q0", "ad_id": "a0"}\n{"query_id": "q0"}\n', "a.jsonl, row 2: needs"),
+        ("a.jsonl", '{"query_id": "q0", "ad_id": "a0"}\n{"query_id": "q0"}\n', "row 2, column 'ad_id': is empty"),
+        ("a.jsonl", '{"query_id": ["q0"], "ad_id": "a0"}\n', "column 'query_id': must be a text, is [\"q0\"]"),
+        ("a.csv", "query_id,ad_id\nq0,a0,q1\n", "a.csv, line 2: has 3 cells, but there are 2 columns"),
+        ("a.csv", 'query_id,ad_id\n"q0,a0\n', "a.csv, line 2: a quote opens a cell here and is never closed"),
         ("a.parquet", "no table", "a.parquet: cannot be read"),
     ],
 )  # fmt: skip

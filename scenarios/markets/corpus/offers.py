@@ -9,6 +9,7 @@ Each file may be missing. `query` and `ad` are ids of the corpus.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ class Offers:
             CorpusError: a file does not fit the corpus; names file, row and column.
         """
         columns: dict[str, tuple[str, ...] | FloatArray | None] = {}
-        if (folder / OFFERS).is_file():
+        if os.path.lexists(folder / OFFERS):
             table = Table.read(folder / OFFERS)
             ad = places(table, "ad", corpus.ad_ids(), "ad", each=True)
             for name in ("advertiser", "brand"):
@@ -59,10 +60,10 @@ class Offers:
             for name, most in (("price", MOST_MONEY), ("bid", MOST_BID)):
                 if table.has(name):
                     columns[name] = _in_order(table.numbers(name, 0.0, most, empty=np.nan), ad)
-        if (folder / TRAFFIC).is_file():
+        if os.path.lexists(folder / TRAFFIC):
             table = Table.read(folder / TRAFFIC)
             query = places(table, "query", corpus.query_ids(), "query", each=True)
-            columns["weight"] = _in_order(table.numbers("weight", 0.0, MOST_WEIGHT), query)
+            columns["weight"] = _in_order(weights(table), query)
         return Offers(**columns)  # type: ignore[arg-type]
 
     def write(self, folder: Path, corpus: Corpus) -> None:
@@ -93,13 +94,16 @@ class Raters:
     grade: IntArray  # [R] 0..3
 
     @staticmethod
-    def read(folder: Path, corpus: Corpus) -> Raters | None:
+    def read(folder: Path, corpus: Corpus, labels: Labels | None = None) -> Raters | None:
         """The grades of a corpus folder; None where it has none.
+
+        Args:
+            labels: those of the whole folder, one for each pair that raters graded; None: not looked at.
 
         Raises:
             CorpusError: the file does not fit the corpus; names file, row and column.
         """
-        if not (folder / RATERS).is_file():
+        if not os.path.lexists(folder / RATERS):
             return None
         table = Table.read(folder / RATERS)
         rater = table.texts("rater")
@@ -110,7 +114,16 @@ class Raters:
             np.searchsorted(names, rater),
             table.codes("grade", GRADES, "0, 1, 2 or 3"),
         )
-        return Raters(tuple(names), *(np.asarray(column, dtype=np.int64) for column in columns))
+        query, ad, of_rater, grade = (np.asarray(column, dtype=np.int64) for column in columns)
+        graded = None if labels is None else set(zip(labels.query.tolist(), labels.ad.tolist(), strict=True))
+        seen: set[tuple[int, int, int]] = set()
+        for row, one in enumerate(zip(query.tolist(), ad.tolist(), of_rater.tolist(), strict=True)):
+            if graded is not None and one[:2] not in graded:
+                raise table.error(row, "ad", "labels.npz has no grade of this pair")
+            if one in seen:
+                raise table.error(row, "rater", "the same rater grades this pair in an earlier row")
+            seen.add(one)
+        return Raters(tuple(names), query, ad, of_rater, grade)
 
     def columns(self, labels: Labels) -> dict[str, list[int | None]]:
         """The grades as a column for each rater, by the rows of labels; None where a rater gave none."""
@@ -153,7 +166,7 @@ class MarketCorpus(LabelledCorpus):
     @staticmethod
     def load(folder: Path) -> MarketCorpus:
         data = LabelledCorpus.load(folder)
-        offers, raters = Offers.read(folder, data.corpus), Raters.read(folder, data.corpus)
+        offers, raters = Offers.read(folder, data.corpus), Raters.read(folder, data.corpus, data.labels)
         return MarketCorpus(data.corpus, data.labels, data.source, offers, raters)
 
 
@@ -197,9 +210,9 @@ def places(table: Table, column: str, ids: Sequence[str], kind: str, *, each: bo
     """
     place = {name: i for i, name in enumerate(ids)}
     found = []
-    for row, value in enumerate(table.column(column)):
-        if (at := place.get(str(value))) is None:
-            raise table.error(row, column, f"no {kind} has the id {quoted(str(value))}")
+    for row, name in enumerate(table.texts(column)):
+        if (at := place.get(name)) is None:
+            raise table.error(row, column, f"no {kind} has the id {quoted(name)}")
         found.append(at)
     if each and (len(found) != len(ids) or len(set(found)) != len(ids)):
         raise CorpusError(
@@ -208,6 +221,18 @@ def places(table: Table, column: str, ids: Sequence[str], kind: str, *, each: bo
             remedy="import the corpus again",
         )
     return np.asarray(found, dtype=np.int64)
+
+
+def weights(table: Table) -> FloatArray:
+    """The traffic of queries, in any unit.
+
+    Raises:
+        CorpusError: one is no such number, or all are 0.
+    """
+    found = table.numbers("weight", 0.0, MOST_WEIGHT)
+    if not found.any():
+        raise CorpusError(f"{table.path}: column 'weight': needs one above 0, or leave it out for equal ones")
+    return found
 
 
 def _in_order(values: FloatArray, place: IntArray) -> FloatArray:

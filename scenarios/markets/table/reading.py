@@ -28,6 +28,11 @@ from scenarios.markets.table.rows import LINES, column_names, first_bad_line, jo
 MAX_CANDIDATES = 1000
 """Most ads of one query event."""
 
+# Of what a cast would make other numbers than the ones that are meant.
+_CONVERT = {
+    pl.Datetime: 'dt.epoch("s")', pl.Date: 'dt.epoch("s")', pl.Duration: "dt.total_seconds()",
+    pl.List: "list.first()", pl.Array: "arr.first()",
+}  # fmt: skip
 _POLARS = {"id": pl.String, "text": pl.String, "number": pl.Float64, "whole": pl.Int64, "flag": pl.Boolean}
 
 
@@ -126,6 +131,8 @@ def _missing(name: str, ours: Sequence[str], ignored: Sequence[str]) -> str:
     if near := did_you_mean(name, ignored):
         return f": has no column {name}{near} Then rename it"
     names = [*ours, *ignored]
+    if not names:
+        return f": has no column {name}; add it"
     return f": has no column {name}; add it (there are {', '.join(names[:15])}{', ...' * (len(names) > 15)})"
 
 
@@ -134,9 +141,11 @@ def _wrong_type(path: Path, values: pl.Series, column: Column) -> str:
         return found
     row = int(values.is_not_null().arg_max() or 0)
     example = f", {place(path, row + 1)}: {show(values[row])}" if len(values.drop_nulls()) else ""
+    kind = values.dtype.base_type()
+    convert = _CONVERT.get(kind, f"cast(polars.{_POLARS[column.kind].__name__})")
     return (
-        f", column {column.name}: needs {WANTED[column.kind]} in each row, found {values.dtype}{example}; "
-        f'convert it with polars.col("{column.name}").cast(polars.{_POLARS[column.kind].__name__})'
+        f", column {column.name}: needs {WANTED[column.kind]} in each row, found {kind}{example}; "
+        f'convert it with polars.col("{column.name}").{convert}'
     )
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
-import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from relevance.files import check_file, no_text, parsed_json
 from scenarios.config.problems import is_number
-from scenarios.errors import TableError, did_you_mean, shown
+from scenarios.errors import TableError, did_you_mean, in_words, shown
 from scenarios.markets.table.columns import RELEVANCE_COLUMN, WANTED, Column, is_relevance
 from scenarios.storage.parquet import ParquetError, parquet_columns, read_parquet
-
-LINES, PARQUET = (".jsonl", ".ndjson"), (".parquet", ".pq")
+from scenarios.storage.tables import LINES, PARQUET
 
 
 def column_names(path: Path) -> list[str]:
@@ -34,18 +37,51 @@ def read_file(path: Path, columns: Mapping[str, Column]) -> tuple[pl.DataFrame, 
     Raises:
         TableError: the file cannot be read; the message says where.
     """
-    lines = is_lines(path)
+    if is_lines(path):
+        return _read_lines(path, columns)
     try:
-        if lines:
-            frame = pl.read_ndjson(path, infer_schema_length=None)
-            return frame, frame.columns
         names = _parquet_schema(path)
         ours = [name for name in names if name in columns or is_relevance(name)]
         return read_parquet(path, ours), names
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ParquetError, OSError) as error:
-        if lines and (found := first_bad_line(path, columns)):
-            raise TableError(f"{path}{found}") from None
         raise _unreadable(path, error) from None
+
+
+def _read_lines(path: Path, columns: Mapping[str, Column]) -> tuple[pl.DataFrame, list[str]]:
+    """JSON lines by Polars; where it cannot, by Python, which says why or knows better."""
+    with path.open("rb") as file:
+        if what := no_text(head := file.read(4)):
+            raise TableError(what, file=path)
+    try:
+        source = io.BytesIO(path.read_bytes()[3:]) if head.startswith(codecs.BOM_UTF8) else path
+        frame = pl.read_ndjson(source, infer_schema_length=None)
+        return frame, frame.columns
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+        if found := first_bad_line(path, columns):
+            raise TableError(f"{path}{found}") from None
+    with path.open(encoding="utf-8-sig") as file:
+        rows = [json.loads(line) for line in file if line.strip()]
+    if not rows:
+        raise TableError("has no rows", file=path, remedy="write one for each candidate of each query")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    known = {name: columns.get(name) or (RELEVANCE_COLUMN if is_relevance(name) else None) for name in names}
+    return pl.DataFrame(
+        {
+            name: [None if (value := row.get(name)) is None else _AS[column.kind](value) for row in rows]
+            for name, column in known.items()
+            if column is not None
+        }
+    ), names
+
+
+_AS: Mapping[str, Callable[[Any], Any]] = {
+    "id": str,
+    "text": str,
+    "number": float,
+    "whole": float,
+    "flag": int,
+}
+"""Values of a kind as values of one type."""
 
 
 def is_lines(path: Path) -> bool:
@@ -63,6 +99,7 @@ def is_lines(path: Path) -> bool:
     if path.is_dir():
         raise TableError("is a folder", file=path, remedy="name one Parquet or JSON-lines file")
     check_kind(path)
+    check_file(path, TableError)
     if size == 0:
         raise TableError("is empty", file=path, remedy="write one row for each candidate of each query")
     return path.suffix.lower() in LINES
@@ -89,6 +126,8 @@ def first_bad_line(path: Path, columns: Mapping[str, Column]) -> str | None:
     """
     with path.open("rb") as file:
         for number, raw in enumerate(file, start=1):
+            if number == 1:
+                raw = raw.removeprefix(codecs.BOM_UTF8)
             if raw.strip() and (trouble := _line_trouble(raw, columns)):
                 return f", line {number:,}{trouble}"
     return None
@@ -105,6 +144,8 @@ def place(path: Path, row: int) -> str:
 
 def show(value: object) -> str:
     """A value in a message, short."""
+    if isinstance(value, bytes | pl.Series):
+        value = "binary data" if isinstance(value, bytes) else value.to_list()
     text = f"{value:g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -130,11 +171,13 @@ def _unreadable(path: Path, error: BaseException) -> TableError:
 
 def _line_trouble(raw: bytes, columns: Mapping[str, Column]) -> str | None:
     try:
-        row = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        parsed_json(text := raw.decode("utf-8").rstrip())  # how deep it is, and how long its numbers are
+        row = json.loads(text, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         return f": not UTF-8 (byte 0x{raw[error.start]:02x}); save it with UTF-8 encoding"
-    except (ValueError, RecursionError) as error:
-        return f": not valid JSON ({getattr(error, 'msg', error)}); write one object per line"
+    except ValueError as error:
+        reason = in_words(error).removeprefix("no JSON: ")
+        return f": not valid JSON ({reason}); write one object per line"
     if not isinstance(row, dict):
         return f': needs an object such as {{"query_id": 1, ...}}, got {show(row)}'
     for name, value in row.items():
@@ -158,4 +201,4 @@ def _is_of(column: Column, value: object) -> bool:
         return False
     if column.kind == "id":
         return isinstance(value, str | int)
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
