@@ -57,7 +57,7 @@ def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> Market
     if small and examples.frame.is_empty():
         raise CorpusError(
             "no rows of the reduced set: none has 1 in the column 'small_version'",
-            file=whole.path, field=None, remedy="take all queries with --no-small",
+            file=whole.path, remedy="take all queries with --no-small",
         )  # fmt: skip
     grade = examples.codes("esci_label", ESCI_GRADE)
     given = examples.codes("split", {"train": "train", "test": "test"}, "train or test")

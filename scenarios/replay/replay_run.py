@@ -292,7 +292,8 @@ def _warnings(
         low = replayed.filter(pl.col(name) < least)
         if low.height:
             yield f"{what} below {least:g} in {low.height} of {replayed.height} rows: {remedy}"
-    if most := float(replayed["clipped"].fill_nan(0.0).max() or 0.0):  # type: ignore[arg-type]
+    # NaN: a way of which no ad is covered.
+    if most := float(np.nan_to_num(replayed["clipped"].to_numpy()).max(initial=0.0)):
         yield f"weights above the cap of {clip:g} in up to {most:.1%} of the covered ads of a row"
     if (replayed["revenue_in_budget"] < replayed["revenue_model"] * (1 - 1e-9)).any():
         yield "some advertisers would spend beyond their budgets: see revenue_in_budget in replay.parquet"

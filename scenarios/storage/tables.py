@@ -8,7 +8,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -237,7 +237,9 @@ def _of_objects(path: Path, rows: Sequence[tuple[int, dict[str, Any]]], needed: 
 
 
 def _of_cells(path: Path, names: Sequence[str], rows: Sequence[tuple[int, list[str | None]]]) -> Table:
-    columns = zip(*(cells for _, cells in rows), strict=True) if rows else ([] for _ in names)
+    columns: Iterable[Sequence[str | None]] = [()] * len(names)
+    if rows:
+        columns = zip(*(cells for _, cells in rows), strict=True)
     frame = pl.DataFrame(
         [pl.Series(name, column, dtype=pl.String) for name, column in zip(names, columns, strict=True)]
     )
@@ -286,7 +288,10 @@ def _records(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     def lines() -> Iterator[str]:
         nonlocal ended
         for line in text_lines(path):
-            yield from filter(None, re.split("(?<=\r)(?!\n)", line)) if "\r" in line[:-2] else (line,)
+            if "\r" in line[:-2]:  # as of old spreadsheets
+                yield from filter(None, re.split("(?<=\r)(?!\n)", line))
+            else:
+                yield line
         ended = True
         yield ""
 

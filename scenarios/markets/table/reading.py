@@ -6,10 +6,10 @@ Every error names file, row (in JSON lines the line), column, what was found, an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -29,7 +29,7 @@ MAX_CANDIDATES = 1000
 """Most ads of one query event."""
 
 # Of what a cast would make other numbers than the ones that are meant.
-_CONVERT = {
+_CONVERT: Mapping[Any, str] = {
     pl.Datetime: 'dt.epoch("s")', pl.Date: 'dt.epoch("s")', pl.Duration: "dt.total_seconds()",
     pl.List: "list.first()", pl.Array: "arr.first()",
 }  # fmt: skip

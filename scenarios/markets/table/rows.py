@@ -52,8 +52,10 @@ def _read_lines(path: Path, columns: Mapping[str, Column]) -> tuple[pl.DataFrame
     with path.open("rb") as file:
         if what := no_text(head := file.read(4)):
             raise TableError(what, file=path)
+    source: io.BytesIO | Path = path
     try:
-        source = io.BytesIO(path.read_bytes()[3:]) if head.startswith(codecs.BOM_UTF8) else path
+        if head.startswith(codecs.BOM_UTF8):
+            source = io.BytesIO(path.read_bytes()[3:])
         frame = pl.read_ndjson(source, infer_schema_length=None)
         return frame, frame.columns
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
