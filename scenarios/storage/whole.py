@@ -193,6 +193,7 @@ def alone(place: Path, command: str = "command") -> Iterator[None]:
     path = place.parent / LOCKS / place.name
     with writing(place.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):  # it may be another user's
         lock = path.open("a+b")
     with lock:
         # Windows locks the first byte, and then no other process can read it. The text begins after it.

@@ -11,7 +11,7 @@ import pytest
 from scenarios import StoreError
 from scenarios.config.scenario import Scenario
 from scenarios.runs.results import list_results, read_result, result_folder, write_result
-from scenarios.storage.whole import LOCK, check_writable, whole_folder, whole_path
+from scenarios.storage.whole import LOCK, alone, check_writable, whole_folder, whole_path
 
 SCENARIO = Scenario(schema=1, name="tiny")
 POINTS = pl.DataFrame({"scorer": ["none", "oracle"], "revenue": [1.0, 0.1 + 0.2]})
@@ -156,3 +156,12 @@ def test_damaged_results_are_named(tmp_path, damage):
         (folder / "metrics.json").write_text("{")
     with pytest.raises(StoreError, match=r"tiny-.*run the scenario again"):
         read_result(folder)
+
+
+def test_a_lock_that_cannot_be_taken_is_named(tmp_path):
+    (tmp_path / ".locks" / "scores.parquet").mkdir(parents=True)  # as one that belongs to somebody else
+    with (
+        pytest.raises(StoreError, match=r".locks/scores.parquet: cannot be written"),
+        alone(tmp_path / "scores.parquet"),
+    ):
+        pass
