@@ -17,6 +17,18 @@ from simulator.users import CLICK_MODELS, UserModel, expected_examination, satis
 PAGES = {"four of grade 3": [3, 3, 3, 3], "grade 0 on top": [0, 3, 3, 3]}
 
 
+def clicks() -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+    """Of each click model and page: how likely each slot is looked at, and clicked."""
+    found = {}
+    for name in CLICK_MODELS:
+        for page, grades in PAGES.items():
+            model, grade = replace(UserModel(), click_model=name), np.array(grades, dtype=np.int8)
+            attraction = np.asarray(model.attraction)[grade]
+            looked = expected_examination(model, attraction, satisfaction(model, grade))
+            found[name, page] = looked, looked * attraction
+    return found
+
+
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(
@@ -28,14 +40,9 @@ def main() -> None:
 
     print("| click model | page | P(examined) by slot | P(click) by slot | clicks a page |")
     print("|---|---|---|---|---|")
-    for name in CLICK_MODELS:
-        for page, grades in PAGES.items():
-            model, grade = replace(UserModel(), click_model=name), np.array(grades, dtype=np.int8)
-            attraction = np.asarray(model.attraction)[grade]
-            looked = expected_examination(model, attraction, satisfaction(model, grade))
-            clicked = looked * attraction
-            cells = (" ".join(f"{p:.3f}" for p in row) for row in (looked, clicked))
-            print(f"| {name} | {page} | {' | '.join(cells)} | {clicked.sum():.3f} |")
+    for (name, page), (looked, clicked) in clicks().items():
+        cells = (" ".join(f"{p:.3f}" for p in row) for row in (looked, clicked))
+        print(f"| {name} | {page} | {' | '.join(cells)} | {clicked.sum():.3f} |")
 
     scenario = load_scenario(Path(scenarios.__file__).parent / "retention.yaml")
     prepared = prepare(scenario, cache=arguments.cache)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks import tables
+from benchmarks import tables, users
 from tests.test_safety import REPOSITORY
 
 PAGES = [
@@ -80,6 +80,18 @@ def test_the_page_of_benchmarks_has_every_entry_with_its_target_and_where_it_was
     page = tables.page()
     for entry in yaml.safe_load(tables.SUITE.read_text(encoding="utf-8")):
         assert f"**{entry['name']}**" in page
+
+
+def test_the_page_on_users_has_the_clicks_of_the_defaults():
+    found = users.clicks()
+    text = " ".join((REPOSITORY / "docs/users.md").read_text(encoding="utf-8").split())
+    four, other = ([found[model, page] for model in ("position", "cascade", "dbn")] for page in users.PAGES)
+    a, b, c = (f"{clicked.sum():.3f}" for _, clicked in four)
+    assert f"have {a} clicks a page under `position`, {b} under `cascade`, {c} under `dbn`" in text
+    a, b, c = (f"{clicked.sum():.3f}" for _, clicked in other)
+    assert f"with a grade 0 on top {a}, {b} and {c}" in text
+    (a, b), (c, d) = ([f"{looked[1]:.2f}"[1:] for looked, _ in page[1:]] for page in (other, four))
+    assert f"looked at with {a} and {b} instead of {c} and {d}" in text
 
 
 def test_the_readme_is_short():
