@@ -121,7 +121,7 @@ def _describe(problem: Any, model: type[BaseModel]) -> tuple[str, str | None, st
 
 def _of_pattern(pattern: str) -> str:
     """What a name must be, in words."""
-    [(signs, more)] = re.findall(r"\[A-Za-z0-9(.*)\]\{0,(\d+)\}", pattern)
+    [(signs, more)] = re.findall(r"\[A-Za-z0-9([^\]]*)\]\{0,(\d+)\}", pattern)
     may_hold = " ".join("space" if sign == " " else sign for sign in signs)
     return (
         f"must begin with a letter or digit, hold nothing but letters (A to Z), digits and {may_hold}, "

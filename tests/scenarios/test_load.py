@@ -302,7 +302,7 @@ MESSAGES = {
     "a name with a space": (
         "schema: 1\nname: my market\n",
         "s.yaml, line 2, name: must begin with a letter or digit, hold nothing but letters (A to Z), digits "
-        "and _ . -, and have at most 64 characters, got 'my market'",
+        'and _ . -, and have at most 64 characters, got the text "my market"',
     ),
     "no name": (
         "schema: 1\nname: x\nhcmrm: {checkpoint: ''}\n",

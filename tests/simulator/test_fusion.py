@@ -209,7 +209,7 @@ BROKEN_SCORES = {
     "capped": (lambda s, b, q, r: np.where(b < 50, b * q, -inf), "ineligible by bidding more"),
     "shut": (lambda s, b, q, r: np.full_like(b, -inf), "no ad is ever eligible"),
     "scalar": (lambda s, b, q, r: (b * q * r).sum(), "must return floats of the shape"),
-    "raising": (lambda s, b, q, r: b @ q, "raised ValueError"),
+    "raising": (lambda s, b, q, r: b @ q, "failed: ValueError"),
 }
 BROKEN_INVERSES = {
     "relevance forgotten": (lambda s, t, q, r: np.maximum(t, 0.0) / q, "does not give the score's bid"),
