@@ -241,7 +241,8 @@ def write_example(
         TableError: the name says neither.
         StoreError: it cannot be written.
     """
-    from scenarios.markets.table.rows import LINES, check_kind
+    from scenarios.markets.table.rows import check_kind
+    from scenarios.storage.tables import LINES
 
     check_kind(path)
     check_replaceable(path)

@@ -23,7 +23,8 @@ from scenarios.markets.table.columns import (
     Column,
     is_relevance,
 )
-from scenarios.markets.table.rows import LINES, column_names, first_bad_line, joined, place, read_file, show
+from scenarios.markets.table.rows import column_names, first_bad_line, joined, place, read_file, show
+from scenarios.storage.tables import LINES
 
 MAX_CANDIDATES = 1000
 """Most ads of one query event."""
