@@ -152,11 +152,8 @@ def _hub_folder(place: str) -> Path:
         return fetch(local=False)
     except HFValidationError as error:
         reason = f"neither a folder nor a name of the Hugging Face hub ({error})"
-    except Exception as error:  # the client of the hub raises errors of several libraries
-        reason = (
-            f"no such folder, and the Hugging Face hub does not give a model of this name "
-            f"({type(error).__name__})"
-        )
+    except Exception:  # the client of the hub raises errors of several libraries
+        reason = "no such folder, and the Hugging Face hub does not give a model of this name"
     remedy = "download the model where there is a network, and name its folder"
     raise CheckpointError(reason, file=place, remedy=remedy)
 

@@ -175,13 +175,14 @@ def check_vcg(rule: object, click_weight: Sequence[float]) -> None:
     """ValueError where VCG is not defined: a rule that is not affine in the bid, or rising click weights."""
     if not is_affine(rule):
         raise ValueError(
-            f"mechanism vcg is not defined for {rule}: its score is not affine in the bid, so ranking by it "
-            "maximises no sum that a winner could take from others; take another rule, or the mechanism gsp. "
-            "(A rule of your own says that it is affine with an attribute affine = True.)"
+            "mechanism vcg is not defined for this fusion rule: its score is not affine in the bid, so "
+            "ranking by it maximises no sum that a winner could take from others; take another rule, or the "
+            "mechanism gsp. (A rule of your own says that it is affine with an attribute affine = True.)"
         )
     if min(click_weight) < 0 or any(b > a for a, b in pairwise(click_weight)):
         raise ValueError(
-            f"mechanism vcg needs click weights that do not rise from slot to slot, got {click_weight}"
+            "mechanism vcg needs click weights (users.examination) that do not rise from slot to slot, got "
+            + ", ".join(f"{weight:g}" for weight in click_weight)
         )
 
 

@@ -182,7 +182,8 @@ def _message(error: Exception) -> str | None:
 def _usage(error: Exception, cut: Callable[[str], str]) -> str:
     context = getattr(error, "ctx", None)
     usage = f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n" if context else ""
-    return f"{usage}Error: {cut(error.format_message())}"  # type: ignore[attr-defined]
+    said = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
+    return f"{usage}Error: {cut(said)}"
 
 
 def _unwritten_output() -> str | None:

@@ -60,9 +60,13 @@ def refusal(
         if problem["type"] != "too_short" or not any(other[:-1] == path for other, _ in found)
     ]
     found.sort(key=lambda item: line_of(item[0], lines) or MAX_BYTES)
+    # What fits no alternative of a field is refused once for each of them.
+    several = {path: [problem for other, problem in found if other == path] for path, _ in found}
+    found = [(path, alternatives[0]) for path, alternatives in several.items()]
     problems = []
     for path, problem in found[:MOST_PROBLEMS]:
         reason, value, remedy = _describe(problem, model)
+        reason = " or ".join(dict.fromkeys([reason, *(_describe(one, model)[0] for one in several[path])]))
         because = tuple(problem.get("ctx", {}).get("because", "").split("."))
         problems.append(
             ScenarioError(
@@ -81,6 +85,14 @@ def refusal(
     return ScenarioError(f"{len(found)} problems{first}", file=source, problems=tuple(problems))
 
 
+def value_refusal(error: ValidationError) -> ScenarioError:
+    """What is wrong with a single value; where it fits no alternative, of the first one."""
+    problem = error.errors()[0]
+    reason, value, remedy = _describe(problem, BaseModel)
+    place = dotted(tuple(part for part in problem["loc"] if isinstance(part, int)))
+    return ScenarioError(f"place {place}: {reason}" if place else reason, value=value, remedy=remedy)
+
+
 def _describe(problem: Any, model: type[BaseModel]) -> tuple[str, str | None, str | None]:
     """One problem in words: the reason, what was given, and the remedy."""
     kind, context, value = problem["type"], problem.get("ctx", {}), problem["input"]
@@ -94,6 +106,14 @@ def _describe(problem: Any, model: type[BaseModel]) -> tuple[str, str | None, st
         return "is missing", None, "add it"
     if kind == "too_short":
         return f"needs at least {context['min_length']} value(s)", None, None
+    if kind == "too_long":
+        return f"takes at most {context['max_length']} value(s)", f"{len(value):,}", None
+    if kind == "string_too_short":
+        return "must not be empty", None, None
+    if kind == "string_too_long":
+        return f"takes at most {context['max_length']} characters", f"{len(value):,}", None
+    if kind == "string_pattern_mismatch":
+        return _of_pattern(context["pattern"]), _show(value), None
     if kind in _COMPARISONS:
         words, key = _COMPARISONS[kind]
         return f"must be {words} {context[key]:g}", _show(value), None
@@ -108,11 +128,8 @@ def _describe(problem: Any, model: type[BaseModel]) -> tuple[str, str | None, st
         return f"needs the key {context['discriminator']} to say which kind it is", None, None
     if kind == "literal_error":
         known = re.findall(r"'([^']*)'", context["expected"])
-        return f"must be {context['expected']}", _show(value) + did_you_mean(str(value), known), None
-    if kind == "string_too_short":
-        return "must not be empty", None, None
-    if kind == "string_pattern_mismatch":
-        return _of_pattern(context["pattern"]), _show(value), None
+        expected = context["expected"].replace("True", "true")
+        return f"must be {expected}", _show(value) + did_you_mean(str(value), known), None
     if kind in _WANTED:
         return f"needs {_WANTED[kind]}", _show(value), _trap(kind, value)
     message = str(context["error"]) if kind == "value_error" else problem["msg"]
@@ -137,7 +154,13 @@ def _path_of(problem: Any, data: Any) -> KeyPath:
         known = (isinstance(data, dict) and part in data) or (
             isinstance(data, list | tuple) and part in range(len(data))
         )
-        named = position == len(loc) - 1 and isinstance(part, str) and "field" not in context
+        named = (
+            position == len(loc) - 1
+            and isinstance(data, dict)
+            and isinstance(part, str)
+            and part.isidentifier()  # not "[key]", nor an alternative such as "literal['seed']"
+            and "field" not in context
+        )
         if known or named:
             path.append(part)
         if known:
@@ -176,30 +199,57 @@ def _unknown_key(loc: Sequence[str | int], model: type[BaseModel]) -> str:
     known = _keys_at(schema, loc[:-1])
     if near := did_you_mean(key, known):
         return f"unknown key{near}"
+    choice = _node_at(schema, loc[:-2]).get("discriminator") if len(loc) > 1 else None
+    where = ""
+    if choice is not None and loc[-2] in choice["mapping"]:
+        where = f" where {choice['propertyName']} is {quoted(str(loc[-2]))}"
+        if others := [tag for tag in choice["mapping"] if key in _keys_at(schema, (*loc[:-2], tag))]:
+            return f"unknown key{where}; {quoted(key)} belongs to {listed(others)}"
     homes = [block for block in _keys_at(schema, ()) if key in _keys_at(schema, (block,))]
-    if homes:
+    if homes and homes[0] not in loc:
         return f"unknown key; {quoted(key)} belongs under '{homes[0]}'"
-    return f"unknown key; there are {listed(known)}" if known else "unknown key"
+    return f"unknown key{where}; there are {listed(known)}" if known else "unknown key"
+
+
+_NAME = re.compile(r"\^\[A-Za-z0-9\]\[A-Za-z0-9(.+)\]\{0,(\d+)\}\$")
+"""The pattern of a name: the signs in it, and how many characters may follow the first."""
+
+
+def _of_pattern(pattern: str) -> str:
+    """What a text must look like, in words."""
+    found = _NAME.fullmatch(pattern)
+    if found is None:
+        return "needs the form module:attr"
+    signs = " ".join(sign for sign in found[1] if sign != " ") + (" and blanks" if " " in found[1] else "")
+    return (
+        f"must begin with a letter (a to z) or digit, and hold letters, digits and {signs} alone, at most "
+        f"{int(found[2]) + 1} characters"
+    )
+
+
+def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    return node
+
+
+def _node_at(schema: dict[str, Any], loc: Sequence[str | int]) -> dict[str, Any]:
+    """What the JSON schema says of a location."""
+    node = schema
+    for part in loc:
+        if part in node.get("discriminator", {}).get("mapping", {}):
+            node = {"$ref": node["discriminator"]["mapping"][part]}
+        else:
+            options = [node, *(_resolved(schema, one) for one in node.get("anyOf", []))]
+            node = next((o["properties"][part] for o in options if part in o.get("properties", {})), {})
+        node = _resolved(schema, node)
+    return node
 
 
 def _keys_at(schema: dict[str, Any], loc: Sequence[str | int]) -> list[str]:
     """Keys that the JSON schema knows at a location."""
-
-    def resolve(node: dict[str, Any]) -> dict[str, Any]:
-        while "$ref" in node:
-            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-        return node
-
-    node = schema
-    for part in loc:
-        node = resolve(node)
-        if part in node.get("discriminator", {}).get("mapping", {}):
-            node = {"$ref": node["discriminator"]["mapping"][part]}
-        else:
-            options = [node, *map(resolve, node.get("anyOf", []))]
-            node = next((o["properties"][part] for o in options if part in o.get("properties", {})), {})
-    node = resolve(node)
-    options = [node, *map(resolve, node.get("anyOf", []) + node.get("oneOf", []))]
+    node = _node_at(schema, loc)
+    options = [node, *(_resolved(schema, one) for one in node.get("anyOf", []) + node.get("oneOf", []))]
     return list(dict.fromkeys(key for option in options for key in option.get("properties", {})))
 
 

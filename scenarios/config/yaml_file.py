@@ -74,11 +74,13 @@ def read_yaml(path: Path, kind: FileKind[Any]) -> tuple[dict[str, Any], dict[Key
         raise error.but(file=str(path)) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        problem = str(error.problem)
+        reason = f"{error.context}, {problem}" if problem.startswith("but ") else problem  # half a sentence
         raise ScenarioError(
-            f"not valid YAML: {error.problem}",
+            f"not valid YAML: {reason}",
             file=path,
             line=mark.line + 1 if mark else None,
-            remedy="indent with spaces, not tabs" if "'\\t'" in str(error.problem) else None,
+            remedy="indent with spaces, not tabs" if "'\\t'" in problem else None,
         ) from None
     except ReaderError as error:
         raise ScenarioError(
@@ -260,6 +262,8 @@ def _read(path: Path, kind: FileKind[Any]) -> str:
         raise ScenarioError(f"{path}: no such file{near or f'; {kind.builtin}'}") from None
     except IsADirectoryError:
         raise ScenarioError(f"{path}: is a folder; name {kind.name} file in it") from None
+    except ScenarioError:
+        raise
     except (OSError, ValueError) as error:
         raise ScenarioError(f"cannot be read ({in_words(error)})", file=path) from None
     try:

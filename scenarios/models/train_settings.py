@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from scenarios.config.problems import value_refusal
 from scenarios.config.yaml_file import read_value
 from scenarios.errors import UserError, did_you_mean
 
@@ -61,7 +62,6 @@ def _value(text: str, kind: Any, written: str) -> Any:
         # By way of JSON, whose strict reading takes lists for tuples but no text for numbers.
         return TypeAdapter(kind).validate_json(json.dumps(read_value(written)), strict=True)
     except ValidationError as error:
-        reason = error.errors()[-1]["msg"]
-        raise UserError(f"--set {text}: {reason[:1].lower()}{reason[1:]}") from None
+        raise UserError(f"--set {text}: {value_refusal(error)}") from None
     except UserError as error:
         raise UserError(f"--set {text}: {error}") from None

@@ -63,6 +63,9 @@ def write_tables(ablation: Ablation, out: Path, path: Path, command: Sequence[st
     Raises:
         StoreError: there is no cell yet, or a file cannot be read or written.
     """
+    if path.suffix in (".jsonl", ".svg", ".html"):
+        reason = "files of this kind hold the cells and the picture, beside the tables"
+        raise StoreError(reason, file=path, remedy=f"name them {path.stem}.md")
     check_replaceable(path)
     lines = path.with_suffix(".jsonl")
     found = of_ablation(ablation, [*read_lines(lines), *read_cells(cells_folder(out, ablation))])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from scenarios.config.load import DISCRIMINATOR, Source, override, setting, shipped
 from scenarios.config.scenario import Scenario, Settings
+from scenarios.config.settings import wrong
 from scenarios.errors import ScenarioError, TableError, did_you_mean, quoted, shortened, shown
 from scenarios.markets.loading import DEFAULT_SCENARIO, load_scenario
 from simulator.measures.market_metrics import METRICS
@@ -23,6 +24,18 @@ Fields = Mapping[str, tuple[tuple[str, ...], object]]
 """Dotted field -> (its keys in the file, its value)."""
 
 
+def _each_once(settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    names = [".".join(keys) for keys, _ in _leaves(settings)]
+    for field in names:
+        if names.count(field) > 1:
+            raise wrong(f"sets {field} twice, with dots and as a block; remove one")
+    return settings
+
+
+FieldsOver = Annotated[dict[str, JsonValue], AfterValidator(_each_once)]
+"""Fields to set over a scenario, written with dots or as blocks."""
+
+
 class StudyFile(Settings):
     """What every file of a study begins with."""
 
@@ -32,7 +45,7 @@ class StudyFile(Settings):
     """Names the folder of the results."""
     scenario: str = "default"
     """`default`, or a scenario file as seen from the folder of this one."""
-    common: dict[str, JsonValue] = Field(default_factory=dict)
+    common: FieldsOver = Field(default_factory=dict)
     """Fields to set over the scenario, for all that is simulated."""
 
 
@@ -150,15 +163,20 @@ def check_metrics(
             ).at(*source.at(*path))
 
 
-def flat(settings: Mapping[str, Any], above: tuple[str, ...] = ()) -> Fields:
-    """Fields by their dotted names, whether written with dots or as blocks."""
-    fields: dict[str, tuple[tuple[str, ...], object]] = {}
+def _leaves(
+    settings: Mapping[str, Any], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], object]]:
+    """The keys of every value that is no block, and the value."""
     for key, value in settings.items():
-        keys = (*above, key)
         if isinstance(value, dict):
-            fields |= flat(value, keys)
+            yield from _leaves(value, (*above, key))
         else:
-            fields[".".join(keys)] = keys, value
+            yield (*above, key), value
+
+
+def flat(settings: Mapping[str, Any]) -> Fields:
+    """Fields by their dotted names, whether written with dots or as blocks."""
+    fields = {".".join(keys): (keys, value) for keys, value in _leaves(settings)}
     return dict(sorted(fields.items(), key=lambda field: shape_first(field[0])))
 
 

@@ -175,6 +175,24 @@ MESSAGES = {
         HEAD + 'auction: {reserve: "0.1"}\n',
         's.yaml, line 3, auction.reserve: needs a number, got the text "0.1"; remove the quotes',
     ),
+    "a block that is of another rule": (
+        HEAD + "fusion: {threshold: 0.3}\n",
+        "s.yaml, line 3, fusion.threshold: unknown key where rule is 'product'; 'threshold' belongs to gate, "
+        "soft_gate",
+    ),
+    "too many of a list": (
+        HEAD + "users: {attraction: [0.1, 0.2, 0.3, 0.4, 0.5]}\n",
+        "s.yaml, line 3, users.attraction: takes at most 4 value(s), got 5",
+    ),
+    "an empty text": (
+        HEAD + "market: {kind: corpus, folder: ''}\n",
+        "s.yaml, line 3, market.folder: must not be empty",
+    ),
+    "a name with a blank": (
+        "schema: 1\nname: my own\n",
+        "s.yaml, line 2, name: must begin with a letter (a to z) or digit, and hold letters, digits and _ . "
+        '- alone, at most 64 characters, got the text "my own"',
+    ),
     "true for a text": (
         "schema: 1\nname: true\n",
         "s.yaml, line 2, name: needs a text, got the value true; put it in quotes",
@@ -315,7 +333,8 @@ MESSAGES = {
     "a text": ("hello\n", "s.yaml: needs 'key: value' lines at the top, found the text \"hello\""),
     "two documents": (
         HEAD + "---\nname: t\n",
-        "s.yaml, line 3: not valid YAML: but found another document",
+        "s.yaml, line 3: not valid YAML: expected a single document in the stream, but found another "
+        "document",
     ),
     "tab": (
         HEAD + "fusion:\n\trelevance: 1\n",
@@ -420,7 +439,8 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path):
         "s.yaml: 3 problems",
         '  s.yaml, line 3, seed: needs a whole number, got the text "x"',
         "  s.yaml, line 4, auction.reserve: needs a finite number, got .inf",
-        "  s.yaml, --set fusion.x=1: unknown key; there are rule, bid, pctr, relevance",
+        "  s.yaml, --set fusion.x=1: unknown key where rule is 'product'; there are rule, bid, pctr, "
+        "relevance",
     ]
 
 
@@ -434,7 +454,9 @@ def test_a_deep_nest_is_refused(tmp_path):
 
 
 def test_a_huge_file_is_refused_unread(tmp_path):
-    assert "too long for a scenario" in refusal(tmp_path, "#" * 1_000_001)
+    said = refusal(tmp_path, "#" * 1_000_001)
+    assert "too long for a scenario" in said
+    assert said.count("s.yaml") == 1
 
 
 def test_a_byte_order_mark_is_no_trouble(tmp_path):

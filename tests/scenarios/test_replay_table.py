@@ -403,7 +403,7 @@ def test_a_damaged_parquet_file_is_never_a_traceback(tmp_path_factory, data):
         (LOGGED, ["--thresholds", "0.5,1.5"], "must be one or more numbers from 0 to 1"),
         (LOGGED, ["--examination", "0,1"], "needs one probability from 0 to 1 per slot"),
         (LOGGED, ["--mechanism", "gps"], "unknown auction mechanism"),
-        (LOGGED, ["--mechanism", "vcg", "--rule", "tiers"], "is not defined for Tiers"),
+        (LOGGED, ["--mechanism", "vcg", "--rule", "tiers"], "is not defined for this fusion rule"),
         (changed(2, clicked=False), [], "has no click to estimate from how likely each slot is looked at"),
         (LOGGED, ["--advertisers", "none.parquet"], "none.parquet: no such file"),
     ],

@@ -158,15 +158,15 @@ def test_an_unsound_rule_ends_the_command_with_its_faults_and_code_2(own, tiny_f
     [
         (
             "auction: {mechanism: vcg}\nfusion: {rule: tiers}",
-            "line 3, auction.mechanism: mechanism vcg is not defined for Tiers",
+            "line 3, auction.mechanism: mechanism vcg is not defined for this fusion rule",
         ),
         (
             "auction: {mechanism: vcg}\nfusion: {bid: 2}",
-            "line 3, auction.mechanism: mechanism vcg is not defined for Product(bid=2.0",
+            "line 3, auction.mechanism: mechanism vcg is not defined for this fusion rule",
         ),
         (
             "auction: {mechanism: vcg}\nusers: {examination: [0.5, 1.0]}",
-            "auction.mechanism: mechanism vcg needs click weights that do not rise",
+            "auction.mechanism: mechanism vcg needs click weights (users.examination) that do not rise",
         ),
         (
             "auction:\n  category_score_reserve: [0.1, 0.2]",

@@ -282,9 +282,9 @@ def test_stages_run_alone_from_the_command_line(trained):
         ("labels", "--set labels: needs the form field=value, for instance --set label_noise=0.1"),
         ("label=3", "a training has no field 'label'; did you mean 'labels'?"),
         ("model.n_frame=3", "a training has no field 'model.n_frame'; did you mean 'n_frames'?"),
-        ("labels=many", "--set labels=many: input should be a valid integer"),
+        ("labels=many", "--set labels=many: needs a whole number"),
         ("model.n_frames=4", "model.n_frames 4: the corpus has 3 frames an ad"),
-        ("label_noise=2", "--set label_noise=2: input should be less than or equal to 1"),
+        ("label_noise=2", "--set label_noise=2: must be at most 1"),
     ],
 )
 def test_settings_that_mean_nothing_are_explained(trained, setting, message):

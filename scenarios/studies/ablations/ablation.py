@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
 from scenarios.config.load import FileKind, Source, read_file, shipped
+from scenarios.config.problems import value_refusal
 from scenarios.config.scenario import Scenario, Settings
 from scenarios.config.settings import out_of_range
 from scenarios.errors import ScenarioError, did_you_mean
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from relevance.hcmrm.training.train_config import TrainConfig
 
 Split = Literal["validation", "test", "held_out"]
+MOST_TRAININGS = 10_000
+"""Of an ablation; at five minutes each that is a month."""
 
 GroupName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,31}$")]
 ArmName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ,+&%./_()-]{0,47}$")]
@@ -69,6 +73,12 @@ class Group(Settings):
         if self.reference not in self.arms:
             hint = f"{did_you_mean(self.reference, self.arms)} (there are {', '.join(self.arms)})"
             raise out_of_range("reference", f"no arm is called '{self.reference}'{hint}")
+        for setting, values in self.across.items():
+            if any(value in values[:place] for place, value in enumerate(values)):
+                raise out_of_range(f"across.{setting}", "has a value twice")
+            for arm, settings in self.arms.items():
+                if setting in settings and setting != "model":  # whose sizes are merged
+                    raise out_of_range(f"across.{setting}", f"arm {arm} sets it, too; leave one out")
         return self
 
 
@@ -99,6 +109,17 @@ class AblationFile(StudyFile):
             raise out_of_range("seeds", "a seed is a fold here, and there are folds 0 to 9")
         if self.worlds is not None and len(set(self.worlds)) < len(self.worlds):
             raise out_of_range("worlds", "names a world twice")
+        if len(set(self.splits)) < len(self.splits):
+            raise out_of_range("splits", "names a split twice")
+        trainings, most = 0, len(listed_seeds(self.seeds))
+        for name, group in self.groups.items():
+            if group.seeds is not None and group.seeds > most:
+                raise out_of_range(f"groups.{name}.seeds", f"the file has {most} seeds; take no more of them")
+            values = math.prod(len(one) for one in group.across.values())
+            trainings += len(group.arms) * values * (group.seeds or most)
+        if trainings > MOST_TRAININGS:
+            reason = f"ask for {trainings:,} trainings, at most {MOST_TRAININGS:,}"
+            raise out_of_range("groups", f"{reason}; take fewer arms, values or seeds")
         return self
 
 
@@ -306,8 +327,7 @@ def _check_settings(
             # As JSON, so that a list may stand for a tuple and 1 for 1.0, but "1" for neither.
             TypeAdapter(known[name]).validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise ScenarioError(reason[0].lower() + reason[1:], value=_plain(value)).at(*at) from None
+            raise value_refusal(error).at(*at) from None
 
 
 def _plain(value: JsonValue) -> str:

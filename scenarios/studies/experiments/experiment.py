@@ -21,7 +21,7 @@ from dataclasses import dataclass, field as defaults, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from scenarios.config.load import FileKind, Source, read_file, shipped
@@ -32,6 +32,7 @@ from scenarios.studies.experiments.random_effects import LEAST_TRAININGS
 from scenarios.studies.study_file import (
     MOST_SEEDS,
     Fields,
+    FieldsOver,
     Seeds,
     SeveralSeeds,
     StudyFile,
@@ -144,7 +145,7 @@ class Experiment(StudyFile):
 
     baseline: str
     """The arm that the others are held against."""
-    arms: Annotated[dict[ArmName, dict[str, JsonValue]], Field(min_length=2)]
+    arms: Annotated[dict[ArmName, FieldsOver], Field(min_length=2)]
     """Arm -> fields to set over the scenario. An arm whose scorer is hcmrm may have `trainings: [a, b, c]`:
     checkpoints of the same model, trained anew each time."""
     worlds: Seeds | None = None
@@ -179,7 +180,7 @@ class Experiment(StudyFile):
         if self.worlds is None or not isinstance(self.worlds, int):
             if self.first_world != 1:
                 raise out_of_range("first_world", "says where a number of worlds starts; 'worlds' is none")
-        elif self.first_world + self.worlds > MOST_WORLD:
+        elif self.first_world + self.worlds - 1 > MOST_WORLD:
             raise out_of_range("worlds", "a world's seed must be from 0 to 1e6")
         for field, worlds in (("worlds", self.worlds), ("matched", self.matched and self.matched.worlds)):
             if isinstance(worlds, tuple) and max(worlds) > MOST_WORLD:

@@ -68,6 +68,8 @@ class AxisSettings(Settings):
                 raise wrong("must rise from the first number to the second")
             if ("log" in given or "loguniform" in given) and low <= 0:
                 raise wrong("needs numbers above 0, since it takes their logarithm")
+            if self.whole and not self.countable and math.ceil(low) > math.floor(high):
+                raise wrong(f"there is no whole number from {low:g} to {high:g}; leave whole out", "whole")
             if self.step is not None and (high - low) / self.step > MOST_POINTS:
                 raise wrong(f"has more than {MOST_POINTS} values; take a larger step")
         return self
