@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from scenarios.cli.options import MODELS, MOST_SEED, RESULTS, Cache, Corpus, Device, WorldOf, Worlds
+from scenarios.cli.options import (
+    MODELS,
+    MOST_SEED,
+    RESULTS,
+    Cache,
+    Corpus,
+    Device,
+    WorldOf,
+    Worlds,
+    check_page,
+)
 
 if TYPE_CHECKING:
     from relevance.hcmrm.training.train import TrainProgress
@@ -210,6 +220,9 @@ def evaluate(
             raise typer.BadParameter(f"'{name}': is in the table already; take another name")
         checkpoints[name] = named_checkpoint(folder)
     splits = tuple(split or ("test",))
+    if card is not None:
+        for folder in (*checkpoints.values(), *([corpus] if corpus else [])):
+            check_page(card, folder)
     with ProgressBars() as progress:
         data, doubts = load_test_corpus(
             corpus, worlds, checkpoints.values(), splits, cache, progress, scenario

@@ -96,6 +96,12 @@ def numbers(text: str | None, option: str) -> list[float] | None:
         raise typer.BadParameter(f"{option} {text}: needs numbers with commas between") from None
 
 
+def check_page(path: Path, folder: Path) -> None:
+    """Refuse to write a page over another file of the folder that it is made of."""
+    if path.suffix not in (".html", ".md") and path.is_file() and folder.resolve() in path.resolve().parents:
+        raise typer.BadParameter(f"{path}: the command reads this file; name another")
+
+
 @contextlib.contextmanager
 def stoppable(what: str) -> Iterator[None]:
     """Say what a study that is stopped continues from, and end with exit code 130.

@@ -84,5 +84,6 @@ def report(
     from scenarios.studies.sweeps.folder import read_sweep
 
     path = out or folder / "report.html"
+    options.check_page(path, folder)
     write_whole_file(path, report_html(read_sweep(folder), max_irrelevant=max_irrelevant))
     typer.echo(f"Report: {path}")

@@ -6,9 +6,10 @@ import math
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from scenarios.config.problems import value_refusal
 from scenarios.config.settings import Settings, wrong
 from scenarios.errors import ScenarioError, did_you_mean, quoted
 from simulator.measures.market_metrics import METRICS
@@ -46,9 +47,10 @@ def metric_bound(text: str) -> Constraint:
     """
     try:
         bound = Constraint.model_validate(as_constraint(text))
-    except ValueError as error:
-        reason = str(error) if isinstance(error, PydanticCustomError) else f"cannot be read: {quoted(text)}"
-        raise ScenarioError(reason, field="--keep") from None
+    except ValidationError as error:
+        raise value_refusal(error).at(field="--keep") from None
+    except PydanticCustomError as error:
+        raise ScenarioError(str(error), field="--keep") from None
     if bound.metric not in METRICS:
         raise ScenarioError(
             f"unknown metric {quoted(bound.name)}{did_you_mean(bound.name, METRICS)}", field="--keep"

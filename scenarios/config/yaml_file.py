@@ -258,7 +258,8 @@ def _read(path: Path, kind: FileKind[Any]) -> str:
             )
         raw = path.read_bytes()
     except FileNotFoundError:
-        near = did_you_mean(path.name, (file.name for file in _siblings(path)))
+        others = (file.name for file in _siblings(path))  # a link that leads nowhere is its own sibling
+        near = did_you_mean(path.name, (name for name in others if name != path.name))
         raise ScenarioError(f"{path}: no such file{near or f'; {kind.builtin}'}") from None
     except IsADirectoryError:
         raise ScenarioError(f"{path}: is a folder; name {kind.name} file in it") from None

@@ -24,7 +24,7 @@ from scenarios.markets.kind import Progress
 from scenarios.markets.loading import load_scenario
 from scenarios.storage.cache import FOLDER, cached_world, forget_frames, hash_of, kept_frames, world_hash
 from scenarios.storage.machine import cores
-from scenarios.storage.whole import whole_folder
+from scenarios.storage.whole import check_writable, whole_folder
 from simulator.world import LabelledWorlds, Split, WorldConfig, labelled_corpus
 from simulator.world.labels import (
     EVALUATION_SEED,
@@ -207,6 +207,7 @@ def export_corpus(
     Raises:
         StoreError: it cannot be written.
     """
+    check_writable(folder, "name another folder")
     config, file = worlds.config, "frames.npy"
 
     def draw(folder: Path, parts: Sequence[FramesOf]) -> FrameArray:

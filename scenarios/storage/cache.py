@@ -178,5 +178,5 @@ def _write_frames(path: Path, frames: FrameArray) -> None:
 def _kept_whole(path: Path) -> Iterator[Path]:
     """`whole_path`, after removing what killed writers have left in the cache."""
     remove_stale(path.parent)
-    with whole_path(path, remedy="choose another folder with --out") as part:
+    with whole_path(path, remedy="choose another folder with --out or --cache") as part:
         yield part

@@ -26,14 +26,17 @@ POLL_S = 0.005
 """Seconds between two attempts to take a lock that another process holds."""
 
 
-def check_writable(root: Path) -> None:
+OTHER_FOLDER = "choose another folder with --out"
+
+
+def check_writable(root: Path, remedy: str = OTHER_FOLDER) -> None:
     """Fail before the work is done rather than after it; leaves nothing behind.
 
     Raises:
         StoreError: results cannot be written under `root`.
     """
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
-    with writing(root):
+    with writing(root, remedy):
         root.mkdir(parents=True, exist_ok=True)
         with _temporary_folder(root) as part:
             (part / "try").write_bytes(b"x" * 4096)
@@ -287,7 +290,7 @@ def flush_to_disk(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def writing(place: Path, remedy: str = "choose another folder with --out") -> Iterator[None]:
+def writing(place: Path, remedy: str = OTHER_FOLDER) -> Iterator[None]:
     """Turn an error of the operating system into a StoreError with a remedy."""
     try:
         yield

@@ -161,6 +161,7 @@ def capacity_of(
     if len(prices) not in (0, 1, len(kinds)):
         raise ScenarioError(
             f"{len(prices)} prices for {len(kinds)} kinds of servers",
+            field="--price-per-hour",
             remedy="give one price for all, or one for each",
         )
     for _, found in kinds:

@@ -219,10 +219,11 @@ def _refuse_other_market(before: Scenario, after: Scenario) -> None:
         a, b = (getattr(one, field) for one in (before, after))
         if a != b:
             raise ScenarioError(
-                f"is not that of {before.name!r}; a difference is divided on the same queries and draws",
+                f"is not that of {before.name!r}, the first scenario; a difference is divided on the same "
+                "queries and draws",
                 file=after.name,
                 field=field,
-                remedy="take the block of the first scenario",
+                remedy="take its block",
             )
     for one in (before, after):
         if one.serving.scoring != "table":

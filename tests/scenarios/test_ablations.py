@@ -225,6 +225,14 @@ def test_what_failed_is_told_and_tried_again(file, monkeypatch):
     assert all(note["error"].startswith("ValueError: no good\n\nTraceback") for note in notes)
     with pytest.raises(StoreError, match="no cell of 'tiny' is finished; run it without --table"):
         write_tables(few, out, out / "table.md", [])
+    with pytest.raises(
+        StoreError, match=r"table.jsonl: files of this kind hold the cells .*; name .* table.md"
+    ):
+        write_tables(few, out, out / "table.jsonl", [])
+    (out / "file").write_text("")
+    kept = replace(few, file=few.file.model_copy(update={"keep": str(out / "file")}))
+    with pytest.raises(StoreError, match=r"file: cannot be written .*; name another folder in .* 'keep'"):
+        run_ablation(kept, out, workers=1)
     assert run_ablation(few, out, workers=1) == 0
     assert not read_failures(out / "ablations" / "tiny")
 

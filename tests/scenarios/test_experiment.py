@@ -540,6 +540,15 @@ MESSAGES = {
         "e.yaml, line 7, until: adds days, which do not tell one world or training from another",
     ),
     "a first world of none": (ARMS + "first_world: 3\n", "e.yaml, line 6, first_world: says where a number"),
+    "worlds beyond the last one": (
+        ARMS + "worlds: 2\nfirst_world: 1000000\n",
+        "e.yaml, line 6, worlds: a world's seed must be from 0 to 1e6",
+    ),
+    "an arm with a blank": (
+        "arms: {A: {}, B C: {}}\n",
+        "e.yaml, line 5, arms.B C: must begin with a letter (a to z) or digit, and hold letters, digits and "
+        "_ . - alone, at most 32 characters",
+    ),
     "two trainings": (
         "arms: {A: {}, B: {scorer: hcmrm, trainings: [a, b]}}\n",
         "e.yaml, line 5, arms.B.trainings: needs a list of at least 3 different checkpoints",
@@ -561,6 +570,11 @@ MESSAGES = {
         "e.yaml, line 6, until.half_width: must be greater than 0, got the value 0",
     ),
 }
+
+
+def test_the_last_worlds_that_there_are_can_be_named(tmp_path):
+    plan = load_experiment(write(tmp_path, ARMS + "worlds: 2\nfirst_world: 999999\n"))
+    assert plan.worlds == (999_999, 1_000_000)
 
 
 @pytest.mark.parametrize("case", MESSAGES)

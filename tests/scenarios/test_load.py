@@ -472,6 +472,9 @@ def test_missing_files_and_folders_are_named(tmp_path):
     }.items():
         with pytest.raises(ScenarioError, match=re.escape(str(tmp_path / path)) + ": " + words):
             load_scenario(tmp_path / path)
+    (tmp_path / "astray.yaml").symlink_to("gone.yaml")
+    with pytest.raises(ScenarioError, match=r"astray\.yaml: no such file; (?!did you mean 'astray)"):
+        load_scenario(tmp_path / "astray.yaml")
 
 
 def test_files_of_relbid_are_found_in_any_folder_by_the_name_that_they_have_in_a_clone(tmp_path, monkeypatch):

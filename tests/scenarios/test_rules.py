@@ -1,5 +1,6 @@
 """Rules and mechanisms from scenario files: one's own rule, what fits what, the rule that is learnt."""
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -307,10 +308,17 @@ def test_tuning_keeps_a_bound_on_the_markets_health(prepared, tiny_cache):
 
 
 @pytest.mark.parametrize(
-    "text", ["small_spend_share", "small_spend_shar >= 0.1", "fusion.bid <= 1", "ctr <= x"]
+    ("text", "words"),
+    [
+        ("small_spend_share", "needs NAME <= NUMBER"),
+        ("small_spend_shar >= 0.1", "did you mean 'small_spend_share'"),
+        ("fusion.bid <= 1", "unknown metric"),
+        ("ctr <= x", "needs a number after <="),
+        ("ctr <= 1e99", "must be at most 1e+15"),
+    ],
 )
-def test_a_bound_that_tuning_cannot_read_is_refused(text):
-    with pytest.raises(ScenarioError, match="--keep"):
+def test_a_bound_that_tuning_cannot_read_is_refused(text, words):
+    with pytest.raises(ScenarioError, match=f"--keep: {re.escape(words)}|--keep: .*{re.escape(words)}"):
         metric_bound(text)
 
 

@@ -192,6 +192,18 @@ MESSAGES = {
         "over: {fusion.relevance: {from: 2, to: 1, step: 1}}\n",
         "must rise from the first number to the second",
     ),
+    "no whole number": (
+        "over: {traffic.n_queries: {uniform: [10.2, 10.8], whole: true}}\nmethod: sobol\npoints: 2\n",
+        "over.traffic.n_queries.whole: there is no whole number from 10.2 to 10.8",
+    ),
+    "a logarithm that is none": (
+        "over: {auction.reserve: {from: 1, to: 2, count: 3, log: false}}\n",
+        "over.auction.reserve.log: must be true, got the value false",
+    ),
+    "a field that is set twice": (
+        "over: {auction.reserve: [1]}\ncommon: {traffic.days: 1, traffic: {days: 2}}\n",
+        "s.yaml, line 5, common: sets traffic.days twice, with dots and as a block; remove one",
+    ),
     "a logarithm of 0": (
         "over: {fusion.relevance: {from: 0, to: 1, count: 3, log: true}}\n",
         "needs numbers above 0, since it takes their logarithm",

@@ -71,6 +71,11 @@ def test_a_sweep_is_stopped_continued_and_reported(tmp_path):
     assert "Best points with at most 5% irrelevant ads" in page
     assert len(markers_in(page)) == 24
 
+    ran = relbid("report", folder, "--out", folder / "points.parquet", cwd=tmp_path)
+    assert ran.returncode == 2
+    assert "points.parquet: the command reads this file; name another" in ran.stderr
+    assert len(pl.read_parquet(folder / "points.parquet")) == 24
+
 
 def test_what_is_wrong_is_one_line(tmp_path):
     (tmp_path / "s.yaml").write_text("schema: 1\nname: s\nover: {fusion.relevnace: [1]}\n")

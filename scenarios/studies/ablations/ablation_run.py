@@ -14,6 +14,7 @@ from scenarios.markets.kind import Progress
 from scenarios.markets.simulation import prepare
 from scenarios.models.labelled import corpus_folder, training_corpus
 from scenarios.storage.cache import FOLDER
+from scenarios.storage.whole import check_writable
 from scenarios.studies.ablations.ablation import Ablation
 from scenarios.studies.ablations.ablation_worker import (
     AblationWorker,
@@ -60,6 +61,8 @@ def run_ablation(
     Raises:
         StoreError: the folder cannot be written, or another command is at work in it.
     """
+    if ablation.file.keep is not None:
+        check_writable(Path(ablation.file.keep), "name another folder in the ablation's 'keep'")
     plan = AblationPlan(ablation, out, progress)
     options["retry_failed"] = True
     study = run_study(plan, cells_folder(out, ablation), **options)
