@@ -211,22 +211,6 @@ def _unknown_key(loc: Sequence[str | int], model: type[BaseModel]) -> str:
     return f"unknown key{where}; there are {listed(known)}" if known else "unknown key"
 
 
-_NAME = re.compile(r"\^\[A-Za-z0-9\]\[A-Za-z0-9(.+)\]\{0,(\d+)\}\$")
-"""The pattern of a name: the signs in it, and how many characters may follow the first."""
-
-
-def _of_pattern(pattern: str) -> str:
-    """What a text must look like, in words."""
-    found = _NAME.fullmatch(pattern)
-    if found is None:
-        return "needs the form module:attr"
-    signs = " ".join(sign for sign in found[1] if sign != " ") + (" and blanks" if " " in found[1] else "")
-    return (
-        f"must begin with a letter (a to z) or digit, and hold letters, digits and {signs} alone, at most "
-        f"{int(found[2]) + 1} characters"
-    )
-
-
 def _resolved(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
     while "$ref" in node:
         node = schema["$defs"][node["$ref"].rpartition("/")[2]]

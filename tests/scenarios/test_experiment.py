@@ -546,8 +546,8 @@ MESSAGES = {
     ),
     "an arm with a blank": (
         "arms: {A: {}, B C: {}}\n",
-        "e.yaml, line 5, arms.B C: must begin with a letter (a to z) or digit, and hold letters, digits and "
-        "_ . - alone, at most 32 characters",
+        "e.yaml, line 5, arms.B C: must begin with a letter or digit, hold nothing but letters (A to Z), "
+        "digits and _ . -, and have at most 32 characters",
     ),
     "two trainings": (
         "arms: {A: {}, B: {scorer: hcmrm, trainings: [a, b]}}\n",

@@ -188,11 +188,6 @@ MESSAGES = {
         HEAD + "market: {kind: corpus, folder: ''}\n",
         "s.yaml, line 3, market.folder: must not be empty",
     ),
-    "a name with a blank": (
-        "schema: 1\nname: my own\n",
-        "s.yaml, line 2, name: must begin with a letter (a to z) or digit, and hold letters, digits and _ . "
-        '- alone, at most 64 characters, got the text "my own"',
-    ),
     "true for a text": (
         "schema: 1\nname: true\n",
         "s.yaml, line 2, name: needs a text, got the value true; put it in quotes",
