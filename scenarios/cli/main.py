@@ -192,9 +192,8 @@ def _unwritten_output() -> str | None:
         if stream is None or stream.closed:
             continue
         try:
-            print(
-                file=stream, flush=True
-            )  # what was to be written may be lost already: a mere flush succeeds
+            # What was to be written may be lost already, and a mere flush succeeds then.
+            print(file=stream, flush=True)
         except OSError:
             _give_up(stream)
             return name

@@ -221,8 +221,8 @@ def evaluate(
         checkpoints[name] = named_checkpoint(folder)
     splits = tuple(split or ("test",))
     if card is not None:
-        for folder in (*checkpoints.values(), *([corpus] if corpus else [])):
-            check_page(card, folder)
+        for read in (*checkpoints.values(), *([corpus] if corpus else [])):
+            check_page(card, read)
     with ProgressBars() as progress:
         data, doubts = load_test_corpus(
             corpus, worlds, checkpoints.values(), splits, cache, progress, scenario
