@@ -91,8 +91,6 @@ def normal(setting: Setting) -> Setting:
     if block["rule"] == "gate":
         within = block.get("within", {"rule": "product", "relevance": 0.0})
         threshold = block.get("threshold", 0.3)
-        if not isinstance(within, Mapping) or not isinstance(threshold, int | float):
-            raise ScenarioError("a gate needs a number as its threshold, and a rule within", field="fusion")
         return normal(replace(setting, formula=fusion_text(within), threshold=float(threshold)))
     return replace(setting, formula=fusion_text(block))
 

@@ -75,6 +75,11 @@ def _named(rule: str, inside: str) -> Block:
         raise ScenarioError(f"{rule}(...) needs settings such as name=value", field="fusion")
     if isinstance(settings.get("within"), str):
         settings["within"] = fusion_block(settings["within"])
+    if rule == "gate":  # which a page takes apart
+        if not isinstance(settings.get("within", {}), Mapping):
+            raise ScenarioError("gate(...) needs a rule within", field="fusion")
+        if not isinstance(settings.get("threshold", 0.0), int | float):
+            raise ScenarioError("gate(...) needs a number as its threshold", field="fusion")
     return {"rule": rule, **settings}
 
 
