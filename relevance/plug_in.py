@@ -78,7 +78,7 @@ class Plugin:
         if self._depth > 1:
             return
         self._interrupted, self._ended = False, threading.Event()
-        self.watch()
+        threading.Thread(target=self._watch, args=(self._ended, _patience_s()), daemon=True).start()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 if callable(before := signal.getsignal(number)):
@@ -119,10 +119,6 @@ class Plugin:
             PluginError: it raised something.
         """
         return self.ask(f"{name}() raised", lambda: getattr(made, name)(*arguments))
-
-    def watch(self) -> None:
-        """Say from now on that it is waited for, until its call has ended."""
-        threading.Thread(target=self._watch, args=(self._ended, _patience_s()), daemon=True).start()
 
     def _marked(self, before: Callable[..., Any]) -> Callable[..., Any]:
         """A signal's handler that also remembers that the signal came."""

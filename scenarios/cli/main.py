@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -111,6 +111,7 @@ def main() -> None:
     """Entry point of the command `relbid`: exit code 2 and one message for what the user can mend."""
     # A plug-in named module:attr is looked for where the user stands, as with `python -m`.
     sys.path.insert(0, "")
+    before = threading.enumerate()
     try:
         _check_place(sys.argv[1:])
         code = command()(standalone_mode=False)
@@ -121,7 +122,7 @@ def main() -> None:
         if message is None:  # a defect, which keeps its traceback
             raise
         _say(message)
-    _watch_threads()
+    _watch_threads(before)
     _let_go_of_errors()
     sys.exit(code or 0)
 
@@ -200,13 +201,25 @@ def _unwritten_output() -> str | None:
     return None
 
 
-def _watch_threads() -> None:
-    """Where threads of a plug-in go on, say that the process waits for them, and let Ctrl-C end it."""
-    if all(one.daemon or one is threading.main_thread() for one in threading.enumerate()):
+def _watch_threads(before: Collection[threading.Thread]) -> None:
+    """Where threads of a plug-in go on, say that the process waits for them, and let Ctrl-C end it.
+
+    Args:
+        before: the threads that there were before the command began.
+    """
+    left = [one for one in threading.enumerate() if not one.daemon and one not in before]
+    if not left:
         return
     from relevance.plug_in import Plugin
 
-    Plugin("threads that a plug-in has begun").watch()
+    plugin = Plugin("threads that a plug-in has begun")
+
+    def wait() -> None:
+        with plugin:
+            for one in left:
+                one.join()
+
+    threading.Thread(target=wait, daemon=True).start()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # without a traceback
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 

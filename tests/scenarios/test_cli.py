@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
 
-from relevance.plug_in import Plugin
+from relevance.plug_in import WAITING
 from scenarios import DEFAULT_SCENARIO, ScenarioError, load_scenario, prepare
 from scenarios.cli.main import _message, _watch_threads
 
@@ -239,18 +240,27 @@ def test_a_file_that_is_read_is_not_written_over(tmp_path, tiny_file):
     assert tiny_file.read_text() == text
 
 
-def test_a_thread_of_a_plugin_that_goes_on_is_said_to_be_waited_for(monkeypatch):
-    watched = list[str]()
-    monkeypatch.setattr(Plugin, "watch", lambda self: watched.append(self.name))
-    before, ended = signal.getsignal(signal.SIGINT), threading.Event()
+def test_a_thread_of_a_plugin_that_goes_on_is_said_to_be_waited_for(monkeypatch, capsys):
+    monkeypatch.setenv(WAITING, "0.05")
+    handler, ended = signal.getsignal(signal.SIGINT), threading.Event()
+    before = threading.enumerate()
     thread = threading.Thread(target=ended.wait)
     thread.start()
+    said = ""
     try:
-        _watch_threads()
+        _watch_threads([*before, thread])  # it was there before the command
+        assert threading.active_count() == len(before) + 1  # nothing waits
+        _watch_threads(before)
+        while not said:
+            time.sleep(0.01)
+            said = capsys.readouterr().err
     finally:
         ended.set()
-        signal.signal(signal.SIGINT, before)
-    assert watched == ["threads that a plug-in has begun"]
+        signal.signal(signal.SIGINT, handler)
+    assert said.startswith("relbid: waiting for threads that a plug-in has begun, 0.")
+    thread.join()
+    while threading.active_count() > len(before):  # what has waited ends, too
+        time.sleep(0.01)
 
 
 def test_a_standard_output_that_a_plugin_has_closed_is_said(monkeypatch):
