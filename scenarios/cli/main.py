@@ -123,7 +123,7 @@ def main() -> None:
             raise
         _say(message)
     _watch_threads(before)
-    _let_go_of_errors()
+    _flush_errors()
     sys.exit(code or 0)
 
 
@@ -224,7 +224,7 @@ def _watch_threads(before: Collection[threading.Thread]) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _let_go_of_errors() -> None:
+def _flush_errors() -> None:
     """Where standard error cannot be written, the exit code still says how it went."""
     if sys.stderr is not None and not sys.stderr.closed:
         try:

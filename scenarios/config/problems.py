@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,13 +62,15 @@ def refusal(
     ]
     found.sort(key=lambda item: line_of(item[0], lines) or MAX_BYTES)
     # What fits no alternative of a field is refused once for each of them.
-    several = {path: [problem for other, problem in found if other == path] for path, _ in found}
-    found = [(path, alternatives[0]) for path, alternatives in several.items()]
+    several: dict[KeyPath, list[Any]] = {}
+    for path, problem in found:
+        several.setdefault(path, []).append(problem)
     problems = []
-    for path, problem in found[:MOST_PROBLEMS]:
-        reason, value, remedy = _describe(problem, model)
-        reason = " or ".join(dict.fromkeys([reason, *(_describe(one, model)[0] for one in several[path])]))
-        because = tuple(problem.get("ctx", {}).get("because", "").split("."))
+    for path, alternatives in itertools.islice(several.items(), MOST_PROBLEMS):
+        described = [_describe(problem, model) for problem in alternatives]
+        _, value, remedy = described[0]
+        reason = " or ".join(dict.fromkeys(words for words, _, _ in described))
+        because = tuple(alternatives[0].get("ctx", {}).get("because", "").split("."))
         problems.append(
             ScenarioError(
                 reason,
@@ -79,10 +82,10 @@ def refusal(
                 setting=blamed(path, lines, was_set),
             )
         )
-    if len(found) == 1:
+    if len(several) == 1:
         return problems[0]
-    first = f", of which these are the first {MOST_PROBLEMS}" if len(found) > MOST_PROBLEMS else ""
-    return ScenarioError(f"{len(found)} problems{first}", file=source, problems=tuple(problems))
+    first = f", of which these are the first {MOST_PROBLEMS}" if len(several) > MOST_PROBLEMS else ""
+    return ScenarioError(f"{len(several)} problems{first}", file=source, problems=tuple(problems))
 
 
 def value_refusal(error: ValidationError) -> ScenarioError:

@@ -152,7 +152,8 @@ def _check_part(part: Path, pairs: dict[str, list[str]], again: str) -> None:
         name not in found.columns or found[name].to_list() != wanted for name, wanted in pairs.items()
     ):
         raise StoreError("damaged: has other columns or rows", file=part, remedy=again)
-    if not found["score"].is_between(0.0, 1.0).all() or found["score"].null_count():
+    score = found["score"]
+    if not score.dtype.is_numeric() or score.null_count() or not score.is_between(0.0, 1.0).all():
         raise StoreError("damaged: holds a score that is not from 0 to 1", file=part, remedy=again)
 
 

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,12 +88,12 @@ class Table:
         check_file(path, CorpusError)
         if path.suffix.lower() in LINES:
             objects = _objects(path)
-            checked = False
+            needed: Sequence[str] = ()  # the first rows must have the columns, later ones may leave them out
             while batch := list(itertools.islice(objects, size)):
-                table = _of_objects(path, batch, columns if checked else ())
-                for column in () if checked else columns:
+                table = _of_objects(path, batch, needed)
+                needed = columns
+                for column in columns:
                     _check_column(path, column, table.frame.columns)
-                checked = True
                 yield table
         elif path.suffix.lower() not in PARQUET:
             names, rows = _cells(path, ",")
@@ -259,10 +260,10 @@ def _cells(path: Path, separator: str) -> tuple[list[str], Iterator[tuple[int, l
         raise CorpusError("is empty; its first line names the columns", file=path)
     if "\0" in "".join(header):
         raise CorpusError("not UTF-8; save it with UTF-8 encoding", file=path, line=1)
-    names: list[str] = []
+    names, times = list[str](), Counter[str]()
     for name in header:
-        times = header[: len(names)].count(name)
-        names.append(f"{name}{TWICE}{times - 1}" if times else name)
+        names.append(f"{name}{TWICE}{times[name] - 1}" if times[name] else name)
+        times[name] += 1
 
     def rows() -> Iterator[tuple[int, list[str | None]]]:
         for number, (line, cells) in enumerate(records):

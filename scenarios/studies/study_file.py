@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,9 +26,8 @@ Fields = Mapping[str, tuple[tuple[str, ...], object]]
 
 
 def _each_once(settings: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    names = [".".join(keys) for keys, _ in _leaves(settings)]
-    for field in names:
-        if names.count(field) > 1:
+    for field, times in Counter(".".join(keys) for keys, _ in _leaves(settings)).items():
+        if times > 1:
             raise wrong(f"sets {field} twice, with dots and as a block; remove one")
     return settings
 

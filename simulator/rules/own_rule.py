@@ -54,6 +54,5 @@ class OwnRule:
             raise PluginError(f"{name}() returned NaN", file=self.plugin.name)
         if name == "score" and np.isposinf(numbers).any():  # no bid is high enough: that is of the other one
             raise PluginError(f"{name}() returned +inf", file=self.plugin.name)
-        return (
-            np.array(answer) if isinstance(answer, np.ndarray) else numbers
-        )  # its own: it may reuse an array
+        # The rule may hand out one array again and again.
+        return np.array(answer) if isinstance(answer, np.ndarray) else numbers
