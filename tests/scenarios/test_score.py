@@ -198,7 +198,11 @@ def test_scores_are_written_as_what_their_name_says(folder, tmp_path):
         ("a.csv", "query_id,query_id,ad_id\nq0,q1,a0\n", "a.csv: has the column 'query_id' twice"),
         ("a.csv", "query_id,ad\nq0,a0\n", "a.csv: has no column 'ad_id'; it has 'query_id', 'ad'"),
         ("a.csv", "query_id,ad_id\n", "a.csv: has no rows"),
-        ("a.jsonl", '{"query_id": "q0", "ad_id": "a0"}\n{"query_id": "q0"}\n', "row 2, column 'ad_id'"),
+        (
+            "a.jsonl",
+            '{"query_id": "q0", "ad_id": "a0"}\n{"query_id": "q0"}\n',
+            "a.jsonl, row 2, column 'ad_id': is empty",
+        ),
         ("a.jsonl", '{"query_id": ["q0"], "ad_id": "a0"}\n', "must be a text, is [\"q0\"]"),
         ("a.csv", "query_id,ad_id\nq0,a0,q1\n", "a.csv, line 2: has 3 cells, but there are 2 columns"),
         ("a.csv", 'query_id,ad_id\n"q0,a0\n', "a.csv, line 2: a quote opens a cell here and is never closed"),
