@@ -86,9 +86,14 @@ class Stub:
         return f"http://127.0.0.1:{self.server.server_address[1]}/v1"
 
 
+def content_of(body) -> str:
+    """The pair that a request asks about, as text."""
+    return body["messages"][1]["content"]
+
+
 def grade_of(body) -> int:
     """The stub's own judgement: 3 where query and ad share a word."""
-    query, ad = re.fullmatch(r"Query: (.*)\nAd: (.*)", body["messages"][1]["content"], re.S).groups()
+    query, ad = re.fullmatch(r"Query: (.*)\nAd: (.*)", content_of(body), re.S).groups()
     return 3 if set(query.lower().split()) & set(ad.lower().split()) else 0
 
 
@@ -165,7 +170,12 @@ def test_a_passing_fault_is_tried_again_and_a_lasting_one_told_once(corpus, stub
     waited = []
     timeout_s = 2.0 if fault == 4.0 else 60.0  # a loaded machine adds no fault of its own
     judges = chat(stub, waited=waited, timeout_s=timeout_s, attempts=3, wait_s=2.0, concurrent=2)
-    stub.reply = lambda number, _: fault if number in (2, 5) else None
+
+    def passing(number, body):  # at the second and the fifth pair, not when they are asked again
+        asked = [content_of(earlier) for _, _, earlier in stub.requests[:number]]
+        return fault if asked.count(content_of(body)) == 1 and len(set(asked)) in (2, 5) else None
+
+    stub.reply = passing
     judge_corpus(corpus, judges, tmp_path / "ok.parquet")
     assert len(stub.requests) == 52
     assert waited == [2.0, 2.0]
@@ -187,7 +197,7 @@ def test_a_passing_fault_is_tried_again_and_a_lasting_one_told_once(corpus, stub
     stub.requests.clear()
     stub.reply = lambda *_: None
     judge_corpus(corpus, judges, tmp_path / "j.parquet")
-    asked = {body["messages"][1]["content"] for _, _, body in stub.requests}
+    asked = {content_of(body) for _, _, body in stub.requests}
     assert len(asked) == 50 - (kept.count(b"\n") - 1) == 40
     assert pl.read_parquet(tmp_path / "j.parquet").equals(pl.read_parquet(tmp_path / "ok.parquet"))
 
