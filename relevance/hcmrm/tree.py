@@ -35,9 +35,12 @@ class GradeTree:
     def __post_init__(self) -> None:
         grades = self.grades
         if not all(self.branches) or any(low >= high for low, high in pairwise(grades)):
-            raise ValueError(f"grade tree {self.branches}: every branch needs grades, and they must rise")
+            raise ValueError(f"grade tree {self}: every branch needs grades, and they must rise")
         if not 0 < self.positive < len(self.branches):
-            raise ValueError(f"grade tree {self.branches}: needs a negative and a positive branch")
+            raise ValueError(f"grade tree {self}: needs a negative and a positive branch")
+
+    def __str__(self) -> str:
+        return _in_text(self.branches)
 
     @property
     def grades(self) -> tuple[int, ...]:
@@ -58,7 +61,9 @@ class GradeTree:
         tree = tuple(tuple(branch) for branch in branches)
         grades = {grade for branch in tree for grade in branch}
         if not grades <= {0, 1, 2, 3} or any(1 in branch and 2 in branch for branch in tree):
-            raise ValueError(f"grade tree {tree}: grades are 0 to 3, and 1 and 2 are of different branches")
+            raise ValueError(
+                f"grade tree {_in_text(tree)}: grades are 0 to 3, and 1 and 2 are of different branches"
+            )
         return GradeTree(tree, sum(min(branch, default=0) < 2 for branch in tree))
 
     @staticmethod
@@ -67,6 +72,11 @@ class GradeTree:
         given = set(grades)
         branches = [tuple(g for g in branch if g in given) for branch in FOUR_GRADES.branches]
         return GradeTree.of(branches) if all(branches) else FOUR_GRADES
+
+
+def _in_text(branches: Sequence[Sequence[int]]) -> str:
+    """As a file has them: [[0, 1], [2, 3]]."""
+    return str([list(branch) for branch in branches])
 
 
 FOUR_GRADES = GradeTree(((0, 1), (2, 3)))

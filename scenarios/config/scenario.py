@@ -25,7 +25,7 @@ from relevance.pretrained import FORMS, PACKAGED, pretrained_of
 from relevance.protocol import names_object
 from scenarios.config.fusion_rules import CustomRule, FusionSettings, ProductRule
 from scenarios.config.market_kinds import MarketSettings, WorldMarket
-from scenarios.config.settings import Settings as Settings, dump_model, out_of_range
+from scenarios.config.settings import SchemaVersion, Settings as Settings, dump_model, out_of_range
 from scenarios.errors import did_you_mean, quoted
 from simulator.auction import AuctionModel, check_vcg
 from simulator.bidders import BidderModel
@@ -135,7 +135,7 @@ class SweepSettings(Settings):
 class Scenario(Settings):
     """A marketplace, its traffic, and what to compare."""
 
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: SchemaVersion
     """Version of this format."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     """Names the result folder."""

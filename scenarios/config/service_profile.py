@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from scenarios.config.settings import Settings, out_of_range
+from scenarios.config.settings import SchemaVersion, Settings, out_of_range
 from simulator.serving import Point, check_profile
 
 
@@ -23,7 +23,7 @@ class ProfileFile(Settings):
     """What `relbid profile` writes."""
 
     kind: Literal["service profile"]
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: SchemaVersion
     scorer: str
     scenario: str
     """Name of the scenario whose queries and ads were scored."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-from pydantic_core import PydanticCustomError
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from scenarios.config.yaml_file import dump_yaml
 
@@ -19,6 +21,16 @@ class Settings(BaseModel):
         use_attribute_docstrings=True,
         validate_default=True,
     )
+
+
+def _no_equal_of_one(value: Any) -> Any:
+    if value == 1 and type(value) is not int:  # true and 1.0 equal 1, so that `Literal` takes them
+        raise PydanticKnownError("literal_error", {"expected": "1"})
+    return value
+
+
+SchemaVersion = Annotated[Literal[1], BeforeValidator(_no_equal_of_one), Field(alias="schema")]
+"""The version of a file's format."""
 
 
 def dump_model(model: BaseModel) -> str:

@@ -165,6 +165,9 @@ def checkpoint_hash(folder: Path) -> str:
     Raises:
         CheckpointError: the folder holds no checkpoint.
     """
+    if folder.exists() and not folder.is_dir():
+        remedy = f"name its folder{f', {folder.parent}' * (folder.suffix == '.safetensors')}"
+        raise CheckpointError("a checkpoint is a folder, this is none", file=folder, remedy=remedy)
     files = sorted(path for path in folder.glob("*.*") if path.suffix in (".json", ".safetensors"))
     if not any(path.suffix == ".safetensors" for path in files):
         raise CheckpointError(

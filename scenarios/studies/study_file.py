@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, JsonValue, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from scenarios.config.load import DISCRIMINATOR, Source, override, setting, shipped
 from scenarios.config.scenario import Scenario, Settings
-from scenarios.config.settings import wrong
+from scenarios.config.settings import SchemaVersion, wrong
 from scenarios.errors import ScenarioError, TableError, did_you_mean, quoted, shortened, shown
 from scenarios.markets.loading import DEFAULT_SCENARIO, load_scenario
 from simulator.measures.market_metrics import METRICS
@@ -39,7 +39,7 @@ FieldsOver = Annotated[dict[str, JsonValue], AfterValidator(_each_once)]
 class StudyFile(Settings):
     """What every file of a study begins with."""
 
-    schema_version: Literal[1] = Field(alias="schema")
+    schema_version: SchemaVersion
     """Version of this format."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     """Names the folder of the results."""

@@ -184,9 +184,12 @@ def test_labels_without_a_grade_train_a_tree_without_its_leaf(tmp_path: Path) ->
     assert probabilities[:, 1].tolist() == [0.0] * 8
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(8))
     assert probabilities @ np.array([0.0, 0.2, 0.6, 1.0]) == pytest.approx(score)
-    with pytest.raises(TrainError, match="the labels have the grade 1, too"):
+    with pytest.raises(TrainError, match=r"grade_tree \[\[0\], \[2, 3\]\]: .* the grade 1, too"):
         train(
             tiny_corpus(),
             tmp_path / "other",
             dataclasses.replace(config, model={**config.model, "grade_tree": ((0,), (2, 3))}),
         )
+    data = dataclasses.replace(data, labels=data.labels.of("train"))
+    with pytest.raises(TrainError, match="the validation split; label more queries, or name the split"):
+        train(data, tmp_path / "one split", config)

@@ -196,6 +196,11 @@ def nothing_was_written(folder: Path) -> bool:
             "make it with 'relbid train --out nowhere'",
         ),
         (
+            ["run", "tiny.yaml", "--scorer", "hcmrm", "--set", "hcmrm.checkpoint=tiny.yaml"],
+            "tiny, hcmrm.checkpoint 'tiny.yaml': tiny.yaml: a checkpoint is a folder, this is none; "
+            "name its folder",
+        ),
+        (
             ["prepare", "tiny.yaml", "--scorer", "bm52"],
             "tiny, scorer: unknown scorer 'bm52'; did you mean 'bm25'? "
             "(there are none, bm25, hcmrm, oracle, minilm, {bi_encoder: FOLDER}, {cross_encoder: FOLDER}, "

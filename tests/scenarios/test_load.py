@@ -322,6 +322,7 @@ MESSAGES = {
         "s.yaml, line 3, hcmrm.checkpoint: must not be empty",
     ),
     "newer schema": ("schema: 2\nname: s\n", "s.yaml, line 1, schema: must be 1, got the value 2"),
+    "true is no schema": ("schema: true\nname: s\n", "s.yaml, line 1, schema: must be 1, got the value true"),
     "empty": ("", "s.yaml: is empty; a scenario needs at least 'schema: 1' and a 'name'"),
     "only comments": ("# nothing\n", "s.yaml: is empty; a scenario needs at least 'schema: 1' and a 'name'"),
     "a list": ("- a\n", "s.yaml: needs 'key: value' lines at the top, found a list"),

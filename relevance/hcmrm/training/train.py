@@ -100,13 +100,16 @@ def train(
     train_labels, validation_labels = data.labels.of("train"), data.labels.of("validation")
     reads_grades = {WORDS, FINETUNE} & set(config.stages)
     if reads_grades and not (len(train_labels) and len(validation_labels)):
-        raise TrainError("the corpus needs labelled pairs in both the train and the validation split")
+        raise TrainError(
+            "the corpus needs labelled pairs in both the train and the validation split",
+            remedy="label more queries, or name the split of each label in the column 'split'",
+        )
     started = time.monotonic()
     if "grade_tree" in config.model:
         tree = GradeTree.of(config.model["grade_tree"])
         foreign = sorted(set(np.unique(data.labels.grade).tolist()) - set(tree.grades))
         if foreign:
-            raise TrainError(f"model.grade_tree {tree.branches}: the labels have the grade {foreign[0]}, too")
+            raise TrainError(f"model.grade_tree {tree}: the labels have the grade {foreign[0]}, too")
     trainer = Trainer(data, train_labels, used_labels(train_labels, config), config, device, ranks, kept)
     state_file = out / "training-state.safetensors"
     identity = json.dumps([asdict(config), data.fingerprint()])
