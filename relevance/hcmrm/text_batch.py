@@ -21,6 +21,16 @@ class TextBatch(NamedTuple):
         return TextBatch(*map(change, self))
 
 
+def parts_by_length(text: TextBatch, n_parts: int) -> list[tuple[Tensor, TextBatch]]:
+    """The texts in parts of like length, without padding that a whole part has: rows, int64, and texts."""
+    length = text.mask.sum(dim=1)
+    parts = []
+    for rows in length.argsort(stable=True).chunk(n_parts):
+        width = int(length[rows].amax()) if len(rows) else 0
+        parts.append((rows, TextBatch(*(part[rows, :width] for part in text))))
+    return parts
+
+
 def split_pairs(text: TextBatch) -> tuple[TextBatch, TextBatch]:
     """`[CLS] query [SEP] keywords [SEP]` as two texts, `[CLS] query [SEP]` and `[CLS] [SEP] keywords [SEP]`.
 

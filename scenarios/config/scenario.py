@@ -135,7 +135,7 @@ class SweepSettings(Settings):
 class Scenario(Settings):
     """A marketplace, its traffic, and what to compare."""
 
-    schema_version: SchemaVersion
+    schema_version: SchemaVersion = Field(alias="schema")
     """Version of this format."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     """Names the result folder."""

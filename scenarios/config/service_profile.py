@@ -23,7 +23,7 @@ class ProfileFile(Settings):
     """What `relbid profile` writes."""
 
     kind: Literal["service profile"]
-    schema_version: SchemaVersion
+    schema_version: SchemaVersion = Field(alias="schema")
     scorer: str
     scenario: str
     """Name of the scenario whose queries and ads were scored."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from scenarios.config.yaml_file import dump_yaml
@@ -29,7 +29,7 @@ def _no_equal_of_one(value: Any) -> Any:
     return value
 
 
-SchemaVersion = Annotated[Literal[1], BeforeValidator(_no_equal_of_one), Field(alias="schema")]
+SchemaVersion = Annotated[Literal[1], BeforeValidator(_no_equal_of_one)]
 """The version of a file's format."""
 
 

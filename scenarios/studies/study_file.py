@@ -39,7 +39,7 @@ FieldsOver = Annotated[dict[str, JsonValue], AfterValidator(_each_once)]
 class StudyFile(Settings):
     """What every file of a study begins with."""
 
-    schema_version: SchemaVersion
+    schema_version: SchemaVersion = Field(alias="schema")
     """Version of this format."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     """Names the folder of the results."""

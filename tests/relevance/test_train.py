@@ -19,6 +19,7 @@ from relevance.corpus import LabelledCorpus
 from relevance.hcmrm import HCMRM, SHIPPED, Checkpoint, HCMRMConfig, HcmrmScorer
 from relevance.hcmrm.model import TextBatch
 from relevance.hcmrm.text import SEP
+from relevance.hcmrm.text_batch import parts_by_length
 from relevance.hcmrm.training.losses import GRADE_HEADS
 from relevance.hcmrm.training.pretraining import MomentumEncoders, Pretraining, TrainingTexts
 from relevance.hcmrm.training.train import TrainProgress, train
@@ -48,6 +49,19 @@ def _losses(data: LabelledCorpus, out: Path, config: TrainConfig, stage: str = "
 
     train(data, out, config, progress=note)
     return seen
+
+
+def test_short_and_long_pairs_apart_give_the_losses_of_all_at_once(tmp_path, monkeypatch) -> None:
+    apart = _losses(tiny_corpus(), tmp_path / "apart", TINY_TRAINING, "finetune")
+    widths = []
+
+    def at_once(text: TextBatch, n_parts: int) -> list[tuple[torch.Tensor, TextBatch]]:
+        widths.append([part.mask.shape[1] for _, part in parts_by_length(text, n_parts)])
+        return [(torch.arange(len(text.mask)), text)]
+
+    monkeypatch.setattr("relevance.hcmrm.training.trainer.parts_by_length", at_once)
+    assert apart == pytest.approx(_losses(tiny_corpus(), tmp_path / "whole", TINY_TRAINING, "finetune"), 1e-4)
+    assert any(short < long for short, long in widths)
 
 
 def test_labels_that_tell_no_models_apart_are_refused_before_the_work(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from relevance.hcmrm.checkpoint import Checkpoint
 from relevance.hcmrm.model import HCMRM, Known, TextBatch
 from relevance.hcmrm.model_config import SIZES, HCMRMConfig
 from relevance.hcmrm.scorer import HcmrmScorer
+from relevance.hcmrm.text_batch import parts_by_length
 from relevance.hcmrm.training.frozen_pairs import AT_ONCE, FrozenPairs, score_frozen
 from relevance.hcmrm.training.losses import clamp_temperature, shuffled_loss
 from relevance.hcmrm.training.pretraining import Pretraining, TrainingTexts, autocast
@@ -252,7 +253,7 @@ class Trainer:
         hidden = None if half is None else self._place(self._hidden_tokens(text, half[kept]))
         with autocast(self.device, c.bf16):
             visual = self.model.visual_tokens(frames, self._place(hidden_frames))
-            logits = self.model(text.each(self._place), visual, self._place(row), known, hidden=hidden)
+            logits = self._logits(text.each(self._place), visual, self._place(row), known, hidden)
         loss = self.model.grades.loss(logits, self._place(grade))
         if c.shuffle_weight:
             whole = ~hidden_words & ~hidden_frames[row] & (grade >= 2)
@@ -270,6 +271,20 @@ class Trainer:
             if c.rehearsal_ads:
                 loss = loss + c.word_weight * self.pretraining.rehearsal_loss(c.rehearsal_ads, rng)
         return loss
+
+    def _logits(
+        self, text: TextBatch, visual: Tensor, row: Tensor, known: Known | None, hidden: Tensor | None
+    ) -> Tensor:
+        """Logits of the pairs of a step. On a processor short and long ones apart, to compute less padding.
+
+        Args: as of `HCMRM.fuse`.
+        """
+        whole = self.device.type != "cpu" or known is not None or hidden is not None or len(row) < 2
+        if whole:
+            return self.model(text, visual, row, known, hidden=hidden)
+        parts = parts_by_length(text, 2)
+        logits = torch.cat([self.model(part, visual, row[rows]) for rows, part in parts])
+        return logits[torch.cat([rows for rows, _ in parts]).argsort()]
 
     def _hidden_tokens(self, text: TextBatch, half: NDArray[np.uint64]) -> BoolArray:
         """The tokens, bool [P, N], that are in the hidden half of the words of their pair."""
