@@ -208,7 +208,9 @@ class LabelledCorpus:
         for name, size in bounds.items():
             values = getattr(labels, name)
             if values.shape != labels.query.shape or values.ndim != 1:
-                reason = f"'{name}' must be [P] as the others, is {values.shape}"
+                sizes = " x ".join(map(str, values.shape)) or "one number"
+                pairs = f"{labels.query.size:,} pairs, as 'query' has"
+                reason = f"'{name}' must have a number for each of {pairs}; it has {sizes}"
             elif values.size and not (values.min() >= 0 and values.max() < size):
                 reason = f"'{name}' must lie in 0..{size - 1}"
             else:

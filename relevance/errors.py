@@ -135,6 +135,9 @@ def in_words(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "asks for more memory than there is"
     text = " ".join(str(error).split())
+    if "deserializing header" in text:  # as safetensors says
+        return "a weights file (.safetensors) is cut off, or of another kind"
+    text = re.sub(r"\ban? (?:valid tuple|valid list|instance of Sequence)\b", "a list", text)
     if not text or isinstance(error, TypeError | AttributeError | LookupError) or _PYTHONS.search(text):
         return "holds values of another kind or shape than it should"
     return cut(text)
@@ -144,6 +147,7 @@ _PYTHONS = re.compile(
     r"could not convert|invalid literal|integer string conversion|not supported between|\bdtype\b"
     r"|has no attribute|torch\.|\bobject\b|NoneType|__\w+__|unpack|argument|<class|codec|Errno"
     r"|\b\w+(?:Error|Exception)\b"
+    r"|`|state_dict|broadcast|instantiate|mmap|negative power|reading array header"
     r"|\bb'|allow_pickle|numpy|buffer|'(?:str|int|float|list|dict|tuple|bool|bytes)'|cannot convert|literal"
 )
 """Texts of errors that speak of a program rather than of a file."""

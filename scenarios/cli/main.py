@@ -184,7 +184,19 @@ def _usage(error: Exception, cut: Callable[[str], str]) -> str:
     context = getattr(error, "ctx", None)
     usage = f"{context.get_usage()}\nTry '{context.command_path} --help' for help.\n\n" if context else ""
     said = error.format_message().replace("Value error, ", "")  # type: ignore[attr-defined]
+    for pattern, words in _OF_NUMBERS.items():
+        said = re.sub(pattern, words, said)
     return f"{usage}Error: {cut(said)}"
+
+
+_OF_NUMBERS = {
+    r"Input should be a valid integer\b.*": "needs a whole number",
+    r"Input should be a valid number\b.*": "needs a number",
+    r"Input should be greater than or equal to": "must be at least",
+    r"Input should be less than or equal to": "must be at most",
+    r"Input should be (greater than|less than|a finite number)": r"must be \1",
+}
+"""What is said of an option that is no number, or none of its range, in plain words."""
 
 
 def _unwritten_output() -> str | None:

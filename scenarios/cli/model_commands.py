@@ -134,7 +134,7 @@ def train(
     from scenarios.models.train_settings import read_settings
     from scenarios.models.training import train_model
     from scenarios.reporting.terminal import ProgressBars
-    from scenarios.storage.whole import check_writable
+    from scenarios.storage.whole import check_free, check_writable
 
     drawn = training_worlds(corpus, worlds, fold, scenario)
     if export is not None:
@@ -142,6 +142,7 @@ def train(
             raise typer.BadParameter(
                 "--export: the corpus that --corpus names is a folder already; leave one out"
             )
+        check_free(export)
         with ProgressBars() as progress:
             export_corpus(export, drawn, cache, progress)
         typer.echo(f"Corpus: {export}/")
@@ -215,9 +216,9 @@ def evaluate(
     for text in against or ():
         name, equals, folder = text.partition("=")
         if not equals or not name or not folder:
-            raise typer.BadParameter(f"'{text}': write NAME=FOLDER, for instance text=models/text")
+            raise typer.BadParameter(f"--against '{text}': write NAME=FOLDER, for instance text=models/text")
         if name in (*checkpoints, "bm25"):
-            raise typer.BadParameter(f"'{name}': is in the table already; take another name")
+            raise typer.BadParameter(f"--against '{name}': is in the table already; take another name")
         checkpoints[name] = named_checkpoint(folder)
     splits = tuple(split or ("test",))
     if card is not None:

@@ -84,11 +84,13 @@ def profile(
     """Measure how long a scenario's scorer takes for a batch on this machine, for serving.profile."""
     import json
 
+    from scenarios.config.load import check_profile_place
     from scenarios.markets.loading import load_scenario
     from scenarios.models.profiling import measure_profile
     from scenarios.reporting.terminal import ProgressBars, print_tables, profile_table
     from scenarios.storage.whole import write_whole_file
 
+    check_profile_place(write)
     scenario = load_scenario(file, overrides or (), scorer=scorer)
     with ProgressBars() as progress:
         measured = measure_profile(scenario, repeats=repeats, cache=cache, progress=progress)

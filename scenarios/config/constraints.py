@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -11,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from scenarios.config.problems import value_refusal
 from scenarios.config.settings import Settings, wrong
+from scenarios.config.yaml_file import kind_of
 from scenarios.errors import ScenarioError, did_you_mean, quoted
 from simulator.measures.market_metrics import METRICS
 
@@ -20,13 +22,13 @@ _WRITTEN = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|≤|≥)\s*([^\s%]+?)\s*(%
 
 def as_constraint(value: Any) -> Any:
     """What `NAME <= NUMBER` says as a block. A name with a dot in it is a field, another one a metric."""
-    if not isinstance(value, str):
+    if isinstance(value, Mapping | Constraint):
         return value
-    found = _WRITTEN.fullmatch(value)
+    found = _WRITTEN.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise wrong(
             "needs NAME <= NUMBER or NAME >= NUMBER, for instance irrelevant_share <= 0.02, "
-            f"got {quoted(value)}"
+            f"got {quoted(value) if isinstance(value, str) else kind_of(value)}"
         )
     name, sign, number, percent = found.groups()
     try:

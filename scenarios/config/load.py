@@ -95,10 +95,24 @@ def read_file(
     """
     data, lines = read_yaml(Path(path), kind)
     settings = [
-        read_setting(one) if isinstance(one, str) else replace(one, written=f"--set {one}")
+        read_setting(one) if isinstance(one, str) else replace(one, written=one.written or f"--set {one}")
         for one in overrides
     ]
     return _validate(data, lines, settings, str(path), kind), Source(str(path), lines, tuple(settings))
+
+
+def check_profile_place(path: Path) -> None:
+    """Refuse to write a profile over a file that is none.
+
+    Raises:
+        ScenarioError: names it.
+    """
+    if path.is_file() and path.stat().st_size:
+        try:
+            read_file(path, PROFILE)
+        except ScenarioError:
+            reason, remedy = "is there, and is no service profile", "name another file"
+            raise ScenarioError(reason, file=path, remedy=remedy) from None
 
 
 def override(scenario: Scenario, settings: Mapping[str, object], *, fixed: Sequence[str] = ()) -> Scenario:
@@ -115,7 +129,8 @@ def override(scenario: Scenario, settings: Mapping[str, object], *, fixed: Seque
             reason = "decides which queries and ads there are"
             raise ScenarioError(reason, file=scenario.name, field=field, remedy="set it in the scenario")
     data = scenario.model_dump(mode="json", by_alias=True)
-    return _validate(data, {}, [setting(*one) for one in settings.items()], scenario.name, SCENARIO)
+    made = _validate(data, {}, [setting(*one) for one in settings.items()], scenario.name, SCENARIO)
+    return made.read_from(scenario.place) if scenario.place != scenario.name else made
 
 
 def setting(field: str, value: object) -> Setting:
@@ -202,6 +217,9 @@ def _read_profile(data: dict[str, Any], source: Source) -> None:
         except ScenarioError as error:
             raise ScenarioError(error).at(*source.at("serving", "profile")) from None
         serving["profile"] = [list(point) for point in profile.points]
+    elif isinstance(serving, dict) and not isinstance(serving.get("profile", []), list):
+        reason = "needs the file that relbid profile writes, or a list of points [pairs, seconds]"
+        raise ScenarioError(reason).at(*source.at("serving", "profile"))
 
 
 def _set(data: dict[str, Any], setting: Setting) -> KeyPath:

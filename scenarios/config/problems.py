@@ -22,6 +22,7 @@ _COMPARISONS = {
     "less_than": ("less than", "lt"),
     "less_than_equal": ("at most", "le"),
 }
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _WANTED = {
     "float_type": "a number",
     "int_type": "a whole number",
@@ -58,7 +59,8 @@ def refusal(
     found = [
         (path, problem)
         for path, problem in found
-        if problem["type"] != "too_short" or not any(other[:-1] == path for other, _ in found)
+        if problem["type"] != "too_short"
+        or not any(path in tuple(_prefixes(other))[1:] for other, _ in found)
     ]
     found.sort(key=lambda item: line_of(item[0], lines) or MAX_BYTES)
     # What fits no alternative of a field is refused once for each of them.
@@ -124,11 +126,18 @@ def _describe(problem: Any, model: type[BaseModel]) -> tuple[str, str | None, st
         return "needs a finite number", _show(value), None
     if kind == "union_tag_invalid":
         known = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
-        key, tag = context["discriminator"].strip("'"), str(context["tag"])
+        key = context["discriminator"].strip("'")
+        tag = value.get(key) if isinstance(value, dict) else None
+        if not isinstance(tag, str):
+            return f"must be one of {', '.join(known)}", _show(tag), None
         hint = f"{did_you_mean(tag, known)} (there are {', '.join(known)})"
         return f"unknown {key} {quoted(tag)}{hint}", None, None
     if kind == "union_tag_not_found":
-        return f"needs the key {context['discriminator']} to say which kind it is", None, None
+        known = (
+            _node_at(model.model_json_schema(), problem["loc"]).get("discriminator", {}).get("mapping", ())
+        )
+        which = f"; it is one of {', '.join(known)}" if known else ""
+        return f"needs the key {context['discriminator']} to say which kind it is{which}", None, None
     if kind == "literal_error":
         known = re.findall(r"'([^']*)'", context["expected"])
         expected = context["expected"].replace("True", "true")
@@ -228,7 +237,10 @@ def _node_at(schema: dict[str, Any], loc: Sequence[str | int]) -> dict[str, Any]
             node = {"$ref": node["discriminator"]["mapping"][part]}
         else:
             options = [node, *(_resolved(schema, one) for one in node.get("anyOf", []))]
-            node = next((o["properties"][part] for o in options if part in o.get("properties", {})), {})
+            inside = "items" if isinstance(part, int) else "additionalProperties"
+            node = next(
+                (o["properties"][part] for o in options if part in o.get("properties", {})), {}
+            ) or next((o[inside] for o in options if isinstance(o.get(inside), dict)), {})
         node = _resolved(schema, node)
     return node
 
@@ -248,11 +260,8 @@ def _trap(kind: str, value: object) -> str | None:
 
 
 def is_number(text: str) -> bool:
-    """Whether a text reads as a finite number."""
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    """Whether a text reads as a finite number once its quotes are gone."""
+    return bool(_NUMBER.fullmatch(text.strip())) and math.isfinite(float(text))
 
 
 def _show(value: object) -> str:

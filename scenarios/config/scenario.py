@@ -166,6 +166,16 @@ class Scenario(Settings):
         """The whole scenario as YAML, written once: its hash is the key of whatever is kept of it."""
         return dump_model(self)
 
+    @property
+    def place(self) -> str:
+        """What messages call it: the file that it was read from, or its name where there was none."""
+        return str(self.__dict__.get("file_read", self.name))
+
+    def read_from(self, file: str) -> Self:
+        """The same, which messages call so. It is no setting: equal scenarios of two files are equal."""
+        self.__dict__["file_read"] = file
+        return self
+
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with fields replaced unchecked, which writes a text of its own."""
         copied = super().model_copy(update=update, deep=deep)
@@ -177,14 +187,19 @@ class Scenario(Settings):
     def _world_in_range(cls, world: WorldConfig) -> WorldConfig:
         if abs(sum(world.match_shares) - 1.0) > 1e-9:
             raise out_of_range(
-                "match_shares", f"must be three shares that sum to 1, got {world.match_shares}"
+                "match_shares", f"must be three shares that sum to 1, they sum to {sum(world.match_shares):g}"
             )
         if world.language != "en" and world.catalog == "glyphs":
             raise out_of_range("language", "the glyphs have English names alone; set world.catalog: openmoji")
         if world.glyph_min > world.glyph_max or world.glyph_max > world.frame_size:
-            raise out_of_range("glyph_max", "must be from glyph_min to frame_size")
-        if world.colour_share + world.brand_share + world.both_share > 1 + 1e-9:
-            raise out_of_range("both_share", "colour_share, brand_share and both_share must sum to at most 1")
+            sizes = f"{world.glyph_min}, {world.glyph_max} and {world.frame_size}"
+            reason = (
+                f"glyph_min, glyph_max and frame_size must not fall from one to the next, they are {sizes}"
+            )
+            raise out_of_range("glyph_max", reason)
+        if (total := world.colour_share + world.brand_share + world.both_share) > 1 + 1e-9:
+            names = "colour_share, brand_share and both_share"
+            raise out_of_range("both_share", f"{names} must sum to at most 1, they sum to {total:g}")
         splits: tuple[Split, ...] = (*get_args(MarketSplit), "unlabelled")
         size, split = max((world.ads(split), split) for split in splits)
         if size > MAX_ADS:  # which frames of a few pixels would allow

@@ -7,6 +7,7 @@ take more memory or stack than any such file needs. Dates are texts.
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -73,15 +74,8 @@ def read_yaml(path: Path, kind: FileKind[Any]) -> tuple[dict[str, Any], dict[Key
     except ScenarioError as error:
         raise error.but(file=str(path)) from None
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = str(error.problem)
-        reason = f"{error.context}, {problem}" if problem.startswith("but ") else problem  # half a sentence
-        raise ScenarioError(
-            f"not valid YAML: {reason}",
-            file=path,
-            line=mark.line + 1 if mark else None,
-            remedy="indent with spaces, not tabs" if "'\\t'" in problem else None,
-        ) from None
+        reason, line = _in_plain_words(error, text)
+        raise ScenarioError(f"not valid YAML: {reason}", file=path, line=line) from None
     except ReaderError as error:
         raise ScenarioError(
             f"not valid YAML: the character U+{error.character:04X} is not allowed",
@@ -93,6 +87,54 @@ def read_yaml(path: Path, kind: FileKind[Any]) -> tuple[dict[str, Any], dict[Key
     if not isinstance(data, dict):
         raise ScenarioError(f"needs 'key: value' lines at the top, found {kind_of(data)}", file=path)
     return data, lines
+
+
+_PROBLEMS = {
+    r"found character '\\t' .*": "a tab where a line or value begins; indent with spaces, not tabs",
+    r"found character (.+) that cannot start any token": r"no value begins with \1; put it in quotes",
+    r"could not find expected ':'": "needs 'key: value'; there is no ': ' after the key",
+    "mapping values are not allowed here": "a ': ' where no key can stand; indent the line as those above, "
+    "or put a text that holds ': ' in quotes",
+    "(sequence entries|mapping keys) are not allowed here": "no list or key can begin here; put it on a line "
+    "of its own",
+    "expected <block end>, but found .*": "does not go on as the lines above it begin; check its "
+    "indentation, and whether a '-' or a 'key:' is missing",
+    "expected '<document start>', but found .*": "something follows after the end of the value; a file holds "
+    "one block of keys",
+    "expected a single document in the stream, but found another document": "a second document begins here "
+    "with '---'; a file holds one",
+    "expected the node content, but found .*": "a value is missing here",
+    "expected ',' or ('.'), but got '<stream end>'": r"the bracket that opens here is never closed; \1 is "
+    "missing",
+    "expected ',' or ('.'), but got .*": r"a comma or \1 is missing here",
+    "found unexpected end of stream": "the quote that opens here is never closed",
+    r"found undefined alias '?(.+?)'?": r"the alias *\1 has no anchor &\1 above it",
+    "found unknown escape character '(.+)'": r"\\\1 means nothing in double quotes; use single quotes",
+}
+"""What the parser says, in plain words."""
+_WHERE_IT_BEGAN = re.compile("could not find|.*end of stream|.*<stream end>")
+"""What lies where the parser began to read a value, not where it stopped."""
+_ODD_SIGNS = re.compile(
+    r"^[ \t]*(?:- )?[\w.-]+[ \t]*(?::([\u00a0\u2007\u202f\u3000])|(\uff1a))", re.MULTILINE
+)
+"""A key whose colon or space is another sign that looks like it, as copied from a web page."""
+
+
+def _in_plain_words(error: MarkedYAMLError, text: str) -> tuple[str, int | None]:
+    """What is wrong with a text that is no YAML, and in which line."""
+    if odd := _ODD_SIGNS.search(text):
+        sign = odd[1] or odd[2]
+        wanted = "a plain space" if odd[1] else "':' and a space"
+        return f"the sign U+{ord(sign):04X} after a key; type {wanted}", text.count("\n", 0, odd.end()) + 1
+    problem = str(error.problem)
+    said = f"{error.context}, {problem}" if problem.startswith("but ") else problem  # half a sentence
+    for pattern, words in _PROBLEMS.items():
+        if found := re.fullmatch(pattern, said):
+            began = error.context_mark if _WHERE_IT_BEGAN.match(said) else None
+            mark = began or error.problem_mark or error.context_mark
+            return found.expand(words), mark.line + 1 if mark else None
+    mark = error.problem_mark or error.context_mark
+    return said, mark.line + 1 if mark else None
 
 
 def read_value(text: str) -> Any:

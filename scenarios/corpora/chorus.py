@@ -9,6 +9,8 @@ Read from a clone of the repository, or from tables prepared of it:
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +20,7 @@ import polars as pl
 from relevance.corpus import CorpusError
 from relevance.files import MOST_BYTES, check_file, parsed_json
 from scenarios.corpora.labelled import labelled, no_frames, raters_of
-from scenarios.errors import in_words
+from scenarios.errors import cut, in_words, quoted
 from scenarios.markets.corpus.offers import GRADES, MOST_MONEY, MarketCorpus, Offers
 from scenarios.storage.tables import Table
 
@@ -106,7 +108,7 @@ def _archives(folder: Path) -> Table:
     paths = sorted(folder.glob("*.json.zip"))
     if not paths:
         raise CorpusError("has no archive *.json.zip", file=folder)
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, tuple[str, dict[str, Any]]] = {}
     for path in paths:
         try:
             check_file(path, CorpusError)
@@ -120,12 +122,23 @@ def _archives(folder: Path) -> Table:
                             raise CorpusError(
                                 f"product {number} of {name} is no object with an id", file=path
                             )
-                        rows.setdefault(str(row["id"]), row)
+                        rows.setdefault(str(row["id"]), (f"{path}, product {number} of {name}", row))
         except CorpusError:
             raise
         except Exception as error:  # a damaged archive raises errors of zip, of zlib, and of others
             raise CorpusError(f"is no archive of a JSON list ({in_words(error)})", file=path) from error
     columns = {
-        name: pl.Series(name, [row.get(name) for row in rows.values()], dtype=pl.Object) for name in _PRODUCT
+        name: pl.Series(name, [row.get(name) for _, row in rows.values()], dtype=pl.Object)
+        for name in _PRODUCT
     }
-    return Table(folder, pl.DataFrame(columns))
+    return _Products(folder, pl.DataFrame(columns), places=[place for place, _ in rows.values()])
+
+
+@dataclass(frozen=True)
+class _Products(Table):
+    """Products of several archives. `places`: where each of them stands."""
+
+    places: Sequence[str] = ()
+
+    def error(self, row: int, column: str, what: str) -> CorpusError:
+        return CorpusError(cut(f"{self.places[row]}, {quoted(column)}: {what}"))

@@ -27,7 +27,7 @@ from scenarios.errors import UserError
 from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT, checkpoint_hash
 from scenarios.markets.kind import Progress, stage_of
 from scenarios.markets.plug_ins import is_own, own_scorer
-from scenarios.storage.parquet import write_parquet
+from scenarios.storage.parquet import check_replaced, write_parquet
 from scenarios.storage.whole import alone, check_replaceable, whole_path, writing
 from simulator.arrays import FloatArray, IntArray
 
@@ -91,6 +91,7 @@ def judge_corpus(
         UserError: the table of pairs cannot be read; `out` belongs to something else, or cannot be written.
     """
     check_replaceable(out, REMEDY)
+    check_replaced(out, ("query", "ad", "grade", "confidence"), REMEDY)
     data = LabelledCorpus.load(folder)
     query, ad = _wanted(data, pairs, nearest)
     place = {pair: i for i, pair in enumerate(zip(query.tolist(), ad.tolist(), strict=True))}

@@ -14,9 +14,11 @@ split gets one from the hash of its text.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import numpy as np
@@ -229,6 +231,14 @@ def _frames(
         return np.zeros((n, 0, size, size, 3), dtype=np.uint8)
     shape = (n, n_frames, size, size, 3)
     folder = ads.path.parent
+    if frames_file is not None and (needed := math.prod(shape)) > (
+        free := disk_usage(frames_file.parent).free
+    ):
+        sizes = f"{n:,} ads x {n_frames} frames of {size} x {size} pixels"
+        raise CorpusError(
+            f"{sizes} need {needed / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB are free on the disk",
+            file=ads.path, remedy="take fewer --frames, or a smaller --size",
+        )  # fmt: skip
 
     def read() -> Iterator[FrameArray]:
         for row, (named, video) in enumerate(zip(pictures, videos, strict=True)):

@@ -44,6 +44,9 @@ def import_corpus(
     check_free(out)
     check_folder(source, CorpusError, "give the folder that holds the tables")
     schema = schema or schema_of(source)
+    if schema == "own" and (source / "labels.npz").exists():  # whose labels no table holds
+        remedy = "name it where a corpus is wanted, or write tables of it with relbid corpus export"
+        raise CorpusError("is a corpus folder already", file=source, remedy=remedy)
     with whole_folder(out) as part:
         data: LabelledCorpus
         if schema == "chorus":

@@ -21,7 +21,7 @@ from relevance.files import check_file, read_json
 from scenarios.errors import StoreError, UserError, quoted
 from scenarios.markets.checkpoints import checkpoint_hash
 from scenarios.markets.kind import Progress
-from scenarios.storage.parquet import join_parquet, read_stored, write_parquet
+from scenarios.storage.parquet import check_replaced, join_parquet, read_stored, write_parquet
 from scenarios.storage.tables import Table
 from scenarios.storage.whole import (
     alone,
@@ -77,6 +77,7 @@ def score_pairs_table(
         remedy = f"name it {out.with_suffix('.parquet')}"
         raise UserError("scores are written as Parquet", file=out, field="--out", remedy=remedy)
     check_replaceable(out, REMEDY)
+    check_replaced(out, (*COLUMNS, "score"), REMEDY)
     data = LabelledCorpus.load(corpus)
     scorer = HcmrmScorer.load(data.corpus, checkpoint, device=device, memory=MEMORY)
     ids = data.corpus.query_ids(), data.corpus.ad_ids()

@@ -46,6 +46,8 @@ def read_esci(folder: Path, *, locale: str = "us", small: bool = True) -> Market
         whole.column(name)
         if whole.frame[name].dtype.is_nested():
             raise whole.error(0, name, "must be a text or a number, is a list")
+    if whole.frame.is_empty():
+        raise CorpusError("has no rows", file=whole.path)
     of_locale = pl.col("product_locale").cast(pl.String, strict=False) == locale
     if whole.frame.filter(of_locale).is_empty():
         known = ", ".join(map(str, whole.frame["product_locale"].unique().sort().to_list()))

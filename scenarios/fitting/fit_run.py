@@ -126,6 +126,8 @@ def _parts(
     log = read_log(path, advertisers)
     if other is not None:
         return log, read_log(other, origin_s=log.origin_s)
+    if not log.timed:  # which says what is missing
+        return log.split(DAY_S)
     if split is None:
         n_days = int(log.day[-1])
         if train_days is None and n_days < 1:
@@ -135,7 +137,7 @@ def _parts(
                 remedy="split it within the day with --split SECONDS, or name a second log with --other",
             )
         split = DAY_S * (n_days if train_days is None else train_days)
-    if log.timed and not 0.0 < split <= log.time_s[-1]:
+    if not 0.0 < split <= log.time_s[-1]:
         end = float(log.time_s[-1])
         raise ScenarioError(
             "leaves no event before it or none after it",

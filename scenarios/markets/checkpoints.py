@@ -149,7 +149,7 @@ def check_checkpoint(scenario: Scenario) -> None:
     except CheckpointError as error:
         name = scenario.hcmrm.checkpoint or SHIPPED
         field = f"hcmrm.checkpoint {quoted(name)}{did_you_mean(name, (SHIPPED,))}"
-        raise CheckpointError(error, file=scenario.name, field=field) from error
+        raise CheckpointError(error, file=scenario.place, field=field) from error
 
 
 def command_for(folder: Path) -> str:

@@ -44,7 +44,7 @@ class EmbeddedWorld(MarketSource):
         if world.corpus.n_queries == 0:
             raise ScenarioError(
                 f"none of {scenario.world.query_pool:,} queries belongs to the split '{scenario.split}'",
-                file=scenario.name,
+                file=scenario.place,
                 field="world.query_pool",
                 remedy="draw more",
             )

@@ -64,7 +64,7 @@ def absolute(path: Path) -> Path:
 
 def leave_out(scenario: Scenario, field: str, reason: str, remedy: str = "leave it out") -> ScenarioError:
     """The error that a setting has no meaning in this kind of market."""
-    return ScenarioError(reason, file=scenario.name, field=field, remedy=remedy)
+    return ScenarioError(reason, file=scenario.place, field=field, remedy=remedy)
 
 
 class MarketSource(ABC):

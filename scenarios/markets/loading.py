@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from relevance.errors import CorpusError
@@ -39,7 +40,11 @@ def load_scenario(
     """
     path = shipped(path)
     options = {"seed": seed, "scorer": scorer}
-    given = [setting(field, value) for field, value in options.items() if value is not None]
+    given = [
+        replace(setting(field, value), written=f"--{field} {value}")
+        for field, value in options.items()
+        if value is not None
+    ]
     if not sweep:
         given.append(setting("sweep", None))
     scenario, source = read_file(path, SCENARIO, [*overrides, *given])
@@ -53,7 +58,7 @@ def load_scenario(
     except (CorpusError, TableError) as error:
         raise type(error)(error).at(*source.at("market")) from None
     _check_sweep(scenario, source)
-    return scenario
+    return scenario.read_from(str(path))
 
 
 def _check_sweep(scenario: Scenario, source: Source) -> None:

@@ -98,7 +98,7 @@ class Prepared:
         return ScenarioError(
             f"this needs {'' if self.source.has_texts else 'the texts and frames of '}the embedded world, "
             f"which {self.source.called} does not have",
-            file=self.scenario.name,
+            file=self.scenario.place,
             field="market.kind",
         )
 
@@ -128,7 +128,7 @@ def needs_tables(scenario: Scenario | None = None) -> ScenarioError:
     """What to raise where all pairs must have been scored, and are not."""
     return ScenarioError(
         "this needs the relevance of all pairs before a run",
-        file=None if scenario is None else scenario.name,
+        file=None if scenario is None else scenario.place,
         field="serving.scoring",
         remedy="set serving.scoring: table and serving.clock: profile",
     )

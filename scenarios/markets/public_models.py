@@ -52,7 +52,7 @@ def check_model(scenario: Scenario, name: str) -> None:
     try:
         model_folder(name)
     except CheckpointError as error:
-        raise CheckpointError(error, file=scenario.name, field=f"scorer {name}") from error
+        raise CheckpointError(error, file=scenario.place, field=f"scorer {name}") from error
 
 
 def calibration_notes(prepared: Prepared, scorers: Iterable[str]) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ class PublicModel:
         if pairs is None or not len(pairs.labels):
             raise ScenarioError(
                 f"{self._name} needs graded pairs to make probabilities of its scores; the market has none",
-                file=prepared.scenario.name,
+                file=prepared.scenario.place,
                 field="market",
                 remedy="give the corpus labels, or take another scorer",
             )

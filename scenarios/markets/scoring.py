@@ -136,7 +136,7 @@ def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
         return  # what the market brings is looked at where it is read
     for scorer in (*scorers, *scenario.serving.cheap_scorers):
         if trouble := unknown_scorer(scorer):
-            raise ScenarioError(trouble, file=scenario.name, field="scorer")
+            raise ScenarioError(trouble, field="--scorer")  # those of the file were checked with it
         if scorer == "hcmrm":
             require("torch", "transformers", extra="hcmrm", needed_by="HCMRM")
             check_checkpoint(scenario)
@@ -205,7 +205,7 @@ def load_hcmrm(prepared: Prepared) -> HcmrmScorer:
     except CheckpointError as error:
         if error.file is not None:
             raise
-        raise CheckpointError(error, file=scenario.name, field="hcmrm") from error  # it does not fit
+        raise CheckpointError(error, file=scenario.place, field="hcmrm") from error  # it does not fit
 
 
 def _scored(

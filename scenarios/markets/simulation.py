@@ -207,12 +207,12 @@ def rule_of(scenario: Scenario) -> FusionRule:
     try:
         rule = scenario.fusion.build()
     except PluginError as error:
-        raise PluginError(error, file=scenario.name, field="fusion") from error
+        raise PluginError(error, file=scenario.place, field="fusion") from error
     if scenario.auction.mechanism == "vcg":
         try:
             check_vcg(rule, scenario.users.examination)
         except ValueError as error:
-            raise ScenarioError(str(error), file=scenario.name, field="auction.mechanism") from None
+            raise ScenarioError(str(error), file=scenario.place, field="auction.mechanism") from None
     return rule
 
 
@@ -245,4 +245,4 @@ def _cheap(prepared: Prepared, scenario: Scenario, role: str) -> RelevanceSource
 
 def _fixed_before(scenario: Scenario, field: str, happens: str) -> ScenarioError:
     reason, remedy = f"{happens} before a run", "set it in the scenario"
-    return ScenarioError(reason, file=scenario.name, field=field, remedy=remedy)
+    return ScenarioError(reason, file=scenario.place, field=field, remedy=remedy)

@@ -60,4 +60,4 @@ def _gib(size: int) -> str:
 
 
 def _too_large(scenario: Scenario, field: str, reason: str) -> ScenarioError:
-    return ScenarioError(reason, file=scenario.name, field=field, remedy=REMEDY)
+    return ScenarioError(reason, file=scenario.place, field=field, remedy=REMEDY)

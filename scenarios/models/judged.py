@@ -54,7 +54,7 @@ def needs_corpus(scenario: Scenario) -> None:
     if not isinstance(scenario.market, CorpusMarket):
         raise ScenarioError(
             f"is {scenario.market.kind}",
-            file=scenario.name,
+            file=scenario.place,
             field="market.kind",
             remedy="this needs a corpus (market: {kind: corpus, folder: FOLDER})",
         )

@@ -36,6 +36,7 @@ from simulator.world.labels import (
 
 STAGE = "drawing key frames"
 MOST_WORLDS = 100
+MOST_SEED = 10**6
 
 
 def training_worlds(
@@ -86,6 +87,9 @@ def read_seeds(text: str) -> tuple[int, ...]:
                 value=quoted(text),
                 remedy="write 11-14, or 7,9",
             )
+        if int(last or first) > MOST_SEED:
+            reason = f"a world's seed is from 0 to {MOST_SEED:,}"
+            raise UserError(reason, field="--worlds", value=quoted(text))
         # No more than can be too many.
         seeds.extend(range(int(first), min(int(last or first), int(first) + MOST_WORLDS) + 1))
     if not 1 <= len(seeds) <= MOST_WORLDS or len(set(seeds)) < len(seeds):

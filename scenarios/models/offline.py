@@ -97,7 +97,7 @@ def offline_pairs(prepared: Prepared, pairs: PairSet, n_queries: int | None = No
         raise UserError(
             f"the {'corpus' if prepared.source.world is None else 'world'} has no such pairs in its split "
             f"'{prepared.scenario.split}' (held_out is a part of 'test')",
-            file=prepared.scenario.name,
+            file=prepared.scenario.place,
         )
     queries = np.unique(labels.query)
     if n_queries is None or n_queries >= queries.size:
@@ -115,7 +115,7 @@ def _of_corpus(prepared: Prepared, pairs: PairSet) -> Labels:
     if pairs == "held_out":
         raise UserError(
             "a corpus has no pairs of products that are held out",
-            file=prepared.scenario.name,
+            file=prepared.scenario.place,
             remedy="choose others",
         )
     if pairs == "graded":

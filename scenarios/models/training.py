@@ -72,23 +72,24 @@ def train_model(
     use_device(device, threads)
     given = dict(settings or {})
     usual: dict[str, Any] = {}
-    if bert is not None:
-        if given.get("init"):
-            raise UserError("a training starts from one of them", field="--init and --from-bert")
-        usual, modality = dict(PUBLIC), modality if vision else "text"
-        given["init"] = str(start_from_public(data, out, bert, vision))
-    elif vision is not None:
-        raise UserError("needs a BERT beside it", field="--from-vision", remedy="add --from-bert FOLDER")
-    # A checkpoint to start from has sizes of its own.
-    sizes = {} if given.get("init") else PRESETS[preset]
-    fitted = _fitted(data, modality, sizes, given.pop("model", {}), replace(TrainConfig(), **usual))
-    config = replace(TrainConfig(), **{**usual, **fitted, **given})
-    if data.corpus.frames.shape[1] == 0:
-        # The trainer draws frames, which a text-only model never reads; these take no memory.
-        black = np.broadcast_to(np.uint8(0), (data.corpus.n_ads, 1, 16, 16, 3))
-        data = replace(data, corpus=replace(data.corpus, frames=black))
-    with writing(out, "choose another --out"), alone(out), gone_if_it_failed(out, "*.safetensors"):
-        return train(data, out, config, device=device, progress=progress or (lambda _: None))
+    with gone_if_it_failed(out, "*.safetensors"):  # also the start from public weights
+        if bert is not None:
+            if given.get("init"):
+                raise UserError("a training starts from one of them", field="--init and --from-bert")
+            usual, modality = dict(PUBLIC), modality if vision else "text"
+            given["init"] = str(start_from_public(data, out, bert, vision))
+        elif vision is not None:
+            raise UserError("needs a BERT beside it", field="--from-vision", remedy="add --from-bert FOLDER")
+        # A checkpoint to start from has sizes of its own.
+        sizes = {} if given.get("init") else PRESETS[preset]
+        fitted = _fitted(data, modality, sizes, given.pop("model", {}), replace(TrainConfig(), **usual))
+        config = replace(TrainConfig(), **{**usual, **fitted, **given})
+        if data.corpus.frames.shape[1] == 0:
+            # The trainer draws frames, which a text-only model never reads; these take no memory.
+            black = np.broadcast_to(np.uint8(0), (data.corpus.n_ads, 1, 16, 16, 3))
+            data = replace(data, corpus=replace(data.corpus, frames=black))
+        with writing(out, "choose another --out"), alone(out):
+            return train(data, out, config, device=device, progress=progress or (lambda _: None))
 
 
 def _fitted(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from relevance.corpus import LabelledCorpus
@@ -51,23 +53,37 @@ def import_weights(
     from relevance.hcmrm.importing import import_albef, import_bert, write_imported
     from relevance.hcmrm.vocabulary import read_tokenizer
 
-    if albef and heads is not None:
-        model = import_albef(
-            albef, text_heads=heads, visual_heads=visual_heads, image_size=image_size, n_frames=n_frames
-        )
-        source = {"albef": str(albef)}
-        beside = albef.parent
-        if tokenizer is None and ((beside / "tokenizer.json").is_file() or (beside / "vocab.txt").is_file()):
-            tokenizer = beside
-    elif bert:
-        source = _sources(bert, vision)
-        bert = packaged_folder(str(bert)) if str(bert) in PACKAGED else bert
-        model = import_bert(bert, vision, text_layers=text_layers, image_size=image_size, n_frames=n_frames)
-        tokenizer = tokenizer or bert
+    with _said_of(albef or bert):
+        if albef and heads is not None:
+            model = import_albef(
+                albef, text_heads=heads, visual_heads=visual_heads, image_size=image_size, n_frames=n_frames
+            )
+            source = {"albef": str(albef)}
+            beside = albef.parent
+            if tokenizer is None and (
+                (beside / "tokenizer.json").is_file() or (beside / "vocab.txt").is_file()
+            ):
+                tokenizer = beside
+        elif bert:
+            source = _sources(bert, vision)
+            bert = packaged_folder(str(bert)) if str(bert) in PACKAGED else bert
+            model = import_bert(
+                bert, vision, text_layers=text_layers, image_size=image_size, n_frames=n_frames
+            )
+            tokenizer = tokenizer or bert
     words = None if tokenizer is None else read_tokenizer(tokenizer)
     with whole_folder(out) as part:
         write_imported(model, words, source, part)
     return words is not None
+
+
+@contextlib.contextmanager
+def _said_of(source: Path | None) -> Iterator[None]:
+    """Name the weights in an error that names no file, as where their sizes do not fit each other."""
+    try:
+        yield
+    except UserError as error:
+        raise (error if str(source) in str(error) else error.but(file=str(source))) from None
 
 
 def start_from_public(data: LabelledCorpus, out: Path, bert: Path, vision: Path | None) -> Path:

@@ -127,7 +127,7 @@ def corpus_example(scenario: Scenario, n_queries: int, *, cache: Path | None = N
     names = [name for name in dict.fromkeys((scenario.scorer, *scenario.compare)) if name not in GIVEN]
     scores = {name: relevance_of(prepared, name, cache=cache).table[base.query] for name in names}
     if not scores:
-        raise ScenarioError("has no scorer besides none and oracle", file=scenario.name, field="compare")
+        raise ScenarioError("has no scorer besides none and oracle", file=scenario.place, field="compare")
     rule, text = rule_of(scenario), source.corpus.query_text
     example = _bid_anew(base, scores, text, names[0], seed=scenario.seed, rule=rule)
     asked = base.candidate[base.query]

@@ -70,7 +70,7 @@ def scenario_entries(scenario: Scenario) -> list[Entry]:
         if not point.changes_fusion_alone:
             raise ScenarioError(
                 f"a replay changes the fusion rule alone, not {point.field}",
-                file=scenario.name,
+                file=scenario.place,
                 field="sweep.field",
                 remedy="sweep a field under fusion, or say what to try with --rule",
             )

@@ -72,8 +72,10 @@ class ProgressFile:
         """Write the file for the first time.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: it cannot be written, or is another file.
         """
+        if not _may_be_progress(path):
+            raise StoreError("is there, and holds no progress", file=path, remedy="name another file")
         self._path, self._clock = path, clock
         now = clock()
         self._now = CommandProgress(started=now, stage_started=now, updated=now)
@@ -120,6 +122,18 @@ class ProgressFile:
 
     def _write(self) -> None:
         write_whole_file(self._path, json.dumps(asdict(self._now)) + "\n", flush=False)
+
+
+def _may_be_progress(path: Path) -> bool:
+    """Whether nothing is lost where it is written over: it is empty, or another command's progress."""
+    try:
+        return path.stat().st_size == 0 or "stage" in read_json(path, dict, StoreError)
+    except FileNotFoundError:
+        return True
+    except StoreError:
+        return not path.is_file()  # why it cannot be written is said where it is tried
+    except OSError:
+        return True
 
 
 def read_progress(path: Path | str) -> CommandProgress | None:

@@ -65,6 +65,25 @@ def parquet_columns(path: Path) -> list[str]:
         return list(file.schema_arrow.names)
 
 
+def check_replaced(path: Path, columns: Sequence[str], remedy: str) -> None:
+    """Refuse to write a table over a file that is no such table; an empty one is nobody's.
+
+    Args:
+        columns: which such a table has, among others.
+
+    Raises:
+        StoreError: names the file.
+    """
+    if path.is_file() and path.stat().st_size:
+        try:
+            names = parquet_columns(path)
+        except (OSError, ParquetError):
+            names = []
+        if not set(columns) <= set(names):
+            reason = f"is there, and is no table of {', '.join(columns)}"
+            raise StoreError(reason, file=path, remedy=remedy)
+
+
 def parquet_batches(path: Path, columns: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
     """The rows of a file, so many at a time.
 

@@ -152,7 +152,7 @@ class Table:
         values = self.column(name)
         for row, value in enumerate(values):
             if str("" if value is None else value) not in codes:
-                hint = did_you_mean(str(value), codes)
+                hint = did_you_mean(str(value), codes) if re.search(r"[^\d.]", str(value)) else ""
                 what = wanted or f"one of {', '.join(filter(None, codes))}"
                 raise self.error(row, name, f"must be {what}, is {in_a_cell(value)}{hint}")
         return [codes[str("" if value is None else value)] for value in values]
@@ -171,7 +171,7 @@ class Table:
                 numbers[row] = empty
                 continue
             try:
-                found = math.nan if isinstance(value, bool) else float(value)
+                found = math.nan if isinstance(value, bool | bytes) else float(value)
             except (TypeError, ValueError, OverflowError):
                 found = math.nan
             if not least <= found <= most:
@@ -211,7 +211,15 @@ def in_a_cell(value: object) -> str:
 def _check_column(path: Path, name: str, names: Sequence[str]) -> None:
     """Refuse a table that lacks a column, or has it twice."""
     if name not in names:
-        hint = did_you_mean(name, names) or (f"; it has {listed(map(quoted, names), 15)}" if names else "")
+        own = dict.fromkeys(re.sub(rf"{TWICE}\d+$", "", one) for one in names)
+        hint = did_you_mean(name, own) or (f"; it has {listed(map(quoted, own), 15)}" if own else "")
+        if (
+            len(names) == 1
+            and re.search(r"[,;|\t]|^sep=", names[0])
+            and path.suffix.lower() not in PARQUET + LINES
+        ):
+            sign = "tabs" if "," in names[0] else "commas"
+            hint = f"; its first line is {quoted(names[0])}: put {sign} between the cells"
         raise CorpusError(f"{path}: has no column '{name}'{hint}")
     if f"{name}{TWICE}0" in names or names.count(name) > 1:
         raise CorpusError(f"{path}: has the column '{name}' twice; remove one")

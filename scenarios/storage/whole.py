@@ -296,6 +296,8 @@ def writing(place: Path, remedy: str = OTHER_FOLDER) -> Iterator[None]:
         yield
     except OSError as error:
         reason = reason_of(error)
-        if isinstance(error, FileExistsError) and error.filename not in (None, str(place)):
-            reason = f"{shown(error.filename)}: {reason}"  # a file where a folder of its own belongs
+        if isinstance(error, FileExistsError | IsADirectoryError):  # where one of the other kind belongs
+            reason = "is a folder" if isinstance(error, IsADirectoryError) else "is a file"
+            if error.filename not in (None, str(place)):
+                reason, remedy = f"{shown(error.filename)} {reason}", f"remove that, or {remedy}"
         raise StoreError(f"cannot be written ({reason})", file=place, remedy=remedy) from error

@@ -8,6 +8,7 @@ leaving is near an equilibrium (Nash 1951). It looks at fixed shares alone, so i
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,11 @@ def arena_plan(
     """
     if len(set(policies)) < 2 or len(set(policies)) < len(policies):
         raise ScenarioError("needs two different policies or more", file="arena", field="--policy")
+    if scenario.market.kind == "table":
+        raise ScenarioError(
+            "is table, whose bids are its own, and an arena gives advertisers other ones",
+            file=scenario.place, field="market.kind", remedy="take a scenario of a world or of a corpus",
+        )  # fmt: skip
     common = {"bidders.seats.share": seats, "bidders.seats.budget": budget}
     shared = override(scenario, common | {"sweep": None, "compare": []})
     several = scenario.market.kind == "world"
@@ -112,13 +118,18 @@ def standings(result: ExperimentResult, policies: Sequence[str]) -> list[Standin
                 policy=policy,
                 surplus=mean_interval(surplus),
                 lead=None if arm == first else mean_interval(surplus - of[first, "seat_surplus"]),
-                worth=float(of[arm, "seat_return"].mean()),
-                used=float(of[arm, "seat_budget_used"].mean()),
+                worth=_mean(of[arm, "seat_return"]),
+                used=_mean(of[arm, "seat_budget_used"]),
                 gain=gain,
                 share=share,
             )
         )
     return sorted(found, key=lambda one: -one.surplus.value)
+
+
+def _mean(values: FloatArray) -> float:
+    """NaN where nothing was spent, which a policy that waits for conversions does where there are none."""
+    return float(values.mean()) if values.size else math.nan
 
 
 def _gain(of: Mapping[tuple[str, str], FloatArray], policy: str) -> tuple[Mean | None, float]:

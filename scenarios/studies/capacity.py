@@ -168,7 +168,7 @@ def capacity_of(
         if not found.serving.batch_s(1, 1):
             raise ScenarioError(
                 "a batch takes a server no time, so one server is enough",
-                file=scenario.name,
+                file=scenario.place,
                 field="serving",
                 remedy="set a service time in it, or name a profile with --profile",
             )
@@ -180,8 +180,11 @@ def capacity_of(
 
 
 def _with_profile(scenario: Scenario, path: Path) -> Scenario:
-    scorer = read_file(path, PROFILE)[0].scorer
-    return override(scenario, {"serving.profile": str(path), "scorer": scorer})
+    profile, source = read_file(path, PROFILE)
+    try:
+        return override(scenario, {"serving.profile": str(path), "scorer": profile.scorer})
+    except ScenarioError as error:
+        raise error.at(*source.at("scorer")) from None
 
 
 def next_servers(tried: Mapping[int, Days], target: Target, most: int) -> int | None:

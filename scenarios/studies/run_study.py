@@ -93,8 +93,14 @@ def run_study(
     do = engine_named(engine)
     workers = workers or cores()
     with alone(place or folder, plan.command):
+        new = not folder.exists()
         study = Study(plan, folder, workers, retry_failed, report, clock)
-        study.run(do)
+        try:
+            study.run(do)
+        except Exception:
+            if new and not study.results and not study.failed:  # there is nothing to continue from
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
     return study
 
 

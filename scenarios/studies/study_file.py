@@ -118,7 +118,8 @@ def scenario_of(
         raise type(error)(error).at(*source.at("scenario")) from None
     set_over(plain, common, source, "common")  # refuses a field with its line
     shared = [setting(field, value) for field, (_, value) in common.items()]
-    return load_scenario(base, [*own, *shared, *overrides])
+    scenario = load_scenario(base, [*own, *shared, *overrides])
+    return scenario.read_from(f"{path} (scenario {file.scenario})")
 
 
 def scenario_file(path: Path, name: str, source: Source, kind: str) -> Path:
@@ -139,7 +140,7 @@ def scenario_file(path: Path, name: str, source: Source, kind: str) -> Path:
             *source.at("scenario")
         )
     if not there:
-        near = did_you_mean(file.name, (sibling.name for sibling in file.parent.glob("*.yaml")))
+        near = did_you_mean(file.name, ["default", *(sibling.name for sibling in file.parent.glob("*.yaml"))])
         remedy = near or f"; name a scenario file as seen from the {kind}'s folder, or 'default'"
         raise ScenarioError(f"no such file {shortened(shown(file))}{remedy}").at(*source.at("scenario"))
     return file

@@ -15,7 +15,7 @@ from relevance.errors import PluginError
 from relevance.plug_in import raised
 from simulator import auction
 from simulator.arrays import FloatArray
-from simulator.rules.formula import LEAST_BID
+from simulator.rules.formula import LEAST_BID, Formula
 from simulator.rules.protocol import FusionRule, is_affine
 
 FAULTS: Mapping[str, str] = {
@@ -23,6 +23,7 @@ FAULTS: Mapping[str, str] = {
     "raised": "the rule failed: {error}",
     "shape": "score must return floats of the shape {wanted} it got, not {dtype} {shape}",
     "nobody_eligible": "no ad is ever eligible: every score is -inf",
+    "nowhere_rises": "no ad is ever eligible: the expression is nowhere a number that rises with b",
     "changes_arguments": "score changes the arrays that it is given",
     "random": "score answers the same question differently: it must not draw random numbers or remember",
     "depends_on_others": "an ad's score depends on the other ads or their order, not on its own numbers only",
@@ -119,7 +120,7 @@ def _score_faults(rule: FusionRule, ads: _Ads) -> list[Fault]:
         return [Fault("shape", wanted=ads.bid.shape, dtype=score.dtype, shape=score.shape)]
     eligible = score > -inf
     if not eligible.any() and not np.isnan(score).any():
-        return [Fault("nobody_eligible")]
+        return [Fault("nowhere_rises" if isinstance(rule, Formula) else "nobody_eligible")]
     faults = []
     if not all(np.array_equal(given, kept) for given, kept in zip(ads, _grid(), strict=True)):
         return [Fault("changes_arguments")]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from scenarios import load_scenario
 from scenarios.errors import ScenarioError
 from scenarios.replay.example import write_example
 from scenarios.reporting.experiment_tables import size_text
+from scenarios.studies import arena
 from scenarios.studies.arena import SHARES, arena_plan, standings
 from scenarios.studies.experiments.experiment_run import check_experiment, run_experiment
 from tests.scenarios.test_sweeps_cli import relbid
@@ -105,15 +108,20 @@ def test_a_table_of_auctions_has_no_seats(tmp_path):
     write_example(tmp_path / "log.parquet", n_rows=100)
     file = tmp_path / "table.yaml"
     file.write_text("schema: 1\nname: table\nmarket: {kind: table, auctions: log.parquet}\nscorer: none\n")
-    plan = arena_plan(load_scenario(file), ["shading", "truthful"])
-    with pytest.raises(ScenarioError, match="bids are the table's where market"):
-        check_experiment(plan)
+    with pytest.raises(ScenarioError, match=r"table.yaml, market.kind: is table, whose bids are its own"):
+        arena_plan(load_scenario(file), ["shading", "truthful"])
 
 
 def test_more_simulations_than_a_study_can_have_are_refused(scenario):
     plan = arena_plan(load_scenario(scenario), ["shading", "truthful"], worlds=1000, days=1000)
     with pytest.raises(ScenarioError, match="1,000 worlds x 1,000 days x 2 simulations of each is 2,000,000"):
         check_experiment(plan)
+
+
+def test_a_policy_that_spends_nothing_has_no_return(recwarn):
+    assert math.isnan(arena._mean(np.array([])))
+    assert arena._mean(np.array([1.0, 3.0])) == 2.0
+    assert not recwarn.list
 
 
 def test_figures_of_seats_need_seats(scenario, tmp_path):

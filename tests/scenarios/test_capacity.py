@@ -155,6 +155,10 @@ def test_where_nobody_waits_there_is_nothing_to_plan(tiny_file):
             capacity_of(override(load_scenario(tiny_file), fields), Target(0.05))
     with pytest.raises(ScenarioError, match=r"a\.json, --profile: is named twice"):
         capacity_of(load_scenario(tiny_file), Target(0.05), profiles=[Path("a.json"), Path("a.json")])
+    path = profile_file(tiny_file.parent / "p.json", 0.1)
+    path.write_text(path.read_text().replace("bm25", "bm52"))
+    with pytest.raises(ScenarioError, match=r"p\.json, line 1, scorer: .*unknown scorer 'bm52'"):
+        capacity_of(load_scenario(tiny_file), Target(0.05), profiles=[path])
     with pytest.raises(ScenarioError, match="--price-per-hour: 2 prices for 1 kinds of servers"):
         capacity_of(queue(tiny_file, 0.1), Target(0.05), prices=[1.0, 2.0])
 

@@ -16,7 +16,7 @@ import yaml
 
 from relevance.plug_in import WAITING
 from scenarios import DEFAULT_SCENARIO, ScenarioError, load_scenario, prepare
-from scenarios.cli.main import _message, _watch_threads
+from scenarios.cli.main import _message, _watch_threads, main
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -168,7 +168,7 @@ def nothing_was_written(folder: Path) -> bool:
         ),
         (
             ["run", "tiny.yaml", "--scorer", "hcmr"],
-            "tiny.yaml, --set scorer=\"hcmr\": unknown scorer 'hcmr'; did you mean 'hcmrm'? "
+            "tiny.yaml, --scorer hcmr: unknown scorer 'hcmr'; did you mean 'hcmrm'? "
             "(there are none, bm25, hcmrm, oracle, minilm, {bi_encoder: FOLDER}, {cross_encoder: FOLDER}, "
             "and your own as module:attr)",
         ),
@@ -182,6 +182,10 @@ def nothing_was_written(folder: Path) -> bool:
             "empty.yaml/results: cannot be written (Not a directory); choose another folder with --out",
         ),
         (
+            ["run", "tiny.yaml", "--out", "empty.yaml"],
+            "empty.yaml: cannot be written (is a file); choose another folder with --out",
+        ),
+        (
             ["run", "tiny.yaml", "--out", "/proc/relbid"],
             "/proc/relbid: cannot be written (No such file or directory); choose another folder with --out",
         ),
@@ -192,17 +196,17 @@ def nothing_was_written(folder: Path) -> bool:
         ),
         (
             ["run", "tiny.yaml", "--scorer", "hcmrm", "--set", "hcmrm.checkpoint=nowhere"],
-            "tiny, hcmrm.checkpoint 'nowhere': nowhere/model.safetensors: not found; "
+            "tiny.yaml, hcmrm.checkpoint 'nowhere': nowhere/model.safetensors: not found; "
             "make it with 'relbid train --out nowhere'",
         ),
         (
             ["run", "tiny.yaml", "--scorer", "hcmrm", "--set", "hcmrm.checkpoint=tiny.yaml"],
-            "tiny, hcmrm.checkpoint 'tiny.yaml': tiny.yaml: a checkpoint is a folder, this is none; "
+            "tiny.yaml, hcmrm.checkpoint 'tiny.yaml': tiny.yaml: a checkpoint is a folder, this is none; "
             "name its folder",
         ),
         (
             ["prepare", "tiny.yaml", "--scorer", "bm52"],
-            "tiny, scorer: unknown scorer 'bm52'; did you mean 'bm25'? "
+            "--scorer: unknown scorer 'bm52'; did you mean 'bm25'? "
             "(there are none, bm25, hcmrm, oracle, minilm, {bi_encoder: FOLDER}, {cross_encoder: FOLDER}, "
             "and your own as module:attr)",
         ),
@@ -243,6 +247,37 @@ def test_a_file_that_is_read_is_not_written_over(tmp_path, tiny_file):
     assert done.returncode == 2
     assert "--progress ./tiny.yaml: the command reads this file; name another" in done.stderr
     assert tiny_file.read_text() == text
+
+
+def test_a_file_that_the_command_does_not_name_is_not_written_over_either(tmp_path, tiny_file):
+    (tmp_path / "mine.json").write_text('{"mine": 1}')
+    for arguments, message in (
+        (("run", "--progress", "mine.json"), "mine.json: is there, and holds no progress; name another file"),
+        (
+            ("profile", "--out", "mine.json"),
+            "mine.json: is there, and is no service profile; name another file",
+        ),
+    ):
+        assert refused(relbid(arguments[0], tiny_file.name, *arguments[1:], cwd=tmp_path)) == message
+    assert (tmp_path / "mine.json").read_text() == '{"mine": 1}'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--days", "2.5"], "Invalid value for '--days': needs a whole number"),
+        (["--days", "1"], "Invalid value for '--days': must be at least 2"),
+        (["--seats", "10%"], "Invalid value for '--seats': needs a number"),
+        (["--seats", "2"], "Invalid value for '--seats': must be at most 1"),
+    ],
+)
+def test_an_option_that_is_no_number_of_its_range_is_said_in_plain_words(
+    monkeypatch, capsys, arguments, message
+):
+    monkeypatch.setattr(sys, "argv", ["relbid", "arena", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.strip().endswith(f"Error: {message}")
 
 
 def test_a_thread_of_a_plugin_that_goes_on_is_said_to_be_waited_for(monkeypatch, capsys):

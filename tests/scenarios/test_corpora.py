@@ -1,6 +1,7 @@
 """Corpora of one's own: tables, pictures, videos, ESCI and WANDS, and the way back."""
 
 import json
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from relevance.corpus import SPLITS, CorpusError, LabelledCorpus
 from relevance.hcmrm import Checkpoint, HcmrmScorer
 from relevance.hcmrm.training.train import train
 from relevance.metrics import evaluate
+from scenarios.corpora.chorus import read_chorus
 from scenarios.corpora.key_frames import picture_frames, scene_middles, video_frames
 from scenarios.corpora.labelled import hash_share, read_tables, write_tables
 from scenarios.corpora.own import export_corpus_tables, import_corpus, schema_of
@@ -20,6 +22,7 @@ from scenarios.errors import StoreError
 from simulator.world import LabelledWorlds, WorldConfig, labelled_corpus
 from simulator.world.labels import ALL_SPLITS
 from tests.relevance.tiny import TINY_TRAINING
+from tests.scenarios import miniature
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +161,7 @@ def test_csv_and_parquet_say_the_same(tables, tmp_path):
         ("queries", 1, {"text": "  "}, "queries.jsonl, row 2, column 'text': is empty"),
         ("ads", 0, {"price": 10**350}, "ads.jsonl, row 1, column 'price': must be a number from 0 to 1e+09"),
         ("ads", 0, {"frames": ["a\0b"]}, "column 'frames': holds a NUL"),
+        ("labels", 0, {"grade": 2.5}, "row 1, column 'grade': must be 0, 1, 2 or 3, is 2.5"),
         ("labels", 2, {"ad_id": "3"}, "column 'ad_id': the same pair is graded in row 2 already"),
     ],
 )
@@ -197,7 +201,12 @@ def test_texts_with_separators_as_programs_write_them(tables, text, titles):
             b"id,title\na,x\n\nb,y,z\n",
             "ads.csv, line 4: has 3 cells, but there are 2 columns; put a cell that",
         ),
-        (b"id;title\na;x\n", "ads.csv: has no column 'id'; it has 'id;title'"),
+        (
+            b"id;title\na;x\n",
+            "has no column 'id'; its first line is 'id;title': put commas between the cells",
+        ),
+        (b"sep=;\nid;title\n", "its first line is 'sep=;': put commas between the cells"),
+        (b"x,x\na,x\n", "ads.csv: has no column 'id'; it has 'x'"),
         (b"ID,title\na,x\n", "ads.csv: has no column 'id'; did you mean 'ID'?"),
         ("id,title\na,x\n".encode("utf-16"), "ads.csv: is in UTF-16; save it with UTF-8 encoding"),
         (b"PAR1\x15\x04", "ads.csv: is a Parquet file, not a text"),
@@ -253,6 +262,39 @@ def test_files_that_are_missing_or_no_tables_are_named(tables, tmp_path):
         schema_of(tmp_path)
 
 
+def test_binary_data_is_no_number_and_frames_that_fill_the_disk_are_refused(tables, monkeypatch):
+    ads = pl.read_ndjson(tables / "ads.jsonl").with_columns(price=pl.lit(b"10"))
+    (tables / "ads.jsonl").unlink()
+    ads.write_parquet(tables / "ads.parquet")
+    with pytest.raises(CorpusError, match=r"'price': must be a number from 0 to 1e.09, is binary data"):
+        read_tables(tables, size=16)
+    with pytest.raises(CorpusError, match=r"frames of 4096 x 4096 pixels need [\d,.]+ GiB, and .* --size"):
+        import_corpus(tables, tables.parent / "large", n_frames=100_000, size=4096)
+    assert not (tables.parent / "large").exists()
+
+
+def test_labels_of_another_number_are_counted(tables, tmp_path):
+    folder = tmp_path / "corpus"
+    import_corpus(tables, folder)
+    labels = dict(np.load(folder / "labels.npz"))
+    n = labels["grade"].size
+    np.savez(folder / "labels.npz", **{**labels, "grade": labels["grade"][:1]})
+    with pytest.raises(
+        CorpusError, match=rf"'grade' must have a number for each of {n} pairs, .*; it has 1;"
+    ):
+        LabelledCorpus.load(folder)
+
+
+def test_products_of_chorus_are_named_by_their_archive(tmp_path):
+    clone = miniature.write_clone(tmp_path / "clone")
+    with zipfile.ZipFile(clone / "data-encoder/ecommerce/vectors/data/0.json.zip", "w") as archive:
+        archive.writestr("0.json", json.dumps([{**miniature.PRODUCTS[0], "price": "10 EUR"}]))
+    with pytest.raises(
+        CorpusError, match=r"0.json.zip, product 1 of 0.json, 'price': must be a number .*10 EUR"
+    ):
+        read_chorus(clone)
+
+
 def test_nothing_is_left_of_an_import_that_failed_and_nothing_is_overwritten(tables, tmp_path):
     write_jsonl(tables / "labels.jsonl", [{**LABELS[0], "grade": 5}])
     with pytest.raises(CorpusError):
@@ -260,6 +302,10 @@ def test_nothing_is_left_of_an_import_that_failed_and_nothing_is_overwritten(tab
     assert not (tmp_path / "out").exists()
     with pytest.raises(StoreError, match="is there already"):
         import_corpus(tables, tables)
+    write_jsonl(tables / "labels.jsonl", LABELS)
+    import_corpus(tables, tmp_path / "corpus")
+    with pytest.raises(CorpusError, match="corpus: is a corpus folder already; name it where"):
+        import_corpus(tmp_path / "corpus", tmp_path / "again")
 
 
 def test_a_query_s_split_depends_on_its_text_alone(tables):
@@ -405,6 +451,9 @@ def test_what_esci_does_not_have_is_named(esci):
     with pytest.raises(
         CorpusError, match=r"examples.parquet, row 1, column 'esci_label': must be one of E, S"
     ):
+        read_esci(esci)
+    table.head(0).write_parquet(path)
+    with pytest.raises(CorpusError, match=r"examples.parquet: has no rows$"):
         read_esci(esci)
     table.drop("query").write_parquet(path)
     with pytest.raises(CorpusError, match=r"examples.parquet: has no column 'query'"):

@@ -13,6 +13,7 @@ from relevance.errors import (
     ScorerError,
     TrainError,
     UserError,
+    in_words,
 )
 from scenarios import (
     DEFAULT_SCENARIO,
@@ -110,6 +111,30 @@ def test_what_is_wrong_with_a_file_is_told_in_parts_too(tmp_path):
         override(load_scenario(DEFAULT_SCENARIO), {"fusion.relevance": -1})
     assert (caught.value.file, caught.value.field) == ("default", "fusion.relevance")
     assert caught.value.setting == Setting("fusion.relevance", -1)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "Error while deserializing header: header too large",
+            "a weights file (.safetensors) is cut off, or of",
+        ),
+        (
+            'Error(s) in loading state_dict for HCMRM: Missing key(s) in state_dict: "a"',
+            "holds values of another",
+        ),
+        (
+            "You set `ignore_mismatched_sizes` to `False`, thus raising an error.",
+            "holds values of another kind",
+        ),
+        ("array of shape (1,16) could not be broadcast to (1,99)", "holds values of another kind"),
+        ("Input should be a valid tuple", "Input should be a list"),
+        ("no rows in the file", "no rows in the file"),
+    ],
+)
+def test_what_libraries_say_is_told_in_plain_words(said, told):
+    assert in_words(ValueError(said)).startswith(told)
 
 
 def test_a_place_takes_the_line_of_the_nearest_value_above():

@@ -491,6 +491,16 @@ MESSAGES = {
         "(there are none, bm25, hcmrm, oracle, minilm, {bi_encoder: FOLDER}, {cross_encoder: FOLDER}, "
         "and your own as module:attr)",
     ),
+    "trainings by name": (
+        "arms: {A: {}, B: {scorer: hcmrm, trainings: {a: b}}}\n",
+        "e.yaml, line 5, arms.B.trainings: needs a list of at least 3 different checkpoints (the "
+        "spread of two "
+        "trainings is too uncertain for an interval)",
+    ),
+    "matched by what arms share": (
+        ARMS + "worlds: 2\nmatched: {field: seed, grid: [0, 1], worlds: [50]}\n",
+        "e.yaml, line 7, matched: field 'seed' is the same for all arms; name one that may differ",
+    ),
     "one arm": ("arms: {A: {}}\n", "e.yaml, line 5, arms: needs at least 2 value(s)"),
     "arm without a map": (
         "arms: {A: {}, B: 2}\n",

@@ -497,6 +497,12 @@ def test_a_log_within_one_day_takes_the_number_of_queries_as_known(file):
     assert given.predictions[0].figure != "queries"
 
 
+def test_a_log_without_times_cannot_be_split(file, tmp_path):
+    pl.read_parquet(file).drop("time_s").write_parquet(tmp_path / "log.parquet")
+    with pytest.raises(TableError, match="has no column time_s to split it by; add it, or use --other"):
+        backtest_files(tmp_path / "log.parquet", draws=39)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -288,6 +290,12 @@ def test_the_command_prints_tables_and_says_what_is_wrong(corpus, stub, tmp_path
     assert "secret-3" not in done.output
     for wrong in ([], ["--by", "bm25", *asked], ["--endpoint", stub.url], [*asked[:-1], "NOT_SET_HERE"]):
         assert CliRunner().invoke(app, [*command, *wrong]).exit_code == 2
+    mine = Path(shutil.copytree(corpus, tmp_path / "mine")) / "offers.parquet"
+    pl.DataFrame({"ad": ["a"]}).write_parquet(mine)
+    done = CliRunner().invoke(app, ["judge", str(mine.parent), "--by", "bm25", "--out", str(mine)])
+    assert "offers.parquet: is there, and is no table of query, ad, grade, confidence; " in str(
+        done.exception
+    )
     done = CliRunner().invoke(app, [*command, "--by", "oracle"])
     assert isinstance(done.exception, UserError)
     assert str(done.exception).startswith("--by: 'oracle' judges no pairs; name bm25")

@@ -128,7 +128,9 @@ def test_times_and_a_measured_clock_exclude_each_other(tiny_file: Path) -> None:
 
 def test_what_needs_tables_says_so(tiny_file: Path, tiny_cache: Path) -> None:
     scenario = load_scenario(tiny_file, ["serving.scoring=live"])
-    with pytest.raises(ScenarioError, match=r"tiny, serving\.scoring: this needs the relevance of all pairs"):
+    with pytest.raises(
+        ScenarioError, match=r"tiny\.yaml, serving\.scoring: this needs the relevance of all pairs"
+    ):
         share_world([scenario], cache=tiny_cache)
     with pytest.raises(ScenarioError, match=r"pctr\.relevance.*scored later"):
         load_scenario(tiny_file, ["serving.scoring=live", "pctr.kind=learnt", "pctr.relevance=true"])

@@ -329,17 +329,86 @@ MESSAGES = {
     "a text": ("hello\n", "s.yaml: needs 'key: value' lines at the top, found the text \"hello\""),
     "two documents": (
         HEAD + "---\nname: t\n",
-        "s.yaml, line 3: not valid YAML: expected a single document in the stream, but found another "
-        "document",
+        "s.yaml, line 3: not valid YAML: a second document begins here with '---'; a file holds one",
     ),
     "tab": (
         HEAD + "fusion:\n\trelevance: 1\n",
-        "s.yaml, line 4: not valid YAML: found character '\\t' that cannot start any token; "
-        "indent with spaces, not tabs",
+        "s.yaml, line 4: not valid YAML: a tab where a line or value begins; indent with spaces, not tabs",
     ),
     "open bracket": (
         HEAD + "compare: [none\n",
-        "s.yaml, line 4: not valid YAML: expected ',' or ']', but got '<stream end>'",
+        "s.yaml, line 3: not valid YAML: the bracket that opens here is never closed; ']' is missing",
+    ),
+    "no comma": (
+        HEAD + "compare: ['none' 'bm25']\n",
+        "s.yaml, line 3: not valid YAML: a comma or ']' is missing here",
+    ),
+    "open quote": (
+        HEAD + "split: 'test\nseed: 1\n",
+        "s.yaml, line 3: not valid YAML: the quote that opens here is never closed",
+    ),
+    "a value indented as a key": (
+        HEAD + "seed: 1\n  split: test\n",
+        "s.yaml, line 4: not valid YAML: a ': ' where no key can stand; indent the line as those "
+        "above, or put a text that holds ': ' in quotes",
+    ),
+    "an item after keys": (
+        HEAD + "- seed: 1\n",
+        "s.yaml, line 3: not valid YAML: does not go on as the lines above it begin; check its "
+        "indentation, and "
+        "whether a '-' or a 'key:' is missing",
+    ),
+    "lines of a merge": (
+        HEAD + "<<<<<<< HEAD\nseed: 1\n=======\n",
+        "s.yaml, line 3: not valid YAML: needs 'key: value'; there is no ': ' after the key",
+    ),
+    "two values of JSON": (
+        '{"schema": 1}\n{"name": "s"}\n',
+        "s.yaml, line 2: not valid YAML: something follows after the end of the value; a file "
+        "holds one block of "
+        "keys",
+    ),
+    "an alias of nothing": (
+        HEAD + "compare: *all\n",
+        "s.yaml, line 3: not valid YAML: the alias *all has no anchor &all above it",
+    ),
+    "a space of a web page": (
+        "schema:\u00a01\nname: s\nseed: 1\n",
+        "s.yaml, line 1: not valid YAML: the sign U+00A0 after a key; type a plain space",
+    ),
+    "a colon of a Chinese keyboard": (
+        "schema: 1\nname\uff1as\nseed: 1\n",
+        "s.yaml, line 2: not valid YAML: the sign U+FF1A after a key; type ':' and a space",
+    ),
+    "a list of rules": (
+        HEAD + "fusion: {rule: [gate, linear]}\n",
+        "s.yaml, line 3, fusion.rule: must be one of product, gate, soft_gate, linear, tiers, "
+        "exponential, learnt, "
+        "formula, custom, got a list",
+    ),
+    "no rule": (
+        HEAD + "fusion: {rule: null, within: {rule: 5}}\n",
+        "s.yaml, line 3, fusion.rule: must be one of product, gate, soft_gate, linear, tiers, "
+        "exponential, learnt, "
+        "formula, custom, got nothing",
+    ),
+    "no kind of market": (
+        HEAD + "market: {folder: x}\n",
+        "s.yaml, line 3, market: needs the key 'kind' to say which kind it is; it is one of "
+        "corpus, table, world",
+    ),
+    "an unknown key in a list": (
+        HEAD + "bidders: {policies: [{name: fixed, policy: fixed, share: 1}]}\n",
+        "s.yaml, line 3, bidders.policies[0].name: unknown key; there are policy, share, settings",
+    ),
+    "digits of another script": (
+        HEAD + "auction: {reserve: \u0660.\u0661}\n",
+        's.yaml, line 3, auction.reserve: needs a number, got the text "\\u0660.\\u0661"',
+    ),
+    "values in a list of lists": (
+        HEAD + "serving: {profile: [[a, 1], [b, 2]]}\n",
+        's.yaml: 2 problems\n  s.yaml, line 3, serving.profile[0][0]: needs a number, got the text "a"\n'
+        '  s.yaml, line 3, serving.profile[1][0]: needs a number, got the text "b"',
     ),
     "a list as key": (HEAD + "[1, 2]: 3\n", "s.yaml, line 3: a key must be a plain word"),
     "unsafe tag": (

@@ -76,7 +76,7 @@ def test_other_forms_of_a_scorer_are_refused(tiny_file, value):
 def test_a_missing_model_is_said_before_the_work_with_scenario_and_scorer(tiny_file, tmp_path):
     scenario = load_scenario(tiny_file, scorer=f"bi_encoder={tmp_path}/gone")
     with pytest.raises(
-        CheckpointError, match=r"tiny, scorer bi_encoder=.*gone: .*no such folder; name the folder"
+        CheckpointError, match=r"tiny\.yaml, scorer bi_encoder=.*gone: .*no such folder; name the folder"
     ):
         check_scorers(scenario, [scenario.scorer])
 
@@ -138,7 +138,7 @@ def test_a_run_says_what_probabilities_are_fitted_on(prepared):
 def test_a_market_without_labels_has_no_probabilities(prepared, folder, monkeypatch):
     monkeypatch.setattr(type(prepared.source), "calibration_pairs", lambda *_, **__: None)
     with pytest.raises(
-        ScenarioError, match=r"tiny, market: bi_encoder=.* needs graded pairs .*; give the corpus labels"
+        ScenarioError, match=r"tiny.*, market: bi_encoder=.* needs graded pairs .*; give the corpus labels"
     ):
         relevance_of(prepared, f"bi_encoder={folder}")
 

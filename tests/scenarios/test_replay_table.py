@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -176,6 +177,8 @@ def test_a_file_that_is_no_table(tmp_path, name, content, message):
 def test_a_file_that_is_not_there(tmp_path):
     write(tmp_path, ROWS)
     assert refusal(tmp_path / "tt.parquet") == "tt.parquet: no such file; did you mean 't.parquet'?"
+    (tmp_path / "gone.parquet").symlink_to("nowhere")
+    assert "'gone.parquet'?" not in refusal(tmp_path / "gone.parquet")
     folder = tmp_path / "folder.parquet"
     folder.mkdir()
     assert refusal(folder) == "folder.parquet: is a folder; name one Parquet or JSON-lines file"
@@ -291,6 +294,13 @@ def test_a_parquet_column_of_another_type(tmp_path):
         't.parquet, column bid: needs a number in each row, found String, row 1: "1.0"; convert it with '
         'polars.col("bid").cast(polars.Float64)'
     )
+    frame.with_columns(pl.lit("true").alias("clicked")).write_parquet(tmp_path / "t.parquet")
+    assert 'convert it with polars.col("clicked") == "true"' in refusal(tmp_path / "t.parquet")
+    frame.with_columns(pl.struct("bid").alias("bid")).write_parquet(tmp_path / "t.parquet")
+    assert 'convert it with polars.col("bid").struct.field("bid")' in refusal(tmp_path / "t.parquet")
+    table = frame.to_arrow()
+    pq.write_table(table.append_column("bid", table["bid"]), tmp_path / "t.parquet")
+    assert refusal(tmp_path / "t.parquet") == "t.parquet: has the column 'bid' twice; remove one"
     frame.with_columns(pl.lit([1]).alias("query"), pl.lit(True).alias("pctr")).write_parquet(
         tmp_path / "t.parquet"
     )

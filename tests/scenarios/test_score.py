@@ -262,6 +262,14 @@ def test_import_weights(relbid, tmp_path):
         ((*options, "--vision", "x"), "give --albef FILE; or --bert FOLDER, with --vision PATH"),
     ):
         assert message in refused(relbid("import-weights", *wrong, "--out", "a"))
+    message = refused(relbid("import-weights", *options[:2], "--heads", 7, "--out", "b"))
+    assert (
+        message
+        == f"{ALBEF}: 7 text heads do not divide the width 48 (num_heads, hidden_size); give the right number"
+    )
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    assert "full: is there already" in refused(relbid("train", "--export", "full", "--worlds", 1))
     words = [*("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "mug"), *(f"word{i}" for i in range(113))]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     done = relbid("import-weights", *options, "--tokenizer", ".", "--frames", 2, "--out", "b")
@@ -310,6 +318,9 @@ def test_a_training_starts_from_public_weights(relbid, tmp_path):
     assert alone == "--from-vision: needs a BERT beside it; add --from-bert FOLDER"
     both = refused(relbid(*start, "--init", "text", "--out", "new"))
     assert "--init and --from-bert: a training starts from one of them" in both
+    wide = relbid(*start, "--set", "model.hidden_size=32", "--out", "new")
+    assert "leave its sizes as they are" in refused(wide)
+    assert not (tmp_path / "new").exists()
     none = np.zeros((data.corpus.n_ads, 0, 48, 48, 3), dtype=np.uint8)
     replace(data, corpus=replace(data.corpus, frames=none)).save(tmp_path / "none")
     line = ("train", "--corpus", "none", "--from-bert", "bert", "--from-vision", "net.pth")

@@ -185,6 +185,17 @@ MESSAGES = {
         "over: {seed: [1, 2]}\n",
         "s.yaml, line 4, over.seed: cannot be swept; 'seeds' says which there are",
     ),
+    "a range of other keys": (
+        "over: {fusion.relevance: {start: 1, to: 2, step: 1}}\n",
+        "s.yaml, line 4, over.fusion.relevance.start: unknown key; there are choice, from, to, "
+        "step, count, log, "
+        "uniform, loguniform, whole",
+    ),
+    "a number as a bound": (
+        "over: {fusion.relevance: [1]}\nconstraints: [5]\n",
+        "s.yaml, line 5, constraints[0]: needs NAME <= NUMBER or NAME >= NUMBER, for instance "
+        "irrelevant_share <= 0.02, got the value 5",
+    ),
     "no values": ("over: {fusion.relevance: []}\n", "needs at least 1 value(s)"),
     "a plain number": ("over: {fusion.relevance: 2}\n", "needs a list of values, or a block such as"),
     "half a range": ("over: {fusion.relevance: {from: 1, to: 2}}\n", "needs a list, {from, to, step}"),
@@ -278,6 +289,15 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, case):
 
 
 # Runs
+
+
+def test_a_sweep_that_could_not_begin_says_which_files_are_at_fault_and_leaves_no_folder(tmp_path):
+    sweep = load_sweep(write(tmp_path, HEAD + "over: {serving.scoring: [live]}\n"))
+    with pytest.raises(
+        ScenarioError, match=r"s\.yaml \(scenario .*\), serving\.scoring: this needs the relevance"
+    ):
+        run_sweep(sweep, tmp_path / "results", engine="here")
+    assert not list((tmp_path / "results").glob("sweeps/[!.]*"))
 
 
 def test_a_point_has_the_metrics_of_its_scenario(ran):

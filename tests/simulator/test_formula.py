@@ -100,7 +100,7 @@ def test_a_rule_spelt_out_is_that_rule(expression: str, rule: FusionRule) -> Non
     [
         ("min(b, 5) * q * r", "does not rise strictly in the bid"),
         ("(b - 1)^2 * q", "does not rise strictly in the bid"),
-        ("-b * q", "no ad is ever eligible"),
+        ("-b * q", "no ad is ever eligible: the expression is nowhere a number that rises with b"),
         ("b - b", "no ad is ever eligible"),
     ],
 )

@@ -91,7 +91,7 @@ class CorpusOfOnesOwn(MarketSource):
         if given.digest not in (None, digest):
             raise ScenarioError(
                 f"{where} has changed since",
-                file=scenario.name,
+                file=scenario.place,
                 field="market.digest",
                 remedy="remove the digest to take it",
             )

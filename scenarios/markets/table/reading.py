@@ -143,10 +143,14 @@ def _wrong_type(path: Path, values: pl.Series, column: Column) -> str:
     row = int(values.is_not_null().arg_max() or 0)
     example = f", {place(path, row + 1)}: {show(values[row])}" if len(values.drop_nulls()) else ""
     kind = values.dtype.base_type()
-    convert = _CONVERT.get(kind, f"cast(polars.{_POLARS[column.kind].__name__})")
+    convert = "." + _CONVERT.get(kind, f"cast(polars.{_POLARS[column.kind].__name__})")
+    if isinstance(values.dtype, pl.Struct):
+        convert = f'.struct.field("{values.dtype.fields[0].name}")' if values.dtype.fields else ""
+    elif kind == pl.String and column.kind == "flag":  # which no cast makes
+        convert = ' == "true"'
     return (
         f", column {column.name}: needs {WANTED[column.kind]} in each row, found {kind}{example}; "
-        f'convert it with polars.col("{column.name}").{convert}'
+        f'convert it with polars.col("{column.name}"){convert}'
     )
 
 

@@ -6,6 +6,7 @@ import codecs
 import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import polars as pl
 
 from relevance.files import check_file, no_text, parsed_json
 from scenarios.config.problems import is_number
-from scenarios.errors import TableError, did_you_mean, in_words, shown
+from scenarios.errors import TableError, did_you_mean, in_words, quoted, shown
 from scenarios.markets.table.columns import RELEVANCE_COLUMN, WANTED, Column, is_relevance
 from scenarios.storage.parquet import ParquetError, parquet_columns, read_parquet
 from scenarios.storage.tables import LINES, PARQUET
@@ -41,6 +42,9 @@ def read_file(path: Path, columns: Mapping[str, Column]) -> tuple[pl.DataFrame, 
         return _read_lines(path, columns)
     try:
         names = _parquet_schema(path)
+        if twice := [name for name, times in Counter(names).items() if times > 1]:
+            reason = f"has the column {quoted(twice[0])} twice"
+            raise TableError(reason, file=path, remedy="remove one")
         ours = [name for name in names if name in columns or is_relevance(name)]
         return read_parquet(path, ours), names
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, ParquetError, OSError) as error:
@@ -95,7 +99,8 @@ def is_lines(path: Path) -> bool:
     try:
         size = path.stat().st_size
     except OSError:
-        siblings = (file.name for file in path.parent.glob("*") if file.suffix in (*LINES, *PARQUET))
+        files = (file for file in path.parent.glob("*") if file.suffix in (*LINES, *PARQUET))
+        siblings = (file.name for file in files if file.exists())  # no link that leads nowhere
         remedy = did_you_mean(path.name, siblings) or "; relbid replay --example FILE writes one to look at"
         raise TableError(f"no such file{remedy}", file=shown(path)) from None
     if path.is_dir():

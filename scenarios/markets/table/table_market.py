@@ -72,7 +72,7 @@ class TableOfAuctions(MarketSource):
         if given.digest not in (None, digest):
             raise ScenarioError(
                 f"{auctions} has changed since",
-                file=scenario.name,
+                file=scenario.place,
                 field="market.digest",
                 remedy="remove the digest to take it",
             )
@@ -148,7 +148,7 @@ def table_settings(scenario: Scenario, what: str = "this") -> TableMarket:
     if not isinstance(scenario.market, TableMarket):
         raise ScenarioError(
             f"is {scenario.market.kind}",
-            file=scenario.name,
+            file=scenario.place,
             field="market.kind",
             remedy=f"{what} needs a table of auctions (market: {{kind: table, auctions: FILE}})",
         )

@@ -212,6 +212,9 @@ class Experiment(StudyFile):
         if both:
             reason = f"world {min(both)} is one of those that the settings are tested in; take others"
             raise out_of_range("matched", reason)
+        if matched.field.partition(".")[0] in (*SHARED, ""):
+            reason = f"field {quoted(matched.field)} is the same for all arms; name one that may differ"
+            raise out_of_range("matched", reason)
         for arm, fields in self.arms.items():
             if matched.field in flat(fields):
                 raise out_of_range("arms", f"arm {arm} sets {matched.field}, which 'matched' chooses")
@@ -287,7 +290,7 @@ class Plan:
                 f"worlds from {first_world} on are in the first set, too, which begins with "
                 f"{experiment.first_world}",
                 file=experiment.name,
-                field="first_world",
+                field="--confirm",
                 remedy=f"begin with {experiment.first_world + experiment.worlds} or later",
             )
         return replace(self, experiment=_with(experiment, "first_world", {"first_world": first_world}))
@@ -332,6 +335,8 @@ def load_experiment(
     trainings: dict[str, tuple[str, ...]] = {}
     for name, settings in experiment.arms.items():
         fields = flat(settings)
+        if isinstance(settings.get(TRAININGS), dict):  # whose keys would stand for fields
+            fields = {**fields, TRAININGS: ((TRAININGS,), settings[TRAININGS])}
         if TRAININGS in fields:
             trainings[name] = _trainings_of(name, fields, trainings, source)
             fields = {**fields, "hcmrm.checkpoint": ((TRAININGS,), trainings[name][0])}
