@@ -411,7 +411,10 @@ def test_labels_that_cannot_be_name_the_file(two, tmp_path):
         labels = dict(arrays)
     for change, message in (
         ({"grade": labels["grade"] + 1}, "'grade' must lie in 0..3"),
-        ({"grade": labels["grade"][:1]}, "'grade' must be [P] as the others, is (1,)"),
+        (
+            {"grade": labels["grade"][:1]},
+            "'grade' must have a number for each of 2 pairs, as 'query' has; it has 1",
+        ),
         ({"query": labels["query"] + 1}, "'query' must lie in 0..0"),
     ):
         np.savez(two / "labels.npz", **{**labels, **change})

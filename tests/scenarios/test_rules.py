@@ -121,7 +121,7 @@ def test_a_rule_of_one_s_own(own, text, bonus):
     [
         (
             "object: 'my_rules:Bonnus'",
-            "s, fusion: fusion rule 'my_rules:Bonnus': module 'my_rules' has no 'Bonnus'",
+            "s.yaml, fusion: fusion rule 'my_rules:Bonnus': module 'my_rules' has no 'Bonnus'",
         ),
         ("object: 'no_rules:Bonus'", "there is no module 'no_rules' in the folder where you stand"),
         ("object: 'my_rules:number'", "must be a rule, with score and bid_for_score, or make one"),

@@ -184,7 +184,7 @@ def test_frames_that_the_model_cannot_read_are_refused(prepared, trained):
     refused = r"reads 3 frames of 48x48 pixels, the ads of the corpus have 3 of 64x64"
     with pytest.raises(CheckpointError, match=refused) as caught:
         relevance_of(other, "hcmrm")
-    assert (caught.value.file, caught.value.field) == (prepared.scenario.name, "hcmrm")
+    assert (caught.value.file, caught.value.field) == (prepared.scenario.place, "hcmrm")
 
 
 def test_a_model_without_grades_scores_too(prepared, trained, tmp_path):
