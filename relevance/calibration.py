@@ -53,8 +53,13 @@ class IsotonicCalibration:
 
     def __post_init__(self) -> None:
         knots, values = np.asarray(self.score), np.asarray(self.probability)
-        fits = knots.size == values.size > 0 and bool(np.isfinite(knots).all())
-        if not fits or (np.diff(knots) <= 0).any() or (np.diff(values) < 0).any():
+        fits = knots.ndim == values.ndim == 1 and knots.size == values.size > 0
+        if (
+            not fits
+            or not np.isfinite(knots).all()
+            or (np.diff(knots) <= 0).any()
+            or (np.diff(values) < 0).any()
+        ):
             raise ValueError("knots of an isotonic calibration must rise, one probability each")
         if not ((values >= 0.0) & (values <= 1.0)).all():
             raise ValueError("probabilities of an isotonic calibration must lie in [0, 1]")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -60,12 +61,23 @@ class ChatJudge:
         try:
             parts = urlsplit(self.url)
             known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:  # brackets without an end, a port beyond 65,535
+            (parts.hostname or "").encode("idna")
+        except ValueError:  # brackets without an end, a port beyond 65,535, no name of a host
             known = False
         if not known or re.search(r"[\s\x00-\x1f\x7f]", self.url):
             raise ScorerError(
                 "must be an address with http or https", field="--endpoint", value=quoted(self.url)
             )
+        if "@" in parts.netloc:
+            raise ScorerError(
+                "the address holds a user's name",
+                field="--endpoint",
+                remedy="give the key by --key-env alone",
+            )
+        if not f"{parts.path}{parts.query}".isascii():
+            remedy = "write other letters as a browser copies them, such as %C3%BC"
+            reason = "may hold ASCII letters alone after the host's name"
+            raise ScorerError(reason, field="--endpoint", value=quoted(self.url), remedy=remedy)
         if not (self.key.isascii() and self.key.isprintable()):
             raise ScorerError(
                 "the key holds what no header of HTTP may, such as a new line", field="--key-env"
@@ -89,9 +101,17 @@ class ChatJudge:
                     break
             except _WrongAnswerError as error:
                 fault = str(error)
-            except (OSError, http.client.HTTPException) as error:  # time-outs are OSError, too
+            except http.client.HTTPException:
+                fault = "an answer that is no HTTP, or breaks off"
+            except (OSError, ValueError) as error:  # time-outs are OSError; an odd redirection a ValueError
                 reason = getattr(error, "reason", None) or error
-                fault = in_words(reason) if isinstance(reason, Exception) else str(reason)
+                if isinstance(reason, TimeoutError):
+                    fault = "timed out"
+                elif isinstance(reason, ssl.SSLError):
+                    why = getattr(reason, "verify_message", "") or "is it http?"
+                    fault = f"no secure connection can be made: {why}"
+                else:
+                    fault = in_words(reason) if isinstance(reason, Exception) else str(reason)
         raise ScorerError(
             f"no usable answer for query {quoted(query)} and ad {quoted(ad)} "
             f"in {attempt + 1} attempt{'s' * (attempt > 0)} ({fault})",
@@ -113,11 +133,12 @@ class ChatJudge:
         address = root if root.endswith(PATH) else root + PATH
         request = urllib.request.Request(address, body, headers, method="POST")
         with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:
-            raw = answer.read(MOST_ANSWER)
+            raw = _read(answer, time.monotonic() + self.timeout_s)
         try:
-            return str(json.loads(raw)["choices"][0]["message"]["content"])
-        except (ValueError, LookupError, TypeError):
+            content = json.loads(raw)["choices"][0]["message"]["content"]
+        except (ValueError, LookupError, TypeError, RecursionError):
             raise _WrongAnswerError(f"not of the chat protocol: {_start(raw)}") from None
+        return content if isinstance(content, str) else json.dumps(content)
 
 
 class _WrongAnswerError(ValueError):
@@ -139,15 +160,32 @@ def read_answer(text: str) -> tuple[int, float]:
             continue
         grade, confidence = answer["grade"], answer.get("confidence")
         if isinstance(grade, bool) or grade not in (0, 1, 2, 3):
-            raise _WrongAnswerError(f"the grade must be 0, 1, 2 or 3, is {grade!r}")
+            raise _WrongAnswerError(f"the grade must be 0, 1, 2 or 3, is {json.dumps(grade)}")
         if (
             isinstance(confidence, bool)
             or not isinstance(confidence, int | float)
             or not 0 <= confidence <= 1
         ):
-            raise _WrongAnswerError(f"the confidence must be a number from 0 to 1, is {confidence!r}")
+            raise _WrongAnswerError(
+                f"the confidence must be a number from 0 to 1, is {json.dumps(confidence)}"
+            )
         return int(grade), float(confidence)
     raise _WrongAnswerError(f"no JSON object with a grade: {_start(text.encode())}")
+
+
+def _read(answer: http.client.HTTPResponse, until: float) -> bytes:
+    """The body of an answer; one that comes byte by byte has no more time than another.
+
+    Raises:
+        TimeoutError: it has not come by then.
+    """
+    parts, left = list[bytes](), MOST_ANSWER
+    while left > 0 and (part := answer.read1(left)):
+        parts.append(part)
+        left -= len(part)
+        if time.monotonic() > until:
+            raise TimeoutError("timed out")
+    return b"".join(parts)
 
 
 def _start(raw: bytes) -> str:

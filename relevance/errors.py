@@ -147,7 +147,7 @@ _PYTHONS = re.compile(
     r"could not convert|invalid literal|integer string conversion|not supported between|\bdtype\b"
     r"|has no attribute|torch\.|\bobject\b|NoneType|__\w+__|unpack|argument|<class|codec|Errno"
     r"|\b\w+(?:Error|Exception)\b"
-    r"|`|state_dict|broadcast|instantiate|mmap|negative power|reading array header"
+    r"|`|state_dict|broadcast|instantiate|mmap|int too (?:big|large)|negative power|reading array header"
     r"|\bb'|allow_pickle|numpy|buffer|'(?:str|int|float|list|dict|tuple|bool|bytes)'|cannot convert|literal"
 )
 """Texts of errors that speak of a program rather than of a file."""

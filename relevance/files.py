@@ -39,6 +39,9 @@ def check_file(path: Path, error: Refusal, remedy: str | None = None, most: int 
                 file.read(1)
     except FileNotFoundError:
         raise error("not found", file=path, remedy=remedy) from None
+    except NotADirectoryError:
+        above = next((one for one in path.parents if one.exists()), path.parent)
+        raise error("is a file, not a folder", file=above, remedy="name a folder") from None
     except (OSError, ValueError) as reason:
         raise error(f"cannot be read ({in_words(reason)})", file=path, remedy=remedy) from None
     if stat.S_ISDIR(about.st_mode):

@@ -27,6 +27,11 @@ class EscapedError(Exception):
     """A plug-in raised what is meant to end a program; the text names it."""
 
 
+def class_name(thing: object) -> str:
+    """The name of its class, whatever that class answers when it is asked for its name."""
+    return str(type.__dict__["__name__"].__get__(type(thing)))
+
+
 def raised(error: BaseException) -> str:
     """What a plug-in raised, in one line: `ValueError: no such word`."""
     try:
@@ -35,7 +40,7 @@ def raised(error: BaseException) -> str:
             text = ": ".join(str(part) for part in (error.strerror, error.filename) if part)
     except BaseException:  # a stranger's error need not have a text, and asking for it may raise anything
         text = ""
-    name = "" if isinstance(error, EscapedError) else type(error).__name__
+    name = "" if isinstance(error, EscapedError) else class_name(error)
     parts = (" ".join(part.split()) for part in (name, text))  # a class may be named over many lines
     return cut(": ".join(part for part in parts if part))
 

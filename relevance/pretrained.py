@@ -312,6 +312,16 @@ class CrossEncoderScorer:
         with _reading(folder, "cross-encoder"):
             model = CrossEncoder(str(folder), device=device, local_files_only=True)
             model.predict([("a", "b")], show_progress_bar=False)
+        kinds = [str(kind) for kind in getattr(model.config, "architectures", None) or ()]
+        made = type(getattr(model, "model", None)).__name__
+        if made.endswith("Classification") and kinds and all(one.endswith("Model") for one in kinds):
+            # Its head has been drawn at random.
+            raise CheckpointError(
+                "is a text encoder without the head of a cross-encoder",
+                file=folder,
+                value=", ".join(kinds),
+                remedy="name it as bi_encoder=FOLDER, or a model that was trained to rank",
+            )
         if model.num_labels != 1:
             raise CheckpointError(
                 "a cross-encoder must have one output, which rises with relevance",

@@ -11,7 +11,7 @@ import numpy as np
 from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
 from relevance.errors import PluginError, ScorerError, quoted
-from relevance.plug_in import Plugin, raised
+from relevance.plug_in import Plugin, class_name, raised
 
 
 class RelevanceScorer(Protocol):
@@ -133,7 +133,7 @@ def kind_of_answer(answer: Any) -> str:
     """What a plug-in has returned that is no array of numbers, in words."""
     if isinstance(answer, np.ndarray):
         return f"an array of {answer.dtype}"
-    return "nothing" if answer is None else f"a {type(answer).__name__}"
+    return "nothing" if answer is None else f"a {class_name(answer)}"
 
 
 def _blame(

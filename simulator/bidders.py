@@ -20,12 +20,12 @@ from simulator.policies import (
     Report,
     Shading,
     State,
-    check_policy,
     even_spend_gap,
     make_policy,
 )
 from simulator.policies.churn import ChurnModel
 from simulator.policies.match_types import MatchBids
+from simulator.policies.registry import refuse_unfit
 from simulator.policies.seats import DEVIATING, SEATED, Seats
 
 
@@ -39,9 +39,7 @@ class PolicyShare:
 
     def __post_init__(self) -> None:
         check_ranges(self, "bidders.policies")
-        policy = make_policy(self.policy, self.settings)  # refused here, not in the middle of a run
-        if ":" in self.policy and (faults := check_policy(policy)):
-            raise ValueError(f"bid policy {self.policy!r} cannot be used: {'; '.join(faults)}")
+        refuse_unfit(self.policy, self.settings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,8 @@ def draw(scenario: Scenario, folders: Sequence[Path], starts: tuple[Setting, Set
         fault = _read(name, scenario, starts["ab".index(name)])[1]
         if fault is not None:
             typed = st.session_state[address.prefix_of(name) + "formula"]
-            st.error(t("bar.not_taken", typed=typed, fault=fault, kept=(a, b)["ab".index(name)].formula))
+            kept = (a, b)["ab".index(name)].formula
+            st.error(t("bar.not_taken", typed=typed, fault=fault.rstrip(".。"), kept=kept))
     if ignored := st.session_state.pop(SAID, []):
         st.info(t("bar.ignored", names=t("words.comma").join(ignored)))
     if fault := st.session_state.pop(FAULT, None):

@@ -5,10 +5,11 @@ It holds weights (safetensors, never pickle), sizes, vocabulary, keyword weights
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from relevance.calibration import FITS, Calibration, calibration_from
-from relevance.errors import CheckpointError, UserError, in_words
+from relevance.errors import CheckpointError, UserError, in_words, quoted
 from relevance.extras import MissingExtraError
 from relevance.files import check_file, read_json, read_text
 from relevance.hcmrm.model import HCMRM
@@ -99,28 +101,27 @@ class Checkpoint:
             check_file(folder / name, CheckpointError, remedy)
         sizes = read_json(folder / SIZES, dict, CheckpointError, AGAIN)
         training = read_json(folder / TRAINING, dict, CheckpointError, AGAIN)
+        _check_record(training, folder / TRAINING)
         read_text(folder / TOKENIZER, CheckpointError, AGAIN)
-        try:
+        with _of(folder / SIZES):
             check_sizes(sizes)
-        except UserError as error:
-            raise CheckpointError(error, file=folder / SIZES, remedy=AGAIN) from error
-        try:
+            config = HCMRMConfig.from_pretrained(folder)
+            if wrong := config.misfit():
+                raise CheckpointError(wrong)
+            model = HCMRM(config)
+        with _of(folder / WEIGHTS):
             with safe_open(folder / WEIGHTS, "pt") as file:
                 header = file.metadata() or {}
             _check_header(folder, header)
-            config = HCMRMConfig.from_pretrained(folder)
-            model = HCMRM(config)
-            weights = {name: value.float() for name, value in load_file(folder / WEIGHTS).items()}
-            model.load_state_dict(weights, strict=True)
+            weights = load_file(folder / WEIGHTS)
+            if wrong := _misfit(weights, model.state_dict()):
+                raise CheckpointError(f"damaged checkpoint: {wrong}")
+            model.load_state_dict({name: value.float() for name, value in weights.items()}, strict=True)
+        with _of(folder / KEYWORDS):
             keywords = _read_keywords(folder / KEYWORDS)
+        with _of(folder / TOKENIZER):
             tokenizer = wrap_tokenizer(_read_tokenizer(folder / TOKENIZER))
-            calibration = _read_calibration(folder / CALIBRATION)
-        except CheckpointError:
-            raise
-        except DAMAGE as error:
-            raise CheckpointError(
-                f"damaged checkpoint ({in_words(error)})", file=folder, remedy=AGAIN
-            ) from error
+        calibration = _read_calibration(folder / CALIBRATION)
         if len(tokenizer) != config.vocab_size:
             raise CheckpointError(
                 f"{folder / TOKENIZER}: {len(tokenizer)} tokens, but {SIZES} says {config.vocab_size}; "
@@ -130,6 +131,48 @@ class Checkpoint:
             if not torch.isfinite(parameter).all():
                 raise CheckpointError(f"{folder / WEIGHTS}: holds values that are not finite; train it again")
         return Checkpoint(model.eval(), tokenizer, keywords, training, calibration)  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _of(file: Path) -> Iterator[None]:
+    """What fails in the block is the fault of this file.
+
+    Raises:
+        CheckpointError: names the file.
+    """
+    try:
+        yield
+    except UserError as error:
+        if error.file is not None or str(file.parent) in str(error):  # it names a file itself
+            raise
+        raise CheckpointError(error, file=file, remedy=AGAIN) from error
+    except DAMAGE as error:
+        raise CheckpointError(f"damaged checkpoint ({in_words(error)})", file=file, remedy=AGAIN) from error
+
+
+def _check_record(training: Mapping[str, Any], path: Path) -> None:
+    """Refuse a record whose corpora, which other readers go through, are no list of blocks."""
+    corpora = training.get("corpora", [])
+    blocks = isinstance(corpora, list) and all(isinstance(one, dict) for one in corpora)
+    if not blocks or not all(isinstance(one.get("worlds", []), list) for one in corpora):
+        wanted = "needs a list of corpora, each with keys and values, its worlds a list"
+        raise CheckpointError(wanted, file=path, field="corpora", remedy=AGAIN)
+
+
+def _misfit(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """What of the weights a model of these sizes cannot take, in words; empty: nothing."""
+    for name, value in wanted.items():
+        if name not in weights:
+            return f"lacks the tensor {quoted(name)}, which the sizes in {SIZES} ask for"
+        if weights[name].shape != value.shape:
+            have, want = list(weights[name].shape), list(value.shape)
+            return f"the tensor {quoted(name)} has the shape {have}, the sizes in {SIZES} ask for {want}"
+        if weights[name].is_floating_point() != value.is_floating_point():
+            return f"the tensor {quoted(name)} holds another kind of numbers than it should"
+    more = next((name for name in weights if name not in wanted), None)
+    return (
+        "" if more is None else f"has the tensor {quoted(more)}, which no model of the sizes in {SIZES} has"
+    )
 
 
 def _in_order(weights: bytes) -> bytes:
@@ -165,7 +208,9 @@ def _check_header(folder: Path, header: Mapping[str, str]) -> None:
 
 def _read_tokenizer(path: Path) -> Tokenizer:
     try:
-        return Tokenizer.from_file(str(path))
+        found = Tokenizer.from_file(str(path))
+        found.encode("a word \N{SNOWMAN}")  # a vocabulary without a token for unknown words shows only now
+        return found
     except Exception as error:  # the tokenizers library raises nothing more specific
         raise CheckpointError(f"damaged tokenizer ({in_words(error)})", file=path, remedy=AGAIN) from error
 
@@ -189,7 +234,7 @@ def _read_keywords(path: Path) -> KeywordExtractor:
 def _read_calibration(path: Path) -> dict[str, Calibration]:
     if not path.exists() and not path.is_symlink():
         return {}
-    again = "relbid calibrate makes it anew"
+    again = "remove it; relbid calibrate makes it anew"
     stored = read_json(path, dict, CheckpointError, again)
     try:
         return {name: calibration_from(name, stored[name]) for name in FITS if name in stored}

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from relevance.errors import CheckpointError
@@ -20,7 +19,14 @@ from relevance.files import read_json
 from relevance.hcmrm.checkpoint import KEYWORDS, TRAINING, WEIGHTS
 from relevance.hcmrm.model import HCMRM
 from relevance.hcmrm.model_config import HCMRMConfig
-from relevance.hcmrm.tensors import Filling, Names, Weights, folder_weights, read_config
+from relevance.hcmrm.tensors import (
+    Filling,
+    Names,
+    Weights,
+    folder_weights,
+    read_config,
+    write_tensors,
+)
 from relevance.hcmrm.text import wrap_tokenizer
 from relevance.hcmrm.vision_importing import read_vision, vit_sizes
 from relevance.keywords import TfIdfKeywords
@@ -168,9 +174,23 @@ def import_bert(
     n_layers, first_cross, sizes = _bert_sizes(text)
     if first_cross != n_layers:
         raise CheckpointError(f"{bert}: has cross-attention already; a plain BERT is needed")
+    heads, width = bert_config["num_attention_heads"], sizes["hidden_size"]
+    if width % heads:
+        raise CheckpointError(
+            f"{heads} heads do not divide the width of the weights, {width}",
+            file=bert / "config.json",
+            field="num_attention_heads",
+            remedy="download the folder again",
+        )
     n_text = n_layers // 2 if text_layers is None else text_layers
     if not 0 <= n_text < n_layers:
-        raise CheckpointError(f"{bert}: has {n_layers} layers, of which {n_text} cannot be the text layers")
+        raise CheckpointError(
+            f"has {n_layers} layers, of which at least one must fuse",
+            file=bert,
+            field="--text-layers",
+            value=str(n_text),
+            remedy=f"name 0 to {n_layers - 1}",
+        )
     seen = read_vision(vision, image_size)
     config = HCMRMConfig.preset(
         "base",
@@ -178,7 +198,7 @@ def import_bert(
         **seen.sizes,
         text_layers=n_text,
         fusion_layers=n_layers - n_text,
-        num_heads=bert_config["num_attention_heads"],
+        num_heads=heads,
         text_norm_eps=bert_config["layer_norm_eps"],
         cross_gate=True,
         prior_layers=n_layers - n_text if _is_sentence_encoder(bert) else 0,
@@ -216,7 +236,7 @@ def write_imported(
             field="--tokenizer",
             remedy="give the tokenizer that the weights were trained with",
         )
-    save_file(model.state_dict(), folder / WEIGHTS, metadata={"format": "pt"})
+    write_tensors(model.state_dict(), folder / WEIGHTS, {"format": "pt"})
     model.config.save_pretrained(folder)
     if tokenizer is not None:
         wrap_tokenizer(tokenizer).save_pretrained(folder)

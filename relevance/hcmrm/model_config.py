@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias, get_type_hints
 
@@ -62,9 +63,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 CPU or minutes on a GPU. picture: tiny for frames of 96 pixels, which it reads in nine patches as well. base:
 ALBEF as published (arXiv 2107.07651), ViT-B/16 at 224 pixels and the 12 layers of BERT-base, six for text and
 six for fusion."""
-
-FUSIONS = ("early", "two_tower")
-"""How query and ad meet."""
 
 Width: TypeAlias = Annotated[int, Ge(1), Le(16_384)]
 Wide: TypeAlias = Annotated[int, Ge(1), Le(65_536)]
@@ -173,7 +171,7 @@ class HCMRMConfig(PretrainedConfig):
         use_frames: bool = True,
         use_keywords: bool = True,
         text_tokens: Annotated[int, Ge(1), Le(65_536)] = 32,
-        fusion: str = "early",
+        fusion: Literal["early", "two_tower"] = "early",
         grade_head: Literal["hierarchical", "bce", "flat", "ordinal", "ranknet"] = "hierarchical",
         grade_tree: Annotated[Sequence[Sequence[Grade]], MaxLen(4)] = ((0, 1), (2, 3)),
         **kwargs: Any,
@@ -248,7 +246,8 @@ def check_sizes(sizes: Mapping[str, Any]) -> None:
     for name, reader in _readers().items():
         if name in sizes:
             try:
-                reader.validate_python(sizes[name])
+                # As JSON: a tuple may be a list there, and no text or truth value is taken for a number.
+                reader.validate_json(json.dumps(sizes[name], default=str), strict=True)
             except ValidationError as error:
                 reason = in_words(ValueError(error.errors()[-1]["msg"]))
                 raise TrainError(

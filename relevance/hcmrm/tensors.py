@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -55,19 +55,31 @@ class Weights:
         except SafetensorError as error:
             raise CheckpointError(f"{path}: damaged ({in_words(error)}); download it again") from error
         except Exception as error:  # a foreign file may fail in any way; none of them runs its code
-            reason = cut(in_words(error).partition(".")[0])
             raise CheckpointError(
-                f"{path}: cannot be read as plain tensors ({reason}); save its state_dict as safetensors"
+                "holds no weights that can be read",  # the library's reasons are about its own code
+                file=path,
+                remedy="give a file of weights, of safetensors or of torch's own kind with tensors alone",
             ) from error
         if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
             content = content["model"]
         if not isinstance(content, Mapping):
-            raise CheckpointError(f"{path}: holds no named tensors; save the model's state_dict")
+            raise CheckpointError(
+                "holds no named tensors",
+                file=path,
+                remedy="save the weights of the whole model by their names",
+            )
         tensors = {
             str(name).removeprefix("module."): value.float() if value.is_floating_point() else value
             for name, value in content.items()
             if isinstance(value, Tensor)
         }
+        for name, value in tensors.items():
+            if value.layout is not torch.strided or value.device.type != "cpu":
+                raise CheckpointError(
+                    f"'{name}' is no plain table of numbers",
+                    file=path,
+                    remedy="save it dense, with its values",
+                )
         return Weights(path, tensors)
 
     def part(self, *prefixes: str) -> Weights:
@@ -110,6 +122,18 @@ class Weights:
                 f"got {sorted(numbers)}"
             )
         return len(numbers)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, header: Mapping[str, str]) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: it cannot be written; the library reports a full disk as an error of its own.
+    """
+    try:
+        save_file(dict(tensors), path, metadata=dict(header))
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 class Filling:
@@ -182,6 +206,13 @@ class Filling:
         return self._model.eval()  # type: ignore[no-untyped-call]
 
     def _fill(self, own: Tensor, source: Weights, tensor: str, value: Tensor) -> None:
+        if own.is_floating_point() and not value.is_floating_point():
+            kind = str(value.dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"'{source.prefix}{tensor}' holds numbers of the kind {kind}, which no weights have",
+                file=source.path,
+                remedy="give the weights as they were trained, not packed or rounded",
+            )
         if not torch.isfinite(value).all():
             raise CheckpointError(
                 f"{source.path}: '{source.prefix}{tensor}' holds values that are not finite"

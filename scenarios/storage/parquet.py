@@ -139,7 +139,7 @@ def unwritten(path: Path, error: pl.exceptions.PolarsError) -> OSError:
     return (
         OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if full
-        else OSError(errno.EIO, " ".join(str(error).split())[:160])
+        else OSError(errno.EIO, os.strerror(errno.EIO))  # Polars says it in words of its own
     )
 
 

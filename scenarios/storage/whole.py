@@ -112,7 +112,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """
     root = folder.parent
     check_replaceable(folder, "name another folder", folder=True)
-    with writing(root), _made(root):
+    with writing(folder), _made(root):
         remove_stale(root)
         with _temporary_folder(root) as part:
             yield part

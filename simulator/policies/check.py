@@ -53,7 +53,7 @@ def _faults(policy: BidPolicy) -> list[str]:
         )
     for some, what in (
         (everybody[::-1], "the order of the advertisers"),
-        (everybody[1::3], "which other advertisers follow it"),
+        (everybody[2::3], "which other advertisers follow it"),
     ):
         if not _equal([_rows(one, some) for one in bids], _follow(policy, some)[0]):
             faults.append(f"the answer to an advertiser depends on {what}")

@@ -9,6 +9,7 @@ from relevance.plug_in import Plugin, misfit
 from relevance.protocol import load_object
 from simulator.policies.balanced import Balanced
 from simulator.policies.bandit import Bandit
+from simulator.policies.check import check_policy
 from simulator.policies.constant import Fixed, Shading, Truthful
 from simulator.policies.own_policy import OwnPolicy
 from simulator.policies.pacing import DualPacing, PidPacing, Throttling
@@ -58,3 +59,14 @@ def make_policy(name: str, settings: Mapping[str, float] = MappingProxyType({}))
             f"{plugin.name} must have the methods start(budget, value) and adjust(state, report, u)"
         )
     return OwnPolicy(policy, plugin) if own else policy
+
+
+def refuse_unfit(name: str, settings: Mapping[str, float]) -> None:
+    """Try a policy that a scenario names, so that it is refused there and not in the middle of a run.
+
+    Raises:
+        ValueError: see `make_policy`; or your own is one that `check_policy` finds unfit.
+    """
+    policy = make_policy(name, settings)
+    if ":" in name and (faults := check_policy(policy)):
+        raise ValueError(f"bid policy {name!r} cannot be used: {'; '.join(faults)}")

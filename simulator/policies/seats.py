@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le
 
 from relevance.ranges import check_ranges
 from simulator.arrays import FloatArray, IntArray
-from simulator.policies.registry import make_policy
+from simulator.policies.registry import refuse_unfit
 
 SEATED, DEVIATING = 1, 2
 """What `seat_of` says of an advertiser who has a seat; 0: it has none."""
@@ -36,7 +36,7 @@ class Seats:
     def __post_init__(self) -> None:
         check_ranges(self, "bidders.seats")
         if self.policy:
-            make_policy(self.policy, self.settings)  # refused here, not in the middle of a run
+            refuse_unfit(self.policy, self.settings)
 
 
 def seat_of(seats: Seats, u: FloatArray) -> IntArray:

@@ -96,6 +96,7 @@ def test_fitted_calibrations_never_fall_and_are_stored_as_they_are(pairs: list[t
         ("isotonic", {"score": [0.5, 0.2], "probability": [0.1, 0.2]}),
         ("isotonic", {"score": [0.1, 0.2], "probability": [0.3, 0.2]}),
         ("isotonic", {"score": [], "probability": []}),
+        ("isotonic", {"score": [[0.1]], "probability": [0.2]}),
         ("isotonic", {"score": [0.1], "probability": [1.2]}),
         ("platt", {}),
     ],

@@ -148,7 +148,7 @@ def test_too_few_frames_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (_config(fusion="late"), "model.fusion 'late': there is no such; take early, two_tower"),
+        (_config(fusion="late"), "model.fusion: input should be 'early' or 'two_tower', got late"),
         (_config(text_tokens=60), "model.text_tokens 60: needs model.max_positions 79"),
         (dataclasses.replace(TINY_TRAINING, text="summary"), "text 'summary': there is no such"),
     ],

@@ -158,3 +158,53 @@ def test_a_state_reads_back_as_it_was(tmp_path):
         damaged.write_bytes((tmp_path / "state.safetensors").read_bytes()[:keep])
         with pytest.raises(CheckpointError, match="damaged"):
             read_state(damaged)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "says"),
+    [
+        ("config.json", {"hidden_size": "16"}, "model.hidden_size: input should be a valid integer, got 16"),
+        ("config.json", {"match_head": "no"}, "model.match_head: input should be a valid boolean, got no"),
+        ("config.json", {"num_heads": 5}, "5 text heads do not divide the width"),
+        ("config.json", {"grade_tree": [[0, 0], [2, 3]]}, "every branch needs grades, and they must rise"),
+        ("training.json", {"corpora": None}, "corpora: needs a list of corpora"),
+        ("training.json", {"corpora": [7]}, "corpora: needs a list of corpora"),
+    ],
+)
+def test_a_value_that_cannot_be_is_told_with_its_file(model, file, change, says):
+    path = model / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    said = refusal(model)
+    assert said.startswith(str(path))
+    assert says in said
+    assert "train it again or restore it from git" in said
+
+
+def test_weights_of_another_model_are_told_by_their_first_tensor(model):
+    def other(tensors):
+        kept = dict(tensors)
+        tensors.clear()
+        tensors.update({f"bert.{name}": value for name, value in kept.items()})
+
+    rewrite(model, other)
+    said = refusal(model)
+    assert said.startswith(str(model / "model.safetensors"))
+    assert "lacks the tensor '" in said
+    assert "which the sizes in config.json ask for" in said
+    assert "state_dict" not in said
+
+
+def test_a_vocabulary_without_a_token_for_unknown_words(model):
+    path = model / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    tokenizer["model"]["unk_token"] = "[NONE]"
+    path.write_text(json.dumps(tokenizer))
+    weights = model / "model.safetensors"
+    save_file(load_file(weights), weights)  # of no texts in particular
+    assert refusal(model).startswith(f"{path}: damaged tokenizer")
+
+
+def test_a_file_in_the_place_of_a_folder(tmp_path):
+    (tmp_path / "model.zip").write_bytes(b"PK")
+    said = refusal(tmp_path / "model.zip")
+    assert said == f"{tmp_path / 'model.zip'}: is a file, not a folder; name a folder"

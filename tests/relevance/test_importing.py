@@ -121,6 +121,29 @@ def test_the_number_of_heads_matters(expected: Expected) -> None:
     assert float((text - expected["text_embeds"][:, 0]).abs().max()) > 0.01
 
 
+def test_weights_that_are_no_fractions_are_refused(tmp_path: Path) -> None:
+    tensors = {name: tensor.to(torch.int32) for name, tensor in load_file(ALBEF).items()}
+    torch.save(tensors, tmp_path / "whole.pth")
+    with pytest.raises(CheckpointError, match="holds numbers of the kind int32, which no weights have"):
+        import_albef(tmp_path / "whole.pth", text_heads=4, visual_heads=3)
+
+
+def test_tensors_without_plain_values_are_refused(tmp_path: Path) -> None:
+    whole = load_file(ALBEF)
+    name = next(name for name, tensor in whole.items() if tensor.dim() == 2)
+    for odd in (whole[name].to_sparse(), whole[name].to("meta")):
+        torch.save({**whole, name: odd}, tmp_path / "odd.pth")
+        with pytest.raises(CheckpointError, match="is no plain table of numbers"):
+            import_albef(tmp_path / "odd.pth", text_heads=4, visual_heads=3)
+
+
+def test_a_file_that_holds_no_weights_is_told_without_pythons_words(tmp_path: Path) -> None:
+    (tmp_path / "notes.pth").write_text("name: tiny\n")
+    with pytest.raises(CheckpointError, match="holds no weights that can be read") as caught:
+        import_albef(tmp_path / "notes.pth", text_heads=4)
+    assert "state_dict" not in str(caught.value)
+
+
 def test_a_torch_file_with_momentum_copies_gives_the_same_model(model: HCMRM, tmp_path: Path) -> None:
     tensors = load_file(ALBEF)
     copies = {

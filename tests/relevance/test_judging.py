@@ -63,7 +63,7 @@ def test_an_answer_is_one_object_with_grade_and_confidence():
         ('{"grade": 4, "confidence": 1}', "the grade must be 0, 1, 2 or 3, is 4"),
         ('{"grade": true, "confidence": 1}', "the grade must be"),
         ('{"grade": 2.5, "confidence": 1}', "the grade must be"),
-        ('{"grade": 2}', "the confidence must be a number from 0 to 1, is None"),
+        ('{"grade": 2}', "the confidence must be a number from 0 to 1, is null"),
         ('{"grade": 2, "confidence": 90}', "the confidence must be a number from 0 to 1, is 90"),
         ('{"grade": 2, "confidence": NaN}', "the confidence must be"),
     ):
@@ -79,9 +79,15 @@ def test_an_address_must_be_one_of_the_web():
         "http://",
         "http://[::1",
         "http://a:99999/v1",
+        "http://a..b/v1",
+        f"http://{'a' * 64}/v1",
     )
     for url in (*wrong, "http://a b/v1"):
         with pytest.raises(ScorerError, match="--endpoint: must be an address with http or https, got"):
             ChatJudge(url, "m")
+    with pytest.raises(ScorerError, match="--endpoint: the address holds a user's name; give the key by"):
+        ChatJudge("http://me:secret@host/v1", "m")
+    with pytest.raises(ScorerError, match="--endpoint: may hold ASCII letters alone after the host's name"):
+        ChatJudge("http://host/ü", "m")
     with pytest.raises(ScorerError, match="--key-env: the key holds what no header of HTTP may"):
         ChatJudge("http://localhost/v1", "m", "key\n")

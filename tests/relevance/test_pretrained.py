@@ -121,6 +121,7 @@ def test_what_is_no_model_is_refused_in_one_sentence(folder, made, corpus, monke
         ),
         (f"bi_encoder={folder / 'empty'}", "holds no bi-encoder that sentence-transformers can read"),
         (f"cross_encoder={folder / 'empty'}", "holds no cross-encoder"),
+        (f"cross_encoder={models.bert(folder / 'plain')}", "without the head of a cross-encoder"),
         (f"cross_encoder={four}", "one output, which rises with relevance, got 4"),
     ):
         with pytest.raises(CheckpointError, match=words):

@@ -151,6 +151,22 @@ def test_an_error_whose_text_ends_the_program_is_an_error_like_any_other() -> No
         Plugin("scorer 'mine:Mute'").ask("score() raised", method)
 
 
+def test_an_error_whose_class_has_no_name_is_an_error_like_any_other() -> None:
+    class Nameless(type):
+        @property
+        def __name__(cls) -> str:  # type: ignore[override]
+            raise SystemExit(9)
+
+    class OddError(Exception, metaclass=Nameless):
+        pass
+
+    def method() -> None:
+        raise OddError("at work")
+
+    with pytest.raises(PluginError, match="score\\(\\) raised OddError: at work"):
+        Plugin("scorer 'mine:Odd'").ask("score() raised", method)
+
+
 def test_a_plug_in_that_takes_long_is_said_to_be_waited_for(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,7 +64,7 @@ class Stub:
                 )
                 answer = (
                     text
-                    if text.startswith("<")
+                    if text.startswith(("<", "["))
                     else json.dumps({"choices": [{"message": {"content": text}}]})
                 )
                 with stub.lock:
@@ -166,6 +166,7 @@ def test_an_endpoint_is_asked_for_each_pair_once_and_no_more_at_once_than_allowe
         ("I would say it fits", "no JSON object with a grade"),
         ('{"grade": 7, "confidence": 1}', "the grade must be 0, 1, 2 or 3, is 7"),
         ("<html>busy</html>", "not of the chat protocol: '<html>busy</html>'"),
+        ("[" * 100_000, "not of the chat protocol: '[[["),
     ],
 )
 def test_a_passing_fault_is_tried_again_and_a_lasting_one_told_once(corpus, stub, tmp_path, fault, words):

@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 from simulator import policies
 from simulator.arrays import FloatArray
 from simulator.auction import Ranked, allocate, price_gsp, price_vcg
+from simulator.bidders import PolicyShare
 from simulator.fusion import Product
 from simulator.policies import (
     N_UNIFORMS,
@@ -30,6 +31,7 @@ from simulator.policies import (
     make_policy,
 )
 from simulator.policies.own_policy import OwnPolicy
+from simulator.policies.seats import Seats
 from simulator.random import uniforms
 
 Plant = Callable[[Bids], Mapping[str, FloatArray]]
@@ -396,6 +398,7 @@ BROKEN: dict[str, tuple[Callable[..., Any], str]] = {
     "whole numbers": (answer(lambda s, r: np.ones(s.size, dtype=int)), "floats"),
     "eager": (answer(lambda s, r: 1.0 + s, np.full(12, 1.5)), r"participation must be a number in \[0, 1\]"),
     "mean of all": (answer(lambda s, r: np.full_like(s, r.spent.sum())), "which other advertisers"),
+    "mean value": (answer(lambda s, r: np.full_like(s, r.value.sum() / max(s.size, 1))), "which other"),
     "rank": (answer(lambda s, r: np.arange(s.size) / 9.0), "the order of the advertisers"),
     "mutating": (mutating, "changes the arrays"),
     "remembering": (remembering, "answered differently"),
@@ -416,3 +419,14 @@ def test_checker_names_the_fault(fault: str) -> None:
 
 def test_checker_wants_both_methods() -> None:
     assert "must have the methods" in check_policy(object())[0]  # type: ignore[arg-type]
+
+
+class Drawing(Own):
+    def adjust(self, state: Any, told: Any, u: Any) -> Any:
+        return state, Bids(np.random.default_rng().random(state.size), np.ones(state.size))
+
+
+def test_seats_take_no_policy_that_a_market_would_not_take() -> None:
+    for take in (Seats, lambda policy: PolicyShare(policy, 1.0)):
+        with pytest.raises(ValueError, match="cannot be used: the same reports are answered differently"):
+            take(policy=f"{__name__}:Drawing")

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from relevance.errors import CheckpointError, in_words
 from relevance.files import check_file, parsed_json
+from relevance.hcmrm.tensors import write_tensors
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
@@ -27,10 +27,7 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
     tensors: dict[str, Tensor] = {}
     shape = json.dumps(_taken_apart(state, tensors))
     part = path.with_suffix(".tmp")
-    try:
-        save_file(tensors, part, metadata={"state": shape})
-    except SafetensorError as error:
-        raise OSError(str(error)) from error
+    write_tensors(tensors, part, {"state": shape})
     part.replace(path)
 
 

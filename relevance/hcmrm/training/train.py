@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -117,7 +118,7 @@ def train(
     best = -math.inf
     worse = 0  # validations in a row
     spent = 0.0
-    if state_file.is_file():
+    if os.path.lexists(state_file):  # a folder or a broken link is refused before the work
         state = read_state(state_file, device)
         if state.get("config") != identity:
             raise TrainError(

@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from relevance.errors import TrainError as TrainError, quoted
-from relevance.hcmrm.model_config import FUSIONS, HCMRMConfig, check_sizes
+from relevance.hcmrm.model_config import HCMRMConfig, check_sizes
 from relevance.hcmrm.training.losses import GRADE_HEADS
 from relevance.hcmrm.tree import GradeTree
 from relevance.metrics import RelevanceMetrics
@@ -264,8 +264,6 @@ def check_config(config: TrainConfig) -> None:
             raise TrainError(f"{name} {given}: there is no such; take {', '.join(known)}")
     check_sizes(config.model)
     shape = HCMRMConfig(**{**TEXT_SIZES[config.text], **config.model})
-    if shape.fusion not in FUSIONS:
-        raise TrainError(f"model.fusion '{shape.fusion}': there is no such; take {', '.join(FUSIONS)}")
     try:
         GradeTree.of(shape.grade_tree)
     except ValueError as error:
