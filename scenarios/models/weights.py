@@ -53,7 +53,7 @@ def import_weights(
     from relevance.hcmrm.importing import import_albef, import_bert, write_imported
     from relevance.hcmrm.vocabulary import read_tokenizer
 
-    with _said_of(albef or bert):
+    with _said_of(albef or bert, vision):
         if albef and heads is not None:
             model = import_albef(
                 albef, text_heads=heads, visual_heads=visual_heads, image_size=image_size, n_frames=n_frames
@@ -78,12 +78,13 @@ def import_weights(
 
 
 @contextlib.contextmanager
-def _said_of(source: Path | None) -> Iterator[None]:
+def _said_of(source: Path | None, vision: Path | None) -> Iterator[None]:
     """Name the weights in an error that names no file, as where their sizes do not fit each other."""
     try:
         yield
     except UserError as error:
-        raise (error if str(source) in str(error) else error.but(file=str(source))) from None
+        named = error.file is not None or any(one and str(one) in str(error) for one in (source, vision))
+        raise (error if named else error.but(file=str(source))) from None
 
 
 def start_from_public(data: LabelledCorpus, out: Path, bert: Path, vision: Path | None) -> Path:
