@@ -105,7 +105,8 @@ def _verdict(
 
 
 def _message(err: str) -> str:
-    """What a command says at its end, without bars of progress and warnings."""
+    """What a command says at its end, without warnings, bars of progress and notices of waiting."""
+    err = re.sub(r"^relbid: waiting for .*\n?", "", err, flags=re.MULTILINE)
     at = max(err.rfind("\nrelbid: "), err.rfind("\nUsage: "))
     if err.startswith(("relbid: ", "Usage: ")) and at < 0:
         at = 0

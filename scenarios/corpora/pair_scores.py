@@ -189,11 +189,11 @@ def _indexed(pairs: Path, corpus: Corpus, path: Path, progress: Progress | None)
                 done += len(found)
                 if progress is not None:
                     progress("reading pairs", done, done)
-    if not path.stat().st_size:
-        raise UserError(f"{pairs}: has no rows")
+            if not done:
+                raise UserError(f"{pairs}: has no rows")
     raw = path.read_bytes()
     numbers: IntArray = np.frombuffer(raw[: len(raw) // 16 * 16], dtype=np.int64).reshape(-1, 2)
-    if len(raw) % 16 or (numbers < 0).any() or (numbers >= [corpus.n_queries, corpus.n_ads]).any():
+    if not raw or len(raw) % 16 or (numbers < 0).any() or (numbers >= [corpus.n_queries, corpus.n_ads]).any():
         raise UserError("damaged", file=path, remedy=f"remove {path.parent}, or {REMEDY}")
     return numbers
 

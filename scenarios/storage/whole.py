@@ -68,6 +68,8 @@ def check_free(folder: Path) -> None:
         StoreError: `folder` is a file, holds anything, or cannot be written.
     """
     check_writable(folder.parent)
+    with writing(folder, OTHER_FOLDER), contextlib.suppress(FileNotFoundError):
+        folder.lstat()  # a name can be too long
     # A link that leads nowhere, or round in a circle, is something, too.
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"{folder}: is there already; remove it, or choose another place with --out")

@@ -160,6 +160,12 @@ def test_parts_of_something_else_are_not_taken(folder, tmp_path):
     assert not out.exists()
     with pytest.raises(UserError, match=r"scores.parquet.parts: belongs to the scoring of other pairs"):
         score(folder, "pairs.csv", out, chunk=20)
+    pairs = tmp_path / "scores.parquet.parts" / "pairs.bin"
+    whole = pairs.read_bytes()
+    pairs.write_bytes(b"")
+    with pytest.raises(UserError, match=r"pairs\.bin: damaged; remove "):
+        score(folder, "pairs.parquet", out, chunk=20)
+    pairs.write_bytes(whole)
     assert score(folder, "pairs.parquet", out, chunk=20) == 50
 
 

@@ -303,3 +303,9 @@ def test_a_link_in_a_circle_is_no_free_place(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(StoreError, match="is there already"):
         check_free(tmp_path / "loop")
+
+
+def test_a_place_with_too_long_a_name_is_refused_before_the_work(tmp_path):
+    with pytest.raises(StoreError, match="cannot be written \\(File name too long\\)"):
+        check_free(tmp_path / ("x" * 300))
+    assert not list(tmp_path.iterdir())

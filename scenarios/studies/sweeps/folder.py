@@ -98,7 +98,8 @@ def read_sweep(folder: Path | str) -> SweepResult:
     """
     folder = Path(folder)
     if not (folder / "sweep.yaml").exists():
-        raise StoreError(f"{folder}: not a sweep's folder; relbid sweep FILE makes one and names it")
+        why = "not a sweep's folder, it has no sweep.yaml"
+        raise StoreError(f"{folder}: {why}; relbid sweep FILE makes one and names it")
     sweep, path = load_sweep(folder / "sweep.yaml"), folder / "points.parquet"
     try:
         replicates = read_parquet(path)
