@@ -32,9 +32,9 @@ class TemperatureCalibration:
     shift: float
 
     def __post_init__(self) -> None:
-        if not (self.temperature > 0.0 and np.isfinite((self.temperature, self.shift)).all()):
+        if not (1e-6 <= self.temperature <= 1e6 and np.isfinite(self.shift)):
             raise ValueError(
-                f"temperature {self.temperature} and shift {self.shift}: must be finite, and above 0"
+                f"temperature {self.temperature} must be from 1e-6 to 1e6, and shift {self.shift} finite"
             )
 
     def __call__(self, score: FloatArray) -> FloatArray:
@@ -61,8 +61,8 @@ class IsotonicCalibration:
             or (np.diff(values) < 0).any()
         ):
             raise ValueError("knots of an isotonic calibration must rise, one probability each")
-        if not ((values >= 0.0) & (values <= 1.0)).all():
-            raise ValueError("probabilities of an isotonic calibration must lie in [0, 1]")
+        if not all(((side >= 0.0) & (side <= 1.0)).all() for side in (knots, values)):
+            raise ValueError("knots and probabilities of an isotonic calibration must lie in [0, 1]")
 
     def __call__(self, score: FloatArray) -> FloatArray:
         """[P] -> [P]."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import re
 import ssl
 import time
@@ -58,6 +59,10 @@ class ChatJudge:
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
+        if self.attempts < 1 or not 0 < self.timeout_s < math.inf:
+            raise ScorerError(
+                f"needs an attempt and a time above 0, got {self.attempts} and {self.timeout_s}"
+            )
         try:
             parts = urlsplit(self.url)
             known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -97,6 +102,9 @@ class ChatJudge:
                 return read_answer(self._ask(query, ad))
             except urllib.error.HTTPError as error:
                 fault = f"HTTP status {error.code}"
+                if 300 <= error.code < 400:
+                    there = quoted(error.headers.get("Location", "another address"))
+                    fault += f", redirected to {there}: name it with --endpoint, if you trust it"
                 if error.code not in PASSING:
                     break
             except _WrongAnswerError as error:
@@ -132,13 +140,23 @@ class ChatJudge:
         root = self.url.rstrip("/")
         address = root if root.endswith(PATH) else root + PATH
         request = urllib.request.Request(address, body, headers, method="POST")
-        with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:
+        with _OPENER.open(request, timeout=self.timeout_s) as answer:
             raw = _read(answer, time.monotonic() + self.timeout_s)
         try:
             content = json.loads(raw)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError, RecursionError):
             raise _WrongAnswerError(f"not of the chat protocol: {_start(raw)}") from None
         return content if isinstance(content, str) else json.dumps(content)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirection is an error: the key must not go to another address than the one that was named."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 class _WrongAnswerError(ValueError):

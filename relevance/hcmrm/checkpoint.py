@@ -143,7 +143,8 @@ def _of(file: Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        if error.file is not None or str(file.parent) in str(error):  # it names a file itself
+        named = (f"{file.parent}:", f"{file.parent}/", str(file))
+        if error.file is not None or str(error).startswith(named):
             raise
         raise CheckpointError(error, file=file, remedy=AGAIN) from error
     except DAMAGE as error:

@@ -23,6 +23,7 @@ from relevance.hcmrm.tensors import (
     Filling,
     Names,
     Weights,
+    check_heads,
     folder_weights,
     read_config,
     write_tensors,
@@ -174,14 +175,7 @@ def import_bert(
     n_layers, first_cross, sizes = _bert_sizes(text)
     if first_cross != n_layers:
         raise CheckpointError(f"{bert}: has cross-attention already; a plain BERT is needed")
-    heads, width = bert_config["num_attention_heads"], sizes["hidden_size"]
-    if width % heads:
-        raise CheckpointError(
-            f"{heads} heads do not divide the width of the weights, {width}",
-            file=bert / "config.json",
-            field="num_attention_heads",
-            remedy="download the folder again",
-        )
+    check_heads(bert_config, sizes["hidden_size"], bert)
     n_text = n_layers // 2 if text_layers is None else text_layers
     if not 0 <= n_text < n_layers:
         raise CheckpointError(
@@ -198,7 +192,7 @@ def import_bert(
         **seen.sizes,
         text_layers=n_text,
         fusion_layers=n_layers - n_text,
-        num_heads=heads,
+        num_heads=bert_config["num_attention_heads"],
         text_norm_eps=bert_config["layer_norm_eps"],
         cross_gate=True,
         prior_layers=n_layers - n_text if _is_sentence_encoder(bert) else 0,

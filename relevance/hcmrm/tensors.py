@@ -251,6 +251,22 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
     return found
 
 
+def check_heads(config: Mapping[str, Any], width: int, folder: Path) -> None:
+    """Refuse a number of attention heads that does not divide the width of a folder's weights.
+
+    Raises:
+        CheckpointError: names the file and the field.
+    """
+    heads = config["num_attention_heads"]
+    if width % heads:
+        raise CheckpointError(
+            f"{heads} heads do not divide the width of the weights, {width}",
+            file=folder / "config.json",
+            field="num_attention_heads",
+            remedy="download the folder again",
+        )
+
+
 def folder_weights(folder: Path) -> Weights:
     """The weights in a folder of the transformers format.
 

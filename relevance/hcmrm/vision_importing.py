@@ -11,7 +11,7 @@ from typing import Any
 from relevance.errors import CheckpointError
 from relevance.files import read_json
 from relevance.hcmrm.efficient_net import STAGES, STEM, STRIDE, WIDTH
-from relevance.hcmrm.tensors import Filling, Names, Weights, folder_weights, read_config
+from relevance.hcmrm.tensors import Filling, Names, Weights, check_heads, folder_weights, read_config
 
 _VIT_BLOCK: Names = {
     "norm1": ("layernorm_before",),
@@ -60,6 +60,7 @@ def read_vision(path: Path | None, image_size: int | None) -> PublicVision:
     vision = folder_weights(path).part("vit.", "")
     patches, positions = "embeddings.patch_embeddings.projection", "embeddings.position_embeddings"
     sizes = vit_sizes(vision, patches, "encoder.layer", "intermediate.dense", positions, image_size)
+    check_heads(config, sizes["visual_size"], path)
     mean, deviation = _pixel_statistics(path)
 
     def put(new: Filling) -> None:

@@ -253,10 +253,11 @@ def _give_up(stream: TextIO) -> None:
 
 def _say(message: str) -> None:
     """Print a message, whatever characters a user's texts have brought into it."""
-    stream = sys.stderr or sys.__stderr__  # a plug-in may have taken the first away
+    # A plug-in may have taken the first away, or closed it.
+    stream = next((one for one in (sys.stderr, sys.__stderr__) if one is not None and not one.closed), None)
     if stream is not None:
         coding = stream.encoding or "utf-8"
-        with contextlib.suppress(OSError):  # the exit code says it, too
+        with contextlib.suppress(OSError, ValueError):  # closed by a plug-in; the exit code says it, too
             print(message.encode(coding, "backslashreplace").decode(coding), file=stream)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 from pydantic_core import to_json
 
@@ -139,6 +140,8 @@ def setting(field: str, value: object) -> Setting:
     Raises:
         ScenarioError: it holds a text that must not be in a file either.
     """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return Setting(field, int(value))
     try:

@@ -167,6 +167,8 @@ def load_scorer(prepared: Prepared, scorer: str, *, cache: Path | None = None) -
         return PublicModel(prepared, scorer, cache).scorer()
     if is_own(scorer):
         return own_scorer(scorer, corpus)
+    if wrong := unknown_scorer(scorer):
+        raise ScenarioError(wrong, file=prepared.scenario.name, field="scorer", remedy="take one of these")
     from relevance.lexical import Bm25Scorer  # imports numba where that is installed
 
     return Bm25Scorer(corpus)

@@ -220,8 +220,13 @@ def thin(market: Market, n_queries: int) -> Market:
     """An even sample of a market's arrivals, with budgets scaled down by the same factor.
 
     The warm-up is simulated whole: a click prediction that had learnt from a sample would be a worse one.
+
+    Raises:
+        ScenarioError: there is no query to take.
     """
     total = market.query.size
+    if n_queries < 1:
+        raise ScenarioError(f"must be at least 1, got {n_queries}", field="n_queries", remedy="take more")
     if n_queries >= total:
         return market
     kept = np.arange(n_queries) * total // n_queries

@@ -83,7 +83,8 @@ def _said_of(source: Path | None, vision: Path | None) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        named = error.file is not None or any(one and str(one) in str(error) for one in (source, vision))
+        begins = tuple(f"{one}{mark}" for one in (source, vision) if one for mark in (":", "/", ","))
+        named = error.file is not None or str(error).startswith(begins)
         raise (error if named else error.but(file=str(source))) from None
 
 

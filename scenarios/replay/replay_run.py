@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from scenarios.errors import ScenarioError, TableError
+from scenarios.errors import ScenarioError, TableError, cut
 from scenarios.markets.kind import Progress
 from scenarios.markets.loading import load_scenario
 from scenarios.markets.table.auctions import Auctions, relevance_by, table_market
@@ -32,6 +32,8 @@ from simulator.users import UserModel
 
 CLIP = 10.0
 """Default cap on the weight of a logged click."""
+MOST_SLOTS = 100
+"""As many as `UserModel.examination` takes."""
 FEW = 1000
 """Fewer effective impressions, or clicks to estimate examination from, cause a warning."""
 
@@ -241,10 +243,10 @@ def examination_of(auctions: Auctions, given: Sequence[float] | None) -> tuple[F
         TableError: the log has no click to estimate it from.
     """
     if given is not None:
-        if not given or not all(0 <= p <= 1 for p in given) or not given[0] > 0:
+        if not 0 < len(given) <= MOST_SLOTS or not all(0 <= p <= 1 for p in given) or not given[0] > 0:
             raise ScenarioError(
-                "needs one probability from 0 to 1 per slot, for instance 1,0.7,0.5",
-                field=f"--examination {','.join(f'{p:g}' for p in given)}",
+                f"needs one probability from 0 to 1 per slot, for instance 1,0.7,0.5; at most {MOST_SLOTS}",
+                field=cut(f"--examination {','.join(f'{p:g}' for p in given)}"),
             )
         return np.asarray(given, dtype=np.float64), GIVEN
     if auctions.position is None or auctions.clicked is None:

@@ -279,9 +279,13 @@ def _cells(path: Path, separator: str) -> tuple[list[str], Iterator[tuple[int, l
                 continue
             if any(cells[len(names) :]):
                 sign = "a tab" if separator == "\t" else f"'{separator}'"
+                remedy = f"put a cell that holds {sign} in quotes"
+                if len(names) == 1:  # another sign stands between the cells, or a title stands above them
+                    first = f"the first line must name all columns, with {sign} between them"
+                    remedy = f"{first}; it is {quoted(names[0])}"
                 raise CorpusError(
                     f"has {len(cells)} cells, but there are {len(names)} columns",
-                    file=path, line=line, remedy=f"put a cell that holds {sign} in quotes",
+                    file=path, line=line, remedy=remedy,
                 )  # fmt: skip
             blank = [None] * (len(names) - len(cells))
             yield number, [*(cell or None for cell in cells[: len(names)]), *blank]

@@ -39,8 +39,11 @@ def observations(report: Report, day_s: float) -> Single:
 
 def multiplier_of(action: Single | FloatArray) -> FloatArray:
     """The multiplier F[n] of actions F[n, 1] or F[n]: exp of the action, clipped to [LOWEST, HIGHEST]."""
-    log = np.asarray(action, dtype=np.float64)
-    return np.exp(np.clip(log.reshape(log.shape[0]), LOWEST, HIGHEST))
+    log = np.asarray(action)
+    if log.dtype.kind not in "fiub":
+        raise ValueError(f"actions must be numbers, log multipliers; they are of the kind {log.dtype}")
+    numbers: FloatArray = log.reshape(log.shape[0]).astype(np.float64)
+    return np.exp(np.clip(numbers, LOWEST, HIGHEST))
 
 
 class Agent:

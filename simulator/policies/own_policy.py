@@ -35,6 +35,7 @@ class OwnPolicy:
             what = kind_of_answer(answer)
             raise PluginError(f"{name}() returned {what}, not a state and bids", file=self.plugin.name)
         state, bids = answer
-        if wrong := unfit(bids, n):
+        wrong = self.plugin.ask("the bids cannot be read:", unfit, bids, n)
+        if wrong:
             raise PluginError(f"{name}() returned bids whose {wrong}", file=self.plugin.name)
         return state, bids

@@ -42,7 +42,9 @@ class OwnRule:
         Raises:
             PluginError: it raised something, or returned no such numbers.
         """
-        answer = self.plugin.call(self.rule, name, *arguments)
+        # A rule that writes into what it is given must not change the market.
+        own = [one.copy() if type(one) is np.ndarray else one for one in arguments]
+        answer = self.plugin.call(self.rule, name, *own)
         if any(type(one) is not np.ndarray and not np.isscalar(one) for one in arguments):
             return answer  # arrays of another library, of a rule that is written for them
         numbers, shape = as_numbers(answer), np.broadcast_shapes(*map(np.shape, arguments))

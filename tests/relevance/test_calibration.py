@@ -98,6 +98,8 @@ def test_fitted_calibrations_never_fall_and_are_stored_as_they_are(pairs: list[t
         ("isotonic", {"score": [], "probability": []}),
         ("isotonic", {"score": [[0.1]], "probability": [0.2]}),
         ("isotonic", {"score": [0.1], "probability": [1.2]}),
+        ("isotonic", {"score": [5.0, 6.0], "probability": [0.0, 1.0]}),
+        ("temperature", {"temperature": 1e-320, "shift": 0.0}),
         ("platt", {}),
     ],
 )
@@ -108,5 +110,5 @@ def test_what_is_no_calibration_is_refused(name: str, stored: dict[str, object])
 
 def test_constructors_hold_what_they_promise() -> None:
     assert IsotonicCalibration((0.2,), (0.5,))(np.array([0.0, 1.0])).tolist() == [0.5, 0.5]
-    with pytest.raises(ValueError, match="must be finite, and above 0"):
+    with pytest.raises(ValueError, match=r"must be from 1e-6 to 1e6, and shift 0\.0 finite"):
         TemperatureCalibration(-1.0, 0.0)

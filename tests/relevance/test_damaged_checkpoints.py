@@ -194,6 +194,13 @@ def test_weights_of_another_model_are_told_by_their_first_tensor(model):
     assert "state_dict" not in said
 
 
+def test_a_folder_whose_name_stands_in_the_reason_is_named_all_the_same(model, monkeypatch):
+    rewrite(model, lambda tensors: tensors.popitem())
+    folder = model.rename(model.parent / "checkpoint")
+    monkeypatch.chdir(folder.parent)
+    assert refusal(Path("checkpoint")).startswith("checkpoint/model.safetensors: damaged checkpoint")
+
+
 def test_a_vocabulary_without_a_token_for_unknown_words(model):
     path = model / "tokenizer.json"
     tokenizer = json.loads(path.read_text())

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -346,6 +347,10 @@ def test_foreign_folders_are_refused(folders: tuple[Path, Path], tmp_path: Path)
     (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_act": "relu"}))
     with pytest.raises(CheckpointError, match="'hidden_act' is 'relu'; only 'gelu' can be imported"):
         import_bert(bert, tmp_path)
+    odd = shutil.copytree(vit, tmp_path / "odd")
+    (odd / "config.json").write_text(json.dumps({**config, "num_attention_heads": 7}))
+    with pytest.raises(CheckpointError, match=r"odd/config.json, num_attention_heads: 7 heads do not divide"):
+        import_bert(bert, odd)
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=r"neither model.safetensors nor pytorch_model.bin"):
         import_bert(bert, tmp_path)

@@ -8,8 +8,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from relevance.errors import PluginError, UserError
-from scenarios import Asker, ask, inspect_query, override, prepare, relevance_of
+from scenarios import Asker, ask, inspect_query, override, prepare, relevance_of, simulate
 from scenarios.cli.main import main
+from scenarios.errors import ScenarioError
 from scenarios.markets.simulation import market_of, shared_past
 from scenarios.reporting import asked_tables
 from simulator.retrieval import RECALLS
@@ -30,6 +31,21 @@ def test_a_query_of_the_world_is_auctioned_as_the_inspector_does_it(prepared, sc
         assert page.graded
         expected = inspect_query(prepared, relevance, query, settings)
         assert_frame_equal(page.ads.drop("bid_keyword", "match"), expected)
+
+
+def test_a_scorer_that_there_is_not_is_refused_in_python_too(prepared):
+    with pytest.raises(ScenarioError, match=r"scorer: unknown scorer 'bm52'; did you mean 'bm25'"):
+        relevance_of(prepared, "bm52")
+
+
+def test_a_sample_of_no_queries_is_refused(prepared):
+    with pytest.raises(ScenarioError, match="n_queries: must be at least 1, got -5"):
+        simulate(prepared, relevance_of(prepared, "none"), {}, n_queries=-5)
+
+
+def test_numbers_of_numpy_are_settings_as_any_others(prepared):
+    made = override(prepared.scenario, {"fusion.relevance": np.float32(0.5), "pctr.sigma": np.int64(0)})
+    assert made == override(prepared.scenario, {"fusion.relevance": 0.5, "pctr.sigma": 0})
 
 
 def test_a_text_like_a_query_of_the_world_has_its_grades_and_values(prepared):

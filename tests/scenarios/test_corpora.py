@@ -205,6 +205,11 @@ def test_texts_with_separators_as_programs_write_them(tables, text, titles):
             b"id;title\na;x\n",
             "has no column 'id'; its first line is 'id;title': put commas between the cells",
         ),
+        (
+            b"id;title;price\na;x;59,90\n",
+            "ads.csv, line 2: has 2 cells, but there are 1 columns; the first line must name all columns, "
+            "with ',' between them; it is 'id;title;price'",
+        ),
         (b"sep=;\nid;title\n", "its first line is 'sep=;': put commas between the cells"),
         (b"x,x\na,x\n", "ads.csv: has no column 'id'; it has 'x'"),
         (b"ID,title\na,x\n", "ads.csv: has no column 'id'; did you mean 'ID'?"),

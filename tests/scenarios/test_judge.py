@@ -71,6 +71,8 @@ class Stub:
                     stub.now -= 1
                 try:
                     self.send_response(found if isinstance(found, int) else 200)
+                    if found == 302:
+                        self.send_header("Location", f"{stub.url}/elsewhere")
                     self.end_headers()
                     self.wfile.write(answer.encode())
                 except OSError:  # who asked has gone
@@ -300,3 +302,17 @@ def test_the_command_prints_tables_and_says_what_is_wrong(corpus, stub, tmp_path
     done = CliRunner().invoke(app, [*command, "--by", "oracle"])
     assert isinstance(done.exception, UserError)
     assert str(done.exception).startswith("--by: 'oracle' judges no pairs; name bm25")
+
+
+def test_a_redirection_is_told_and_not_followed(stub):
+    stub.reply = lambda number, body: 302
+    judge = ChatJudge(stub.url, "stub-1", "secret", sleep=lambda s: None)
+    with pytest.raises(ScorerError, match=r"HTTP status 302, redirected to 'http.*/elsewhere': name it"):
+        judge.grade("red mug", "a red mug")
+    assert len(stub.requests) == 1  # the key went nowhere else
+
+
+@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"timeout_s": -1.0}, {"timeout_s": float("nan")}])
+def test_a_judge_without_an_attempt_or_time_is_refused(wrong):
+    with pytest.raises(ScorerError, match="needs an attempt and a time above 0"):
+        ChatJudge("http://localhost/v1", "stub-1", **wrong)

@@ -412,6 +412,7 @@ def test_a_damaged_parquet_file_is_never_a_traceback(tmp_path_factory, data):
         (LOGGED, ["--rule", "gates"], "unknown rule; did you mean 'gate'?"),
         (LOGGED, ["--thresholds", "0.5,1.5"], "must be one or more numbers from 0 to 1"),
         (LOGGED, ["--examination", "0,1"], "needs one probability from 0 to 1 per slot"),
+        (LOGGED, ["--examination", ",".join("1" * 101)], "for instance 1,0.7,0.5; at most 100"),
         (LOGGED, ["--mechanism", "gps"], "unknown auction mechanism"),
         (LOGGED, ["--mechanism", "vcg", "--rule", "tiers"], "is not defined for this fusion rule"),
         (changed(2, clicked=False), [], "has no click to estimate from how likely each slot is looked at"),

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from relevance.plug_in import Plugin
+from simulator.arrays import FloatArray
 from simulator.fusion import (
     RULES,
     Exponential,
@@ -19,6 +21,7 @@ from simulator.fusion import (
     Tiers,
     check_rule,
 )
+from simulator.rules.own_rule import OwnRule
 from simulator.rules.rule_check import RuleTraits, rule_traits
 
 RULE_EXAMPLES: list[FusionRule] = [
@@ -271,6 +274,20 @@ SPOILT = {
 def test_checker_tries_rules_among_others(words: str) -> None:
     faults = check_rule(AloneAndAmongOthers(SPOILT[words]))
     assert any(words in fault for fault in faults), faults
+
+
+class Writing(Product):
+    """Writes into what it is given."""
+
+    def score(self, bid: FloatArray, pctr: FloatArray, rel: FloatArray) -> FloatArray:
+        bid[...] = 1000.0
+        return pctr * rel
+
+
+def test_a_rule_that_writes_into_its_arguments_changes_nobodys_bid() -> None:
+    bid = np.ones(2)
+    OwnRule(Writing(), Plugin("mine")).score(bid, np.ones(2), np.ones(2))
+    assert bid.tolist() == [1.0, 1.0]
 
 
 def test_checker_names_missing_methods() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from relevance.errors import PluginError
 from simulator import policies
 from simulator.arrays import FloatArray
 from simulator.auction import Ranked, allocate, price_gsp, price_vcg
@@ -30,6 +31,7 @@ from simulator.policies import (
     check_policy,
     make_policy,
 )
+from simulator.policies.agent import multiplier_of
 from simulator.policies.own_policy import OwnPolicy
 from simulator.policies.seats import Seats
 from simulator.random import uniforms
@@ -325,6 +327,30 @@ def test_a_policy_of_ones_own() -> None:
     assert isinstance(own, OwnPolicy)
     assert own.policy == DualPacing(step=0.2)
     assert own.plugin.name
+
+
+class Gone:
+    """Bids that end the process when they are read."""
+
+    @property
+    def multiplier(self) -> FloatArray:
+        raise SystemExit(0)
+
+
+class Ending(Shading):
+    def start(self, budget: FloatArray, value: FloatArray) -> Any:
+        return None, Gone()
+
+
+def test_bids_that_cannot_be_read_name_their_policy() -> None:
+    own = make_policy(f"{__name__}:Ending")
+    with pytest.raises(PluginError, match=r"the bids cannot be read: SystemExit"):
+        own.start(np.ones(2), np.ones(2))
+
+
+def test_actions_of_an_agent_are_numbers() -> None:
+    with pytest.raises(ValueError, match="log multipliers; they are of the kind complex128"):
+        multiplier_of(np.full((2, 1), 1j))
 
 
 class AnySettings(Shading):
