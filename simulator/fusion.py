@@ -20,6 +20,7 @@ from typing import Annotated, Any, TypeAlias
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from relevance.ranges import check_ranges
 from simulator.arrays import AnyArray, namespace
 from simulator.rules.formula import Formula as Formula, FormulaError as FormulaError
 from simulator.rules.protocol import FusionRule as FusionRule, is_affine as is_affine
@@ -62,6 +63,7 @@ class Product:
             raise ValueError(
                 f"exponents must not be negative, got pctr {self.pctr} and relevance {self.relevance}"
             )
+        check_ranges(self)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         namespace(bid, pctr, rel)  # refuses lists, which could not be multiplied
@@ -81,6 +83,9 @@ class Gate:
 
     threshold: Share = 0.3
     within: FusionRule = field(default_factory=lambda: Product(relevance=0.0))
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         xp = namespace(bid, pctr, rel)
@@ -114,6 +119,7 @@ class SoftGate:
             raise ValueError(
                 f"floor must be above 0 (for 0 take the rule gate) and at most 1, got {self.floor}"
             )
+        check_ranges(self)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         return self._kept(rel) * self.within.score(bid, pctr, rel)
@@ -144,6 +150,7 @@ class Linear:
     def __post_init__(self) -> None:
         if self.cost < 0:
             raise ValueError(f"cost must not be negative, got {self.cost}")
+        check_ranges(self)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         xp = namespace(bid, pctr, rel)
@@ -180,6 +187,7 @@ class Exponential:
             raise ValueError(f"the bid's exponent must be positive, or scores would not rise; got {self.bid}")
         if self.pctr < 0 or self.gain < 0:
             raise ValueError(f"pctr and gain must not be negative, got {self.pctr} and {self.gain}")
+        check_ranges(self)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         return _weighted(bid, self.bid, self._weight(pctr, rel))
@@ -237,6 +245,7 @@ class Learnt:
                 raise RuleError(name, f"needs {n} number(s), one for each piece that the knots make")
         if min(*self.rel_weights, *self.pctr_weights) < 0:
             raise ValueError(f"weights must not be negative, got {self.rel_weights} and {self.pctr_weights}")
+        check_ranges(self)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         return _weighted(bid, 1.0, self._weight(pctr, rel))
@@ -278,6 +287,7 @@ class Tiers:
         if not self.thresholds:
             raise RuleError("thresholds", "must be one number or more")
         _check_rising("thresholds", self.thresholds)
+        check_ranges(self)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         xp = namespace(bid, pctr, rel)
@@ -308,6 +318,9 @@ class ByArm:
 
     rules: tuple[FusionRule, ...]
     arm: AnyArray
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         return self._picked([rule.score(bid, pctr, rel) for rule in self.rules])

@@ -276,6 +276,22 @@ def test_checker_tries_rules_among_others(words: str) -> None:
     assert any(words in fault for fault in faults), faults
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Gate(threshold=float("nan")),
+        lambda: Gate(threshold=5.0),
+        lambda: Linear(cost=inf),
+        lambda: Linear(cost=float("nan")),
+        lambda: Product(relevance=float("nan")),
+        lambda: Product(relevance=21.0),
+    ],
+)
+def test_settings_of_rules_have_their_ranges_in_python_too(make: Any) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        make()
+
+
 class Writing(Product):
     """Writes into what it is given."""
 
