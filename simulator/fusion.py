@@ -20,13 +20,12 @@ from typing import Annotated, Any, TypeAlias
 
 from annotated_types import Ge, Gt, Le, MinLen
 
-from relevance.ranges import check_ranges
+from relevance.ranges import Share, check_ranges
 from simulator.arrays import AnyArray, namespace
 from simulator.rules.formula import Formula as Formula, FormulaError as FormulaError
 from simulator.rules.protocol import FusionRule as FusionRule, is_affine as is_affine
 from simulator.rules.rule_check import check_rule as check_rule
 
-Share: TypeAlias = Annotated[float, Ge(0), Le(1)]
 BidExponent: TypeAlias = Annotated[float, Gt(0), Le(10)]
 Weights: TypeAlias = tuple[Annotated[float, Ge(0), Le(100)], ...]
 
