@@ -104,6 +104,8 @@ def experiment(
             typer.echo(f"The half-width wanted takes more than max_seeds ({len(result.seeds)}); it is wider.")
         typer.echo(f"Results: {folder}/  (replicates.parquet, summary.json, experiment.yaml, scenario.yaml)")
     if found and plan.experiment.published:
-        print_tables([published_table(plan, {rule: found.results[rule] for rule in RULES})])
+        chosen = found.chosen
+        unmatched = [(rule, arm) for rule in RULES for arm in plan.arms if not chosen[rule][arm].reached]
+        print_tables([published_table(plan, {rule: found.results[rule] for rule in RULES}, unmatched)])
     if confirm is not None:
         print_tables(confirmed_tables(*results))

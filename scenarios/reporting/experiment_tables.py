@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -41,6 +41,8 @@ share is of a query that went the other way; effective number of queries: {effec
 _PUBLISHED_NOTE = """\
 reproduced: the first interval lies on the published side of 0, and the second holds the published figure;
 direction only: the first alone"""
+_UNMATCHED_NOTE = """
+not matched: the arm never gets to what the rule asks (not reached, above), so that the arms differ in it"""
 _CONFIRM_NOTE = """\
 first: {first}; second: {second}; agree: whether the difference of the two changes is within its own {level}
 interval (Welch). One in twenty does not by chance alone"""
@@ -137,13 +139,17 @@ def matched_table(found: MatchedResult) -> Section:
     return section(title, headings, rows, note)
 
 
-def published_table(plan: Plan, results: Mapping[Rule | None, ExperimentResult]) -> Section:
+def published_table(
+    plan: Plan, results: Mapping[Rule | None, ExperimentResult], unmatched: Collection[tuple[Rule, str]] = ()
+) -> Section:
     """Each published change beside what was found.
 
     Args:
         results: the experiment by each rule of `matched`; without that, by None.
+        unmatched: rules and arms where the arm never gets to what the rule asks.
     """
     experiment, rows = plan.experiment, []
+    lacking = [one for one in experiment.published if (one.rule, one.arm) in unmatched]
     for one in experiment.published:
         found = results[one.rule].summary.row(
             by_predicate=(pl.col("design") == "common")
@@ -163,15 +169,14 @@ def published_table(plan: Plan, results: Mapping[Rule | None, ExperimentResult])
                 _signed(found["change_value"], True),
                 _span(*interval),
                 _span(*predicted),
-                verdict(one.change, interval, predicted),
+                verdict(one.change, interval, predicted) + (", not matched" if one in lacking else ""),
             )
         )
     rule = [] if experiment.matched is None else ["rule"]
     level, new = f"{100 * experiment.confidence:g}%", f"{100 * PREDICTED:g}% (a new one)"
     headings = ["arms", "metric", *rule, "published", "found", level, new, "so it is"]
-    return section(
-        f"{experiment.name}: what was published, and what is found", headings, rows, _PUBLISHED_NOTE
-    )
+    note = _PUBLISHED_NOTE + (_UNMATCHED_NOTE if lacking else "")
+    return section(f"{experiment.name}: what was published, and what is found", headings, rows, note)
 
 
 def size_text(result: ExperimentResult) -> str:

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from scenarios.cli.main import app
 from scenarios.errors import ScenarioError
-from scenarios.studies.experiments.experiment import load_experiment
+from scenarios.reporting.experiment_tables import published_table
+from scenarios.studies.experiments.experiment import Rule, load_experiment
 from scenarios.studies.experiments.experiment_run import run_experiment
 from scenarios.studies.experiments.matched import (
     RULES,
@@ -177,6 +178,16 @@ def test_the_command_prints_the_choice_and_each_rule(file: Path, tmp_path: Path)
     assert all(f"{100 * row[name]:+.2f}%" in told for name in ("change_value", *bounds))
     low, high, *predicted = (row[name] for name in bounds)
     assert told.rstrip().endswith(verdict(-0.061, (low, high), (predicted[0], predicted[1])))
+    # Where an arm never gets to what the rule asks, the table says so.
+    plan = load_experiment(file)
+    results = {rule: read_experiment(folder) for rule, folder in stored.items()}
+
+    def said(unmatched: list[tuple[Rule, str]]) -> str:
+        (text,) = published_table(plan, results, unmatched).table.columns[-1].cells
+        return str(text)
+
+    assert said([("equal_revenue", "B")]) == said([]) + ", not matched"
+    assert said([("equal_irrelevance", "B"), ("equal_revenue", "A")]) == said([])
     command = ["experiment", str(file), "--out", str(tmp_path / "r")]
     assert isinstance(CliRunner().invoke(app, [*command, "--confirm", "101"]).exception, ScenarioError)
     dry = CliRunner().invoke(app, [*command, "--dry-run"])
