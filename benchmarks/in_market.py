@@ -2,9 +2,9 @@
 
     python -m benchmarks.in_market scenarios/experiments/headline.yaml [--also bm25 hcmrm] [--out results]
 
-A model that tells labelled pairs apart may know little of the ads that compete for a query. The first table
-says how each arm, and each scorer of `--also`, orders two ads of a query, over worlds and trainings. The second
-says what an order of ads can change in each world. Scores that the experiment has kept are used.
+A model that tells labelled pairs apart may know little of the ads that compete for a query. The first
+table says how each arm, and each scorer of `--also`, orders two ads of a query, over worlds and trainings.
+The second says what an order of ads can change in each world. Scores that the experiment has kept are used.
 """
 
 import argparse
