@@ -437,7 +437,7 @@ def test_shipped_experiments_are_valid(path):
     assert len({json.dumps(dump) for dump in names.values()}) == len(names), "arms differ"
 
 
-@pytest.mark.parametrize("name", ["headline", "headline-gain", "headline-additions", "headline-additions-gate"])
+@pytest.mark.parametrize("name", ["headline", "headline-gain", "headline-additions"])
 def test_heads_of_experiments_have_the_commands_that_make_their_checkpoints(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where no checkpoints are
     path = REPOSITORY / "scenarios" / "experiments" / f"{name}.yaml"
