@@ -33,8 +33,8 @@ EXIT_CODES = """
 | exit code | says |
 |---|---|
 | 0 | done |
-| 1 | a defect of relbid, with its traceback; or some points of a sweep failed, and the others are kept |
-| 2 | what you can mend: one message says what and how; nothing half-written is left. Failed replicates, too |
+| 1 | a defect, with its traceback; or some points or replicates of a study failed, the others are kept |
+| 2 | what you can mend: one message says what and how; nothing half-written is left |
 | 130 | stopped by Ctrl-C; studies and trainings continue with the same command |
 """
 UNITS = {"Seconds": "s", "Money": "currency", "Share": "share", "_s": "s", "_days": "days", "_share": "share"}

@@ -9,6 +9,7 @@ import numpy as np
 
 from relevance.arrays import FloatArray, IntArray
 from relevance.metrics import Interval, difference_interval
+from relevance.ranges import check_columns, check_within
 
 N_GRADES = 4
 
@@ -18,7 +19,15 @@ def confusion(first: IntArray, second: IntArray, weight: FloatArray | None = Non
 
     Args:
         weight: F[P] of the pairs; None: 1 each.
+
+    Raises:
+        ValueError: an argument is of another kind, or a grade is none of 0..3.
     """
+    check_columns(first=first, second=second, **({} if weight is None else {"weight": weight}))
+    if weight is not None:
+        check_within("weight", weight, 0, 1e300)
+    for name, grade in {"first": first, "second": second}.items():
+        check_within(name, grade, 0, N_GRADES - 1, whole=len(grade) > 0)
     counted = np.bincount(first * N_GRADES + second, weights=weight, minlength=N_GRADES**2)
     return counted.reshape(N_GRADES, N_GRADES).astype(np.float64)
 
@@ -29,6 +38,9 @@ def weighted_kappa(confused: FloatArray) -> float:
     Cohen 1968, "Weighted kappa: nominal scale agreement with provision for scaled disagreement". It is 1
     where all agree, and 0 where they do as often as by chance.
     """
+    if confused.shape != (N_GRADES, N_GRADES):
+        raise ValueError(f"confused must be a table [4, 4], has the shape {list(confused.shape)}")
+    check_within("confused", confused, 0, 1e300)
     grade = np.arange(N_GRADES)
     apart = (grade[:, None] - grade[None, :]) ** 2
     total = confused.sum()

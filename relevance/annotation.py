@@ -13,6 +13,7 @@ import numpy as np
 
 from relevance.arrays import IntArray
 from relevance.corpus import Labels
+from relevance.ranges import check_within
 
 CONFUSION: Mapping[int, Mapping[int, float]] = {
     0: {1: 0.90, 2: 0.08, 3: 0.02},
@@ -30,6 +31,7 @@ def whole_queries(labels: Labels, n_pairs: int, rng: np.random.Generator) -> Lab
 
     At least one query is taken. Pairs keep their order.
     """
+    check_within("n_pairs", n_pairs, 1, 1e12, whole=True)
     queries, of_pair, count = np.unique(labels.query, return_inverse=True, return_counts=True)
     order = rng.permutation(len(queries))
     fits = np.cumsum(count[order]) <= n_pairs
@@ -52,6 +54,8 @@ def noisy_grades(grade: IntArray, share: float, rng: np.random.Generator) -> Int
     Raises:
         ValueError: all grades are equal, so that there is no wrong one to give.
     """
+    check_within("share", share, 0, 1)
+    check_within("grade", grade, 0, 3)
     p = len(grade)
     rank, uniform = rng.permutation(p), rng.random(p)
     known = np.unique(grade)
@@ -78,6 +82,8 @@ def exchanged_grades(grade: IntArray, share: float, rng: np.random.Generator) ->
         grade: [P], 0..3.
         share: in [0, 1].
     """
+    check_within("share", share, 0, 1)
+    check_within("grade", grade, 0, 3)
     wrong = rng.permutation(len(grade)) < round(share * len(grade))
     return np.where(wrong, grade ^ 1, grade)
 
@@ -87,6 +93,7 @@ def thinned_middle(labels: Labels, share: float, rng: np.random.Generator) -> La
 
     Clear cases are labelled cheaply, in doubtful ones raters disagree and labels are thrown away.
     """
+    check_within("share", share, 0, 1)
     rank = np.full(len(labels), -1.0)
     for grade in (1, 2):
         rows = np.flatnonzero(labels.grade == grade)

@@ -13,6 +13,7 @@ import numpy as np
 
 from relevance.arrays import FloatArray, IntArray
 from relevance.errors import ScorerError
+from relevance.ranges import check_columns, check_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,10 @@ class ScoreTable:
     ad: IntArray
     score: FloatArray
     grade_probabilities: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        check_columns(query=self.query, ad=self.ad, score=self.score)
+        check_within("score", self.score, 0, 1)
 
     @staticmethod
     def build(

@@ -15,6 +15,7 @@ from relevance.arrays import BoolArray, FloatArray, IntArray
 from relevance.calibration import FITS, Calibration
 from relevance.errors import ScorerError
 from relevance.protocol import AnyQuery, RelevanceScorer
+from relevance.ranges import check_columns, check_named, check_within
 
 FOLDS = 5
 
@@ -49,6 +50,9 @@ def query_folds(query: IntArray, n_queries: int, folds: int = FOLDS, seed: int =
     Args:
         query: [P], the query of each labelled pair.
     """
+    check_within("folds", folds, 1, 1e6, whole=True)
+    check_within("n_queries", n_queries, 0, 1e12, whole=True)
+    check_within("query", query, 0, n_queries - 1)
     labelled = np.unique(query)
     fold = np.full(n_queries, -1)
     fold[np.random.default_rng(seed).permutation(labelled)] = np.arange(labelled.size) % folds
@@ -63,6 +67,7 @@ def fit_calibration(
     Raises:
         ScorerError: all pairs are positive, or none.
     """
+    check_named("kind", kind, FITS)
     try:
         return FITS[kind](score, positive)
     except ValueError as error:
@@ -84,6 +89,8 @@ def fit_by_folds(
     Raises:
         ScorerError: see `fit_calibration`; also where that is so without one of the folds.
     """
+    check_columns(query=query, score=score, positive=positive)
+    check_within("folds", folds, 2, 1e6, whole=True)
     fold = query_folds(query, n_queries, folds)
     whole = fit_calibration(score, positive, kind, name)
     others = (fold[query] != number for number in range(min(folds, np.unique(query).size)))
@@ -109,7 +116,8 @@ class CalibratedScorer:
 
         A text that the calibration knows keeps its map.
         """
-        assert isinstance(self._scorer, AnyQuery)
+        if not isinstance(self._scorer, AnyQuery):
+            raise TypeError("the scorer must have a method of_queries(texts) to be asked other queries")
         calibration = self._calibration
         if calibration.fold is not None:
             number = {text: one for one, text in enumerate(self._query_text)}

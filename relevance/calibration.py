@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 import numpy as np
+from annotated_types import Ge, Le, MinLen
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from relevance.arrays import BoolArray, FloatArray
 from relevance.extras import require
+from relevance.ranges import Share, check_columns, check_ranges, check_within
 
 EDGE = 1e-9
 """Scores are clipped to [EDGE, 1 - EDGE] before their log odds are taken."""
@@ -28,14 +30,11 @@ class TemperatureCalibration:
 
     name: ClassVar[str] = "temperature"
 
-    temperature: float
-    shift: float
+    temperature: Annotated[float, Ge(1e-6), Le(1e6)]
+    shift: Annotated[float, Ge(-1e6), Le(1e6)]
 
     def __post_init__(self) -> None:
-        if not (1e-6 <= self.temperature <= 1e6 and np.isfinite(self.shift)):
-            raise ValueError(
-                f"temperature {self.temperature} must be from 1e-6 to 1e6, and shift {self.shift} finite"
-            )
+        check_ranges(self)
 
     def __call__(self, score: FloatArray) -> FloatArray:
         """[P] -> [P]."""
@@ -48,21 +47,14 @@ class IsotonicCalibration:
 
     name: ClassVar[str] = "isotonic"
 
-    score: tuple[float, ...]
-    probability: tuple[float, ...]
+    score: Annotated[tuple[Share, ...], MinLen(1)]
+    probability: Annotated[tuple[Share, ...], MinLen(1)]
 
     def __post_init__(self) -> None:
-        knots, values = np.asarray(self.score), np.asarray(self.probability)
-        fits = knots.ndim == values.ndim == 1 and knots.size == values.size > 0
-        if (
-            not fits
-            or not np.isfinite(knots).all()
-            or (np.diff(knots) <= 0).any()
-            or (np.diff(values) < 0).any()
-        ):
+        check_ranges(self)
+        check_columns(score=self.score, probability=self.probability)
+        if (np.diff(self.score) <= 0).any() or (np.diff(self.probability) < 0).any():
             raise ValueError("knots of an isotonic calibration must rise, one probability each")
-        if not all(((side >= 0.0) & (side <= 1.0)).all() for side in (knots, values)):
-            raise ValueError("knots and probabilities of an isotonic calibration must lie in [0, 1]")
 
     def __call__(self, score: FloatArray) -> FloatArray:
         """[P] -> [P]."""
@@ -81,9 +73,9 @@ def fit_temperature(score: FloatArray, positive: BoolArray) -> TemperatureCalibr
         positive: [P], grade 2 and up.
 
     Raises:
-        ValueError: all pairs are positive, or none.
+        ValueError: all pairs are positive, or none; or an argument is of another kind.
     """
-    _check(positive)
+    _check(score, positive)
     odds, sign = _log_odds(score), np.where(positive, 1.0, -1.0)
 
     def cost(at: FloatArray) -> float:
@@ -96,7 +88,7 @@ def fit_temperature(score: FloatArray, positive: BoolArray) -> TemperatureCalibr
 
 def fit_isotonic(score: FloatArray, positive: BoolArray) -> IsotonicCalibration:
     """Isotonic regression of "positive" on the score; arguments and errors as of `fit_temperature`."""
-    _check(positive)
+    _check(score, positive)
     require("sklearn", extra="world", needed_by="isotonic calibration")
     from sklearn.isotonic import IsotonicRegression
 
@@ -125,6 +117,8 @@ def _log_odds(score: FloatArray) -> FloatArray:
     return np.asarray(logit(np.clip(score, EDGE, 1.0 - EDGE)))
 
 
-def _check(positive: BoolArray) -> None:
+def _check(score: FloatArray, positive: BoolArray) -> None:
+    check_columns(score=score, positive=positive)
+    check_within("score", score, 0, 1)
     if positive.all() or not positive.any():
         raise ValueError("a calibration needs pairs of both kinds, positive and negative")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import math
 import re
 import ssl
 import time
@@ -15,10 +14,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+from annotated_types import Ge, Gt, Le
+
 from relevance.errors import ScorerError, in_words, quoted
+from relevance.files import text_trouble
+from relevance.ranges import Seconds, check_ranges
 
 PATH = "/chat/completions"
 INSTRUCTIONS = """\
@@ -33,7 +36,6 @@ MOST_ANSWER = 2**20
 LONGEST_WAIT_S = 60.0
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
 """Statuses of HTTP after which the same request may succeed."""
-_OBJECT = re.compile(r"\{[^{}]*\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,25 @@ class ChatJudge:
     url: str
     model: str
     key: str = ""
-    timeout_s: float = 60.0
-    attempts: int = 5
-    wait_s: float = 1.0
+    timeout_s: Annotated[float, Gt(0), Le(1e5)] = 60.0
+    attempts: Annotated[int, Ge(1), Le(1000)] = 5
+    wait_s: Seconds = 1.0
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or not 0 < self.timeout_s < math.inf:
+        for name in ("url", "model", "key"):
+            if not isinstance(getattr(self, name), str):
+                raise ScorerError("must be a text", field=name, value=quoted(str(getattr(self, name))))
+        if not self.model.strip() or (trouble := text_trouble(self.model)):
             raise ScorerError(
-                f"needs an attempt and a time above 0, got {self.attempts} and {self.timeout_s}"
+                trouble if self.model.strip() else "is empty",
+                field="--model",
+                remedy="name the endpoint's model",
             )
+        try:
+            check_ranges(self)
+        except ValueError as error:
+            raise ScorerError(str(error)) from None
         try:
             parts = urlsplit(self.url)
             known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -137,16 +148,23 @@ class ChatJudge:
         headers = {"Content-Type": "application/json"}
         if self.key:
             headers["Authorization"] = f"Bearer {self.key}"
-        root = self.url.rstrip("/")
-        address = root if root.endswith(PATH) else root + PATH
-        request = urllib.request.Request(address, body, headers, method="POST")
+        request = urllib.request.Request(address_of(self.url), body, headers, method="POST")
         with _OPENER.open(request, timeout=self.timeout_s) as answer:
             raw = _read(answer, time.monotonic() + self.timeout_s)
         try:
             content = json.loads(raw)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError, RecursionError):
             raise _WrongAnswerError(f"not of the chat protocol: {_start(raw)}") from None
+        if isinstance(content, list):  # of parts, of which those of text count
+            content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
         return content if isinstance(content, str) else json.dumps(content)
+
+
+def address_of(url: str) -> str:
+    """Where requests go; what follows a '?', such as a version, stays behind the path."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/").removesuffix(PATH) + PATH
+    return parts._replace(path=path, fragment="").geturl()
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -169,11 +187,7 @@ def read_answer(text: str) -> tuple[int, float]:
     Raises:
         ValueError: there is no such object, or a value is out of range.
     """
-    for found in _OBJECT.findall(text):
-        try:
-            answer: Any = json.loads(found)
-        except ValueError:
-            continue
+    for answer in reversed(_objects(text)):  # the last one counts: a model may think aloud before it
         if "grade" not in answer:
             continue
         grade, confidence = answer["grade"], answer.get("confidence")
@@ -189,6 +203,21 @@ def read_answer(text: str) -> tuple[int, float]:
             )
         return int(grade), float(confidence)
     raise _WrongAnswerError(f"no JSON object with a grade: {_start(text.encode())}")
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """The JSON objects in a text, without those inside others."""
+    found, at = list[dict[str, Any]](), text.find("{")
+    while at >= 0:
+        try:
+            one, end = json.JSONDecoder().raw_decode(text, at)
+            found.append(one)
+        except RecursionError:
+            break
+        except ValueError:
+            end = at + 1
+        at = text.find("{", end)
+    return found
 
 
 def _read(answer: http.client.HTTPResponse, until: float) -> bytes:

@@ -25,6 +25,7 @@ import numpy as np
 from relevance.arrays import BoolArray, FrameArray, IntArray
 from relevance.errors import CorpusError as CorpusError, in_words
 from relevance.files import check_file, parsed_json, read_json, read_text, text_trouble
+from relevance.ranges import check_named
 
 SPLITS = ("train", "validation", "test", "held_out")
 """Names of the split codes 0..3 of labelled pairs; `held_out` is the test on products that
@@ -57,6 +58,13 @@ class Corpus:
     ad_id: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("query_text", "ad_title", "ad_ocr", "ad_asr", "query_id", "ad_id"):
+            if not isinstance(getattr(self, name), tuple | list):
+                raise CorpusError(
+                    f"{name} must be a list of texts, is a {type(getattr(self, name)).__name__}"
+                )
+        if not isinstance(self.frames, np.ndarray):
+            raise CorpusError(f"frames must be uint8 [A, F, H, W, 3], is a {type(self.frames).__name__}")
         if self.frames.ndim != 5 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
             raise CorpusError(
                 f"frames must be uint8 [A, F, H, W, 3], got {self.frames.dtype} {self.frames.shape}"
@@ -115,6 +123,7 @@ class Labels:
         return len(self.query)
 
     def of(self, split: str) -> Labels:
+        check_named("split", split, SPLITS)
         return self.take(self.split == SPLITS.index(split))
 
     def take(self, which: IntArray | BoolArray) -> Labels:

@@ -40,7 +40,10 @@ class UserError(ValueError):
         field: the field in it, as `fusion.relevance` or `compare[1]`.
         value: what was given, in words.
         remedy: what to do.
+        exit_code: of a command that it ends.
     """
+
+    exit_code = 2
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class UserError(ValueError):
         value: str | None = None,
         remedy: str | None = None,
     ) -> None:
-        super().__init__(reason)  # alone: copying and pickling take the other parts as they are
+        super().__init__(reason)
         self.reason = reason
         self.file = None if file is None else str(file)
         self.line, self.field, self.value, self.remedy = line, field, value, remedy
@@ -66,6 +69,9 @@ class UserError(ValueError):
     def _where(self) -> Iterator[str]:
         if place := str(Place(self.file, self.line, self.field)):
             yield place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason,), vars(self)  # whatever became of `args`
 
     def at(self, file: object = None, line: int | None = None, field: str | None = None) -> Self:
         """The same error at another place."""
@@ -106,10 +112,16 @@ class ScorerError(UserError):
 
 LONGEST_WORD, LONGEST_PART = 160, 1200
 """Characters of a message: of a word, and of one of its parts."""
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Control characters, but for tabs and the ends of lines."""
 
 
 def cut(text: str) -> str:
-    """A part of a message, without the middle of a long word and without the end of a long text."""
+    """A part of a message, without the middle of a long word and without the end of a long text.
+
+    A terminal obeys some signs that nobody sees; they are written as Python writes them.
+    """
+    text = _OBEYED.sub(lambda sign: ascii(sign[0])[1:-1], text)
     text = re.sub(
         rf"\S{{{LONGEST_WORD},}}", lambda found: f"{found[0][: LONGEST_WORD - 60]}...{found[0][-20:]}", text
     )

@@ -18,6 +18,7 @@ from relevance.metrics import (
     ndcg_by_query,
 )
 from relevance.protocol import RelevanceScorer, score_pairs
+from relevance.ranges import check_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ def evaluate_scorers(
     n_resamples: int = 1000,
 ) -> list[ScorerEvaluation]:
     """Evaluate scorers on graded pairs; the first one is the reference that the others are compared with."""
+    if not scorers:
+        raise ValueError("scorers must name one or more; the first is what the others are compared with")
     scores = {name: score_pairs(scorer, labels.query, labels.ad, name) for name, scorer in scorers.items()}
     reference = next(iter(scores))
     rows = []
@@ -57,6 +60,7 @@ def lead_intervals(
     n_resamples: int = 1000,
 ) -> tuple[Interval, Interval]:
     """AUC of positive against negative, and mean NDCG@10: the reference's minus the other's."""
+    check_columns(query=labels.query, reference=reference, other=other)
     first, second = (auc_by_weight(labels.grade >= 2, score) for score in (reference, other))
     auc = difference_interval(
         labels.query, lambda weight: first(weight) - second(weight), rng=rng, n_resamples=n_resamples

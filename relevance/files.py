@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from relevance.errors import UserError, in_words
+from relevance.errors import UserError, in_words, quoted
 
 MOST_BYTES = 256 * 2**20
 """Of a file of text that is read at once."""
@@ -76,6 +77,9 @@ _NO_TEXTS = (
     (b"\x1f\x8b", "is compressed (gzip); unpack it"),
     (b"PK\x03\x04", "is a ZIP archive or a spreadsheet, not a text; unpack it, or save it as text"),
     (b"\x28\xb5\x2f\xfd", "is compressed (zstd); unpack it"),
+    (b"\x89PNG", "is a picture, not a text"),
+    (b"\xff\xd8\xff", "is a picture, not a text"),
+    (b"%PDF-", "is a PDF, not a text"),
     (b"\xff\xfe", "is in UTF-16; save it with UTF-8 encoding"),
     (b"\xfe\xff", "is in UTF-16; save it with UTF-8 encoding"),
 )
@@ -123,11 +127,14 @@ def read_json(
 
 
 @overload
-def parsed_json(text: str) -> Any: ...
+def parsed_json(text: str, *, once: bool = False) -> Any: ...
 @overload
-def parsed_json(text: str, kind: type[Kind]) -> Kind: ...
-def parsed_json(text: str, kind: Any = None) -> Any:
+def parsed_json(text: str, kind: type[Kind], *, once: bool = False) -> Kind: ...
+def parsed_json(text: str, kind: Any = None, *, once: bool = False) -> Any:
     """What a JSON text holds, of a kind if one is named.
+
+    Args:
+        once: refuse a key that an object has twice; otherwise the last counts.
 
     Raises:
         ValueError: it is no JSON, too deep, has too many values, numbers beyond those of a computer, or is of
@@ -136,13 +143,21 @@ def parsed_json(text: str, kind: Any = None) -> Any:
     if (values := sum(map(text.count, ",[{"))) > MOST_VALUES:
         raise ValueError(f"holds some {values:,} values, at most {MOST_VALUES:,}")
     try:
-        found = json.loads(text, parse_int=_whole_number)
+        found = json.loads(text, parse_int=_whole_number, object_pairs_hook=_each_once if once else None)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if _depth(found) > DEEPEST:
         raise ValueError(f"nested too deeply: more than {DEEPEST} levels")
     if kind is not None and not isinstance(found, kind):
         raise ValueError(f"needs {'a list' if kind is list else 'keys and values'}, holds {_what(found)}")
+    return found
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise ValueError(f"has the key {quoted(twice)} twice; remove one")
     return found
 
 

@@ -17,6 +17,7 @@ from relevance.agreement import N_GRADES
 from relevance.arrays import BoolArray, FloatArray, IntArray
 from relevance.calibrated import FOLDS, fit_calibration, query_folds
 from relevance.calibration import Calibration, fit_temperature
+from relevance.ranges import check_columns, check_within
 
 
 class Judged(NamedTuple):
@@ -57,6 +58,9 @@ def fit_grades(scores: FloatArray, grade: IntArray, name: str = "the judge") -> 
     Raises:
         ScorerError: all pairs are relevant (grades 2, 3), or none is.
     """
+    if scores.ndim != 2 or scores.shape[1] != len(grade):
+        raise ValueError(f"scores must be [S, {len(grade)}], one for each grade, are {list(scores.shape)}")
+    check_within("grade", grade, 0, N_GRADES - 1)
     calibration = tuple(fit_calibration(one, grade >= 2, name=name) for one in scores)
     mean = GradeMaps(calibration, ()).mean(scores) if len(grade) else np.empty(0)
     return GradeMaps(calibration, tuple(_at_least(mean, grade >= one) for one in range(1, N_GRADES)))
@@ -87,6 +91,9 @@ def judge_by_folds(
     Raises:
         ScorerError: see `fit_grades`; also where that is so without one of the folds.
     """
+    check_columns(labelled=labelled, grade=grade)
+    check_within("labelled", labelled, 0, len(query) - 1)
+    check_within("folds", folds, 2, 1e6, whole=True)
     fold = query_folds(query[labelled], n_queries, folds)
     own = fold[query]
     judged = Judged(np.zeros(query.size, dtype=np.int64), np.zeros(query.size))

@@ -9,6 +9,7 @@ import numpy as np
 from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
 from relevance.extras import require
+from relevance.ranges import check_within
 from relevance.words import words_of
 
 CELLS_AT_ONCE = 2**18
@@ -23,6 +24,7 @@ class Bm25Scorer:
     """
 
     def __init__(self, corpus: Corpus, floor: float = 0.1) -> None:
+        check_within("floor", floor, 0, 1)
         require("bm25s", extra="world", needed_by="the scorer bm25")
         import bm25s  # imports numba where that is installed
 

@@ -14,6 +14,7 @@ from scipy.stats import bootstrap, rankdata
 
 from relevance.arrays import BoolArray, FloatArray, IntArray
 from relevance.extras import require
+from relevance.ranges import check_columns, check_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,13 @@ class Interval:
 
 
 def evaluate(query: IntArray, grade: IntArray, score: FloatArray) -> RelevanceMetrics:
-    """All metrics of P scored pairs; each argument is [P]."""
+    """All metrics of P scored pairs; each argument is [P].
+
+    Raises:
+        ValueError: one is of another kind.
+    """
+    check_columns(query=query, grade=grade, score=score)
+    check_within("grade", grade, 0, 3)
     return RelevanceMetrics(
         auc=auc(grade >= 2, score),
         auc_3_2=auc_between(query, grade, score, 3, 2),
@@ -99,6 +106,7 @@ def evaluate(query: IntArray, grade: IntArray, score: FloatArray) -> RelevanceMe
 
 def auc(positive: BoolArray, score: FloatArray) -> float:
     """Area under the ROC curve; NaN where a class is empty."""
+    check_columns(positive=positive, score=score)
     if positive.all() or not positive.any():
         return float("nan")
     require("sklearn", extra="world", needed_by="metrics of a scorer")
@@ -126,6 +134,7 @@ def auc_by_weight(positive: BoolArray, score: FloatArray) -> Callable[[FloatArra
 
 def auc_between(query: IntArray, grade: IntArray, score: FloatArray, upper: int, lower: int) -> float:
     """AUC of one grade against another, over the queries that have pairs of both (pooled)."""
+    check_columns(query=query, grade=grade, score=score)
     both = np.isin(query, np.intersect1d(query[grade == upper], query[grade == lower]))
     kept = both & ((grade == upper) | (grade == lower))
     return auc(grade[kept] == upper, score[kept])
@@ -133,6 +142,7 @@ def auc_between(query: IntArray, grade: IntArray, score: FloatArray, upper: int,
 
 def spearman(grade: IntArray, score: FloatArray) -> float:
     """Spearman's rank correlation, ties at their mean rank."""
+    check_columns(grade=grade, score=score)
     with np.errstate(invalid="ignore", divide="ignore"):  # NaN where all ranks are equal
         return float(np.corrcoef(rankdata(grade), rankdata(score))[0, 1])
 
@@ -147,6 +157,9 @@ def ndcg_by_query(
     Returns:
         The queries that have any gain, and the NDCG of each. Tied scores keep the order of the pairs.
     """
+    check_columns(query=query, grade=grade, score=score)
+    check_within("grade", grade, 0, 100)  # a gain of 2^100 is still a number
+    check_within("k", k, 1, 1e12, whole=True)
     gain = 2.0 ** grade.astype(np.float64) - 1.0
 
     def dcg(key: FloatArray) -> FloatArray:
@@ -164,6 +177,7 @@ def ndcg_by_query(
 
 def pnr(query: IntArray, grade: IntArray, score: FloatArray) -> float:
     """Positive-negative ratio: pairs of one query in the order of their grades, per pair against it."""
+    check_columns(query=query, grade=grade, score=score)
     concordant = discordant = 0.0
     order = np.argsort(query, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(query[order])) + 1):
@@ -184,7 +198,13 @@ def reliability(
 
     Args:
         query: of each pair, whose pairs may resemble one another; None: all are independent.
+
+    Raises:
+        ValueError: an argument is of another kind, or out of its range.
     """
+    check_columns(positive=positive, probability=probability, **({} if query is None else {"query": query}))
+    check_within("probability", probability, 0, 1)
+    check_within("n_bins", n_bins, 1, 1e6, whole=True)
     of_pair = np.minimum((probability * n_bins).astype(np.int64), n_bins - 1)
     bins, of_pair, count = np.unique(of_pair, return_inverse=True, return_counts=True)
     return Reliability(
@@ -220,6 +240,8 @@ def branch_gap(grade: IntArray, score: FloatArray, tail: float = 0.1) -> float:
     The quantile `tail` of the positives' scores (grades 2, 3) minus the quantile 1 - `tail` of the negatives'
     (0, 1). Above 0 the classes are apart but for the tails; below 0 they overlap. NaN where a class is empty.
     """
+    check_columns(grade=grade, score=score)
+    check_within("tail", tail, 0, 1)
     positive, negative = score[grade >= 2], score[grade < 2]
     if not positive.size or not negative.size:
         return float("nan")
@@ -242,7 +264,13 @@ def difference_interval(
         query: [P], the query of each pair.
         statistic: a function of weights [P] (how often each pair's query was drawn), such as the
             difference of two AUCs.
+
+    Raises:
+        ValueError: an argument is of another kind, or out of its range.
     """
+    check_columns(query=query)
+    check_within("n_resamples", n_resamples, 1, 1e9, whole=True)
+    check_within("level", level, 1e-6, 1 - 1e-6)
     unique, of_pair = np.unique(query, return_inverse=True)
     value = statistic(np.ones(len(query))) if len(query) else float("nan")
     if len(unique) < 2:

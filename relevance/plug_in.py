@@ -34,15 +34,20 @@ def class_name(thing: object) -> str:
 
 def raised(error: BaseException) -> str:
     """What a plug-in raised, in one line: `ValueError: no such word`."""
-    try:
-        text = str(error)
-        if isinstance(error, OSError) and error.strerror:
-            text = ": ".join(str(part) for part in (error.strerror, error.filename) if part)
-    except BaseException:  # a stranger's error need not have a text, and asking for it may raise anything
-        text = ""
     name = "" if isinstance(error, EscapedError) else class_name(error)
-    parts = (" ".join(part.split()) for part in (name, text))  # a class may be named over many lines
+    # A class may be named over many lines.
+    parts = (" ".join(part.split()) for part in (name, text_of(error)))
     return cut(": ".join(part for part in parts if part))
+
+
+def text_of(error: BaseException) -> str:
+    """The text of what a plug-in raised; empty where there is none, and asking for it may raise anything."""
+    try:
+        if isinstance(error, OSError) and error.strerror:
+            return ": ".join(str(part) for part in (error.strerror, error.filename) if part)
+        return str(error)
+    except BaseException:
+        return ""
 
 
 def misfit(factory: Callable[..., Any], settings: Mapping[str, object]) -> str:

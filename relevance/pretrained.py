@@ -28,7 +28,7 @@ from scipy.special import expit
 
 from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
-from relevance.errors import CheckpointError, in_words
+from relevance.errors import CheckpointError, in_words, quoted
 from relevance.extras import MissingExtraError, require
 from relevance.files import check_file
 
@@ -198,6 +198,9 @@ class BiEncoderScorer:
 
     def __init__(self, model: SentenceTransformer, corpus: Corpus) -> None:
         self._model, self._corpus, self._query_text = model, corpus, corpus.query_text
+        if model.similarity_fn_name not in ("cosine", "dot"):
+            said = f"compares vectors by {quoted(str(model.similarity_fn_name))}"
+            raise CheckpointError(f"the model {said}; only cosine and dot can be read")
         self._dot = model.similarity_fn_name == "dot"
         self.reads_frames = bool(model.supports("image"))
         self._place = np.full(corpus.n_ads, -1)  # of an ad's vector among those that are kept

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,7 +14,8 @@ import numpy as np
 from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
 from relevance.errors import PluginError, ScorerError, quoted
-from relevance.plug_in import Plugin, class_name, raised
+from relevance.plug_in import Plugin, class_name, raised, text_of
+from relevance.ranges import check_columns, check_within
 
 
 class RelevanceScorer(Protocol):
@@ -64,7 +68,14 @@ def score_pairs(
     Raises:
         ScorerError: it raised something, or returned a wrong length, NaN, or a value outside [0, 1]; names
             the scorer and the first offending pair, and holds the scores before that (`done`).
+        ValueError: query, ad or chunk is of another kind, or out of its range.
     """
+    check_columns(query=query, ad=ad)
+    if corpus is not None:
+        check_within("query", query, 0, corpus.n_queries - 1, whole=len(query) > 0)
+        check_within("ad", ad, 0, corpus.n_ads - 1, whole=len(ad) > 0)
+    if chunk is not None:
+        check_within("chunk", chunk, 1, 1e12, whole=True)
     score, plugin = np.full(len(query), np.nan), Plugin(f"scorer '{name}'")
     chunk = chunk or max(len(query), 1)
     for start in range(0, max(len(query), 1), chunk):
@@ -100,8 +111,9 @@ def _try(
         with plugin:
             answer = scorer.score(query.copy(), ad.copy())  # which a stranger may change in place
             score = as_numbers(answer)
-    except ScorerError:  # which says what is wrong
-        raise
+    except ScorerError as error:  # which says what is wrong; a stranger may have changed its parts
+        name = None if getattr(error, "file", None) else plugin.name
+        raise ScorerError(text_of(error), file=name) from error
     except MemoryError as error:
         reason, remedy = f"score() raised {raised(error)}", "take fewer queries, candidates or ads"
         raise ScorerError(reason, file=plugin.name, remedy=remedy) from error
@@ -131,6 +143,8 @@ def as_numbers(answer: Any) -> FloatArray | None:
 
 def kind_of_answer(answer: Any) -> str:
     """What a plug-in has returned that is no array of numbers, in words."""
+    if inspect.iscoroutine(answer):  # of an `async def`; Python warns of one that is neither run nor closed
+        answer.close()
     if isinstance(answer, np.ndarray):
         return f"an array of {answer.dtype}"
     return "nothing" if answer is None else f"a {class_name(answer)}"
@@ -190,11 +204,13 @@ def check_scorer(
     Returns:
         What is wrong, a sentence each.
     """
+    check_within("n_pairs", n_pairs, 1, 1e9, whole=True)
+    check_within("tolerance", tolerance, 0, 1)
     query = rng.integers(0, corpus.n_queries, n_pairs)
     ad = rng.integers(0, corpus.n_ads, n_pairs)
 
     def ask(rows: IntArray | slice) -> FloatArray:
-        return score_pairs(scorer, query[rows], ad[rows], name or type(scorer).__name__, corpus=corpus)
+        return score_pairs(scorer, query[rows], ad[rows], name or class_name(scorer), corpus=corpus)
 
     problems = []
     try:
@@ -241,6 +257,12 @@ def load_object(name: str, kind: str) -> Any:
     if not names_object(name):
         raise PluginError(f"{FORM}, like 'my_package.my_module:MyClass'", file=plugin.name)
     module_name, _, attribute = name.partition(":")
+    if module_name.endswith(".py"):
+        remedy = f"write {module_name.removesuffix('.py')}:{attribute}"
+        raise PluginError("needs a module's name, not a file's", file=plugin.name, remedy=remedy)
+    # The folder where you stand; last, or a random.py there would be taken for Python's.
+    if "" not in sys.path:
+        sys.path.append("")
     try:
         found = plugin.ask(f"cannot import module '{module_name}':", importlib.import_module, module_name)
     except PluginError as error:
@@ -257,5 +279,12 @@ def load_object(name: str, kind: str) -> Any:
         except PluginError as error:
             if not isinstance(error.__cause__, AttributeError):
                 raise
-            raise PluginError(f"module '{module_name}' has no '{attribute}'", file=plugin.name) from None
+            top = module_name.partition(".")[0]
+            loaded = plugin.ask("cannot be had:", getattr, sys.modules.get(top), "__file__", None)
+            hidden = Path(f"{top}.py").exists() and loaded not in (None, str(Path(f"{top}.py").resolve()))
+            raise PluginError(
+                f"module '{module_name}' has no '{attribute}'",
+                file=plugin.name,
+                remedy=f"an installed module is called '{top}', too; rename yours" if hidden else None,
+            ) from None
     return found

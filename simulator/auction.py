@@ -17,7 +17,7 @@ from annotated_types import Ge, Le
 from array_api_compat import device, is_array_api_obj
 from numpy.typing import ArrayLike
 
-from relevance.ranges import Money, check_ranges
+from relevance.ranges import Money, check_ranges, check_within
 from simulator.arrays import (
     MICROS,
     AnyArray,
@@ -299,6 +299,9 @@ def run_auction(
             without examination probabilities that do not rise or with a rule that is not affine in the bid.
         TypeError: something that is no number.
     """
+    if not isinstance(rule, FusionRule) or isinstance(rule, type):
+        raise TypeError(f"rule must be a fusion rule, such as Product(), got {rule!r}")
+    check_within("score_reserve", score_reserve, -inf, inf)
     given = bids, pctr, relevance, reserve, tie_break
     tensors = [x for x in given if is_array_api_obj(x) and not isinstance(x, np.ndarray | np.generic)]
     xp = namespace(*tensors) if tensors else np

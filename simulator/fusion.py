@@ -56,12 +56,6 @@ class Product:
     relevance: Annotated[float, Ge(0), Le(20), "0 ignores relevance."] = 1.0
 
     def __post_init__(self) -> None:
-        if not self.bid > 0:
-            raise ValueError(f"the bid's exponent must be positive, or scores would not rise; got {self.bid}")
-        if self.pctr < 0 or self.relevance < 0:
-            raise ValueError(
-                f"exponents must not be negative, got pctr {self.pctr} and relevance {self.relevance}"
-            )
         check_ranges(self)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
@@ -114,10 +108,6 @@ class SoftGate:
     within: FusionRule = field(default_factory=lambda: Product(relevance=0.0))
 
     def __post_init__(self) -> None:
-        if not 0 < self.floor <= 1:
-            raise ValueError(
-                f"floor must be above 0 (for 0 take the rule gate) and at most 1, got {self.floor}"
-            )
         check_ranges(self)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
@@ -147,8 +137,6 @@ class Linear:
     cost: Annotated[float, Ge(0), Le(1e6), "Currency per click of a wholly irrelevant ad."] = 0.5
 
     def __post_init__(self) -> None:
-        if self.cost < 0:
-            raise ValueError(f"cost must not be negative, got {self.cost}")
         check_ranges(self)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
@@ -182,10 +170,6 @@ class Exponential:
     gain: Annotated[float, Ge(0), Le(20), "An ad of relevance 0 keeps exp(-gain) of its score."] = 2.0
 
     def __post_init__(self) -> None:
-        if not self.bid > 0:
-            raise ValueError(f"the bid's exponent must be positive, or scores would not rise; got {self.bid}")
-        if self.pctr < 0 or self.gain < 0:
-            raise ValueError(f"pctr and gain must not be negative, got {self.pctr} and {self.gain}")
         check_ranges(self)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
@@ -231,20 +215,13 @@ class Learnt:
     ] = (1.0,)
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         _check_rising("rel_knots", self.rel_knots)
         _check_rising("pctr_knots", self.pctr_knots)
-        if len(self.rel_knots) < 2 or min(self.pctr_knots, default=1.0) <= 0:
-            raise ValueError(
-                f"rel_knots must be two numbers or more and pctr_knots positive, "
-                f"got {self.rel_knots} and {self.pctr_knots}"
-            )
         pieces = {"rel_weights": len(self.rel_knots) - 1, "pctr_weights": len(self.pctr_knots) + 1}
         for name, n in pieces.items():
             if len(getattr(self, name)) != n:
                 raise RuleError(name, f"needs {n} number(s), one for each piece that the knots make")
-        if min(*self.rel_weights, *self.pctr_weights) < 0:
-            raise ValueError(f"weights must not be negative, got {self.rel_weights} and {self.pctr_weights}")
-        check_ranges(self)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         return _weighted(bid, 1.0, self._weight(pctr, rel))
@@ -283,10 +260,8 @@ class Tiers:
     within: FusionRule = field(default_factory=lambda: Product(relevance=0.0))
 
     def __post_init__(self) -> None:
-        if not self.thresholds:
-            raise RuleError("thresholds", "must be one number or more")
-        _check_rising("thresholds", self.thresholds)
         check_ranges(self)
+        _check_rising("thresholds", self.thresholds)
 
     def score(self, bid: AnyArray, pctr: AnyArray, rel: AnyArray) -> AnyArray:
         xp = namespace(bid, pctr, rel)

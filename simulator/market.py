@@ -14,7 +14,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from numpy.typing import ArrayLike
 
-from relevance.ranges import check_ranges
+from relevance.ranges import check_ranges, check_within
 from simulator import arrivals, bidders, random, retrieval
 from simulator.arrays import BoolArray, FloatArray, GradeArray, IntArray, to_micros
 from simulator.auction import AuctionModel as AuctionModel
@@ -280,6 +280,16 @@ def hand_market(
         rule: the default is bid x pctr x relevance.
         relevance: F[K] or one for all, the platform's; `grade` I[K] or one for all, the truth.
     """
+    for name, given, most in (
+        ("bid", bid, 1e6),
+        ("budget", 0.0 if budget is None else budget, 1e12),
+        ("attraction", attraction, 1),
+        ("relevance", relevance, 1),
+    ):
+        check_within(name, given, 0, most)
+    check_within("n_queries", n_queries, 1, 1e9, whole=True)
+    check_within("grade", grade, 0, 3, whole=True)
+    check_within("seed", seed, 0, 2**63, whole=True)
     value = np.atleast_1d(np.asarray(bid, dtype=np.float64))
     n, shape = value.size, (1, value.size)
     return Market(

@@ -30,7 +30,7 @@ def ablate(
     from scenarios.reporting.words import duration
     from scenarios.storage.machine import cores
     from scenarios.storage.whole import check_writable
-    from scenarios.studies.ablations.ablation import load_ablation
+    from scenarios.studies.ablations.ablation import check_starts, load_ablation
     from scenarios.studies.ablations.ablation_run import estimate_ablation, run_ablation
     from scenarios.studies.ablations.cells import cells_folder
 
@@ -48,6 +48,8 @@ def ablate(
             )
         typer.echo(f"Tables: {table}  (cells: {table.with_suffix('.jsonl')}{unfinished})")
         return
+    check_starts(ablation)
+    check_writable(out)
     if dry_run:
         cells, done, seconds = estimate_ablation(ablation, out)
         at_once = workers or cores()
@@ -58,7 +60,6 @@ def ablate(
                 f"About {left} with {at_once} processes at {duration(seconds)} each, as those that are done"
             )
         return
-    check_writable(out)
     with options.stoppable("cell"), ProgressBars() as progress:
         report = options.shown_by(progress)
         failed = run_ablation(ablation, out, workers=workers, engine=engine, progress=progress, report=report)

@@ -36,6 +36,7 @@ def arena(
         bool, typer.Option("--exploit", help="Also ask what an advertiser gains who leaves a policy.")
     ] = False,
     workers: options.Workers = None,
+    retry_failed: options.RetryFailed = False,
     engine: options.Engine = "local",
     out: options.Out = options.RESULTS,
     progress_file: options.ProgressPath = None,
@@ -68,6 +69,7 @@ def arena(
             cache=out,
             workers=workers or cores(),
             engine=engine,
+            retry_failed=retry_failed,
             progress=progress,
             report=options.shown_by(progress),
         )

@@ -54,6 +54,7 @@ def dashboard(context: typer.Context, out: Out = RESULTS, worlds: Worlds = 4) ->
     assert package.submodule_search_locations is not None
     command = [
         sys.executable,
+        "-P",  # a module of yours that is called json must not be taken for Python's
         "-m",
         "streamlit",
         "run",

@@ -78,7 +78,11 @@ def judge(
         chat = ChatJudge(endpoint, model, key, timeout_s=timeout, attempts=attempts)
     judges = Judges(tuple(dict.fromkeys(by or ())), chat, concurrent, named_checkpoint(checkpoint), device)
     if student is not None:
-        check_free(student)
+        check_free(student, "--student")
+        if student.resolve() == out.resolve():
+            raise typer.BadParameter(
+                f"--student: {student} is where the grades go (--out); name another folder"
+            )
     with ProgressBars() as progress:
         result = judge_corpus(corpus, judges, out, pairs=pairs, nearest=nearest, progress=progress)
     print_tables(agreement_tables(judges.source, agreements(result, corpus)))

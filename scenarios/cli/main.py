@@ -109,8 +109,6 @@ def command() -> Any:
 
 def main() -> None:
     """Entry point of the command `relbid`: exit code 2 and one message for what the user can mend."""
-    # A plug-in named module:attr is looked for where the user stands, as with `python -m`.
-    sys.path.insert(0, "")
     before = threading.enumerate()
     try:
         _check_place(sys.argv[1:])
@@ -121,10 +119,20 @@ def main() -> None:
         code, message = 2, _message(error)
         if message is None:  # a defect, which keeps its traceback
             raise
+        code = getattr(error, "exit_code", code)
         _say(message)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what Polars raises where it cannot go on
+            raise
+        code = 2
+        _say(f"relbid: Polars stopped ({_first_line(error)}); it may lack memory, threads or processes")
     _watch_threads(before)
     _flush_errors()
     sys.exit(code or 0)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:300]
 
 
 def _check_place(arguments: Sequence[str]) -> None:
@@ -132,9 +140,18 @@ def _check_place(arguments: Sequence[str]) -> None:
         Path.cwd()
     except OSError:
         raise typer.BadParameter("the folder where you stand is not there any more; go to another") from None
+    if "--insist" in arguments[1:]:
+        raise typer.BadParameter(f"--insist: stands before the command: relbid --insist {arguments[0]} ...")
     for before, argument in itertools.pairwise(("", *arguments)):
         name = argument.partition("=")[0] if argument.startswith("--") else before
         name = name if name.startswith("--") else "an argument"
+        if re.match("[\u2012-\u2015\u2212]+[a-z]", argument) and not before.startswith("--"):
+            remedy = "--" + argument.lstrip("\u2012\u2013\u2014\u2015\u2212")
+            raise typer.BadParameter(f"{argument}: begins with a dash that is no '-'; type {remedy}")
+        if "=~/" in argument and argument.startswith("--"):
+            raise typer.BadParameter(
+                f"{argument}: no shell replaces '~' after '='; leave a blank for the '='"
+            )
         if not argument or re.fullmatch(r"--[\w.-]+=", argument):
             raise typer.BadParameter(f"{name}: is empty; give a value, or leave it out")
         if re.search("[\ud800-\udfff]", argument):
@@ -165,7 +182,7 @@ def _message(error: Exception) -> str | None:
 
     if isinstance(error, UserError):
         return f"relbid: {error}"
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError) or any(part in str(error) for part in _OUT_OF_MEMORY):
         what = cut(str(error).partition("DefaultCPUAllocator: ")[2] or str(error))
         return (
             f"relbid: not enough memory ({what}); take fewer queries, candidates or ads, or a smaller model"
@@ -174,10 +191,16 @@ def _message(error: Exception) -> str | None:
         return _usage(error, cut)
     if isinstance(error, ValueError) and sys.stdout is not None and sys.stdout.closed:
         return "relbid: standard output: a plug-in has closed it"
+    if isinstance(error, typer.Abort):  # as typer names the end of something that is read
+        return "relbid: what the command reads, or a process of its own, has ended too early; try again"
     if isinstance(error, OSError):
         place = error.filename if error.filename is not None else _unwritten_output()
         return None if place is None else f"relbid: {cut(str(place))}: {in_words(error)}"
     return None
+
+
+_OUT_OF_MEMORY = ("can't allocate memory", "can't start new thread", "failed to map segment")
+"""What other libraries say where there is none left."""
 
 
 def _usage(error: Exception, cut: Callable[[str], str]) -> str:
@@ -253,12 +276,12 @@ def _give_up(stream: TextIO) -> None:
 
 def _say(message: str) -> None:
     """Print a message, whatever characters a user's texts have brought into it."""
-    # A plug-in may have taken the first away, or closed it.
-    stream = next((one for one in (sys.stderr, sys.__stderr__) if one is not None and not one.closed), None)
-    if stream is not None:
-        coding = stream.encoding or "utf-8"
-        with contextlib.suppress(OSError, ValueError):  # closed by a plug-in; the exit code says it, too
+    for stream in (sys.stderr, sys.__stderr__):
+        # A plug-in may have taken the first away, closed it, or replaced it; the exit code says it, too.
+        with contextlib.suppress(Exception):
+            coding = stream.encoding or "utf-8"  # type: ignore[union-attr]
             print(message.encode(coding, "backslashreplace").decode(coding), file=stream)
+            return
 
 
 if __name__ == "__main__":

@@ -130,19 +130,24 @@ def train(
     """Train HCMRM on graded pairs. Stopped, the same command continues where it was."""
     import relevance.hcmrm  # noqa: F401  # what is missing is said before the corpus is drawn
     from relevance.corpus import LabelledCorpus
+    from scenarios.errors import UserError
     from scenarios.models.labelled import export_corpus, training_corpus, training_worlds
     from scenarios.models.train_settings import read_settings
     from scenarios.models.training import train_model
     from scenarios.reporting.terminal import ProgressBars
     from scenarios.storage.whole import check_free, check_writable
 
+    if corpus is not None and out.exists() and corpus.exists() and out.samefile(corpus):
+        raise UserError(
+            "is the corpus that --corpus names", file=f"--out {out}", remedy="name another folder"
+        )
     drawn = training_worlds(corpus, worlds, fold, scenario)
     if export is not None:
         if corpus is not None:
             raise typer.BadParameter(
                 "--export: the corpus that --corpus names is a folder already; leave one out"
             )
-        check_free(export)
+        check_free(export, "--export")
         with ProgressBars() as progress:
             export_corpus(export, drawn, cache, progress)
         typer.echo(f"Corpus: {export}/")
@@ -210,7 +215,7 @@ def evaluate(
     from scenarios.models.labelled import load_test_corpus
     from scenarios.models.training import HEADINGS, evaluate_models, evaluation_row, model_card
     from scenarios.reporting.terminal import ProgressBars, print_tables, section
-    from scenarios.storage.whole import write_whole_file
+    from scenarios.storage.whole import check_file_place, write_whole_file
 
     checkpoints = {"hcmrm": named_checkpoint(checkpoint)}
     for text in against or ():
@@ -224,6 +229,7 @@ def evaluate(
     if card is not None:
         for read in (*checkpoints.values(), *([corpus] if corpus else [])):
             check_page(card, read)
+        check_file_place(card)
     with ProgressBars() as progress:
         data, doubts = load_test_corpus(
             corpus, worlds, checkpoints.values(), splits, cache, progress, scenario

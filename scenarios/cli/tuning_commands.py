@@ -88,9 +88,10 @@ def profile(
     from scenarios.markets.loading import load_scenario
     from scenarios.models.profiling import measure_profile
     from scenarios.reporting.terminal import ProgressBars, print_tables, profile_table
-    from scenarios.storage.whole import write_whole_file
+    from scenarios.storage.whole import check_file_place, write_whole_file
 
     check_profile_place(write)
+    check_file_place(write)
     scenario = load_scenario(file, overrides or (), scorer=scorer)
     with ProgressBars() as progress:
         measured = measure_profile(scenario, repeats=repeats, cache=cache, progress=progress)

@@ -80,6 +80,15 @@ class Constraint(Settings):
             raise wrong("needs either a field or a metric")
         if self.at_most is None and self.at_least is None:
             raise wrong("needs at_most, at_least or both")
+        bounds = [bound for bound in (self.at_least, self.at_most) if bound is not None]
+        if sorted(bounds) != bounds:
+            raise wrong(
+                f"at_least {bounds[0]:g} is above at_most {bounds[1]:g}, so that nothing keeps to both"
+            )
+        unit = METRICS[self.metric].unit if self.metric is not None and self.metric in METRICS else None
+        if unit == "share" and (outside := [bound for bound in bounds if not 0 <= bound <= 1]):
+            remedy = f"; write {outside[0]:g}% where that is meant" if 2 <= outside[0] <= 100 else ""
+            raise wrong(f"{self.metric} is a share, from 0 to 1 or 0% to 100%{remedy}")
         return self
 
     def holds(self, value: object) -> bool:

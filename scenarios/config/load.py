@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,27 @@ PROFILE = FileKind(
 )
 
 
+SIGNS = {
+    "over": "a sweep; relbid sweep takes it",
+    "arms": "an experiment; relbid experiment takes it",
+    "groups": "an ablation; relbid ablate takes it",
+    "quartiles": "a service profile; serving.profile names it",
+}
+"""Keys by which one kind of file is told from another."""
+
+
+def _other_kind(keys: Collection[str | int], kind: FileKind[Any]) -> str | None:
+    """What a file of some keys is that was given for one of another kind, and which command takes it."""
+    known = {field.alias or name for name, field in kind.model.model_fields.items()}
+    own = known & SIGNS.keys()
+    if own.intersection(keys):
+        return None
+    if other := next((what for key, what in SIGNS.items() if key in keys), None):
+        return other
+    blocks = {"market", "traffic", "fusion", "auction", "scorer", "compare"} - known
+    return "a scenario; relbid run takes it" if own and blocks.intersection(keys) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The lines of a file's values and what was set over them, for errors that are found after reading."""
@@ -94,6 +115,8 @@ def read_file(
     Raises:
         ScenarioError: it cannot be read or is not valid. Every problem found is in the message.
     """
+    if wrong := [one for one in overrides if not isinstance(one, str | Setting)]:
+        raise TypeError(f"overrides must be texts FIELD=VALUE or settings, got {wrong[0]!r}")
     data, lines = read_yaml(Path(path), kind)
     settings = [
         read_setting(one) if isinstance(one, str) else replace(one, written=one.written or f"--set {one}")
@@ -126,6 +149,8 @@ def override(scenario: Scenario, settings: Mapping[str, object], *, fixed: Seque
         ScenarioError: a field does not exist, refuses its value, or is fixed.
     """
     for field in settings:
+        if not isinstance(field, str):
+            raise TypeError(f"settings must have names of fields as keys, got {field!r}")
         if field.split(".")[0] in fixed:
             reason = "decides which queries and ads there are"
             raise ScenarioError(reason, file=scenario.name, field=field, remedy="set it in the scenario")
@@ -208,6 +233,9 @@ def _validate(
             to_json(data, inf_nan_mode="constants"), context={"columns": columns}
         )
     except ValidationError as error:
+        if other := _other_kind({path[0] for path in lines if path}, kind):  # not what was set over the file
+            what, _, remedy = other.partition("; ")
+            raise ScenarioError(f"is {what}, not {kind.name}", file=source, remedy=remedy) from None
         raise refusal(error, data, lines, was_set, source, kind.model) from None
 
 

@@ -254,9 +254,22 @@ def _keys_at(schema: dict[str, Any], loc: Sequence[str | int]) -> list[str]:
 
 def _trap(kind: str, value: object) -> str | None:
     """What to do where a number is written as a text, or a text as a number."""
-    if kind in ("float_type", "int_type") and isinstance(value, str) and is_number(value):
-        return "remove the quotes"
+    if kind in ("float_type", "int_type") and isinstance(value, str):
+        return "remove the quotes" if is_number(value) else _plainly(value)
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"write {value:.0f}"
     return "put it in quotes" if kind == "string_type" and isinstance(value, int | float) else None
+
+
+def _plainly(text: str) -> str | None:
+    """How a number is written here that has thousands apart, a per cent sign or a decimal comma."""
+    text = text.strip()
+    if re.fullmatch(r"\d{1,3}([ ,'_\u00a0\u202f])\d{3}(\1\d{3})*(\.\d+)?", text):
+        return f"write {re.sub(r'[^0-9.]', '', text)}"
+    number = text.removesuffix("%").rstrip().replace(",", ".")
+    if is_number(number) and number != text:
+        return f"write {float(number) / 100:g}" if text.endswith("%") else f"write {number}"
+    return None
 
 
 def is_number(text: str) -> bool:

@@ -252,6 +252,8 @@ class _Values:
         text = str(node.value)
         if trouble := text_trouble(text):
             raise _refused(trouble, path, line)
+        if text.startswith("~/"):
+            raise _refused("'~' stands for no folder here; write the whole path", path, line)
         try:
             value = text if node.tag in _TEXTS else self.construct(node)
             if isinstance(value, int) and value.bit_length() > MOST_BITS:

@@ -29,6 +29,7 @@ from relevance.corpus import SPLITS, Corpus, CorpusError, LabelledCorpus, Labels
 from relevance.extras import require
 from relevance.files import text_trouble
 from scenarios.corpora.key_frames import Choice, FrameError, picture_frames, video_frames
+from scenarios.errors import did_you_mean
 from scenarios.markets.corpus.offers import (
     GRADES,
     MOST_BID,
@@ -70,7 +71,9 @@ def read_tables(
     ad_id, query_id = ads.ids(), queries.ids()
     title, ocr, asr = (ads.texts(name, needed=False) for name in TEXTS)
     if not any(map(ads.has, (*TEXTS, "frames", "video"))):
-        raise CorpusError(f"{ads.path}: needs at least one of the columns {', '.join(TEXTS)}, frames, video")
+        known = (*TEXTS, "frames", "video")
+        near = next(filter(None, (did_you_mean(name, ads.frame.columns) for name in known)), "")
+        raise CorpusError(f"{ads.path}: needs at least one of the columns {', '.join(known)}{near}")
     grades = labels.codes("grade", GRADES, "0, 1, 2 or 3")
     splits = {"": "", **{name: name for name in SPLITS}}
     data = labelled(
@@ -249,7 +252,9 @@ def _frames(
                     paths = [folder / name for name in _names(ads, row, named)]
                     yield picture_frames(paths, n_frames, size)
             except FrameError as error:
-                raise ads.error(row, "video" if video else "frames", str(error)) from error
+                address = "://" in str(video or named)
+                hint = "; save it as a file, no address is opened" if address else ""
+                raise ads.error(row, "video" if video else "frames", f"{error}{hint}") from error
             if progress is not None:
                 progress("reading key frames", row + 1, n)
 

@@ -73,9 +73,6 @@ def score_pairs_table(
 
     if not out.name:
         raise UserError("names no file", field="--out", value=quoted(str(out)))
-    if out.suffix not in ("", ".parquet"):
-        remedy = f"name it {out.with_suffix('.parquet')}"
-        raise UserError("scores are written as Parquet", file=out, field="--out", remedy=remedy)
     check_replaceable(out, REMEDY)
     check_replaced(out, (*COLUMNS, "score"), REMEDY)
     data = LabelledCorpus.load(corpus)

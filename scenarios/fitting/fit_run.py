@@ -14,7 +14,7 @@ from scenarios.fitting.market import FittedMarket, fit_market
 from scenarios.fitting.ranking import Ranking
 from scenarios.markets.kind import Progress
 from scenarios.markets.table.auctions import DAY_S, Auctions
-from scenarios.replay.ways import THRESHOLDS, Entry, entries
+from scenarios.replay.ways import THRESHOLDS, Entry, entries, option_of
 from simulator.fusion import is_affine
 
 _NONE = "none"
@@ -103,7 +103,7 @@ def backtest_files(
             reserve=auction.reserve if reserve is None else reserve,
         )
     except ValueError as error:
-        raise ScenarioError(str(error), field="--reserve or --mechanism") from None
+        raise ScenarioError(str(error), field=option_of(error)) from None
     ranked = Ranking(way, auction)
     return backtest(
         fitted,

@@ -18,7 +18,7 @@ from scenarios.fitting.ranking import Ranking
 from scenarios.fitting.values import Values
 from scenarios.markets.table.auctions import DAY_S, relevance_by, table_market
 from scenarios.replay.replay_run import Origin, examination_of
-from scenarios.replay.ways import Entry, entries
+from scenarios.replay.ways import Entry, entries, option_of
 from simulator import random
 from simulator.arrays import FloatArray, IntArray, to_micros
 from simulator.auction import AuctionModel
@@ -100,7 +100,7 @@ def fit_market(
     try:
         auction = AuctionModel(reserve=reserve_or(log, reserve), mechanism=mechanism or "gsp")
     except ValueError as error:
-        raise ScenarioError(str(error), field="--reserve or --mechanism") from None
+        raise ScenarioError(str(error), field=option_of(error)) from None
     tried = entries(log.auctions) if ways is None else list(ways)
     ranked = ranking.find_ranking(log, tried, auction, looked_at)
     if mechanism is None:

@@ -23,7 +23,7 @@ from scenarios.markets.checkpoints import Doubt, checkpoint_hash, doubts, fold_o
 from scenarios.markets.kind import Progress
 from scenarios.markets.loading import load_scenario
 from scenarios.storage.cache import FOLDER, cached_world, forget_frames, hash_of, kept_frames, world_hash
-from scenarios.storage.machine import cores
+from scenarios.storage.machine import cores, starting_processes
 from scenarios.storage.whole import check_writable, whole_folder
 from simulator.world import LabelledWorlds, Split, WorldConfig, labelled_corpus
 from simulator.world.labels import (
@@ -248,6 +248,7 @@ def keep_frames(
 
     Raises:
         StoreError: they cannot be written.
+        UserError: a process cannot be started, or was killed.
     """
     missing = [one for one in worlds if kept_frames(*one, cache) is None]
     sizes = [config.advertisers(split) * config.ads_per_advertiser for config, split in missing]
@@ -257,9 +258,12 @@ def keep_frames(
         return
     done = 0
     # A fork of a process in which polars has started threads hangs.
-    with ProcessPoolExecutor(
-        min(cores(), len(missing)), get_context("forkserver"), initializer=_serve_the_command
-    ) as pool:
+    with (
+        starting_processes(),
+        ProcessPoolExecutor(
+            min(cores(), len(missing)), get_context("forkserver"), initializer=_serve_the_command
+        ) as pool,
+    ):
         futures = {pool.submit(_keep, *one, cache): size for one, size in zip(missing, sizes, strict=True)}
         try:
             for future in as_completed(futures):

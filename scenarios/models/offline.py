@@ -19,6 +19,7 @@ from relevance.evaluation import ScorerEvaluation as ScorerEvaluation, evaluate_
 from relevance.metrics import Reliability as Reliability, branch_gap, reliability
 from relevance.oracle import GRADE_GAIN
 from relevance.pretrained import pretrained_of
+from relevance.ranges import check_within
 from scenarios.config.load import override
 from scenarios.config.scenario import Scenario
 from scenarios.errors import UserError
@@ -89,6 +90,8 @@ def offline_pairs(prepared: Prepared, pairs: PairSet, n_queries: int | None = No
         ScenarioError: the market is a table, which has no texts and no frames.
         UserError: there are no such pairs.
     """
+    if n_queries is not None:
+        check_within("n_queries", n_queries, 1, 1e12, whole=True)
     if isinstance(prepared.source, CorpusOfOnesOwn):
         labels, seed = _of_corpus(prepared, pairs), 0
     else:
@@ -210,6 +213,7 @@ def worst_errors(
         query (its text), ad, title, ocr, asr, keywords (null without a checkpoint), grade, score, positive,
         p0 .. p3 (null without P(grade)), and error, the score minus the worth of the true grade.
     """
+    check_within("n", n, 1, 1e9, whole=True)
     error = scores.score - np.asarray(GRADE_GAIN)[labels.grade]
     wrong = (labels.grade < 2) & (error > 0) if kind == "over" else (labels.grade >= 2) & (error < 0)
     order = np.flatnonzero(wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from relevance.protocol import RelevanceScorer
 from scenarios.errors import UserError
 from scenarios.markets.kind import Progress
 from scenarios.models.labelled import graded_pairs_of
+from scenarios.models.weights import START
 from scenarios.storage.whole import alone, gone_if_it_failed, writing
 from simulator.arrays import FloatArray, IntArray
 
@@ -61,7 +63,8 @@ def train_model(
 
     Raises:
         UserError: `vision` is given without `bert`, or `bert` with a checkpoint to start from; `out` cannot
-            be written, holds a training with other settings, or another command is training in it.
+            be written, holds a training with other settings, a corpus or another model, or another command is
+            training in it.
     """
     from relevance.hcmrm.device import use_device
     from relevance.hcmrm.model_config import PRESETS
@@ -70,6 +73,7 @@ def train_model(
     from scenarios.models.weights import start_from_public
 
     use_device(device, threads)
+    _check_place(out)
     given = dict(settings or {})
     usual: dict[str, Any] = {}
     with gone_if_it_failed(out, "*.safetensors"):  # also the start from public weights
@@ -90,6 +94,19 @@ def train_model(
             data = replace(data, corpus=replace(data.corpus, frames=black))
         with writing(out, "choose another --out"), alone(out):
             return train(data, out, config, device=device, progress=progress or (lambda _: None))
+
+
+def _check_place(out: Path) -> None:
+    """Refuse a corpus, and a model of another kind, whose files a checkpoint's would take the place of.
+
+    Raises:
+        UserError: names it.
+    """
+    with contextlib.suppress(OSError):  # nothing is there, or what `writing` describes
+        names = {path.name for path in out.iterdir()}
+        own = names & {START, "keywords.json", "training.json", "training-state.safetensors"}
+        if not own and names & {"model.safetensors", "pytorch_model.bin", "labels.npz"}:
+            raise UserError("holds a corpus or another model", file=out, remedy="choose another --out")
 
 
 def _fitted(

@@ -40,6 +40,8 @@ from simulator.arrays import BoolArray, FloatArray, IntArray
 
 MIN_CLICKS = 200
 """Fewest clicks, on pairs seen in several slots, to estimate examination from."""
+LEAST_EXPECTED = 1e-9
+"""Fewest clicks that pCTR expects of a slot, to estimate how likely that is looked at."""
 MAX_TURNS = 500
 
 
@@ -145,13 +147,15 @@ def examination_by_pctr(position: IntArray, clicked: BoolArray, pctr: FloatArray
 
     position I[...] from 1, 0 where not shown. This is right where pCTR is wrong by one factor everywhere. A
     ranking by a noisy pCTR puts ads with too high a pCTR on top, and then the lower slots get too high an
-    estimate. None if the log has no click.
+    estimate. None if the log has no click, or its pCTR expects none.
     """
     shown = position > 0
     slot = position[shown] - 1
     clicks = _sums(slot, clicked[shown])
     expected = _sums(slot, pctr[shown])
-    return _falling(clicks, expected) if clicks.any() and expected.any() else None
+    if not clicks.any() or not (expected[expected > 0] > LEAST_EXPECTED).any():
+        return None
+    return _falling(clicks, np.where(expected > LEAST_EXPECTED, expected, 0.0))
 
 
 def examination_by_pairs(position: IntArray, clicked: BoolArray, pair: IntArray) -> FloatArray | None:

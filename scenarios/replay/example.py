@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,13 +15,15 @@ from relevance.lexical import Bm25Scorer
 from relevance.oracle import GRADE_GAIN
 from scenarios.config.load import override
 from scenarios.config.scenario import Scenario
-from scenarios.errors import ScenarioError
+from scenarios.errors import ScenarioError, TableError
 from scenarios.markets.loading import load_scenario
 from scenarios.markets.scoring import relevance_of
 from scenarios.markets.simulation import prepare, rule_of
+from scenarios.markets.table.columns import is_relevance
+from scenarios.markets.table.rows import check_kind, column_names
 from scenarios.models.judged import corpus_of, needs_corpus
 from scenarios.storage.parquet import write_parquet
-from scenarios.storage.whole import check_replaceable, whole_path
+from scenarios.storage.whole import check_file_place, whole_path
 from simulator import random
 from simulator.arrays import MICROS, BoolArray, FloatArray
 from simulator.bidders import BidderModel
@@ -218,6 +221,26 @@ def as_table(example: Example) -> pl.DataFrame:
     return rows.join(shown, on="_ad", how="left", maintain_order="left").drop("_ad")
 
 
+COLUMNS = (
+    "query_id", "time_s", "query", "ad_id", "advertiser_id", "bid", "pctr", "grade", "position", "clicked",
+    "price",
+)  # fmt: skip
+"""Of an example, besides relevance, in their order: by it an example is told from a table of the user's."""
+
+
+def _check_example(path: Path) -> None:
+    """Refuse to write over a file that is no example.
+
+    Raises:
+        TableError: names it.
+    """
+    if path.is_file() and path.stat().st_size:
+        with contextlib.suppress(TableError):
+            if tuple(name for name in column_names(path) if not is_relevance(name)) == COLUMNS:
+                return
+        raise TableError("is there, and is no example", file=path, remedy="name another file")
+
+
 def write_example(
     path: Path,
     *,
@@ -238,14 +261,14 @@ def write_example(
 
     Raises:
         ScenarioError: the scenario has no corpus.
-        TableError: the name says neither.
+        TableError: the name says neither, or a file is there that is no example.
         StoreError: it cannot be written.
     """
-    from scenarios.markets.table.rows import check_kind
     from scenarios.storage.tables import LINES
 
     check_kind(path)
-    check_replaceable(path)
+    check_file_place(path)
+    _check_example(path)
     n_queries = 60 + n_rows // 3
     if file is None:
         table = as_table(make_example(-(-n_queries // days), seed=seed, days=days))

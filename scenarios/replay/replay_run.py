@@ -22,7 +22,7 @@ from scenarios.markets.table.auctions import Auctions, relevance_by, table_marke
 from scenarios.markets.table.table_market import read_market, table_settings
 from scenarios.replay.estimates import examination_by_pairs, examination_by_pctr
 from scenarios.replay.pages import logged_figures, logged_pages, replayed_figures
-from scenarios.replay.ways import THRESHOLDS, Entry, entries, scenario_entries
+from scenarios.replay.ways import THRESHOLDS, Entry, entries, option_of, scenario_entries
 from scenarios.storage.parquet import write_parquet
 from scenarios.storage.whole import whole_folder
 from simulator.arrays import FloatArray
@@ -56,6 +56,9 @@ COLUMNS = (
     *(f"{what}_{kind}" for kind in ("sn", "sn_se", "dr", "dr_se", "fitted", "fitted_se") for what in TOTALS),
     *("covered", "same_slot", "clicks_covered", "effective_impressions", "clipped"),
 )
+
+LONG = 730
+"""More days than a log has, unless its times have another unit than seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,7 @@ def replay_file(
     try:
         auction = replace(auction, **{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
-        raise ScenarioError(str(error), field="--reserve or --mechanism") from None
+        raise ScenarioError(str(error), field=option_of(error)) from None
     if auction.payment != "click":
         reason, remedy = "a replay prices clicks", "leave it at click"
         raise ScenarioError(reason, file=path, field="auction.payment", remedy=remedy)
@@ -240,7 +243,7 @@ def examination_of(auctions: Auctions, given: Sequence[float] | None) -> tuple[F
 
     Raises:
         ScenarioError: what is given are no probabilities.
-        TableError: the log has no click to estimate it from.
+        TableError: the log has no click to estimate it from, or its pCTR says that there can be none.
     """
     if given is not None:
         if not 0 < len(given) <= MOST_SLOTS or not all(0 <= p <= 1 for p in given) or not given[0] > 0:
@@ -257,13 +260,25 @@ def examination_of(auctions: Auctions, given: Sequence[float] | None) -> tuple[F
             return estimated, BY_PAIRS
     estimated = examination_by_pctr(auctions.position, auctions.clicked, auctions.pctr)
     if estimated is None:
+        clicked = bool(auctions.clicked.any())
         raise TableError(
-            "has no click to estimate from how likely each slot is looked at",
+            "is 0, or nearly, where the log has clicks, so that it says not how likely each slot is looked at"
+            if clicked
+            else "has no click to estimate from how likely each slot is looked at",
             file=auctions.path,
-            field="column clicked",
+            field="column pctr" if clicked else "column clicked",
             remedy="give that with --examination 1,0.7,0.5",
         )
     return estimated, BY_PCTR
+
+
+def _price_over_bid(auctions: Auctions) -> float:
+    """The median of the logged prices, in bids; 0 without any."""
+    if auctions.price is None:
+        return 0.0
+    bid = auctions.bid[auctions.candidate]
+    paid = (auctions.price > 0) & (bid > 0)
+    return float(np.median(auctions.price[paid] / bid[paid])) if paid.any() else 0.0
 
 
 def _warnings(
@@ -271,6 +286,8 @@ def _warnings(
 ) -> Iterable[str]:
     """What a reader should know before trusting the figures."""
     replayed = points.filter(pl.col("kind") == "replay")
+    if auctions.days > LONG:
+        yield f"the log lasts {auctions.days:,} days: is time_s in seconds, or in milliseconds?"
     if auctions.position is None or auctions.clicked is None:
         yield "no column position and clicked: all figures are the model's (pCTR)"
         return
@@ -279,6 +296,8 @@ def _warnings(
             f"how likely each slot is looked at was estimated {origin} ({log['clicks']:,.0f} clicks), which "
             "is rough: give it with --examination if you know it"
         )
+    if (times := _price_over_bid(auctions)) > 10:
+        yield f"prices are {times:,.0f} times the bids, in the middle: are both in the same currency unit?"
     clicks, expected = log["clicks"], log["clicks_model"]
     beyond_chance = abs(clicks - expected) > 2 * expected**0.5
     if beyond_chance and not 0.8 <= (ratio := clicks / max(expected, 1e-12)) <= 1.25:

@@ -101,3 +101,8 @@ def _build(name: str, choice: dict[str, object]) -> tuple[str, FusionRule]:
         raise ScenarioError(reason, field=f"--thresholds {given}") from None
     label = " ".join([name, *(f"{number:g}" for number in numbers)])
     return label, settings.build()
+
+
+def option_of(error: ValueError) -> str:
+    """The option to blame for settings of an auction that are refused."""
+    return "--mechanism" if "mechanism" in str(error) else "--reserve"

@@ -27,6 +27,7 @@ import polars as pl
 from relevance.errors import UserError
 from relevance.oracle import OracleScorer
 from relevance.protocol import AnyQuery, score_pairs
+from relevance.ranges import check_within
 from scenarios.config.scenario import Scenario
 from scenarios.errors import quoted
 from scenarios.markets.kind import Found
@@ -95,6 +96,7 @@ def known_page(
 
     It has no markers, which would take the model. For `settings` and errors see `inspect_query`.
     """
+    check_within("query", query, 0, prepared.corpus.n_queries - 1, whole=True)
     text = prepared.corpus.query_text[query]
     found = prepared.source.find(text, prepared.scenario)
     ads = _with_keywords(inspect_query(prepared, relevance, query, settings), found)

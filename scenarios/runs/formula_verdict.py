@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from relevance.ranges import check_within
 from simulator.fusion import RULES, Formula, FormulaError as FormulaError, FusionRule, check_rule
 from simulator.rules.rule_check import Fault as Fault, RuleTraits as RuleTraits, rule_traits
 
@@ -52,6 +53,8 @@ def iso_scores(rule: FusionRule, pctr: float, bids: tuple[float, ...]) -> pl.Dat
     Returns:
         line (the bid at relevance 1), relevance 0 .. 1 and bid; no row where no bid reaches the score.
     """
+    check_within("pctr", pctr, 0, 1)
+    check_within("bids", bids, 0, 1e6)
     relevance = np.linspace(0.0, 1.0, 101)
     rate = np.full_like(relevance, pctr)
     parts = []

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from relevance.ranges import check_within
 from scenarios.markets.checkpoints import keywords_of
 from scenarios.markets.prepared import Prepared, Relevance
 from scenarios.markets.simulation import Simulation, market_of, shared_past, with_settings_of
@@ -76,6 +77,7 @@ def auctioned(
     Raises:
         ScenarioError: see `scenarios.simulate`.
     """
+    check_within("query", query, 0, len(prepared.candidate) - 1, whole=True)
     scenario = with_settings_of(prepared, settings)
     if past is None and scenario.pctr.learnt:
         past = shared_past(prepared, scenario)

@@ -137,6 +137,8 @@ def pareto_front(gain: FloatArray, harm: FloatArray) -> BoolArray:
     One point beats another with as much gain and less harm, or with more gain and no more harm. Points that
     hold a NaN are never on the front.
     """
+    if gain.ndim != 1 or gain.shape != harm.shape:
+        raise ValueError(f"gain and harm must both be [P], are {list(gain.shape)} and {list(harm.shape)}")
     return undominated(np.column_stack([gain, -np.asarray(harm, dtype=np.float64)]))
 
 

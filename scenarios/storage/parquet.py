@@ -74,6 +74,9 @@ def check_replaced(path: Path, columns: Sequence[str], remedy: str) -> None:
     Raises:
         StoreError: names the file.
     """
+    if path.suffix not in ("", ".parquet"):
+        better = f"name it {path.with_suffix('.parquet')}"
+        raise StoreError("the table is written as Parquet", file=path, field="--out", remedy=better)
     if path.is_file() and path.stat().st_size:
         try:
             names = parquet_columns(path)

@@ -231,7 +231,7 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            yield number, parsed_json(line.rstrip(), dict)
+            yield number, parsed_json(line.rstrip(), dict, once=True)
         except ValueError as error:
             raise CorpusError(f"{path}, row {number + 1}: not a JSON object ({in_words(error)})") from error
 

@@ -9,11 +9,13 @@ hand.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import lock_descriptor
 
@@ -37,12 +39,16 @@ def check_writable(root: Path, remedy: str = OTHER_FOLDER) -> None:
     """
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     with writing(root, remedy):
-        root.mkdir(parents=True, exist_ok=True)
-        with _temporary_folder(root) as part:
-            (part / "try").write_bytes(b"x" * 4096)
-        for folder in missing:
-            with contextlib.suppress(OSError):  # another process has begun to fill it
-                folder.rmdir()
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            with _temporary_folder(root) as part:
+                (part / "try").write_bytes(b"x" * 4096)
+            if os.path.lexists(root / LOCK):
+                _opened_lock(root / LOCK).close()
+        finally:
+            for folder in missing:
+                with contextlib.suppress(OSError):  # another process has begun to fill it
+                    folder.rmdir()
 
 
 def check_replaceable(path: Path, remedy: str = "name another file", *, folder: bool = False) -> None:
@@ -61,8 +67,21 @@ def check_replaceable(path: Path, remedy: str = "name another file", *, folder: 
         raise StoreError(f"is {what}", file=path, remedy=remedy)
 
 
-def check_free(folder: Path) -> None:
+def check_file_place(path: Path, remedy: str = "name another file") -> None:
+    """Refuse before the work a place where no file can be written, see `check_replaceable`.
+
+    Raises:
+        StoreError: `path` is a folder or a device, or cannot be written.
+    """
+    check_replaceable(path, remedy)
+    check_writable(path.parent, remedy)
+
+
+def check_free(folder: Path, option: str = "--out") -> None:
     """Refuse a place where there is something already, or where no folder can be made.
+
+    Args:
+        option: which names the folder.
 
     Raises:
         StoreError: `folder` is a file, holds anything, or cannot be written.
@@ -72,7 +91,7 @@ def check_free(folder: Path) -> None:
         folder.lstat()  # a name can be too long
     # A link that leads nowhere, or round in a circle, is something, too.
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise StoreError(f"{folder}: is there already; remove it, or choose another place with --out")
+        raise StoreError(f"{folder}: is there already; remove it, or choose another place with {option}")
 
 
 @contextlib.contextmanager
@@ -163,12 +182,14 @@ def whole_path(path: Path, *, flush: bool = True, remedy: str = "name another fi
         StoreError: it cannot be written; what was there before stays.
     """
     check_replaceable(path, remedy)
-    with writing(path, remedy), _made(path.parent), _temporary_folder(path.parent) as folder:
-        part = folder / path.name
-        yield part
-        if flush:
-            flush_to_disk(part)
-        part.replace(path)
+    with writing(path, remedy), _made(path.parent):
+        _remove_stale_once(path.parent)
+        with _temporary_folder(path.parent) as folder:
+            part = folder / path.name
+            yield part
+            if flush:
+                flush_to_disk(part)
+            part.replace(path)
 
 
 def newest_first(root: Path | str, pattern: str) -> list[Path]:
@@ -195,11 +216,12 @@ def alone(place: Path, command: str = "command") -> Iterator[None]:
     Raises:
         StoreError: another command works on it, or the lock cannot be written.
     """
+    place = place.resolve() if place.name in ("", "..") else place
     path = place.parent / LOCKS / place.name
     with writing(place.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path):  # it may be another user's
-        lock = path.open("a+b")
+        lock = _opened_lock(path)
     with lock:
         # Windows locks the first byte, and then no other process can read it. The text begins after it.
         if not _locked(lock.fileno()):
@@ -217,7 +239,7 @@ def alone(place: Path, command: str = "command") -> Iterator[None]:
 
 def _put_in_place(temporary: Path, folder: Path) -> None:
     """Rename into place; one writer at a time, so that two runs of one scenario do not collide."""
-    with (folder.parent / LOCK).open("w") as lock:
+    with _opened_lock(folder.parent / LOCK) as lock:
         _locked(lock.fileno(), wait=True)
         if folder.exists():
             with _temporary_folder(folder.parent) as old:
@@ -228,12 +250,22 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
         flush_to_disk(folder.parent)
 
 
+def _opened_lock(path: Path) -> BinaryIO:
+    """Open the file of a lock, which is made if it is not there. To open a pipe would never end.
+
+    Raises:
+        OSError, StoreError: it cannot be written, or is no file.
+    """
+    check_replaceable(path, "remove it, it is the file of a lock")
+    return path.open("a+b")
+
+
 def remove_stale(root: Path) -> None:
     """Remove what killed writers have left in a folder.
 
     A lock says whether a writer lives, and not the time: clocks jump, and some writers take hours.
     """
-    for path in root.glob(f"{TEMPORARY}*"):
+    for path in root.glob(f"{TEMPORARY}{'?' * 8}*"):  # as `tempfile` names them
         with contextlib.suppress(OSError):
             if path.suffix == LOCK:
                 with path.open("r+b") as lock:
@@ -243,6 +275,10 @@ def remove_stale(root: Path) -> None:
                 path.unlink()
             elif path.is_dir() and not path.with_name(path.name + LOCK).exists():
                 shutil.rmtree(path)
+
+
+_remove_stale_once = functools.cache(remove_stale)
+"""Once a folder and process: some files are written many times, into folders of the user's."""
 
 
 @contextlib.contextmanager

@@ -13,8 +13,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from scenarios.config.load import override
 from scenarios.config.scenario import Scenario
 from scenarios.errors import ScenarioError
@@ -142,7 +140,7 @@ def _gain(of: Mapping[tuple[str, str], FloatArray], policy: str) -> tuple[Mean |
     }
     if not gains:
         return None, float("nan")
-    best = max(gains, key=lambda share: float(np.mean(gains[share])))
+    best = max(gains, key=lambda share: _mean(gains[share]))
     # The largest of several means is too large by chance; Bonferroni's interval covers each of them at once.
     return mean_interval(gains[best], 1.0 - 0.05 / len(gains)), best
 

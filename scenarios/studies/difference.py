@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from relevance.ranges import check_named
 from scenarios.config.load import override
 from scenarios.config.scenario import PREPARED, Scenario
 from scenarios.errors import ScenarioError
@@ -33,6 +34,7 @@ from scenarios.studies.experiments.statistics import t_interval, t_quantile
 from simulator.arrays import FloatArray
 from simulator.measures.query_totals import (
     COLUMNS,
+    RATIOS,
     PairTotals as PairTotals,
     difference_parts,
     pair_totals,
@@ -111,9 +113,11 @@ def responsible_for(
         ValueError: there is no day, or not as many of A as of B.
     """
     if not before or len(before) != len(after):
-        raise ValueError(f"as many days of A as of B, at least one: got {len(before)} and {len(after)}")
-    if grouping not in GROUPINGS:
-        raise ValueError(f"grouping must be one of {', '.join(GROUPINGS)}, got {grouping!r}")
+        raise ValueError(
+            f"before and after must have as many days, at least one: got {len(before)} and {len(after)}"
+        )
+    check_named("grouping", grouping, GROUPINGS)
+    check_named("metric", metric, RATIOS)
     days = [*before, *after]
     groups, place = np.unique(np.concatenate([getattr(day, grouping) for day in days]), return_inverse=True)
     ends = np.cumsum([0, *(len(day.totals) for day in days)])
@@ -149,6 +153,7 @@ def responsible_for(
 
 def narrowed(day: PairTotals, grouping: str, group: int) -> PairTotals:
     """The pairs of one group, and all arrivals: what of a difference is its own."""
+    check_named("grouping", grouping, GROUPINGS)
     kept = (getattr(day, grouping) == group) | (day.ad < 0)
     return PairTotals(*(column[kept] for column in day))
 

@@ -23,7 +23,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
-from scenarios.errors import StoreError
+from scenarios.errors import StoreError, UserError
+from scenarios.storage.machine import forget_safe_path, starting_processes
 
 MOST_DEATHS = 5
 """A task in whose course so many processes have died is given up."""
@@ -79,7 +80,8 @@ def work_through(worker: str, batches: Iterable[Sequence[Any]], workers: int) ->
         workers: processes.
 
     Raises:
-        RuntimeError: processes cannot be started, or die before they do anything.
+        RuntimeError: a process cannot load the worker.
+        UserError: processes cannot be started, or die before they do anything.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
@@ -91,7 +93,7 @@ def work_through(worker: str, batches: Iterable[Sequence[Any]], workers: int) ->
     def start() -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, worker), daemon=True)
-        with _one_thread():  # the first process starts the fork server
+        with _one_thread(), starting_processes():  # which the fork server inherits
             process.start()
         theirs.close()
         processes[ours] = process
@@ -122,8 +124,9 @@ def work_through(worker: str, batches: Iterable[Sequence[Any]], workers: int) ->
                         if pipe not in in_hand:
                             stillborn += 1
                             if stillborn > MOST_DEATHS * workers:
-                                raise RuntimeError(
-                                    f"processes die at once (exit code {process.exitcode})"
+                                raise UserError(
+                                    f"processes die at once (exit code {process.exitcode})",
+                                    remedy="take fewer --workers",
                                 ) from None
                             continue
                         number, task = in_hand.pop(pipe)
@@ -153,6 +156,7 @@ def _serve(pipe: Connection, worker: str) -> None:
     """What a process does: tasks from the pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the command ends its processes itself
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    forget_safe_path()
     try:
         do = load_worker(worker)
     except BaseException:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal, TypedDict
 
+from relevance.ranges import check_within
 from scenarios.errors import StoreError
 from scenarios.storage.machine import cores
 from scenarios.storage.whole import TEMPORARY, alone, write_whole_file
@@ -91,6 +92,8 @@ def run_study(
         UserError: the engine is Ray, and that is missing.
     """
     do = engine_named(engine)
+    if workers is not None:
+        check_within("workers", workers, 1, 10_000, whole=True)
     workers = workers or cores()
     with alone(place or folder, plan.command):
         new = not folder.exists()
@@ -207,10 +210,14 @@ class Study(Generic[Result]):
             StudyError: names the folder with the notes.
         """
         if self.failed:
-            raise StudyError(
-                f"{len(self.failed)} {self._stage} failed, see {self.folder / FAILURES}/; "
-                "--retry-failed runs them again"
+            what = self._stage.removesuffix("s") if len(self.failed) == 1 else self._stage
+            again = "the same command" if self.retry_failed else "--retry-failed"
+            error = StudyError(
+                f"{len(self.failed)} {what} failed, see {self.folder / FAILURES}/",
+                remedy=f"{again} runs them again",
             )
+            error.exit_code = 1  # the others are kept
+            raise error
 
     def _take(self, outcome: Outcome) -> None:
         task: Task = outcome.task

@@ -17,6 +17,7 @@ require("gymnasium", "pettingzoo", extra="rl", needed_by="the environment of age
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
+from relevance.ranges import check_within
 from simulator import random
 from simulator.arrays import MICROS, FloatArray
 from simulator.bidders import Followers, mean_value, said_as_policies, without
@@ -47,9 +48,10 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
     metadata = {"name": "relbid_market_v0", "render_modes": []}  # noqa: RUF012 (as PettingZoo declares it)
 
     def __init__(self, market: Market, advertisers: Sequence[int]) -> None:
-        who, n = np.array(sorted(set(advertisers)), dtype=np.int64), market.budget_micros.size
-        if not who.size or who[0] < 0 or who[-1] >= n:
-            raise ValueError(f"advertisers must be some of 0 to {n - 1}, got {list(advertisers)}")
+        n = market.budget_micros.size
+        who = np.unique(np.asarray(advertisers))
+        if not who.size or who.dtype.kind not in "iu" or who[0] < 0 or who[-1] >= n:
+            raise ValueError(f"advertisers must be some of 0 to {n - 1}, got {advertisers}")
         self.market = with_past(market)
         self.possible_agents = [f"advertiser_{i}" for i in who]
         self.agents: list[str] = []
@@ -74,6 +76,7 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
     ) -> tuple[dict[str, Single], dict[str, dict[str, Any]]]:
         """Begin a new episode; `options` are not read."""
         if seed is not None:
+            check_within("seed", seed, 0, 2**63, whole=True)
             self._seed, self._episode = seed, 0
         seed = self._seed
         if self._episode:
@@ -96,8 +99,12 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
         dict[str, Single], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]
     ]:
         """Bid until the next tick."""
-        said = [float(np.asarray(actions[agent]).reshape(())) for agent in self.agents]
-        self._bids.multiplier = multiplier_of(np.array(said))
+        if not self.agents:
+            raise ValueError("no agent has an action: reset() begins an episode, and the last one is over")
+        if lacking := [agent for agent in self.agents if agent not in actions]:
+            raise ValueError(f"actions must have one for each agent, has none for {lacking[0]}")
+        said = [_number(agent, actions[agent]) for agent in self.agents]
+        self._bids.multiplier = multiplier_of(np.array(said), len(said))
         if self._run is None:
             self._run = _WatchedRun(self._run_market)
             self._pauses: Iterator[float] = ticks(self._run_market, self._run)
@@ -128,6 +135,13 @@ class MarketEnv(ParallelEnv[str, Single, Single]):
     def _observations(self) -> dict[str, Single]:
         seen = observations(self._look.of(self._who), self.market.horizon_s)
         return dict(zip(self.possible_agents, seen, strict=True))
+
+
+def _number(agent: str, action: Any) -> float:
+    array = np.asarray(action)
+    if array.size != 1 or array.dtype.kind not in "fiub":
+        raise ValueError(f"actions[{agent}] must be one number, a log multiplier, got {action!r}")
+    return float(array.reshape(()))
 
 
 class _Outside:

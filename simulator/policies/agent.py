@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from relevance.ranges import check_within
 from simulator.arrays import FloatArray
 from simulator.policies.policy import Bids, Report, always
 
@@ -37,12 +38,20 @@ def observations(report: Report, day_s: float) -> Single:
     return np.concatenate([time, own, shared], axis=1).astype(np.float32)
 
 
-def multiplier_of(action: Single | FloatArray) -> FloatArray:
-    """The multiplier F[n] of actions F[n, 1] or F[n]: exp of the action, clipped to [LOWEST, HIGHEST]."""
+def multiplier_of(action: Single | FloatArray, n: int) -> FloatArray:
+    """The multiplier F[n] of n actions F[n, 1] or F[n]: exp of the action, clipped to [LOWEST, HIGHEST].
+
+    Raises:
+        ValueError: they are no such numbers.
+    """
     log = np.asarray(action)
     if log.dtype.kind not in "fiub":
         raise ValueError(f"actions must be numbers, log multipliers; they are of the kind {log.dtype}")
-    numbers: FloatArray = log.reshape(log.shape[0]).astype(np.float64)
+    if log.shape not in ((n,), (n, 1)):
+        raise ValueError(f"actions must be of shape ({n}, 1) or ({n},), one for each agent, got {log.shape}")
+    numbers: FloatArray = log.reshape(n).astype(np.float64)
+    if np.isnan(numbers).any():
+        raise ValueError("actions must be numbers, log multipliers, got NaN")
     return np.exp(np.clip(numbers, LOWEST, HIGHEST))
 
 
@@ -62,6 +71,10 @@ class Agent:
             first: multiplier until the first tick.
             day_s: length of the market's day, `traffic.horizon_s`.
         """
+        if not callable(act):
+            raise ValueError(f"act must be a function of the observations, got {act!r}")
+        check_within("first", first, 0, 1e6)
+        check_within("day_s", day_s, 1e-3, 1e7)
         self.act, self.first, self.day_s = act, first, day_s
 
     def start(self, budget: FloatArray, value: FloatArray) -> tuple[FloatArray, Bids]:
@@ -71,5 +84,5 @@ class Agent:
     def adjust(self, state: FloatArray, report: Report, u: FloatArray) -> tuple[FloatArray, Bids]:
         if not report.value.size:
             return state, always(state)
-        bids = always(multiplier_of(self.act(observations(report, self.day_s))))
+        bids = always(multiplier_of(self.act(observations(report, self.day_s)), report.value.size))
         return bids.multiplier, bids

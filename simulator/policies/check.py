@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from relevance.errors import PluginError
-from relevance.plug_in import raised
+from relevance.plug_in import Plugin, class_name, raised, text_of
 from relevance.protocol import as_numbers, kind_of_answer
 from simulator.arrays import FloatArray, IntArray
 from simulator.policies.policy import N_UNIFORMS, BidPolicy, Bids, Report
@@ -24,13 +24,13 @@ def check_policy(policy: BidPolicy) -> list[str]:
     on no other advertiser than the own; arguments stay as they were; no advertiser at all, empty reports and
     budgets of nothing are survived.
     """
-    if not isinstance(policy, BidPolicy):
-        return ["the policy must have the methods start(budget, value) and adjust(state, report, u)"]
     try:
-        with np.errstate(all="ignore"):
+        with Plugin(f"bid policy {class_name(policy)}"), np.errstate(all="ignore"):
+            if not isinstance(policy, BidPolicy):
+                return ["the policy must have the methods start(budget, value) and adjust(state, report, u)"]
             return _faults(policy)
     except PluginError as error:
-        return [str(error.at())]
+        return [text_of(error.at())]
     except Exception as error:  # a user's policy may raise anything, and the answer is given in words
         return [f"the policy raised {raised(error)}"]
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 from math import inf
+from numbers import Real
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -73,6 +74,8 @@ def require(
     """ValueError unless the settings named are numbers of their kind."""
     kind = type(policy).__name__
     for name in (*positive, *not_negative, *shares):
+        if not isinstance(getattr(policy, name), Real):
+            raise ValueError(f"{kind}: {name} must be a number, got {getattr(policy, name)!r}")
         if not 0 <= getattr(policy, name) < inf:
             raise ValueError(f"{kind}: {name} must not be negative, got {getattr(policy, name)}")
     for name in positive:

@@ -38,6 +38,10 @@ def make_policy(name: str, settings: Mapping[str, float] = MappingProxyType({}))
     Raises:
         ValueError: no such policy or setting (with the nearest one there is), or a setting out of range.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"the name of a bid policy must be a text, got {name!r}")
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"bid policy {name!r}: settings must be a map of names to numbers, got {settings!r}")
     plugin = Plugin(f"bid policy '{name}'")
     if own := ":" in name:
         factory = load_object(name, "bid policy")

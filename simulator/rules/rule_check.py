@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from relevance.errors import PluginError
-from relevance.plug_in import raised
+from relevance.plug_in import Plugin, class_name, raised, text_of
 from simulator import auction
 from simulator.arrays import FloatArray
 from simulator.rules.formula import LEAST_BID, Formula
@@ -75,13 +75,14 @@ def check_rule(rule: FusionRule) -> list[Fault]:
     its slot, nor lose a slot by bidding more; the order of the candidates may not matter; and a rule that
     says it is affine must be.
     """
-    if not isinstance(rule, FusionRule):
-        return [Fault("no_rule")]
     try:
-        with np.errstate(all="ignore"):
+        with Plugin(f"fusion rule {class_name(rule)}"), np.errstate(all="ignore"):
+            if not isinstance(rule, FusionRule):
+                return [Fault("no_rule")]
             return _score_faults(rule, _grid()) or _inverse_faults(rule, _grid()) or _auction_faults(rule)
     except Exception as error:  # a user's rule may raise anything, and the answer is given in words
-        return [Fault("raised", error=str(error.at()) if isinstance(error, PluginError) else raised(error))]
+        said = text_of(error.at()) if isinstance(error, PluginError) else raised(error)
+        return [Fault("raised", error=said)]
 
 
 class RuleTraits(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 from annotated_types import Ge, Le
 
 from relevance.errors import UserError, quoted
-from relevance.ranges import Exponent, Share, Spread
+from relevance.ranges import Exponent, Share, Spread, check_ranges
 
 MarketSplit = Literal["train", "validation", "test"]
 """Splits with queries, each of which a market can be made of."""
@@ -116,6 +116,9 @@ class WorldConfig:
     """Sessions whose second product is of the same category as the first."""
     negative_share: Share = 0.0
     """Advertisers who keep their ads away from queries for other brands and for siblings of their product."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
     def ads(self, split: Split) -> int:
         """Ads of a split."""

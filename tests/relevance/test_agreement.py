@@ -41,3 +41,16 @@ def test_the_interval_is_over_queries():
     assert found.counts.sum() == 40
     alone = agreement(query * 0, first, second, rng=rng)
     assert (alone.kappa.value, np.isnan(alone.kappa.low)) == (0.0, True)
+
+
+def test_what_are_no_grades_names_the_argument() -> None:
+    good = np.array([0, 3])
+    for second, weight, words in (
+        (np.array([0, 4]), None, "second must be from 0 to 3, got 4"),
+        (np.array([0, -1]), None, "second must be from 0 to 3, got -1"),
+        (np.array([0.0, 1.0]), None, "second must be whole numbers, is float64"),
+        (good[:1], None, "second must have a value for each of first's 2, has 1"),
+        (good, np.ones(3), "weight must have a value for each of first's 2, has 3"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            confusion(good, second, weight)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,5 +111,25 @@ def test_what_is_no_calibration_is_refused(name: str, stored: dict[str, object])
 
 def test_constructors_hold_what_they_promise() -> None:
     assert IsotonicCalibration((0.2,), (0.5,))(np.array([0.0, 1.0])).tolist() == [0.5, 0.5]
-    with pytest.raises(ValueError, match=r"must be from 1e-6 to 1e6, and shift 0\.0 finite"):
+    with pytest.raises(ValueError, match=r"temperature must be at least 1e-06, got -1\.0"):
         TemperatureCalibration(-1.0, 0.0)
+    with pytest.raises(ValueError, match=r"shift must be .*, got nan"):
+        TemperatureCalibration(1.0, math.nan)
+    with pytest.raises(ValueError, match=r"score must be a list, got 0\.5"):
+        IsotonicCalibration(0.5, 0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"score\[1\] must be at most 1, got 2"):
+        IsotonicCalibration(np.array([0.5, 2.0]), (0.5, 0.6))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fit", [fit_temperature, fit_isotonic])
+def test_what_cannot_be_fitted_on_names_the_argument(fit: Any) -> None:
+    half = np.array([0.5, 0.2])
+    for score, positive, words in (
+        (half, [True], "positive must have a value for each of score's 2, has 1"),
+        ([0.5, math.nan], [True, False], "score must be finite numbers, holds nan"),
+        ([0.5, 1.2], [True, False], r"score must be from 0 to 1, got 1\.2"),
+        (half[:, None], [True, False], r"score must be an array \[P\] of numbers, is an array \[2, 1\] of"),
+        (half, ["yes", "no"], r"positive must be an array \[P\] of numbers"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fit(np.asarray(score), np.asarray(positive))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from relevance.agreement import confusion, weighted_kappa
-from relevance.chat_judge import ChatJudge, read_answer
+from relevance.chat_judge import ChatJudge, address_of, read_answer
 from relevance.errors import ScorerError
 from relevance.judging import fit_grades, judge_by_folds
 
@@ -58,7 +58,11 @@ def test_a_grade_that_no_label_has_is_never_given(labelled):
 def test_an_answer_is_one_object_with_grade_and_confidence():
     assert read_answer('{"grade": 3, "confidence": 0.9}') == (3, 0.9)
     assert read_answer('Sure!\n```json\n{"confidence": 1, "grade": 0}\n```') == (0, 1.0)
+    reasoned = '{"grade": 2, "confidence": 0.5, "why": {"size": "{L}"}}'
+    assert read_answer(reasoned) == (2, 0.5)
+    assert read_answer(f'<think>{{"grade": 0, "confidence": 1}}? No.</think> {reasoned}') == (2, 0.5)
     for text, words in (
+        ('{"a":' * 100_000, "no JSON object"),
         ("it fits well", "no JSON object with a grade: 'it fits well'"),
         ('{"grade": 4, "confidence": 1}', "the grade must be 0, 1, 2 or 3, is 4"),
         ('{"grade": true, "confidence": 1}', "the grade must be"),
@@ -89,5 +93,36 @@ def test_an_address_must_be_one_of_the_web():
         ChatJudge("http://me:secret@host/v1", "m")
     with pytest.raises(ScorerError, match="--endpoint: may hold ASCII letters alone after the host's name"):
         ChatJudge("http://host/ü", "m")
+    for url in ("https://host/x", "https://host/x/", "https://host/x/chat/completions"):
+        assert address_of(url) == "https://host/x/chat/completions"
+        assert address_of(f"{url}?version=1") == "https://host/x/chat/completions?version=1"
     with pytest.raises(ScorerError, match="--key-env: the key holds what no header of HTTP may"):
         ChatJudge("http://localhost/v1", "m", "key\n")
+
+
+def test_a_judge_is_named_by_texts():
+    for given, words in (
+        ({"model": " "}, "--model: is empty"),
+        ({"model": "a\0b"}, "--model: holds a NUL"),
+        ({"model": None}, "model: must be a text, got 'None'"),
+        ({"key": 5}, "key: must be a text"),
+        ({"attempts": None}, "attempts must be a number, got None"),
+    ):
+        with pytest.raises(ScorerError, match=words):
+            ChatJudge(**{"url": "http://host/v1", "model": "m", **given})
+
+
+def test_what_does_not_fit_together_names_the_argument(labelled):
+    query, grade, scores = labelled
+    for make, words in (
+        (
+            lambda: judge_by_folds(query, scores, np.arange(500) - 1, grade, 20),
+            "labelled must be from 0 to 499",
+        ),
+        (lambda: judge_by_folds(query, scores, np.arange(500), grade, 3), "query must be from 0 to 2, got 3"),
+        (lambda: judge_by_folds(query, scores, np.arange(500), grade, 20, folds=1), "folds must be from 2"),
+        (lambda: fit_grades(scores[0], grade), r"scores must be \[S, 500\]"),
+        (lambda: fit_grades(scores, grade + 1), "grade must be from 0 to 3, got 4"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            make()

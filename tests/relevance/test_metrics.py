@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from relevance.annotation import noisy_grades
 from relevance.corpus import Labels
 from relevance.evaluation import lead_intervals
 from relevance.metrics import (
@@ -15,6 +16,7 @@ from relevance.metrics import (
     auc_between,
     auc_by_weight,
     branch_gap,
+    difference_interval,
     evaluate,
     ndcg_by_query,
     pnr,
@@ -165,3 +167,34 @@ def test_pairs_of_a_query_that_are_alike_are_worth_fewer() -> None:
     assert np.diff(np.ravel(alike.intervals()))[0] > 3 * np.diff(np.ravel(apart.intervals()))[0]
     never = reliability(np.zeros(50, dtype=bool), np.full(50, 0.05), 10, np.repeat(np.arange(5), 10))
     assert never.intervals()[1][0] == pytest.approx(1.96**2 / (5 + 1.96**2))  # five queries without any
+
+
+def test_arguments_out_of_range_are_named() -> None:
+    positive, half = np.array([True, False]), np.full(2, 0.5)
+    for make, words in (
+        (lambda: reliability(positive, np.array([0.5, 1.5])), r"probability must be from 0 to 1, got 1\.5"),
+        (lambda: reliability(positive, half[:1]), "probability must have a value for each of positive's 2"),
+        (lambda: reliability(positive, half, 0), r"n_bins must be from 1 to 1e\+06, got 0"),
+        (lambda: evaluate(np.arange(2), np.arange(2), half[:, None]), r"score must be an array \[P\] of"),
+        (
+            lambda: difference_interval(np.arange(3), np.mean, rng=np.random.default_rng(0), level=1.5),
+            r"level must be from 1e-06 to 0\.999999, got 1\.5",
+        ),
+    ):
+        with pytest.raises(ValueError, match=words):
+            make()
+
+
+def test_arguments_of_another_kind_are_named() -> None:
+    query, grade, half = np.arange(2), np.array([0, 3]), np.full(2, 0.5)
+    rng = np.random.default_rng(0)
+    for make, words in (
+        (lambda: auc(grade > 1, half[:1]), "score must have a value for each of positive's 2"),
+        (lambda: evaluate(query, grade + 1, half), "grade must be from 0 to 3, got 4"),
+        (lambda: ndcg_by_query(query, grade, half, 0), "k must be from 1"),
+        (lambda: ndcg_by_query(query, grade, half, 1.5), "k must be whole numbers"),  # type: ignore[arg-type]
+        (lambda: branch_gap(grade, half, -0.1), "tail must be from 0 to 1"),
+        (lambda: noisy_grades(grade, 50, rng), "share must be from 0 to 1, got 50"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=words):
+            make()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import gc
 import re
 import time
 from pathlib import Path
@@ -117,6 +119,17 @@ def test_refused_score_names_scorer_and_first_pair() -> None:
         score_pairs(scorer, np.array([3, 4, 5]), np.array([6, 7, 7]), "mine")
 
 
+def test_arguments_of_score_pairs_are_checked() -> None:
+    scorer, two = _Scorer(lambda q, a, n: np.full(len(q), 0.5)), np.array([3, 4])
+    for ad, chunk, words in (
+        (two[:1], None, "ad must have a value for each of query's 2, has 1"),
+        (two, -1, "chunk must be from 1 to 1e\\+12, got -1"),
+        (two, 1.5, "chunk must be whole numbers, is float64"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            score_pairs(scorer, two, ad, "mine", chunk=chunk)  # type: ignore[arg-type]
+
+
 def test_plugins_by_name() -> None:
     assert load_object("relevance.oracle:GRADE_GAIN", "scorer") is GRADE_GAIN
     for name, part in (
@@ -165,6 +178,28 @@ def test_an_error_whose_class_has_no_name_is_an_error_like_any_other() -> None:
 
     with pytest.raises(PluginError, match="score\\(\\) raised OddError: at work"):
         Plugin("scorer 'mine:Odd'").ask("score() raised", method)
+
+
+def test_an_error_of_relbid_s_own_that_a_scorer_raises_is_told_whatever_its_parts_are() -> None:
+    def score(query: Any, ad: Any, calls: int) -> Any:
+        error = ScorerError("out of order", remedy="\x1b[31mwait")
+        error.args, error.reason = (1, 2), 5  # type: ignore[assignment]
+        raise error
+
+    with pytest.raises(ScorerError) as caught:
+        score_pairs(_Scorer(score), np.array([3]), np.array([6]), "mine")
+    assert str(copy.copy(caught.value)) == r"scorer 'mine': 5; \x1b[31mwait"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_scorer_whose_method_is_async_is_refused_without_a_warning() -> None:
+    class Later:
+        async def score(self, query: Any, ad: Any) -> Any:
+            return query
+
+    with pytest.raises(ScorerError, match="returned a coroutine"):
+        score_pairs(Later(), np.array([3]), np.array([6]), "mine")  # type: ignore[arg-type]
+    gc.collect()
 
 
 def test_a_plug_in_that_takes_long_is_said_to_be_waited_for(

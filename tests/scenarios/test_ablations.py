@@ -21,7 +21,7 @@ from scenarios.markets.checkpoints import KEPT, TrainedOn, trained_on
 from scenarios.reporting.ablation_picture import picture
 from scenarios.reporting.ablation_tables import tables, write_tables
 from scenarios.reporting.figures import write_picture
-from scenarios.studies.ablations.ablation import load_ablation, merged
+from scenarios.studies.ablations.ablation import check_starts, load_ablation, merged
 from scenarios.studies.ablations.ablation_run import (
     AblationPlan,
     cell_tasks,
@@ -587,6 +587,12 @@ def test_what_is_wrong_in_the_file_is_named(file, old, new, message):
     file.write_text(TINY.replace(old, new, 1))
     with pytest.raises(ScenarioError, match=message):
         load_ablation(file)
+
+
+def test_a_checkpoint_to_start_from_must_be_there(file):
+    file.write_text(TINY.replace("loss: bce", "loss: bce, init: nowhere", 1))
+    with pytest.raises(ScenarioError, match=r"init 'nowhere': no checkpoint is there"):
+        check_starts(load_ablation(file))
 
 
 def test_kept_checkpoints_need_names_of_their_own(file):

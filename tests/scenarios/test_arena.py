@@ -119,9 +119,37 @@ def test_more_simulations_than_a_study_can_have_are_refused(scenario):
 
 
 def test_a_policy_that_spends_nothing_has_no_return(recwarn):
-    assert math.isnan(arena._mean(np.array([])))
+    nothing = np.empty((0, 1))
+    assert math.isnan(arena._mean(nothing))
     assert arena._mean(np.array([1.0, 3.0])) == 2.0
+    gain, _ = arena._gain({(arm, "deviant_surplus"): nothing for arm in ("a", f"a-x{SHARES[0]:g}")}, "a")
+    assert gain is not None
+    assert math.isnan(gain.value)
     assert not recwarn.list
+
+
+BAD_DAY = """
+from simulator.policies import Shading
+
+class Moody(Shading):
+    def __init__(self):
+        super().__init__(0.5)
+
+    def start(self, budget, value):
+        if budget.size > 12:  # more than it is tried with
+            raise RuntimeError("a bad day")
+        return super().start(budget, value)
+"""
+
+
+def test_replicates_that_fail_end_it_with_code_1_and_can_run_again(scenario, tmp_path):
+    (tmp_path / "moody.py").write_text(BAD_DAY)
+    line = ("arena", scenario, "--only", "--policy", "moody:Moody", "--policy", "truthful", "--worlds", "1")
+    more = ("--seats", "0.9", "--workers", "2")
+    ran = relbid(*line, *more, "--retry-failed", cwd=tmp_path)
+    assert ran.returncode == 1, ran.stderr
+    assert "2 replicates failed, see results/.cache/experiments/" in ran.stderr
+    assert ran.stderr.endswith("/failures/; the same command runs them again\n")
 
 
 def test_figures_of_seats_need_seats(scenario, tmp_path):

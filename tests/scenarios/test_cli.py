@@ -280,6 +280,18 @@ def test_an_option_that_is_no_number_of_its_range_is_said_in_plain_words(
     assert capsys.readouterr().err.strip().endswith(f"Error: {message}")
 
 
+@pytest.mark.parametrize(
+    "arguments", [["profile", "scenarios/default.yaml", "--out"], ["evaluate", "--card"]]
+)
+def test_a_folder_where_a_file_is_to_be_written_is_refused_before_the_work(
+    monkeypatch, capsys, tmp_path, arguments
+):
+    monkeypatch.setattr(sys, "argv", ["relbid", *arguments, str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err == f"relbid: {tmp_path}: is a folder, not a file; name another file\n"
+
+
 def test_a_thread_of_a_plugin_that_goes_on_is_said_to_be_waited_for(monkeypatch, capsys):
     monkeypatch.setenv(WAITING, "0.05")
     handler, ended = signal.getsignal(signal.SIGINT), threading.Event()
@@ -310,6 +322,15 @@ def test_a_standard_output_that_a_plugin_has_closed_is_said(monkeypatch):
     with pytest.raises(ValueError, match="closed") as caught:
         print("a table")
     assert _message(caught.value) == "relbid: standard output: a plug-in has closed it"
+
+
+def test_a_library_that_lacks_memory_or_threads_is_told_without_a_traceback(tmp_path, tiny_file, monkeypatch):
+    for said in ("can't start new thread", "libtorch.so: failed to map segment from shared object"):
+        assert _message(RuntimeError(said)).startswith("relbid: not enough memory")
+    monkeypatch.setenv("POLARS_MAX_THREADS", "0")
+    done = relbid("run", tiny_file.name, cwd=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "relbid: Polars stopped (Worker threads cannot be set to 0); it may lack" in done.stderr
 
 
 def test_a_plugin_is_found_beside_the_user(tmp_path, tiny_file):

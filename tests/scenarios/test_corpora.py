@@ -245,6 +245,9 @@ def test_files_that_are_missing_or_no_tables_are_named(tables, tmp_path):
     (tables / "labels.jsonl").write_text('{"query_id": "q1"\n')
     with pytest.raises(CorpusError, match=r"labels.jsonl, row 1: not a JSON object"):
         read_tables(tables)
+    (tables / "labels.jsonl").write_text('{"query_id": "q1", "ad_id": "a1", "grade": 1, "grade": 3}\n')
+    with pytest.raises(CorpusError, match=r"labels.jsonl, row 1: .*has the key 'grade' twice; remove one"):
+        read_tables(tables)
     write_jsonl(tables / "labels.jsonl", [{"query_id": "q1", "ad": "a1", "grade": 1}])
     with pytest.raises(CorpusError, match=r"labels.jsonl: has no column 'ad_id'"):
         read_tables(tables)

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from typer.testing import CliRunner
 
-from scenarios import ScenarioError, load_scenario, override, prepare, relevance_of, simulate
+from scenarios import (
+    ScenarioError,
+    inspect_query,
+    known_page,
+    load_scenario,
+    other_worlds,
+    override,
+    pareto_front,
+    prepare,
+    relevance_of,
+    simulate,
+)
 from scenarios.cli.main import app
 from scenarios.studies.difference import (
     DIVIDED,
@@ -184,3 +195,20 @@ def test_the_command_prints_who_makes_the_difference(file, tmp_path):
     assert done.exit_code == 0, done.output
     assert "revenue, other against small" in " ".join(done.output.split())
     assert done.output.count("parts sum to the difference") == 2
+
+
+def test_arguments_are_named(compared):
+    (prepared, before, after), (scenario, _) = compared
+    relevance = relevance_of(prepared, scenario.scorer)
+    for make, words in (
+        (lambda: responsible_for(before, after, "nope", "query"), "metric must be one of revenue_rpm"),
+        (lambda: responsible_for(before, after[:1], "revenue_rpm", "query"), "before and after must have"),
+        (lambda: narrowed(before[0], "nope", 1), "grouping must be one of query"),
+        (lambda: inspect_query(prepared, relevance, -1), "query must be from 0"),
+        (lambda: known_page(prepared, relevance, 10**9), "query must be from 0"),
+        (lambda: override(scenario, {5: 1}), "settings must have names of fields as keys, got 5"),
+        (lambda: pareto_front(np.ones(1), np.ones(2)), r"gain and harm must both be \[P\]"),
+        (lambda: other_worlds(scenario, -1), "n must be from 0"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=words):
+            make()

@@ -493,7 +493,7 @@ def test_a_clock_that_jumps_does_not_take_a_writer_s_files_away(tmp_path):
             quick.write_text("2")
     assert content(tmp_path / "slow") == {"one": b"1"}
     assert (tmp_path / "quick.txt").read_text() == "2"
-    dead = tmp_path / f"{TEMPORARY}dead"
+    dead = tmp_path / f"{TEMPORARY}deadbeef"
     dead.mkdir()
     os.utime(dead, (0, 0))
     remove_stale(tmp_path)
@@ -502,13 +502,18 @@ def test_a_clock_that_jumps_does_not_take_a_writer_s_files_away(tmp_path):
 
 def test_a_lock_without_its_folder_is_removed_only_where_nobody_holds_it(tmp_path):
     """A writer may just have made its lock, or have been killed before it made its folder."""
-    lock = tmp_path / f"{TEMPORARY}begun{LOCK}"
+    lock = tmp_path / f"{TEMPORARY}begunnow{LOCK}"
     with lock.open("w") as held:
         assert lock_descriptor(held.fileno(), blocking=False)
         remove_stale(tmp_path)
         assert lock.exists()
     remove_stale(tmp_path)
     assert not lock.exists()
+    lock.touch()
+    (tmp_path / f"{TEMPORARY}notes").mkdir()  # a user's own
+    with whole_path(tmp_path / "progress.json") as part:
+        part.touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{TEMPORARY}notes", "progress.json"]
 
 
 def test_the_message_names_the_command_that_holds_a_place(tmp_path):

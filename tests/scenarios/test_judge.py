@@ -286,6 +286,13 @@ def test_the_command_prints_tables_and_says_what_is_wrong(corpus, stub, tmp_path
         "relbid train",
     ):
         assert words in done.output
+    for option, place, message in (
+        ("--student", "student", "is there already; remove it, or choose another place with --student"),
+        ("--student", "j.parquet", "is there already"),
+        ("--out", "j.csv", "the table is written as Parquet; name it"),
+    ):
+        done = CliRunner().invoke(app, [*command, "--by", "bm25", option, str(tmp_path / place)])
+        assert message in str(done.exception)
     monkeypatch.setenv("STUB_KEY", "secret-3")
     asked = ["--endpoint", stub.url, "--model", "stub-1", "--key-env", "STUB_KEY"]
     done = CliRunner().invoke(app, [*command, *asked])
@@ -312,7 +319,10 @@ def test_a_redirection_is_told_and_not_followed(stub):
     assert len(stub.requests) == 1  # the key went nowhere else
 
 
-@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"timeout_s": -1.0}, {"timeout_s": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong", [{"attempts": 0}, {"timeout_s": -1.0}, {"timeout_s": float("nan")}, {"wait_s": -1.0}]
+)
 def test_a_judge_without_an_attempt_or_time_is_refused(wrong):
-    with pytest.raises(ScorerError, match="needs an attempt and a time above 0"):
+    [name] = wrong
+    with pytest.raises(ScorerError, match=f"{name} must be (at least|greater than)"):
         ChatJudge("http://localhost/v1", "stub-1", **wrong)

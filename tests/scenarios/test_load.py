@@ -99,6 +99,10 @@ def test_the_world_s_settings_are_those_of_the_simulator():
 # Values set over the file
 
 
+def test_what_is_set_makes_no_file_of_another_kind(tmp_path):
+    assert "--set over.x=1, over: unknown key" in refusal(tmp_path, HEAD, "over.x=1")
+
+
 def test_later_overrides_win_and_create_blocks(tmp_path):
     scenario = load(tmp_path, HEAD, "auction.reserve=0.5", "auction.reserve=0.25", "world.seed=8")
     assert (scenario.auction.reserve, scenario.world.seed) == (0.25, 8)
@@ -203,6 +207,42 @@ MESSAGES = {
     "fraction for a count": (
         HEAD + "traffic: {n_queries: 1.5}\n",
         "s.yaml, line 3, traffic.n_queries: needs a whole number, got the value 1.5",
+    ),
+    "thousands apart": (
+        HEAD + "traffic: {n_queries: '20,000'}\n",
+        's.yaml, line 3, traffic.n_queries: needs a whole number, got the text "20,000"; write 20000',
+    ),
+    "blanks in a number": (
+        HEAD + "traffic: {n_queries: 1 200 000}\n",
+        's.yaml, line 3, traffic.n_queries: needs a whole number, got the text "1 200 000"; write 1200000',
+    ),
+    "a count with an exponent": (
+        HEAD + "traffic: {n_queries: 1e4}\n",
+        "s.yaml, line 3, traffic.n_queries: needs a whole number, got the value 10000.0; write 10000",
+    ),
+    "a percentage": (
+        HEAD + "auction: {reserve: 5%}\n",
+        's.yaml, line 3, auction.reserve: needs a number, got the text "5%"; write 0.05',
+    ),
+    "a decimal comma": (
+        HEAD + "auction:\n  reserve: 0,25\n",
+        's.yaml, line 4, auction.reserve: needs a number, got the text "0,25"; write 0.25',
+    ),
+    "a home folder": (
+        HEAD + "market: {kind: corpus, folder: ~/corpus}\n",
+        "s.yaml, line 3, market.folder: '~' stands for no folder here; write the whole path",
+    ),
+    "a sweep": (
+        HEAD + "over: {auction.reserve: [0, 1]}\n",
+        "s.yaml: is a sweep, not a scenario; relbid sweep takes it",
+    ),
+    "an experiment": (
+        HEAD + "arms: {A: {}}\n",
+        "s.yaml: is an experiment, not a scenario; relbid experiment takes it",
+    ),
+    "a profile's curve": (
+        HEAD + "quartiles: []\n",
+        "s.yaml: is a service profile, not a scenario; serving.profile names it",
     ),
     "true for a number": (
         HEAD + "auction: {reserve: true}\n",

@@ -1,7 +1,9 @@
 """Scorers of one's own that fail: who is to blame is said, and what was finished is kept and marked."""
 
 import json
+import os
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -14,6 +16,7 @@ from scenarios import StoreError, list_results, load_scenario, prepare, read_res
 from scenarios.markets import scoring
 from scenarios.runs.results import result_folder
 from scenarios.runs.scenario_run import incomplete, run_to_folder
+from tests.scenarios.test_cli import REPOSITORY
 
 SCORERS = """
 import numpy as np
@@ -79,6 +82,16 @@ def failing(scorer: str, tiny_file, out) -> str:
     return str(caught.value)
 
 
+CONSTANT = """
+import numpy as np
+
+class Half:
+    def __init__(self, corpus):
+        pass
+
+    def score(self, query, ad):
+        return np.full(query.shape, 0.5)
+"""
 PAIR = r"query '[a-z0-9 ]+' \(\d+\) and ad '\d+'"
 
 
@@ -170,3 +183,27 @@ def test_a_scorer_that_fails_at_once_is_found_when_it_is_tried(own, tiny_file, t
     with pytest.raises(PluginError, match=rf"Marked': score\(\) raised ZeroDivisionError.* for {PAIR}"):
         run_to_folder(scenario, tmp_path / "results")
     assert prepare(scenario).scenario == scenario
+
+
+def test_modules_of_the_user_s_folder_replace_none_of_python_s(tiny_file, tmp_path):
+    for name in ("random", "json", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not the real one')")
+    (tmp_path / "mine.py").write_text(CONSTANT)
+    (tmp_path / "swept.yaml").write_text(
+        "schema: 1\nname: swept\nscenario: tiny.yaml\nover: {scorer: ['mine:Half', 'random:Half', none]}\n"
+    )
+    # -P: as the installed command `relbid` begins.
+    line = [sys.executable, "-P", "-m", "scenarios.cli", "sweep", "swept.yaml", "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith(
+        "scorer 'random:Half': module 'random' has no 'Half'; "
+        "an installed module is called 'random', too; rename yours"
+    )
+    file = tmp_path / "swept.yaml"
+    file.write_text(file.read_text().replace("'random:Half', ", ""))
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "results" / "sweeps").glob("swept-*/points.parquet"))) == 1
+    assert "Sweep: results/sweeps/swept-" in done.stdout

@@ -129,6 +129,12 @@ def test_a_pctr_that_is_half_of_the_truth_is_told_and_undone(auctions):
     result = replay(halved, [way], auction=RESERVE, examination=LOOKS)
     assert any("times the clicks that its pCTR expects" in text for text in result.warnings)
     assert not replay(auctions, [way], auction=RESERVE, examination=LOOKS).warnings
+    longer = changed(auctions, time_s=auctions.time_s * 1000)
+    result = replay(longer, [way], auction=RESERVE, examination=LOOKS)
+    assert "days: is time_s in seconds, or in milliseconds?" in result.warnings[0]
+    cents = changed(auctions, price=auctions.price * 100)
+    result = replay(cents, [way], auction=RESERVE, examination=LOOKS)
+    assert "times the bids, in the middle: are both in the same currency unit?" in result.warnings[0]
 
 
 # With a pCTR that is not true

@@ -138,6 +138,12 @@ def test_the_example_is_such_a_table(tmp_path, kind):
     assert table.ignored == ()
     assert to_arrays(table).scorers == ("none", "bm25", "model", "oracle")
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert write_example(path, n_rows=30) <= 30  # an example is replaced, a table of one's own is not
+    row = {"query_id": 1, "ad_id": 1, "advertiser_id": 1, "bid": 1.0, "pctr": 0.1}
+    own = pl.DataFrame(row)
+    own.write_parquet(path) if kind == "parquet" else own.write_ndjson(path)
+    with pytest.raises(TableError, match="is there, and is no example; name another file"):
+        write_example(path, n_rows=30)
 
 
 # Whole files that are none
@@ -159,9 +165,15 @@ def test_the_example_is_such_a_table(tmp_path, kind):
         ("t.parquet", b"not parquet at all", "t.parquet: not a Parquet file, or damaged"),
         ("t.parquet", b"PAR1" + bytes(40) + b"PAR1", "t.parquet: not a Parquet file, or damaged"),
         ("t.csv", b"query_id\n1\n", "unknown file type '.csv'; a table is Parquet (.parquet) or JSON lines"),
+        ("t.xlsx", b"PK", "polars.read_excel(...).write_parquet(...) converts it"),
         ("t", b"1", "unknown file type ''"),
         ("t.jsonl", b'{"a": 1}\n{"a": \n', "t.jsonl, line 2: not valid JSON (expecting value in column 6)"),
         ("t.jsonl", b'{"a": 1}\n\n{"a": NaN}\n', "t.jsonl, line 3: not valid JSON (NaN is no JSON number"),
+        (
+            "t.jsonl",
+            b'{"bid": 1, "query": "bid"}\n{"bid": 2, "bid": 3}\n',
+            "t.jsonl, line 2: has the key 'bid' twice; remove one",
+        ),
         ("t.jsonl", b'{"a": 1}\n[1]\n', "t.jsonl, line 2: needs an object such as"),
         ("t.jsonl", b'{"a": 1}\n7\n', "t.jsonl, line 2: needs an object such as"),
         ("t.jsonl", b'{"a": "\xff"}\n', "t.jsonl, line 1: not UTF-8 (byte 0xff)"),
@@ -228,6 +240,7 @@ VALUES = [
     ("relevance_x", -0.1, "must be from 0 to 1, got -0.1"),
     ("relevance_x", None, "is empty; it needs a number"),
     ("grade", 4, "must be from 0 to 3, got 4"),
+    ("time_s", 1.7e12, "must be from 0 to 1e+12, got 1.7e+12; divide milliseconds by 1000"),
     ("position", 0, "must be from 1 to 20, got 0; positions count from 1"),
     ("time_s", None, "is empty; it needs a number"),
     ("ad_id", "", "is an empty text; it needs a text or a whole number"),
@@ -348,6 +361,15 @@ def test_budgets_that_are_none(tmp_path):
     below = [{"advertiser_id": 1, "budget": -5.0}]
     assert "row 1, column budget: must be from 0 to 1e+09" in refusal(write(tmp_path, below), read_budgets)
     assert "has no column budget" in refusal(write(tmp_path, ROWS), read_budgets)
+    others = read_budgets(write(tmp_path, [{"advertiser_id": "nobody", "budget": 1.0}]))
+    with pytest.raises(TableError, match=r"has a budget for none of the advertisers of the auctions"):
+        to_arrays(read_auctions(write(tmp_path, ROWS, name="rows")), others)
+
+
+def test_a_hint_is_for_the_end_of_the_range_that_it_helps_at(tmp_path):
+    below, above = changed(2, LOGGED, position=0), changed(2, LOGGED, position=21)
+    assert "got 0; positions count from 1" in refusal(write(tmp_path, below))
+    assert refusal(write(tmp_path, above)).endswith("must be from 1 to 20, got 21")
 
 
 @settings(max_examples=60, deadline=None)
@@ -408,14 +430,21 @@ def test_a_damaged_parquet_file_is_never_a_traceback(tmp_path_factory, data):
     [
         (changed(2, bid=-1.0), [], "row 2, column bid"),
         (LOGGED, ["--relevance", "y"], "has no column relevance_y"),
+        (LOGGED, ["--relevance", "relevance_x"], "did you mean 'x'?"),
+        (LOGGED, ["–relevance", "x"], "–relevance: begins with a dash that is no '-'; type --relevance"),
+        (LOGGED, ["--insist"], "stands before the command: relbid --insist replay"),
+        (LOGGED, ["--example=~/x.parquet"], "no shell replaces '~' after '='"),
         (LOGGED, ["--relevance", "oracle"], "has candidates without a grade, which the scorer oracle needs"),
         (LOGGED, ["--rule", "gates"], "unknown rule; did you mean 'gate'?"),
         (LOGGED, ["--thresholds", "0.5,1.5"], "must be one or more numbers from 0 to 1"),
         (LOGGED, ["--examination", "0,1"], "needs one probability from 0 to 1 per slot"),
         (LOGGED, ["--examination", ",".join("1" * 101)], "for instance 1,0.7,0.5; at most 100"),
-        (LOGGED, ["--mechanism", "gps"], "unknown auction mechanism"),
+        (LOGGED, ["--mechanism", "gps"], "relbid: --mechanism: unknown auction mechanism"),
         (LOGGED, ["--mechanism", "vcg", "--rule", "tiers"], "is not defined for this fusion rule"),
         (changed(2, clicked=False), [], "has no click to estimate from how likely each slot is looked at"),
+        ([{**row, "pctr": 5e-324} for row in LOGGED], [], "column pctr: is 0, or nearly, where the log has"),
+        ([{**row, "pctr": 0.0} for row in LOGGED], [], "column pctr: is 0, or nearly, where the log has"),
+        ([{**row, "relevance_none": 0.5} for row in LOGGED], [], "has a column relevance_none, and the"),
         (LOGGED, ["--advertisers", "none.parquet"], "none.parquet: no such file"),
     ],
 )

@@ -262,6 +262,7 @@ def test_a_scorer_of_one_s_own_is_used_and_not_cached(prepared, tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
+        ("my_scorer.py:Mine", "needs a module's name, not a file's; write my_scorer:Mine"),
         ("no_such_module:Scorer", "there is no module 'no_such_module' in the folder where you stand"),
         (f"{__name__}:Nothing", "has no 'Nothing'"),
         (f"{__name__}:NOT_CALLABLE", "must be a class or function that takes the corpus"),

@@ -192,7 +192,7 @@ def test_a_part_of_other_pairs_or_without_scores_is_refused(tmp_path, columns, m
 
 
 def test_scores_are_written_as_what_their_name_says(folder, tmp_path):
-    with pytest.raises(UserError, match=r"scores\.csv, --out: scores are written as Parquet"):
+    with pytest.raises(UserError, match=r"scores\.csv, --out: the table is written as Parquet"):
         score(folder, "pairs.csv", tmp_path / "scores.csv")
     assert not list(tmp_path.iterdir())
 

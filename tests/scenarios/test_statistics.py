@@ -253,3 +253,15 @@ def test_looking_until_something_is_found_finds_something():
         looks = (t_interval(values[:n]) for n in range(5, 61, 5))
         found += any(low > 0 or high < 0 for _, low, high in looks)
     assert found / trials > 0.12
+
+
+def test_arguments_of_an_interval_are_named():
+    for make, words in (
+        (lambda: t_quantile(95, 5), "confidence must be from"),
+        (lambda: t_interval(DRUG_1, 1), "confidence must be from"),
+        (lambda: t_interval(np.ones((2, 2))), r"values must be an array \[n\]"),
+        (lambda: compare(DRUG_1, DRUG_2[:3]), r"baseline and arm must both be \[n\]"),
+        (lambda: compare(DRUG_1, DRUG_2, pilot=99), "pilot must be from 1 to 10"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            make()

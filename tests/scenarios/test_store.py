@@ -1,5 +1,6 @@
 """Result folders are whole or absent, whenever the writer dies."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 from scenarios import StoreError
 from scenarios.config.scenario import Scenario
 from scenarios.runs.results import list_results, read_result, result_folder, write_result
-from scenarios.storage.whole import LOCK, alone, check_writable, whole_folder, whole_path
+from scenarios.storage.whole import LOCK, LOCKS, alone, check_writable, whole_folder, whole_path
 
 SCENARIO = Scenario(schema=1, name="tiny")
 POINTS = pl.DataFrame({"scorer": ["none", "oracle"], "revenue": [1.0, 0.1 + 0.2]})
@@ -145,6 +146,23 @@ def test_unwritable_root_is_found_before_the_work(tmp_path):
         check_writable(tmp_path / "file" / "results")
 
 
+def test_where_you_stand_is_locked_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "here" / LOCKS).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    with alone(Path()):
+        assert (tmp_path / LOCKS / "here").is_file()
+
+
+def test_a_place_where_no_file_can_grow_is_left_as_it_was(tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(27, "File too large")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StoreError, match=r"cannot be written \(File too large\)"):
+        check_writable(tmp_path / "new" / "results")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated", "no metrics"])
 def test_damaged_results_are_named(tmp_path, damage):
     folder = write_result(tmp_path, SCENARIO, {"revenue": 1.0}, POINTS, LOG)
@@ -161,7 +179,23 @@ def test_damaged_results_are_named(tmp_path, damage):
 def test_a_lock_that_cannot_be_taken_is_named(tmp_path):
     (tmp_path / ".locks" / "scores.parquet").mkdir(parents=True)  # as one that belongs to somebody else
     with (
-        pytest.raises(StoreError, match=r".locks/scores.parquet: cannot be written"),
+        pytest.raises(StoreError, match=r".locks/scores.parquet: is a folder"),
         alone(tmp_path / "scores.parquet"),
+    ):
+        pass
+
+
+def test_a_lock_that_is_a_pipe_or_a_folder_is_refused_before_the_work(tmp_path):
+    os.mkfifo(tmp_path / LOCK)
+    with pytest.raises(StoreError, match=r"\.lock: is a device or a pipe; remove it"):
+        check_writable(tmp_path)
+    (tmp_path / "other" / LOCK).mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"\.lock: is a folder, not a file; remove it"):
+        check_writable(tmp_path / "other")
+    (tmp_path / LOCKS).mkdir()
+    os.mkfifo(tmp_path / LOCKS / "scores")
+    with (
+        pytest.raises(StoreError, match=r"\.locks/scores: is a device or a pipe; remove it"),
+        alone(tmp_path / "scores"),
     ):
         pass

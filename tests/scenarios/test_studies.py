@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from scenarios import StoreError, StudyError, load_experiment, read_failures, read_status, run_experiment
+from scenarios.errors import UserError
+from scenarios.storage.machine import starting_processes
 from scenarios.storage.whole import alone, check_free
 from scenarios.studies import pool
 from scenarios.studies.ablations.ablation import load_ablation
@@ -107,7 +110,7 @@ def test_what_is_kept_is_not_made_again_and_what_failed_waits_to_be_asked_for(tm
     [note] = read_failures(tmp_path)
     assert (note["key"], note["number"]) == ("n13", 13)
     assert note["error"].startswith("ValueError: a bad number\n\nTraceback")
-    with pytest.raises(StudyError, match=r"1 sums failed, see .*failures/; --retry-failed runs them again"):
+    with pytest.raises(StudyError, match=r"1 sum failed, see .*failures/; --retry-failed runs them again"):
         study.check()
 
     stamp = (tmp_path / "failures" / "n13.json").stat().st_mtime_ns
@@ -169,6 +172,34 @@ def test_what_the_fork_server_loads_starts_no_thread():
     assert done.stdout == "1\n"
 
 
+STARTING = """
+import multiprocessing, os, signal
+from scenarios.storage.machine import OURS, SAFE_PATH, starting_processes
+came = []
+signal.signal(signal.SIGINT, lambda *_: came.append(True))
+with starting_processes():
+    os.killpg(0, signal.SIGINT)  # as Ctrl-C does, while the server starts
+    process = multiprocessing.get_context("forkserver").Process(target=os.getpid)
+    process.start()
+process.join()
+print(came, process.exitcode, os.environ.get(SAFE_PATH) == OURS)
+"""
+
+
+def test_ctrl_c_while_the_fork_server_starts_is_the_command_s_alone():
+    done = subprocess.run(
+        [sys.executable, "-c", STARTING], start_new_session=True, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("[True] 0 False\n", "")
+
+
+@pytest.mark.parametrize("error", [EOFError, BrokenProcessPool("at work")])
+def test_a_process_that_cannot_be_started_or_was_killed_is_said(error):
+    words = "a process cannot be started, or was killed; look for memory"
+    with pytest.raises(UserError, match=words), starting_processes():
+        raise error
+
+
 # Experiments
 
 
@@ -223,8 +254,9 @@ def test_an_experiment_whose_replicates_fail_says_so_and_runs_them_again_on_requ
     out, folder = tmp_path / "results", study_folder(tmp_path / "results", plan)
     (tmp_path / "mended").unlink()
     words = rf"2 replicates failed, see {folder}/failures/; --retry-failed runs them again"
-    with pytest.raises(StudyError, match=words):
+    with pytest.raises(StudyError, match=words) as caught:
         run_experiment(plan, cache=out, workers=2)
+    assert caught.value.exit_code == 1, "the others are kept"
     notes = read_failures(folder)
     assert sorted((note["kind"], note["arms"], note["seed"]) for note in notes) == [
         ("full", ["B"], 1), ("full", ["B"], 2),

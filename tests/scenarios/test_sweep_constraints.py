@@ -52,6 +52,10 @@ def test_a_bound_in_words_is_one_in_a_block(written, same):
         ("0.02 >= irrelevant_share", "needs NAME <= NUMBER or NAME >= NUMBER"),
         ("irrelevant_share <= few", "needs a number after <=, got 'few'"),
         ("irrelevant_share <= nan", "finite number"),
+        ("irrelevant_share <= 2", "a share, from 0 to 1 or 0% to 100%; write 2% where that is meant"),
+        ("irrelevant_share <= 150%", "irrelevant_share is a share, from 0 to 1 or 0% to 100%"),
+        ("irrelevant_share <= -0.1", "irrelevant_share is a share, from 0 to 1 or 0% to 100%"),
+        ({"metric": "ctr", "at_least": 0.5, "at_most": 0.1}, "at_least 0.5 is above at_most 0.1"),
     ],
 )
 def test_a_bound_that_is_none_is_refused(written, message):
@@ -101,7 +105,9 @@ NUMBERS = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
 def test_to_keep_a_bound_is_to_exceed_it_by_nothing(value, low, high):
     if low is None and high is None:
         return
-    bound = Constraint(metric="fill", at_least=low, at_most=high)
+    if low is not None and high is not None:
+        low, high = sorted((low, high))
+    bound = Constraint(metric="mean_price", at_least=low, at_most=high)
     assert bound.holds(value) == (bound.excess(value) <= 0)
 
 

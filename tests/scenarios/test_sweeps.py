@@ -191,6 +191,14 @@ MESSAGES = {
         "step, count, log, "
         "uniform, loguniform, whole",
     ),
+    "blocks in each other": (
+        "over: {auction: {reserve: [0, 1]}}\n",
+        "s.yaml, line 4, over.auction: needs the field's whole name as one key: with a dot before 'reserve'",
+    ),
+    "a scenario": (
+        "auction: {reserve: 1}\n",
+        "s.yaml: is a scenario, not a sweep; relbid run takes it",
+    ),
     "a number as a bound": (
         "over: {fusion.relevance: [1]}\nconstraints: [5]\n",
         "s.yaml, line 5, constraints[0]: needs NAME <= NUMBER or NAME >= NUMBER, for instance "
@@ -503,6 +511,18 @@ def test_best_points_keep_to_the_bound(ran):
     assert best["revenue_rpm"].is_sorted(descending=True)
     kept = result.points.filter(pl.col("irrelevant_share") <= bound)
     assert best["revenue_rpm"][0] == kept["revenue_rpm"].max()
+
+
+def test_what_is_no_point_or_metric_is_named(ran):
+    result = read_sweep(ran[2])
+    for make, words in (
+        (lambda: point_scenario(result, 99), "index must be from 0"),
+        (lambda: best_points(result, n=0), "n must be from 1"),
+        (lambda: best_points(result, 2.0), "max_irrelevant must be from 0 to 1"),
+        (lambda: behind(result, 0, "nope"), "metric must be a column of the points, got nope"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=words):
+            make()
 
 
 def test_points_are_held_against_the_best_day_by_day(ran):

@@ -112,6 +112,10 @@ def test_a_stopped_training_says_how_to_go_on(trained):
             ("train", "--corpus", "corpus", "--out", "corpus/ads.jsonl/x"),
             "cannot be written (Not a directory)",
         ),
+        (
+            ("train", "--corpus", "corpus", "--out", "corpus"),
+            "--out corpus: is the corpus that",
+        ),
         (("train", "--corpus", "nowhere"), "nowhere/queries.jsonl: not found"),
         (("evaluate", "--corpus", "corpus", "--checkpoint", "corpus"), "corpus/model.safetensors: not found"),
         (
@@ -245,7 +249,10 @@ def test_a_calibrated_checkpoint_scores_probabilities_where_the_scenario_asks(tr
 
     # A damaged file is named, one for other weights does not stay.
     (tmp_path / "model" / "calibration.json").write_text('{"temperature": {"temperature": -1, "shift": 0}}')
-    with pytest.raises(CheckpointError, match=r"model/calibration.json: is no calibration \(temperature -1"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"model/calibration.json: is no calibration \(temperature must be at least 1e-06, got -1",
+    ):
         relevance_of(wanted, "hcmrm")
     assert "measure on another split" in refused(relbid(*options, "--fit-on", "test", cwd=tmp_path))
 

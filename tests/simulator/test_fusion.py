@@ -306,6 +306,16 @@ def test_a_rule_that_writes_into_its_arguments_changes_nobodys_bid() -> None:
     assert bid.tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("name", ["score", "bid_for_score"])
+def test_a_checked_rule_that_ends_the_program_raises_like_any_other(name: str) -> None:
+    def end(*_: Any) -> None:
+        raise SystemExit(0)
+
+    for method in (end, property(end)):
+        [fault] = check_rule(type("Ending", (Rule,), {name: method})())
+        assert fault.endswith("SystemExit: 0"), fault
+
+
 def test_checker_names_missing_methods() -> None:
     assert "methods" in check_rule(object())[0]  # type: ignore[arg-type]
     assert check_rule(Rule()) == []
@@ -316,6 +326,7 @@ def test_checker_names_missing_methods() -> None:
     [
         lambda: Product(bid=0.0),
         lambda: Product(relevance=-1.0),
+        lambda: Product(pctr=-1.0),
         lambda: Linear(-1.0),
         lambda: Tiers(()),
         lambda: Tiers((0.5, 0.2)),

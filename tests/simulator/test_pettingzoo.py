@@ -142,6 +142,27 @@ def test_who_is_no_advertiser_is_refused() -> None:
             MarketEnv(hand_market([1.0, 1.0, 1.0]), wrong)
 
 
+def test_what_is_no_step_is_refused_in_words() -> None:
+    env = MarketEnv(hand_market([2.0, 1.0]), [0, 1])
+    first, second = env.possible_agents
+    with pytest.raises(ValueError, match=r"reset\(\) begins an episode"):
+        env.step({first: np.zeros(1)})
+    env.reset()
+    for actions, words in (
+        ({first: np.zeros(1)}, f"has none for {second}"),
+        ({first: np.zeros(1), second: np.zeros(2)}, rf"actions\[{second}\] must be one number"),
+        ({first: "up", second: np.zeros(1)}, rf"actions\[{first}\] must be one number"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            env.step(actions)
+    for seed in (-1, 1.5):
+        with pytest.raises(ValueError, match="seed must be"):
+            env.reset(seed=seed)  # type: ignore[arg-type]
+    for given in ({"bid": -1.0}, {"grade": 7}, {"relevance": 2.0}, {"budget": -1.0}, {"n_queries": 0}):
+        with pytest.raises(ValueError, match=f"{next(iter(given))} must be"):
+            hand_market(**{"bid": [1.0], **given})
+
+
 def test_a_missing_extra_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pettingzoo", None)
     monkeypatch.delitem(sys.modules, "simulator.clock.pettingzoo")

@@ -350,7 +350,22 @@ def test_bids_that_cannot_be_read_name_their_policy() -> None:
 
 def test_actions_of_an_agent_are_numbers() -> None:
     with pytest.raises(ValueError, match="log multipliers; they are of the kind complex128"):
-        multiplier_of(np.full((2, 1), 1j))
+        multiplier_of(np.full((2, 1), 1j), 2)
+    for shape in ((2, 3), (1, 2), (3,), ()):
+        with pytest.raises(ValueError, match=r"actions must be of shape \(2, 1\) or \(2,\), one for each"):
+            multiplier_of(np.zeros(shape), 2)
+    with pytest.raises(ValueError, match="got NaN"):
+        multiplier_of(np.array([0.0, np.nan]), 2)
+
+
+@pytest.mark.parametrize("name", ["start", "adjust"])
+def test_a_checked_policy_that_ends_the_program_raises_like_any_other(name: str) -> None:
+    def end(*_: Any) -> None:
+        raise SystemExit(0)
+
+    ended = "the policy raised SystemExit: 0"
+    assert check_policy(type("Ending", (Shading,), {name: end})(0.5)) == [ended]
+    assert check_policy(type("Ending", (Shading,), {name: property(end)})(0.5)) == [ended]
 
 
 class AnySettings(Shading):

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from relevance.oracle import GRADE_GAIN
-from scenarios.errors import TableError, did_you_mean
+from scenarios.errors import TableError, did_you_mean, quoted
 from scenarios.markets.table.columns import RELEVANCE
 from scenarios.markets.table.reading import Table
 from simulator.arrays import MICROS, BoolArray, FloatArray, GradeArray, IntArray, to_micros
@@ -77,7 +77,8 @@ def to_arrays(table: Table, budgets: Table | None = None) -> Auctions:
     Without times, the events are spread evenly over a day in the order of the file.
 
     Raises:
-        TableError: one event has so many candidates that the arrays would not fit.
+        TableError: one event has so many candidates that the arrays would not fit, or no advertiser has a
+            budget in the table of budgets.
     """
     frame = table.frame
     by_time = "time_s" in table
@@ -153,7 +154,7 @@ def relevance_by(auctions: Auctions, scorer: str) -> FloatArray:
             reason = f"{missing}, which the scorer oracle needs"
             raise TableError(reason, file=auctions.path, remedy="leave that out")
         return np.where(met, np.asarray(GRADE_GAIN)[auctions.grade], 0.0)
-    near = did_you_mean(scorer, auctions.scorers)
+    near = did_you_mean(scorer.removeprefix(RELEVANCE), auctions.scorers)
     known = ", ".join(auctions.scorers)
     reason = f"has no column {RELEVANCE}{scorer}{near} (scorers of this table are {known})"
     raise TableError(reason, file=auctions.path)
@@ -203,6 +204,12 @@ def _budgets(owners: pl.DataFrame, budgets: Table | None) -> IntArray:
     """Daily budgets in micros I[N], UNLIMITED where there is none."""
     if budgets is None:
         return np.full(owners.height, UNLIMITED, dtype=np.int64)
+    if not owners.join(budgets.frame, on="advertiser_id", how="semi").height:
+        raise TableError(
+            "has a budget for none of the advertisers of the auctions",
+            file=budgets.path,
+            remedy=f"write their ids, such as {quoted(owners['advertiser_id'][0])}, or leave the table out",
+        )
     found = owners.join(budgets.frame, on="advertiser_id", how="left", maintain_order="left")["budget"]
     micros: IntArray = to_micros(found.fill_null(UNLIMITED / MICROS).to_numpy())
     return micros

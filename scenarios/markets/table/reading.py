@@ -97,13 +97,17 @@ def _read(path: Path, columns: Sequence[Column]) -> Table:
     known = [column for column in columns if column.name in names]
     if columns is COLUMNS:
         known += [RELEVANCE_COLUMN._replace(name=name) for name in names if is_relevance(name)]
+    if columns is COLUMNS and f"{RELEVANCE}none" in names:
+        reason = f"has a column {RELEVANCE}none, and the scorer none ranks without relevance"
+        raise TableError(reason, file=path, remedy="rename the column")
     ours = [column.name for column in known]
     ignored = tuple(name for name in names if name not in ours)
     missing = [column.name for column in columns if column.required and column.name not in ours]
     if missing:
         raise TableError(joined(path, [_missing(name, ours, ignored) for name in missing]))
     if found.is_empty():
-        raise TableError("has no rows", file=path, remedy="write one for each candidate of each query")
+        of_what = "candidate of each query" if columns is COLUMNS else "advertiser with a budget"
+        raise TableError("has no rows", file=path, remedy=f"write one for each {of_what}")
     wrong = [column for column in known if not _may_hold(found.schema[column.name], column)]
     if wrong:
         raise TableError(joined(path, [_wrong_type(path, found[column.name], column) for column in wrong]))
@@ -185,10 +189,10 @@ def _value_faults(column: Column, dtype: pl.DataType) -> Iterator[_Fault]:
     if column.kind == "flag":
         yield _Fault(name, ~value.is_in([0, 1]), f"must be {WANTED['flag']}, got {{{name}}}")
     elif math.isfinite(column.most):
-        outside = (value < column.least) | (value > column.most)
-        hint = "; positions count from 1" if name == "position" else ""
-        span = f"must be from {column.least:g} to {column.most:g}"
-        yield _Fault(name, finite & outside, f"{span}, got {{{name}}}{hint}")
+        span = f"must be from {column.least:g} to {column.most:g}, got {{{name}}}"
+        below, above = finite & (value < column.least), finite & (value > column.most)
+        yield _Fault(name, below, span + ("; positions count from 1" if name == "position" else ""))
+        yield _Fault(name, above, span + ("; divide milliseconds by 1000" if name == "time_s" else ""))
 
 
 def _auction_faults(table: Table) -> Iterator[_Fault]:

@@ -61,6 +61,9 @@ def _read_lines(path: Path, columns: Mapping[str, Column]) -> tuple[pl.DataFrame
         if head.startswith(codecs.BOM_UTF8):
             source = io.BytesIO(path.read_bytes()[3:])
         frame = pl.read_ndjson(source, infer_schema_length=None)
+        # Polars takes the first of two values; another reader the last.
+        if _maybe_twice(path, frame.columns) and (found := first_bad_line(path, columns)):
+            raise TableError(f"{path}{found}")
         return frame, frame.columns
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
         if found := first_bad_line(path, columns):
@@ -78,6 +81,19 @@ def _read_lines(path: Path, columns: Mapping[str, Column]) -> tuple[pl.DataFrame
             if column is not None
         }
     ), names
+
+
+def _maybe_twice(path: Path, names: Sequence[str]) -> bool:
+    """Whether a line names a column twice, or holds its name as a text. This is faster than Python's JSON."""
+    lines = pl.scan_csv(
+        path, has_header=False, separator="\x01", quote_char=None, schema={"line": pl.String},
+        truncate_ragged_lines=True,
+    )  # fmt: skip
+    counts = [
+        pl.col("line").str.count_matches(json.dumps(name, ensure_ascii=False), literal=True).max().alias(name)
+        for name in names
+    ]
+    return any((most or 0) > 1 for most in lines.select(counts).collect(engine="streaming").row(0))
 
 
 _AS: Mapping[str, Callable[[Any], Any]] = {
@@ -120,7 +136,8 @@ def check_kind(path: Path) -> None:
     """
     kind = path.suffix.lower()
     if kind not in (*LINES, *PARQUET):
-        convert = "; polars.read_csv(...).write_parquet(...) converts it" if kind == ".csv" else ""
+        reader = {".csv": "csv", ".xlsx": "excel", ".xls": "excel", ".ods": "ods"}.get(kind)
+        convert = f"; polars.read_{reader}(...).write_parquet(...) converts it" if reader else ""
         remedy = f"a table is Parquet (.parquet) or JSON lines (.jsonl){convert}"
         raise TableError(f"unknown file type '{path.suffix}'", file=path, remedy=remedy)
 
@@ -178,12 +195,15 @@ def _unreadable(path: Path, error: BaseException) -> TableError:
 
 def _line_trouble(raw: bytes, columns: Mapping[str, Column]) -> str | None:
     try:
-        parsed_json(text := raw.decode("utf-8").rstrip())  # how deep it is, and how long its numbers are
+        # how deep it is, how long its numbers are, and that each key is there once
+        parsed_json(text := raw.decode("utf-8").rstrip(), once=True)
         row = json.loads(text, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
         return f": not UTF-8 (byte 0x{raw[error.start]:02x}); save it with UTF-8 encoding"
     except ValueError as error:
         reason = in_words(error).removeprefix("no JSON: ")
+        if " twice" in reason:
+            return f": {reason}"
         return f": not valid JSON ({reason}); write one object per line"
     if not isinstance(row, dict):
         return f': needs an object such as {{"query_id": 1, ...}}, got {show(row)}'

@@ -37,7 +37,7 @@ from scenarios.config.load import FileKind, Source, read_file, shipped
 from scenarios.config.problems import value_refusal
 from scenarios.config.scenario import Scenario, Settings
 from scenarios.config.settings import out_of_range
-from scenarios.errors import ScenarioError, did_you_mean
+from scenarios.errors import ScenarioError, did_you_mean, quoted
 from scenarios.models.train_settings import known_settings
 from scenarios.studies.study_file import SeveralSeeds, StudyFile, listed_seeds, scenario_of
 
@@ -229,6 +229,18 @@ def load_ablation(path: Path | str) -> Ablation:
     if file.keep is not None:
         _check_names(rows, source)
     return Ablation(file, scenario, tuple(rows))
+
+
+def check_starts(ablation: Ablation) -> None:
+    """Refuse trainings that start from a checkpoint which is not there.
+
+    Raises:
+        ScenarioError: names it.
+    """
+    for row in ablation.rows:
+        if (init := row.settings.get("init")) and not (Path(str(init)) / "model.safetensors").is_file():
+            reason = f"init {quoted(str(init))}: no checkpoint is there"
+            raise ScenarioError(reason, file=ablation.name, field=f"groups.{row.group}.arms.{row.arm}")
 
 
 def _to_blame(parts: Mapping[tuple[str, ...], Mapping[str, JsonValue]]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from relevance.ranges import check_within
 from scenarios.config.load import FileKind, Source, read_file, shipped
 from scenarios.config.scenario import Scenario, Settings
 from scenarios.config.settings import dump_model, out_of_range
@@ -371,6 +372,7 @@ def day_seed(world: int | None, seed: int) -> int:
 
 def other_worlds(scenario: Scenario, n: int) -> list[Scenario]:
     """The scenario in the first n other worlds, with draws that none of them shares with another."""
+    check_within("n", n, 0, 100_000, whole=True)
     seeds = (seed for seed in itertools.count(1) if seed != scenario.world.seed)
     return [
         in_world(scenario, world).model_copy(update={"seed": day_seed(world, scenario.seed)})

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
+from relevance.ranges import check_within
 from scenarios.studies.experiments.random_effects import Mean, half_width, mean_interval, units_of
 from simulator.arrays import FloatArray
 
@@ -62,6 +63,12 @@ def compare(
         pilot: the number of days was chosen by `seeds_for_half_width` from the first `pilot` of them; the
             intervals are then Stein's.
     """
+    _check_confidence(confidence)
+    if baseline.shape != arm.shape or baseline.ndim not in (1, 3):
+        shapes = f"{list(baseline.shape)} and {list(arm.shape)}"
+        raise ValueError(f"baseline and arm must both be [n] or [W, T, D], are {shapes}")
+    if pilot is not None:
+        check_within("pilot", pilot, 1, baseline.shape[-1], whole=True)
     pairs = np.stack([np.asarray(one, dtype=np.float64) for one in (baseline, arm)])
     if pairs.ndim == 2:
         pairs = pairs[:, None, None, :]
@@ -152,13 +159,21 @@ def agree(
     return bool(apart <= half_width(float(variances.sum()), float(df), confidence))
 
 
+def _check_confidence(confidence: float) -> None:
+    check_within("confidence", confidence, 1e-6, 1 - 1e-9)
+
+
 def t_interval(values: FloatArray, confidence: float = 0.95) -> tuple[float, float, float]:
     """Mean, low and high of Student's interval of F[n]; NaN bounds for fewer than two values."""
+    _check_confidence(confidence)
+    if values.ndim != 1:
+        raise ValueError(f"values must be an array [n], has the shape {list(values.shape)}")
     return mean_interval(np.asarray(values, dtype=np.float64)[:, None], confidence)[:3]
 
 
 def t_quantile(confidence: float, n: float) -> float:
-    """Half-width of a two-sided interval from n values, in standard errors."""
+    """Half-width of a two-sided interval from n values, in standard errors; NaN for fewer than two."""
+    _check_confidence(confidence)
     return float(stats.t.ppf(0.5 + confidence / 2.0, n - 1))
 
 

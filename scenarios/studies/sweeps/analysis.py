@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata, spearmanr
 
+from relevance.errors import did_you_mean
+from relevance.ranges import check_within
 from scenarios.config.scenario import Scenario
 from scenarios.studies.sweeps.folder import SweepResult
 from simulator.arrays import FloatArray
@@ -33,6 +35,8 @@ def sensitivity(result: SweepResult, metrics: tuple[str, ...] = ()) -> list[Sens
     The strongest fields of the first metric come first.
     """
     found = []
+    for metric in metrics:
+        _check_metric(result, metric)
     metrics = metrics or tuple(result.sweep.file.directions)
     for field in result.sweep.fields:
         values = result.points[field]
@@ -70,8 +74,10 @@ def best_points(result: SweepResult, max_irrelevant: float | None = None, n: int
     Only feasible ones: those that keep to the sweep's constraints, and to max_irrelevant as a further bound
     on the share of irrelevant ads.
     """
+    check_within("n", n, 1, 1e9, whole=True)
     kept = result.points.filter("feasible")
     if max_irrelevant is not None:
+        check_within("max_irrelevant", max_irrelevant, 0, 1)
         kept = kept.filter(pl.col("irrelevant_share") <= max_irrelevant)
     gain = result.sweep.file.maximise
     return kept.drop_nans(gain).sort(gain, "point", descending=[True, False]).head(n)
@@ -88,9 +94,16 @@ def point_scenario(result: SweepResult, index: int, seed: int | None = None) -> 
     Args:
         seed: one of the sweep's, the first of them by default.
     """
+    check_within("index", index, 0, len(result.sweep.points) - 1, whole=True)
     scenario = result.sweep.points[index].scenario
     name = f"{result.sweep.name[:56]}-{index}"
     return scenario.model_copy(update={"name": name, "seed": result.sweep.seeds[0] if seed is None else seed})
+
+
+def _check_metric(result: SweepResult, metric: str) -> None:
+    if metric not in result.points.columns:
+        close = did_you_mean(metric, result.points.columns)
+        raise ValueError(f"metric must be a column of the points, got {metric}{close}")
 
 
 def behind(result: SweepResult, reference: int, metric: str) -> pl.DataFrame:
@@ -103,6 +116,8 @@ def behind(result: SweepResult, reference: int, metric: str) -> pl.DataFrame:
         One row per point with a day of the reference's: point; difference, the mean over their common days of
         the point minus the reference; se, its standard error (null for fewer than two days); days.
     """
+    check_within("reference", reference, 0, len(result.sweep.points) - 1, whole=True)
+    _check_metric(result, metric)
     days = result.replicates.select("point", "seed", pl.col(metric).alias("value")).drop_nans("value")
     own = days.filter(pl.col("point") == reference).select("seed", pl.col("value").alias("reference"))
     paired = days.join(own, on="seed").with_columns(difference=pl.col("value") - pl.col("reference"))

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, JsonValue, model_validator
 
 from scenarios.config.settings import Settings, wrong
+from scenarios.errors import quoted
 from simulator.arrays import FloatArray
 
 MOST_POINTS = 100_000
@@ -29,6 +30,17 @@ def as_axis(value: Any) -> Any:
     if isinstance(value, list):
         return {"choice": tuple(value)}
     if isinstance(value, dict):
+        known = {field.alias or name for name, field in AxisSettings.model_fields.items()}
+        if (
+            value
+            and not known & value.keys()
+            and all(isinstance(part, list | dict) for part in value.values())
+        ):
+            key = next(iter(value))
+            raise wrong(
+                f"needs the field's whole name as one key: with a dot before {quoted(key)}, "
+                f"such as auction.reserve, and the values after it"
+            )
         return {key: tuple(part) if isinstance(part, list) else part for key, part in value.items()}
     raise wrong("needs a list of values, or a block such as {from: 0, to: 1, step: 0.1}")
 
