@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,7 @@ def experiment(
     progress_file: options.ProgressPath = None,
 ) -> None:
     """Compare arms over worlds and days, with intervals. Stopped or killed, the same command continues it."""
+    from relevance.extras import MissingExtraError
     from scenarios.errors import ScenarioError
     from scenarios.reporting.experiment_tables import (
         confirmed_tables,
@@ -98,6 +100,14 @@ def experiment(
         progress.made(folders[0])
     if found:
         print_tables([matched_table(found)])
+        try:
+            from scenarios.reporting.figures import write_picture
+            from scenarios.reporting.matched_picture import picture
+
+            curves = experiment_folder(out, found.grid.plan) / "curves.svg"
+            typer.echo(f"Picture: {write_picture(picture(found), curves)}")
+        except MissingExtraError as error:
+            print(f"relbid: no picture: {error}", file=sys.stderr)
     for result, folder in zip(results, folders, strict=True):
         print_tables(experiment_tables(result))
         if not result.reached:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from scenarios.cli.main import app
 from scenarios.errors import ScenarioError
 from scenarios.reporting.experiment_tables import published_table
+from scenarios.reporting.matched_picture import picture
 from scenarios.studies.experiments.experiment import Rule, load_experiment
 from scenarios.studies.experiments.experiment_run import run_experiment
 from scenarios.studies.experiments.matched import (
@@ -117,6 +118,24 @@ def test_each_rule_runs_with_what_it_chose(file: Path, tmp_path: Path) -> None:
     own = found.chosen["equal_revenue"]["A"]
     assert found.chosen["equal_setting"] == {"A": own, "B": own}
 
+    drawn = picture(found)
+    means = {(arm, value): numbers for _, arm, value, *numbers in found.curves.iter_rows()}
+    revenue, irrelevant = means["A", 0.0]
+    assert [line.name for line in drawn.data] == ["A", "B"]
+    for line in drawn.data:
+        of_arm = [means[line.name, value] for value in (0.0, 0.5, 1.0, 2.0)]
+        np.testing.assert_allclose(line.y, [100 * (one / revenue - 1) for one, _ in of_arm], atol=1e-9)
+        np.testing.assert_allclose(line.x, [100 * (one / irrelevant - 1) for _, one in of_arm], atol=1e-9)
+        rows = found.grid.summary.filter(
+            pl.col("metric") == "irrelevant_share", pl.col("arm") == f"{line.name}_2"
+        )
+        assert line.error_x.array[-1] == pytest.approx(
+            100 * (rows["change_t_high"] - rows["change_value"])[0]
+        )
+        assert line.error_x.arrayminus[-1] == pytest.approx(
+            100 * (rows["change_value"] - rows["change_t_low"])[0]
+        )
+
 
 @pytest.mark.parametrize(
     ("before", "after", "message"),
@@ -167,6 +186,7 @@ def test_the_command_prints_the_choice_and_each_rule(file: Path, tmp_path: Path)
     found = CliRunner().invoke(app, ["experiment", str(file), "--out", str(tmp_path / "r"), "--workers", "1"])
     assert found.exit_code == 0, found.output
     assert "chosen in worlds 31, 32" in found.output
+    assert len(list((tmp_path / "r").glob("small-grid-*/curves.*"))) == 1
     for rule in RULES:
         assert f"small-{rule}: B against A, 2 worlds x 2 days" in found.output
     stored = {folder.name.split("-")[1]: folder for folder in (tmp_path / "r").glob("small-equal_*")}

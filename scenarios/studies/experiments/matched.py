@@ -39,10 +39,17 @@ class MatchedResult:
     """What was chosen, and an experiment for each rule."""
 
     plan: Plan
+    grid: ExperimentResult
+    """All arms at all values, as arms of one experiment in the worlds of the choice."""
     curves: pl.DataFrame
-    """Per (arm, value): mean revenue and irrelevant share in the worlds of the choice."""
+    """Per (arm, value): the name of that arm in `grid`, its mean revenue and irrelevant share."""
     chosen: Mapping[Rule, Mapping[str, Chosen]]
     results: Mapping[Rule, ExperimentResult]
+
+    @property
+    def field(self) -> str:
+        """The setting that the grid changes."""
+        return _matched(self.plan).field
 
 
 def run_matched(plan: Plan, run: Callable[[Plan], ExperimentResult]) -> MatchedResult:
@@ -52,10 +59,11 @@ def run_matched(plan: Plan, run: Callable[[Plan], ExperimentResult]) -> MatchedR
         plan: of an experiment with `matched`.
         run: runs a plan, such as `run_experiment`.
     """
-    curves = curves_of(plan, run(grid_plan(plan)))
+    grid = run(grid_plan(plan))
+    curves = curves_of(plan, grid)
     chosen = choose(plan, curves)
     results = {rule: run(plan_at(plan, rule, chosen[rule])) for rule in RULES}
-    return MatchedResult(plan, curves, chosen, results)
+    return MatchedResult(plan, grid, curves, chosen, results)
 
 
 def matched_plans(plan: Plan) -> list[Plan]:
@@ -98,8 +106,7 @@ def curves_of(plan: Plan, grid: ExperimentResult) -> pl.DataFrame:
         for arm in plan.arms
         for value in _matched(plan).grid
     ]
-    joined = pl.DataFrame(rows).join(means, left_on="name", right_on="arm", maintain_order="left")
-    return joined.drop("name")
+    return pl.DataFrame(rows).join(means, left_on="name", right_on="arm", maintain_order="left")
 
 
 def choose(plan: Plan, curves: pl.DataFrame) -> dict[Rule, dict[str, Chosen]]:
