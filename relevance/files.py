@@ -76,6 +76,7 @@ _NO_TEXTS = (
     (b"PAR1\x15", "is a Parquet file, not a text"),
     (b"\x1f\x8b", "is compressed (gzip); unpack it"),
     (b"PK\x03\x04", "is a ZIP archive or a spreadsheet, not a text; unpack it, or save it as text"),
+    (b"\xd0\xcf\x11\xe0", "is an old spreadsheet or document of Office, not a text; save it as text"),
     (b"\x28\xb5\x2f\xfd", "is compressed (zstd); unpack it"),
     (b"\x89PNG", "is a picture, not a text"),
     (b"\xff\xd8\xff", "is a picture, not a text"),

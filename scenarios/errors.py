@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -95,3 +96,32 @@ def listed(names: Iterable[str], most: int = 40) -> str:
     """Names separated by commas; of many only the first ones."""
     names = list(names)
     return ", ".join([*names[:most], *(["..."] if len(names) > most else [])])
+
+
+def misspelt(names: Collection[str], known: Iterable[str]) -> tuple[str, str] | None:
+    """A name that is written almost as one of those known that is not there itself, and that one.
+
+    Almost: but for case, blanks, `-` and `_`; or, in words of five letters or more, but for one that is not
+    the first. So `bids` and `height` are other words than `bid` and `weight`.
+    """
+    absent = {_folded(one): one for one in known if one not in names}
+    for name in names:
+        own = _folded(name)
+        for wanted, one in absent.items():
+            long = min(len(own), len(wanted)) >= 5 and own[0] == wanted[0]
+            if own == wanted or (long and _one_off(own, wanted)):
+                return name, one
+    return None
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()
+
+
+def _one_off(word: str, other: str) -> bool:
+    """Whether one letter is added, missing or another, or two neighbours are exchanged."""
+    pairs = enumerate(zip(word, other, strict=False))
+    start = next((at for at, (one, two) in pairs if one != two), min(len(word), len(other)))
+    a, b = word[start:], other[start:]
+    exchanged = a[:2] == b[1::-1] and a[2:] == b[2:]
+    return exchanged or a[1:] == b or a == b[1:] or a[1:] == b[1:]

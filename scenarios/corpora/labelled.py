@@ -69,6 +69,9 @@ def read_tables(
     ads, queries = (Table.find(folder, stem) for stem in ("ads", "queries"))
     labels = Table.find(folder, "labels", empty=("query_id", "ad_id", "grade"))
     ad_id, query_id = ads.ids(), queries.ids()
+    ads.check_spelling((*TEXTS, "frames", "video", "advertiser", "brand", "price", "bid"))
+    queries.check_spelling(["weight"])
+    labels.check_spelling(["split"])
     title, ocr, asr = (ads.texts(name, needed=False) for name in TEXTS)
     if not any(map(ads.has, (*TEXTS, "frames", "video"))):
         known = (*TEXTS, "frames", "video")

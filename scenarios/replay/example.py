@@ -23,6 +23,7 @@ from scenarios.markets.table.columns import is_relevance
 from scenarios.markets.table.rows import check_kind, column_names
 from scenarios.models.judged import corpus_of, needs_corpus
 from scenarios.storage.parquet import write_parquet
+from scenarios.storage.tables import LINES, PARQUET
 from scenarios.storage.whole import check_file_place, whole_path
 from simulator import random
 from simulator.arrays import MICROS, BoolArray, FloatArray
@@ -264,9 +265,9 @@ def write_example(
         TableError: the name says neither, or a file is there that is no example.
         StoreError: it cannot be written.
     """
-    from scenarios.storage.tables import LINES
-
     check_kind(path)
+    if file is not None and file.suffix.lower() in (*LINES, *PARQUET):
+        raise TableError("is a table already", file=file, remedy="give --example a scenario, or no file")
     check_file_place(path)
     _check_example(path)
     n_queries = 60 + n_rows // 3

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from relevance.corpus import CorpusError
 from relevance.files import check_file, no_text, parsed_json, text_trouble
-from scenarios.errors import cut, did_you_mean, in_words, listed, quoted
+from scenarios.errors import cut, did_you_mean, in_words, listed, misspelt, quoted
 from scenarios.storage.parquet import ParquetError, parquet_batches, parquet_columns, read_parquet
 
 SUFFIXES = (".parquet", ".jsonl", ".csv")
@@ -129,6 +129,13 @@ class Table:
     def has(self, column: str) -> bool:
         return column in self.frame.columns
 
+    def check_spelling(self, known: Iterable[str]) -> None:
+        """Refuse a column that is written almost as one of those known that may be left out, and is."""
+        if found := misspelt(self.frame.columns, known):
+            name, meant = map(quoted, found)
+            remedy = f"did you mean {meant}? Then rename it, or else remove it"
+            raise CorpusError(f"has a column {name}, which means nothing here", file=self.path, remedy=remedy)
+
     def column(self, name: str) -> list[Any]:
         _check_column(self.path, name, self.frame.columns)
         return self.frame[name].to_list()
@@ -152,7 +159,7 @@ class Table:
         values = self.column(name)
         for row, value in enumerate(values):
             if str("" if value is None else value) not in codes:
-                hint = did_you_mean(str(value), codes) if re.search(r"[^\d.]", str(value)) else ""
+                hint = did_you_mean(str(value), codes) if re.search(r"[^\d.-]", str(value)) else ""
                 what = wanted or f"one of {', '.join(filter(None, codes))}"
                 raise self.error(row, name, f"must be {what}, is {in_a_cell(value)}{hint}")
         return [codes[str("" if value is None else value)] for value in values]
@@ -184,6 +191,8 @@ class Table:
     def ids(self, name: str = "id") -> list[str]:
         """A column of different names, of which there is at least one."""
         if not self.frame.height:
+            if self.frame.columns:  # a file of another kind may be a single line
+                _check_column(self.path, name, self.frame.columns)
             what = "has no rows" if self.rows is None else "has none of the rows that are asked for"
             raise CorpusError(what, file=self.path)
         ids, seen = self.texts(name), dict[str, int]()
@@ -266,6 +275,11 @@ def _cells(path: Path, separator: str) -> tuple[list[str], Iterator[tuple[int, l
     header = next((cells for _, cells in records if any(cells)), None)
     if header is None:
         raise CorpusError("is empty; its first line names the columns", file=path)
+    if re.fullmatch(r"sep=.?", header[0]):
+        remedy = f"remove that line, and put {'a tab' if separator == chr(9) else 'commas'} between the cells"
+        raise CorpusError(f"its first line, {quoted(header[0])}, names no column", file=path, remedy=remedy)
+    if re.match(r"\s*(\{|\[\s*(\{|$))", header[0]):
+        raise CorpusError("holds JSON", file=path, remedy="write one object a line, and name it .jsonl")
     if "\0" in "".join(header):
         raise CorpusError("not UTF-8; save it with UTF-8 encoding", file=path, line=1)
     names, times = list[str](), Counter[str]()

@@ -336,6 +336,12 @@ def test_grades_that_cannot_be(row, message, two, tmp_path):
     assert str(grades) in str(caught.value)
 
 
+def test_a_table_of_grades_without_rows_is_refused(two, tmp_path):
+    grades = write_grades(tmp_path / "g.parquet")
+    with pytest.raises(CorpusError, match=r"g.parquet: has no rows; grade pairs with relbid judge"):
+        run(two, tmp_path, market={"grades": str(grades)})
+
+
 def test_a_damaged_table_of_offers_names_file_row_and_column(two, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(two, broken)

@@ -144,6 +144,8 @@ def test_the_example_is_such_a_table(tmp_path, kind):
     own.write_parquet(path) if kind == "parquet" else own.write_ndjson(path)
     with pytest.raises(TableError, match="is there, and is no example; name another file"):
         write_example(path, n_rows=30)
+    with pytest.raises(TableError, match="is a table already; give --example a scenario, or no file"):
+        write_example(tmp_path / f"other.{kind}", n_rows=30, file=path)
 
 
 # Whole files that are none
@@ -174,6 +176,12 @@ def test_the_example_is_such_a_table(tmp_path, kind):
             b'{"bid": 1, "query": "bid"}\n{"bid": 2, "bid": 3}\n',
             "t.jsonl, line 2: has the key 'bid' twice; remove one",
         ),
+        (
+            "t.jsonl",
+            b'{"ad_id": "a", "\\u0061d_id": "b"}\n',
+            "t.jsonl, line 1: has the key 'ad_id' twice; remove one",
+        ),
+        ("t.jsonl", b"PAR1\x15\x04", "t.jsonl: is a Parquet file, not a text"),
         ("t.jsonl", b'{"a": 1}\n[1]\n', "t.jsonl, line 2: needs an object such as"),
         ("t.jsonl", b'{"a": 1}\n7\n', "t.jsonl, line 2: needs an object such as"),
         ("t.jsonl", b'{"a": "\xff"}\n', "t.jsonl, line 1: not UTF-8 (byte 0xff)"),
@@ -231,10 +239,39 @@ def test_a_missing_column_is_guessed(tmp_path, kind):
     assert "has no column pctr; did you mean 'p_ctr'? Then rename it" in refusal(write(tmp_path, rows, kind))
 
 
+@pytest.mark.parametrize(
+    ("found", "meant"),
+    [("positon", "position"), ("Grade", "grade"), ("time-s", "time_s"), ("Relevance_x", "relevance_x")],
+)
+def test_a_misspelt_column_that_may_be_left_out_is_refused(tmp_path, found, meant):
+    rows = [{found if k == meant else k: v for k, v in row.items()} for row in LOGGED]
+    said = f"has a column '{found}', which means nothing here; did you mean '{meant}'? Then rename it"
+    assert said in refusal(write(tmp_path, rows))
+
+
+def test_columns_that_are_other_words_are_none_that_are_misspelt(tmp_path):
+    others = dict.fromkeys(("time", "trade", "clicks", "relevant_ads", "relevance", "Bid"), 1)
+    assert set(read_auctions(write(tmp_path, [{**row, **others} for row in ROWS])).ignored) == set(others)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "got"),
+    [("ad_id", True, "true"), ("ad_id", 1.5, "1.5"), ("ad_id", ["a"], '["a"]'), ("query", ["a"], '["a"]')],
+)
+def test_what_is_no_text_among_texts_is_refused_in_json_lines(tmp_path, column, value, got):
+    rows = changed(2, [{**row, "query": "shoe"} for row in LOGGED], **{column: value})
+    said = refusal(write(tmp_path, rows, "jsonl"))
+    assert said.startswith(f"t.jsonl, line 2, column {column}: needs ")
+    assert said.endswith(f"got {got}")
+    texts = changed(2, rows, **{column: got})
+    assert read_auctions(write(tmp_path, texts, "jsonl")).frame[column].to_list()[1] == got
+
+
 # Values: (column, value, what is said of row 2)
 
 VALUES = [
     ("bid", -0.5, "must be from 0 to 1e+06, got -0.5"),
+    ("bid", 1000000.01, "must be from 0 to 1e+06, got 1000000.01"),
     ("bid", None, "is empty; it needs a number"),
     ("pctr", 1.2, "must be from 0 to 1, got 1.2"),
     ("relevance_x", -0.1, "must be from 0 to 1, got -0.1"),

@@ -183,6 +183,9 @@ def read_grades(path: Path, corpus: Corpus, least_confidence: float) -> tuple[La
         CorpusError: the file does not fit the corpus; names file, row and column.
     """
     table = Table.read(path)
+    table.check_spelling(("confidence", "source"))
+    if not table.frame.height:
+        raise CorpusError("has no rows", file=path, remedy="grade pairs with relbid judge, or leave it out")
     query = places(table, "query", corpus.query_ids(), "query")
     ad = places(table, "ad", corpus.ad_ids(), "ad")
     grade = np.asarray(table.codes("grade", GRADES, "0, 1, 2 or 3"), dtype=np.int64)

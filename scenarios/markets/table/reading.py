@@ -6,6 +6,7 @@ Every error names file, row (in JSON lines the line), column, what was found, an
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from scenarios.errors import TableError, did_you_mean
+from scenarios.errors import TableError, did_you_mean, misspelt, quoted
 from scenarios.markets.table.columns import (
     BUDGET_COLUMNS,
     COLUMNS,
@@ -105,6 +106,7 @@ def _read(path: Path, columns: Sequence[Column]) -> Table:
     missing = [column.name for column in columns if column.required and column.name not in ours]
     if missing:
         raise TableError(joined(path, [_missing(name, ours, ignored) for name in missing]))
+    _check_spelling(path, names, columns)
     if found.is_empty():
         of_what = "candidate of each query" if columns is COLUMNS else "advertiser with a budget"
         raise TableError("has no rows", file=path, remedy=f"write one for each {of_what}")
@@ -120,6 +122,19 @@ def _read(path: Path, columns: Sequence[Column]) -> Table:
         frame.with_columns(pl.col(column.name).cast(_POLARS[column.kind]) for column in known),
         ignored,
     )
+
+
+def _check_spelling(path: Path, names: Sequence[str], columns: Sequence[Column]) -> None:
+    """Refuse a column that is written almost as one that may be left out, and is."""
+    found = misspelt(names, [column.name for column in columns])
+    for name in () if found or columns is not COLUMNS else names:
+        head = re.match(r"([^\W_]+)[\W_]+(?=.)", name)
+        if head and not is_relevance(name) and misspelt([f"{head[1]}_"], [RELEVANCE]):
+            found = name, f"{RELEVANCE}{name[head.end() :]}"
+    if found:
+        name, meant = map(quoted, found)
+        remedy = f"did you mean {meant}? Then rename it, or else remove it"
+        raise TableError(f"has a column {name}, which means nothing here", file=path, remedy=remedy)
 
 
 def _may_hold(dtype: pl.DataType, column: Column) -> bool:
@@ -152,6 +167,8 @@ def _wrong_type(path: Path, values: pl.Series, column: Column) -> str:
         convert = f'.struct.field("{values.dtype.fields[0].name}")' if values.dtype.fields else ""
     elif kind == pl.String and column.kind == "flag":  # which no cast makes
         convert = ' == "true"'
+    elif values.dtype.is_float() and column.kind == "flag":  # NaN would be true
+        convert = ".fill_nan(None).cast(polars.Boolean)"
     return (
         f", column {column.name}: needs {WANTED[column.kind]} in each row, found {kind}{example}; "
         f'convert it with polars.col("{column.name}"){convert}'

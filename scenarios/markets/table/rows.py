@@ -54,15 +54,16 @@ def read_file(path: Path, columns: Mapping[str, Column]) -> tuple[pl.DataFrame, 
 def _read_lines(path: Path, columns: Mapping[str, Column]) -> tuple[pl.DataFrame, list[str]]:
     """JSON lines by Polars; where it cannot, by Python, which says why or knows better."""
     with path.open("rb") as file:
-        if what := no_text(head := file.read(4)):
+        if what := no_text(head := file.read(8)):
             raise TableError(what, file=path)
     source: io.BytesIO | Path = path
     try:
         if head.startswith(codecs.BOM_UTF8):
             source = io.BytesIO(path.read_bytes()[3:])
         frame = pl.read_ndjson(source, infer_schema_length=None)
-        # Polars takes the first of two values; another reader the last.
-        if _maybe_twice(path, frame.columns) and (found := first_bad_line(path, columns)):
+        # Polars takes the first of two values, another reader the last; and beside a text, all for texts.
+        doubtful = _maybe_twice(path, frame.columns) or _maybe_no_texts(frame, columns)
+        if doubtful and (found := first_bad_line(path, columns)):
             raise TableError(f"{path}{found}")
         return frame, frame.columns
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
@@ -71,7 +72,8 @@ def _read_lines(path: Path, columns: Mapping[str, Column]) -> tuple[pl.DataFrame
     with path.open(encoding="utf-8-sig") as file:
         rows = [json.loads(line) for line in file if line.strip()]
     if not rows:
-        raise TableError("has no rows", file=path, remedy="write one for each candidate of each query")
+        of_what = "candidate of each query" if "query_id" in columns else "advertiser with a budget"
+        raise TableError("has no rows", file=path, remedy=f"write one for each {of_what}")
     names = list(dict.fromkeys(name for row in rows for name in row))
     known = {name: columns.get(name) or (RELEVANCE_COLUMN if is_relevance(name) else None) for name in names}
     return pl.DataFrame(
@@ -93,7 +95,22 @@ def _maybe_twice(path: Path, names: Sequence[str]) -> bool:
         pl.col("line").str.count_matches(json.dumps(name, ensure_ascii=False), literal=True).max().alias(name)
         for name in names
     ]
-    return any((most or 0) > 1 for most in lines.select(counts).collect(engine="streaming").row(0))
+    # A name that is written with escapes may be that of another column.
+    escaped = pl.col("line").str.contains(r'\\u00[0-7][^"]*"\s*:').max().cast(pl.Int64).alias("\0") * 2
+    return any((most or 0) > 1 for most in lines.select(*counts, escaped).collect(engine="streaming").row(0))
+
+
+def _maybe_no_texts(frame: pl.DataFrame, columns: Mapping[str, Column]) -> bool:
+    """Whether texts may have been lists, or ids true, false or no whole numbers, before Polars read them."""
+    no_ids = r"^(true|false|[\[{].*[\]}]|-?\d+\.\d+([eE].*)?)$"
+    patterns = {"id": no_ids, "text": r"^[\[{].*[\]}]$"}
+    ours = [name for name, dtype in frame.schema.items() if dtype == pl.String and name in columns]
+    found = [
+        pl.col(name).str.contains(patterns[columns[name].kind]).any()
+        for name in ours
+        if columns[name].kind in patterns
+    ]
+    return any(frame.select(found).row(0)) if found else False
 
 
 _AS: Mapping[str, Callable[[Any], Any]] = {
@@ -124,7 +141,9 @@ def is_lines(path: Path) -> bool:
     check_kind(path)
     check_file(path, TableError)
     if size == 0:
-        raise TableError("is empty", file=path, remedy="write one row for each candidate of each query")
+        raise TableError(
+            "is empty", file=path, remedy="write one row for each candidate of each query, or each budget"
+        )
     return path.suffix.lower() in LINES
 
 
@@ -170,7 +189,9 @@ def show(value: object) -> str:
     """A value in a message, short."""
     if isinstance(value, bytes | pl.Series):
         value = "binary data" if isinstance(value, bytes) else value.to_list()
-    text = f"{value:g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, float) and float(f"{value:g}") == value:  # not where rounding hides what is wrong
+        text = f"{value:g}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -210,8 +231,9 @@ def _line_trouble(raw: bytes, columns: Mapping[str, Column]) -> str | None:
     for name, value in row.items():
         column = columns.get(name) or (RELEVANCE_COLUMN if is_relevance(name) else None)
         if column is not None and value is not None and not _is_of(column, value):
+            got = json.dumps(value) if isinstance(value, float) and column.kind != "number" else show(value)
             quoted = "; remove the quotes" if isinstance(value, str) and is_number(value) else ""
-            return f", column {name}: needs {WANTED[column.kind]}, got {show(value)}{quoted}"
+            return f", column {name}: needs {WANTED[column.kind]}, got {got}{quoted}"
     return None
 
 
