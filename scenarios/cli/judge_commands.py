@@ -77,6 +77,8 @@ def judge(
     if endpoint is not None and model is not None:
         chat = ChatJudge(endpoint, model, key, timeout_s=timeout, attempts=attempts)
     judges = Judges(tuple(dict.fromkeys(by or ())), chat, concurrent, named_checkpoint(checkpoint), device)
+    if least_confidence and student is None:
+        raise typer.BadParameter("--least-confidence: is of a student's corpus; name that with --student")
     if student is not None:
         check_free(student, "--student")
         if student.resolve() == out.resolve():

@@ -96,10 +96,16 @@ def numbers(text: str | None, option: str) -> list[float] | None:
         raise typer.BadParameter(f"{option} {text}: needs numbers with commas between") from None
 
 
+DATA = (".yaml", ".yml", ".json", ".jsonl", ".csv", ".parquet", ".npy", ".npz", ".safetensors")
+"""Ends of the names of files that no page replaces."""
+
+
 def check_page(path: Path, folder: Path) -> None:
-    """Refuse to write a page over another file of the folder that it is made of."""
+    """Refuse to write a page over a file of data, or another file of the folder that it is made of."""
     if path.suffix not in (".html", ".md") and path.is_file() and folder.resolve() in path.resolve().parents:
         raise typer.BadParameter(f"{path}: the command reads this file; name another")
+    if path.suffix in DATA and path.is_file():
+        raise typer.BadParameter(f"{path}: is there, and is no page; name another")
 
 
 @contextlib.contextmanager

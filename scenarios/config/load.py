@@ -242,6 +242,9 @@ def _validate(
 def _read_profile(data: dict[str, Any], source: Source) -> None:
     """Put the points of a service profile where its file is named."""
     serving = data.get("serving")
+    if isinstance(serving, dict) and serving.get("profile") == "":
+        reason = "is empty; name the file that relbid profile writes, or leave it out"
+        raise ScenarioError(reason).at(*source.at("serving", "profile"))
     if isinstance(serving, dict) and isinstance(file := serving.get("profile"), str):
         try:
             profile, _ = read_file(file, PROFILE)

@@ -102,6 +102,9 @@ def _describe(problem: Any, model: type[BaseModel]) -> tuple[str, str | None, st
     """One problem in words: the reason, what was given, and the remedy."""
     kind, context, value = problem["type"], problem.get("ctx", {}), problem["input"]
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        if re.fullmatch(r"\d+", str(problem["loc"][-1])) and value is None:
+            remedy = "write 0.05 for 0,05, and 1000 for 1,000"
+            return "a comma begins another key here", None, remedy
         return _unknown_key(problem["loc"], model), None, None
     if kind == "missing":
         last = problem["loc"][-1]
@@ -255,7 +258,10 @@ def _keys_at(schema: dict[str, Any], loc: Sequence[str | int]) -> list[str]:
 def _trap(kind: str, value: object) -> str | None:
     """What to do where a number is written as a text, or a text as a number."""
     if kind in ("float_type", "int_type") and isinstance(value, str):
-        return "remove the quotes" if is_number(value) else _plainly(value)
+        plain = value if is_number(value) else (_plainly(value) or "").removeprefix("write ")
+        if not plain or (kind == "int_type" and not float(plain).is_integer()):
+            return None
+        return "remove the quotes" if is_number(value) else f"write {plain}"
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
         return f"write {value:.0f}"
     return "put it in quotes" if kind == "string_type" and isinstance(value, int | float) else None

@@ -32,11 +32,19 @@ def write_student(result: JudgedPairs, folder: Path, least_confidence: float = 0
         judged, _ = judge_by_folds(
             result.query, result.scores, result.labelled[known], result.grade[known], data.corpus.n_queries
         )
-    rows = ~np.isin(result.query, kept_back) & (judged.confidence >= least_confidence)
+    rows = ~np.isin(result.query, kept_back)
+    sure = judged.confidence[rows]
+    if rows.any() and not (sure >= least_confidence).any():
+        raise UserError(
+            f"no grade that a student could learn from is as sure: the surest has {sure.max():.3g}",
+            field=f"--least-confidence {least_confidence:g}",
+            remedy="give a lower one",
+        )
+    rows &= judged.confidence >= least_confidence
     n = int(rows.sum())
     if not n:
         raise UserError(
-            "no pair to train on: people's labels put every query into another split, or no grade is as sure",
+            "no pair to train on: people's labels put every query into another split",
             file=folder,
             remedy="judge more pairs with --nearest",
         )

@@ -17,7 +17,7 @@ from scenarios.fitting.clicks import ClickModel
 from scenarios.fitting.ranking import Ranking
 from scenarios.fitting.values import Values
 from scenarios.markets.table.auctions import DAY_S, relevance_by, table_market
-from scenarios.replay.replay_run import Origin, examination_of
+from scenarios.replay.replay_run import Origin, examination_of, unit_warnings
 from scenarios.replay.ways import Entry, entries, option_of
 from simulator import random
 from simulator.arrays import FloatArray, IntArray, to_micros
@@ -97,8 +97,9 @@ def fit_market(
             remedy="take a longer log",
         )
     looked_at, origin = examination_of(log.auctions, examination)
+    least = reserve_or(log, reserve)
     try:
-        auction = AuctionModel(reserve=reserve_or(log, reserve), mechanism=mechanism or "gsp")
+        auction = AuctionModel(reserve=least, mechanism=mechanism or "gsp")
     except ValueError as error:
         raise ScenarioError(str(error), field=option_of(error)) from None
     tried = entries(log.auctions) if ways is None else list(ways)
@@ -139,8 +140,21 @@ def fit_market(
 
 
 def reserve_or(log: AuctionLog, reserve: float | None) -> float:
-    """The reserve that is given, or the log's."""
-    return ranking.reserve_of(log) if reserve is None else reserve
+    """The reserve that is given, or the log's.
+
+    Raises:
+        ScenarioError: it is above every price that was paid.
+    """
+    if reserve is None:
+        return ranking.reserve_of(log)
+    assert log.auctions.price is not None
+    if log.shown.any() and reserve > (most := float(log.auctions.price[log.shown].max())):
+        raise ScenarioError(
+            f"is above every price of the log, of which the highest is {most:g}",
+            field=f"--reserve {reserve:g}",
+            remedy="give it in the currency of the prices, or leave it out",
+        )
+    return reserve
 
 
 def put_back(log: AuctionLog, found: Budgets) -> AuctionLog:
@@ -190,6 +204,7 @@ def _budget_micros(full: AuctionLog, log: AuctionLog, found: Budgets | None) -> 
 
 
 def _warnings(n_clicks: int, ranked: Ranking, log: AuctionLog) -> Iterable[str]:
+    yield from unit_warnings(log.auctions)
     if n_clicks < FEW_CLICKS:
         yield f"only {n_clicks} clicks: fit a longer log"
     if ranked.same_slot < ranking.GOOD:

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from scenarios.config.problems import value_refusal
 from scenarios.config.yaml_file import read_value
-from scenarios.errors import UserError, did_you_mean
+from scenarios.errors import UserError, did_you_mean, listed
 
 
 def read_settings(options: Mapping[str, Any], texts: Sequence[str]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def read_settings(options: Mapping[str, Any], texts: Sequence[str]) -> dict[str,
         inner = field.removeprefix("model.")
         known, place = (fields, settings) if inner == field else (sizes, settings.setdefault("model", {}))
         if inner not in known:
-            hint = did_you_mean(inner, known)
+            hint = did_you_mean(inner, known) or f"; there are {listed(sorted(known))}"
             raise UserError(f"--set {text}: a training has no field '{field}'{hint}")
         place[inner] = _value(text, known[inner], written)
     return settings

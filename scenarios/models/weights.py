@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relevance.corpus import LabelledCorpus
 from relevance.errors import CheckpointError
-from relevance.files import read_json
+from relevance.files import check_folder, read_json
 from relevance.pretrained import PACKAGED, packaged_folder
 from scenarios.errors import UserError
 from scenarios.storage.whole import check_free, whole_folder
@@ -47,8 +47,20 @@ def import_weights(
     """
     if (albef is None) == (bert is None) or (albef and vision):
         raise UserError("give --albef FILE; or --bert FOLDER, with --vision PATH if it is to see frames")
+    useless = {
+        "--heads": heads if bert else None,
+        "--visual-heads": visual_heads if bert else None,
+        "--text-layers": text_layers if albef else None,
+        "--image-size": image_size if bert and not vision else None,
+    }
+    if name := next((name for name, value in useless.items() if value is not None), None):
+        kind = "a BERT without --vision" if name == "--image-size" else "a BERT" if bert else "an ALBEF"
+        raise UserError(f"has no effect with {kind}", field=name, remedy="leave it out")
     if albef and heads is None:
         raise UserError("--heads: give the number of attention heads (12 for ALBEF as published)")
+    given = tokenizer is not None
+    if tokenizer is not None:
+        check_folder(tokenizer, CheckpointError, "name the folder of the BERT whose vocabulary it is")
     check_free(out)
     from relevance.hcmrm.importing import import_albef, import_bert, write_imported
     from relevance.hcmrm.vocabulary import read_tokenizer
@@ -72,8 +84,11 @@ def import_weights(
             )
             tokenizer = tokenizer or bert
     words = None if tokenizer is None else read_tokenizer(tokenizer)
-    with whole_folder(out) as part:
-        write_imported(model, words, source, part)
+    try:
+        with whole_folder(out) as part:
+            write_imported(model, words, source, part)
+    except CheckpointError as error:
+        raise (error if given else error.but(file=str(tokenizer), field=None)) from None
     return words is not None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -272,6 +272,14 @@ def examination_of(auctions: Auctions, given: Sequence[float] | None) -> tuple[F
     return estimated, BY_PCTR
 
 
+def unit_warnings(auctions: Auctions) -> Iterator[str]:
+    """Times and prices that seem to be in another unit than the columns need."""
+    if auctions.days > LONG:
+        yield f"the log lasts {auctions.days:,} days: is time_s in seconds, or in milliseconds?"
+    if (times := _price_over_bid(auctions)) > 10:
+        yield f"prices are {times:,.0f} times the bids, in the middle: are both in the same currency unit?"
+
+
 def _price_over_bid(auctions: Auctions) -> float:
     """The median of the logged prices, in bids; 0 without any."""
     if auctions.price is None:
@@ -286,8 +294,7 @@ def _warnings(
 ) -> Iterable[str]:
     """What a reader should know before trusting the figures."""
     replayed = points.filter(pl.col("kind") == "replay")
-    if auctions.days > LONG:
-        yield f"the log lasts {auctions.days:,} days: is time_s in seconds, or in milliseconds?"
+    yield from unit_warnings(auctions)
     if auctions.position is None or auctions.clicked is None:
         yield "no column position and clicked: all figures are the model's (pCTR)"
         return
@@ -296,8 +303,6 @@ def _warnings(
             f"how likely each slot is looked at was estimated {origin} ({log['clicks']:,.0f} clicks), which "
             "is rough: give it with --examination if you know it"
         )
-    if (times := _price_over_bid(auctions)) > 10:
-        yield f"prices are {times:,.0f} times the bids, in the middle: are both in the same currency unit?"
     clicks, expected = log["clicks"], log["clicks_model"]
     beyond_chance = abs(clicks - expected) > 2 * expected**0.5
     if beyond_chance and not 0.8 <= (ratio := clicks / max(expected, 1e-12)) <= 1.25:

@@ -43,7 +43,7 @@ class StudyFile(Settings):
     """Version of this format."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     """Names the folder of the results."""
-    scenario: str = "default"
+    scenario: Annotated[str, Field(min_length=1)] = "default"
     """`default`, or a scenario file as seen from the folder of this one."""
     common: FieldsOver = Field(default_factory=dict)
     """Fields to set over the scenario, for all that is simulated."""

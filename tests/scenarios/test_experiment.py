@@ -612,6 +612,9 @@ def test_what_is_missing_is_said(tmp_path):
     (tmp_path / "small.yaml").write_text(SCENARIO)
     with pytest.raises(ScenarioError, match=r"line 3, scenario: no such file .*did you mean 'small.yaml'\?"):
         load_experiment(path)
+    path.write_text(path.read_text().replace("smal.yaml", "''"))
+    with pytest.raises(ScenarioError, match=r"line 3, scenario: must not be empty"):
+        load_experiment(path)
     with pytest.raises(ScenarioError, match=r"none: no such file; relbid experiment .* built-in one"):
         load_experiment(tmp_path / "none")
     path.write_text("schema: 1\nname: e\n")

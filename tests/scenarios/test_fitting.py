@@ -583,3 +583,16 @@ def test_the_budget_of_a_simulated_market_is_found(tmp_path):
     assert found["spend of A"].covered
     assert found["spend of A"].low > 20 - 1.0  # as the second day also spends the budget
     assert found["spend of C"].low < found["spend of C"].high
+
+
+def test_a_reserve_and_columns_in_another_unit_are_told(file, tmp_path, monkeypatch, capsys):
+    code, _, error = run(
+        monkeypatch, capsys, "fit", str(file), "--reserve", "1000", "--out", str(tmp_path / "f")
+    )
+    assert code == 2
+    assert "relbid: --reserve 1000: is above every price of the log, of which the highest is " in error
+    log = pl.read_parquet(file)
+    for column, factor, told in (("price", 100, "same currency unit?"), ("time_s", 1000, "in milliseconds?")):
+        log.with_columns(pl.col(column) * factor).write_parquet(tmp_path / "log.parquet")
+        fitted, _ = fit_file(tmp_path / "log.parquet", examination=LOOKS)
+        assert told in fitted.warnings[0]

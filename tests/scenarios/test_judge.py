@@ -254,7 +254,9 @@ def test_a_student_learns_from_the_judges_grades_alone(corpus, tmp_path):
     for name in SPLITS[1:]:
         assert sorted(student.labels.of(name).grade) == sorted(people.of(name).grade)
     assert student.corpus.query_text == result.data.corpus.query_text
-    with pytest.raises(UserError, match=r"no pair to train on: .* judge more pairs"):
+    with pytest.raises(
+        UserError, match=r"--least-confidence 1\.1: .* is as sure: the surest has 0\..*lower one"
+    ):
         write_student(result, tmp_path / "other", least_confidence=1.1)
     assert not (tmp_path / "other").exists()
 
@@ -298,6 +300,8 @@ def test_the_command_prints_tables_and_says_what_is_wrong(corpus, stub, tmp_path
     done = CliRunner().invoke(app, [*command, *asked])
     assert done.exit_code == 0, done.output
     assert "secret-3" not in done.output
+    alone = ["--by", "bm25", "--least-confidence", "0.5"]
+    assert CliRunner().invoke(app, [*command, *alone]).exit_code == 2
     for wrong in ([], ["--by", "bm25", *asked], ["--endpoint", stub.url], [*asked[:-1], "NOT_SET_HERE"]):
         assert CliRunner().invoke(app, [*command, *wrong]).exit_code == 2
     mine = Path(shutil.copytree(corpus, tmp_path / "mine")) / "offers.parquet"

@@ -445,6 +445,20 @@ MESSAGES = {
         HEAD + "auction: {reserve: \u0660.\u0661}\n",
         's.yaml, line 3, auction.reserve: needs a number, got the text "\\u0660.\\u0661"',
     ),
+    "a profile without a name": (
+        HEAD + "serving: {profile: ''}\n",
+        "s.yaml, line 3, serving.profile: is empty; name the file that relbid profile writes, "
+        "or leave it out",
+    ),
+    "per cent of a whole number": (
+        HEAD + "traffic: {n_queries: 10%}\n",
+        's.yaml, line 3, traffic.n_queries: needs a whole number, got the text "10%"',
+    ),
+    "a decimal comma between braces": (
+        HEAD + "auction: {reserve: 0,05}\n",
+        "s.yaml, line 3, auction.05: a comma begins another key here; write 0.05 for 0,05, and "
+        "1000 for 1,000",
+    ),
     "values in a list of lists": (
         HEAD + "serving: {profile: [[a, 1], [b, 2]]}\n",
         's.yaml: 2 problems\n  s.yaml, line 3, serving.profile[0][0]: needs a number, got the text "a"\n'

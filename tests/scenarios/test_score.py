@@ -265,6 +265,10 @@ def test_import_weights(relbid, tmp_path):
         (("--albef", ALBEF, "--heads", 4), "a: is there already"),
         (("--albef", ALBEF), "--heads: give the number of attention heads"),
         (("--vision", "x"), "give --albef FILE; or --bert FOLDER, with --vision PATH"),
+        ((*options, "--text-layers", 1), "--text-layers: has no effect with an ALBEF; leave it out"),
+        (("--bert", "x", "--heads", 4), "--heads: has no effect with a BERT; leave it out"),
+        (("--bert", "x", "--image-size", 4), "--image-size: has no effect with a BERT without --vision"),
+        ((*options, "--tokenizer", "nowhere"), "nowhere: no such folder; name the folder of the BERT whose"),
         ((*options, "--vision", "x"), "give --albef FILE; or --bert FOLDER, with --vision PATH"),
     ):
         assert message in refused(relbid("import-weights", *wrong, "--out", "a"))

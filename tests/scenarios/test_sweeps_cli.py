@@ -75,6 +75,10 @@ def test_a_sweep_is_stopped_continued_and_reported(tmp_path):
     assert ran.returncode == 2
     assert "points.parquet: the command reads this file; name another" in ran.stderr
     assert len(pl.read_parquet(folder / "points.parquet")) == 24
+    (tmp_path / "mine.yaml").write_text("schema: 1\n")
+    ran = relbid("report", folder, "--out", "mine.yaml", cwd=tmp_path)
+    assert (ran.returncode, (tmp_path / "mine.yaml").read_text()) == (2, "schema: 1\n")
+    assert "mine.yaml: is there, and is no page; name another" in ran.stderr
 
 
 def test_what_is_wrong_is_one_line(tmp_path):

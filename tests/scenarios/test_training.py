@@ -287,6 +287,7 @@ def test_stages_run_alone_from_the_command_line(trained):
     ("setting", "message"),
     [
         ("labels", "--set labels: needs the form field=value, for instance --set label_noise=0.1"),
+        ("lr=3", "a training has no field 'lr'; there are ads_per_step, "),
         ("label=3", "a training has no field 'label'; did you mean 'labels'?"),
         ("model.n_frame=3", "a training has no field 'model.n_frame'; did you mean 'n_frames'?"),
         ("labels=many", "--set labels=many: needs a whole number"),
