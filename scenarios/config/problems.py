@@ -259,7 +259,7 @@ def _trap(kind: str, value: object) -> str | None:
     """What to do where a number is written as a text, or a text as a number."""
     if kind in ("float_type", "int_type") and isinstance(value, str):
         plain = value if is_number(value) else (_plainly(value) or "").removeprefix("write ")
-        if not plain or (kind == "int_type" and not float(plain).is_integer()):
+        if not is_number(plain) or (kind == "int_type" and not float(plain).is_integer()):
             return None
         return "remove the quotes" if is_number(value) else f"write {plain}"
     if kind == "int_type" and isinstance(value, float) and value.is_integer():

@@ -36,7 +36,7 @@ def write_student(result: JudgedPairs, folder: Path, least_confidence: float = 0
     sure = judged.confidence[rows]
     if rows.any() and not (sure >= least_confidence).any():
         raise UserError(
-            f"no grade that a student could learn from is as sure: the surest has {sure.max():.3g}",
+            f"no grade that a student could learn from is as sure: the surest has {sure.max()}",
             field=f"--least-confidence {least_confidence:g}",
             remedy="give a lower one",
         )
