@@ -33,6 +33,8 @@ You judge whether an ad fits a query of a product search. Give one of these grad
 Answer with one JSON object and nothing else: {"grade": 0, 1, 2 or 3, "confidence": from 0 to 1}."""
 MOST_ANSWER = 2**20
 """Bytes of an answer that are read."""
+MOST_REASON, MOST_BROKEN = 200, 1000
+"""Characters of a refusal that are told, and beginnings of broken objects that are looked at."""
 LONGEST_WAIT_S = 60.0
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
 """Statuses of HTTP after which the same request may succeed."""
@@ -112,7 +114,7 @@ class ChatJudge:
             try:
                 return read_answer(self._ask(query, ad))
             except urllib.error.HTTPError as error:
-                fault = f"HTTP status {error.code}"
+                fault = f"HTTP status {error.code}{self._reason(error)}"
                 if 300 <= error.code < 400:
                     there = quoted(error.headers.get("Location", "another address"))
                     fault += f", redirected to {there}: name it with --endpoint, if you trust it"
@@ -137,6 +139,16 @@ class ChatJudge:
             file=self.url,
             remedy="mend the endpoint; the same command continues after the pairs that it has judged",
         )
+
+    def _reason(self, error: urllib.error.HTTPError) -> str:
+        """What an endpoint says of a request that it refuses, such as that it has no such model."""
+        try:
+            said = json.loads(_read(error.fp, time.monotonic() + self.timeout_s))["error"]
+            said = said["message"] if isinstance(said, dict) else said
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, RecursionError):
+            return ""
+        said = str(said).replace(self.key, "...") if self.key else str(said)
+        return f": {quoted(said, MOST_REASON)}"
 
     def _ask(self, query: str, ad: str) -> str:
         """The text that the model answers."""
@@ -202,22 +214,26 @@ def read_answer(text: str) -> tuple[int, float]:
                 f"the confidence must be a number from 0 to 1, is {json.dumps(confidence)}"
             )
         return int(grade), float(confidence)
-    raise _WrongAnswerError(f"no JSON object with a grade: {_start(text.encode())}")
+    raise _WrongAnswerError(f"no JSON object with a grade: {quoted(text[:200])}")
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
     """The JSON objects in a text, without those inside others."""
-    found, at = list[dict[str, Any]](), text.find("{")
-    while at >= 0:
+    found, broken, begins = list[dict[str, Any]](), 0, _OBJECT.search(text)
+    while begins and broken < MOST_BROKEN:  # some models end in the same sign again and again
         try:
-            one, end = json.JSONDecoder().raw_decode(text, at)
+            one, end = json.JSONDecoder().raw_decode(text, begins.start())
             found.append(one)
         except RecursionError:
             break
         except ValueError:
-            end = at + 1
-        at = text.find("{", end)
+            broken, end = broken + 1, begins.start() + 1
+        begins = _OBJECT.search(text, end)
     return found
+
+
+_OBJECT = re.compile(r'\{\s*["}]')
+"""Where an object begins."""
 
 
 def _read(answer: http.client.HTTPResponse, until: float) -> bytes:

@@ -165,10 +165,10 @@ _PYTHONS = re.compile(
 """Texts of errors that speak of a program rather than of a file."""
 
 
-def quoted(text: str) -> str:
-    """A user's own text in a message: in quotes, on one line, and short."""
+def quoted(text: str, most: int = 60) -> str:
+    """A user's own text in a message: in quotes, on one line, and of so many characters at most."""
     shown = text if text.isprintable() else json.dumps(text)[1:-1]
-    return f"'{shown if len(shown) <= 60 else shown[:57] + '...'}'"
+    return f"'{shown if len(shown) <= most else shown[: most - 3] + '...'}'"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -78,6 +78,7 @@ class Plugin:
         self.name = name
         """In words: `scorer 'my_module:Scorer'`."""
         self._depth, self._interrupted, self._ended = 0, False, threading.Event()
+        self._process = os.getpid()
         self._before: list[tuple[int, Any]] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -87,7 +88,7 @@ class Plugin:
         self._depth += 1
         if self._depth > 1:
             return
-        self._interrupted, self._ended = False, threading.Event()
+        self._interrupted, self._ended, self._process = False, threading.Event(), os.getpid()
         threading.Thread(target=self._watch, args=(self._ended, _patience_s()), daemon=True).start()
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -98,6 +99,8 @@ class Plugin:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if os.getpid() != self._process:  # the child of a plug-in's own fork, which would be a second relbid
+            os._exit(0 if error is None else 1)
         self._depth -= 1
         if self._depth == 0:
             self._ended.set()

@@ -13,7 +13,7 @@ import numpy as np
 
 from relevance.arrays import FloatArray, IntArray
 from relevance.corpus import Corpus
-from relevance.errors import PluginError, ScorerError, quoted
+from relevance.errors import PluginError, ScorerError, did_you_mean, quoted
 from relevance.plug_in import Plugin, class_name, raised, text_of
 from relevance.ranges import check_columns, check_within
 
@@ -146,7 +146,8 @@ def kind_of_answer(answer: Any) -> str:
     if inspect.iscoroutine(answer):  # of an `async def`; Python warns of one that is neither run nor closed
         answer.close()
     if isinstance(answer, np.ndarray):
-        return f"an array of {answer.dtype}"
+        hidden = isinstance(answer, np.ma.MaskedArray)
+        return "an array with masked values" if hidden else f"an array of {answer.dtype}"
     return "nothing" if answer is None else f"a {class_name(answer)}"
 
 
@@ -282,8 +283,9 @@ def load_object(name: str, kind: str) -> Any:
             top = module_name.partition(".")[0]
             loaded = plugin.ask("cannot be had:", getattr, sys.modules.get(top), "__file__", None)
             hidden = Path(f"{top}.py").exists() and loaded not in (None, str(Path(f"{top}.py").resolve()))
+            has = plugin.ask("cannot be had:", dir, found)
             raise PluginError(
-                f"module '{module_name}' has no '{attribute}'",
+                f"module '{module_name}' has no '{attribute}'{did_you_mean(part, has)}",
                 file=plugin.name,
                 remedy=f"an installed module is called '{top}', too; rename yours" if hidden else None,
             ) from None

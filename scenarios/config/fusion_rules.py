@@ -87,7 +87,7 @@ class CustomRule(Settings):
         elif self.settings:
             raise PluginError("is made already and takes no settings", file=plugin.name)
         rule = OwnRule(found, plugin) if is_rule() else found
-        if faults := fusion.check_rule(rule):
+        if faults := fusion.check_rule(rule, repr(self.object)):
             raise PluginError(f"fusion rule '{self.object}': {'; '.join(faults)}")
         return rule
 

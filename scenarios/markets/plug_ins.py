@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from relevance.corpus import Corpus
@@ -28,7 +30,9 @@ def own_scorer(name: str, corpus: Corpus) -> RelevanceScorer:
             f"scorer '{name}': must be a class or function that takes the corpus and gives a scorer"
         )
     plugin = Plugin(f"scorer '{name}'")
-    scorer: RelevanceScorer = plugin.ask("making it failed:", factory, corpus)
+    frames = corpus.frames.view()
+    frames.flags.writeable = False  # other scorers see the same ones
+    scorer: RelevanceScorer = plugin.ask("making it failed:", factory, replace(corpus, frames=frames))
     _check_method(scorer, plugin, "it")
     faults = check_scorer(scorer, corpus, np.random.default_rng(0), name=name)
     if faults:

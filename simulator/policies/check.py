@@ -16,16 +16,19 @@ MOST = 1e6
 """The largest multiplier."""
 
 
-def check_policy(policy: BidPolicy) -> list[str]:
+def check_policy(policy: BidPolicy, name: str | None = None) -> list[str]:
     """Try a policy on made-up reports; say in words what makes it unfit for a run.
 
     An empty list means that nothing was found: multipliers are in [0, MOST], participation is in
     [0, 1], both have one number per advertiser; the answer depends on state, report and uniforms alone, and
     on no other advertiser than the own; arguments stay as they were; no advertiser at all, empty reports and
     budgets of nothing are survived.
+
+    Args:
+        name: what the user is told to wait for; by default its class's name.
     """
     try:
-        with Plugin(f"bid policy {class_name(policy)}"), np.errstate(all="ignore"):
+        with Plugin(f"bid policy {name or class_name(policy)}"), np.errstate(all="ignore"):
             if not isinstance(policy, BidPolicy):
                 return ["the policy must have the methods start(budget, value) and adjust(state, report, u)"]
             return _faults(policy)
@@ -68,13 +71,13 @@ def _follow(policy: BidPolicy, who: IntArray) -> tuple[list[Bids], str]:
     given = (report.budget.copy(), report.value.copy())
     state, first = policy.start(*given)
     changed = "" if _untouched(given, (report.budget, report.value)) else "start"
-    bids = [_copy(first)]
+    bids = [read_bids(first)]
     for tick in range(_TICKS):
         report, u = _report(tick).of(who), _uniforms(tick)[who]
         state, next_bids = policy.adjust(state, report, u)
         if not _untouched((*_arrays(report), u), (*_arrays(_report(tick).of(who)), _uniforms(tick)[who])):
             changed = "adjust"
-        bids.append(_copy(next_bids))
+        bids.append(read_bids(next_bids))
     return bids, changed
 
 
@@ -83,7 +86,7 @@ def _same_state_same_answer(policy: BidPolicy) -> bool:
     for tick in range(_TICKS):
         before = state
         state, bids = policy.adjust(before, _report(tick), _uniforms(tick))
-        first = _copy(bids)
+        first = read_bids(bids)
         if not _equal([first], [policy.adjust(before, _report(tick), _uniforms(tick))[1]]):
             return False
     return True
@@ -123,6 +126,8 @@ def unfit(bids: Any, n: int) -> str:
     """What is wrong with the bids of n advertisers; empty: nothing."""
     for name, most in (("multiplier", MOST), ("participation", 1.0)):
         answer = getattr(bids, name, None)
+        if answer is None:
+            return f"{name} is missing from {kind_of_answer(bids)}: give Bids(multiplier, participation)"
         values = as_numbers(answer)
         if values is None:
             return f"{name} must be floats of shape ({n},), not {kind_of_answer(answer)}"
@@ -149,7 +154,7 @@ def _equal(a: Sequence[Bids], b: Sequence[Bids]) -> bool:
     return all(
         x.shape == y.shape and np.allclose(x, y, rtol=1e-9, atol=1e-12)
         for one, other in zip(a, b, strict=True)
-        for x, y in zip(_copy(one), _copy(other), strict=True)
+        for x, y in zip(read_bids(one), read_bids(other), strict=True)
     )
 
 
@@ -157,5 +162,6 @@ def _rows(bids: Bids, who: IntArray) -> Bids:
     return Bids(bids.multiplier[who], bids.participation[who])
 
 
-def _copy(bids: Any) -> Bids:
+def read_bids(bids: Any) -> Bids:
+    """Bids as arrays of their own, whatever object has them by these names."""
     return Bids(np.array(bids.multiplier), np.array(bids.participation))

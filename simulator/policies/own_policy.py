@@ -7,7 +7,7 @@ from relevance.errors import PluginError
 from relevance.plug_in import Plugin
 from relevance.protocol import kind_of_answer
 from simulator.arrays import FloatArray
-from simulator.policies.check import unfit
+from simulator.policies.check import read_bids, unfit
 from simulator.policies.policy import BidPolicy, Bids, Report, State
 
 
@@ -38,4 +38,4 @@ class OwnPolicy:
         wrong = self.plugin.ask("the bids cannot be read:", unfit, bids, n)
         if wrong:
             raise PluginError(f"{name}() returned bids whose {wrong}", file=self.plugin.name)
-        return state, bids
+        return state, self.plugin.ask("the bids cannot be read:", read_bids, bids)

@@ -33,10 +33,13 @@ class Report:
     slot_clicks: FloatArray  # [S] clicks per query of the market
 
     def of(self, advertisers: IntArray) -> "Report":
-        """The report to some of the advertisers I[m]."""
+        """The report to some of the advertisers I[m], in arrays of their own, which they may change."""
         own = {f.name: getattr(self, f.name) for f in fields(self)}
-        shared = ("time_s", "day", "ticks_left", "slot_price", "slot_clicks")
-        return replace(self, **{name: x[advertisers] for name, x in own.items() if name not in shared})
+        shared = ("time_s", "day", "ticks_left")
+        slots = {name: own.pop(name).copy() for name in ("slot_price", "slot_clicks")}
+        return replace(
+            self, **slots, **{name: x[advertisers] for name, x in own.items() if name not in shared}
+        )
 
 
 class Bids(NamedTuple):

@@ -72,5 +72,5 @@ def refuse_unfit(name: str, settings: Mapping[str, float]) -> None:
         ValueError: see `make_policy`; or your own is one that `check_policy` finds unfit.
     """
     policy = make_policy(name, settings)
-    if ":" in name and (faults := check_policy(policy)):
+    if ":" in name and (faults := check_policy(policy, repr(name))):
         raise ValueError(f"bid policy {name!r} cannot be used: {'; '.join(faults)}")

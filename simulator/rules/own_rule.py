@@ -1,6 +1,7 @@
 """A fusion rule of one's own at work: whatever it raises or returns, the error names it."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from relevance.plug_in import Plugin
 from relevance.protocol import as_numbers, kind_of_answer
 from simulator.arrays import AnyArray
 from simulator.rules.protocol import FusionRule, is_affine
+
+WHAT = {"score": "bid", "bid_for_score": "target"}
+"""The first argument of a method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,8 @@ class OwnRule:
         """
         # A rule that writes into what it is given must not change the market.
         own = [one.copy() if type(one) is np.ndarray else one for one in arguments]
-        answer = self.plugin.call(self.rule, name, *own)
+        with np.errstate(all="ignore"):  # 0 / 0 is looked at below
+            answer = self.plugin.call(self.rule, name, *own)
         if any(type(one) is not np.ndarray and not np.isscalar(one) for one in arguments):
             return answer  # arrays of another library, of a rule that is written for them
         numbers, shape = as_numbers(answer), np.broadcast_shapes(*map(np.shape, arguments))
@@ -52,9 +57,14 @@ class OwnRule:
             raise PluginError(f"{name}() returned {kind_of_answer(answer)}", file=self.plugin.name)
         if numbers.shape != shape:
             raise PluginError(f"{name}() returned shape {numbers.shape}, not {shape}", file=self.plugin.name)
-        if np.isnan(numbers).any():
-            raise PluginError(f"{name}() returned NaN", file=self.plugin.name)
+        unclicked = np.isnan(numbers) & (arguments[1] == 0)  # such ads fill up rows; they can buy no score
+        numbers[unclicked] = -inf if name == "score" else inf
+        if (wrong := np.isnan(numbers)).any():
+            given = zip((WHAT[name], "pctr", "rel"), np.broadcast_arrays(*arguments), strict=True)
+            where = ", ".join(f"{what} {column[wrong][0]:.4g}" for what, column in given)
+            remedy = "an ad that may not be shown scores -inf, and needs a bid of +inf"
+            raise PluginError(f"{name}() returned NaN for {where}", file=self.plugin.name, remedy=remedy)
         if name == "score" and np.isposinf(numbers).any():  # no bid is high enough: that is of the other one
             raise PluginError(f"{name}() returned +inf", file=self.plugin.name)
         # The rule may hand out one array again and again.
-        return np.array(answer) if isinstance(answer, np.ndarray) else numbers
+        return np.array(answer) if isinstance(answer, np.ndarray) and not unclicked.any() else numbers

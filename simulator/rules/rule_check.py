@@ -66,7 +66,7 @@ class Fault(str):
         return str, (str(self),)  # another process gets the words only
 
 
-def check_rule(rule: FusionRule) -> list[Fault]:
+def check_rule(rule: FusionRule, name: str | None = None) -> list[Fault]:
     """Try a rule in auctions; say in words what makes it unfit for GSP. An empty list: nothing was found.
 
     Scores must be finite or -inf, rise strictly in the bid, stay eligible as the bid rises, depend on the own
@@ -74,9 +74,12 @@ def check_rule(rule: FusionRule) -> list[Fault]:
     reaches a score; for -inf the least eligible bid). In auctions, nobody may need more than its bid to keep
     its slot, nor lose a slot by bidding more; the order of the candidates may not matter; and a rule that
     says it is affine must be.
+
+    Args:
+        name: what the user is told to wait for; by default its class's name.
     """
     try:
-        with Plugin(f"fusion rule {class_name(rule)}"), np.errstate(all="ignore"):
+        with Plugin(f"fusion rule {name or class_name(rule)}"), np.errstate(all="ignore"):
             if not isinstance(rule, FusionRule):
                 return [Fault("no_rule")]
             return _score_faults(rule, _grid()) or _inverse_faults(rule, _grid()) or _auction_faults(rule)

@@ -63,6 +63,9 @@ def test_an_answer_is_one_object_with_grade_and_confidence():
     assert read_answer(f'<think>{{"grade": 0, "confidence": 1}}? No.</think> {reasoned}') == (2, 0.5)
     for text, words in (
         ('{"a":' * 100_000, "no JSON object"),
+        ("{" * 500_000, "no JSON object"),
+        ('{"' * 250_000, "no JSON object"),
+        ("\ud800", r"no JSON object with a grade: '\\ud800'"),
         ("it fits well", "no JSON object with a grade: 'it fits well'"),
         ('{"grade": 4, "confidence": 1}', "the grade must be 0, 1, 2 or 3, is 4"),
         ('{"grade": true, "confidence": 1}', "the grade must be"),

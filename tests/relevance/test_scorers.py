@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import gc
+import os
 import re
 import time
 from pathlib import Path
@@ -136,6 +137,7 @@ def test_plugins_by_name() -> None:
         ("nothing", "module:attr"),
         ("no_such_module:x", "no_such_module"),
         ("relevance.oracle:Nope", "Nope"),
+        ("relevance.oracle:oraclescorer", "did you mean 'OracleScorer'"),
     ):
         with pytest.raises(PluginError, match=part):
             load_object(name, "scorer")
@@ -218,6 +220,27 @@ def test_a_plug_in_that_takes_long_is_said_to_be_waited_for(
 
     assert plugin.ask("score() raised", score) == 7
     assert re.match(r"relbid: waiting for scorer 'mine:Slow', [\d.e-]+ s so far; Ctrl-C ends it\n", said[-1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("how", ["returns", "raises"])
+def test_the_child_of_a_plug_in_s_own_fork_is_no_second_relbid(how: str) -> None:
+    def score() -> int:
+        child = os.fork()
+        if child == 0:
+            if how == "raises":
+                raise SystemExit(0)
+            return 0
+        return os.waitpid(child, 0)[1]
+
+    status = Plugin("scorer 'mine:Forks'").ask("score() raised", score)
+    assert os.waitstatus_to_exitcode(status) == (how == "raises")
+
+
+def test_masked_scores_are_called_so() -> None:
+    scorer = _Scorer(lambda query, ad, calls: np.ma.masked_all(query.shape))
+    with pytest.raises(ScorerError, match="returned an array with masked values"):
+        score_pairs(scorer, np.array([3]), np.array([6]), "mine")
 
 
 def test_score_table_round_trip(tmp_path: Path) -> None:

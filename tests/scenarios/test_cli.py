@@ -16,6 +16,7 @@ import yaml
 
 from relevance.plug_in import WAITING
 from scenarios import DEFAULT_SCENARIO, ScenarioError, load_scenario, prepare
+from scenarios.cli.__main__ import run
 from scenarios.cli.main import _message, _watch_threads, main
 
 REPOSITORY = Path(__file__).parents[2]
@@ -322,6 +323,16 @@ def test_a_standard_output_that_a_plugin_has_closed_is_said(monkeypatch):
     with pytest.raises(ValueError, match="closed") as caught:
         print("a table")
     assert _message(caught.value) == "relbid: standard output: a plug-in has closed it"
+
+
+def test_an_interrupt_outside_of_any_command_ends_without_a_traceback(monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scenarios.cli.main.main", interrupted)
+    with pytest.raises(SystemExit) as end:
+        run()
+    assert end.value.code == 130
 
 
 def test_a_library_that_lacks_memory_or_threads_is_told_without_a_traceback(tmp_path, tiny_file, monkeypatch):

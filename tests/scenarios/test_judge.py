@@ -38,7 +38,10 @@ def corpus(tmp_path_factory):
 
 
 class Stub:
-    """A server of the chat protocol. `reply` says what comes on a request: a status, seconds, or a text."""
+    """A server of the chat protocol.
+
+    `reply` says what comes on a request: a status, seconds, a text, or a status with its body.
+    """
 
     def __init__(self):
         self.requests, self.reply, self.most, self.now = [], lambda number, body: None, 0, 0
@@ -62,15 +65,20 @@ class Stub:
                     if isinstance(found, str)
                     else json.dumps({"grade": grade_of(body), "confidence": 0.75})
                 )
+                refusal = found if isinstance(found, tuple) else None
                 answer = (
-                    text
-                    if text.startswith(("<", "["))
-                    else json.dumps({"choices": [{"message": {"content": text}}]})
+                    refusal[1]
+                    if refusal
+                    else (
+                        text
+                        if text.startswith(("<", "["))
+                        else json.dumps({"choices": [{"message": {"content": text}}]})
+                    )
                 )
                 with stub.lock:
                     stub.now -= 1
                 try:
-                    self.send_response(found if isinstance(found, int) else 200)
+                    self.send_response(refusal[0] if refusal else found if isinstance(found, int) else 200)
                     if found == 302:
                         self.send_header("Location", f"{stub.url}/elsewhere")
                     self.end_headers()
@@ -213,6 +221,17 @@ def test_what_will_not_pass_is_not_tried_again(corpus, stub, tmp_path):
         judge_corpus(corpus, chat(stub, key="secret-2"), tmp_path / "j.parquet")
     assert "secret-2" not in str(caught.value)
     assert len(stub.requests) == 1
+    refusals = {
+        '{"error": {"message": "no model stub-1 for secret-2"}}': "404: 'no model stub-1 for ...')",
+        '{"error": "busy\\u001b"}': r"404: 'busy\u001b')",
+        '{"detail": []}': "404)",
+        "[" * 100_000: "404)",
+    }
+    for body, words in refusals.items():
+        stub.reply = lambda *_, body=body: (404, body)
+        with pytest.raises(ScorerError) as caught:
+            judge_corpus(corpus, chat(stub, key="secret-2"), tmp_path / "j.parquet")
+        assert words in str(caught.value)
     nobody = Judges(chat=ChatJudge("http://127.0.0.1:9/v1", "m", attempts=2, sleep=lambda _: None))
     with pytest.raises(ScorerError, match=r"127.0.0.1:9/v1: .* in 2 attempts \(.*refused"):
         judge_corpus(corpus, nobody, tmp_path / "k.parquet")

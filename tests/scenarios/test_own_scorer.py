@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,7 @@ from relevance.errors import PluginError, ScorerError
 from relevance.protocol import score_pairs
 from scenarios import StoreError, list_results, load_scenario, prepare, read_result
 from scenarios.markets import scoring
+from scenarios.markets.plug_ins import own_scorer
 from scenarios.runs.results import result_folder
 from scenarios.runs.scenario_run import incomplete, run_to_folder
 from tests.scenarios.test_cli import REPOSITORY
@@ -207,3 +209,22 @@ def test_modules_of_the_user_s_folder_replace_none_of_python_s(tiny_file, tmp_pa
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "results" / "sweeps").glob("swept-*/points.parquet"))) == 1
     assert "Sweep: results/sweeps/swept-" in done.stdout
+
+
+WRITING = """
+import numpy as np
+
+class Plain:
+    def __init__(self, corpus):
+        corpus.frames[:] = 0
+"""
+
+
+def test_a_scorer_cannot_change_the_frames_that_others_see(tmp_path, monkeypatch, prepared):
+    (tmp_path / "writing_scorer_for_tests.py").write_text(WRITING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    corpus = replace(prepared.corpus, frames=prepared.corpus.frames.copy())
+    with pytest.raises(PluginError, match=r"making it failed: ValueError: .* read-only"):
+        own_scorer("writing_scorer_for_tests:Plain", corpus)
+    assert corpus.frames.flags.writeable
+    assert np.array_equal(corpus.frames, prepared.corpus.frames)

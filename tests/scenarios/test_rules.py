@@ -357,6 +357,13 @@ def test_tune_prints_a_scenario_that_runs(tiny_file, tiny_cache, tmp_path):
     assert isinstance(load_scenario(tmp_path / "tuned.yaml").fusion, LearntRule)
 
 
+def test_the_formula_of_the_readme_runs_where_rows_of_candidates_are_not_full(own, prepared):
+    assert (prepared.candidate < 0).any()
+    simulate(
+        prepared, relevance_of(prepared, "none"), {"fusion": {"rule": "custom", "object": "my_rules:Bonus"}}
+    )
+
+
 def test_the_formula_of_the_readme_passes_its_own_test():
     text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     section = text.partition("## Test your own formula")[2].partition("\n## ")[0]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from relevance.errors import PluginError
 from relevance.plug_in import Plugin
 from simulator.arrays import FloatArray
 from simulator.fusion import (
@@ -304,6 +305,27 @@ def test_a_rule_that_writes_into_its_arguments_changes_nobodys_bid() -> None:
     bid = np.ones(2)
     OwnRule(Writing(), Plugin("mine")).score(bid, np.ones(2), np.ones(2))
     assert bid.tolist() == [1.0, 1.0]
+
+
+class Bonus:
+    """The rule of docs/how-to/formula.md, whose inverse is 0 / 0 where nobody clicks."""
+
+    def score(self, bid: Any, pctr: Any, rel: Any) -> Any:
+        return bid * pctr * (1 + rel) / np.where(bid < 0, np.nan, 1.0)
+
+    def bid_for_score(self, target: Any, pctr: Any, rel: Any) -> Any:
+        return np.maximum(target, 0) / (pctr * (1 + rel))
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_ad_that_nobody_clicks_need_not_have_a_price() -> None:
+    rule = OwnRule(Bonus(), Plugin("fusion rule 'mine:Bonus'"))
+    assert check_rule(rule) == []
+    needed = rule.bid_for_score(np.array([-np.inf, 0.5]), np.array([0.0, 0.5]), np.array([0.0, 1.0]))
+    assert needed.tolist() == [np.inf, 0.5]
+    assert rule.score(np.array([-1.0]), np.array([0.0]), np.array([0.0])).tolist() == [-np.inf]
+    with pytest.raises(PluginError, match=r"score\(\) returned NaN for bid -1, pctr 0\.1, rel 0; an ad that"):
+        rule.score(np.array([1.0, -1.0]), np.array([0.1, 0.1]), np.array([0.0, 0.0]))
 
 
 @pytest.mark.parametrize("name", ["score", "bid_for_score"])

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from relevance.errors import PluginError
+from relevance.plug_in import Plugin
 from simulator import policies
 from simulator.arrays import FloatArray
 from simulator.auction import Ranked, allocate, price_gsp, price_vcg
@@ -346,6 +347,41 @@ def test_bids_that_cannot_be_read_name_their_policy() -> None:
     own = make_policy(f"{__name__}:Ending")
     with pytest.raises(PluginError, match=r"the bids cannot be read: SystemExit"):
         own.start(np.ones(2), np.ones(2))
+
+
+class Named(NamedTuple):
+    """Bids in another order, with more to them."""
+
+    participation: FloatArray
+    multiplier: FloatArray
+    reason: str = ""
+
+
+class Elsewhere(Shading):
+    def start(self, budget: FloatArray, value: FloatArray) -> Any:
+        return None, Named(np.full(value.size, 0.25), np.full(value.size, 0.75))
+
+
+class Listed(Shading):
+    def start(self, budget: FloatArray, value: FloatArray) -> Any:
+        return None, [value, value]
+
+
+def test_bids_are_read_by_name_whatever_object_holds_them() -> None:
+    own = OwnPolicy(Elsewhere(), Plugin("bid policy 'mine:Elsewhere'"))
+    _, bids = own.start(np.ones(2), np.ones(2))
+    assert type(bids) is Bids
+    assert (bids.multiplier.tolist(), bids.participation.tolist()) == ([0.75] * 2, [0.25] * 2)
+    own = OwnPolicy(Listed(), Plugin("bid policy 'mine:Listed'"))
+    with pytest.raises(PluginError, match=r"is missing from a list: give Bids\(multiplier, participation\)"):
+        own.start(np.ones(2), np.ones(2))
+
+
+def test_a_report_shares_no_array_with_that_of_others() -> None:
+    whole = report(np.ones(3), slot_price=np.ones(2), slot_clicks=np.ones(2))
+    some = whole.of(np.array([0, 2]))
+    some.slot_price[:], some.slot_clicks[:], some.value[:] = 5.0, 5.0, 5.0
+    assert max(whole.slot_price.max(), whole.slot_clicks.max(), whole.value.max()) == 1.0
 
 
 def test_actions_of_an_agent_are_numbers() -> None:
