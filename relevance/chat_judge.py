@@ -135,7 +135,7 @@ class ChatJudge:
                     fault = in_words(reason) if isinstance(reason, Exception) else str(reason)
         raise ScorerError(
             f"no usable answer for query {quoted(query)} and ad {quoted(ad)} "
-            f"in {attempt + 1} attempt{'s' * (attempt > 0)} ({fault})",
+            f"in {attempt + 1} attempt{'s' * (attempt > 0)} ({self._without_key(fault)})",
             file=self.url,
             remedy="mend the endpoint; the same command continues after the pairs that it has judged",
         )
@@ -147,8 +147,11 @@ class ChatJudge:
             said = said["message"] if isinstance(said, dict) else said
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, RecursionError):
             return ""
-        said = str(said).replace(self.key, "...") if self.key else str(said)
-        return f": {quoted(said, MOST_REASON)}"
+        return f": {quoted(self._without_key(str(said)), MOST_REASON)}"
+
+    def _without_key(self, text: str) -> str:
+        """What an endpoint has said, which may repeat the key."""
+        return text.replace(self.key, "...") if self.key else text
 
     def _ask(self, query: str, ad: str) -> str:
         """The text that the model answers."""
@@ -236,7 +239,7 @@ _OBJECT = re.compile(r'\{\s*["}]')
 """Where an object begins."""
 
 
-def _read(answer: http.client.HTTPResponse, until: float) -> bytes:
+def _read(answer: Any, until: float) -> bytes:
     """The body of an answer; one that comes byte by byte has no more time than another.
 
     Raises:

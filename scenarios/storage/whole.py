@@ -336,6 +336,8 @@ def writing(place: Path, remedy: str = OTHER_FOLDER) -> Iterator[None]:
         reason = reason_of(error)
         if isinstance(error, FileExistsError | IsADirectoryError):  # where one of the other kind belongs
             reason = "is a folder" if isinstance(error, IsADirectoryError) else "is a file"
+            if Path(there := str(error.filename or place)).is_symlink() and not Path(there).exists():
+                reason = "is a link that leads nowhere"
             if error.filename not in (None, str(place)):
                 reason, remedy = f"{shown(error.filename)} {reason}", f"remove that, or {remedy}"
         raise StoreError(f"cannot be written ({reason})", file=place, remedy=remedy) from error

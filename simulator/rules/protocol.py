@@ -13,7 +13,7 @@ class FusionRule(Protocol):
         """Fused score F[..., K] of bids (currency per click), predicted click rates and relevances.
 
         Finite and strictly rising in the bid where the ad is eligible, -inf where it is not; an ad that is
-        eligible stays so when it bids more.
+        eligible stays so when it bids more. Of an ad that nobody clicks (pctr 0) NaN means that it is not.
         """
         ...
 

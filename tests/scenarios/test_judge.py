@@ -227,6 +227,9 @@ def test_what_will_not_pass_is_not_tried_again(corpus, stub, tmp_path):
         '{"detail": []}': "404)",
         "[" * 100_000: "404)",
     }
+    stub.reply = lambda *_: "<html>you sent Bearer secret-2</html>"
+    with pytest.raises(ScorerError, match=r"'<html>you sent Bearer \.\.\.</html>'"):
+        judge_corpus(corpus, chat(stub, key="secret-2", attempts=1), tmp_path / "j.parquet")
     for body, words in refusals.items():
         stub.reply = lambda *_, body=body: (404, body)
         with pytest.raises(ScorerError) as caught:

@@ -144,6 +144,10 @@ def test_unwritable_root_is_found_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"file/results: cannot be written \(Not a directory\).*--out"):
         check_writable(tmp_path / "file" / "results")
+    for name, there in (("gone", "nowhere"), ("loop", "loop")):  # such as to a disk that is not plugged in
+        (tmp_path / name).symlink_to(there)
+        with pytest.raises(StoreError, match=rf"{name}: cannot be written \(is a link that leads nowhere\)"):
+            check_writable(tmp_path / name)
 
 
 def test_where_you_stand_is_locked_by_its_name(tmp_path, monkeypatch):
