@@ -34,7 +34,7 @@ def class_name(thing: object) -> str:
 
 def raised(error: BaseException) -> str:
     """What a plug-in raised, in one line: `ValueError: no such word`."""
-    name = "" if isinstance(error, EscapedError) else class_name(error)
+    name = "" if type(error) is EscapedError else class_name(error)  # isinstance may ask the error itself
     # A class may be named over many lines.
     parts = (" ".join(part.split()) for part in (name, text_of(error)))
     return cut(": ".join(part for part in parts if part))
