@@ -23,11 +23,11 @@ from relevance.pretrained import load_pretrained, model_folder, model_key, pretr
 from relevance.protocol import RelevanceScorer, score_pairs
 from scenarios.corpora.kept_answers import REMEDY, KeptAnswers
 from scenarios.corpora.pair_scores import read_pairs
-from scenarios.errors import UserError
+from scenarios.errors import UserError, quoted
 from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT, checkpoint_hash
 from scenarios.markets.kind import Progress, stage_of
 from scenarios.markets.plug_ins import is_own, own_scorer
-from scenarios.storage.parquet import check_replaced, write_parquet
+from scenarios.storage.parquet import check_replaced, read_parquet, write_parquet
 from scenarios.storage.whole import alone, check_replaceable, whole_path, writing
 from simulator.arrays import FloatArray, IntArray
 
@@ -91,7 +91,9 @@ def judge_corpus(
         UserError: the table of pairs cannot be read; `out` belongs to something else, or cannot be written.
     """
     check_replaceable(out, REMEDY)
-    check_replaced(out, ("query", "ad", "grade", "confidence"), REMEDY)
+    columns = ("query", "ad", "grade", "confidence", "source")
+    check_replaced(out, columns, REMEDY)
+    _check_own(out, judges.source)
     data = LabelledCorpus.load(folder)
     query, ad = _wanted(data, pairs, nearest)
     place = {pair: i for i, pair in enumerate(zip(query.tolist(), ad.tolist(), strict=True))}
@@ -122,6 +124,18 @@ def judge_corpus(
             write_parquet(_table(result, judges.source), unfinished)
         kept.remove()
     return result
+
+
+def _check_own(out: Path, source: str) -> None:
+    """Refuse to replace the grades of another judge, which may have cost money or hours.
+
+    Raises:
+        UserError: names the file and that judge.
+    """
+    if out.is_file() and out.stat().st_size:
+        held = read_parquet(out, ["source"])["source"].cast(pl.String).unique(maintain_order=True)
+        if other := next((name for name in held if name != source), None):
+            raise UserError(f"holds grades of another judge, {quoted(other)}", file=out, remedy=REMEDY)
 
 
 def _wanted(data: LabelledCorpus, pairs: Path | None, nearest: int) -> tuple[IntArray, IntArray]:

@@ -319,7 +319,12 @@ def test_the_command_prints_tables_and_says_what_is_wrong(corpus, stub, tmp_path
         assert message in str(done.exception)
     monkeypatch.setenv("STUB_KEY", "secret-3")
     asked = ["--endpoint", stub.url, "--model", "stub-1", "--key-env", "STUB_KEY"]
+    before = (tmp_path / "j.parquet").read_bytes()
     done = CliRunner().invoke(app, [*command, *asked])
+    told = "j.parquet: holds grades of another judge, 'bm25'; choose another --out"
+    assert str(done.exception).endswith(told)
+    assert (tmp_path / "j.parquet").read_bytes() == before
+    done = CliRunner().invoke(app, [*command[:-1], str(tmp_path / "asked.parquet"), *asked])
     assert done.exit_code == 0, done.output
     assert "secret-3" not in done.output
     alone = ["--by", "bm25", "--least-confidence", "0.5"]
@@ -329,10 +334,10 @@ def test_the_command_prints_tables_and_says_what_is_wrong(corpus, stub, tmp_path
     mine = Path(shutil.copytree(corpus, tmp_path / "mine")) / "offers.parquet"
     pl.DataFrame({"ad": ["a"]}).write_parquet(mine)
     done = CliRunner().invoke(app, ["judge", str(mine.parent), "--by", "bm25", "--out", str(mine)])
-    assert "offers.parquet: is there, and is no table of query, ad, grade, confidence; " in str(
+    assert "offers.parquet: is there, and is no table of query, ad, grade, confidence, source; " in str(
         done.exception
     )
-    done = CliRunner().invoke(app, [*command, "--by", "oracle"])
+    done = CliRunner().invoke(app, [*command[:-1], str(tmp_path / "o.parquet"), "--by", "oracle"])
     assert isinstance(done.exception, UserError)
     assert str(done.exception).startswith("--by: 'oracle' judges no pairs; name bm25")
 
