@@ -114,6 +114,14 @@ def misspelt(names: Collection[str], known: Iterable[str]) -> tuple[str, str] | 
     return None
 
 
+def misspelt_column(found: tuple[str, str]) -> tuple[str, str]:
+    """Why a column that `misspelt` found is refused, and what to do."""
+    name, meant = map(quoted, found)
+    return f"has a column {name}, which means nothing here", (
+        f"did you mean {meant}? Then rename it, or else remove it"
+    )
+
+
 def _folded(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).casefold()
 

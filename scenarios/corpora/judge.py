@@ -27,7 +27,7 @@ from scenarios.errors import UserError, quoted
 from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT, checkpoint_hash
 from scenarios.markets.kind import Progress, stage_of
 from scenarios.markets.plug_ins import is_own, own_scorer
-from scenarios.storage.parquet import check_replaced, read_parquet, write_parquet
+from scenarios.storage.parquet import check_replaced, read_stored, write_parquet
 from scenarios.storage.whole import alone, check_replaceable, whole_path, writing
 from simulator.arrays import FloatArray, IntArray
 
@@ -130,12 +130,12 @@ def _check_own(out: Path, source: str) -> None:
     """Refuse to replace the grades of another judge, which may have cost money or hours.
 
     Raises:
-        UserError: names the file and that judge.
+        UserError: names the file, and that judge; or it cannot be read.
     """
-    if out.is_file() and out.stat().st_size:
-        held = read_parquet(out, ["source"])["source"].cast(pl.String).unique(maintain_order=True)
-        if other := next((name for name in held if name != source), None):
-            raise UserError(f"holds grades of another judge, {quoted(other)}", file=out, remedy=REMEDY)
+    held = read_stored(out, REMEDY)["source"].to_list() if out.is_file() and out.stat().st_size else []
+    if others := [name for name in held if name != source]:
+        told = quoted(str(others[0]))
+        raise UserError(f"holds grades of another judge, {told}", file=out, remedy=REMEDY)
 
 
 def _wanted(data: LabelledCorpus, pairs: Path | None, nearest: int) -> tuple[IntArray, IntArray]:

@@ -32,16 +32,16 @@ def write_student(result: JudgedPairs, folder: Path, least_confidence: float = 0
         judged, _ = judge_by_folds(
             result.query, result.scores, result.labelled[known], result.grade[known], data.corpus.n_queries
         )
-    rows = ~np.isin(result.query, kept_back)
-    sure = judged.confidence[rows]
-    if rows.any() and not (sure >= least_confidence).any():
+    free = ~np.isin(result.query, kept_back)
+    rows = free & (judged.confidence >= least_confidence)
+    n = int(rows.sum())
+    if free.any() and not n:
+        surest = judged.confidence[free].max()
         raise UserError(
-            f"no grade that a student could learn from is as sure: the surest has {sure.max()}",
+            f"no grade that a student could learn from is as sure: the surest has {surest}",
             field=f"--least-confidence {least_confidence:g}",
             remedy="give a lower one",
         )
-    rows &= judged.confidence >= least_confidence
-    n = int(rows.sum())
     if not n:
         raise UserError(
             "no pair to train on: people's labels put every query into another split",

@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from scenarios.reporting.figures import name_lines
-from scenarios.reporting.theme import GREY, LINE_COLOURS
+from scenarios.reporting.theme import FAINT, GREY, INK, LINE_COLOURS
 from scenarios.studies.ablations.ablation import Ablation, Row
 from scenarios.studies.ablations.effects import (
     MARKET,
@@ -28,8 +28,6 @@ from scenarios.studies.ablations.effects import (
 
 LINE, HEAD_AND_FOOT, WIDTH = 18, 110, 1300
 """In pixels: the height of a line, of all else, and the width of the picture."""
-
-INK, FAINT = "#222222", "#dddddd"
 
 
 def picture(ablation: Ablation, found: Found) -> go.Figure:

@@ -9,13 +9,12 @@ require("plotly", extra="app", needed_by="figures")
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from scenarios.reporting.theme import CHOSEN, Style, line_style, marker, series_style
+from scenarios.reporting.theme import CHOSEN, FAINT, INK, Style, line_style, marker, series_style
 from scenarios.studies.capacity import CapacityResult, MachineResult, Step, mean_of, values_of
 from scenarios.studies.experiments.statistics import t_interval
 from simulator.measures.market_metrics import is_share
 
 WIDTH, HEIGHT = 1300, 440
-INK, FAINT = "#222222", "#dddddd"
 
 
 def picture(result: CapacityResult) -> go.Figure:

@@ -9,11 +9,10 @@ require("plotly", extra="app", needed_by="figures")
 import plotly.graph_objects as go
 import polars as pl
 
-from scenarios.reporting.theme import line_style, marker, series_style
+from scenarios.reporting.theme import FAINT, INK, line_style, marker, series_style
 from scenarios.studies.experiments.matched import IRRELEVANT, REVENUE, MatchedResult
 
 WIDTH, HEIGHT = 900, 520
-INK, FAINT = "#222222", "#dddddd"
 
 
 def picture(found: MatchedResult) -> go.Figure:
@@ -38,8 +37,8 @@ def picture(found: MatchedResult) -> go.Figure:
             text=[f"{value:g}" for value in x["value"]],
             hovertemplate="%{text}: %{x:+.1f}%, %{y:+.1f}%",
         )
-    level, baseline = f"{100 * experiment.confidence:g}%", experiment.baseline.replace("_", " at ")
-    axis = f"against {baseline}, %"
+    level = f"{100 * experiment.confidence:g}%"
+    axis = f"against {found.plan.experiment.baseline} at {found.curves['value'][0]:g}, %"
     figure.update_xaxes(title=f"irrelevant ads {axis}", gridcolor=FAINT, zerolinecolor=FAINT)
     figure.update_yaxes(title=f"revenue {axis}", gridcolor=FAINT, zerolinecolor=FAINT)
     settings = f"{found.plan.experiment.name}: settings of {found.field}"
@@ -66,7 +65,10 @@ def _changes(found: MatchedResult, arm: str, metric: str) -> pl.DataFrame:
         high=100 * pl.col("change_t_high"),
     )
     # The baseline's own row is not in the summary: it has changed by nothing.
-    return rows.join(summary, on="name", how="left", maintain_order="left").fill_null(0.0)
+    own = pl.col("name") == found.grid.plan.experiment.baseline
+    return rows.join(summary, on="name", how="left", maintain_order="left").with_columns(
+        pl.when(own).then(0.0).otherwise(pl.col("change", "low", "high")).name.keep()
+    )
 
 
 def _bars(rows: pl.DataFrame, number: int) -> dict[str, object]:

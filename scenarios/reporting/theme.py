@@ -21,6 +21,8 @@ BLUE, SKY_BLUE, VERMILLION, ORANGE = "#0072B2", "#56B4E9", "#D55E00", "#E69F00"
 PINK = "#CC79A7"
 GREY = "#808080"
 """Reads on white and on black."""
+INK, FAINT = "#222222", "#dddddd"
+"""Text and grid of a picture that stands alone, on white."""
 GREEN, BROWN, LAVENDER, TEAL = "#1B9E77", "#A6761D", "#7570B3", "#44AA99"
 
 BETTER, WORSE = BLUE, VERMILLION

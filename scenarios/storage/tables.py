@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from relevance.corpus import CorpusError
 from relevance.files import check_file, no_text, parsed_json, text_trouble
-from scenarios.errors import cut, did_you_mean, in_words, listed, misspelt, quoted
+from scenarios.errors import cut, did_you_mean, in_words, listed, misspelt, misspelt_column, quoted
 from scenarios.storage.parquet import ParquetError, parquet_batches, parquet_columns, read_parquet
 
 SUFFIXES = (".parquet", ".jsonl", ".csv")
@@ -132,9 +132,8 @@ class Table:
     def check_spelling(self, known: Iterable[str]) -> None:
         """Refuse a column that is written almost as one of those known that may be left out, and is."""
         if found := misspelt(self.frame.columns, known):
-            name, meant = map(quoted, found)
-            remedy = f"did you mean {meant}? Then rename it, or else remove it"
-            raise CorpusError(f"has a column {name}, which means nothing here", file=self.path, remedy=remedy)
+            reason, remedy = misspelt_column(found)
+            raise CorpusError(reason, file=self.path, remedy=remedy)
 
     def column(self, name: str) -> list[Any]:
         _check_column(self.path, name, self.frame.columns)

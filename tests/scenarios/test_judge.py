@@ -324,6 +324,15 @@ def test_the_command_prints_tables_and_says_what_is_wrong(corpus, stub, tmp_path
     told = "j.parquet: holds grades of another judge, 'bm25'; choose another --out"
     assert str(done.exception).endswith(told)
     assert (tmp_path / "j.parquet").read_bytes() == before
+    nobody = tmp_path / "nobody.parquet"
+    pl.read_parquet(tmp_path / "j.parquet").with_columns(source=pl.lit(None, pl.String)).write_parquet(nobody)
+    done = CliRunner().invoke(app, [*command[:-1], str(nobody), "--by", "bm25"])
+    assert str(done.exception).endswith("holds grades of another judge, 'None'; choose another --out")
+    damaged = bytearray(before)
+    damaged[4:200] = b"x" * 196
+    (tmp_path / "damaged.parquet").write_bytes(damaged)
+    done = CliRunner().invoke(app, [*command[:-1], str(tmp_path / "damaged.parquet"), "--by", "bm25"])
+    assert isinstance(done.exception, UserError)
     done = CliRunner().invoke(app, [*command[:-1], str(tmp_path / "asked.parquet"), *asked])
     assert done.exit_code == 0, done.output
     assert "secret-3" not in done.output

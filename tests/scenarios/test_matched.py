@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,7 @@ def test_each_rule_runs_with_what_it_chose(file: Path, tmp_path: Path) -> None:
     means = {(arm, value): numbers for _, arm, value, *numbers in found.curves.iter_rows()}
     revenue, irrelevant = means["A", 0.0]
     assert [line.name for line in drawn.data] == ["A", "B"]
+    assert drawn.layout.xaxis.title.text == "irrelevant ads against A at 0, %"
     for line in drawn.data:
         of_arm = [means[line.name, value] for value in (0.0, 0.5, 1.0, 2.0)]
         np.testing.assert_allclose(line.y, [100 * (one / revenue - 1) for one, _ in of_arm], atol=1e-9)
@@ -135,6 +137,12 @@ def test_each_rule_runs_with_what_it_chose(file: Path, tmp_path: Path) -> None:
         assert line.error_x.arrayminus[-1] == pytest.approx(
             100 * (rows["change_value"] - rows["change_t_low"])[0]
         )
+
+    # A change that is undefined, as of a baseline without irrelevant ads, is drawn nowhere.
+    undefined = found.grid.summary.with_columns(change_value=pl.lit(None, pl.Float64))
+    first, *others = picture(replace(found, grid=replace(found.grid, summary=undefined))).data[0].y
+    assert first == 0.0
+    assert all(one is None or np.isnan(one) for one in others)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from scenarios.errors import TableError, did_you_mean, misspelt, quoted
+from scenarios.errors import TableError, did_you_mean, misspelt, misspelt_column
 from scenarios.markets.table.columns import (
     BUDGET_COLUMNS,
     COLUMNS,
@@ -132,9 +132,8 @@ def _check_spelling(path: Path, names: Sequence[str], columns: Sequence[Column])
         if head and not is_relevance(name) and misspelt([f"{head[1]}_"], [RELEVANCE]):
             found = name, f"{RELEVANCE}{name[head.end() :]}"
     if found:
-        name, meant = map(quoted, found)
-        remedy = f"did you mean {meant}? Then rename it, or else remove it"
-        raise TableError(f"has a column {name}, which means nothing here", file=path, remedy=remedy)
+        reason, remedy = misspelt_column(found)
+        raise TableError(reason, file=path, remedy=remedy)
 
 
 def _may_hold(dtype: pl.DataType, column: Column) -> bool:
