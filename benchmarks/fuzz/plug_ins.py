@@ -168,7 +168,7 @@ def _written(kind: str, place: str, what: str, text: Callable[[str], str]) -> It
 
     argvs: list[tuple[str, ...]] = [("run", "plugged.yaml")]
     if kind == "scorer":
-        argvs.append(("judge", "market_corpus", "--by", f"{module}:Plug"))
+        argvs.append(("judge", "market_corpus", "--by", f"{module}:Plug", "--out", "plugged.parquet"))
         argvs.append(("ask", "new toast bread", "plugged.yaml"))  # which has candidates
     hangs = what == "never returns"
     harmless = ["behaves", "warning", "returns masked"]

@@ -93,8 +93,9 @@ def judge_corpus(
     check_replaceable(out, REMEDY)
     columns = ("query", "ad", "grade", "confidence", "source")
     check_replaced(out, columns, REMEDY)
-    _check_own(out, judges.source)
     data = LabelledCorpus.load(folder)
+    scorers = {name: _scorer(name, judges, data.corpus) for name in judges.scorers}
+    _check_own(out, judges.source)
     query, ad = _wanted(data, pairs, nearest)
     place = {pair: i for i, pair in enumerate(zip(query.tolist(), ad.tolist(), strict=True))}
     labels = data.labels
@@ -112,7 +113,7 @@ def judge_corpus(
         KeptAnswers(out.with_name(f"{out.name}.part"), identity) as kept,
     ):
         if judges.chat is None:
-            scores = _scores(judges, data.corpus, query, ad, kept, progress)
+            scores = _scores(scorers, data.corpus, query, ad, kept, progress)
             judged, mean = judge_by_folds(
                 query, scores, labelled, labels.grade, data.corpus.n_queries, name=judges.source
             )
@@ -189,7 +190,7 @@ def _scorer(name: str, judges: Judges, corpus: Corpus) -> RelevanceScorer:
 
 
 def _scores(
-    judges: Judges,
+    scorers: dict[str, RelevanceScorer],
     corpus: Corpus,
     query: IntArray,
     ad: IntArray,
@@ -197,14 +198,14 @@ def _scores(
     progress: Progress | None,
 ) -> FloatArray:
     """Plain scores [S, P], those that are kept and those that are missing."""
-    scores = np.full((len(judges.scorers), query.size), np.nan)
-    for row, name in enumerate(judges.scorers):
+    scores = np.full((len(scorers), query.size), np.nan)
+    for row, (name, scorer) in enumerate(scorers.items()):
         for i, pair in enumerate(zip(query.tolist(), ad.tolist(), strict=True)):
             scores[row, i] = kept.found.get((name, *pair), [np.nan])[0]
         missing = np.flatnonzero(np.isnan(scores[row]))
         if not missing.size:
             continue
-        scorer, stage = _scorer(name, judges, corpus), stage_of(progress, f"scoring with {name}")
+        stage = stage_of(progress, f"scoring with {name}")
         for start in range(0, missing.size, CHUNK):
             part = missing[start : start + CHUNK]
             found = score_pairs(scorer, query[part], ad[part], name, corpus=corpus)

@@ -257,7 +257,7 @@ def test_scores_are_kept_as_they_come_and_belong_to_one_judge(corpus, tmp_path, 
     with pytest.raises(
         UserError, match="belongs to another corpus or another judge; remove it, or choose another --out"
     ):
-        judge_corpus(corpus, Judges(("tests.x:Y",)), out)
+        judge_corpus(corpus, Judges(("relevance.lexical:Bm25Scorer",)), out)
     calls.clear()
     result = judge_corpus(corpus, Judges(("bm25",)), out)
     assert calls == [10]
@@ -324,6 +324,8 @@ def test_the_command_prints_tables_and_says_what_is_wrong(corpus, stub, tmp_path
     told = "j.parquet: holds grades of another judge, 'bm25'; choose another --out"
     assert str(done.exception).endswith(told)
     assert (tmp_path / "j.parquet").read_bytes() == before
+    done = CliRunner().invoke(app, [*command, "--by", "nobody"])
+    assert "'nobody' judges no pairs" in str(done.exception)  # the judge first, then whose grades are there
     nobody = tmp_path / "nobody.parquet"
     pl.read_parquet(tmp_path / "j.parquet").with_columns(source=pl.lit(None, pl.String)).write_parquet(nobody)
     done = CliRunner().invoke(app, [*command[:-1], str(nobody), "--by", "bm25"])
