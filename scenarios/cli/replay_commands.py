@@ -51,8 +51,8 @@ def replay(
         Path | None,
         typer.Option(metavar="FILE", help="Only write an example of such a table; of a scenario's corpus."),
     ] = None,
-    rows: Annotated[int, typer.Option(min=10, max=10**8, help="Rows of the example.")] = 1000,
-    days: Annotated[int, typer.Option(min=1, max=1000, help="Days of the example.")] = 1,
+    rows: Annotated[int | None, typer.Option(min=10, max=10**8, help="Rows of the example; 1,000.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=1000, help="Days of the example; 1.")] = None,
     schema: Annotated[bool, typer.Option(help="Only print the JSON schema of a row.")] = False,
     out: Out = RESULTS,
 ) -> None:
@@ -68,10 +68,17 @@ def replay(
         from scenarios.replay.example import write_example
 
         n_rows = write_example(
-            example, n_rows=rows, seed=1 if seed is None else seed, days=days, file=file, cache=out
+            example,
+            n_rows=rows or 1000,
+            seed=1 if seed is None else seed,
+            days=days or 1,
+            file=file,
+            cache=out,
         )
         typer.echo(f"{n_rows:,} rows: {example}")
         return
+    if (rows or days) is not None:
+        raise typer.BadParameter("--rows, --days: are of an example; name it with --example")
     if file is None:
         raise typer.BadParameter("name a table to replay, or write one to look at with --example FILE")
     from scenarios.replay.replay_run import replay_file, write_replay

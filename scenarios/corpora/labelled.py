@@ -29,7 +29,7 @@ from relevance.corpus import SPLITS, Corpus, CorpusError, LabelledCorpus, Labels
 from relevance.extras import require
 from relevance.files import text_trouble
 from scenarios.corpora.key_frames import Choice, FrameError, picture_frames, video_frames
-from scenarios.errors import did_you_mean
+from scenarios.errors import did_you_mean, misspelt_column
 from scenarios.markets.corpus.offers import (
     GRADES,
     MOST_BID,
@@ -188,8 +188,15 @@ def raters_of(
     Args:
         pairs: see `labelled`.
         pattern: of the columns' names; its group is the rater.
+
+    Raises:
+        CorpusError: a cell holds no grade, or a column's name is such a one but for its case.
     """
     labels, query_column, ad_column = pairs
+    for name in labels.frame.columns:
+        if re.fullmatch(pattern, name, re.IGNORECASE) and not re.fullmatch(pattern, name):
+            reason, remedy = misspelt_column((name, name.lower()))
+            raise CorpusError(reason, file=labels.path, remedy=remedy)
     columns = [(found[1], name) for name in labels.frame.columns if (found := re.fullmatch(pattern, name))]
     if not columns:
         return None

@@ -125,6 +125,11 @@ def test_tables_that_are_exported_keep_owners_prices_weights_and_raters(tmp_path
             data.raters.ad.tolist(), data.raters.rater.tolist(), data.raters.grade.tolist(), strict=True
         )
         assert sorted(rows) == [(0, 0, 3), (1, 0, 1), (1, 1, 0)]
+    misspelt = [{"query_id": "q", "ad_id": "a", "grade": 3, "Rater_ann": 3}]
+    miniature.write_own(tmp_path / "misspelt", ads=ads, queries=queries, labels=misspelt)
+    with pytest.raises(CorpusError, match=r"has a column 'Rater_ann'.*did you mean 'rater_ann'"):
+        import_corpus(tmp_path / "misspelt", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 # Known answers: one query, two ads with bids, exact predictions, no spread of anything.

@@ -537,6 +537,9 @@ def test_an_example_of_several_days_is_written(tmp_path, monkeypatch, capsys):
     code, _, _ = run(monkeypatch, capsys, "replay", "--example", str(path), "--rows", "600", "--days", "3")
     assert code == 0
     assert read_log(path).day[-1] >= 1
+    code, _, told = run(monkeypatch, capsys, "replay", str(path), "--days", "3")
+    assert code == 2
+    assert "--rows, --days: are of an example; name it with --example" in told
 
 
 def test_the_budget_of_a_simulated_market_is_found(tmp_path):
