@@ -35,6 +35,8 @@ MOST_ANSWER = 2**20
 """Bytes of an answer that are read."""
 MOST_REASON, MOST_BROKEN = 200, 1000
 """Characters of a refusal that are told, and beginnings of broken objects that are looked at."""
+OBJECT = re.compile(r'\{\s*["}]')
+"""Where a JSON object begins."""
 LONGEST_WAIT_S = 60.0
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
 """Statuses of HTTP after which the same request may succeed."""
@@ -222,7 +224,7 @@ def read_answer(text: str) -> tuple[int, float]:
 
 def _objects(text: str) -> list[dict[str, Any]]:
     """The JSON objects in a text, without those inside others."""
-    found, broken, begins = list[dict[str, Any]](), 0, _OBJECT.search(text)
+    found, broken, begins = list[dict[str, Any]](), 0, OBJECT.search(text)
     while begins and broken < MOST_BROKEN:  # some models end in the same sign again and again
         try:
             one, end = json.JSONDecoder().raw_decode(text, begins.start())
@@ -231,12 +233,8 @@ def _objects(text: str) -> list[dict[str, Any]]:
             break
         except ValueError:
             broken, end = broken + 1, begins.start() + 1
-        begins = _OBJECT.search(text, end)
+        begins = OBJECT.search(text, end)
     return found
-
-
-_OBJECT = re.compile(r'\{\s*["}]')
-"""Where an object begins."""
 
 
 def _read(answer: Any, until: float) -> bytes:
