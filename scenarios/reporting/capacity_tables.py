@@ -64,12 +64,21 @@ def answer_of(result: CapacityResult) -> str:
 def _answer(one: MachineResult, target: Target, n_days: int) -> str:
     needed, name = one.needed, one.machine.name
     if needed is None:
-        most = one.steps[-1]
-        return (
+        most, late = one.steps[-1], mean_of(one.steps[-1].days, "timeout_share")
+        latencies = [mean_of(step.days, target.metric) for step in one.steps]
+        text = (
             f"Not even {_servers(most.servers)} of {name} answer {_wanted(target)}: p{target.percentile} is "
-            f"{milliseconds(mean_of(most.days, target.metric))} ms, and "
-            f"{percent(mean_of(most.days, 'timeout_share'))} time out."
+            f"{milliseconds(latencies[-1])} ms, and {percent(late)} time out."
         )
+        # A query that times out has waited, however many servers there were.
+        if (
+            latencies[-1] > 0.99 * min(latencies[:-1], default=math.inf)
+            and late < 1 - target.percentile / 100
+        ):
+            text += (
+                " More servers do not shorten it: nobody waits, it is a batch's own time. Take faster ones."
+            )
+        return text
     kept = sum(target.is_kept([day]) for day in needed.days)
     text = (
         f"{_servers(needed.servers)} of {name} {'answers' if needed.servers == 1 else 'answer'} "

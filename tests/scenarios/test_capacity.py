@@ -134,6 +134,11 @@ def test_a_target_below_the_service_time_is_out_of_reach(tiny_file, tiny_cache):
     assert found.needed is None
     assert found.next is None
     assert "Not even" in answer_of(result)
+    assert answer_of(result).endswith("nobody waits, it is a batch's own time. Take faster ones.")
+    waiting = capacity_of(
+        queue(tiny_file, 0.4, **{"serving.timeout_s": 0.5}), Target(0.41, 99), seeds=2, most=1
+    )
+    assert answer_of(run_capacity(waiting, tiny_cache, engine="here")).endswith("time out.")
     folder = write_capacity(tiny_cache, result, answer_of(result))
     assert json.loads((folder / "capacity.json").read_text())["machines"][0]["needed"] is None
 
