@@ -29,7 +29,7 @@ from scenarios.markets.public_models import PublicModel, check_model
 from scenarios.markets.registry import source_of
 from scenarios.storage import cache as disk
 from scenarios.storage.command_progress import Stage
-from scenarios.storage.machine import cores
+from scenarios.storage.machine import threads
 from simulator.arrays import FloatArray, IntArray
 from simulator.scoring import DeviceScorer, LiveScorer, OnHost
 
@@ -185,7 +185,7 @@ class _Alike:
 
 
 def load_hcmrm(prepared: Prepared) -> HcmrmScorer:
-    """A scenario's HCMRM on its device, on a processor with all cores. Imports torch.
+    """A scenario's HCMRM on its device, on a processor with all of a process's threads. Imports torch.
 
     Raises:
         CheckpointError: the checkpoint is missing or damaged, or this machine has no such device.
@@ -199,7 +199,7 @@ def load_hcmrm(prepared: Prepared) -> HcmrmScorer:
             prepared.corpus,
             checkpoint_folder(scenario),
             device=settings.device,
-            threads=cores(),
+            threads=threads(),
             calibration=settings.calibration,
             score=settings.score,
             precision=settings.precision,

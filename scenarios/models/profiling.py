@@ -20,7 +20,7 @@ from scenarios.markets.kind import Progress
 from scenarios.markets.prepared import Prepared
 from scenarios.markets.scoring import check_scorers, load_scorer
 from scenarios.markets.simulation import prepare
-from scenarios.storage.machine import cores, processor
+from scenarios.storage.machine import processor, threads
 from simulator.arrays import IntArray
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -106,7 +106,7 @@ def _scorer(prepared: Prepared, name: str, cache: Path | None) -> tuple[Relevanc
         machine |= {
             "device": device_name(settings.device),
             "precision": settings.precision,
-            "threads": str(cores()),
+            "threads": str(threads()),
             "torch": version("torch"),
         }
     elif pretrained_of(name):

@@ -26,6 +26,12 @@ def cores() -> int:
     return len(allowed()) if allowed is not None else os.cpu_count() or 1
 
 
+def threads() -> int:
+    """With how many threads a model computes here: OMP_NUM_THREADS, where that is set, or one a core."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return max(int(said), 1) if said.isdecimal() else cores()
+
+
 @contextlib.contextmanager
 def starting_processes() -> Iterator[None]:
     """Start processes in this block; the fork server that makes them is started before it.

@@ -37,6 +37,7 @@ from scenarios.markets.size import check_size
 from scenarios.storage import cache as disk
 from scenarios.storage.whole import whole_path
 from scenarios.studies.designs import ArmRun, budget_split, full, query_split
+from scenarios.studies.model_scores import keep_scores
 from scenarios.studies.study import Task, Worker
 from simulator.measures.market_metrics import with_rates
 from simulator.measures.query_totals import QueryTotals
@@ -263,13 +264,15 @@ def share_world(
         name: relevance_of(prepared, name, cache=cache, progress=progress).score for name in sorted(names)
     }
     prepared = replace(prepared, cheap={**prepared.cheap, **cheap})
+    models = {model_of(other): other for other in scenarios}
+    if cache is not None:
+        keep_scores(prepared, list(models.values()), cache, progress)
     found: dict[ModelKey, Relevance] = {}
-    for other in scenarios:
-        if (key := model_of(other)) not in found:
-            own = replace(prepared, scenario=other)
-            scored = relevance_of(own, other.scorer, cache=cache, progress=progress)
-            # Grade probabilities are for people who look at single pairs.
-            found[key] = replace(scored, grade_probabilities=None)
+    for key, other in models.items():
+        own = replace(prepared, scenario=other)
+        scored = relevance_of(own, other.scorer, cache=cache, progress=progress)
+        # Grade probabilities are for people who look at single pairs.
+        found[key] = replace(scored, grade_probabilities=None)
     return SharedWorld(prepared, found)
 
 
