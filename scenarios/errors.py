@@ -101,15 +101,17 @@ def listed(names: Iterable[str], most: int = 40) -> str:
 def misspelt(names: Collection[str], known: Iterable[str]) -> tuple[str, str] | None:
     """A name that is written almost as one of those known that is not there itself, and that one.
 
-    Almost: but for case, blanks, `-` and `_`; or, in words of five letters or more, but for one that is not
-    the first. So `bids` and `height` are other words than `bid` and `weight`.
+    Almost: but for case, blanks, `-` and `_`; or, where one of the two has five letters or more, but for one
+    that is not the first. So `bids` and `height` are other words than `bid` and `weight`; and `time` is one
+    than `times`.
     """
     absent = {_folded(one): one for one in known if one not in names}
     for name in names:
         own = _folded(name)
         for wanted, one in absent.items():
-            long = min(len(own), len(wanted)) >= 5 and own[0] == wanted[0]
-            if own == wanted or (long and _one_off(own, wanted)):
+            short, long = sorted((own, wanted), key=len)
+            close = len(long) >= 5 and own[:1] == wanted[:1] and (len(short) >= 5 or long != f"{short}s")
+            if own == wanted or (close and _one_off(own, wanted)):
                 return name, one
     return None
 

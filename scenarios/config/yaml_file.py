@@ -218,6 +218,10 @@ def _parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
     parser.composer.warn_double_anchors = False  # YAML allows them
     try:
         node = parser.compose(text)
+    except AssertionError:  # how the parser says so
+        raise ScenarioError(
+            "not valid YAML: '%YAML' names another version than 1.1 or 1.2; leave it out"
+        ) from None
     except MaxDepthExceededError as error:
         reason = f"nested too deeply: more than {MAX_DEPTH} levels"
         raise ScenarioError(reason, line=error.problem_mark.line + 1) from None

@@ -251,6 +251,13 @@ def examination_of(auctions: Auctions, given: Sequence[float] | None) -> tuple[F
                 f"needs one probability from 0 to 1 per slot, for instance 1,0.7,0.5; at most {MOST_SLOTS}",
                 field=cut(f"--examination {','.join(f'{p:g}' for p in given)}"),
             )
+        last = 0 if auctions.position is None else int(auctions.position.max(initial=0))
+        if last > len(given):
+            raise ScenarioError(
+                f"needs a probability for each of the {last} slots that the log shows, has {len(given)}",
+                file=auctions.path,
+                field="--examination, or users.examination",
+            )
         return np.asarray(given, dtype=np.float64), GIVEN
     if auctions.position is None or auctions.clicked is None:
         return np.asarray(UserModel().examination), DEFAULT

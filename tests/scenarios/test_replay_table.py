@@ -241,8 +241,11 @@ def test_a_missing_column_is_guessed(tmp_path, kind):
 
 @pytest.mark.parametrize(
     ("found", "meant"),
-    [("positon", "position"), ("Grade", "grade"), ("time-s", "time_s"), ("Relevance_x", "relevance_x")],
-)
+    [
+        ("positon", "position"), ("Grade", "grade"), ("grad", "grade"), ("time-s", "time_s"),
+        ("Relevance_x", "relevance_x"), ("relevance-x", "relevance_x"), ("relevance x", "relevance_x"),
+    ],
+)  # fmt: skip
 def test_a_misspelt_column_that_may_be_left_out_is_refused(tmp_path, found, meant):
     rows = [{found if k == meant else k: v for k, v in row.items()} for row in LOGGED]
     said = f"has a column '{found}', which means nothing here; did you mean '{meant}'? Then rename it"
@@ -250,8 +253,16 @@ def test_a_misspelt_column_that_may_be_left_out_is_refused(tmp_path, found, mean
 
 
 def test_columns_that_are_other_words_are_none_that_are_misspelt(tmp_path):
-    others = dict.fromkeys(("time", "trade", "clicks", "relevant_ads", "relevance", "Bid"), 1)
+    others = dict.fromkeys(("time", "trade", "clicks", "relevant_ads", "Bid"), 1)
     assert set(read_auctions(write(tmp_path, [{**row, **others} for row in ROWS])).ignored) == set(others)
+    nameless = refusal(write(tmp_path, [{**row, "relevance": 1} for row in ROWS]))
+    assert "has a column 'relevance', which means nothing here; did you mean 'relevance_model'?" in nameless
+
+
+def test_the_query_of_an_event_is_one(tmp_path):
+    rows = [{**row, "query": f"shoe {place}"} for place, row in enumerate(LOGGED)]
+    assert "column query: query event" in refusal(write(tmp_path, rows))
+    assert 'has another query in an earlier row, here "shoe 1"; give it one' in refusal(write(tmp_path, rows))
 
 
 @pytest.mark.parametrize(
@@ -263,7 +274,7 @@ def test_what_is_no_text_among_texts_is_refused_in_json_lines(tmp_path, column, 
     said = refusal(write(tmp_path, rows, "jsonl"))
     assert said.startswith(f"t.jsonl, line 2, column {column}: needs ")
     assert said.endswith(f"got {got}")
-    texts = changed(2, rows, **{column: got})
+    texts = changed(2, [{**row, "query": got} for row in rows], **{column: got})
     assert read_auctions(write(tmp_path, texts, "jsonl")).frame[column].to_list()[1] == got
 
 

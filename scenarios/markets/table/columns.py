@@ -31,7 +31,7 @@ COLUMNS = (
     Column("bid", "number", "currency per click, as it stood in this auction", required=True, most=1e6),
     Column("pctr", "number", "predicted chance of a click if the slot is looked at", required=True, most=1.0),
     Column("time_s", "number", "seconds from any start; the same in all rows of an event", most=1e12),
-    Column("query", "text", "what was searched for; for the reader", nullable=True),
+    Column("query", "text", "what was searched for; the same in all rows of an event", nullable=True),
     Column("grade", "whole", "judged relevance 0..3, 0: irrelevant; null: not judged", nullable=True, most=3),
     Column("position", "whole", "slot in which it was shown, from 1; null: not shown",
            nullable=True, least=1, most=20),

@@ -128,9 +128,9 @@ def _check_spelling(path: Path, names: Sequence[str], columns: Sequence[Column])
     """Refuse a column that is written almost as one that may be left out, and is."""
     found = misspelt(names, [column.name for column in columns])
     for name in () if found or columns is not COLUMNS else names:
-        head = re.match(r"([^\W_]+)[\W_]+(?=.)", name)
-        if head and not is_relevance(name) and misspelt([f"{head[1]}_"], [RELEVANCE]):
-            found = name, f"{RELEVANCE}{name[head.end() :]}"
+        head = re.match(r"([^\W_]+)([\W_]+(?=.)|$)", name)
+        if head and not is_relevance(name) and misspelt([head[1] + head[2]], [RELEVANCE]):
+            found = name, f"{RELEVANCE}{name[head.end() :] or 'model'}"
     if found:
         reason, remedy = misspelt_column(found)
         raise TableError(reason, file=path, remedy=remedy)
@@ -237,6 +237,11 @@ def _auction_faults(table: Table) -> Iterator[_Fault]:
         moved = pl.col("time_s") != pl.col("time_s").first().over("query_id")
         yield _Fault(
             "time_s", moved, f"{event} has another time in an earlier row, here {{time_s}}; give it one"
+        )
+    if "query" in table:
+        other = pl.col("query") != pl.col("query").first().over("query_id")
+        yield _Fault(
+            "query", other, f"{event} has another query in an earlier row, here {{query}}; give it one"
         )
     outcomes = [name for name in ("clicked", "price") if name in table]
     if "position" not in table:
