@@ -14,7 +14,7 @@ from scenarios.config.problems import value_refusal
 from scenarios.config.settings import Settings, wrong
 from scenarios.config.yaml_file import kind_of
 from scenarios.errors import ScenarioError, did_you_mean, quoted
-from simulator.measures.market_metrics import METRICS
+from simulator.measures.market_metrics import METRICS, is_share
 
 Bound = Annotated[float, Field(ge=-1e15, le=1e15)]
 _WRITTEN = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|≤|≥)\s*([^\s%]+?)\s*(%?)\s*")
@@ -35,6 +35,8 @@ def as_constraint(value: Any) -> Any:
         bound = float(number) / (100.0 if percent else 1.0)
     except ValueError:
         raise wrong(f"needs a number after {sign}, got {quoted(number)}") from None
+    if percent and name in METRICS and not is_share(name):
+        raise wrong(f"{name} is no share, so it has no per cent of anything; give a number")
     return {
         "field" if "." in name else "metric": name,
         "at_most" if sign in ("<=", "≤") else "at_least": bound,

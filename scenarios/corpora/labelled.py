@@ -156,7 +156,7 @@ def labelled(
 
     Args:
         pairs: the table of labels, and its columns with the ids of queries and ads.
-        split: of each label; if empty, the hash of the query decides.
+        split: of each label; if empty, that of the query's other labels, or else the hash of its text.
     """
     text = [plain(value) for value in query_text]
     labels, query_column, ad_column = pairs
@@ -172,12 +172,29 @@ def labelled(
     # Of all query texts 7/10 train, 1/10 validate, 2/10 test; equal texts have equal splits.
     shares = [hash_share(one) for one in text]
     by_hash = ["validation" if share < 0.1 else "test" if share < 0.3 else "train" for share in shares]
-    codes = [SPLITS.index(name or by_hash[q]) for name, q in zip(split, query, strict=True)]
+    named = _splits_by_query(labels, query, split)
+    codes = [SPLITS.index(name or named.get(q, by_hash[q])) for name, q in zip(split, query, strict=True)]
     columns = (np.array(values, dtype=np.int64) for values in (query, ad, grade, codes))
     title, ocr, asr = map(tuple, ad_texts)
     return LabelledCorpus(
         Corpus(tuple(text), title, ocr, asr, frames, tuple(query_id), tuple(ad_id)), Labels(*columns)
     )
+
+
+def _splits_by_query(labels: Table, query: Sequence[int], split: Sequence[str]) -> dict[int, str]:
+    """The split that labels name for their query, which is one. Held-out pairs may be of any query.
+
+    Raises:
+        CorpusError: names the second row of a query that would be read by a training and by a measurement.
+    """
+    named: dict[int, str] = {}
+    for row, (place, name) in enumerate(zip(query, split, strict=True)):
+        if name not in ("", "held_out") and named.setdefault(place, name) != name:
+            before = f"a row before has its query in {named[place]}"
+            raise labels.error(
+                row, "split", f"is {name}, and {before}; put all labels of a query in one split"
+            )
+    return named
 
 
 def raters_of(

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from scenarios.config.load import DISCRIMINATOR, Source, override, setting, shipped
 from scenarios.config.scenario import Scenario, Settings
 from scenarios.config.settings import SchemaVersion, wrong
-from scenarios.errors import ScenarioError, TableError, did_you_mean, quoted, shortened, shown
+from scenarios.errors import ScenarioError, TableError, did_you_mean, in_words, quoted, shortened, shown
 from scenarios.markets.loading import DEFAULT_SCENARIO, load_scenario
 from simulator.measures.market_metrics import METRICS
 
@@ -58,7 +58,7 @@ def _seeds_of(least: int) -> Callable[[Any], int | tuple[int, ...]]:
             raise PydanticCustomError("seeds", "needs a number of seeds, or a list of seeds in brackets")
         if isinstance(value, int):
             if not least <= value <= MOST_SEEDS:
-                why = " (one replicate has no spread)" if least == 2 else ""
+                why = " (one replicate has no spread)" if value < least == 2 else ""
                 raise PydanticCustomError(
                     "seeds",
                     "must be from {least} to {most}, got {value}{why}",
@@ -122,6 +122,27 @@ def scenario_of(
     return scenario.read_from(f"{path} (scenario {file.scenario})")
 
 
+def refuse_without_effect(
+    fields: Mapping[str, str], file: StudyFile, source: Source, overrides: Sequence[str]
+) -> None:
+    """Refuse to set what a study sets itself.
+
+    Args:
+        fields: each by the key of the file that decides it.
+        overrides: `a.b=value` strings.
+
+    Raises:
+        ScenarioError: names the place.
+    """
+    common, given = flat(file.common), {text.partition("=")[0].strip() for text in overrides}
+    for field, key in fields.items():
+        error = ScenarioError(f"has no effect here: '{key}' says which there are", remedy="leave it out")
+        if field in common:
+            raise error.at(*source.at("common", *common[field][0]))
+        if field in given:
+            raise error.at(field=f"--set {field}")
+
+
 def scenario_file(path: Path, name: str, source: Source, kind: str) -> Path:
     """The scenario file that the file at `path` names, or the default one.
 
@@ -133,6 +154,10 @@ def scenario_file(path: Path, name: str, source: Source, kind: str) -> Path:
     file = shipped(path.parent / name)
     try:
         there = file.exists()
+    except PermissionError as error:
+        raise ScenarioError(f"cannot be read ({in_words(error)})", file=file).at(
+            *source.at("scenario")
+        ) from None
     except OSError:  # no name for a file, such as one of a thousand characters
         there = False
     if there and file.samefile(path):
@@ -140,7 +165,13 @@ def scenario_file(path: Path, name: str, source: Source, kind: str) -> Path:
             *source.at("scenario")
         )
     if not there:
-        near = did_you_mean(file.name, ["default", *(sibling.name for sibling in file.parent.glob("*.yaml"))])
+        near = did_you_mean(
+            file.name,
+            [
+                "default",
+                *(sibling.name for sibling in file.parent.glob("*.yaml") if sibling.name != file.name),
+            ],
+        )
         remedy = near or f"; name a scenario file as seen from the {kind}'s folder, or 'default'"
         raise ScenarioError(f"no such file {shortened(shown(file))}{remedy}").at(*source.at("scenario"))
     return file

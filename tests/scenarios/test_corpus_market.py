@@ -125,6 +125,12 @@ def test_tables_that_are_exported_keep_owners_prices_weights_and_raters(tmp_path
             data.raters.ad.tolist(), data.raters.rater.tolist(), data.raters.grade.tolist(), strict=True
         )
         assert sorted(rows) == [(0, 0, 3), (1, 0, 1), (1, 1, 0)]
+    halves = [{**row, "split": split} for row, split in zip(labels, ("train", "test"), strict=True)]
+    miniature.write_own(tmp_path / "halves", ads=ads, queries=queries, labels=halves)
+    with pytest.raises(
+        CorpusError, match="row 2, column 'split': is test, and a row before has its query in train"
+    ):
+        import_corpus(tmp_path / "halves", tmp_path / "none")
     misspelt = [{"query_id": "q", "ad_id": "a", "grade": 3, "Rater_ann": 3}]
     miniature.write_own(tmp_path / "misspelt", ads=ads, queries=queries, labels=misspelt)
     with pytest.raises(CorpusError, match=r"has a column 'Rater_ann'.*did you mean 'rater_ann'"):

@@ -517,6 +517,22 @@ MESSAGES = {
         "arms: {A: {}, B: {seed: 9}}\n",
         "e.yaml, line 5, arms.B.seed: all arms share it; 'seeds' says which there are",
     ),
+    "a seed of all arms": (
+        ARMS + "common: {seed: 9}\n",
+        "e.yaml, line 6, common.seed: has no effect here: 'seeds' says which there are; leave it out",
+    ),
+    "a world of all arms": (
+        ARMS + "worlds: 2\ncommon: {world: {seed: 9}}\n",
+        "e.yaml, line 7, common.world.seed: has no effect here: 'worlds' says which there are; leave it out",
+    ),
+    "a day that is another world's": (
+        ARMS + "worlds: 2\nseeds: [1, 1000001]\n",
+        "e.yaml, line 7, seeds: a day of a world must be below 1,000,000, got 1,000,001",
+    ),
+    "too many seeds": (
+        ARMS + "seeds: 100001\n",
+        "e.yaml, line 6, seeds: must be from 2 to 100000, got 100001",
+    ),
     "no seeds": (
         ARMS + "seeds: 0\n",
         "e.yaml, line 6, seeds: must be from 2 to 100000, got 0 (one replicate has no spread)",
@@ -579,6 +595,11 @@ MESSAGES = {
         "e.yaml, line 6, until.half_width: must be greater than 0, got the value 0",
     ),
 }
+
+
+def test_a_seed_over_a_study_with_seeds_is_refused(tmp_path):
+    with pytest.raises(ScenarioError, match="--set seed: has no effect here: 'seeds' says which there are"):
+        plan_of(tmp_path, ARMS, "seed=7")
 
 
 def test_the_last_worlds_that_there_are_can_be_named(tmp_path):

@@ -412,6 +412,10 @@ MESSAGES = {
         HEAD + "compare: *all\n",
         "s.yaml, line 3: not valid YAML: the alias *all has no anchor &all above it",
     ),
+    "another version": (
+        "%YAML 1.3\n---\n" + HEAD,
+        "s.yaml: not valid YAML: '%YAML' names another version than 1.1 or 1.2; leave it out",
+    ),
     "a space of a web page": (
         "schema:\u00a01\nname: s\nseed: 1\n",
         "s.yaml, line 1: not valid YAML: the sign U+00A0 after a key; type a plain space",

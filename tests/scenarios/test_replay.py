@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from benchmarks.replay_bias import KINDS, WAYS, biases, summary
 from scenarios.cli.main import main
+from scenarios.errors import ScenarioError
 from scenarios.markets.table.auctions import Auctions, to_arrays
 from scenarios.markets.table.reading import read_auctions
 from scenarios.replay.click_rates import fitted_rates
@@ -116,6 +117,13 @@ def test_examination_is_found_in_the_log(auctions):
     found = replay(auctions, [OWN], auction=RESERVE)
     assert found.examination_is == "from ads seen in several slots"
     assert found.examination == pytest.approx(LOOKS, abs=0.16)  # four standard errors of 12,000 queries
+
+
+def test_examination_covers_the_slots_of_the_log(auctions):
+    with pytest.raises(
+        ScenarioError, match="needs a probability for each of the 4 slots that the log shows, has 3"
+    ):
+        replay(auctions, [OWN], auction=RESERVE, examination=LOOKS[:3])
 
 
 def test_a_pctr_that_is_half_of_the_truth_is_told_and_undone(auctions):

@@ -211,6 +211,26 @@ MESSAGES = {
         "over: {fusion.relevance: {from: 2, to: 1, step: 1}}\n",
         "must rise from the first number to the second",
     ),
+    "whole numbers of a list": (
+        "over: {fusion.relevance: {choice: [0.5, 0.7], whole: true}}\n",
+        "over.fusion.relevance.whole: a list holds the numbers that it holds; leave whole out",
+    ),
+    "a block and a field of it": (
+        "over: {auction: [{reserve: 0.1}, {reserve: 0.5}], auction.reserve: [0.2, 0.3]}\n",
+        "s.yaml, line 4, over: auction.reserve is set by values of auction, too; remove one of them",
+    ),
+    "a seed beside seeds": (
+        "over: {fusion.relevance: [1]}\nseeds: 2\ncommon: {seed: 9}\n",
+        "s.yaml, line 6, common.seed: has no effect here: 'seeds' says which there are; leave it out",
+    ),
+    "bounds that nothing keeps": (
+        "over: {fusion.relevance: [1]}\nconstraints: [fill >= 0.9, fill <= 0.1]\n",
+        "s.yaml, line 5, constraints: fill >= 0.9 and fill <= 0.1: nothing keeps to both",
+    ),
+    "a per cent of money": (
+        "over: {fusion.relevance: [1]}\nconstraints: [revenue_rpm >= 5%]\n",
+        "s.yaml, line 5, constraints[0]: revenue_rpm is no share, so it has no per cent of anything",
+    ),
     "no whole number": (
         "over: {traffic.n_queries: {uniform: [10.2, 10.8], whole: true}}\nmethod: sobol\npoints: 2\n",
         "over.traffic.n_queries.whole: there is no whole number from 10.2 to 10.8",

@@ -40,6 +40,7 @@ from scenarios.studies.study_file import (
     check_metrics,
     flat,
     listed_seeds,
+    refuse_without_effect,
     scenario_of,
     set_over,
 )
@@ -186,6 +187,10 @@ class Experiment(StudyFile):
         for field, worlds in (("worlds", self.worlds), ("matched", self.matched and self.matched.worlds)):
             if isinstance(worlds, tuple) and max(worlds) > MOST_WORLD:
                 raise out_of_range(field, f"a world's seed must be from 0 to 1e6, got {max(worlds):,}")
+        days = listed_seeds(self.seeds, self.first_seed)
+        if self.worlds is not None and max(days) >= DAYS_OF_A_WORLD:
+            reason = f"a day of a world must be below {DAYS_OF_A_WORLD:,}, got {max(days):,}"
+            raise out_of_range("seeds" if isinstance(self.seeds, tuple) else "first_seed", reason)
         trained = any(TRAININGS in fields for fields in self.arms.values())
         if self.until is not None and (self.worlds is not None or trained):
             raise out_of_range("until", "adds days, which do not tell one world or training from another")
@@ -329,6 +334,8 @@ def load_experiment(
     if worlds is not None:
         experiment = _with(experiment, "--worlds", {"worlds": worlds})
     check_compared(experiment, source)
+    decided = {"seed": "seeds"} | ({} if experiment.worlds is None else {"world.seed": "worlds"})
+    refuse_without_effect(decided, experiment, source, overrides)
     scenario = scenario_of(experiment, path, source, "experiment", overrides)
     if experiment.worlds is not None and scenario.market.kind != "world":
         raise ScenarioError(f"{source.at('worlds')}: only the embedded world has others")

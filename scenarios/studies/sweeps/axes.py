@@ -73,6 +73,8 @@ class AxisSettings(Settings):
                 "needs a list, {from, to, step}, {from, to, count, log: true}, {uniform: [low, high]} or "
                 f"{{loguniform: [low, high]}}, got {', '.join(sorted(given)) or 'nothing'}"
             )
+        if self.whole and "choice" in given:
+            raise wrong("a list holds the numbers that it holds; leave whole out", "whole")
         between = self.uniform or self.loguniform or (self.low, self.to)
         if "choice" not in given:
             low, high = between

@@ -20,6 +20,7 @@ from scenarios.studies.study_file import (
     MOST_SIMULATIONS,
     check_metrics,
     listed_seeds,
+    refuse_without_effect,
     scenario_of,
     shape_first,
 )
@@ -84,6 +85,8 @@ def load_sweep(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) ->
         if field.partition(".")[0] in NOT_SWEPT:
             remedy = "; 'seeds' says which there are" if field == "seed" else ""
             raise ScenarioError(f"{source.at('over', field)}: cannot be swept{remedy}")
+    if file.seeds is not None:
+        refuse_without_effect({"seed": "seeds"}, file, source, overrides)
     scenario = scenario_of(file, path, source, "sweep", overrides)
     _check_names(file, source)
     if not file.searches:

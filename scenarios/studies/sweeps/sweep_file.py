@@ -24,7 +24,7 @@ from scenarios.config.constraints import Constraint, as_constraint
 from scenarios.config.load import FileKind
 from scenarios.config.scenario import PREPARED
 from scenarios.config.settings import wrong
-from scenarios.studies.study_file import Seeds, StudyFile
+from scenarios.studies.study_file import Seeds, StudyFile, flat
 from scenarios.studies.sweeps.axes import MOST_POINTS, AxisSettings, as_axis
 
 Axis = Annotated[
@@ -95,6 +95,12 @@ class SweepFile(StudyFile):
             raise wrong(f"{self.minimise} cannot be minimised and maximised; name another", "minimise")
         if len(self.directions) < 2 + len(self.further):
             raise wrong("needs metrics that are no objectives yet", "further")
+        self._check_bounds()
+        for field, axis in self.over.items():
+            parts = [value for value in axis.choice or () if isinstance(value, dict)]
+            for part in dict.fromkeys(f"{field}.{key}" for value in parts for key in flat(value)):
+                if part in self.over:
+                    raise wrong(f"{part} is set by values of {field}, too; remove one of them", "over")
         if self.method == "grid":
             self._check_grid()
         elif self.points is None:
@@ -105,6 +111,14 @@ class SweepFile(StudyFile):
         elif self.searches:
             self._check_search(self.points)
         return self
+
+    def _check_bounds(self) -> None:
+        for one in self.constraints:
+            least = [other.at_least for other in self.constraints if other.name == one.name]
+            low = max((bound for bound in least if bound is not None), default=-math.inf)
+            if one.at_most is not None and low > one.at_most:
+                reason = f"{one.name} >= {low:g} and {one.name} <= {one.at_most:g}: nothing keeps to both"
+                raise wrong(reason, "constraints")
 
     def _check_grid(self) -> None:
         if self.points is not None:
