@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -257,6 +258,23 @@ def _watch_threads(before: Collection[threading.Thread]) -> None:
     threading.Thread(target=wait, daemon=True).start()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # without a traceback
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def thread_failed(told: set[str], failed: threading.ExceptHookArgs) -> None:
+    """Say in a line, once, that a thread has failed which is not the program's own.
+
+    Args:
+        told: what has been said.
+    """
+    last = traceback.extract_tb(failed.exc_traceback)[-1:]
+    if not last or Path(last[0].filename).is_relative_to(Path(__file__).parents[2] / "scenarios"):
+        threading.__excepthook__(failed)
+        return
+    kind, place = failed.exc_type.__name__, f"{Path(last[0].filename).name}, line {last[0].lineno}"
+    line = f"relbid: a thread that a plug-in has begun failed: {kind}: {failed.exc_value} ({place})"
+    if line not in told:
+        told.add(line)
+        _say(line)
 
 
 def _flush_errors() -> None:

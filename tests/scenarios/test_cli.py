@@ -1,5 +1,6 @@
 """The command `relbid`, run as a user runs it."""
 
+import functools
 import io
 import json
 import os
@@ -17,7 +18,7 @@ import yaml
 from relevance.plug_in import WAITING
 from scenarios import DEFAULT_SCENARIO, ScenarioError, load_scenario, prepare
 from scenarios.cli.__main__ import run
-from scenarios.cli.main import _message, _watch_threads, main
+from scenarios.cli.main import _message, _watch_threads, main, thread_failed
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -314,6 +315,20 @@ def test_a_thread_of_a_plugin_that_goes_on_is_said_to_be_waited_for(monkeypatch,
     thread.join()
     while threading.active_count() > len(before):  # what has waited ends, too
         time.sleep(0.01)
+
+
+def test_a_thread_of_a_plug_in_that_fails_is_told_in_a_line_and_once(capsys, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", functools.partial(thread_failed, set()))
+    for _ in range(3):
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+    said = capsys.readouterr().err
+    begun = (
+        "relbid: a thread that a plug-in has begun failed: ZeroDivisionError: division by zero (test_cli.py, "
+    )
+    assert said.startswith(begun)
+    assert said.count("\n") == 1
 
 
 def test_a_standard_output_that_a_plugin_has_closed_is_said(monkeypatch):
