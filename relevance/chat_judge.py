@@ -149,7 +149,8 @@ class ChatJudge:
             said = said["message"] if isinstance(said, dict) else said
         except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError, RecursionError):
             return ""
-        return f": {quoted(self._without_key(str(said)), MOST_REASON)}"
+        said = said if isinstance(said, str) else json.dumps(said)
+        return f": {quoted(self._without_key(said), MOST_REASON)}"
 
     def _without_key(self, text: str) -> str:
         """What an endpoint has said, which may repeat the key."""
@@ -173,7 +174,8 @@ class ChatJudge:
         except (ValueError, LookupError, TypeError, RecursionError):
             raise _WrongAnswerError(f"not of the chat protocol: {_start(raw)}") from None
         if isinstance(content, list):  # of parts, of which those of text count
-            content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+            texts = (part.get("text") for part in content if isinstance(part, dict))
+            content = "".join(text for text in texts if isinstance(text, str))
         return content if isinstance(content, str) else json.dumps(content)
 
 
