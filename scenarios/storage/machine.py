@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ def cores() -> int:
 def threads() -> int:
     """With how many threads a model computes here: OMP_NUM_THREADS, where that is set, or one a core."""
     said = os.environ.get("OMP_NUM_THREADS", "")
-    return max(int(said), 1) if said.isdecimal() else cores()
+    return max(int(said), 1) if re.fullmatch("[0-9]{1,4}", said) else cores()
 
 
 @contextlib.contextmanager

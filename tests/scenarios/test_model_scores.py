@@ -9,6 +9,7 @@ from relevance.errors import CheckpointError
 from scenarios import load_scenario, prepare, relevance_of
 from scenarios.markets import scoring
 from scenarios.markets.scoring import scores_kept
+from scenarios.storage import machine
 from scenarios.studies import model_scores, replicates
 from scenarios.studies.model_scores import keep_scores
 
@@ -52,3 +53,10 @@ def test_a_model_that_no_process_can_read_is_told_by_the_command(two, processor,
     with pytest.raises(CheckpointError, match="model"):
         replicates.share_world([two[0], broken], cache=tmp_path)
     assert scores_kept(prepare(two[0], cache=tmp_path), "hcmrm", tmp_path)
+
+
+@pytest.mark.parametrize(("said", "threads"), [("1", 1), ("3", 3), ("0", 1), ("many", 5), ("9" * 5000, 5)])
+def test_a_model_has_the_threads_that_a_user_names(monkeypatch, said, threads):
+    monkeypatch.setattr(machine, "cores", lambda: 5)
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert machine.threads() == threads
