@@ -81,6 +81,8 @@ _NO_TEXTS = (
     (b"\x89PNG", "is a picture, not a text"),
     (b"\xff\xd8\xff", "is a picture, not a text"),
     (b"%PDF-", "is a PDF, not a text"),
+    (b"\xff\xfe\x00\x00", "is in UTF-32; save it with UTF-8 encoding"),
+    (b"\x00\x00\xfe\xff", "is in UTF-32; save it with UTF-8 encoding"),
     (b"\xff\xfe", "is in UTF-16; save it with UTF-8 encoding"),
     (b"\xfe\xff", "is in UTF-16; save it with UTF-8 encoding"),
 )

@@ -485,6 +485,7 @@ MESSAGES = {
         b"schema: 1\nname: caf\xe9\n",
         "s.yaml, line 2: not UTF-8 (byte 0xe9); save it with UTF-8 encoding",
     ),
+    "UTF-32": (HEAD.encode("utf-32"), "s.yaml: is in UTF-32; save it with UTF-8 encoding"),
     "UTF-16": (HEAD.encode("utf-16"), "s.yaml: is in UTF-16; save it with UTF-8 encoding"),
 }
 
