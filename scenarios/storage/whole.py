@@ -40,9 +40,15 @@ def check_writable(root: Path, remedy: str = OTHER_FOLDER) -> None:
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     with writing(root, remedy):
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            with _temporary_folder(root) as part:
-                (part / "try").write_bytes(b"x" * 4096)
+            for attempt in range(3):
+                try:
+                    root.mkdir(parents=True, exist_ok=True)
+                    with _temporary_folder(root) as part:
+                        (part / "try").write_bytes(b"x" * 4096)
+                    break
+                except FileNotFoundError:  # another command, which had made the folder, has removed it again
+                    if attempt == 2:
+                        raise
             if os.path.lexists(root / LOCK):
                 _opened_lock(root / LOCK).close()
         finally:

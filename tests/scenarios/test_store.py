@@ -167,6 +167,20 @@ def test_a_place_where_no_file_can_grow_is_left_as_it_was(tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_another_command_removes_while_it_is_tried_is_made_again(tmp_path, monkeypatch):
+    made, root = Path.mkdir, tmp_path / "results"
+    others = iter((True, False, False))
+
+    def mkdir(path, *options, **named):
+        made(path, *options, **named)
+        if path == root and next(others):
+            root.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    check_writable(root)
+    assert next(others) is False  # tried twice
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated", "no metrics"])
 def test_damaged_results_are_named(tmp_path, damage):
     folder = write_result(tmp_path, SCENARIO, {"revenue": 1.0}, POINTS, LOG)
