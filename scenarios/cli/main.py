@@ -50,6 +50,8 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+PACKAGES, OURS = Path(__file__).parents[2], ("app", "scenarios", "simulator", "relevance")
+"""Where the program's own packages lie, and their names."""
 OUTPUTS = ("--out", "--progress", "--table", "--card", "--example", "--export")
 """Options that name what is written."""
 
@@ -266,12 +268,13 @@ def thread_failed(told: set[str], failed: threading.ExceptHookArgs) -> None:
     Args:
         told: what has been said.
     """
-    last = traceback.extract_tb(failed.exc_traceback)[-1:]
-    if not last or Path(last[0].filename).is_relative_to(Path(__file__).parents[2] / "scenarios"):
+    frames = traceback.extract_tb(failed.exc_traceback)
+    file = Path(frames[-1].filename) if frames else None
+    if file is None or any(file.is_relative_to(PACKAGES / name) for name in OURS):
         threading.__excepthook__(failed)
         return
-    kind, place = failed.exc_type.__name__, f"{Path(last[0].filename).name}, line {last[0].lineno}"
-    line = f"relbid: a thread that a plug-in has begun failed: {kind}: {failed.exc_value} ({place})"
+    what, place = f"{failed.exc_type.__name__}: {failed.exc_value}", f"{file.name}, line {frames[-1].lineno}"
+    line = f"relbid: a thread that a plug-in has begun failed: {what} ({place})"
     if line not in told:
         told.add(line)
         _say(line)

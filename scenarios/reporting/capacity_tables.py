@@ -76,7 +76,7 @@ def _answer(one: MachineResult, target: Target, n_days: int) -> str:
             and late < 1 - target.percentile / 100
         ):
             text += (
-                " More servers do not shorten it: nobody waits, it is a batch's own time. Take faster ones."
+                " More servers do not help: no query waits, a batch alone takes so long. Take faster servers."
             )
         return text
     kept = sum(target.is_kept([day]) for day in needed.days)

@@ -67,13 +67,12 @@ def keep_scores(
 
 
 def worker() -> Callable[[Scoring], None]:
-    """What a process does, see `scenarios.studies.pool.work_through`."""
-    worlds: dict[str, Prepared] = {}
+    """What a process does, see `scenarios.studies.pool.work_through`; all its tasks are of one world."""
+    prepared: Prepared | None = None
 
     def score(task: Scoring) -> None:
-        key = task.world.model_dump_json()
-        if key not in worlds:
-            worlds[key] = prepare(task.world, cache=task.cache)
-        relevance_of(replace(worlds[key], scenario=task.scenario), task.scenario.scorer, cache=task.cache)
+        nonlocal prepared
+        prepared = prepared or prepare(task.world, cache=task.cache)
+        relevance_of(replace(prepared, scenario=task.scenario), task.scenario.scorer, cache=task.cache)
 
     return score

@@ -134,7 +134,7 @@ def test_a_target_below_the_service_time_is_out_of_reach(tiny_file, tiny_cache):
     assert found.needed is None
     assert found.next is None
     assert "Not even" in answer_of(result)
-    assert answer_of(result).endswith("nobody waits, it is a batch's own time. Take faster ones.")
+    assert answer_of(result).endswith("no query waits, a batch alone takes so long. Take faster servers.")
     waiting = capacity_of(
         queue(tiny_file, 0.4, **{"serving.timeout_s": 0.5}), Target(0.41, 99), seeds=2, most=1
     )

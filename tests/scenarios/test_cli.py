@@ -329,6 +329,12 @@ def test_a_thread_of_a_plug_in_that_fails_is_told_in_a_line_and_once(capsys, mon
     )
     assert said.startswith(begun)
     assert said.count("\n") == 1
+    monkeypatch.setattr("scenarios.cli.main.OURS", ("tests",))  # of the program's own, a defect is told whole
+    monkeypatch.setattr("scenarios.cli.main.PACKAGES", Path(__file__).parents[2])
+    thread = threading.Thread(target=lambda: 1 / 0)
+    thread.start()
+    thread.join()
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
 def test_a_standard_output_that_a_plugin_has_closed_is_said(monkeypatch):
