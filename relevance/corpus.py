@@ -225,9 +225,20 @@ class LabelledCorpus:
             else:
                 continue
             raise CorpusError(reason, file=folder / "labels.npz", remedy=AGAIN)
+        _check_once(folder / "labels.npz", labels, corpus)
         path = folder / SOURCE
         source = read_json(path, dict, CorpusError, AGAIN) if path.exists() or path.is_symlink() else {}
         return LabelledCorpus(corpus, labels, source)
+
+
+def _check_once(path: Path, labels: Labels, corpus: Corpus) -> None:
+    """Refuse a pair that has two rows, which would count twice and may contradict each other."""
+    pair = np.sort(labels.query * max(corpus.n_ads, 1) + labels.ad)
+    again = pair[1:][pair[1:] == pair[:-1]]
+    if again.size:
+        query, ad = divmod(int(again[0]), max(corpus.n_ads, 1))
+        reason = f"query {corpus.query_ids()[query]} and ad {corpus.ad_ids()[ad]} are graded twice"
+        raise CorpusError(reason, file=path, remedy="keep one grade of a pair")
 
 
 def _write_jsonl(path: Path, rows: Iterable[dict[str, str]]) -> None:

@@ -104,6 +104,9 @@ class Checkpoint:
         _check_record(training, folder / TRAINING)
         read_text(folder / TOKENIZER, CheckpointError, AGAIN)
         with _of(folder / SIZES):
+            if (kind := sizes.get("model_type")) != HCMRMConfig.model_type:
+                named = "is missing" if kind is None else f"is {quoted(str(kind))}"
+                raise CheckpointError(f"'model_type' {named}, needs {quoted(HCMRMConfig.model_type)}")
             check_sizes(sizes)
             config = HCMRMConfig.from_pretrained(folder)
             if wrong := config.misfit():

@@ -165,6 +165,7 @@ def test_a_state_reads_back_as_it_was(tmp_path):
     [
         ("config.json", {"hidden_size": "16"}, "model.hidden_size: input should be a valid integer, got 16"),
         ("config.json", {"match_head": "no"}, "model.match_head: input should be a valid boolean, got no"),
+        ("config.json", {"model_type": "bert"}, "'model_type' is 'bert', needs 'hcmrm'"),
         ("config.json", {"num_heads": 5}, "5 text heads do not divide the width"),
         ("config.json", {"grade_tree": [[0, 0], [2, 3]]}, "every branch needs grades, and they must rise"),
         ("training.json", {"corpora": None}, "corpora: needs a list of corpora"),

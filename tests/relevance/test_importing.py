@@ -348,6 +348,11 @@ def test_foreign_folders_are_refused(folders: tuple[Path, Path], tmp_path: Path)
     with pytest.raises(CheckpointError, match="'hidden_act' is 'relu'; only 'gelu' can be imported"):
         import_bert(bert, tmp_path)
     odd = shutil.copytree(vit, tmp_path / "odd")
+    (odd / "config.json").write_text(json.dumps({**config, "num_attention_heads": True}))
+    with pytest.raises(
+        CheckpointError, match=r"odd/config.json: needs 'num_attention_heads', a number above 0"
+    ):
+        import_bert(bert, odd)
     (odd / "config.json").write_text(json.dumps({**config, "num_attention_heads": 7}))
     with pytest.raises(CheckpointError, match=r"odd/config.json, num_attention_heads: 7 heads do not divide"):
         import_bert(bert, odd)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from scenarios.studies.ablations.cells import (
     read_lines,
 )
 from scenarios.studies.ablations.measures import Slices, calibration_error, graded_metrics
+from scenarios.studies.run_study import Study
 from scenarios.studies.study import Task, read_failures, read_status
 from simulator.world import LabelledWorlds, build_world, labelled_corpus
 from tests.scenarios.test_sweeps_cli import ENVIRONMENT, command, relbid
@@ -235,6 +237,21 @@ def test_what_failed_is_told_and_tried_again(file, monkeypatch):
         run_ablation(kept, out, workers=1)
     assert run_ablation(few, out, workers=1) == 0
     assert not read_failures(out / "ablations" / "tiny")
+
+
+def test_pretrainings_of_the_next_seed_run_beside_the_cells_of_this_one(file):
+    out = file.parent / "results"
+    plan = AblationPlan(load_ablation(file), out)
+    study = Study(plan, out / "ablations" / "tiny", 2, True, None, time.monotonic)
+    batches = [
+        Counter(("weights" if task.data.weights_alone else "cell", task.data.cell.seed) for task in batch)
+        for batch in plan.batches(study)
+    ]
+    assert batches == [
+        {("weights", 1): 3},
+        {("cell", 1): 6, ("weights", 2): 3},
+        {("cell", 2): 6},
+    ]
 
 
 class Failing(AblationWorker):

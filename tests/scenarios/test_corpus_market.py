@@ -433,6 +433,7 @@ def test_labels_that_cannot_be_name_the_file(two, tmp_path):
             "'grade' must have a number for each of 2 pairs, as 'query' has; it has 1",
         ),
         ({"query": labels["query"] + 1}, "'query' must lie in 0..0"),
+        ({"ad": labels["ad"] * 0}, "query q and ad good are graded twice"),
     ):
         np.savez(two / "labels.npz", **{**labels, **change})
         with pytest.raises(CorpusError) as caught:

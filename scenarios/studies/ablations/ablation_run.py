@@ -1,11 +1,12 @@
 """Run an ablation, or what is missing of it.
 
-Seed after seed, so that what is there early can be compared, every distinct pre-training is run once, then
-every cell.
+Seed after seed, so that what is there early can be compared. Every distinct pre-training is run once: those
+of a seed together with the cells of the seed before, so that no core is idle.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
@@ -54,8 +55,8 @@ def run_ablation(
 
     Args:
         out: the results folder, under which the corpus, pre-trained weights and cells are kept.
-        options: see `scenarios.studies.run_study.run_study`. A status counts the pre-trainings or the cells
-            of one seed. All machines of a Ray cluster need the results folder.
+        options: see `scenarios.studies.run_study.run_study`. A status counts what its stage names. All
+            machines of a Ray cluster need the results folder.
         progress: called while the corpus is made.
 
     Raises:
@@ -82,7 +83,7 @@ def estimate_ablation(ablation: Ablation, out: Path) -> tuple[int, int, float | 
 
 
 class AblationPlan(StudyPlan[Kept]):
-    """Seed after seed: the pre-trainings that missing cells start from, then the cells."""
+    """The pre-trainings of the first seed, then its cells and the pre-trainings of the second, and so on."""
 
     command = "ablate"
     worker = AblationWorker
@@ -95,17 +96,24 @@ class AblationPlan(StudyPlan[Kept]):
     def batches(self, study: Study[Kept]) -> Iterator[Sequence[Task]]:
         remove_parts(cells_folder(self._out, self._ablation))
         tasks = cell_tasks(self._ablation, self._out, self._progress)
-        for seed in dict.fromkeys(task.data.cell.seed for task in tasks):
-            cells = [task for task in tasks if task.data.cell.seed == seed]
-            missing = [task for task in cells if self.worker.read(task) is None]
-            if not missing:
-                continue
-            to_train = [task for task in missing if task.data.weights and not is_trained(task.data)]
-            weights = {task.data.weights: pretraining(task) for task in to_train}
-            study.stage(f"pre-trainings of seed {seed}", len(weights))
-            yield study.missing(weights.values())
-            study.stage(f"cells of seed {seed}", len(cells))
-            yield study.missing(cells)
+        by_seed: dict[int, list[Task]] = {}
+        for task in tasks:
+            by_seed.setdefault(task.data.cell.seed, []).append(task)
+        to_train = {
+            seed: [task for task in cells if self.worker.read(task) is None]
+            for seed, cells in by_seed.items()
+        }
+        seeds = [seed for seed, missing in to_train.items() if missing]
+        weights = {seed: _pretrainings(to_train[seed]) for seed in seeds}
+        for first in seeds[:1]:
+            study.stage(f"pre-trainings of seed {first}", len(weights[first]))
+            yield study.missing(weights[first])
+        for seed, after in itertools.zip_longest(seeds, seeds[1:]):
+            # The next seed's pre-trainings stand at the end: they are few, and alone would leave cores idle.
+            following = weights[after] if after is not None else ()
+            also = f", pre-trainings of seed {after}" if following else ""
+            study.stage(f"cells of seed {seed}{also}", len(by_seed[seed]) + len(following))
+            yield study.missing((*by_seed[seed], *following))
 
     def about(self, task: Task) -> Mapping[str, Any]:
         cell: Cell = task.data.cell
@@ -143,6 +151,12 @@ def _share(
     return SharedByCells(
         scenario, out, corpus_folder(out, train), corpus_folder(out, test), data.fingerprint()
     )
+
+
+def _pretrainings(missing: Sequence[Task]) -> tuple[Task, ...]:
+    """Those that missing cells start from and that are to be run, each once."""
+    to_train = (task for task in missing if task.data.weights and not is_trained(task.data))
+    return tuple({task.data.weights: pretraining(task) for task in to_train}.values())
 
 
 def pretraining(task: Task) -> Task:
