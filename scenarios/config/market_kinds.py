@@ -14,6 +14,11 @@ class WorldMarket(Settings):
 
     kind: Literal["world"] = "world"
 
+    @property
+    def files(self) -> tuple[str | None, ...]:
+        """What is read when the scenario is, and is not read again for a part of a study."""
+        return ()
+
 
 class TableMarket(Settings):
     """Auctions of your own. Paths are relative to the scenario file.
@@ -28,6 +33,10 @@ class TableMarket(Settings):
     """A table of their daily budgets; without it nobody has a limit."""
     digest: str | None = None
     """A hash of the files, filled in when the scenario is read; files that have changed since are refused."""
+
+    @property
+    def files(self) -> tuple[str | None, ...]:
+        return self.auctions, self.advertisers, self.digest
 
 
 class CorpusMarket(Settings):
@@ -53,6 +62,10 @@ class CorpusMarket(Settings):
     """Of Zipf's law for the traffic of queries, where the corpus has no weights; 0: all alike."""
     digest: str | None = None
     """A hash of the files, filled in when the scenario is read; files that have changed since are refused."""
+
+    @property
+    def files(self) -> tuple[str | None, ...]:
+        return self.folder, self.grades, self.digest
 
 
 MarketSettings: TypeAlias = Annotated[WorldMarket | TableMarket | CorpusMarket, Field(discriminator="kind")]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -101,6 +101,14 @@ class MarketSource(ABC):
 
         Raises:
             ScenarioError: names the first one.
+        """
+
+    @classmethod  # noqa: B027  (where there are texts, scorers read them)
+    def check_brought(cls, scenario: Scenario, scorers: Iterable[str]) -> None:
+        """Find out before the work whether a market without texts brings the relevance by these scorers.
+
+        Raises:
+            TableError: it does not, or a file cannot be read.
         """
 
     @classmethod

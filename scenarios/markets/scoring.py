@@ -131,9 +131,11 @@ def check_scorers(scenario: Scenario, scorers: Iterable[str]) -> None:
         CheckpointError, PluginError: see `relevance_of`.
         ScenarioError: there is no such scorer.
         MissingExtraError: HCMRM, or a public model, is not installed.
+        TableError: the market is a table that lacks a scorer's column, or that cannot be read.
     """
-    if not source_of(scenario).has_texts:
-        return  # what the market brings is looked at where it is read
+    if not (source := source_of(scenario)).has_texts:
+        source.check_brought(scenario, scorers)
+        return
     for scorer in (*scorers, *scenario.serving.cheap_scorers):
         if trouble := unknown_scorer(scorer):
             raise ScenarioError(trouble, field="--scorer")  # those of the file were checked with it

@@ -15,6 +15,7 @@ from scenarios.config.scenario import Scenario, Settings
 from scenarios.config.settings import SchemaVersion, wrong
 from scenarios.errors import ScenarioError, TableError, did_you_mean, in_words, quoted, shortened, shown
 from scenarios.markets.loading import DEFAULT_SCENARIO, load_scenario
+from scenarios.markets.registry import source_of
 from simulator.measures.market_metrics import METRICS
 
 MOST_SEEDS = 100_000
@@ -120,6 +121,18 @@ def scenario_of(
     shared = [setting(field, value) for field, (_, value) in common.items()]
     scenario = load_scenario(base, [*own, *shared, *overrides])
     return scenario.read_from(f"{path} (scenario {file.scenario})")
+
+
+def check_part(shared: Scenario, part: Scenario) -> None:
+    """Refuse what a point of a sweep, or an arm, may not change of the scenario that they share.
+
+    Raises:
+        ScenarioError: a block has no meaning in its market, or the market is of other files.
+    """
+    source_of(part).refuse_meaningless(part)
+    if part.market.files != shared.market.files:
+        reason = "the files of a market are those of the scenario"
+        raise ScenarioError(reason, field="market", remedy="write a scenario, and a study, for each")
 
 
 def refuse_without_effect(

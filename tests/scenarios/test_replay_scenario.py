@@ -19,6 +19,8 @@ from scenarios.errors import ScenarioError, TableError
 from scenarios.replay.example import as_table, make_example
 from scenarios.replay.replay_run import replay_file
 from scenarios.replay.ways import scenario_entries
+from scenarios.studies.sweeps.sweep import load_sweep
+from scenarios.studies.sweeps.sweep_run import estimate
 from simulator.fusion import Gate
 
 SCENARIO = """\
@@ -140,6 +142,19 @@ def test_what_a_table_refuses(file, change, message):
 def test_a_column_that_is_not_there_is_named_before_anything_runs(file):
     with pytest.raises(TableError, match="has no column relevance_modl; did you mean 'model'"):
         run_scenario(load_scenario(file, scorer="modl"))
+
+
+def test_a_sweep_is_refused_before_its_time_is_estimated(file):
+    def swept(over):
+        sweep = file.with_name("sweep.yaml")
+        sweep.write_text(f"schema: 1\nname: swept\nscenario: own.yaml\nover:\n  {over}\n")
+        return load_sweep(sweep)
+
+    with pytest.raises(TableError, match=r"has no column relevance_minilm \(scorers of this table are none,"):
+        estimate(swept("scorer: [none, minilm]"), file.parent / "results")
+    # Its digest would be that of the scenario's own file.
+    with pytest.raises(ScenarioError, match=r"log.parquet: market: the files of a market are those of the"):
+        swept("market.auctions: [log.parquet, other.parquet]")
 
 
 def test_a_table_that_no_market_can_hold_is_refused(file, table):

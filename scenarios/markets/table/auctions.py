@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -154,10 +154,14 @@ def relevance_by(auctions: Auctions, scorer: str) -> FloatArray:
             reason = f"{missing}, which the scorer oracle needs"
             raise TableError(reason, file=auctions.path, remedy="leave that out")
         return np.where(met, np.asarray(GRADE_GAIN)[auctions.grade], 0.0)
-    near = did_you_mean(scorer.removeprefix(RELEVANCE), auctions.scorers)
-    known = ", ".join(auctions.scorers)
-    reason = f"has no column {RELEVANCE}{scorer}{near} (scorers of this table are {known})"
-    raise TableError(reason, file=auctions.path)
+    raise no_column(auctions.path, scorer, auctions.scorers)
+
+
+def no_column(path: Path | str, scorer: str, known: Sequence[str]) -> TableError:
+    """The error that a table has no relevance by a scorer, with those that it has."""
+    near = did_you_mean(scorer.removeprefix(RELEVANCE), known)
+    reason = f"has no column {RELEVANCE}{scorer}{near} (scorers of this table are {', '.join(known)})"
+    return TableError(reason, file=path)
 
 
 def table_market(

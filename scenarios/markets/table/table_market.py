@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,7 +16,7 @@ from scenarios.config.market_kinds import TableMarket
 from scenarios.config.scenario import Scenario
 from scenarios.errors import ScenarioError, TableError, shown
 from scenarios.markets.kind import MarketSource, Progress, absolute, leave_out
-from scenarios.markets.table.auctions import Auctions, relevance_by, table_market, to_arrays
+from scenarios.markets.table.auctions import Auctions, no_column, relevance_by, table_market, to_arrays
 from scenarios.markets.table.reading import read_auctions, read_budgets, scorers_of
 from simulator.arrays import FloatArray
 from simulator.fusion import FusionRule
@@ -86,6 +86,14 @@ class TableOfAuctions(MarketSource):
         if scenario.sweep is not None and "scorers" not in scenario.sweep.model_fields_set:
             changes["sweep"] = scenario.sweep.model_copy(update={"scorers": scorers or ("none",)})
         return scenario.model_copy(update=changes)
+
+    @classmethod
+    def check_brought(cls, scenario: Scenario, scorers: Iterable[str]) -> None:
+        path = table_settings(scenario).auctions
+        brought = ("none", *scorers_of(path))
+        # Whether all candidates have a grade, which the oracle needs, is known when the rows are read.
+        if wrong := next((one for one in scorers if one not in (*brought, "oracle")), None):
+            raise no_column(path, wrong, brought)
 
     @classmethod
     def read(cls, scenario: Scenario, cache: Path | None, progress: Progress | None) -> Self:

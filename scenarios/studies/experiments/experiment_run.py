@@ -17,7 +17,6 @@ import polars as pl
 from scenarios.config.load import Source, dump_scenario
 from scenarios.errors import ScenarioError, UserError
 from scenarios.markets.kind import Progress
-from scenarios.markets.registry import source_of
 from scenarios.markets.scoring import check_scorers
 from scenarios.storage import cache as disk
 from scenarios.storage.parquet import write_parquet
@@ -46,7 +45,7 @@ from scenarios.studies.replicates import (
 )
 from scenarios.studies.run_study import Study, StudyOptions, run_study
 from scenarios.studies.study import StudyPlan, Task, nullable, read_status, remove_parts
-from scenarios.studies.study_file import MOST_SIMULATIONS
+from scenarios.studies.study_file import MOST_SIMULATIONS, check_part
 from simulator.arrays import FloatArray
 from simulator.measures.market_metrics import SEAT_METRICS
 from simulator.measures.query_totals import COLUMNS
@@ -299,7 +298,7 @@ def check_experiment(plan: Plan, file: Path | None = None) -> None:
         for training in range(plan.n_trainings):
             scenario = plan.scenario_of(arm, training=training)
             try:
-                source_of(scenario).refuse_meaningless(scenario)
+                check_part(plan.scenario, scenario)
                 check_scorers(scenario, [scenario.scorer])
             except UserError as error:
                 raise ScenarioError(error, file=where, field=f"arms.{arm}") from error

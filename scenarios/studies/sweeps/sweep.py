@@ -15,10 +15,10 @@ from scenarios.config.load import DISCRIMINATOR, Source, override, read_file, sh
 from scenarios.config.scenario import Scenario
 from scenarios.config.yaml_file import dump_yaml
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted, shortened
-from scenarios.markets.registry import source_of
 from scenarios.studies.study_file import (
     MOST_SIMULATIONS,
     check_metrics,
+    check_part,
     listed_seeds,
     refuse_without_effect,
     scenario_of,
@@ -202,7 +202,7 @@ def _made(file: SweepFile, scenario: Scenario, values: Mapping[str, JsonValue], 
     fields = sorted(file.over, key=lambda field: (shape_first(field), field.count(".")))
     try:
         made = override(scenario, {field: values[field] for field in fields})
-        source_of(made).refuse_meaningless(made)
+        check_part(scenario, made)
         return made
     except ScenarioError as error:
         remedy = None
