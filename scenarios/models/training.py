@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -250,11 +251,20 @@ def evaluation_row(evaluation: ScorerEvaluation) -> tuple[str, ...]:
     metrics = evaluation.metrics
     numbers = metrics.auc, metrics.auc_3_2, metrics.auc_1_0, metrics.spearman, metrics.ndcg_10
     leads = evaluation.auc_lead, evaluation.ndcg_lead
-    return (evaluation.scorer, *(f"{x:.3f}" for x in numbers), f"{metrics.pnr:.1f}", *map(_interval, leads))
+    shown = (_number(x, ".3f") for x in numbers)
+    return (evaluation.scorer, *shown, _number(metrics.pnr, ".1f"), *map(_interval, leads))
+
+
+def _number(value: float, form: str) -> str:
+    """`-` where there is none, as for the AUC of pairs of one grade."""
+    return "-" if math.isnan(value) else format(value, form)
 
 
 def _interval(lead: Interval | None) -> str:
-    return "" if lead is None else f"{lead.value:+.3f} [{lead.low:+.3f}, {lead.high:+.3f}]"
+    if lead is None:
+        return ""
+    value, low, high = (_number(x, "+.3f") for x in (lead.value, lead.low, lead.high))
+    return f"{value} [{low}, {high}]"
 
 
 def _source(source: Mapping[str, Any]) -> str:

@@ -12,9 +12,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from relevance.cached import CachedScorer, ScoreTable
 from relevance.calibration import calibration_from
-from relevance.corpus import SPLITS
+from relevance.corpus import SPLITS, Labels
 from relevance.errors import CheckpointError
+from relevance.evaluation import evaluate_scorers
 from relevance.hcmrm.model_config import PRESETS
 from relevance.hcmrm.training.losses import GRADE_HEADS
 from relevance.hcmrm.training.train_config import CRITERIA, STAGES
@@ -24,7 +26,7 @@ from scenarios.cli import model_commands
 from scenarios.errors import ScenarioError, UserError
 from scenarios.markets.checkpoints import checkpoint_folder, trained_on
 from scenarios.models.labelled import load_test_corpus, read_seeds, training_worlds
-from scenarios.models.training import MODALITIES
+from scenarios.models.training import HEADINGS, MODALITIES, evaluation_row
 from scenarios.storage import cache as disk
 from simulator.world import LabelledWorlds, WorldConfig, labelled_corpus
 from simulator.world.labels import ALL_SPLITS
@@ -358,3 +360,16 @@ def test_the_checkpoint_of_the_package_has_a_name(prepared):
     assert checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "shipped"})) == shipped
     own = checkpoint_folder(override(prepared.scenario, {"hcmrm.checkpoint": "models/bce"}))
     assert own == Path("models/bce")
+
+
+def test_a_metric_that_a_few_pairs_do_not_have_is_a_dash():
+    labels = Labels(*np.array([[0, 0], [0, 1], [3, 2], [2, 2]]))
+    table = {"one": np.array([0.9, 0.2]), "two": np.array([0.2, 0.9])}
+    scorers = {
+        name: CachedScorer(ScoreTable(labels.query, labels.ad, score)) for name, score in table.items()
+    }
+    rows = [evaluation_row(one) for one in evaluate_scorers(labels, scorers, rng=np.random.default_rng(0))]
+    shown = dict(zip(HEADINGS, rows[1], strict=True))
+    assert (shown["AUC"], shown["3 vs 2"], shown["lead in AUC"]) == ("-", "0.000", "- [-, -]")
+    assert shown["lead in NDCG@10"].endswith(" [-, -]"), "one query has no interval"
+    assert "nan" not in "".join(map("".join, rows))
