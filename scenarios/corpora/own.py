@@ -11,6 +11,7 @@ from scenarios.corpora.chorus import CLONE, is_chorus, read_chorus
 from scenarios.corpora.key_frames import Choice
 from scenarios.corpora.labelled import read_tables, write_tables
 from scenarios.corpora.public import ESCI_FILES, WANDS_FILES, read_esci, read_wands
+from scenarios.errors import UserError
 from scenarios.markets.kind import Progress
 from scenarios.storage.tables import SUFFIXES
 from scenarios.storage.whole import check_free, whole_folder
@@ -40,6 +41,7 @@ def import_corpus(
     Raises:
         CorpusError: the source cannot be used; names file, row and column.
         StoreError: `out` is there already, or cannot be written.
+        UserError: an option has no effect on files of this kind.
     """
     check_free(out)
     check_folder(source, CorpusError, "give the folder that holds the tables")
@@ -47,6 +49,17 @@ def import_corpus(
     if schema == "own" and (source / "labels.npz").exists():  # whose labels no table holds
         remedy = "name it where a corpus is wanted, or write tables of it with relbid corpus export"
         raise CorpusError("is a corpus folder already", file=source, remedy=remedy)
+    of_kinds = {
+        "--locale": ("esci", locale != "us"),
+        "--no-small": ("esci", not small),
+        "--frames": ("own", n_frames != 3),
+        "--size": ("own", size != 48),
+        "--key-frames": ("own", choice != "scenes"),
+    }
+    for option, (kind, is_set) in of_kinds.items():
+        if is_set and kind != schema:
+            reason = f"has no effect on files of the kind {schema}"
+            raise UserError(reason, field=option, remedy="leave it out")
     with whole_folder(out) as part:
         data: LabelledCorpus
         if schema == "chorus":

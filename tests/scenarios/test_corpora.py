@@ -18,7 +18,7 @@ from scenarios.corpora.key_frames import picture_frames, scene_middles, video_fr
 from scenarios.corpora.labelled import hash_share, read_tables, write_tables
 from scenarios.corpora.own import export_corpus_tables, import_corpus, schema_of
 from scenarios.corpora.public import read_esci, read_wands
-from scenarios.errors import StoreError
+from scenarios.errors import StoreError, UserError
 from simulator.world import LabelledWorlds, WorldConfig, labelled_corpus
 from simulator.world.labels import ALL_SPLITS
 from tests.relevance.tiny import TINY_TRAINING
@@ -288,6 +288,16 @@ def test_binary_data_is_no_number_and_frames_that_fill_the_disk_are_refused(tabl
     with pytest.raises(CorpusError, match=r"frames of 4096 x 4096 pixels need [\d,.]+ GiB, and .* --size"):
         import_corpus(tables, tables.parent / "large", n_frames=100_000, size=4096)
     assert not (tables.parent / "large").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "field"),
+    [({"locale": "es"}, "--locale"), ({"small": False}, "--no-small")],
+)
+def test_an_option_of_another_kind_of_files_is_refused(tables, tmp_path, option, field):
+    with pytest.raises(UserError, match=f"{field}: has no effect on files of the kind own; leave it out"):
+        import_corpus(tables, tmp_path / "corpus", **option)
+    assert not (tmp_path / "corpus").exists()
 
 
 def test_labels_of_another_number_are_counted(tables, tmp_path):
