@@ -26,8 +26,10 @@ def ask(
     from scenarios.reporting.asked_tables import asked_tables
     from scenarios.reporting.terminal import ProgressBars, print_tables
     from scenarios.runs.asking import ask as auction
+    from scenarios.storage.whole import check_writable
 
     with ProgressBars() as progress:
         scenario = load_scenario(file or DEFAULT_SCENARIO, overrides or (), seed=seed, scorer=scorer)
+        check_writable(out)
         page = auction(prepare(scenario, cache=out, progress=progress), text)
     print_tables(asked_tables(page, scenario.auction.payment))

@@ -35,6 +35,8 @@ PACKAGE = Path(__file__).parents[1]
 DISCRIMINATOR, DEFAULT_RULE = "rule", "product"
 DISCRIMINATORS = (DISCRIMINATOR, "kind")
 """Keys that choose between shapes of their block: setting one drops the keys of the former shape."""
+DEEPEST = 16
+"""Most parts of a dotted name."""
 
 SCENARIO: FileKind[Scenario] = FileKind(
     Scenario,
@@ -259,6 +261,8 @@ def _read_profile(data: dict[str, Any], source: Source) -> None:
 def _set(data: dict[str, Any], setting: Setting) -> KeyPath:
     """Set a value in place and return the path that was set."""
     keys, value = setting.field.split("."), setting.value
+    if len(keys) > DEEPEST:
+        raise ScenarioError(f"has {len(keys)} parts, and no field has more than {DEEPEST}", setting=setting)
     block = data
     for depth, key in enumerate(keys[:-1], start=1):
         inner = block.setdefault(key, {})

@@ -76,6 +76,8 @@ class ProgressFile:
         """
         if not _may_be_progress(path):
             raise StoreError("is there, and holds no progress", file=path, remedy="name another file")
+        if path.is_symlink() and not path.exists():
+            raise StoreError("is a link that leads nowhere", file=path, remedy="name another file")
         self._path, self._clock = path, clock
         now = clock()
         self._now = CommandProgress(started=now, stage_started=now, updated=now)

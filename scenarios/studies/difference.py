@@ -25,6 +25,7 @@ from scenarios.config.scenario import PREPARED, Scenario
 from scenarios.errors import ScenarioError
 from scenarios.markets.kind import Progress
 from scenarios.markets.prepared import Prepared
+from scenarios.markets.registry import source_of
 from scenarios.markets.scoring import relevance_of
 from scenarios.markets.simulation import Simulation, market_of, prepare, simulate_market
 from scenarios.markets.size import check_size
@@ -204,11 +205,14 @@ def explain_scenarios(
     """
     _refuse_other_market(before, after)
     check_size(after)
+    n_days = (days or before.days_compared) if source_of(before).has_other_days else 1
+    if before.seed + n_days > 2**63:
+        reason, remedy = f"is too large for {n_days:,} days, whose seeds follow it", "take a smaller one"
+        raise ScenarioError(reason, file=before.place, field="seed", remedy=remedy)
     prepared = prepare(before, cache=cache, progress=progress)
     relevances = [
         relevance_of(prepared, one.scorer, cache=cache, progress=progress) for one in (before, after)
     ]
-    n_days = (days or before.days_compared) if prepared.source.has_other_days else 1
     found: tuple[list[PairTotals], list[PairTotals]] = ([], [])
     for day in range(n_days):
         for scenario, relevance, kept in zip((before, after), relevances, found, strict=True):
@@ -224,9 +228,9 @@ def _refuse_other_market(before: Scenario, after: Scenario) -> None:
         a, b = (getattr(one, field) for one in (before, after))
         if a != b:
             raise ScenarioError(
-                f"is not that of {before.name!r}, the first scenario; a difference is divided on the same "
+                f"is not that of the first scenario, {before.place}; a difference is divided on the same "
                 "queries and draws",
-                file=after.name,
+                file=after.place,
                 field=field,
                 remedy="take its block",
             )
@@ -234,7 +238,7 @@ def _refuse_other_market(before: Scenario, after: Scenario) -> None:
         if one.serving.scoring != "table":
             raise ScenarioError(
                 "'live' measures time, which differs from run to run",
-                file=one.name,
+                file=one.place,
                 field="serving.scoring",
                 remedy="'table' scores beforehand",
             )

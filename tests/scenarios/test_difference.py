@@ -171,8 +171,10 @@ def test_every_metric_that_is_divided_is_a_ratio_of_sums():
 
 def test_scenarios_of_different_markets_are_refused(file):
     scenario = load_scenario(file)
+    with pytest.raises(ScenarioError, match=r"seed: is too large for 3 days, whose seeds follow it"):
+        explain_scenarios(*[override(scenario, {"seed": 2**63 - 2})] * 2, days=3)
     for settings_ in ({"retrieval.candidates": 8}, {"seed": 9}, {"traffic.n_queries": 300}):
-        with pytest.raises(ScenarioError, match="is not that of 'small'") as error:
+        with pytest.raises(ScenarioError, match=rf"is not that of the first scenario, {file};") as error:
             explain_scenarios(scenario, override(scenario, settings_))
         assert error.value.field == next(iter(settings_)).split(".")[0]
 

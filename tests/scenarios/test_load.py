@@ -145,6 +145,11 @@ def test_an_override_without_field_or_value_is_explained(tmp_path, text):
     assert "needs the form field=value" in refusal(tmp_path, HEAD, text)
 
 
+def test_a_name_of_too_many_parts_is_refused(tmp_path):
+    long = "fusion." + "a." * 300 + "b"
+    assert "has 302 parts, and no field has more than 16" in refusal(tmp_path, HEAD, f"{long}=1")
+
+
 def test_an_override_below_a_value_is_refused(tmp_path):
     message = refusal(tmp_path, HEAD + "seed: 1\n", "seed.x=3")
     assert message == "--set seed.x=3: 'seed' holds a value, not a block of keys"

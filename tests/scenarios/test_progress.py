@@ -79,6 +79,13 @@ def test_the_end_says_why(tmp_path, error, state, message):
     assert (found.state, found.message) == (state, message)
 
 
+def test_a_link_that_leads_nowhere_is_not_written_over(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(StoreError, match="link: is a link that leads nowhere; name another file"):
+        ProgressFile(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+
+
 def test_nothing_and_damage_are_no_progress(tmp_path):
     assert read_progress(tmp_path / "none.json") is None
     for text in ("", "{", "[]", '{"unknown": 1}'):

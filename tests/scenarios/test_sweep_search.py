@@ -172,7 +172,7 @@ def test_a_search_has_as_many_points_as_it_says(hunted):
     result = read_sweep(hunted[2])
     assert result.points.height == 20
     assert result.replicates.height == 40
-    assert [len(generation) for generation in read_asked(hunted[2])][:2] == [8, 8]
+    assert [len(generation) for generation in read_asked(hunted[2], hunted[0])][:2] == [8, 8]
     status = read_status(hunted[2])
     assert (status.state, status.done, status.total) == ("done", 40, 40)
     for point, row in zip(result.sweep.points, result.points.iter_rows(named=True), strict=True):
@@ -208,8 +208,16 @@ def test_a_search_of_which_only_the_results_are_left_asks_again(hunted, tmp_path
     with pytest.raises(StoreError, match=r"asked\.json: cannot be read .* remove it"):
         read_sweep(folder)
     (folder / "asked.json").write_text('[[{"scorer": "bm25"}]]')
-    with pytest.raises(StoreError, match="no values of this sweep; remove the file"):
-        run_sweep(sweep, out, workers=1)
+    for read in (lambda: run_sweep(sweep, out, workers=1), lambda: read_sweep(folder)):
+        with pytest.raises(StoreError, match="no values of this sweep; remove it"):
+            read()
+    for other in ("[1]", '[["bm25"]]'):
+        (folder / "asked.json").write_text(other)
+        with pytest.raises(StoreError, match=r"asked.json: needs lists of settings; remove it"):
+            read_sweep(folder)
+    (folder / "asked.json").unlink()  # what has been simulated is still in the table
+    with pytest.raises(StoreError, match=r"row 1: has a point 0, and the sweep has 0; points.parquet and"):
+        read_sweep(folder)
     (folder / "asked.json").write_bytes(text)
 
 
@@ -259,14 +267,14 @@ def test_failures_do_not_end_a_search_and_are_retried_on_request(tmp_path, monke
     sweep = load_sweep(write(tmp_path, text))
     folder = run_sweep(sweep, tmp_path / "results", workers=1)
     result = read_sweep(folder)
-    asked = read_asked(folder)
+    asked = read_asked(folder, sweep)
     above = [point for point in result.sweep.points if point.settings["fusion.settings.exponent"] > 1]
     assert {one["point"] for one in result.failures} == {point.index for point in above}
     assert 2 <= len(above) < 8, "half of the first four, and fewer later"
     assert read_status(folder).failed == len(above)
     (tmp_path / "mended").touch()
     run_sweep(sweep, tmp_path / "results", workers=1, retry_failed=True)
-    assert read_asked(folder) == asked
+    assert read_asked(folder, sweep) == asked
     assert (read_status(folder).done, read_sweep(folder).failures) == (12, ())
 
 

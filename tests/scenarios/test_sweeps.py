@@ -6,6 +6,7 @@ import json
 import linecache
 import math
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -170,6 +171,10 @@ def test_a_written_sweep_reads_back(tmp_path):
 
 
 MESSAGES = {
+    "a ratio that is no number": (
+        "over: {fusion.relevance: {from: 1.0e-300, to: 1.0e+12, count: 3, log: true}}\n",
+        "over.fusion.relevance: has ends that lie too far apart for their ratio to be a number",
+    ),
     "unknown key": ("ovr: {}\n", "s.yaml, line 4, ovr: unknown key; did you mean 'over'?"),
     "unknown field": (
         "over:\n  fusion.relevnace: [1]\n",
@@ -484,6 +489,37 @@ def test_a_second_command_keeps_out(ran):
 def test_a_folder_that_is_none(tmp_path):
     with pytest.raises(StoreError, match="not a sweep's folder"):
         read_sweep(tmp_path)
+
+
+def test_a_table_of_other_points_than_the_sweeps_is_refused(ran, tmp_path):
+    folder = Path(shutil.copytree(ran[2], tmp_path / "copy"))
+    table, sweep = pl.read_parquet(folder / "points.parquet"), read_sweep(folder).sweep
+    assert read_sweep(folder).replicates.equals(table)
+    field = next(name for name in sweep.fields if table.schema[name] == pl.Float64)
+    gain = sweep.file.maximise
+    changes = {
+        r"row 1: has a point \d+, and the sweep has 4": pl.col("point") + 4,
+        r"row 1: has a seed \d+, which is none of the sweep's": pl.col("seed") + 50,
+        rf"row 1: {field} is [\d.]+, and [\d.]+ at point 0 of the sweep; .* run the sweep again": pl.col(
+            field
+        )
+        + 7,
+        f"column '{field}' needs numbers": pl.when(pl.col("point") > 0).then(field),
+        f"column '{gain}' needs numbers": pl.col(gain) / 0,
+        f"has a column '{gain}_se', which is made of the others": pl.lit(1.0).alias(f"{gain}_se"),
+    }
+    for message, change in changes.items():
+        table.with_columns(change).write_parquet(folder / "points.parquet")
+        with pytest.raises(StoreError, match=message):
+            read_sweep(folder)
+
+
+def test_what_is_swept_cannot_be_set_for_all_points(tmp_path):
+    path = write(tmp_path, SMALL)
+    with pytest.raises(
+        ScenarioError, match=r"--set fusion.relevance=3: is swept, so it has no effect; leave it out"
+    ):
+        load_sweep(path, ["fusion.relevance=3"])
 
 
 def test_an_estimate_counts_without_running(tmp_path):

@@ -183,7 +183,8 @@ class Experiment(StudyFile):
             if self.first_world != 1:
                 raise out_of_range("first_world", "says where a number of worlds starts; 'worlds' is none")
         elif self.first_world + self.worlds - 1 > MOST_WORLD:
-            raise out_of_range("worlds", "a world's seed must be from 0 to 1e6")
+            last = self.first_world + self.worlds - 1
+            raise out_of_range("worlds", f"a world's seed must be from 0 to 1e6, the last is {last:,}")
         for field, worlds in (("worlds", self.worlds), ("matched", self.matched and self.matched.worlds)):
             if isinstance(worlds, tuple) and max(worlds) > MOST_WORLD:
                 raise out_of_range(field, f"a world's seed must be from 0 to 1e6, got {max(worlds):,}")
@@ -299,7 +300,7 @@ class Plan:
                 field="--confirm",
                 remedy=f"begin with {experiment.first_world + experiment.worlds} or later",
             )
-        return replace(self, experiment=_with(experiment, "first_world", {"first_world": first_world}))
+        return replace(self, experiment=_with(experiment, "--confirm", {"first_world": first_world}))
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -437,8 +438,10 @@ def _with(experiment: Experiment, named: str, fields: dict[str, int]) -> Experim
     try:
         return Experiment.model_validate(experiment.model_dump(by_alias=True) | fields)
     except ValidationError as error:
-        value = next(iter(fields.values()))
-        raise ScenarioError(f"{named} {value}: {error.errors()[0]['msg']}") from None
+        value, fault = next(iter(fields.values())), error.errors()[0]
+        blamed = fault.get("ctx", {}).get("field", named)
+        field = "" if blamed in (*fields, named) else f"{blamed}: "
+        raise ScenarioError(f"{named} {value}: {field}{fault['msg']}") from None
 
 
 def _check_arm(name: str, fields: Fields, experiment: Experiment, source: Source) -> None:

@@ -14,11 +14,12 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from relevance.files import read_json
-from scenarios.errors import ScenarioError, StoreError
+from scenarios.errors import ScenarioError, StoreError, cut
 from scenarios.storage.whole import write_whole_file
 from scenarios.studies.sweeps.sweep import Sweep, SweepPoint, point_of
 
 ASKED = "asked.json"
+ANEW = "remove it, and the search asks for its points anew, of which those that are finished are not repeated"
 
 Settings = Mapping[str, JsonValue]
 """Swept field -> value."""
@@ -58,24 +59,21 @@ class Asked:
         return self._index[key]
 
 
-def read_asked(folder: Path) -> list[Generation]:
+def read_asked(folder: Path, sweep: Sweep) -> list[Generation]:
     """The generations that a folder's search has asked for; none where it has not begun.
 
     Raises:
-        StoreError: the file is damaged.
+        StoreError: the file is damaged, or of another sweep.
     """
     path = folder / ASKED
-    try:
-        found = read_json(path, list, StoreError) if path.exists() else []
-        if not all(isinstance(settings, dict) for generation in found for settings in generation):
-            raise ValueError("holds other things than settings")
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError) as error:
-        raise StoreError(
-            f"{path}: cannot be read ({error}); remove it, and the search asks for its points anew, of which "
-            "those that are finished are not repeated"
-        ) from None
+    found = read_json(path, list, StoreError, ANEW) if path.exists() else []
+    settings = [one for generation in found if isinstance(generation, list) for one in generation]
+    lists = all(isinstance(generation, list) for generation in found)
+    if not lists or not all(isinstance(one, dict) for one in settings):
+        raise StoreError("needs lists of settings", file=path, remedy=ANEW)
+    if other := next((one for one in settings if one.keys() != set(sweep.fields)), None):
+        reason = f"holds {cut(json.dumps(other))}, which are no values of this sweep"
+        raise StoreError(reason, file=path, remedy=ANEW)
     generations: list[Generation] = found
     return generations
 
@@ -97,6 +95,6 @@ def with_asked(sweep: Sweep, folder: Path) -> Sweep:
         StoreError: see `read_asked`.
     """
     asked = Asked(sweep)
-    for generation in read_asked(folder):
+    for generation in read_asked(folder, sweep):
         asked.add(generation)
     return asked.sweep

@@ -82,6 +82,8 @@ class AxisSettings(Settings):
                 raise wrong("must rise from the first number to the second")
             if ("log" in given or "loguniform" in given) and low <= 0:
                 raise wrong("needs numbers above 0, since it takes their logarithm")
+            if ("log" in given or "loguniform" in given) and math.isinf(high / low):
+                raise wrong("has ends that lie too far apart for their ratio to be a number")
             if self.whole and not self.countable and math.ceil(low) > math.floor(high):
                 raise wrong(f"there is no whole number from {low:g} to {high:g}; leave whole out", "whole")
             if self.step is not None and (high - low) / self.step > MOST_POINTS:

@@ -30,7 +30,6 @@ from scenarios.storage.parquet import ParquetError, read_parquet, write_parquet
 from scenarios.storage.whole import newest_first, whole_path
 from scenarios.studies.study import read_failures
 from scenarios.studies.sweeps.asked import with_asked
-from scenarios.studies.sweeps.axes import MOST_POINTS
 from scenarios.studies.sweeps.sweep import Sweep, dump_sweep, is_ordered, load_sweep
 
 SWEEPS = "sweeps"
@@ -109,6 +108,7 @@ def read_sweep(folder: Path | str) -> SweepResult:
     _check_replicates(path, replicates, sweep)
     if sweep.file.searches:  # read after the table, so that it has all points of that
         sweep = with_asked(sweep, folder)
+    _check_points(path, replicates, sweep)
     return SweepResult(folder, sweep, means_of(sweep, replicates), replicates, read_failures(folder))
 
 
@@ -133,14 +133,40 @@ def _check_replicates(path: Path, table: pl.DataFrame, sweep: Sweep) -> None:
         whole = name in ("point", "seed")
         if name in sweep.fields and kind == pl.String:
             continue
-        if not (kind.is_integer() if whole else kind.is_numeric()) or (whole and table[name].null_count()):
+        if not (kind.is_integer() if whole else kind.is_numeric()) or (
+            name in wanted and (table[name].null_count() or table[name].cast(pl.Float64).is_infinite().any())
+        ):
             reason = f"column {quoted(name)} needs {'whole ' if whole else ''}numbers"
             raise StoreError(reason, file=path, remedy=again)
-    points = table["point"].to_list()
-    if not points or not 0 <= min(points) <= max(points) < MOST_POINTS:
+    made = {"seeds", "feasible", "pareto", *(f"{name}_se" for name in sweep.file.directions)}
+    if clash := sorted(made.intersection(table.columns)):
+        reason = f"has a column {quoted(clash[0])}, which is made of the others"
+        raise StoreError(reason, file=path, remedy=again)
+    if table.is_empty():
         raise StoreError("has no points of this sweep", file=path, remedy=again)
     if table.select("point", "seed").is_duplicated().any():
         raise StoreError("has a point twice with one seed", file=path, remedy=again)
+
+
+def _check_points(path: Path, table: pl.DataFrame, sweep: Sweep) -> None:
+    """Refuse a table whose points, values or seeds are not those of the sweep beside it.
+
+    Raises:
+        StoreError: names the first row and what differs.
+    """
+    values, seeds = field_values(sweep), set(sweep.seeds)
+    for row, one in enumerate(table.select("point", "seed", *values).iter_rows(named=True), start=1):
+        point, seed = one["point"], one["seed"]
+        if not 0 <= point < len(sweep.points):
+            reason = f"has a point {point}, and the sweep has {len(sweep.points)}"
+        elif seed not in seeds:
+            reason = f"has a seed {seed}, which is none of the sweep's"
+        elif wrong := next((name for name in values if one[name] != values[name][point]), None):
+            reason = f"{wrong} is {one[wrong]}, and {values[wrong][point]} at point {point} of the sweep"
+        else:
+            continue
+        remedy = "points.parquet and sweep.yaml are not of one sweep; run the sweep again"
+        raise StoreError(reason, file=f"{path}, row {row}", remedy=remedy)
 
 
 def list_sweeps(root: Path | str) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from scenarios.config.load import DISCRIMINATOR, Source, override, read_file, shipped
+from scenarios.config.load import DISCRIMINATOR, Source, override, read_file, read_setting, shipped
 from scenarios.config.scenario import Scenario
 from scenarios.config.yaml_file import dump_yaml
 from scenarios.errors import ScenarioError, did_you_mean, listed, quoted, shortened
@@ -87,6 +87,8 @@ def load_sweep(path: Path | str, overrides: tuple[str, ...] | list[str] = ()) ->
             raise ScenarioError(f"{source.at('over', field)}: cannot be swept{remedy}")
     if file.seeds is not None:
         refuse_without_effect({"seed": "seeds"}, file, source, overrides)
+    if again := next((one for one in map(read_setting, overrides) if one.field in file.over), None):
+        raise ScenarioError("is swept, so it has no effect", setting=again, remedy="leave it out")
     scenario = scenario_of(file, path, source, "sweep", overrides)
     _check_names(file, source)
     if not file.searches:

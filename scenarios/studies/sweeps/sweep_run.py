@@ -155,7 +155,7 @@ class SweepPlan(StudyPlan[Replicate]):
     def _search(self, study: Study[Replicate]) -> Iterator[Sequence[Task]]:
         """One generation after the other, each told before the next is asked for."""
         file = self._sweep.file
-        search, asked, before = Search(file), Asked(self._sweep), read_asked(self._folder)
+        search, asked, before = Search(file), Asked(self._sweep), read_asked(self._folder, self._sweep)
         most, idle = file.points or 0, 0
         while len(asked.points) < most and idle < MOST_IDLE:
             again = before.pop(0) if before else None
