@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from annotated_types import Ge, Gt, Le
 
@@ -114,11 +114,11 @@ class ChatJudge:
             if attempt:
                 self.sleep(min(self.wait_s * 2.0 ** (attempt - 1), LONGEST_WAIT_S))
             try:
-                return read_answer(self._ask(query, ad))
+                return read_answer(self._without_key(self._ask(query, ad)))
             except urllib.error.HTTPError as error:
                 fault = f"HTTP status {error.code}{self._reason(error)}"
                 if 300 <= error.code < 400:
-                    there = quoted(error.headers.get("Location", "another address"))
+                    there = quoted(self._without_key(error.headers.get("Location", "another address")))
                     fault += f", redirected to {there}: name it with --endpoint, if you trust it"
                 if error.code not in PASSING:
                     break
@@ -153,8 +153,11 @@ class ChatJudge:
         return f": {quoted(self._without_key(said), MOST_REASON)}"
 
     def _without_key(self, text: str) -> str:
-        """What an endpoint has said, which may repeat the key."""
-        return text.replace(self.key, "...") if self.key else text
+        """What an endpoint has said, which may repeat the key; before it is cut, since a part is too much."""
+        if self.key:
+            for shown in (self.key, json.dumps(self.key)[1:-1], quote(self.key, safe="")):
+                text = text.replace(shown, "...")
+        return text
 
     def _ask(self, query: str, ad: str) -> str:
         """The text that the model answers."""
@@ -172,7 +175,8 @@ class ChatJudge:
         try:
             content = json.loads(raw)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError, RecursionError):
-            raise _WrongAnswerError(f"not of the chat protocol: {_start(raw)}") from None
+            said = self._without_key(raw.decode("utf-8", errors="replace"))
+            raise _WrongAnswerError(f"not of the chat protocol: {quoted(said[:200])}") from None
         if isinstance(content, list):  # of parts, of which those of text count
             texts = (part.get("text") for part in content if isinstance(part, dict))
             content = "".join(text for text in texts if isinstance(text, str))
@@ -252,7 +256,3 @@ def _read(answer: Any, until: float) -> bytes:
         if time.monotonic() > until:
             raise TimeoutError("timed out")
     return b"".join(parts)
-
-
-def _start(raw: bytes) -> str:
-    return quoted(raw[:200].decode("utf-8", errors="replace"))

@@ -176,7 +176,7 @@ def _blame(
     if first is not None:
         where = f" for {_in_words(query[first], ad[first], corpus)}"
     elif len(query):
-        where = f" of which the first is {_in_words(query[0], ad[0], corpus)}"
+        where = f", the first pair being {_in_words(query[0], ad[0], corpus)}"
     return f"{fault.what}{where}; {fault.remedy}"
 
 

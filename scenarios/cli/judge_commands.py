@@ -77,6 +77,8 @@ def judge(
     if endpoint is not None and model is not None:
         chat = ChatJudge(endpoint, model, key, timeout_s=timeout, attempts=attempts)
     judges = Judges(tuple(dict.fromkeys(by or ())), chat, concurrent, named_checkpoint(checkpoint), device)
+    if checkpoint is not None and "hcmrm" not in judges.scorers:
+        raise typer.BadParameter("--checkpoint: is of the scorer hcmrm; name that with --by")
     if least_confidence and student is None:
         raise typer.BadParameter("--least-confidence: is of a student's corpus; name that with --student")
     if student is not None:

@@ -7,6 +7,7 @@ A command that only hands its options on names them as the function that it call
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,9 +92,12 @@ def numbers(text: str | None, option: str) -> list[float] | None:
     if text is None:
         return None
     try:
-        return [float(part) for part in text.split(",")]
+        found = [float(part) for part in text.split(",")]
     except ValueError:
-        raise typer.BadParameter(f"{option} {text}: needs numbers with commas between") from None
+        found = [math.nan]
+    if not all(map(math.isfinite, found)):
+        raise typer.BadParameter(f"{option} {text}: needs numbers with commas between")
+    return found
 
 
 DATA = (".yaml", ".yml", ".json", ".jsonl", ".csv", ".parquet", ".npy", ".npz", ".safetensors")

@@ -6,6 +6,9 @@ it.
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from relevance.chat_judge import ChatJudge
-from relevance.corpus import Corpus, LabelledCorpus
+from relevance.corpus import N_GRADES, Corpus, LabelledCorpus
 from relevance.errors import ScorerError
 from relevance.judging import Judged, judge_by_folds
 from relevance.lexical import Bm25Scorer
@@ -26,11 +29,13 @@ from scenarios.corpora.pair_scores import read_pairs
 from scenarios.errors import UserError, quoted
 from scenarios.markets.checkpoints import SHIPPED_CHECKPOINT, checkpoint_hash
 from scenarios.markets.kind import Progress, stage_of
-from scenarios.markets.plug_ins import is_own, own_scorer
-from scenarios.storage.parquet import check_replaced, read_stored, write_parquet
+from scenarios.markets.plug_ins import code_of, is_own, own_scorer
+from scenarios.storage.parquet import check_replaced, parquet_notes, read_stored, write_parquet
 from scenarios.storage.whole import alone, check_replaceable, whole_path, writing
 from simulator.arrays import FloatArray, IntArray
 
+JUDGE = "judge"
+"""Name of the note in the table that says who judged."""
 CHUNK = 512
 """Pairs that a scorer is given at once, and that are kept together."""
 
@@ -95,7 +100,7 @@ def judge_corpus(
     check_replaced(out, columns, REMEDY)
     data = LabelledCorpus.load(folder)
     scorers = {name: _scorer(name, judges, data.corpus) for name in judges.scorers}
-    _check_own(out, judges.source)
+    _check_own(out, judges)
     query, ad = _wanted(data, pairs, nearest)
     place = {pair: i for i, pair in enumerate(zip(query.tolist(), ad.tolist(), strict=True))}
     labels = data.labels
@@ -106,11 +111,12 @@ def judge_corpus(
         raise UserError(
             "has no labels to fit a scorer's grades on", file=folder, remedy="take a judge with --endpoint"
         )
-    identity = {"corpus": data.corpus.fingerprint(), "judge": _identity(judges)}
+    identity = {"corpus": data.corpus.fingerprint(), "judge": [*_identity(judges), *_own_code(judges)]}
+    is_answer = _is_score if judges.chat is None else _is_grade
     with (
         writing(out, REMEDY),
         alone(out, "judge"),
-        KeptAnswers(out.with_name(f"{out.name}.part"), identity) as kept,
+        KeptAnswers(out.with_name(f"{out.name}.part"), identity, is_answer) as kept,
     ):
         if judges.chat is None:
             scores = _scores(scorers, data.corpus, query, ad, kept, progress)
@@ -122,21 +128,46 @@ def judge_corpus(
             judged = _asked(judges, data.corpus, query, ad, kept, progress)
             result = JudgedPairs(data, query, ad, judged, labelled, labels.grade)
         with whole_path(out, remedy=REMEDY) as unfinished:
-            write_parquet(_table(result, judges.source), unfinished)
+            write_parquet(_table(result, judges.source), unfinished, {JUDGE: _told(judges)})
         kept.remove()
     return result
 
 
-def _check_own(out: Path, source: str) -> None:
+def _is_score(answer: Sequence[Any]) -> bool:
+    return len(answer) == 1 and isinstance(answer[0], float) and math.isfinite(answer[0])
+
+
+def _is_grade(answer: Sequence[Any]) -> bool:
+    if len(answer) != 2 or type(answer[0]) is not int or not isinstance(answer[1], float):
+        return False
+    return 0 <= answer[0] < N_GRADES and 0 <= answer[1] <= 1
+
+
+def _check_own(out: Path, judges: Judges) -> None:
     """Refuse to replace the grades of another judge, which may have cost money or hours.
 
     Raises:
         UserError: names the file, and that judge; or it cannot be read.
     """
-    held = read_stored(out, REMEDY)["source"].to_list() if out.is_file() and out.stat().st_size else []
-    if others := [name for name in held if name != source]:
+    if not (out.is_file() and out.stat().st_size):
+        return
+    held = read_stored(out, REMEDY)["source"].to_list()
+    if others := [name for name in held if name != judges.source]:
         told = quoted(str(others[0]))
         raise UserError(f"holds grades of another judge, {told}", file=out, remedy=REMEDY)
+    if parquet_notes(out).get(JUDGE, told := _told(judges)) != told:
+        reason = f"holds grades of another {quoted(judges.source)}, at another address or with other weights"
+        raise UserError(reason, file=out, remedy=REMEDY)
+
+
+def _told(judges: Judges) -> str:
+    """Who judges, as it stands in the table that the judge has written."""
+    return json.dumps(_identity(judges))
+
+
+def _own_code(judges: Judges) -> list[str]:
+    """What one's own scorers are made of: scores of other code are not continued."""
+    return [code_of(name) for name in judges.scorers if is_own(name)]
 
 
 def _wanted(data: LabelledCorpus, pairs: Path | None, nearest: int) -> tuple[IntArray, IntArray]:
@@ -146,6 +177,8 @@ def _wanted(data: LabelledCorpus, pairs: Path | None, nearest: int) -> tuple[Int
     if pairs is not None:
         for query, ad in (found.T for found in read_pairs(pairs, corpus)):
             keys.append(query * n_ads + ad)
+        if len(keys) == 1:
+            raise UserError("has no rows", file=pairs, remedy="leave --pairs out")
     if nearest:
         scorer, every = Bm25Scorer(corpus), np.arange(corpus.n_ads)
         for query in range(corpus.n_queries):

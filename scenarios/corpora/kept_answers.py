@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,8 +21,15 @@ class KeptAnswers:
     A line of the file is a JSON list: who, query, ad and the answer. The first line says whose they are.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, identity: Mapping[str, Any], is_answer: Callable[[Sequence[Any]], bool]
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            is_answer: whether what stands after who, query and ad can be an answer.
+        """
+        self._path, self._is_answer = path, is_answer
         self._file: IO[bytes] | None = None
         self._identity = hashlib.blake2b(json.dumps(identity).encode(), digest_size=16).hexdigest()
         self._lock = threading.Lock()
@@ -42,6 +49,9 @@ class KeptAnswers:
                     [parsed_json(line.decode(), list) for line in lines[1:]],
                 )
                 self.found = {(who, query, ad): answer for who, query, ad, *answer in rows}
+                wrong = (line for line, row in enumerate(rows, start=2) if not self._is_answer(row[3:]))
+                if line := next(wrong, None):
+                    raise ValueError(f"line {line} holds no answer of this judge")
             except (ValueError, TypeError) as error:
                 reason = f"damaged ({in_words(error)})"
                 raise UserError(reason, file=self._path, remedy=f"remove it, or {REMEDY}") from None

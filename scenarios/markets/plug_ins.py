@@ -1,7 +1,9 @@
-"""Scorers of one's own, named as "module:attr": loaded, and tried before they rank anything."""
+"""Scorers of one's own, named as "module:attr": loaded, and tried before they rank."""
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from dataclasses import replace
 
 import numpy as np
@@ -38,6 +40,21 @@ def own_scorer(name: str, corpus: Corpus) -> RelevanceScorer:
     if faults:
         raise PluginError(f"scorer '{name}': {'; '.join(faults)}")
     return scorer
+
+
+def code_of(plug_in: str) -> str:
+    """Hash of the source file that holds one's own code; what that imports in turn is not looked at.
+
+    Raises:
+        PluginError: it cannot be loaded.
+    """
+    found = load_object(plug_in, "code")
+    module = inspect.getmodule(found) or inspect.getmodule(type(found))
+    try:
+        source = inspect.getsource(module) if module is not None else ""
+    except (OSError, TypeError):  # no source: a module of compiled code
+        source = ""
+    return hashlib.blake2b(source.encode(), digest_size=12).hexdigest()
 
 
 def of_queries(scorer: RelevanceScorer, texts: tuple[str, ...], name: str) -> RelevanceScorer | None:

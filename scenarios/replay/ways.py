@@ -84,7 +84,7 @@ def scenario_entries(scenario: Scenario) -> list[Entry]:
 def _choices(kind: type[Settings], thresholds: Sequence[float]) -> list[dict[str, object]]:
     """Settings of a rule to try: each threshold alone, or all of them as the edges of tiers."""
     if "threshold" in kind.model_fields:
-        return [{"threshold": threshold} for threshold in thresholds]
+        return [{"threshold": threshold} for threshold in dict.fromkeys(thresholds)]
     if "thresholds" in kind.model_fields:
         return [{"thresholds": tuple(sorted(set(thresholds)))}]
     return [{}]

@@ -65,6 +65,17 @@ def parquet_columns(path: Path) -> list[str]:
         return list(file.schema_arrow.names)
 
 
+def parquet_notes(path: Path) -> dict[str, str]:
+    """Texts that stand beside a file's columns, by their names.
+
+    Raises:
+        ParquetError, OSError: see `read_parquet`.
+    """
+    with _opened(path) as file:
+        found = file.metadata.metadata or {}
+    return {name.decode(errors="replace"): text.decode(errors="replace") for name, text in found.items()}
+
+
 def check_replaced(path: Path, columns: Sequence[str], remedy: str) -> None:
     """Refuse to write a table over a file that is no such table; an empty one is nobody's.
 
@@ -100,15 +111,18 @@ def parquet_batches(path: Path, columns: Sequence[str], size: int) -> Iterator[p
             yield _checked(pa.Table.from_batches([batch]))
 
 
-def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+def write_parquet(frame: pl.DataFrame, path: Path, notes: Mapping[str, str] | None = None) -> None:
     """Write a table.
+
+    Args:
+        notes: texts by their names that stand beside the columns, see `parquet_notes`.
 
     Raises:
         OSError: it cannot be written; Polars reports a full disk as an error of its own.
     """
     try:
         with path.open("wb") as file:  # Polars itself takes no name that is not UTF-8
-            frame.write_parquet(file)
+            frame.write_parquet(file, metadata=None if notes is None else dict(notes))
     except pl.exceptions.PolarsError as error:
         raise unwritten(path, error) from error
 

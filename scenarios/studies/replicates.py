@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import inspect
 import io
 import json
 import pickle
@@ -26,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relevance.pretrained import pretrained_of
-from relevance.protocol import load_object
 from scenarios.config.scenario import Scenario
 from scenarios.errors import StoreError
 from scenarios.markets.kind import Progress
+from scenarios.markets.plug_ins import code_of
 from scenarios.markets.prepared import Prepared, Relevance, needs_tables
 from scenarios.markets.scoring import relevance_of
 from scenarios.markets.simulation import market_of, prepare, simulate
@@ -300,21 +299,6 @@ def replicates_folder(cache: Path) -> Path:
 def plug_ins(scenario: Scenario) -> tuple[str, ...]:
     """The module:attr of one's own code that a scenario names."""
     return tuple(PLUG_IN.findall(scenario.model_dump_json()))
-
-
-def code_of(plug_in: str) -> str:
-    """Hash of the source file that holds one's own code; what that imports in turn is not looked at.
-
-    Raises:
-        PluginError: it cannot be loaded.
-    """
-    found = load_object(plug_in, "code")
-    module = inspect.getmodule(found) or inspect.getmodule(type(found))
-    try:
-        source = inspect.getsource(module) if module is not None else ""
-    except (OSError, TypeError):  # no source: a module of compiled code
-        source = ""
-    return hashlib.blake2b(source.encode(), digest_size=12).hexdigest()
 
 
 def digest_of(prepared: Prepared) -> str:

@@ -1,10 +1,14 @@
 """`relbid judge`: scorers and an endpoint that a local stub stands for; kills, errors, students, markets."""
 
+import importlib
 import json
+import linecache
 import re
 import shutil
+import sys
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from relevance.corpus import SPLITS, LabelledCorpus
 from relevance.errors import ScorerError
 from relevance.hcmrm import Checkpoint, HcmrmScorer
 from relevance.hcmrm.training.train import train
+from relevance.protocol import score_pairs
 from scenarios import load_scenario, prepare
 from scenarios.cli.main import app
 from scenarios.corpora import judge as judging
@@ -213,6 +218,68 @@ def test_a_passing_fault_is_tried_again_and_a_lasting_one_told_once(corpus, stub
     asked = {content_of(body) for _, _, body in stub.requests}
     assert len(asked) == 50 - (kept.count(b"\n") - 1) == 40
     assert pl.read_parquet(tmp_path / "j.parquet").equals(pl.read_parquet(tmp_path / "ok.parquet"))
+
+
+@pytest.mark.parametrize("answer", ["7, 0.9", "2, 95.0", '"2", 0.9', "2.0, 0.9", "true, 0.9", "2", "2, NaN"])
+def test_kept_grades_that_cannot_be_are_no_answers(corpus, stub, tmp_path, answer):
+    stub.reply = lambda number, _: 401 if number > 3 else None
+    with pytest.raises(ScorerError):
+        judge_corpus(corpus, chat(stub), tmp_path / "j.parquet")
+    part = tmp_path / "j.parquet.part"
+    first, *lines = part.read_text().splitlines()
+    who, query, ad, *_ = json.loads(lines[0])
+    part.write_text("\n".join([first, f'["{who}", {query}, {ad}, {answer}]', *lines[1:], ""]))
+    with pytest.raises(UserError, match=r"j.parquet.part: damaged \(.*; remove it, or choose another --out"):
+        judge_corpus(corpus, chat(stub), tmp_path / "j.parquet")
+    assert not (tmp_path / "j.parquet").exists()
+
+
+def test_scores_of_other_code_are_not_continued(corpus, tmp_path, monkeypatch):
+    def write(score):
+        head = "class Own:\n    def __init__(self, corpus): ...\n    def score(self, query, ad):\n"
+        code = f"{head}        {score}\n"
+        (tmp_path / "own_judges.py").write_text(code)
+        monkeypatch.delitem(sys.modules, "own_judges", raising=False)
+        linecache.clearcache()
+        importlib.invalidate_caches()
+
+    def fails_by_bm25(scorer, query, ad, name, **options):
+        if name == "bm25":
+            raise ScorerError("stopped")
+        return score_pairs(scorer, query, ad, name, **options)
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    judges = Judges(("own_judges:Own", "bm25"))
+    write("return (query % 2) / 1.0")
+    with monkeypatch.context() as patched:
+        patched.setattr(judging, "score_pairs", fails_by_bm25)
+        with pytest.raises(ScorerError, match="stopped"):
+            judge_corpus(corpus, judges, tmp_path / "j.parquet")
+    assert (tmp_path / "j.parquet.part").exists()
+    write("return (ad % 3) / 2.0")
+    with pytest.raises(UserError, match=r"part: belongs to another corpus or another judge; remove it"):
+        judge_corpus(corpus, judges, tmp_path / "j.parquet")
+    write("return (query % 2) / 1.0")
+    judge_corpus(corpus, judges, tmp_path / "j.parquet")
+
+
+def test_grades_of_another_endpoint_are_not_replaced(corpus, stub, tmp_path):
+    judge_corpus(corpus, chat(stub), tmp_path / "j.parquet")
+    other = chat(stub)
+    other = other._replace(chat=replace(other.chat, url=f"{other.chat.url}/other"))
+    with pytest.raises(UserError, match=r"parquet: holds grades of another 'stub-1', at another address or"):
+        judge_corpus(corpus, other, tmp_path / "j.parquet")
+    judge_corpus(corpus, chat(stub), tmp_path / "j.parquet")  # its own are
+
+
+def test_a_key_that_is_echoed_is_in_no_message(corpus, stub, tmp_path):
+    key = "sk-abcdefghijklmnopqrstuvwxyz0123456789" * 2
+    for reply in (f"<{key} is no key", json.dumps({"grade": f"of {key}"})):
+        stub.reply = lambda *_, reply=reply: reply
+        with pytest.raises(ScorerError) as caught:
+            judge_corpus(corpus, chat(stub, key=key), tmp_path / "j.parquet")
+        assert "sk-abc" not in str(caught.value)
 
 
 def test_what_will_not_pass_is_not_tried_again(corpus, stub, tmp_path):

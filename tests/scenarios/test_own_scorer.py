@@ -102,7 +102,7 @@ PAIR = r"query '[a-z0-9 ]+' \(\d+\) and ad '\d+'"
     [
         ("LateNaN", rf"score nan for {PAIR}; scores must be numbers in \[0, 1\]"),
         ("LateLarge", rf"score 1\.5 for {PAIR}; scores must be numbers in \[0, 1\]"),
-        ("LateShort", rf"returned shape \(49,\) for 50 pairs of which the first is {PAIR}; it must return"),
+        ("LateShort", rf"returned shape \(49,\) for 50 pairs, the first pair being {PAIR}; it must return"),
     ],
 )
 def test_what_was_finished_is_kept_and_marked_incomplete(own, tiny_file, tmp_path, scorer, words):
@@ -166,7 +166,7 @@ class _Answers:
     [
         (lambda q, a: np.where(q == 5, np.inf, 0.5), "score inf for query 5 and ad 7"),
         (lambda q, a: np.where(q == 5, -0.0001, 0.5), "score -0.0001 for query 5 and ad 7"),
-        (lambda q, a: [0.5], r"returned shape \(1,\) for 3 pairs of which the first is query 3 and ad 6"),
+        (lambda q, a: [0.5], r"returned shape \(1,\) for 3 pairs, the first pair being query 3 and ad 6"),
         (lambda q, a: np.full((len(q), 2), 0.5), r"returned shape \(1, 2\) for 1 pair for query 3 and ad 6"),
         (lambda q, a: 1 / 0, "score\\(\\) raised ZeroDivisionError: division by zero for query 3 and ad 6"),
         (lambda q, a: ["x"] * len(q), "returned a list for query 3 and ad 6; it must return an array"),

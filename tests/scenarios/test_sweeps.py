@@ -32,6 +32,7 @@ from scenarios import (
     simulate,
     sweep_points,
 )
+from scenarios.markets.plug_ins import code_of
 from scenarios.reporting.sweep_report import report_html
 from scenarios.reporting.sweep_tables import sweep_tables
 from scenarios.reporting.words import estimate_text
@@ -41,7 +42,6 @@ from scenarios.studies import pool, replicates
 from scenarios.studies.replicates import (
     Job,
     ReplicateWorker,
-    code_of,
     share_world,
     simulate_job,
 )

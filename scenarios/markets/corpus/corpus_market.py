@@ -86,7 +86,8 @@ class CorpusOfOnesOwn(MarketSource):
         where = absolute(folder / given.folder)
         grades = None if given.grades is None else absolute(folder / given.grades)
         if not where.is_dir():
-            raise CorpusError("no such folder", file=where, remedy="make it with 'relbid corpus import'")
+            reason = "is a file, not a folder" if where.exists() else "no such folder"
+            raise CorpusError(reason, file=where, remedy="make it with 'relbid corpus import'")
         digest = _digest([where / name for name in FILES], grades)
         if given.digest not in (None, digest):
             raise ScenarioError(
