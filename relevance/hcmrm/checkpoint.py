@@ -235,11 +235,22 @@ def _read_keywords(path: Path) -> KeywordExtractor:
     return extractor
 
 
+def weights_hash(folder: Path) -> str:
+    """Hash of a checkpoint's weights, which a calibration names as those that it was fitted on.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    return hashlib.blake2b((folder / WEIGHTS).read_bytes(), digest_size=16).hexdigest()
+
+
 def _read_calibration(path: Path) -> dict[str, Calibration]:
     if not path.exists() and not path.is_symlink():
         return {}
     again = "remove it; relbid calibrate makes it anew"
     stored = read_json(path, dict, CheckpointError, again)
+    if stored.get("weights") not in (None, weights_hash(path.parent)):
+        raise CheckpointError("was fitted on other weights", file=path, remedy=again)
     try:
         return {name: calibration_from(name, stored[name]) for name in FITS if name in stored}
     except (KeyError, TypeError, ValueError, AttributeError) as error:

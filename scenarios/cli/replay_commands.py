@@ -65,6 +65,17 @@ def replay(
         typer.echo(json.dumps(json_schema(), indent=2))
         return
     if example is not None:
+        of_replays = {
+            "--relevance": relevance,
+            "--rule": rule,
+            "--thresholds": thresholds,
+            "--examination": examination,
+            "--mechanism": mechanism,
+            "--reserve": reserve,
+            "--advertisers": advertisers,
+        }
+        if name := next((name for name, value in of_replays.items() if value is not None), None):
+            raise typer.BadParameter(f"{name}: is of a replay, and an example is only written; leave it out")
         from scenarios.replay.example import write_example
 
         n_rows = write_example(

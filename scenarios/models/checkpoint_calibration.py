@@ -43,7 +43,7 @@ def calibrate_checkpoint(
         UserError: a split has no pairs, or pairs of one kind alone; the folder cannot be written.
     """
     from relevance.hcmrm import HcmrmScorer
-    from relevance.hcmrm.checkpoint import CALIBRATION
+    from relevance.hcmrm.checkpoint import CALIBRATION, weights_hash
     from scenarios.models.labelled import graded_pairs_of
     from scenarios.models.training import Reporting
 
@@ -65,6 +65,7 @@ def calibrate_checkpoint(
     rows = [_row("plain", plain, outcome)]
     rows += [_row(name, calibration(plain), outcome) for name, calibration in fitted.items()]
     record = {
+        "weights": weights_hash(checkpoint),
         "fitted_on": fit_on,
         "pairs": len(scores[fit_on]),
         "measured_on": split,

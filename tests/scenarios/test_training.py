@@ -256,6 +256,11 @@ def test_a_calibrated_checkpoint_scores_probabilities_where_the_scenario_asks(tr
         match=r"model/calibration.json: is no calibration \(temperature must be at least 1e-06, got -1",
     ):
         relevance_of(wanted, "hcmrm")
+    (tmp_path / "model" / "calibration.json").write_text(json.dumps({**stored, "weights": "others"}))
+    with pytest.raises(
+        CheckpointError, match=r"calibration.json: was fitted on other weights; remove it; relbid"
+    ):
+        relevance_of(wanted, "hcmrm")
     assert "measure on another split" in refused(relbid(*options, "--fit-on", "test", cwd=tmp_path))
 
 
