@@ -484,7 +484,7 @@ def test_a_damaged_parquet_file_is_never_a_traceback(tmp_path_factory, data):
         (LOGGED, ["--example=~/x.parquet"], "no shell replaces '~' after '='"),
         (LOGGED, ["--relevance", "oracle"], "has candidates without a grade, which the scorer oracle needs"),
         (LOGGED, ["--thresholds", "0.5,nan", "--rule", "product"], "needs numbers with commas between"),
-        (LOGGED, ["--example", "x.jsonl", "--rule", "gate"], "--rule: is of a replay, and an example is only"),
+        (LOGGED, ["--example", "x.jsonl", "--rule", "gate"], "--rule: is of a replay, and an example is"),
         (LOGGED, ["--rule", "gates"], "unknown rule; did you mean 'gate'?"),
         (LOGGED, ["--thresholds", "0.5,1.5"], "must be one or more numbers from 0 to 1"),
         (LOGGED, ["--examination", "0,1"], "needs one probability from 0 to 1 per slot"),
