@@ -244,11 +244,7 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
             )
             raise CheckpointError(f"{path}: '{field}' is {shown}; only {only} can be imported")
     for field, kind_of, most in (("num_attention_heads", int, 1024), ("layer_norm_eps", float, 1.0)):
-        if (
-            not isinstance(config.get(field), kind_of)
-            or config[field] is True
-            or not 0 < config[field] <= most
-        ):
+        if type(config.get(field)) is not kind_of or not 0 < config[field] <= most:  # true is no number
             words = f"needs '{field}', a number above 0 and at most {most}"
             raise CheckpointError(words, file=path, remedy="give a folder of save_pretrained")
     found: dict[str, Any] = config

@@ -211,6 +211,9 @@ def test_a_search_of_which_only_the_results_are_left_asks_again(hunted, tmp_path
     for read in (lambda: run_sweep(sweep, out, workers=1), lambda: read_sweep(folder)):
         with pytest.raises(StoreError, match="no values of this sweep; remove it"):
             read()
+    (folder / "asked.json").write_text("[[{}]]")
+    with pytest.raises(StoreError, match=r"holds \{\}, which are no values of this sweep; remove it"):
+        read_sweep(folder)
     for other in ("[1]", '[["bm25"]]'):
         (folder / "asked.json").write_text(other)
         with pytest.raises(StoreError, match=r"asked.json: needs lists of settings; remove it"):

@@ -6,6 +6,7 @@ continues asks for the same points again, even if a newer version of its library
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -67,11 +68,10 @@ def read_asked(folder: Path, sweep: Sweep) -> list[Generation]:
     """
     path = folder / ASKED
     found = read_json(path, list, StoreError, ANEW) if path.exists() else []
-    settings = [one for generation in found if isinstance(generation, list) for one in generation]
-    lists = all(isinstance(generation, list) for generation in found)
-    if not lists or not all(isinstance(one, dict) for one in settings):
+    if not all(isinstance(some, list) and all(isinstance(one, dict) for one in some) for some in found):
         raise StoreError("needs lists of settings", file=path, remedy=ANEW)
-    if other := next((one for one in settings if one.keys() != set(sweep.fields)), None):
+    settings = itertools.chain.from_iterable(found)
+    if (other := next((one for one in settings if one.keys() != set(sweep.fields)), None)) is not None:
         reason = f"holds {cut(json.dumps(other))}, which are no values of this sweep"
         raise StoreError(reason, file=path, remedy=ANEW)
     generations: list[Generation] = found
